@@ -1,0 +1,40 @@
+# Every target makes its own .venv with what it needs; a second call installs nothing again.
+PYTHON ?= python3
+BIN := .venv/bin
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-slow test-jax lint bench clean
+
+demo: .venv/demo.stamp
+	$(BIN)/tfseg demo
+
+test: .venv/test.stamp
+	$(BIN)/pytest
+	$(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
+
+test-slow: .venv/test.stamp
+	$(BIN)/pytest -m slow
+
+test-jax: .venv/jax.stamp
+	KERAS_BACKEND=jax $(BIN)/pytest tests/ops tests/models tests/losses tests/metrics
+
+lint: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: .venv/test.stamp
+	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -m venv .venv
+
+.venv/%.stamp: setup.cfg pyproject.toml | .venv/pyvenv.cfg
+	$(BIN)/pip install --quiet --editable '.[$*]'
+	touch $@
+
+.venv/jax.stamp: .venv/test.stamp
+
+clean:
+	rm -rf .venv runs saved_models/*/

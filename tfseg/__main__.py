@@ -1,0 +1,5 @@
+"""`python -m tfseg` is the command `tfseg`."""
+
+from tfseg.cli import main
+
+main()

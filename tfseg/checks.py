@@ -1,0 +1,37 @@
+"""Argument checks and the wording of errors: what was asked of, what came, what was expected, what to do."""
+
+import difflib
+import importlib
+
+
+def one_of(owner, argument, value, allowed):
+    """Return `value` if it is among `allowed`, else raise a ValueError that offers the nearest."""
+    if value in allowed:
+        return value
+    near = difflib.get_close_matches(str(value), [str(name) for name in allowed], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{owner}: {argument}={value!r} is unknown. Choose from {', '.join(map(repr, allowed))}.{hint}")
+
+
+def positive_int(owner, argument, value):
+    """Return `value` if it is a whole number above zero, else raise a ValueError."""
+    if isinstance(value, bool) or int(value) != value or value < 1:
+        raise ValueError(f"{owner}: {argument}={value!r} must be a whole number of at least 1.")
+    return int(value)
+
+
+def fraction(owner, argument, value):
+    """Return `value` if it is in [0, 1), else raise a ValueError."""
+    if not 0 <= value < 1:
+        raise ValueError(f"{owner}: {argument}={value!r} must be at least 0 and below 1.")
+    return float(value)
+
+
+def need(module, extra):
+    """Import and return the optional `module`, or raise an ImportError that names the extra to install."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ImportError(
+            f"This needs the package '{module}', which is not installed. Run: pip install 'tfseg-keras[{extra}]'"
+        ) from error

@@ -1,0 +1,112 @@
+"""From a reader to batches for `model.fit` and `model.evaluate`."""
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg import checks
+
+
+def pipeline(reader, batch_size=8, augment=None, seed=0, first_epoch=0):
+    """Batches of (image, mask) as a `tf.data.Dataset`.
+
+    With `augment`, a training stream: a new order every epoch, full batches of augmented windows. The seed and
+    the number of the epoch fix every random choice, so a stream that starts at `first_epoch` continues a broken
+    one exactly. Without it, an evaluation stream: every sample once, whole, images of one size to a batch.
+
+    Args:
+        reader: a `Reader`.
+        batch_size: images in a batch.
+        augment: an `Augment`, or None.
+        seed: of the order and the augmentation.
+        first_epoch: number of the epoch that the first pass over the dataset gives.
+
+    Returns:
+        tf.data.Dataset of (B, H, W, C) images, float32 or the reader's dtype, and (B, H, W) uint8 masks.
+    """
+    checks.positive_int("pipeline", "batch_size", batch_size)
+    if augment is None:
+        return _whole_images(reader, batch_size)
+    return _windows(reader, batch_size, augment, seed, first_epoch)
+
+
+def _read(reader):
+    """Stage: index -> (image, mask)."""
+
+    def load(index):
+        sample = reader[int(index)]
+        return sample["image"], sample["mask"]
+
+    def stage(index):
+        image, mask = tf.numpy_function(load, [index], [tf.as_dtype(reader.dtype), tf.uint8], stateful=False)
+        image.set_shape((None, None, reader.channels))
+        mask.set_shape((None, None))
+        return image, mask
+
+    return stage
+
+
+def _whole_images(reader, batch_size):
+    sizes, counts = np.unique(reader.sizes, axis=0, return_counts=True)
+    batches = int(np.sum(-(-counts // batch_size)))
+    dataset = tf.data.Dataset.range(len(reader)).map(_read(reader), num_parallel_calls=tf.data.AUTOTUNE)
+    if len(sizes) == 1:
+        dataset = dataset.batch(batch_size)
+    else:  # padding would change what the network sees at the edges
+        dataset = dataset.group_by_window(
+            key_func=lambda image, mask: tf.shape(mask, tf.int64)[0] * 2**32 + tf.shape(mask, tf.int64)[1],
+            reduce_func=lambda key, window: window.batch(batch_size),
+            window_size=batch_size,
+        )
+    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(tf.data.AUTOTUNE)
+
+
+def _windows(reader, batch_size, augment, seed, first_epoch):
+    steps = max(1, len(reader) // batch_size)
+    epoch = tf.Variable(first_epoch, dtype=tf.int64, trainable=False)
+    read = _read(reader)
+
+    def order(_):
+        # Runs at the start of every pass over the dataset.
+        current = epoch.assign_add(1) - 1
+        indices = tf.random.experimental.stateless_shuffle(
+            tf.range(len(reader), dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), current])
+        )
+        rounds = -(-steps * batch_size // len(reader))  # a set smaller than one batch repeats itself
+        indices = tf.tile(indices, [rounds])[: steps * batch_size]
+        numbers = current * steps * batch_size + tf.range(steps * batch_size, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((indices, numbers))
+
+    def window(index, number):
+        image, mask = read(index)
+        draws = tf.random.stateless_uniform((2,), tf.stack([tf.constant(seed, tf.int64) + 1, number]))
+        return (*_fit_canvas(image, mask, augment.canvas, draws), number)
+
+    def warp(images, masks, extents, numbers):
+        return augment(images, masks, tf.stack([tf.constant(seed, tf.int64) + 2, numbers[0]]), extents)
+
+    dataset = tf.data.Dataset.range(1).flat_map(order)
+    dataset = dataset.map(window, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.batch(batch_size, drop_remainder=True).map(warp)
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+
+
+def _fit_canvas(image, mask, canvas, draws):
+    """Cut a random piece of at most `canvas` out of a sample, at the top left of a canvas-sized array.
+
+    Pictures of all sizes reach the compiled kernel in one shape: XLA compiles once.
+
+    Returns:
+        image (height, width, C), mask (height, width) filled up with 255, and the piece's own size (2,).
+    """
+    size = tf.shape(mask)
+    piece = tf.minimum(size, canvas)
+    corner = tf.cast(draws * tf.cast(size - piece + 1, tf.float32), tf.int32)
+    corner = tf.minimum(corner, size - piece)
+    image = image[corner[0] : corner[0] + piece[0], corner[1] : corner[1] + piece[1]]
+    mask = mask[corner[0] : corner[0] + piece[0], corner[1] : corner[1] + piece[1]]
+    rows, columns = canvas[0] - piece[0], canvas[1] - piece[1]
+    image = tf.pad(image, [[0, rows], [0, columns], [0, 0]])
+    mask = tf.pad(mask, [[0, rows], [0, columns]], constant_values=255)
+    image.set_shape((*canvas, image.shape[-1]))
+    mask.set_shape(canvas)
+    return image, mask, piece

@@ -1,0 +1,238 @@
+"""Readers: where samples come from. `reader[i]` is a dict with "image" and "mask", ready for the pipeline."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from tfseg import checks
+from tfseg.data.files import picture_files, read_header, read_image, read_mask
+
+IGNORE = 255
+
+
+def label_names(class_names):
+    """Return the names of the ids 0, 1, ... in masks: a single class has "background" before it."""
+    return list(class_names) if len(class_names) > 1 else ["background", *class_names]
+
+
+class Reader:
+    """Samples with classes: a sequence of {"image": (H, W, C), "mask": (H, W) uint8}.
+
+    Masks hold class ids in [0, num_classes) and `ignore_index` (255), whatever was on disk. With a single
+    class name they hold 0, the background, and 1, the class.
+
+    Attributes:
+        class_names: list of names, in the order of their ids.
+        sizes: (N, 2) int array of heights and widths.
+        channels: C.
+        dtype: NumPy dtype of the images.
+    """
+
+    ignore_index = IGNORE
+
+    def __init__(self, class_names, sizes, channels, dtype):
+        self.class_names = [str(name) for name in class_names]
+        if not 1 <= len(self.class_names) <= IGNORE:
+            raise ValueError(f"class_names: {len(self.class_names)} names came; name 1 to {IGNORE} classes.")
+        if len(set(self.class_names)) != len(self.class_names):
+            raise ValueError(f"class_names: {', '.join(self.class_names)} names a class twice.")
+        self.sizes = np.asarray(sizes, int).reshape(-1, 2)
+        self.channels = channels
+        self.dtype = np.dtype(dtype)
+
+    @property
+    def num_classes(self):
+        """The number of channels a model needs: one a class name; one name is a single sigmoid."""
+        return len(self.class_names)
+
+    @property
+    def label_names(self):
+        """The names of the class ids in the masks: with one class name, also "background", which is 0."""
+        return label_names(self.class_names)
+
+    def __len__(self):
+        return len(self.sizes)
+
+    def __getitem__(self, index):
+        raise NotImplementedError
+
+    def name(self, index):
+        """Return a name for the sample, unique in the reader."""
+        return str(index)
+
+    def split(self, val_fraction, seed=0):
+        """Return (train, val) readers; the same seed gives the same split.
+
+        Samples are drawn singly. Where neighbours are alike (frames of a video, sections of a stack) the val
+        part is then easier than new data: keep such groups together with folders of their own, or `take`.
+        """
+        checks.fraction("split", "val_fraction", val_fraction)
+        order = np.random.default_rng(seed).permutation(len(self))
+        count = min(max(1, round(val_fraction * len(self))), len(self) - 1)
+        return self.take(np.sort(order[count:])), self.take(np.sort(order[:count]))
+
+    def take(self, indices):
+        """Return a reader of the samples with these indices, in this order."""
+        return _Taken(self, indices)
+
+
+class _Taken(Reader):
+    def __init__(self, reader, indices):
+        self._reader, self._indices = reader, np.asarray(indices, int)
+        super().__init__(reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype)
+
+    def __getitem__(self, index):
+        return self._reader[int(self._indices[index])]
+
+    def name(self, index):
+        return self._reader.name(int(self._indices[index]))
+
+
+class Arrays(Reader):
+    """Samples held in memory.
+
+    Args:
+        images: (N, H, W, C) or (N, H, W), or a list of (H, W, C) of any sizes.
+        masks: (N, H, W) class ids, or a list of (H, W); 255 is ignored.
+        class_names: names in the order of their ids.
+    """
+
+    def __init__(self, images, masks, class_names):
+        images = [np.asarray(image) for image in images]
+        self._images = [image[..., None] if image.ndim == 2 else image for image in images]
+        self._masks = [np.asarray(mask) for mask in masks]
+        if not self._images or len(self._images) != len(self._masks):
+            raise ValueError(f"Arrays: {len(self._images)} images and {len(self._masks)} masks came.")
+        for index, (image, mask) in enumerate(zip(self._images, self._masks, strict=True)):
+            if image.shape[:2] != mask.shape:
+                raise ValueError(f"Arrays: image {index} is {image.shape[:2]}, its mask {mask.shape}.")
+        first = self._images[0]
+        super().__init__(class_names, [mask.shape for mask in self._masks], first.shape[-1], first.dtype)
+        self._table = {**_identity(self.label_names), IGNORE: IGNORE}
+
+    def __getitem__(self, index):
+        mask = _class_ids(self._masks[index], self._table, f"mask {index}")
+        return {"image": self._images[index], "mask": mask}
+
+
+class Folder(Reader):
+    """A folder of pictures and a folder of masks, paired by file name without suffix.
+
+    Opens the header of every file, so that files that cannot belong together are found at once.
+
+    Args:
+        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey, RGB, RGBA, palette; 8 or 16 bit).
+        masks: folder of masks (PNG, BMP, TIFF): class ids as grey levels or palette indices.
+        class_names: names in the order of their ids.
+        ignore: the value on disk of pixels without a label, translated to 255.
+        mask_values: {value on disk: class id}, or None: values are ids, except that masks of two classes
+            holding nothing but 0 and 255 are read as 0 and 1.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty.
+        ValueError: pictures without a mask or the reverse, or sizes that differ; every such file is named.
+        OSError: a file is no picture.
+    """
+
+    def __init__(self, images, masks, class_names, ignore=IGNORE, mask_values=None):
+        self._files = _pairs(Path(images), Path(masks))
+        with ThreadPoolExecutor() as pool:
+            headers = list(pool.map(_headers, self._files))
+        problems = [header for header in headers if isinstance(header, str)]
+        if problems:
+            raise ValueError(listed(problems))
+        channels = max(header[2] for header in headers)
+        eight_bit = all(header[3] for header in headers)
+        super().__init__(
+            class_names, [header[:2] for header in headers], channels, np.uint8 if eight_bit else np.float32
+        )
+        if mask_values is None and len(self.label_names) == 2 and self._holds_0_and_255():
+            mask_values = {0: 0, 255: 1}
+        self.mask_values = mask_values or _identity(self.label_names)
+        self._table = self.mask_values if ignore in self.mask_values else {**self.mask_values, ignore: IGNORE}
+
+    def __getitem__(self, index):
+        image, mask = self._files[index]
+        mask = _class_ids(read_mask(mask), self._table, mask)
+        return {"image": read_image(image, self.channels).astype(self.dtype, copy=False), "mask": mask}
+
+    def name(self, index):
+        """Return the picture's file name without its suffix."""
+        return self._files[index][0].stem
+
+    def _holds_0_and_255(self, look_at=32):
+        # Two classes of which only the first is ever drawn make no data set: 255 must be the other one.
+        seen = set()
+        for _, mask in self._files[:look_at]:
+            seen |= set(np.unique(read_mask(mask)).tolist())
+            if not seen <= {0, 255}:
+                return False
+        return 255 in seen
+
+
+def _pairs(images, masks):
+    """List (picture, mask) by file stem."""
+    by_stem = [_by_stem(picture_files(folder)) for folder in (images, masks)]
+    problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(*by_stem)]
+    problems += [f"{path} has no picture '{stem}' in {images}" for stem, path in _only(*by_stem[::-1])]
+    if problems:
+        remedy = " A mask bears its picture's name: rename or add the missing files, or remove the spare ones."
+        raise ValueError(listed(problems) + remedy)
+    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
+
+
+def _by_stem(files):
+    found = {}
+    for path in files:
+        if path.stem in found:
+            raise ValueError(f"{found[path.stem]} and {path} bear the same name. Keep one of them.")
+        found[path.stem] = path
+    return found
+
+
+def _only(first, second):
+    return [(stem, path) for stem, path in first.items() if stem not in second]
+
+
+def _headers(pair):
+    """Return the picture's header, or what is wrong with the pair."""
+    try:
+        image, mask = (read_header(path) for path in pair)
+    except OSError as error:
+        return str(error)
+    if image[:2] != mask[:2]:
+        sizes = [f"{path} is {width} x {height}" for path, (height, width, *_) in zip(pair, (image, mask), strict=True)]
+        return f"{', but its mask '.join(sizes)} pixels. Resize the mask with nearest neighbour, or label again."
+    return image
+
+
+def _identity(names):
+    return {class_id: class_id for class_id in range(len(names))}
+
+
+def _class_ids(values, table, where):
+    """Translate a mask's values on disk to class ids by {value: id}."""
+    if values.dtype == np.uint8:
+        found = np.flatnonzero(np.bincount(values.ravel(), minlength=256))
+    else:
+        found = np.unique(values)
+    unknown = [value for value in found.tolist() if value not in table]
+    if unknown:
+        known = ", ".join(str(value) for value in sorted(table) if table[value] != IGNORE)
+        ignored = ", ".join(str(value) for value in sorted(table) if table[value] == IGNORE) or "none"
+        raise ValueError(
+            f"{where} holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown[:8]))}"
+            f"{' ...' if len(unknown) > 8 else ''}, which stand for no class (classes: {known}; ignored: {ignored}). "
+            "Name more classes, set the ignored value, or correct the mask."
+        )
+    lookup = np.full(max(table) + 1, IGNORE, np.uint8)
+    lookup[list(table)] = list(table.values())
+    return lookup[values]
+
+
+def listed(problems, most=8):
+    """Join problems, one a line, naming at most `most`."""
+    more = f"\n  ... and {len(problems) - most} more" if len(problems) > most else ""
+    head = f"{len(problems)} problems:\n  " if len(problems) > 1 else ""
+    return head + "\n  ".join(problems[:most]) + more + ("." if not problems[0].endswith(".") else "")

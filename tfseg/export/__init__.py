@@ -1,0 +1,5 @@
+"""Artifacts of a trained model, written whole or not at all."""
+
+from tfseg.export.saved_model import saved_model
+
+__all__ = ["saved_model"]

@@ -1,0 +1,6 @@
+"""Use of a trained model: predictions for pictures, exact evaluation of a data set."""
+
+from tfseg.inference.evaluation import Evaluation, evaluate
+from tfseg.inference.predictor import predict
+
+__all__ = ["Evaluation", "evaluate", "predict"]

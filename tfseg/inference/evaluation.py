@@ -1,0 +1,110 @@
+"""Exact evaluation of a model on a reader: the confusion matrix, the table, the files."""
+
+import csv
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg.data import pipeline
+from tfseg.metrics import ConfusionMetrics, scores_of
+
+COLUMNS = ("dice", "iou", "accuracy")
+MEANS = ("mean_dice", "mean_iou", "mean_accuracy", "pixel_accuracy")
+
+
+@dataclass
+class Evaluation:
+    """The scores of a model on a data set.
+
+    Attributes:
+        class_names: list of C names.
+        matrix: (C, C) int64 pixel counts, true classes down, predicted classes across.
+    """
+
+    class_names: list
+    matrix: np.ndarray
+
+    @property
+    def scores(self):
+        """The figures of `tfseg.metrics.scores_of`, as NumPy."""
+        return {name: np.asarray(value) for name, value in scores_of(self.matrix).items()}
+
+    def rows(self):
+        """Return one dict a class: "class", "dice", "iou", "accuracy" (NaN where absent), "pixels"."""
+        scores = self.scores
+        return [
+            {
+                "class": name,
+                **{column: float(scores[column][i]) for column in COLUMNS},
+                "pixels": int(self.matrix[i].sum()),
+            }
+            for i, name in enumerate(self.class_names)
+        ]
+
+    def means(self):
+        """Return {"mean_dice", "mean_iou", "mean_accuracy", "pixel_accuracy"}: float."""
+        return {name: float(self.scores[name]) for name in MEANS}
+
+    def save(self, folder):
+        """Write evaluation.json (all figures and the matrix) and evaluation.csv (the per-class table)."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        blank = lambda row: {k: None if v != v else v for k, v in row.items()}  # noqa: E731  JSON has no NaN
+        report = {
+            **blank(self.means()),
+            "classes": [blank(row) for row in self.rows()],
+            "confusion_matrix": self.matrix.tolist(),
+        }
+        (folder / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
+        with (folder / "evaluation.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["class", *COLUMNS, "pixels"])
+            writer.writeheader()
+            writer.writerows(blank(row) for row in self.rows())
+
+    def table(self, title="Scores"):
+        """Return a `rich.table.Table` of the classes and their mean."""
+        from rich.table import Table
+
+        table = Table("class", title=title, title_justify="left")
+        for column in ("Dice", "IoU", "accuracy", "share of pixels"):
+            table.add_column(column, justify="right")
+        shares = self.matrix.sum(1) / max(self.matrix.sum(), 1)
+        for row, share in zip(self.rows(), shares, strict=True):
+            table.add_row(row["class"], *(_figure(row[column]) for column in COLUMNS), f"{share:.1%}")
+        table.add_section()
+        means = self.means()
+        table.add_row("mean", *(_figure(means[f"mean_{column}"]) for column in COLUMNS), "")
+        table.caption = f"pixel accuracy {_figure(means['pixel_accuracy'])}; a dash: the class does not occur"
+        return table
+
+
+def _figure(value):
+    return "-" if math.isnan(value) else f"{value:.4f}"
+
+
+def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches):
+    """Count a model's right and wrong pixels over a whole data set, every image at its own size.
+
+    Args:
+        model: a model of `tfseg.models`, with `reader.num_classes` channels.
+        reader: a `tfseg.data.Reader`.
+        batch_size: images of one size that go through the model together.
+        track: wraps the iteration to show progress; called with the batches and their number.
+
+    Returns:
+        Evaluation.
+    """
+    metric = ConfusionMetrics(reader.num_classes)
+    batches = pipeline(reader, batch_size)
+
+    @tf.function(input_signature=batches.element_spec)
+    def count(images, masks):
+        metric.update_state(masks, model(images, training=False))
+
+    for images, masks in track(batches, len(batches)):
+        count(images, masks)
+    return Evaluation(reader.label_names, np.asarray(metric.matrix))

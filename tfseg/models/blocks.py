@@ -1,0 +1,94 @@
+"""What networks are built from."""
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class PadToStride(layers.Layer):
+    """Zero-pad (B, H, W, C) at the bottom and right until H and W are multiples of `stride`."""
+
+    def __init__(self, stride, **kwargs):
+        super().__init__(**kwargs)
+        self.stride = stride
+
+    def call(self, x):
+        """Return (B, ceil(H / stride) * stride, ceil(W / stride) * stride, C)."""
+        if all(size is not None and size % self.stride == 0 for size in x.shape[1:3]):
+            return x
+        height, width = ops.shape(x)[1:3]
+        # `ops.pad` takes no tensors: pad by the most there can be, then cut.
+        spare = self.stride - 1
+        x = ops.pad(x, ((0, 0), (0, spare), (0, spare), (0, 0)))
+        return x[:, : self._multiple(height), : self._multiple(width), :]
+
+    def compute_output_shape(self, shape):
+        """Return the padded shape; None stays None."""
+        padded = [None if size is None else self._multiple(size) for size in shape[1:3]]
+        return (shape[0], *padded, shape[3])
+
+    def _multiple(self, size):
+        return (size + self.stride - 1) // self.stride * self.stride
+
+    def get_config(self):
+        """Return the arguments, for `.keras` files."""
+        return {**super().get_config(), "stride": self.stride}
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class CropToImage(layers.Layer):
+    """Cut (B, H', W', K) back to the (H, W) of the image, and give float32 whatever the precision."""
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, logits, image):
+        """Return (B, H, W, K) float32."""
+        height, width = ops.shape(image)[1:3]
+        return logits[:, :height, :width, :]
+
+    def compute_output_shape(self, logits_shape, image_shape):
+        """Return the image's size with the logits' channels."""
+        return (*image_shape[:3], logits_shape[3])
+
+
+def normalize(image, normalization=None):
+    """Subtract the mean and divide by the deviation, a channel, in float32.
+
+    Args:
+        image: (B, H, W, C) tensor.
+        normalization: (mean, deviation), each one number or C numbers; None takes 0..255 to -1..1.
+    """
+    mean, deviation = normalization or (127.5, 127.5)
+    channels = image.shape[-1]
+    means, deviations = (_per_channel(value, channels) for value in (mean, deviation))
+    if min(deviations) <= 0:
+        raise ValueError(f"normalization: every deviation must be above zero; {deviations} came.")
+    scale = [1 / deviation for deviation in deviations]
+    offset = [-mean / deviation for mean, deviation in zip(means, deviations, strict=True)]
+    return layers.Rescaling(scale, offset, dtype="float32", name="normalize")(image)
+
+
+def _per_channel(value, channels):
+    values = [float(v) for v in value] if hasattr(value, "__len__") else [float(value)] * channels
+    if len(values) != channels:
+        raise ValueError(f"normalization: {len(values)} numbers came for an image of {channels} channels.")
+    return values
+
+
+def conv_block(x, width, batch_norm=True, name=None):
+    """Two 3 x 3 convolutions, each with (batch normalisation and) ReLU: (B, H, W, C) -> (B, H, W, width)."""
+    for i in (1, 2):
+        x = layers.Conv2D(
+            width,
+            3,
+            padding="same",
+            use_bias=not batch_norm,
+            kernel_initializer="he_normal",
+            name=f"{name}_conv{i}",
+        )(x)
+        if batch_norm:
+            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn{i}")(x)
+        x = layers.ReLU(name=f"{name}_relu{i}")(x)
+    return x

@@ -1,0 +1,169 @@
+"""A run: the folder that a training leaves behind, and from which it goes on after a kill."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+
+
+class Run:
+    """The folder of a training.
+
+    It holds `run.json` (the settings), `history.csv` (a row an epoch), `best.keras` (the model of the best
+    epoch) and `state/` (everything `restore` needs). Each file is written beside and renamed, so that a kill
+    at any moment leaves the last whole one.
+
+    Args:
+        folder: where the run lives.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    @property
+    def best(self):
+        """Path of the model of the best epoch."""
+        return self.folder / "best.keras"
+
+    def refuse_if_taken(self):
+        """Raise a FileExistsError if the folder already holds something."""
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            what = "already holds a run" if self.has_settings() else "already exists and is not empty"
+            remedy = "Continue it with --resume, or choose" if self.has_settings() else "Choose"
+            raise FileExistsError(f"'{self.folder}' {what}. {remedy} another folder.")
+
+    def create(self, settings):
+        """Make the folder with its settings (a dict for JSON).
+
+        Raises:
+            FileExistsError: it already holds something.
+        """
+        self.refuse_if_taken()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._replace("run.json", lambda path: path.write_text(json.dumps(settings, indent=1) + "\n"))
+
+    def has_settings(self):
+        """Whether the folder holds a run."""
+        return (self.folder / "run.json").is_file()
+
+    def settings(self):
+        """Return the settings of the run.
+
+        Raises:
+            FileNotFoundError: the folder holds no run.
+        """
+        if not self.has_settings():
+            raise FileNotFoundError(f"'{self.folder}' holds no run. Start one with `tfseg train --out {self.folder}`.")
+        return json.loads((self.folder / "run.json").read_text())
+
+    def model(self):
+        """Load the model of the best epoch."""
+        if not self.best.is_file():
+            raise FileNotFoundError(f"'{self.folder}' holds no model yet: its first epoch has not ended.")
+        return keras.saving.load_model(self.best)
+
+    def history(self):
+        """Return {name: list of one number an epoch}."""
+        path = self.folder / "history.csv"
+        if not path.is_file():
+            return {}
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in rows[0]} if rows else {}
+
+    def restore(self, model):
+        """Put a compiled model, of the architecture the run began with, where the last whole epoch left it.
+
+        Weights, optimizer and the states of random layers come back.
+
+        Returns:
+            The number of epochs done; 0 if none was finished.
+
+        Raises:
+            ValueError: the state is of another model.
+        """
+        states = sorted((self.folder / "state").glob("epoch-*.npz"))
+        if not states:
+            return 0
+        model.optimizer.build(model.trainable_variables)
+        with np.load(states[-1]) as state:
+            variables = _state_of(model)
+            stored = {name: state[name] for name in state.files}
+            if {n: v.shape for n, v in stored.items()} != {n: tuple(v.shape) for n, v in variables.items()}:
+                raise ValueError(f"{states[-1]} was written by another model. Train with the run's own settings.")
+            for name, variable in variables.items():
+                variable.assign(stored[name])
+        return int(re.search(r"\d+", states[-1].stem).group())
+
+    def callbacks(self, epochs_done=0, monitor="val_mean_iou"):
+        """Return the Keras callbacks that keep the folder up to date.
+
+        Args:
+            epochs_done: what `restore` returned.
+            monitor: figure of the logs by which the best epoch is chosen, the higher the better.
+        """
+        history = {name: values[:epochs_done] for name, values in self.history().items()}
+        return [_Keep(self, history, monitor)]
+
+    def _replace(self, name, write):
+        """Write a file through `write(path)`, whole or not at all."""
+        path = self.folder / name
+        beside = path.with_name(f".new-{path.name}")  # keeps its suffix: Keras and NumPy go by it
+        write(beside)
+        os.replace(beside, path)
+
+    def _write_history(self, history):
+        def write(path):
+            with path.open("w", newline="") as file:
+                writer = csv.writer(file)
+                writer.writerow(history)
+                writer.writerows(zip(*history.values(), strict=True))
+
+        self._replace("history.csv", write)
+
+    def _write_state(self, model, epochs_done):
+        folder = self.folder / "state"
+        folder.mkdir(exist_ok=True)
+        values = {name: keras.ops.convert_to_numpy(v) for name, v in _state_of(model).items()}
+        name = f"epoch-{epochs_done:06d}.npz"
+        self._replace(f"state/{name}", lambda path: np.savez(path, **values))
+        for old in folder.glob("epoch-*.npz"):
+            if old.name != name:
+                old.unlink()
+
+    def drop_state(self):
+        """Remove what is only needed to resume, once the run has ended."""
+        shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+
+def _state_of(model):
+    """All variables that decide how training goes on. `.keras` files leave the random layers' states out."""
+    variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
+    metrics = {id(v) for metric in model.metrics for v in metric.variables}  # begin anew every epoch
+    kept = [v for v in variables if id(v) not in metrics]
+    return {f"{i:04d} {v.path}".replace("/", "."): v for i, v in enumerate(kept)}
+
+
+class _Keep(keras.callbacks.Callback):
+    """Writes history, best model and state after every epoch, in an order that a kill cannot spoil."""
+
+    def __init__(self, run, history, monitor):
+        super().__init__()
+        self._run, self._history, self._monitor = run, history, monitor
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        if self._monitor not in row:
+            raise ValueError(f"The run chooses its best epoch by '{self._monitor}', but has {', '.join(row)}.")
+        before = np.nan_to_num(self._history.get(self._monitor, []), nan=-np.inf)
+        if not len(before) or row[self._monitor] > before.max():
+            self._run._replace("best.keras", self.model.save)
+        for name, value in row.items():
+            self._history.setdefault(name, []).append(value)
+        self._run._write_history(self._history)
+        self._run._write_state(self.model, epoch + 1)

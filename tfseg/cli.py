@@ -248,7 +248,7 @@ def _describe(train_reader, val_reader, measured):
     shares = measured.class_pixels / max(measured.class_pixels.sum(), 1)
     classes = ", ".join(f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True))
     console.print(f"{len(train_reader)} pictures to train on, {len(val_reader)} to validate on. Pixels: {classes}")
-    if getattr(train_reader, "mask_values", None) == {0: 0, 255: 1}:
+    if train_reader.mask_values == {0: 0, 255: 1}:
         console.print(f"The masks hold 0 and 255: read as {' and '.join(train_reader.label_names)}.")
 
 

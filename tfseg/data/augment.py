@@ -83,10 +83,10 @@ class Augment:
         # The window lies inside the image where it can, and is centred on it where it cannot.
         window = tf.constant(self.size, tf.float32) / scale[:, None]
         room = tf.maximum(extents - window, 0.0)
-        centre = (extents - 1) / 2 + room * (draws[:, 4:6] - 0.5)
-        if self.scale == (1.0, 1.0) and not self.rotate:
-            centre = tf.floor(centre - self._half()) + self._half()  # whole pixels: a crop changes no byte
+        spare = tf.minimum(extents - window, 0.0)
+        if self.scale == (1.0, 1.0) and not self.rotate:  # whole pixels: a crop changes no byte
+            corner = tf.floor(draws[:, 4:6] * (room + 1)) + tf.floor(spare / 2)
+        else:
+            corner = draws[:, 4:6] * room + spare / 2
+        centre = corner + (window - 1) / 2
         return affine_matrices(self.size, centre, scale, angle, flip_x, flip_y)
-
-    def _half(self):
-        return tf.constant([(side - 1) / 2 for side in self.size], tf.float32)

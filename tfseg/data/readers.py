@@ -27,9 +27,11 @@ class Reader:
         sizes: (N, 2) int array of heights and widths.
         channels: C.
         dtype: NumPy dtype of the images.
+        mask_values: {value on disk: class id}; None for masks in memory.
     """
 
     ignore_index = IGNORE
+    mask_values = None
 
     def __init__(self, class_names, sizes, channels, dtype):
         self.class_names = [str(name) for name in class_names]
@@ -80,6 +82,7 @@ class Reader:
 class _Taken(Reader):
     def __init__(self, reader, indices):
         self._reader, self._indices = reader, np.asarray(indices, int)
+        self.mask_values = reader.mask_values
         super().__init__(reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype)
 
     def __getitem__(self, index):
@@ -224,7 +227,7 @@ def _class_ids(values, table, where):
         raise ValueError(
             f"{where} holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown[:8]))}"
             f"{' ...' if len(unknown) > 8 else ''}, which stand for no class (classes: {known}; ignored: {ignored}). "
-            "Name more classes, set the ignored value, or correct the mask."
+            "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
         )
     lookup = np.full(max(table) + 1, IGNORE, np.uint8)
     lookup[list(table)] = list(table.values())

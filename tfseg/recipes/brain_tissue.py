@@ -21,7 +21,7 @@ from tfseg.metrics import ConfusionMetrics
 from tfseg.models import unet
 from tfseg.training import Progress, Run
 
-EPOCHS = 8
+EPOCHS = 9
 FILTERS = (16, 32, 64, 128)
 
 # What a server does: TensorFlow loads the folder, and neither tfseg nor Keras can be imported.
@@ -78,7 +78,7 @@ def _train(console, train, val, folder):
     keras.utils.set_random_seed(0)
     measured = check(train)
     model = unet(4, (None, None, 1), FILTERS, normalization=(measured.mean, measured.deviation))
-    augment = Augment(160, scale=(0.8, 1.25), rotate=10, flip="horizontal")
+    augment = Augment(128, scale=(0.8, 1.25), rotate=10, flip="horizontal")
     batches = pipeline(train, batch_size=8, augment=augment)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches))
     model.compile(keras.optimizers.Adam(rate), loss=CrossEntropy() + Dice(), metrics=[ConfusionMetrics(4)])

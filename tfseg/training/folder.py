@@ -83,6 +83,7 @@ def train_folder(train, val, settings, out, callbacks=()):
         epochs=settings["epochs"],
         initial_epoch=done,
         callbacks=[*run.callbacks(done), *callbacks],
+        shuffle=False,  # the pipeline does
         verbose=0,
     )
     return run

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from conftest import draw_sample
+from PIL import Image
+
+from tfseg.data import Arrays, Folder
+
+NAMES = ["ground", "disc", "band"]
+
+
+def reader_of(folder, names=NAMES, **options):
+    return Folder(folder / "images", folder / "masks", names, **options)
+
+
+def test_a_folder_gives_pictures_and_class_ids(folder):
+    reader = reader_of(folder)
+    assert (len(reader), reader.num_classes, reader.channels, reader.dtype) == (6, 3, 3, np.uint8)
+    assert reader.sizes.tolist() == [[48, 56]] * 6
+    assert reader.name(2) == "p2"
+    image, mask = draw_sample(2)
+    assert np.array_equal(reader[2]["mask"], mask)
+    assert np.abs(reader[2]["image"].astype(int) - image).mean() < 10  # JPEG
+
+
+def test_the_ignored_value_becomes_255(folder):
+    reader = reader_of(folder, ["ground", "disc"], ignore=2)
+    mask = draw_sample(0)[1]
+    assert np.array_equal(reader[0]["mask"], np.where(mask == 2, 255, mask))
+
+
+def test_an_ignored_value_among_the_ids_is_no_class(folder):
+    # Cityscapes-like: id 0 is void, classes are 1 and 2
+    reader = reader_of(folder, NAMES, mask_values={1: 0, 2: 1}, ignore=0)
+    mask = draw_sample(0)[1]
+    assert np.array_equal(reader[0]["mask"], np.array([255, 0, 1], np.uint8)[mask])
+
+
+def rewrite(folder, change):
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+
+
+@pytest.mark.parametrize("names", [["ground", "disc"], ["disc"]])
+def test_black_and_white_masks_are_two_classes(folder, names):
+    rewrite(folder, lambda mask: np.where(mask == 1, 255, 0).astype(np.uint8))
+    reader = reader_of(folder, names)
+    assert reader.mask_values == {0: 0, 255: 1}
+    assert np.array_equal(reader[3]["mask"], draw_sample(3)[1] == 1)
+    assert reader.label_names[1] == "disc"
+
+
+def test_255_stays_ignored_where_both_classes_occur(folder):
+    rewrite(folder, lambda mask: np.where(mask == 2, 255, mask).astype(np.uint8))
+    reader = reader_of(folder, ["ground", "disc"])
+    assert reader.mask_values == {0: 0, 1: 1}
+    assert np.array_equal(np.unique(reader[3]["mask"]), [0, 1, 255])
+
+
+def test_values_of_no_class_are_named(folder):
+    with pytest.raises(ValueError, match=r"p4\.png holds the value 2, which stand.* \(classes: 0, 1; ignored: 255\)"):
+        reader_of(folder, ["ground", "disc"])[4]
+
+
+def test_pictures_and_masks_must_pair(folder):
+    (folder / "masks" / "p1.png").unlink()
+    (folder / "masks" / "spare.png").write_bytes((folder / "masks" / "p2.png").read_bytes())
+    with pytest.raises(ValueError, match=r"(?s)2 problems.*p1\.jpg has no mask.*spare\.png has no picture.*rename"):
+        reader_of(folder)
+
+
+def test_two_files_of_one_name_are_refused(folder):
+    (folder / "images" / "p1.png").write_bytes((folder / "masks" / "p1.png").read_bytes())
+    with pytest.raises(ValueError, match="bear the same name"):
+        reader_of(folder)
+
+
+def test_sizes_must_agree(folder):
+    Image.fromarray(np.zeros((48, 55), np.uint8)).save(folder / "masks" / "p5.png")
+    with pytest.raises(ValueError, match=r"p5\.jpg is 56 x 48, but its mask .*p5\.png is 55 x 48 pixels.*nearest"):
+        reader_of(folder)
+
+
+def test_grey_among_colour_is_read_as_colour(folder):
+    grey = Image.open(folder / "images" / "p0.jpg").convert("L")
+    grey.save(folder / "images" / "p0.jpg")
+    reader = reader_of(folder)
+    assert reader.channels == 3
+    assert reader[0]["image"].shape == (48, 56, 3)
+
+
+def test_the_same_seed_gives_the_same_split_without_overlap(folder):
+    reader = reader_of(folder)
+    names = lambda part: [part.name(i) for i in range(len(part))]  # noqa: E731
+    train, val = reader.split(0.34, seed=4)
+    assert (len(train), len(val)) == (4, 2)
+    assert set(names(train)) | set(names(val)) == {f"p{i}" for i in range(6)}
+    assert names(val) == names(reader.split(0.34, seed=4)[1])
+    assert any(names(val) != names(reader.split(0.34, seed=s)[1]) for s in range(5))
+    assert np.array_equal(train[0]["mask"], draw_sample(int(train.name(0)[1:]))[1])
+
+
+def test_a_split_leaves_neither_part_empty(folder):
+    two = reader_of(folder).take([0, 1])
+    assert [len(part) for part in two.split(0.0)] == [1, 1]
+    assert [len(part) for part in two.split(0.9)] == [1, 1]
+
+
+def test_class_names_are_checked(folder):
+    with pytest.raises(ValueError, match="twice"):
+        reader_of(folder, ["a", "a"])
+    with pytest.raises(ValueError, match="0 names"):
+        reader_of(folder, [])
+
+
+def test_arrays_are_samples():
+    images, masks = zip(*(draw_sample(i) for i in range(3)), strict=True)
+    reader = Arrays([image[..., 0] for image in images], masks, NAMES)
+    assert reader[1]["image"].shape == (48, 56, 1)
+    assert np.array_equal(reader[1]["mask"], masks[1])
+    with pytest.raises(ValueError, match="2 images and 3 masks"):
+        Arrays(images[:2], masks, NAMES)
+    with pytest.raises(ValueError, match=r"image 0 is \(48, 56\), its mask \(47, 56\)"):
+        Arrays(images, [masks[0][1:], *masks[1:]], NAMES)
+    with pytest.raises(ValueError, match="mask 2 holds the value 2"):
+        Arrays(images, masks, ["a", "b"])[2]
+
+
+CAMVID = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
+
+
+def test_camvid_and_isbi_are_read_as_they_are(shared_data):
+    camvid = Folder(shared_data / "camvid/train", shared_data / "camvid/trainannot", CAMVID, ignore=11)
+    assert (len(camvid), camvid.channels) == (367, 3)
+    assert camvid[0]["mask"].max() == 255
+    isbi = Folder(shared_data / "isbi2012_em/image", shared_data / "isbi2012_em/label", ["membrane", "cell"])
+    assert (len(isbi), isbi.channels, isbi.mask_values) == (24, 1, {0: 0, 255: 1})

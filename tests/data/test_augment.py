@@ -52,13 +52,15 @@ def test_image_and_mask_stay_aligned():
 
 def test_the_centre_of_mass_moves_alike():
     y, x = np.mgrid[:101, :101]
-    mask = (np.hypot(y - 52, x - 47) < 28).astype(np.uint8)[None]  # large and round: little noise of rounding
+    disc = (np.hypot(y - 52, x - 47) < 28).astype(np.uint8)
+    masks = np.stack([disc] * 40)
     augment = Augment(101, scale=(1.2, 1.2), rotate=30)
-    for seed in range(5):
-        image, moved = (part.numpy()[0] for part in augment(mask[..., None] * 255, mask, (seed, 1)))
-        weight = np.where(moved == 1, 1.0, 0.0)
-        centre = [(np.stack([y, x]) * w).sum((1, 2)) / w.sum() for w in (image[..., 0], weight)]
-        assert np.abs(centre[0] - centre[1]).max() < 0.05
+    images, moved = (part.numpy() for part in augment(masks[..., None] * np.uint8(255), masks, (0, 1)))
+    weights = images[..., 0], (moved == 1).astype(float)
+    centres = [np.stack([(w * y).sum((1, 2)), (w * x).sum((1, 2))]) / w.sum((1, 2)) for w in weights]
+    difference = centres[0] - centres[1]
+    assert np.abs(difference).max() < 0.15  # rounding to whole pixels
+    assert np.abs(difference.mean(1)).max() < 0.02  # no shift
 
 
 def test_outside_is_black_and_ignored():

@@ -59,7 +59,7 @@ def test_a_flat_image_has_a_deviation_to_divide_by():
 
 
 def test_class_shares_of_camvid_are_those_of_its_readme(shared_data):
-    names = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
+    names = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
     camvid = Folder(shared_data / "camvid/train", shared_data / "camvid/trainannot", names, ignore=11)
     summary = check(camvid)
     total = summary.class_pixels.sum() + summary.ignored_pixels

@@ -125,7 +125,7 @@ def test_arrays_are_samples():
         Arrays(images, masks, ["a", "b"])[2]
 
 
-CAMVID = "sky building pole road pavement tree sign fence car pedestrian bicyclist".split()
+CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 
 
 def test_camvid_and_isbi_are_read_as_they_are(shared_data):

@@ -105,6 +105,7 @@ class Arrays(Reader):
         images = [np.asarray(image) for image in images]
         self._images = [image[..., None] if image.ndim == 2 else image for image in images]
         self._masks = [np.asarray(mask) for mask in masks]
+        self._masks = [mask.astype(np.uint8) if mask.dtype == bool else mask for mask in self._masks]
         if not self._images or len(self._images) != len(self._masks):
             raise ValueError(f"Arrays: {len(self._images)} images and {len(self._masks)} masks came.")
         for index, (image, mask) in enumerate(zip(self._images, self._masks, strict=True)):

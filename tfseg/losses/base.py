@@ -4,7 +4,7 @@ from keras import ops
 
 from tfseg import checks
 from tfseg.losses.compose import Composable
-from tfseg.ops import split_labels, target_kind
+from tfseg.ops import split_dense, split_labels, target_kind
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
 
@@ -34,8 +34,8 @@ class SegmentationLoss(Composable):
         name=None,
         dtype=None,
     ):
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
         checks.one_of(type(self).__name__, "reduction", reduction, REDUCTIONS)
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.options = {
             "from_logits": from_logits,
             "ignore_index": ignore_index,
@@ -76,7 +76,7 @@ class Target:
             else:
                 self.dense = ops.one_hot(labels, classes, dtype="float32")
         else:
-            self.dense, valid = _dense(y_true, self.sigmoid, ignore_index)
+            self.dense, valid = split_dense(y_true, ignore_index, exclusive=not self.sigmoid)
         self.valid = ops.cast(valid, "float32")
 
     def probabilities(self):
@@ -94,29 +94,18 @@ def _as_logits(y_pred, from_logits, sigmoid):
     return ops.log(ops.maximum(y_pred, tiny))
 
 
-def _dense(y_true, sigmoid, ignore_index):
-    """A dense pixel is ignored if a channel holds `ignore_index`, or, for a softmax, if all are zero."""
-    dense = ops.cast(y_true, "float32")
-    valid = ops.ones_like(dense[..., 0], dtype="bool")
-    if ignore_index is not None:
-        valid = ops.all(dense != float(ignore_index), axis=-1)
-    if not sigmoid:
-        valid = ops.logical_and(valid, ops.any(dense != 0, axis=-1))
-    return ops.where(valid[..., None], dense, 0.0), valid
-
-
 def weights_of(owner, class_weights, count):
     """Return `class_weights` as (count,) float32; ones for None.
 
     Raises:
-        ValueError: not `count` weights, one is negative, or all are zero.
+        ValueError: not `count` weights, one is negative or not finite, or all are zero.
     """
     if class_weights is None:
         return ops.ones((count,), "float32")
-    good = len(class_weights) == count and min(class_weights) >= 0 and max(class_weights) > 0
-    if not good:
+    usable = all(0 <= weight < float("inf") for weight in class_weights)  # False for NaN
+    if len(class_weights) != count or not usable or max(class_weights) == 0:
         raise ValueError(
-            f"{owner}: class_weights={list(class_weights)} must be {count} numbers, none negative, not all zero."
+            f"{owner}: class_weights={list(class_weights)} must be {count} finite numbers, none negative, not all zero."
         )
     return ops.convert_to_tensor(class_weights, "float32")
 
@@ -126,14 +115,15 @@ def pixel_weights(owner, sample_weight, valid):
     if sample_weight is None:
         return ops.ones_like(valid)
     weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
-    rank = len(valid.shape)
+    came, rank = tuple(weight.shape), len(valid.shape)
     if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, -1)
     if len(weight.shape) == 1:
         weight = ops.reshape(weight, (-1,) + (1,) * (rank - 1))
-    if len(weight.shape) != rank:
+    sizes = zip(weight.shape, valid.shape, strict=False)
+    if len(weight.shape) != rank or any(w not in (None, 1) and v not in (None, w) for w, v in sizes):
         raise ValueError(
-            f"{owner}: sample_weight of shape {tuple(sample_weight.shape)} must be one weight an image "
+            f"{owner}: sample_weight of shape {came} must be one weight an image "
             f"{tuple(valid.shape[:1])} or one a pixel {tuple(valid.shape)}."
         )
     return weight * ops.ones_like(valid)

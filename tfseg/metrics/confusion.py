@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from tfseg import checks
-from tfseg.ops import class_scores, confusion_matrix, mean_present, split_labels, target_kind
+from tfseg.ops import class_scores, confusion_matrix, mean_present, split_dense, split_labels, target_kind
 
 FIGURES = ("mean_iou", "mean_dice", "pixel_accuracy", "mean_accuracy", "iou", "dice", "accuracy")
 
@@ -81,9 +81,10 @@ class ConfusionMetrics(keras.metrics.Metric):
                 f"{type(self).__name__}: num_classes={self.num_classes}, but y_pred of shape "
                 f"{tuple(y_pred.shape)} has {y_pred.shape[-1]} channels."
             )
-        if target_kind(type(self).__name__, y_true, y_pred) == "dense" and self.num_classes > 1:
-            ignored = ops.all(y_true == 0, axis=-1)
-            y_true = ops.where(ignored, -1, ops.argmax(y_true, axis=-1))
+        if target_kind(type(self).__name__, y_true, y_pred) == "dense":
+            dense, valid = split_dense(y_true, self.ignore_index)
+            classes = ops.argmax(dense, axis=-1) if self.num_classes > 1 else dense[..., 0] > 0.5
+            y_true = ops.where(valid, ops.cast(classes, "int32"), -1)
         labels, valid = split_labels(y_true, len(y_pred.shape) - 1, self.classes, self.ignore_index)
         predictions = y_pred[..., 0] > 0 if self.num_classes == 1 else ops.argmax(y_pred, axis=-1)
         counts = confusion_matrix(labels, predictions, self.classes, valid)

@@ -1,7 +1,7 @@
 """Array arithmetic shared by the rooms above, in `keras.ops`: one code for TensorFlow and JAX."""
 
 from tfseg.ops.confusion import class_scores, confusion_matrix, mean_present
-from tfseg.ops.masks import split_labels, target_kind
+from tfseg.ops.masks import split_dense, split_labels, target_kind
 from tfseg.ops.warp import affine_matrices, affine_warp
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "class_scores",
     "confusion_matrix",
     "mean_present",
+    "split_dense",
     "split_labels",
     "target_kind",
 ]

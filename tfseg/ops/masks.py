@@ -53,3 +53,31 @@ def split_labels(labels, rank, num_classes, ignore_index=255):
     if ignore_index is not None:
         valid = ops.logical_and(valid, labels != ignore_index)
     return ops.where(valid, labels, 0), valid
+
+
+def split_dense(dense, ignore_index=255, exclusive=True):
+    """Separate targets of one value a class from the pixels that do not count.
+
+    Args:
+        dense: (B, ..., C), any dtype; one-hot or soft, or several classes a pixel.
+        ignore_index: ignored are the pixels of class `ignore_index`, or, where there is no such class, those
+            with a channel that holds this number. None for neither.
+        exclusive: whether a pixel of all zeros has no class and so is ignored (C > 1).
+
+    Returns:
+        (dense, valid): float32 (B, ..., C) with 0 where ignored, and bool (B, ...). With C == 1 values outside
+        [0, 1] are ignored, like labels outside [0, C).
+    """
+    dense = ops.cast(dense, "float32")
+    classes = dense.shape[-1]
+    if ignore_index is None:
+        valid = ops.ones_like(dense[..., 0], dtype="bool")
+    elif classes > 1 and 0 <= ignore_index < classes:
+        valid = dense[..., ignore_index] <= 0.5
+    else:
+        valid = ops.all(dense != float(ignore_index), axis=-1)
+    if classes == 1:
+        valid = ops.logical_and(valid, ops.all(ops.logical_and(dense >= 0, dense <= 1), axis=-1))
+    elif exclusive:
+        valid = ops.logical_and(valid, ops.any(dense != 0, axis=-1))
+    return ops.where(valid[..., None], dense, 0.0), valid

@@ -146,7 +146,8 @@ def _state_of(model):
     variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
     metrics = {id(v) for metric in model.metrics for v in metric.variables}  # begin anew every epoch
     kept = [v for v in variables if id(v) not in metrics]
-    return {f"{i:04d} {v.path}".replace("/", "."): v for i, v in enumerate(kept)}
+    # By number: Keras counts the names of layers on within a process, so that they differ from run to run.
+    return {f"{number:05d}": variable for number, variable in enumerate(kept)}
 
 
 class _Keep(keras.callbacks.Callback):

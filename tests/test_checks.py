@@ -1,0 +1,30 @@
+import pytest
+
+from tfseg import checks
+
+
+def test_one_of_offers_the_nearest():
+    assert checks.one_of("f", "kind", "dice", ["dice", "iou"]) == "dice"
+    with pytest.raises(ValueError, match=r"f: kind='dise' is unknown. Choose from 'dice', 'iou'. Did you mean 'dice'"):
+        checks.one_of("f", "kind", "dise", ["dice", "iou"])
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_positive_int_refuses(value):
+    with pytest.raises(ValueError, match="f: n=.* at least 1"):
+        checks.positive_int("f", "n", value)
+
+
+def test_positive_int_takes_whole_numbers():
+    assert checks.positive_int("f", "n", 3.0) == 3
+
+
+@pytest.mark.parametrize("value", [-0.1, 1.0])
+def test_fraction_refuses(value):
+    with pytest.raises(ValueError, match="below 1"):
+        checks.fraction("f", "share", value)
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    with pytest.raises(ImportError, match=r"'no_such_module'.*pip install 'tfseg-keras\[demo\]'"):
+        checks.need("no_such_module", "demo")

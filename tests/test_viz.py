@@ -1,0 +1,104 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from conftest import draw_sample
+from matplotlib.figure import Figure
+
+from tfseg import viz
+
+NAMES = ["ground", "disc", "band"]
+
+
+def png_of(figure):
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    buffer.seek(0)
+    return plt.imread(buffer)
+
+
+@pytest.mark.parametrize("count", [2, 7, 20])
+def test_colours_can_be_told_apart_by_the_colour_blind(count):
+    views = viz.seen(viz.palette(count))
+    distances = np.linalg.norm(views[:, :, None] - views[:, None], axis=-1)
+    distances[:, np.eye(count, dtype=bool)] = np.inf
+    # a difference of 2.3 in CIELAB is just noticeable
+    assert distances.min() > {2: 30, 7: 8, 20: 8}[count]
+
+
+def test_a_palette_begins_like_every_shorter_one():
+    assert np.array_equal(viz.palette(30)[:11], viz.palette(11))
+    assert len(np.unique(viz.palette(255), axis=0)) == 255
+
+
+def test_blend_colours_classes_and_leaves_ignored_pixels_bare():
+    image, labels = np.full((2, 2, 3), 100, np.uint8), np.array([[0, 1], [255, 1]])
+    mixed = viz.blend(image, labels, 2, alpha=0.5)
+    expected = (100 + viz.palette(2).astype(int)) // 2
+    assert np.array_equal(mixed[0, 0], expected[0])
+    assert np.array_equal(mixed[[0, 1], [1, 1]], expected[[1, 1]])
+    assert np.array_equal(mixed[1, 0], image[1, 0])
+    assert np.array_equal(viz.blend(image, labels, 2, alpha=0), image)
+
+
+@pytest.mark.parametrize(
+    ("image", "brightest"),
+    [
+        (np.array([[0, 65535]], np.uint16), 255),
+        (np.array([[0.0, 1.0]]), 255),
+        (np.array([[-3.0, 5.0]]), 255),
+        (np.array([[0.0, 200.0]]), 200),
+        (np.zeros((1, 2, 1), np.uint8), 0),
+        (np.full((1, 2, 5), 9, np.uint8), 9),
+        (np.full((1, 2, 2), 9, np.uint8), 9),
+    ],
+)
+def test_any_range_and_channels_become_rgb(image, brightest):
+    rgb = viz.as_rgb(image)
+    assert rgb.shape == (1, 2, 3)
+    assert rgb.dtype == np.uint8
+    assert rgb.max() == brightest
+
+
+def test_errors_mark_wrong_pixels_only():
+    mask, prediction = np.array([[0, 1, 255]]), np.array([[0, 0, 1]])
+    marked = viz.errors(np.full((1, 3, 3), 50, np.uint8), mask, prediction)
+    assert marked[0].tolist() == [[25] * 3, [213, 94, 0], [25] * 3]
+
+
+def test_every_figure_can_be_drawn_and_is_left_to_the_caller():
+    image, mask = draw_sample(0)
+    wrong = np.roll(mask, 5, 1)
+    history = {
+        "loss": [2, 1],
+        "val_loss": [2.5, 2],
+        "mean_iou": [0.1, 0.4],
+        "val_mean_iou": [0.1, 0.3],
+        "epoch": [1, 2],
+    }
+    figures = [
+        viz.overlay(image, mask, NAMES),
+        viz.samples([image, image], [mask, mask], [wrong, mask], NAMES),
+        viz.samples([image], [np.where(mask == 1, 255, mask)], None, NAMES),
+        viz.curves(history),
+        viz.curves({"loss": [1.0]}),
+        viz.confusion_matrix([[5, 1, 0], [0, 3, 2], [0, 0, 0]], NAMES),
+        viz.legend(NAMES),
+    ]
+    for figure in figures:
+        assert isinstance(figure, Figure)
+        assert png_of(figure)[..., :3].std() > 0.01
+    assert plt.get_fignums() == []
+
+
+def test_the_legend_names_the_classes_that_occur():
+    image, mask = draw_sample(0)
+    figure = viz.overlay(image, np.where(mask == 1, 255, mask), NAMES)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground", "band", "ignored"]
+
+
+def test_the_heat_map_shows_shares_of_the_true_class():
+    figure = viz.confusion_matrix([[9, 1], [0, 4]], ["a", "b"])
+    shown = {(t.get_position(), t.get_text()) for t in figure.axes[0].texts}
+    assert shown == {((0, 0), "90%"), ((1, 0), "10%"), ((1, 1), "100%")}

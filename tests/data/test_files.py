@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.data import picture_files, read_image, read_mask
+from tfseg.data.files import picture_files, read_header, read_image, read_mask
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 GREY = RGB[..., 0]
@@ -45,8 +45,9 @@ def test_grey_is_repeated_when_colour_is_asked_for(tmp_path):
 def test_a_picture_stored_on_its_side_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
-    path = saved(tmp_path, RGB, "turned.png", exif=exif)
+    path = saved(tmp_path, RGB, "turned.webp", exif=exif, lossless=True)
     assert np.array_equal(read_image(path), np.rot90(RGB, -1))
+    assert read_header(path)[:2] == (7, 5)
 
 
 def test_masks_are_ids_palette_indices_or_bits(tmp_path):

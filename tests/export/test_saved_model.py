@@ -11,7 +11,6 @@ from tfseg.export import saved_model
 from tfseg.inference import predict
 from tfseg.models import unet
 
-
 MODULE = sys.modules["tfseg.export.saved_model"]  # the function of that name hides it
 
 

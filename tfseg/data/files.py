@@ -7,7 +7,7 @@ and turns a palette's class ids into colours.
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 EXIF_ORIENTATION = 0x0112
@@ -33,7 +33,7 @@ def read_header(path):
     """Return (height, width, channels, is_8_bit) as `read_image` will give them, without decoding."""
     with _open(path) as image:
         width, height = image.size
-        if image.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # stored on its side
+        if _orientation(image) >= 5:  # stored on its side
             width, height = height, width
         grey = image.mode in GREY_MODES
         return height, width, 1 if grey else 3, image.mode not in ("I;16", "I;16B", "I", "F")
@@ -55,9 +55,7 @@ def read_image(path, channels=None):
     with _open(path) as image:
         grey = image.mode in GREY_MODES
         try:
-            if image.getexif().get(EXIF_ORIENTATION, 1) != 1:
-                from PIL import ImageOps
-
+            if _orientation(image) != 1:
                 image = ImageOps.exif_transpose(image)
             if not grey:
                 image = image.convert("RGB")
@@ -106,6 +104,11 @@ def read_mask(path):
     if array.dtype.kind == "f":
         raise ValueError(f"{path} holds floating numbers, not class ids. Save one class id a pixel as a PNG.")
     return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def _orientation(image):
+    # Only cameras' formats: to find a PNG's EXIF Pillow would decode it.
+    return image.getexif().get(EXIF_ORIENTATION, 1) if image.format in ("JPEG", "MPO", "WEBP") else 1
 
 
 def _open(path):

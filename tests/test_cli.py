@@ -1,0 +1,259 @@
+"""The command through its public door, in this process; tests/training/test_run.py kills real ones."""
+
+import json
+import re
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import draw_sample
+from PIL import Image
+
+from tfseg import cli
+from tfseg.data import read_image
+
+NAMES = "ground,disc,band"
+SMALL = ("--size", "32", "--batch-size", "2", "--filters", "4,8", "--epochs", "2")
+
+
+@pytest.fixture
+def tfseg(monkeypatch, capsys):
+    """Run the command; return (exit code, what it printed on both channels)."""
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["tfseg", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        printed = capsys.readouterr()
+        return code, re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", printed.out + printed.err))
+
+    monkeypatch.setenv("COLUMNS", "200")
+    return run
+
+
+def fill(folder, count=6):
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for index in range(count):
+        image, mask = draw_sample(index)
+        Image.fromarray(image).save(folder / "images" / f"p{index}.jpg", quality=95)
+        Image.fromarray(mask).save(folder / "masks" / f"p{index}.png")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with pictures, masks and a finished run."""
+    folder = tmp_path_factory.mktemp("trained")
+    fill(folder)
+    argv, sys.argv = sys.argv, ["tfseg", *map(str, words(folder)), *SMALL, "--out", str(folder / "run")]
+    try:
+        cli.main()
+    except SystemExit as end:
+        if end.code:
+            raise
+    finally:
+        sys.argv = argv
+    return folder
+
+
+def words(folder, names=NAMES):
+    return ("train", "--images", folder / "images", "--masks", folder / "masks", "--class-names", names)
+
+
+def test_training_leaves_a_whole_run(trained):
+    expected = {"best.keras", "confusion.png", "curves.png", "evaluation.csv", "evaluation.json", "history.csv"}
+    expected |= {"run.json", "samples.png", "state"}
+    assert {path.name for path in (trained / "run").iterdir()} == expected
+    settings = json.loads((trained / "run" / "run.json").read_text())
+    assert settings["class_names"] == NAMES.split(",")
+    assert settings["filters"] == [4, 8]
+
+
+def test_evaluate_repeats_the_figures_of_training(trained, tfseg):
+    before = json.loads((trained / "run" / "evaluation.json").read_text())
+    code, printed = tfseg("evaluate", "--run", trained / "run")
+    assert code == 0
+    assert json.loads((trained / "run" / "evaluation.json").read_text()) == before
+    assert f"{before['mean_iou']:.4f}" in printed
+
+
+def test_evaluate_on_other_pictures(trained, tfseg, tmp_path):
+    code, _ = tfseg(
+        *("evaluate", "--run", trained / "run", "--images", trained / "images", "--masks", trained / "masks"),
+        *("--out", tmp_path / "scores"),
+    )
+    report = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
+    assert code == 0
+    assert np.sum(report["confusion_matrix"]) == 6 * 48 * 56
+    code, printed = tfseg("evaluate", "--run", trained / "run", "--images", trained / "images")
+    assert code == 1
+    assert "Pass --images and --masks together" in printed
+
+
+def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = tmp_path / "holiday.png"
+    Image.fromarray(draw_sample(9, 61, 83)[0]).save(picture)
+    code, printed = tfseg("predict", picture, "--run", trained / "run")
+    assert code == 0, printed
+    assert {path.name for path in (tmp_path / "predictions").iterdir()} == {
+        "holiday_labels.png",
+        "holiday_overlay.png",
+        "legend.png",
+    }
+    labels = np.asarray(Image.open(tmp_path / "predictions" / "holiday_labels.png"))
+    assert labels.shape == (61, 83)
+    assert np.asarray(Image.open(tmp_path / "predictions" / "holiday_overlay.png")).shape == (61, 83, 3)
+
+    code, printed = tfseg("export", "--run", trained / "run")
+    assert code == 0, printed
+    assert "saved_models/run/1" in printed
+    served = tf.saved_model.load("saved_models/run/1").signatures["serving_default"]
+    answer = served(image=tf.constant(read_image(picture)[None], tf.float32))["class_ids"][0]
+    assert np.array_equal(answer, labels)
+
+
+def test_predict_takes_a_folder_of_mixed_pictures(trained, tfseg, tmp_path):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    Image.fromarray(draw_sample(0)[0]).convert("L").save(pictures / "a.png")
+    Image.fromarray(draw_sample(0)[0]).save(pictures / "a.jpg")
+    Image.fromarray(draw_sample(1, 41, 37)[0]).convert("RGBA").save(pictures / "b.png")
+    code, printed = tfseg("predict", pictures, "--run", trained / "run", "--out", tmp_path / "out")
+    assert code == 0
+    assert "3 pictures" in printed
+    labels = sorted(path.name for path in (tmp_path / "out").glob("*_labels.png"))
+    assert labels == ["a.jpg_labels.png", "a.png_labels.png", "b_labels.png"]
+
+
+def test_resume_refuses_other_settings_and_does_nothing_when_done(trained, tfseg, tmp_path):
+    run = shutil.copytree(trained / "run", tmp_path / "run")
+    code, printed = tfseg("train", "--resume", "--out", run, "--size", "64")
+    assert code == 1
+    assert "was begun with --size 32. Leave the option out" in printed
+    before = (run / "history.csv").read_text()
+    code, printed = tfseg(*words(trained), *SMALL, "--out", run, "--resume")
+    assert code == 0, printed
+    assert (run / "history.csv").read_text() == before
+
+
+def test_a_run_of_black_and_white_masks_with_validation_folders(tfseg, tmp_path):
+    fill(tmp_path)
+    (tmp_path / "val").mkdir()
+    fill(tmp_path / "val")
+    for mask in tmp_path.glob("**/masks/*.png"):
+        Image.fromarray(np.where(np.asarray(Image.open(mask)) == 1, 255, 0).astype(np.uint8)).save(mask)
+    for image in tmp_path.glob("**/images/*.jpg"):
+        Image.open(image).convert("L").save(image)
+    val = ("--val-images", tmp_path / "val" / "images", "--val-masks", tmp_path / "val" / "masks")
+    code, printed = tfseg(
+        *words(tmp_path, "ground,disc"), *val, *SMALL, "--optimizer", "sgd", "--out", tmp_path / "run"
+    )
+    assert code == 0, printed
+    assert "The masks hold 0 and 255: read as ground and disc" in printed
+    assert "6 pictures to train on, 6 to validate on" in printed
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["channels"] == 1
+
+
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+BAD_INPUT = {
+    "missing folder": (lambda f: shutil.rmtree(f / "images"), "no folder '.*images'"),
+    "empty folder": (lambda f: [p.unlink() for p in (f / "masks").iterdir()], "masks' holds no picture"),
+    "no mask": (lambda f: (f / "masks" / "p1.png").unlink(), r"p1\.jpg has no mask 'p1\.png'"),
+    "no picture": (lambda f: (f / "images" / "p1.jpg").unlink(), r"p1\.png has no picture 'p1'"),
+    "sizes differ": (lambda f: Image.new("L", (9, 9)).save(f / "masks" / "p1.png"), r"p1\.png is 9 x 9 pixels"),
+    "no such class": (lambda f: Image.new("L", (56, 48), 9).save(f / "masks" / "p1.png"), "holds the value 9"),
+    "truncated": (lambda f: cut_in_half(f / "images" / "p1.jpg"), r"p1\.jpg is damaged"),
+    "truncated mask": (lambda f: cut_in_half(f / "masks" / "p1.png"), r"p1\.png is damaged"),
+    "junk": (lambda f: (f / "images" / "p1.jpg").write_text("junk"), r"p1\.jpg cannot be read as a picture"),
+    "JPEG mask": (
+        lambda f: (
+            (f / "masks" / "p1.png").rename(f / "masks" / "p1.jpg")
+            and Image.new("L", (56, 48)).save(f / "masks" / "p1.jpg")
+        ),
+        r"p1\.jpg is a JPEG used as a mask.*PNG",
+    ),
+    "one sample": (
+        lambda f: [p.unlink() for d in ("images", "masks") for p in (f / d).iterdir() if p.stem != "p0"],
+        "at least 2 are needed",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_INPUT)
+def test_bad_input_is_named_before_training_and_nothing_is_written(folder, tfseg, fault):
+    spoil, message = BAD_INPUT[fault]
+    spoil(folder)
+    code, printed = tfseg(*words(folder), *SMALL, "--out", folder / "run")
+    assert code == 1
+    assert re.search(message, printed), printed
+    assert "Traceback" not in printed
+    assert not (folder / "run").exists()
+
+
+def test_words_that_are_off_end_with_2(folder, tfseg):
+    for more, message in [
+        (("--filters", "a,b"), "must be numbers"),
+        (("--optimizer", "adamm"), "Invalid value for '--optimizer'"),
+        (("--val-images", folder / "images"), "--val-images and --val-masks go together"),
+        (("--epochs", "0"), "Invalid value for '--epochs'"),
+    ]:
+        code, printed = tfseg(*words(folder), "--out", folder / "run", *more)
+        assert code == 2, printed
+        assert message in printed
+    code, printed = tfseg("train", "--images", folder / "images", "--out", folder / "run")
+    assert code == 2
+    assert "--masks, --class-names" in printed
+    assert not (folder / "run").exists()
+
+
+def test_a_folder_that_is_taken_is_refused_before_the_pictures_are_read(trained, tfseg):
+    code, printed = tfseg("train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained / "run")
+    assert code == 1
+    assert "already holds a run. Continue it with --resume" in printed
+    code, printed = tfseg("train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained)
+    assert code == 1
+    assert "already exists and is not empty" in printed
+
+
+def test_commands_without_a_run_say_so(tfseg, tmp_path):
+    for command in (("predict", "x.png"), ("evaluate",), ("export",)):
+        code, printed = tfseg(*command, "--run", tmp_path / "none")
+        assert code == 1
+        assert "holds no run. Start one with `tfseg train" in printed
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "predict", "export"])
+def test_help_has_an_example(tfseg, command):
+    code, printed = tfseg(command, "--help")
+    assert code == 0
+    assert f"tfseg {command}" in printed.split("Example", 1)[1]
+
+
+def test_camvid_and_isbi_train_without_code(tfseg, tmp_path, shared_data):
+    def few(source, target, count):
+        target.mkdir(parents=True)
+        for path in sorted(source.iterdir())[:count]:
+            shutil.copy(path, target)
+        return target
+
+    camvid, isbi = shared_data / "camvid", shared_data / "isbi2012_em"
+    names = "sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,bicyclist"
+    for name, images, masks, more in (
+        ("camvid", camvid / "train", camvid / "trainannot", ("--class-names", names, "--ignore", "11")),
+        ("isbi", isbi / "image", isbi / "label", ("--class-names", "membrane,cell", "--ignore", "255")),
+    ):
+        images, masks = (few(path, tmp_path / name / path.name, 4) for path in (images, masks))
+        out = tmp_path / "runs" / name
+        code, printed = tfseg("train", "--images", images, "--masks", masks, *more, *SMALL, "--out", out)
+        assert code == 0, printed
+        report = json.loads((out / "evaluation.json").read_text())
+        assert len(report["classes"]) == len(more[1].split(","))

@@ -10,6 +10,10 @@ class Composable(keras.losses.Loss):
         """Return the sum of two losses."""
         return CompositeLoss(*_joined(_parts(self), _parts(other)))
 
+    def __radd__(self, other):
+        """Return the sum with a loss at the left; 0 is what `sum` begins with."""
+        return self if other == 0 else CompositeLoss(*_joined(_parts(other), _parts(self)))
+
     def __mul__(self, factor):
         """Return this loss, `factor` times."""
         losses, weights = _parts(self)

@@ -27,7 +27,7 @@ def dice(
         y_pred: (B, ..., C) logits (or probabilities).
         sample_weight: weight of each image (B,) or pixel (B, ...) in the three sums, or None.
         from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`. Class weights apply to
-            the classes' scores; a single sigmoid channel has one class and takes none.
+            the classes' scores.
         smooth: s, added to numerator and denominator.
         per_image: sum over each image's pixels instead of the batch's.
 
@@ -39,7 +39,9 @@ def dice(
     overlap, predicted, truth = region_sums(target, weight, per_image)
     score = safe_divide(2 * overlap + smooth, predicted + truth + smooth)
     classes = target.logits.shape[-1]
-    present = ops.cast(truth > 0, "float32") * weights_of("Dice", class_weights, classes)
+    # a single sigmoid channel scores the foreground alone, the second of its two weights
+    weights = weights_of("Dice", class_weights, max(classes, 2))[-classes:]
+    present = ops.cast(truth > 0, "float32") * weights
     return safe_divide(ops.sum(present * (1 - score), axis=-1), ops.sum(present, axis=-1))
 
 

@@ -1,0 +1,173 @@
+"""What every model of `tfseg.models.MODELS` keeps."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfseg.losses import CrossEntropy, Dice
+from tfseg.metrics import ConfusionMetrics
+from tfseg.models import MODELS
+
+# the smallest network of each name, three levels deep where that can be chosen, and the stride it then has
+SMALL = {"unet": ({"filters": (2, 4, 8)}, 4)}
+SIZES = [(65, 97), (17, 16), (5, 4), (1, 1), (8, 30)]
+
+
+@pytest.fixture(params=MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture
+def build(name):
+    """The builder, small and with repeatable weights."""
+
+    def small(num_classes=3, **options):
+        keras.utils.set_random_seed(1)
+        return MODELS[name](num_classes, **SMALL[name][0] | options)
+
+    return small
+
+
+@pytest.fixture
+def precision(request):
+    """A global dtype policy for one test."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(request.param)
+    yield request.param
+    keras.mixed_precision.set_dtype_policy(before)
+
+
+def draw(height=9, width=14, channels=3, batch=2):
+    return np.random.default_rng(0).integers(0, 256, (batch, height, width, channels), np.uint8)
+
+
+def logits_of(model, images):
+    return ops.convert_to_numpy(model(images, training=False))
+
+
+def test_any_size_comes_out_as_it_went_in(build):
+    model = build()
+    for height, width in SIZES:
+        logits = logits_of(model, draw(height, width))
+        assert logits.shape == (2, height, width, 3)
+        assert logits.dtype == np.float32
+        assert np.isfinite(logits).all()
+
+
+@pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 2), (5, 21)])
+def test_any_channels_and_classes(build, channels, classes):
+    logits = logits_of(build(classes, input_shape=(None, None, channels)), draw(channels=channels))
+    assert logits.shape == (2, 9, 14, classes)
+    assert logits.std(axis=(0, 1, 2)).min() > 0
+
+
+def test_every_image_of_a_batch_stands_alone(build):
+    model, images = build(), draw(batch=3)
+    assert logits_of(model, images)[1:2] == pytest.approx(logits_of(model, images[1:2]), abs=1e-5)
+
+
+def test_bytes_and_floats_give_equal_logits(build):
+    model, images = build(), draw()
+    logits = logits_of(model, images)
+    for dtype in ("float32", "float64", "int32"):
+        assert np.array_equal(logits_of(model, images.astype(dtype)), logits)
+    assert model.predict(images, verbose=0) == pytest.approx(logits, abs=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_logits_are_float32_under_mixed_precision(build, precision):
+    model, images = build(input_shape=(None, None, 2), normalization=(40000, 2)), draw(channels=2)
+    assert model.get_layer(index=-2).compute_dtype == precision.removeprefix("mixed_")
+    logits = logits_of(model, images + np.uint16(40000 - 128))
+    assert logits.dtype == np.float32
+    # Half precision would round 40001 to 40000 and more: the images must be normalised in float32.
+    keras.mixed_precision.set_dtype_policy("float32")
+    exact = build(input_shape=(None, None, 2), normalization=(40000, 2))
+    expected = logits_of(exact, images + np.uint16(40000 - 128))
+    assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
+
+
+def test_a_static_size_gives_the_same_logits(build, name):
+    images = draw(8, 12)
+    static = build(input_shape=(8, 12, 3))
+    assert static.output_shape == (None, 8, 12, 3)
+    assert np.array_equal(logits_of(static, images), logits_of(build(), images))
+    odd = build(input_shape=(9, 14, 3))
+    assert odd.output_shape == (None, 9, 14, 3)
+    assert np.array_equal(logits_of(odd, draw()), logits_of(build(), draw()))
+
+
+def test_moving_the_image_by_the_stride_moves_the_logits(build, name):
+    model, stride = build(), SMALL[name][1]
+    image = draw(80, 88, batch=1)
+    moved = np.roll(image, (stride, 2 * stride), (1, 2))
+    inner = slice(36, -36)  # out of reach of what np.roll brings in at the other side
+    expected = np.roll(logits_of(model, image), (stride, 2 * stride), (1, 2))[:, inner, inner]
+    assert logits_of(model, moved)[:, inner, inner] == pytest.approx(expected, abs=1e-4)
+    assert expected.std() > 0.01
+
+
+def test_normalization_is_a_channel_s_own(build):
+    options = {"input_shape": (None, None, 2)}
+    images = draw(channels=2).astype("float32")
+    plain = build(normalization=(0, 1), **options)
+    told = build(normalization=((10, 200), (2, 50)), **options)
+    normalized = (images - np.array([10, 200])) / np.array([2, 50])
+    assert logits_of(told, images) == pytest.approx(logits_of(plain, normalized), abs=1e-4)
+    # 0..255 becomes -1..1 when nothing is told
+    assert logits_of(build(**options), images) == pytest.approx(logits_of(plain, images / 127.5 - 1), abs=1e-4)
+
+
+def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
+    labels = np.repeat(draw(3, 4, 1, batch=4)[..., 0] % 3, 3, axis=1)  # 9 x 4
+    labels = np.repeat(labels, 3, axis=2)  # 9 x 12
+    images = np.stack([labels * 100, 200 - labels * 50, labels * 0], -1).astype("uint8")
+    labels[:, 0] = 255
+    model = build()
+    metrics = [ConfusionMetrics(3, report=["mean_iou", "dice"], class_names=["a", "b", "c"])]
+    model.compile(keras.optimizers.Adam(0.02), CrossEntropy() + 0.5 * Dice(), metrics=metrics, jit_compile=True)
+    losses = model.fit(images, labels, batch_size=2, epochs=20, verbose=0).history["loss"]
+    assert losses[-1] < 0.7 * losses[0]
+
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    model.jit_compile = again.jit_compile = False  # XLA has been seen; compiling it twice more takes long
+    assert np.array_equal(logits_of(again, images), logits_of(model, images))
+    digits = model.evaluate(images, labels, verbose=0, return_dict=True)
+    assert again.evaluate(images, labels, verbose=0, return_dict=True) == digits
+    assert set(digits) == {"loss", "mean_iou", "dice/a", "dice/b", "dice/c"}
+
+
+def test_a_fresh_process_reads_the_file(build, tmp_path):
+    model, images = build(normalization=((1, 2, 3), (50, 60, 70))), draw()
+    model.compile("sgd", CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)])
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "images.npy", images)
+    code = (
+        "import keras, tfseg, numpy as np\n"
+        "model = keras.saving.load_model('model.keras')\n"
+        "images = np.load('images.npy')\n"
+        "np.save('logits.npy', keras.ops.convert_to_numpy(model(images, training=False)))\n"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert np.array_equal(np.load(tmp_path / "logits.npy"), logits_of(model, images))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_classes": 0}, r"num_classes=0 must be a whole number of at least 1"),
+        ({"input_shape": (None, None)}, r"input_shape=\(None, None\) must be \(H, W, C\)"),
+        ({"input_shape": (64, 64, None)}, r"must be \(H, W, C\) with C known"),
+        ({"normalization": ((1, 2), 1)}, r"2 numbers came for an image of 3 channels"),
+        ({"normalization": (0, (1, 0, 1))}, r"every deviation must be above zero"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_an_error(build, options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)

@@ -37,4 +37,4 @@ bench: .venv/test.stamp
 .venv/jax.stamp: .venv/test.stamp
 
 clean:
-	rm -rf .venv runs saved_models/*/
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info

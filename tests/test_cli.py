@@ -91,8 +91,8 @@ def test_evaluate_on_other_pictures(trained, tfseg, tmp_path):
     assert code == 0
     assert np.sum(report["confusion_matrix"]) == 6 * 48 * 56
     code, printed = tfseg("evaluate", "--run", trained / "run", "--images", trained / "images")
-    assert code == 1
-    assert "Pass --images and --masks together" in printed
+    assert code == 2
+    assert "--images and --masks go together" in printed
 
 
 def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path, monkeypatch):
@@ -142,6 +142,49 @@ def test_resume_refuses_other_settings_and_does_nothing_when_done(trained, tfseg
     assert (run / "history.csv").read_text() == before
 
 
+def test_a_run_keeps_to_its_own_samples(trained, tfseg, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "copy")
+    settings = json.loads((folder / "run" / "run.json").read_text())
+    settings |= {name: str(folder / name) for name in ("images", "masks")}
+    (folder / "run" / "run.json").write_text(json.dumps(settings))
+    before = (folder / "run" / "evaluation.json").read_text()
+    for index in range(6, 12):  # pictures that came later take no part
+        image, mask = draw_sample(index)
+        Image.fromarray(image).save(folder / "images" / f"a{index}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"a{index}.png")
+    code, printed = tfseg("evaluate", "--run", folder / "run")
+    assert code == 0, printed
+    assert (folder / "run" / "evaluation.json").read_text() == before
+    name = settings["val_names"][0]
+    (folder / "images" / f"{name}.jpg").unlink()
+    (folder / "masks" / f"{name}.png").unlink()
+    code, printed = tfseg("train", "--resume", "--out", folder / "run")
+    assert code == 1
+    assert f"begun with are gone: {name}." in printed
+
+
+def test_validation_pictures_are_read_like_the_training_ones(tfseg, tmp_path):
+    fill(tmp_path)
+    (tmp_path / "val").mkdir()
+    fill(tmp_path / "val", 2)
+    for image in (tmp_path / "images").iterdir():
+        Image.open(image).convert("L").save(image)
+    val = ("--val-images", tmp_path / "val" / "images", "--val-masks", tmp_path / "val" / "masks")
+    code, printed = tfseg(*words(tmp_path), *val, *SMALL, "--out", tmp_path / "run")
+    assert code == 0, printed  # a grey run, colour pictures to validate on
+    others = ("--images", tmp_path / "val" / "images", "--masks", tmp_path / "val" / "masks")
+    assert tfseg("evaluate", "--run", tmp_path / "run", *others)[0] == 0
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tfseg, tmp_path):
+    fill(tmp_path, 2)
+    code, printed = tfseg(*words(tmp_path, "ground[dry],[/x],c"), *SMALL, "--out", tmp_path / "a [b]")
+    assert code == 0, printed
+    assert "ground[dry]" in printed
+    assert "[/x]" in printed
+    assert "a [b]' " in printed  # quoted for the shell
+
+
 def test_a_run_of_black_and_white_masks_with_validation_folders(tfseg, tmp_path):
     fill(tmp_path)
     (tmp_path / "val").mkdir()
@@ -183,7 +226,7 @@ BAD_INPUT = {
     ),
     "one sample": (
         lambda f: [p.unlink() for d in ("images", "masks") for p in (f / d).iterdir() if p.stem != "p0"],
-        "at least 2 are needed",
+        "At least two samples are needed",
     ),
 }
 
@@ -205,6 +248,7 @@ def test_words_that_are_off_end_with_2(folder, tfseg):
         (("--optimizer", "adamm"), "Invalid value for '--optimizer'"),
         (("--val-images", folder / "images"), "--val-images and --val-masks go together"),
         (("--epochs", "0"), "Invalid value for '--epochs'"),
+        (("--learning-rate", "0"), "must be above 0"),
     ]:
         code, printed = tfseg(*words(folder), "--out", folder / "run", *more)
         assert code == 2, printed
@@ -212,6 +256,13 @@ def test_words_that_are_off_end_with_2(folder, tfseg):
     code, printed = tfseg("train", "--images", folder / "images", "--out", folder / "run")
     assert code == 2
     assert "--masks, --class-names" in printed
+    assert not (folder / "run").exists()
+
+
+def test_a_network_that_cannot_be_built_leaves_no_run(folder, tfseg):
+    code, printed = tfseg(*words(folder), "--filters", "32", "--out", folder / "run")
+    assert code == 1
+    assert "must name at least two levels" in printed
     assert not (folder / "run").exists()
 
 

@@ -3,6 +3,9 @@
 import difflib
 import importlib
 
+# The value of a mask's pixels without a label, from the readers to the pictures.
+IGNORE_INDEX = 255
+
 
 def one_of(owner, argument, value, allowed):
     """Return `value` if it is among `allowed`, else raise a ValueError that offers the nearest."""

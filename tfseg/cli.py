@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 console = Console()
+stderr = Console(stderr=True)
 
 RunFolder = Annotated[Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
@@ -37,12 +39,14 @@ def main():
     """Run the command; mistakes of the user end in one message and exit code 1."""
     try:
         app()
-    except (ValueError, OSError, ImportError) as error:
-        Console(stderr=True).print(f"[bold red]Error:[/] {_escaped(error)}", highlight=False, soft_wrap=True)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        stderr.print("Error:", style="bold red", end=" ")
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Interrupted. A training goes on with `tfseg train --resume --out FOLDER`.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == 130:
+            stderr.print("Interrupted. A training goes on with `tfseg train --resume --out FOLDER`.")
+        raise
 
 
 @app.command()
@@ -68,11 +72,11 @@ def train(
     class_names: Annotated[
         str | None, typer.Option(help="Names of the class ids 0, 1, 2 ..., with commas between.")
     ] = None,
-    ignore: Annotated[int, typer.Option(help="Value in the masks of pixels without a label.")] = 255,
+    ignore: Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")] = 255,
     val_images: Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")] = None,
     val_masks: Annotated[Path | None, typer.Option(help="Folder of their masks.")] = None,
     val_fraction: Annotated[
-        float, typer.Option(min=0.0, max=0.9, help="Share to validate on, without --val-images.")
+        float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")
     ] = 0.2,
     size: Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")] = 256,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 20,
@@ -95,7 +99,8 @@ def train(
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
-    given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+    if learning_rate is not None and learning_rate <= 0:
+        raise typer.BadParameter(f"--learning-rate {learning_rate} must be above 0.")
     asked = {
         "images": images,
         "masks": masks,
@@ -117,18 +122,23 @@ def train(
         from tfseg import data, training
     run = training.Run(out)
     if resume:
+        given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
         settings = _stored(run, asked, given)
     else:
-        _require_new(run, images, masks, class_names, val_images, val_masks)
+        _require_all(asked)
+        run.refuse_if_taken()
         settings = asked
     train_reader, val_reader = training.open_readers(settings)
-    measured = data.check(train_reader, _track("checking pictures"))
+    summary = data.check(train_reader, _track("checking pictures"), at_least=1)
     data.check(val_reader, _track("checking validation"), at_least=1)
     if not resume:
-        settings |= {"normalization": [measured.mean, measured.deviation], "channels": train_reader.channels}
-    _describe(train_reader, val_reader, measured)
-    run = training.train_folder(train_reader, val_reader, settings, out, [training.Progress(console)])
-    _report(run, val_reader, settings["batch_size"])
+        settings = training.remember(settings, train_reader, val_reader, summary)
+    _describe(train_reader, val_reader, summary)
+    with training.Progress(console) as progress:
+        run = training.train_folder(train_reader, val_reader, settings, out, [progress])
+    _say_best(run.history())
+    _report(run, val_reader, out, batch_size)
+    _say_commands(("tfseg", "predict", "PICTURES", "--run", out), ("tfseg", "export", "--run", out))
 
 
 @app.command()
@@ -136,7 +146,10 @@ def evaluate(
     run: RunFolder,
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of their masks.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for the tables; the run's own by default.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; by default RUN, or RUN/evaluation with --images."),
+    ] = None,
     batch_size: BatchSize = 8,
 ):
     """Measure a trained run, on its validation pictures or on others.
@@ -144,24 +157,20 @@ def evaluate(
     Example:  [cyan]tfseg evaluate --run runs/leaves --images test/photos --masks test/labels[/]
     """
     if (images is None) != (masks is None):
-        raise ValueError("Pass --images and --masks together, or neither to evaluate on the validation pictures.")
+        raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
     with _quiet_start():
         from tfseg import data, training
     trained = training.Run(run)
     settings = trained.settings()
-    if images is None and "images" not in settings:
-        raise ValueError(f"'{run}' was not trained on a folder. Pass --images and --masks.")
-    if images is None:
+    if images is not None:
+        settings = {"ignore": 255, **settings, "images": images, "masks": masks, "val_images": None}
+        reader = training.open_folder(settings)
+    elif "images" in settings:
         reader = training.open_readers(settings)[1]
     else:
-        reader = data.Folder(images, masks, settings["class_names"], settings.get("ignore", 255))
+        raise ValueError(f"'{run}' was not trained on a folder. Pass --images and --masks.")
     data.check(reader, _track("checking pictures"), at_least=1)
-    _evaluate(
-        trained,
-        reader,
-        batch_size,
-        out or (trained.folder if images is None else trained.folder / "evaluation"),
-    )
+    _report(trained, reader, out or (run if images is None else run / "evaluation"), batch_size)
 
 
 @app.command()
@@ -175,13 +184,15 @@ def predict(
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """
     with _quiet_start():
-        import cv2
+        from PIL import Image
 
         from tfseg import data, inference, training, viz
     files = data.picture_files(path) if path.is_dir() else [path]
     trained = training.Run(run)
     settings, model = trained.settings(), trained.model()
     names = data.label_names(settings["class_names"])
+    for file in files:
+        data.read_header(file)  # what cannot be read is told before the first result is written
     # Two pictures may differ in their suffix only: then it stays in the name.
     stems = [file.stem for file in files]
     out.mkdir(parents=True, exist_ok=True)
@@ -189,11 +200,10 @@ def predict(
         image = data.read_image(file, settings["channels"])
         labels = inference.predict(model, image)
         name = file.stem if stems.count(file.stem) == 1 else file.name
-        cv2.imwrite(str(out / f"{name}_labels.png"), labels)
-        overlay = viz.blend(image, labels, len(names))
-        cv2.imwrite(str(out / f"{name}_overlay.png"), overlay[..., ::-1])
+        Image.fromarray(labels).save(out / f"{name}_labels.png")
+        Image.fromarray(viz.blend(image, labels, len(names))).save(out / f"{name}_overlay.png")
     viz.legend(names).savefig(out / "legend.png", dpi=120)
-    console.print(f"{len(files)} picture{'s' * (len(files) > 1)} -> [bold]{out}[/]; legend.png tells the colours.")
+    _say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}; legend.png there tells the colours.")
 
 
 @app.command()
@@ -208,79 +218,68 @@ def export(
     """
     with _quiet_start():
         from tfseg import training
-        from tfseg.export import saved_model
+        from tfseg.export import saved_model, serve_command
     trained = training.Run(run)
     trained.settings()
     name = trained.folder.resolve().name
     version = saved_model(trained.model(), out or Path("saved_models") / name, probabilities)
-    console.print(f"Exported and checked [bold]{version}[/]. Serve it:")
-    command = f"--model_name={version.parent.name} --model_base_path={version.parent.resolve()}"
-    console.print(f"  tensorflow_model_server --rest_api_port=8501 {command}", style="cyan", soft_wrap=True)
+    _say(f"Exported and checked {version}.")
+    _say_commands(serve_command(version))
 
 
-def _require_new(run, images, masks, class_names, val_images, val_masks):
-    """Refuse a new run before anything is read or written."""
-    missing = [
-        option
-        for option, value in (("--images", images), ("--masks", masks), ("--class-names", class_names))
-        if value is None
-    ]
+def _require_all(asked):
+    """Refuse a new run that lacks an option."""
+    missing = [f"--{name.replace('_', '-')}" for name in ("images", "masks", "class_names") if asked[name] is None]
     if missing:
         raise typer.BadParameter(f"{', '.join(missing)} is needed, except with --resume.")
-    if (val_images is None) != (val_masks is None):
+    if (asked["val_images"] is None) != (asked["val_masks"] is None):
         raise typer.BadParameter("--val-images and --val-masks go together.")
-    run.refuse_if_taken()
 
 
 def _stored(run, asked, given):
     """Return the settings of a run to resume; an option that differs from them is refused."""
     settings = run.settings()
-    differing = sorted(name for name in given & asked.keys() if asked[name] != settings.get(name))
-    if differing:
-        named = ", ".join(f"--{name.replace('_', '-')} {settings.get(name)}" for name in differing)
-        raise ValueError(f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run.")
     if "epochs" not in settings or "images" not in settings:
         raise ValueError(f"'{run.folder}' is no run of `tfseg train`. Start a new one.")
+    differing = sorted(name for name in given & asked.keys() if asked[name] != settings[name])
+    if differing:
+        named = ", ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in differing)
+        raise ValueError(f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run.")
     return settings
 
 
-def _describe(train_reader, val_reader, measured):
-    shares = measured.class_pixels / max(measured.class_pixels.sum(), 1)
+def _describe(train_reader, val_reader, summary):
+    shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
     classes = ", ".join(f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True))
-    console.print(f"{len(train_reader)} pictures to train on, {len(val_reader)} to validate on. Pixels: {classes}")
+    _say(f"{len(train_reader)} pictures to train on, {len(val_reader)} to validate on. Pixels: {classes}")
     if train_reader.mask_values == {0: 0, 255: 1}:
-        console.print(f"The masks hold 0 and 255: read as {' and '.join(train_reader.label_names)}.")
+        _say(f"The masks hold 0 and 255: read as {' and '.join(train_reader.label_names)}.")
 
 
-def _report(run, val_reader, batch_size):
-    """What a training ends with: table, pictures, what to do next."""
-    from tfseg import inference, viz
-
-    history = run.history()
+def _say_best(history):
     best = max(range(len(history["epoch"])), key=lambda i: history["val_mean_iou"][i])
-    console.print(f"Best of {len(history['epoch'])} epochs: {best + 1}.")
-    model = _evaluate(run, val_reader, batch_size, run.folder)
-    shown = [val_reader[i] for i in range(0, len(val_reader), max(1, len(val_reader) // 4))][:4]
-    images, masks = [s["image"] for s in shown], [s["mask"] for s in shown]
-    predictions = [inference.predict(model, image) for image in images]
-    viz.samples(images, masks, predictions, val_reader.label_names).savefig(run.folder / "samples.png", dpi=120)
-    viz.curves(history).savefig(run.folder / "curves.png", dpi=120)
-    console.print(f"Pictures: [bold]{run.folder}[/]/samples.png, curves.png, confusion.png. Next:")
-    for command in (f"tfseg predict PICTURES --run {run.folder}", f"tfseg export --run {run.folder}"):
-        console.print(f"  {command}", style="cyan", soft_wrap=True, highlight=False)
+    _say(f"Best of {len(history['epoch'])} epochs by mean IoU on the validation pictures: {best + 1}.")
 
 
-def _evaluate(run, reader, batch_size, out):
-    """Print and save the scores of a run on a reader; return its model."""
-    from tfseg import inference, viz
+def _report(run, reader, out, batch_size):
+    from tfseg import inference
 
-    model = run.model()
-    scores = inference.evaluate(model, reader, batch_size, _track("evaluating"))
-    scores.save(out)
-    viz.confusion_matrix(scores.matrix, scores.class_names).savefig(out / "confusion.png", dpi=120)
+    history = run.history() if Path(out) == run.folder else None
+    scores = inference.report(run.model(), reader, out, history, batch_size, _track("evaluating"))
     console.print(scores.table(f"{run.folder.name} on {len(reader)} pictures"))
-    console.print(f"Tables: [bold]{out}[/]/evaluation.json, evaluation.csv")
-    return model
+    pictures = "samples.png, confusion.png" + (", curves.png" if history else "")
+    _say(f"Tables and pictures in {out}: evaluation.json, evaluation.csv, {pictures}.")
+
+
+def _say(text):
+    """Print words that may hold what rich takes for markup, such as a class named [x]."""
+    console.print(text, markup=False, highlight=False)
+
+
+def _say_commands(*commands):
+    _say("Next:")
+    for command in commands:
+        console.print(f"  {shlex.join(map(str, command))}", style="cyan", markup=False, highlight=False, soft_wrap=True)
 
 
 def _track(description):
@@ -294,12 +293,6 @@ def _split(text, kind):
         return [kind(part.strip()) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"'{text}' must be numbers with commas between.") from error
-
-
-def _escaped(error):
-    from rich.markup import escape
-
-    return escape(str(error))
 
 
 @contextlib.contextmanager

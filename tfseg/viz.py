@@ -7,6 +7,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Patch
 
+from tfseg.checks import IGNORE_INDEX
+
 # Okabe and Ito's colours, made to be told apart by colour-blind people.
 OKABE_ITO = (
     (86, 180, 233),
@@ -17,7 +19,6 @@ OKABE_ITO = (
     (0, 114, 178),
     (204, 121, 167),
 )
-IGNORE = 255
 
 # Linear RGB as seen without red, green or blue cones: Machado, Oliveira and Fernandes 2009, severity 1.
 COLOUR_BLINDNESS = (
@@ -132,7 +133,7 @@ def samples(images, masks, predictions, class_names):
 
 def errors(image, mask, prediction):
     """Return (H, W, 3) uint8: the picture, dimmed, with wrong pixels in orange; ignored ones are never wrong."""
-    wrong = (np.asarray(prediction) != mask) & (np.asarray(mask) != IGNORE)
+    wrong = (np.asarray(prediction) != mask) & (np.asarray(mask) != IGNORE_INDEX)
     return np.where(wrong[..., None], np.array([213, 94, 0], np.uint8), as_rgb(image) // 2)
 
 
@@ -203,7 +204,7 @@ def _legend(figure, label_maps, class_names, loc="outside lower center"):
     patches = [
         Patch(facecolor=colours[i], edgecolor="grey", label=name) for i, name in enumerate(class_names) if i in present
     ]
-    if IGNORE in present:
+    if IGNORE_INDEX in present:
         patches.append(Patch(facecolor="white", edgecolor="grey", label="ignored"))
     figure.legend(handles=patches, loc=loc, ncols=min(len(patches), 6), frameon=False)
 

@@ -108,8 +108,9 @@ def test_scale_and_angle_stay_in_their_ranges():
     assert 18 < angle.max() <= 20
 
 
-def test_the_canvas_holds_every_window():
-    augment = Augment((30, 50), scale=(0.6, 1.0), rotate=25)
+@pytest.mark.parametrize("rotate", [0, 25, 60, 90, 180])
+def test_the_canvas_holds_every_window(rotate):
+    augment = Augment((30, 50), scale=(0.6, 1.0), rotate=rotate)
     draws = tf.random.stateless_uniform((2000, 6), (2, 1))
     matrices = augment._matrices(draws, tf.fill((2000, 2), 1.0)).numpy()  # no room: about (0, 0)
     corners = np.array([[0, 0, 1], [49, 0, 1], [0, 29, 1], [49, 29, 1]]).T

@@ -20,6 +20,13 @@ def test_a_summary_counts_pixels_and_measures_channels():
     assert summary.deviation == pytest.approx(flat.std(0).tolist())
 
 
+def test_channels_of_more_than_8_bits_are_measured():
+    images = np.random.default_rng(0).integers(0, 60000, (3, 20, 30, 2)).astype(np.uint16)
+    summary = check(Arrays(images, np.zeros((3, 20, 30), np.uint8), NAMES))
+    assert summary.mean == pytest.approx(images.mean((0, 1, 2)).tolist())
+    assert summary.deviation == pytest.approx(images.std((0, 1, 2)).tolist())
+
+
 def test_progress_is_told_of_every_sample():
     images, masks = zip(*(draw_sample(i) for i in range(3)), strict=True)
     seen = []

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -70,6 +71,18 @@ def test_masks_that_cannot_hold_ids_are_refused(tmp_path):
         read_mask(saved(tmp_path, RGB, "c.png"))
     with pytest.raises(ValueError, match=r"f\.tif holds floating numbers"):
         read_mask(saved(tmp_path, GREY.astype(np.float32), "f.tif"))
+
+
+def test_what_would_lose_pages_or_bits_is_refused(tmp_path):
+    page = Image.fromarray(GREY)
+    page.save(tmp_path / "stack.tif", save_all=True, append_images=[page, page])
+    with pytest.raises(ValueError, match=r"stack\.tif holds 3 pages"):
+        read_image(tmp_path / "stack.tif")
+    cv2.imwrite(str(tmp_path / "deep.png"), RGB.astype(np.uint16) * 257)
+    with pytest.raises(ValueError, match=r"deep\.png holds colours of 16 bit"):
+        read_image(tmp_path / "deep.png")
+    wide = np.array([[70000, -5]], np.int32)
+    assert np.array_equal(read_image(saved(tmp_path, wide, "wide.tif"))[..., 0], wide)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])

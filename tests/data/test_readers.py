@@ -29,6 +29,12 @@ def test_the_ignored_value_becomes_255(folder):
 
 
 def test_an_ignored_value_among_the_ids_is_no_class(folder):
+    mask = draw_sample(0)[1]
+    assert np.array_equal(reader_of(folder, ignore=0)[0]["mask"], np.where(mask == 0, 255, mask))
+    assert np.array_equal(reader_of(folder, ignore=-1)[0]["mask"], mask)
+
+
+def test_values_are_mapped_to_ids(folder):
     # Cityscapes-like: id 0 is void, classes are 1 and 2
     reader = reader_of(folder, NAMES, mask_values={1: 0, 2: 1}, ignore=0)
     mask = draw_sample(0)[1]
@@ -47,6 +53,13 @@ def test_black_and_white_masks_are_two_classes(folder, names):
     assert reader.mask_values == {0: 0, 255: 1}
     assert np.array_equal(reader[3]["mask"], draw_sample(3)[1] == 1)
     assert reader.label_names[1] == "disc"
+
+
+def test_black_and_white_is_seen_though_the_first_masks_are_black(folder):
+    rewrite(folder, lambda mask: np.zeros_like(mask))
+    last = folder / "masks" / "p5.png"
+    Image.fromarray(np.where(draw_sample(5)[1] == 1, 255, 0).astype(np.uint8)).save(last)
+    assert reader_of(folder, ["ground", "disc"]).mask_values == {0: 0, 255: 1}
 
 
 def test_255_stays_ignored_where_both_classes_occur(folder):
@@ -101,8 +114,11 @@ def test_the_same_seed_gives_the_same_split_without_overlap(folder):
 
 def test_a_split_leaves_neither_part_empty(folder):
     two = reader_of(folder).take([0, 1])
-    assert [len(part) for part in two.split(0.0)] == [1, 1]
+    assert [len(part) for part in two.split(0.01)] == [1, 1]
     assert [len(part) for part in two.split(0.9)] == [1, 1]
+    for reader, share in ((two, 0.0), (two, 1.0), (two.take([0]), 0.5)):
+        with pytest.raises(ValueError, match="At least two samples are needed"):
+            reader.split(share)
 
 
 def test_class_names_are_checked(folder):
@@ -110,6 +126,8 @@ def test_class_names_are_checked(folder):
         reader_of(folder, ["a", "a"])
     with pytest.raises(ValueError, match="0 names"):
         reader_of(folder, [])
+    with pytest.raises(ValueError, match="an empty name"):
+        reader_of(folder, ["a", "b", ""])
 
 
 def test_arrays_are_samples():
@@ -121,6 +139,12 @@ def test_arrays_are_samples():
         Arrays(images[:2], masks, NAMES)
     with pytest.raises(ValueError, match=r"image 0 is \(48, 56\), its mask \(47, 56\)"):
         Arrays(images, [masks[0][1:], *masks[1:]], NAMES)
+    with pytest.raises(ValueError, match=r"image 1 has 1 channels of uint8, image 0 has 3"):
+        Arrays([images[0], images[1][..., 0]], masks[:2], NAMES)
+    with pytest.raises(ValueError, match="mask 1 holds float64"):
+        Arrays(images, [masks[0], masks[1] * 1.0, masks[2]], NAMES)
+    deep = Arrays(images, [mask[..., None].astype(np.int64) for mask in masks], NAMES)
+    assert np.array_equal(deep[1]["mask"], masks[1])
     with pytest.raises(ValueError, match="mask 2 holds the value 2"):
         Arrays(images, masks, ["a", "b"])[2]
 

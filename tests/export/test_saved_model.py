@@ -55,7 +55,7 @@ def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(MODULE, "_compare", fail)
     with pytest.raises(RuntimeError, match="no"):
-        saved_model(model, tmp_path)
+        saved_model(model, tmp_path / "name")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -65,11 +65,21 @@ def test_an_export_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
 
     def tamper(*args):
         write(*args)
-        model.get_layer("classes").bias.assign([0, 0, 1e6])  # the model has changed since it was written
+        model.get_layer("classes").bias.assign([0, 0, 10])  # the model has changed since it was written
 
     monkeypatch.setattr(MODULE, "_write", tamper)
     with pytest.raises(RuntimeError, match="agrees with the model on"):
         saved_model(model, tmp_path)
+
+    def soften(*args):
+        write(*args)
+        layer = model.get_layer("classes")
+        layer.kernel.assign(layer.kernel / 2)  # the same classes with other probabilities
+        layer.bias.assign(layer.bias / 2)
+
+    monkeypatch.setattr(MODULE, "_write", soften)
+    with pytest.raises(RuntimeError, match="probabilities of the export"):
+        saved_model(model, tmp_path, probabilities=True)
 
 
 def test_a_killed_export_leaves_no_version(tmp_path):

@@ -2,7 +2,7 @@
 
 from tfseg.data.augment import Augment
 from tfseg.data.doctor import Summary, check
-from tfseg.data.files import picture_files, read_image, read_mask
+from tfseg.data.files import picture_files, read_header, read_image, read_mask
 from tfseg.data.pipeline import pipeline
 from tfseg.data.readers import Arrays, Folder, Reader, label_names
 
@@ -16,6 +16,7 @@ __all__ = [
     "label_names",
     "picture_files",
     "pipeline",
+    "read_header",
     "read_image",
     "read_mask",
 ]

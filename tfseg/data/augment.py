@@ -5,6 +5,7 @@ import math
 import tensorflow as tf
 
 from tfseg import checks
+from tfseg.checks import IGNORE_INDEX
 from tfseg.ops import affine_matrices, affine_warp
 
 FLIPS = (None, "horizontal", "vertical", "both")
@@ -38,15 +39,8 @@ class Augment:
     @property
     def canvas(self):
         """(height, width) in source pixels that the largest possible window reaches over."""
-        angle = math.radians(min(abs(self.rotate), 90))
         height, width = (side / self.scale[0] for side in self.size)
-        turn = min(angle, math.pi / 2)
-        reach = (
-            height * math.cos(turn) + width * math.sin(turn),
-            width * math.cos(turn) + height * math.sin(turn),
-        )
-        diagonal = math.hypot(height, width)
-        return tuple(math.ceil(min(side + 2, diagonal + 2)) for side in reach)
+        return _reach(height, width, self.rotate), _reach(width, height, self.rotate)
 
     def __call__(self, images, masks, seed, extents=None):
         """Augment a batch; the same seed gives the same batch.
@@ -71,7 +65,7 @@ class Augment:
     def _warp_batch(self, images, masks, draws, extents):
         matrices = self._matrices(draws, extents)
         images = affine_warp(images, matrices, self.size)
-        masks = affine_warp(masks[..., None], matrices, self.size, "nearest", fill=255)
+        masks = affine_warp(masks[..., None], matrices, self.size, "nearest", fill=IGNORE_INDEX)
         return images, masks[..., 0]
 
     def _matrices(self, draws, extents):
@@ -90,3 +84,9 @@ class Augment:
             corner = draws[:, 4:6] * room + spare / 2
         centre = corner + (window - 1) / 2
         return affine_matrices(self.size, centre, scale, angle, flip_x, flip_y)
+
+
+def _reach(along, across, rotate):
+    """Pixels that a rectangle turned by up to `rotate` degrees covers along its first side's direction."""
+    turn = min(math.radians(abs(rotate)), math.atan2(across, along))  # there the diagonal lies along
+    return math.ceil(along * math.cos(turn) + across * math.sin(turn)) + 2

@@ -1,11 +1,13 @@
 """The check of a data set before training: every file is read once, and all that is wrong is said at once."""
 
+import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfseg.data.readers import IGNORE, listed
+from tfseg.checks import IGNORE_INDEX
+from tfseg.data.readers import listed
 
 
 @dataclass
@@ -42,9 +44,9 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
             `at_least` samples have a labelled pixel. Every file at fault is named.
     """
     sums = np.zeros((3, reader.channels))
-    pixels = np.zeros(IGNORE + 1, np.int64)
+    pixels = np.zeros(IGNORE_INDEX + 1, np.int64)
     usable, problems = 0, []
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # decoding keeps a core busy, and a large picture's memory
         measured = pool.map(lambda index: _measure(reader, index), range(len(reader)))
         for result in track(measured, len(reader)):
             if isinstance(result, str):
@@ -53,7 +55,7 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
             counts, moments = result
             pixels += counts
             sums += moments
-            usable += bool(counts[:IGNORE].any())
+            usable += bool(counts[:IGNORE_INDEX].any())
     if problems:
         raise ValueError(listed(problems))
     if usable < at_least:
@@ -64,7 +66,7 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
     mean = sums[1] / sums[0]
     deviation = np.sqrt(np.maximum(sums[2] / sums[0] - mean**2, 1e-6))
     return Summary(
-        len(reader), pixels[: len(reader.label_names)], int(pixels[IGNORE]), mean.tolist(), deviation.tolist()
+        len(reader), pixels[: len(reader.label_names)], int(pixels[IGNORE_INDEX]), mean.tolist(), deviation.tolist()
     )
 
 
@@ -74,6 +76,14 @@ def _measure(reader, index):
         sample = reader[index]
     except (OSError, ValueError) as error:
         return str(error)
-    values = sample["image"].reshape(-1, reader.channels).astype(np.float64)
-    moments = np.stack([np.full(reader.channels, len(values)), values.sum(0), (values**2).sum(0)])
-    return np.bincount(sample["mask"].ravel(), minlength=IGNORE + 1), moments
+    moments = np.stack([_moments(channel) for channel in np.moveaxis(sample["image"], -1, 0)], axis=-1)
+    return np.bincount(sample["mask"].ravel(), minlength=IGNORE_INDEX + 1), moments
+
+
+def _moments(channel):
+    """Return number, sum and sum of squares of an array's values."""
+    if channel.dtype == np.uint8:  # by a histogram: a large picture is never held in float64
+        counts = np.bincount(channel.ravel(), minlength=256)
+        values = np.arange(256)
+        return [counts.sum(), counts @ values, counts @ values**2]
+    return [channel.size, channel.sum(dtype=np.float64), np.square(channel, dtype=np.float64).sum()]

@@ -51,6 +51,7 @@ def read_image(path, channels=None):
 
     Raises:
         OSError: the file is missing, truncated or no picture; the message names it.
+        ValueError: it holds several pages, or colours of 16 bit.
     """
     with _open(path) as image:
         grey = image.mode in GREY_MODES
@@ -64,8 +65,8 @@ def read_image(path, channels=None):
             array = np.asarray(image)
         except (OSError, SyntaxError, ValueError) as error:
             raise OSError(_damaged(path, error)) from error
-    if array.dtype == np.int32:  # how Pillow holds some 16-bit files
-        array = array.astype(np.uint16)
+    if array.dtype == np.int32:  # how Pillow holds some 16-bit files, and those of 32 bit
+        array = array.astype(np.uint16 if array.min() >= 0 and array.max() < 2**16 else np.float32)
     array = array.reshape(*array.shape[:2], -1)
     if channels == 3 and array.shape[-1] == 1:
         return np.repeat(array, 3, axis=-1)
@@ -113,11 +114,18 @@ def _orientation(image):
 
 def _open(path):
     try:
-        return Image.open(path)
+        image = Image.open(path)
+    except Image.DecompressionBombError as error:
+        raise OSError(f"{path} is too large to be read whole ({error}). Cut it into tiles.") from error
     except UnidentifiedImageError as error:
         raise OSError(f"{path} cannot be read as a picture. Open it in a viewer, then save it again.") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
+    if image.format == "TIFF" and image.n_frames > 1:
+        raise ValueError(f"{path} holds {image.n_frames} pages. Save every page as a file of its own.")
+    if image.mode == "RGB" and image.tile and ";16" in str(image.tile[0][3]):  # Pillow would drop half of the bits
+        raise ValueError(f"{path} holds colours of 16 bit. Save it with 8 bit a channel.")
+    return image
 
 
 def _damaged(path, error):

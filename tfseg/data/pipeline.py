@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
+from tfseg.checks import IGNORE_INDEX
 
 
 def pipeline(reader, batch_size=8, augment=None, seed=0, first_epoch=0):
@@ -46,18 +47,24 @@ def _read(reader):
 
 
 def _whole_images(reader, batch_size):
-    sizes, counts = np.unique(reader.sizes, axis=0, return_counts=True)
-    batches = int(np.sum(-(-counts // batch_size)))
-    dataset = tf.data.Dataset.range(len(reader)).map(_read(reader), num_parallel_calls=tf.data.AUTOTUNE)
-    if len(sizes) == 1:
-        dataset = dataset.batch(batch_size)
-    else:  # padding would change what the network sees at the edges
-        dataset = dataset.group_by_window(
-            key_func=lambda image, mask: tf.shape(mask, tf.int64)[0] * 2**32 + tf.shape(mask, tf.int64)[1],
-            reduce_func=lambda key, window: window.batch(batch_size),
-            window_size=batch_size,
-        )
-    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(tf.data.AUTOTUNE)
+    """Batches of one size each, for padding would change what the network sees at the edges."""
+    read = _read(reader)
+    groups = np.unique(reader.sizes, axis=0, return_inverse=True)[1].ravel()
+    order = np.argsort(groups, kind="stable")
+    ends_group = np.flatnonzero(np.diff(groups[order])) + 1
+    runs = np.split(np.arange(len(order)), ends_group)
+    first, last = zip(
+        *((run[i], run[min(i + batch_size, len(run)) - 1] + 1) for run in runs for i in range(0, len(run), batch_size)),
+        strict=True,
+    )
+
+    def batch(start, stop):
+        samples = tf.data.Dataset.from_tensor_slices(tf.constant(order)[start:stop])
+        return samples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+
+    dataset = tf.data.Dataset.from_tensor_slices((list(first), list(last)))
+    dataset = dataset.interleave(batch, cycle_length=2, num_parallel_calls=2, deterministic=True)
+    return dataset.apply(tf.data.experimental.assert_cardinality(len(first))).prefetch(tf.data.AUTOTUNE)
 
 
 def _windows(reader, batch_size, augment, seed, first_epoch):
@@ -96,7 +103,7 @@ def _fit_canvas(image, mask, canvas, draws):
     Pictures of all sizes reach the compiled kernel in one shape: XLA compiles once.
 
     Returns:
-        image (height, width, C), mask (height, width) filled up with 255, and the piece's own size (2,).
+        image (height, width, C), mask (height, width) filled up with the ignored value, and the piece's own size (2,).
     """
     size = tf.shape(mask)
     piece = tf.minimum(size, canvas)
@@ -106,7 +113,7 @@ def _fit_canvas(image, mask, canvas, draws):
     mask = mask[corner[0] : corner[0] + piece[0], corner[1] : corner[1] + piece[1]]
     rows, columns = canvas[0] - piece[0], canvas[1] - piece[1]
     image = tf.pad(image, [[0, rows], [0, columns], [0, 0]])
-    mask = tf.pad(mask, [[0, rows], [0, columns]], constant_values=255)
+    mask = tf.pad(mask, [[0, rows], [0, columns]], constant_values=IGNORE_INDEX)
     image.set_shape((*canvas, image.shape[-1]))
     mask.set_shape(canvas)
     return image, mask, piece

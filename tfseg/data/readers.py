@@ -5,10 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg import checks
+from tfseg.checks import IGNORE_INDEX
 from tfseg.data.files import picture_files, read_header, read_image, read_mask
-
-IGNORE = 255
 
 
 def label_names(class_names):
@@ -30,13 +28,15 @@ class Reader:
         mask_values: {value on disk: class id}; None for masks in memory.
     """
 
-    ignore_index = IGNORE
+    ignore_index = IGNORE_INDEX
     mask_values = None
 
     def __init__(self, class_names, sizes, channels, dtype):
         self.class_names = [str(name) for name in class_names]
-        if not 1 <= len(self.class_names) <= IGNORE:
-            raise ValueError(f"class_names: {len(self.class_names)} names came; name 1 to {IGNORE} classes.")
+        if not 1 <= len(self.class_names) <= IGNORE_INDEX:
+            raise ValueError(f"class_names: {len(self.class_names)} names came; name 1 to {IGNORE_INDEX} classes.")
+        if not all(self.class_names):
+            raise ValueError(f"class_names: {self.class_names} holds an empty name. Name every class, or drop a comma.")
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"class_names: {', '.join(self.class_names)} names a class twice.")
         self.sizes = np.asarray(sizes, int).reshape(-1, 2)
@@ -69,7 +69,11 @@ class Reader:
         Samples are drawn singly. Where neighbours are alike (frames of a video, sections of a stack) the val
         part is then easier than new data: keep such groups together with folders of their own, or `take`.
         """
-        checks.fraction("split", "val_fraction", val_fraction)
+        if not 0 < val_fraction < 1 or len(self) < 2:
+            raise ValueError(
+                f"split: val_fraction={val_fraction} of {len(self)} samples came. At least two samples are needed, "
+                "and a share above 0 and below 1."
+            )
         order = np.random.default_rng(seed).permutation(len(self))
         count = min(max(1, round(val_fraction * len(self))), len(self) - 1)
         return self.take(np.sort(order[count:])), self.take(np.sort(order[:count]))
@@ -97,23 +101,31 @@ class Arrays(Reader):
 
     Args:
         images: (N, H, W, C) or (N, H, W), or a list of (H, W, C) of any sizes.
-        masks: (N, H, W) class ids, or a list of (H, W); 255 is ignored.
+        masks: (N, H, W) or (N, H, W, 1) integer class ids, or a list of such; 255 is ignored.
         class_names: names in the order of their ids.
+
+    Raises:
+        ValueError: images and masks do not fit each other, or images differ in channels or dtype.
     """
 
     def __init__(self, images, masks, class_names):
         images = [np.asarray(image) for image in images]
         self._images = [image[..., None] if image.ndim == 2 else image for image in images]
-        self._masks = [np.asarray(mask) for mask in masks]
-        self._masks = [mask.astype(np.uint8) if mask.dtype == bool else mask for mask in self._masks]
+        self._masks = [_integers(np.asarray(mask), f"mask {index}") for index, mask in enumerate(masks)]
         if not self._images or len(self._images) != len(self._masks):
             raise ValueError(f"Arrays: {len(self._images)} images and {len(self._masks)} masks came.")
         for index, (image, mask) in enumerate(zip(self._images, self._masks, strict=True)):
             if image.shape[:2] != mask.shape:
                 raise ValueError(f"Arrays: image {index} is {image.shape[:2]}, its mask {mask.shape}.")
         first = self._images[0]
+        for index, image in enumerate(self._images):
+            if (image.shape[-1], image.dtype) != (first.shape[-1], first.dtype):
+                raise ValueError(
+                    f"Arrays: image {index} has {image.shape[-1]} channels of {image.dtype}, "
+                    f"image 0 has {first.shape[-1]} of {first.dtype}. Bring them to one kind."
+                )
         super().__init__(class_names, [mask.shape for mask in self._masks], first.shape[-1], first.dtype)
-        self._table = {**_identity(self.label_names), IGNORE: IGNORE}
+        self._table = {**_identity(self.label_names), IGNORE_INDEX: IGNORE_INDEX}
 
     def __getitem__(self, index):
         mask = _class_ids(self._masks[index], self._table, f"mask {index}")
@@ -126,12 +138,13 @@ class Folder(Reader):
     Opens the header of every file, so that files that cannot belong together are found at once.
 
     Args:
-        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey, RGB, RGBA, palette; 8 or 16 bit).
+        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey, RGB, RGBA or palette of 8 bit, grey of 16).
         masks: folder of masks (PNG, BMP, TIFF): class ids as grey levels or palette indices.
         class_names: names in the order of their ids.
-        ignore: the value on disk of pixels without a label, translated to 255.
-        mask_values: {value on disk: class id}, or None: values are ids, except that masks of two classes
-            holding nothing but 0 and 255 are read as 0 and 1.
+        ignore: the value on disk of pixels without a label, translated to 255; -1 for none.
+        mask_values: {value on disk: class id}, which go before `ignore`; or None: values are ids, except that
+            masks of two classes that hold nothing but 0 and 255 are read as 0 and 1.
+        channels: 1 or 3 to read all pictures as grey or RGB; None for RGB if any is in colour.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
@@ -139,22 +152,23 @@ class Folder(Reader):
         OSError: a file is no picture.
     """
 
-    def __init__(self, images, masks, class_names, ignore=IGNORE, mask_values=None):
+    def __init__(self, images, masks, class_names, ignore=IGNORE_INDEX, mask_values=None, channels=None):
         self._files = _pairs(Path(images), Path(masks))
         with ThreadPoolExecutor() as pool:
             headers = list(pool.map(_headers, self._files))
         problems = [header for header in headers if isinstance(header, str)]
         if problems:
             raise ValueError(listed(problems))
-        channels = max(header[2] for header in headers)
+        channels = channels or max(header[2] for header in headers)
         eight_bit = all(header[3] for header in headers)
         super().__init__(
             class_names, [header[:2] for header in headers], channels, np.uint8 if eight_bit else np.float32
         )
         if mask_values is None and len(self.label_names) == 2 and self._holds_0_and_255():
             mask_values = {0: 0, 255: 1}
-        self.mask_values = mask_values or _identity(self.label_names)
-        self._table = self.mask_values if ignore in self.mask_values else {**self.mask_values, ignore: IGNORE}
+        ids = {value: class_id for value, class_id in _identity(self.label_names).items() if value != ignore}
+        self.mask_values = mask_values or ids
+        self._table = {ignore: IGNORE_INDEX, **self.mask_values}
 
     def __getitem__(self, index):
         image, mask = self._files[index]
@@ -165,11 +179,15 @@ class Folder(Reader):
         """Return the picture's file name without its suffix."""
         return self._files[index][0].stem
 
-    def _holds_0_and_255(self, look_at=32):
+    def _holds_0_and_255(self):
         # Two classes of which only the first is ever drawn make no data set: 255 must be the other one.
+        # All masks are looked at, for the first of them may be empty; ids 0 and 1 end the search early.
         seen = set()
-        for _, mask in self._files[:look_at]:
-            seen |= set(np.unique(read_mask(mask)).tolist())
+        for _, mask in self._files:
+            try:
+                seen |= set(np.unique(read_mask(mask)).tolist())
+            except (OSError, ValueError):
+                continue  # `check` tells of it, and of all others
             if not seen <= {0, 255}:
                 return False
         return 255 in seen
@@ -203,12 +221,22 @@ def _headers(pair):
     """Return the picture's header, or what is wrong with the pair."""
     try:
         image, mask = (read_header(path) for path in pair)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         return str(error)
     if image[:2] != mask[:2]:
         sizes = [f"{path} is {width} x {height}" for path, (height, width, *_) in zip(pair, (image, mask), strict=True)]
         return f"{', but its mask '.join(sizes)} pixels. Resize the mask with nearest neighbour, or label again."
     return image
+
+
+def _integers(mask, where):
+    if mask.ndim == 3 and mask.shape[-1] == 1:
+        mask = mask[..., 0]
+    if mask.dtype == bool:
+        return mask.astype(np.uint8)
+    if mask.dtype.kind not in "iu":
+        raise ValueError(f"{where} holds {mask.dtype}, not class ids. Convert it to integers.")
+    return mask
 
 
 def _identity(names):
@@ -223,15 +251,21 @@ def _class_ids(values, table, where):
         found = np.unique(values)
     unknown = [value for value in found.tolist() if value not in table]
     if unknown:
-        known = ", ".join(str(value) for value in sorted(table) if table[value] != IGNORE)
-        ignored = ", ".join(str(value) for value in sorted(table) if table[value] == IGNORE) or "none"
+        known = ", ".join(str(value) for value in sorted(table) if table[value] != IGNORE_INDEX)
+        ignored = (
+            ", ".join(str(value) for value in sorted(table) if table[value] == IGNORE_INDEX and value >= 0) or "none"
+        )
         raise ValueError(
             f"{where} holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown[:8]))}"
             f"{' ...' if len(unknown) > 8 else ''}, which stand for no class (classes: {known}; ignored: {ignored}). "
             "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
         )
-    lookup = np.full(max(table) + 1, IGNORE, np.uint8)
-    lookup[list(table)] = list(table.values())
+    if values.dtype != np.uint8:
+        on_disk = np.array(sorted(table))
+        return np.array([table[value] for value in on_disk.tolist()], np.uint8)[np.searchsorted(on_disk, values)]
+    lookup = np.full(256, IGNORE_INDEX, np.uint8)
+    for value in found.tolist():
+        lookup[value] = table[value]
     return lookup[values]
 
 

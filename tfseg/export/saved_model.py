@@ -1,5 +1,6 @@
 """SavedModel as TF Serving wants it: `<name>/<version>/`."""
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,25 +42,41 @@ def saved_model(model, folder, probabilities=False):
         return _rename(beside, folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # if it was made for this
         raise
+
+
+def serve_command(version):
+    """Return the words of a shell command that serves an exported version's folder with TF Serving."""
+    folder = Path(version).resolve().parent
+    where = f"{folder}:/models/{folder.name}"
+    return ("docker", "run", "-p", "8501:8501", "-v", where, "-e", f"MODEL_NAME={folder.name}", "tensorflow/serving")
 
 
 def _write(model, path, probabilities):
     signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32, name="image")]
 
     def serve(image):
-        logits = model(image, training=False)
-        binary = logits.shape[-1] == 1
-        class_ids = logits[..., 0] > 0 if binary else tf.argmax(logits, axis=-1)
-        outputs = {"class_ids": tf.cast(class_ids, tf.uint8)}
-        if probabilities:
-            outputs["probabilities"] = tf.sigmoid(logits) if binary else tf.nn.softmax(logits)
-        return outputs
+        answer = _answer(model(image, training=False))
+        return answer if probabilities else {"class_ids": answer["class_ids"]}
 
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint("serving_default", serve, input_signature=signature)
-    archive.write_out(str(path), verbose=False)
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # it would tell of a path that is about to be renamed
+    try:
+        archive.write_out(str(path), verbose=False)
+    finally:
+        logger.setLevel(level)
+
+
+def _answer(logits):
+    if logits.shape[-1] == 1:
+        return {"class_ids": tf.cast(logits[..., 0] > 0, tf.uint8), "probabilities": tf.sigmoid(logits)}
+    return {"class_ids": tf.cast(tf.argmax(logits, axis=-1), tf.uint8), "probabilities": tf.nn.softmax(logits)}
 
 
 def _compare(model, path):
@@ -67,12 +84,15 @@ def _compare(model, path):
     height, width = (size or 65 + 2 * i for i, size in enumerate(model.input_shape[1:3]))
     noise = np.random.default_rng(0).uniform(0, 255, (2, height, width, model.input_shape[-1]))
     image = tf.constant(noise, tf.float32)
-    served = tf.saved_model.load(str(path)).signatures["serving_default"](image=image)["class_ids"].numpy()
-    logits = keras.ops.convert_to_numpy(model(image, training=False))
-    expected = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
-    agreement = float(np.mean(served == expected))
+    served = tf.saved_model.load(str(path)).signatures["serving_default"](image=image)
+    expected = _answer(model(image, training=False))
+    agreement = float(np.mean(served["class_ids"] == expected["class_ids"]))
     if agreement < 0.999:  # ties may fall either way
         raise RuntimeError(f"The export at {path} agrees with the model on {agreement:.2%} of pixels only.")
+    if "probabilities" in served:
+        difference = float(np.max(np.abs(served["probabilities"] - expected["probabilities"])))
+        if not difference < 1e-3:
+            raise RuntimeError(f"The probabilities of the export at {path} are off by up to {difference:.2g}.")
 
 
 def _rename(beside, folder):

@@ -2,5 +2,6 @@
 
 from tfseg.inference.evaluation import Evaluation, evaluate
 from tfseg.inference.predictor import predict
+from tfseg.inference.report import report
 
-__all__ = ["Evaluation", "evaluate", "predict"]
+__all__ = ["Evaluation", "evaluate", "predict", "report"]

@@ -68,13 +68,14 @@ class Evaluation:
     def table(self, title="Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table("class", title=title, title_justify="left")
+        table = Table("class", title=Text(title), title_justify="left")
         for column in ("Dice", "IoU", "accuracy", "share of pixels"):
             table.add_column(column, justify="right")
         shares = self.matrix.sum(1) / max(self.matrix.sum(), 1)
         for row, share in zip(self.rows(), shares, strict=True):
-            table.add_row(row["class"], *(_figure(row[column]) for column in COLUMNS), f"{share:.1%}")
+            table.add_row(Text(row["class"]), *(_figure(row[column]) for column in COLUMNS), f"{share:.1%}")
         table.add_section()
         means = self.means()
         table.add_row("mean", *(_figure(means[f"mean_{column}"]) for column in COLUMNS), "")

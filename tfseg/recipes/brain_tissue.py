@@ -3,19 +3,20 @@
 MINUTES_AND_SCORES
 """
 
+import shlex
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
-import cv2
 import keras
 import numpy as np
+from PIL import Image
 
-from tfseg import viz
 from tfseg.data import Augment, check, pipeline
 from tfseg.datasets.brain_tissue import CLASS_NAMES, brain_tissue
-from tfseg.export import saved_model
-from tfseg.inference import evaluate, predict
+from tfseg.export import saved_model, serve_command
+from tfseg.inference import predict, report
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
 from tfseg.models import unet
@@ -54,13 +55,11 @@ def run(console, out="runs/brain_tissue", export_to="saved_models/brain_tissue")
     )
     folder = _fresh_run(out)
     model = _train(console, train, val, folder)
-    scores = evaluate(model, test)
-    scores.save(folder.folder)
+    scores = report(model, test, folder.folder, folder.history())
     console.print(scores.table("Test slab"))
-    _draw(model, test, scores, folder)
     version = saved_model(model, export_to)
     picture = folder.folder / "slice.png"
-    cv2.imwrite(str(picture), test[len(test) // 2]["image"])
+    Image.fromarray(test[len(test) // 2]["image"][..., 0]).save(picture)
     _prove(console, version, picture, model, test[len(test) // 2]["image"])
     _say_what_next(console, folder.folder, picture, version)
     return scores
@@ -82,25 +81,17 @@ def _train(console, train, val, folder):
     batches = pipeline(train, batch_size=8, augment=augment)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches))
     model.compile(keras.optimizers.Adam(rate), loss=CrossEntropy() + Dice(), metrics=[ConfusionMetrics(4)])
-    model.fit(
-        batches,
-        validation_data=pipeline(val),
-        epochs=EPOCHS,
-        callbacks=[*folder.callbacks(), Progress(console)],
-        shuffle=False,  # the pipeline does
-        verbose=0,
-    )
+    with Progress(console) as progress:
+        model.fit(
+            batches,
+            validation_data=pipeline(val),
+            epochs=EPOCHS,
+            callbacks=[*folder.callbacks(), progress],
+            shuffle=False,  # the pipeline does
+            verbose=0,
+        )
     folder.drop_state()
     return folder.model()
-
-
-def _draw(model, test, scores, folder):
-    shown = [test[i] for i in np.linspace(0, len(test) - 1, 3).astype(int)]
-    images, masks = [s["image"] for s in shown], [s["mask"] for s in shown]
-    predictions = [predict(model, image) for image in images]
-    viz.samples(images, masks, predictions, test.class_names).savefig(folder.folder / "samples.png", dpi=120)
-    viz.curves(folder.history()).savefig(folder.folder / "curves.png", dpi=120)
-    viz.confusion_matrix(scores.matrix, scores.class_names).savefig(folder.folder / "confusion.png", dpi=120)
 
 
 def _prove(console, version, picture, model, image):
@@ -121,11 +112,13 @@ def _prove(console, version, picture, model, image):
 
 
 def _say_what_next(console, folder, picture, version):
-    console.print(f"Look at [bold]{folder}/samples.png[/], curves.png and confusion.png. Then try:")
-    served = version.parent
+    console.print(f"Look at [bold]{folder}[/]/samples.png, curves.png and confusion.png. Then try:")
+    # `make demo` leaves the command in a .venv that the shell does not search
+    tfseg = "tfseg" if shutil.which("tfseg") else Path(sys.executable).with_name("tfseg")
     for command in (
-        f"tfseg predict {picture} --run {folder} --out predictions",
-        "tfseg train --images DIR --masks DIR --class-names a,b,c --out runs/mine",
-        f"tensorflow_model_server --rest_api_port=8501 --model_name={served.name} --model_base_path={served.resolve()}",
+        (tfseg, "predict", picture, "--run", folder, "--out", "predictions"),
+        (tfseg, "train", "--images", "DIR", "--masks", "DIR", "--class-names", "a,b,c", "--out", "runs/mine"),
+        serve_command(version),
     ):
-        console.print(f"  {command}", style="cyan", soft_wrap=True, highlight=False)
+        words = shlex.join(map(str, command))
+        console.print(f"  {words}", style="cyan", soft_wrap=True, highlight=False, markup=False)

@@ -11,7 +11,8 @@ from rich.progress import Progress as Bars
 class Progress(keras.callbacks.Callback):
     """A bar with the time left over all epochs, and one printed line an epoch.
 
-    Pass `verbose=0` to `model.fit` beside it.
+    Pass `verbose=0` to `model.fit` beside it, and use it as a context manager (`with Progress() as progress:`)
+    so that the terminal is given back when the training is interrupted.
 
     Args:
         console: a `rich.console.Console`; a new one by default.
@@ -22,6 +23,14 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self._console = console or Console()
         self._figures = figures
+
+        self._bars = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.on_train_end()
 
     def on_train_begin(self, logs=None):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -46,4 +55,5 @@ class Progress(keras.callbacks.Callback):
         self._console.print(f"epoch {epoch + 1:3d}/{self.params['epochs']}  {figures}  {seconds:.0f} s")
 
     def on_train_end(self, logs=None):
-        self._bars.stop()
+        if self._bars:
+            self._bars.stop()

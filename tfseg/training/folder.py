@@ -19,13 +19,55 @@ def open_readers(settings):
 
     Args:
         settings: dict with "images", "masks", "class_names", "ignore", "val_images", "val_masks" (both None to
-            split), "val_fraction", "seed".
+            split by "val_fraction" and "seed"). A run's own settings also hold what `remember` added: then
+            exactly its samples come back, read in its way, whatever else the folders hold by now.
+
+    Raises:
+        ValueError: a sample that the run used is gone.
     """
-    train = Folder(settings["images"], settings["masks"], settings["class_names"], settings["ignore"])
-    if settings["val_images"] is None:
+    train = open_folder(settings)
+    if settings["val_images"] is not None:
+        read_alike = {"mask_values": train.mask_values, "channels": train.channels}
+        folders = {"images": settings["val_images"], "masks": settings["val_masks"]}
+        val = open_folder(settings | read_alike | folders)
+    elif "val_names" in settings:
+        val = train
+    else:
         return train.split(settings["val_fraction"], settings["seed"])
-    folders = settings["val_images"], settings["val_masks"]
-    return train, Folder(*folders, settings["class_names"], settings["ignore"], train.mask_values)
+    if "val_names" in settings:
+        return _named(train, settings["train_names"]), _named(val, settings["val_names"])
+    return train, val
+
+
+def open_folder(settings):
+    """Return a reader of settings["images"] and settings["masks"], read as the run reads its pictures."""
+    mask_values = settings.get("mask_values")
+    if mask_values:  # JSON makes strings of keys
+        mask_values = {int(value): class_id for value, class_id in mask_values.items()}
+    how = settings["class_names"], settings["ignore"], mask_values, settings.get("channels")
+    return Folder(settings["images"], settings["masks"], *how)
+
+
+def remember(settings, train, val, summary):
+    """Return settings with what was found in the data: how to read it, which samples, their mean and deviation."""
+    return settings | {
+        "mask_values": train.mask_values,
+        "channels": train.channels,
+        "train_names": [train.name(i) for i in range(len(train))],
+        "val_names": [val.name(i) for i in range(len(val))],
+        "normalization": [summary.mean, summary.deviation],
+    }
+
+
+def _named(reader, names):
+    index = {reader.name(i): i for i in range(len(reader))}
+    gone = [name for name in names if name not in index]
+    if gone:
+        raise ValueError(
+            f"{len(gone)} of the pictures that the run was begun with are gone: {', '.join(gone[:8])}. "
+            "Put them back, or start a new run."
+        )
+    return reader.take([index[name] for name in names])
 
 
 def compile_for(model, optimizer, learning_rate, steps):
@@ -53,32 +95,26 @@ def train_folder(train, val, settings, out, callbacks=()):
 
     Args:
         train, val: readers.
-        settings: dict as kept in `run.json`, with "size", "batch_size", "epochs", "filters", "optimizer",
-            "learning_rate", "seed" and "normalization" besides those of `open_readers`.
+        settings: dict as kept in `run.json`: "size", "batch_size", "epochs", "filters", "optimizer",
+            "learning_rate" and "seed" besides those of `open_readers` and `remember`.
         out: folder of the run.
         callbacks: more Keras callbacks.
 
     Returns:
         The run, with the best model in it.
     """
-    run = Run(out)
-    if not run.has_settings():
-        run.create(settings)
     keras.utils.set_random_seed(settings["seed"])
-    model = unet(
-        train.num_classes,
-        (None, None, train.channels),
-        settings["filters"],
-        normalization=settings["normalization"],
-    )
+    shape = (None, None, train.channels)
+    model = unet(train.num_classes, shape, settings["filters"], normalization=settings["normalization"])
     augment = Augment(settings["size"], scale=(0.7, 1.5), rotate=10, flip="horizontal")
-    stream = lambda first: pipeline(  # noqa: E731
-        train, settings["batch_size"], augment, settings["seed"], first_epoch=first
-    )
-    compile_for(model, settings["optimizer"], settings["learning_rate"], len(stream(0)) * settings["epochs"])
+    steps = len(pipeline(train, settings["batch_size"], augment)) * settings["epochs"]
+    compile_for(model, settings["optimizer"], settings["learning_rate"], steps)
+    run = Run(out)
+    if not run.has_settings():  # only now: whatever was wrong with the settings has been said
+        run.create(settings)
     done = run.restore(model)
     model.fit(
-        stream(done),
+        pipeline(train, settings["batch_size"], augment, settings["seed"], first_epoch=done),
         validation_data=pipeline(val, settings["batch_size"]),
         epochs=settings["epochs"],
         initial_epoch=done,

@@ -59,7 +59,11 @@ class Run:
         """
         if not self.has_settings():
             raise FileNotFoundError(f"'{self.folder}' holds no run. Start one with `tfseg train --out {self.folder}`.")
-        return json.loads((self.folder / "run.json").read_text())
+        path = self.folder / "run.json"
+        try:
+            return json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is damaged ({error}). Start a new run.") from error
 
     def model(self):
         """Load the model of the best epoch."""

@@ -1,0 +1,24 @@
+"""The README's notebook cell does what it says, on a folder of pictures."""
+
+import re
+from pathlib import Path
+
+import matplotlib.figure
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def test_the_notebook_cell_runs(folder, monkeypatch):
+    cell = re.search(r"## In a notebook\n\n```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
+    assert len([line for line in cell.splitlines() if line]) <= 15
+    cell = cell.replace("epochs=20", "epochs=1").replace("size=256", "size=32")
+    cell = cell.replace('["background", "leaf"]', '["ground", "disc", "band"]').replace("(2)", "(3)")
+    cell = cell.replace("num_classes=2", "num_classes=3")
+    monkeypatch.chdir(folder)
+    (folder / "images").rename("photos")
+    (folder / "masks").rename("labels")
+    *lines, last = cell.strip().splitlines()
+    names = {}
+    exec("\n".join(lines), names)
+    assert isinstance(eval(last, names), matplotlib.figure.Figure)  # what Jupyter shows
+    assert (folder / "saved_models" / "leaves" / "1" / "saved_model.pb").is_file()

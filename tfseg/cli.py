@@ -137,7 +137,7 @@ def train(
     with training.Progress(console) as progress:
         run = training.train_folder(train_reader, val_reader, settings, out, [progress])
     _say_best(run.history())
-    _report(run, val_reader, out, batch_size)
+    _report(run, val_reader, out, settings["batch_size"])
     _say_commands(("tfseg", "predict", "PICTURES", "--run", out), ("tfseg", "export", "--run", out))
 
 

@@ -23,7 +23,6 @@ class Progress(keras.callbacks.Callback):
         super().__init__()
         self._console = console or Console()
         self._figures = figures
-
         self._bars = None
 
     def __enter__(self):

@@ -1,0 +1,62 @@
+import io
+import re
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+from tfseg.training import Progress
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
+
+
+def fit(*callbacks, terminal=True, **options):
+    console = Console(file=io.StringIO(), force_terminal=terminal, width=100)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((12, 2)), np.ones((12, 1))
+    try:
+        with Progress(console, figures=("val_loss",)) as progress:
+            model.fit(x, y, 4, verbose=0, callbacks=[progress, *callbacks], validation_data=(x, y), **options)
+    finally:
+        printed = console.file.getvalue()
+    return printed
+
+
+def plain(printed):
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
+
+
+def test_every_epoch_has_its_line_and_a_bar_with_the_time_left():
+    printed = plain(fit(epochs=2))
+    for part in ("epoch   1/2  loss ", "epoch   2/2  loss ", "val loss ", "/6", "0:00:00"):
+        assert part in printed
+
+
+def test_a_resumed_run_counts_what_is_left():
+    printed = plain(fit(epochs=5, initial_epoch=3))
+    assert "epoch   4/5" in printed
+    assert "/6" in printed  # two epochs of three steps
+
+
+def test_a_file_gets_lines_only():
+    assert [line[:11] for line in fit(epochs=2, terminal=False).split("\n") if line.strip()] == [
+        "epoch   1/2",
+        "epoch   2/2",
+    ]
+
+
+def test_the_terminal_is_given_back_when_the_training_fails():
+    class Fail(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            raise RuntimeError("broken")
+
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    progress = Progress(console)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    with pytest.raises(RuntimeError, match="broken"), progress:
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=[progress, Fail()])
+    printed = console.file.getvalue()
+    assert printed.count(HIDE) == printed.count(SHOW) == 1

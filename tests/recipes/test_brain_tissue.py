@@ -1,12 +1,14 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 
 import pytest
 from rich.console import Console
 
+from tfseg import cli
 from tfseg.recipes import brain_tissue
 from tfseg.training import Run
 
@@ -25,7 +27,12 @@ def test_the_way_from_data_to_a_served_model(tmp_path, monkeypatch):
     agreement = float(re.search(r"([\d.]+)% of its pixels", printed)[1])
     assert agreement >= 99.9
     assert "one averaged brain" in printed
-    assert sum(line.startswith("  tf") or line.startswith("  tensorflow") for line in printed.splitlines()) == 3
+    commands = [shlex.split(line) for line in printed.split("Then try:")[1].strip().splitlines()]
+    assert [words[1] for words in commands] == ["predict", "train", "run"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", commands[0])
+    cli.main()
+    assert (tmp_path / "predictions" / "slice_labels.png").is_file()
     assert {"samples.png", "curves.png", "best.keras"} <= {p.name for p in (tmp_path / "run").iterdir()}
 
 

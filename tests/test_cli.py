@@ -176,6 +176,40 @@ def test_validation_pictures_are_read_like_the_training_ones(tfseg, tmp_path):
     assert tfseg("evaluate", "--run", tmp_path / "run", *others)[0] == 0
 
 
+def test_what_is_wrong_in_both_parts_is_told_at_once(folder, tfseg):
+    (folder / "val").mkdir()
+    fill(folder / "val", 2)
+    for mask in (folder / "masks" / "p2.png", folder / "val" / "masks" / "p1.png"):
+        Image.new("L", (56, 48), 9).save(mask)
+    val = ("--val-images", folder / "val" / "images", "--val-masks", folder / "val" / "masks")
+    code, printed = tfseg(*words(folder), *val, *SMALL, "--out", folder / "run")
+    assert code == 1
+    assert re.search(r"train on: .*masks/p2\.png.*validate on: .*val/masks/p1\.png", printed)
+
+
+def test_what_a_user_should_know_is_said(tfseg, tmp_path):
+    fill(tmp_path)
+    paint(tmp_path, lambda mask: mask == 1)
+    code, printed = tfseg(*words(tmp_path, "disc"), *SMALL, "--out", tmp_path / "one")
+    assert code == 0, printed
+    assert "in the masks 0 is background and 1 is disc" in printed
+    assert "Warning: only 4 steps in all. Raise --epochs" in printed
+    code, printed = tfseg("train", "--resume", "--out", tmp_path / "one")
+    assert "All 2 epochs are done" in printed
+    code, printed = tfseg(*words(tmp_path, "ground,disc,band"), *SMALL, "--out", tmp_path / "three")
+    assert "Warning: no pixel to train on is of the class band" in printed
+
+
+def test_pictures_that_cannot_be_predicted_are_all_named(trained, tfseg, tmp_path):
+    pictures = shutil.copytree(trained / "images", tmp_path / "pictures")
+    for name in ("p0.jpg", "p3.jpg"):
+        (pictures / name).write_text("junk")
+    code, printed = tfseg("predict", pictures, "--run", trained / "run", "--out", tmp_path / "out")
+    assert code == 1
+    assert re.search(r"p0\.jpg cannot be read.*p3\.jpg cannot be read as a picture. Expected one of \.bmp", printed)
+    assert not (tmp_path / "out").exists()
+
+
 def test_names_that_look_like_markup_are_printed_as_they_are(tfseg, tmp_path):
     fill(tmp_path, 2)
     code, printed = tfseg(*words(tmp_path, "ground[dry],[/x],c"), *SMALL, "--out", tmp_path / "a [b]")
@@ -207,6 +241,11 @@ def cut_in_half(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def paint(folder, change):
+    for path in (folder / "masks").iterdir():
+        Image.fromarray(change(np.asarray(Image.open(path))).astype(np.uint8)).save(path)
+
+
 BAD_INPUT = {
     "missing folder": (lambda f: shutil.rmtree(f / "images"), "no folder '.*images'"),
     "empty folder": (lambda f: [p.unlink() for p in (f / "masks").iterdir()], "masks' holds no picture"),
@@ -223,6 +262,14 @@ BAD_INPUT = {
             and Image.new("L", (56, 48)).save(f / "masks" / "p1.jpg")
         ),
         r"p1\.jpg is a JPEG used as a mask.*PNG",
+    ),
+    "black and white with three names": (
+        lambda f: paint(f, lambda mask: np.where(mask == 1, 255, 0)),
+        "All labelled pixels are of the class 'ground'.*Check the values",
+    ),
+    "swapped or numbered": (
+        lambda f: paint(f, lambda mask: np.arange(mask.size).reshape(mask.shape) % 200),
+        "swapped, or of numbered objects",
     ),
     "one sample": (
         lambda f: [p.unlink() for d in ("images", "masks") for p in (f / d).iterdir() if p.stem != "p0"],

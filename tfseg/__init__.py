@@ -8,8 +8,19 @@ __version__ = "0.1.0"
 _ROOMS = ("data", "datasets", "export", "inference", "losses", "metrics", "models", "ops", "training", "viz")
 
 
+_REGISTERED = ("losses", "metrics", "models")
+
+
+def _register():
+    # `keras.saving.load_model` finds classes by their registered name, and a model brings its loss and metrics.
+    for name in _REGISTERED:
+        importlib.import_module(f"tfseg.{name}")
+
+
 def __getattr__(name):
     # Rooms load at first use, so that `import tfseg` costs nothing and drags in neither TensorFlow nor cv2.
+    if name in _REGISTERED:
+        _register()
     if name in _ROOMS:
         return importlib.import_module(f"tfseg.{name}")
     raise AttributeError(f"module 'tfseg' has no attribute '{name}'. It has: {', '.join(_ROOMS)}.")
@@ -20,6 +31,5 @@ def __dir__():
 
 
 if "keras" in sys.modules:
-    # `keras.saving.load_model` finds classes by their registered name. Whoever imported keras before tfseg may
-    # load a saved model next, without ever naming these rooms.
-    from tfseg import losses, metrics, models  # noqa: F401
+    # Whoever imported keras before tfseg may load a saved model next, without ever naming a room.
+    _register()

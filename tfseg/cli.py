@@ -43,10 +43,6 @@ def main():
         stderr.print("Error:", style="bold red", end=" ")
         stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
-    except SystemExit as end:
-        if end.code == 130:
-            stderr.print("Interrupted. A training goes on with `tfseg train --resume --out FOLDER`.")
-        raise
 
 
 @app.command()
@@ -70,7 +66,10 @@ def train(
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of masks, named as their pictures.")] = None,
     class_names: Annotated[
-        str | None, typer.Option(help="Names of the class ids 0, 1, 2 ..., with commas between.")
+        str | None,
+        typer.Option(
+            help="Names of the class ids 0, 1, 2 ..., with commas between. A single name is id 1; 0 is background."
+        ),
     ] = None,
     ignore: Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")] = 255,
     val_images: Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")] = None,
@@ -81,10 +80,15 @@ def train(
     size: Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")] = 256,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 20,
     batch_size: BatchSize = 8,
-    filters: Annotated[str, typer.Option(help="Width of each level of the U-Net.")] = "32,64,128,256,512",
+    filters: Annotated[
+        str, typer.Option(help="Width of each level of the U-Net, two levels at least.")
+    ] = "32,64,128,256,512",
     optimizer: Annotated[Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")] = Optimizer.adam,
     learning_rate: Annotated[
-        float | None, typer.Option(help="The highest; 0.001 for adam, 0.05 for sgd.", show_default=False)
+        float | None,
+        typer.Option(
+            help="The highest, after a warm-up and before a cosine; 0.001 for adam, 0.05 for sgd.", show_default=False
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
@@ -119,7 +123,7 @@ def train(
     }
     asked = {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in asked.items()}
     with _quiet_start():
-        from tfseg import data, training
+        from tfseg import training
     run = training.Run(out)
     if resume:
         given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
@@ -129,13 +133,20 @@ def train(
         run.refuse_if_taken()
         settings = asked
     train_reader, val_reader = training.open_readers(settings)
-    summary = data.check(train_reader, _track("checking pictures"), at_least=1)
-    data.check(val_reader, _track("checking validation"), at_least=1)
+    summary = _check_both(train_reader, val_reader)
+    training.require_two_classes(train_reader, summary)
     if not resume:
         settings = training.remember(settings, train_reader, val_reader, summary)
     _describe(train_reader, val_reader, summary)
-    with training.Progress(console) as progress:
-        run = training.train_folder(train_reader, val_reader, settings, out, [progress])
+    _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
+    try:
+        with training.Progress(console) as progress:
+            run = training.train_folder(train_reader, val_reader, settings, out, [progress])
+    except KeyboardInterrupt:
+        _say("Interrupted." + ("" if run.has_settings() else " Nothing was kept."))
+        if run.has_settings():
+            _say_commands(("tfseg", "train", "--resume", "--out", out))
+        raise typer.Exit(130) from None
     _say_best(run.history())
     _report(run, val_reader, out, settings["batch_size"])
     _say_commands(("tfseg", "predict", "PICTURES", "--run", out), ("tfseg", "export", "--run", out))
@@ -191,8 +202,7 @@ def predict(
     trained = training.Run(run)
     settings, model = trained.settings(), trained.model()
     names = data.label_names(settings["class_names"])
-    for file in files:
-        data.read_header(file)  # what cannot be read is told before the first result is written
+    _require_pictures(files)
     # Two pictures may differ in their suffix only: then it stays in the name.
     stems = [file.stem for file in files]
     out.mkdir(parents=True, exist_ok=True)
@@ -227,6 +237,20 @@ def export(
     _say_commands(serve_command(version))
 
 
+def _require_pictures(files):
+    """Tell of everything that cannot be read before the first result is written."""
+    from tfseg import data
+
+    problems = []
+    for file in files:
+        try:
+            data.read_header(file)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))
+
+
 def _require_all(asked):
     """Refuse a new run that lacks an option."""
     missing = [f"--{name.replace('_', '-')}" for name in ("images", "masks", "class_names") if asked[name] is None]
@@ -248,12 +272,40 @@ def _stored(run, asked, given):
     return settings
 
 
+def _check_both(train_reader, val_reader):
+    """Read every sample; return the summary of the training ones, or raise all that is wrong in both."""
+    from tfseg import data
+
+    summaries, problems = [], []
+    for reader, what in ((train_reader, "pictures to train on"), (val_reader, "pictures to validate on")):
+        try:
+            summaries.append(data.check(reader, _track(f"checking {what}"), at_least=1))
+        except ValueError as error:
+            problems.append(f"Among the {what}: {error}")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return summaries[0]
+
+
 def _describe(train_reader, val_reader, summary):
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
     classes = ", ".join(f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True))
     _say(f"{len(train_reader)} pictures to train on, {len(val_reader)} to validate on. Pixels: {classes}")
+    missing = [n for n, p in zip(train_reader.label_names, summary.class_pixels, strict=True) if not p]
+    if missing:
+        _say(f"Warning: no pixel to train on is of the class {', '.join(missing)}.")
+    if train_reader.num_classes == 1:
+        _say(f"One class name: in the masks 0 is background and 1 is {train_reader.class_names[0]}.")
     if train_reader.mask_values == {0: 0, 255: 1}:
         _say(f"The masks hold 0 and 255: read as {' and '.join(train_reader.label_names)}.")
+
+
+def _say_steps(count, settings, done):
+    steps = max(1, count // settings["batch_size"]) * settings["epochs"]
+    if done >= settings["epochs"]:
+        _say(f"All {done} epochs are done: nothing is left to train.")
+    elif steps < 200:
+        _say(f"Warning: only {steps} steps in all. Raise --epochs or lower --batch-size for a useful model.")
 
 
 def _say_best(history):

@@ -60,5 +60,5 @@ def test_one_class_is_told_from_the_background():
 def test_prediction_takes_grey_and_names_what_does_not_fit():
     model = unet(2, (None, None, 1), filters=(4, 8))
     assert predict(model, np.zeros((9, 11), np.uint8)).shape == (9, 11)
-    with pytest.raises(ValueError, match=r"shape \(9, 11, 3\) came; this model takes \(H, W, 1\)"):
+    with pytest.raises(ValueError, match=r"shape \(9, 11, 3\) came; this model takes one \(H, W, 1\)"):
         predict(model, np.zeros((9, 11, 3)))

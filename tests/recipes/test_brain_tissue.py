@@ -31,7 +31,9 @@ def test_the_way_from_data_to_a_served_model(tmp_path, monkeypatch):
     assert [words[1] for words in commands] == ["predict", "train", "run"]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", commands[0])
-    cli.main()
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
     assert (tmp_path / "predictions" / "slice_labels.png").is_file()
     assert {"samples.png", "curves.png", "best.keras"} <= {p.name for p in (tmp_path / "run").iterdir()}
 

@@ -118,7 +118,7 @@ def _open(path):
     except Image.DecompressionBombError as error:
         raise OSError(f"{path} is too large to be read whole ({error}). Cut it into tiles.") from error
     except UnidentifiedImageError as error:
-        raise OSError(f"{path} cannot be read as a picture. Open it in a viewer, then save it again.") from error
+        raise OSError(f"{path} cannot be read as a picture. Expected one of {', '.join(SUFFIXES)}.") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
     if image.format == "TIFF" and image.n_frames > 1:

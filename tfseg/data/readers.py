@@ -14,6 +14,13 @@ def label_names(class_names):
     return list(class_names) if len(class_names) > 1 else ["background", *class_names]
 
 
+VALUE_REMEDY = "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
+PICTURE_REMEDY = (
+    "So many values are those of a picture, if images and masks are swapped, or of numbered objects: "
+    "give every pixel the id of its class, such as (objects > 0) for one class."
+)
+
+
 class Reader:
     """Samples with classes: a sequence of {"image": (H, W, C), "mask": (H, W) uint8}.
 
@@ -199,7 +206,7 @@ def _pairs(images, masks):
     problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(*by_stem)]
     problems += [f"{path} has no picture '{stem}' in {images}" for stem, path in _only(*by_stem[::-1])]
     if problems:
-        remedy = " A mask bears its picture's name: rename or add the missing files, or remove the spare ones."
+        remedy = "\nA mask has the name of its picture: rename or add the missing files, or remove the spare ones."
         raise ValueError(listed(problems) + remedy)
     return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
 
@@ -258,7 +265,7 @@ def _class_ids(values, table, where):
         raise ValueError(
             f"{where} holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown[:8]))}"
             f"{' ...' if len(unknown) > 8 else ''}, which stand for no class (classes: {known}; ignored: {ignored}). "
-            "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
+            f"{PICTURE_REMEDY if len(unknown) > 8 else VALUE_REMEDY}"
         )
     if values.dtype != np.uint8:
         on_disk = np.array(sorted(table))
@@ -271,6 +278,11 @@ def _class_ids(values, table, where):
 
 def listed(problems, most=8):
     """Join problems, one a line, naming at most `most`."""
+    remedies = [remedy for remedy in (VALUE_REMEDY, PICTURE_REMEDY) if any(remedy in text for text in problems)]
+    if len(problems) > 1:  # once is enough
+        for remedy in remedies:
+            problems = [text.replace(f" {remedy}", "") for text in problems]
     more = f"\n  ... and {len(problems) - most} more" if len(problems) > most else ""
     head = f"{len(problems)} problems:\n  " if len(problems) > 1 else ""
-    return head + "\n  ".join(problems[:most]) + more + ("." if not problems[0].endswith(".") else "")
+    remedy = "".join(f"\n{remedy}" for remedy in remedies) if len(problems) > 1 else ""
+    return head + "\n  ".join(problems[:most]) + more + remedy

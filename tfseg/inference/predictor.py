@@ -18,7 +18,10 @@ def predict(model, image):
     image = image[..., None] if image.ndim == 2 else image
     channels = model.input_shape[-1]
     if image.ndim != 3 or image.shape[-1] != channels:
-        raise ValueError(f"predict: an image of shape {image.shape} came; this model takes (H, W, {channels}).")
+        raise ValueError(
+            f"predict: an image of shape {image.shape} came; this model takes one (H, W, {channels}). "
+            f"`tfseg.data.read_image(file, channels={channels})` reads files so."
+        )
     logits = keras.ops.convert_to_numpy(model.predict_on_batch(image[None]))[0]
     labels = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
     return labels.astype(np.uint8)

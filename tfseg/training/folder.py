@@ -59,6 +59,17 @@ def remember(settings, train, val, summary):
     }
 
 
+def require_two_classes(reader, summary):
+    """Raise a ValueError unless the masks hold pixels of at least two classes: else there is nothing to learn."""
+    found = [name for name, pixels in zip(reader.label_names, summary.class_pixels, strict=True) if pixels]
+    if len(found) < 2:
+        raise ValueError(
+            f"All labelled pixels are of the class {found[0]!r}; {summary.ignored_pixels} pixels are ignored. "
+            "Training needs two classes. Check the values in the masks: black and white masks (0 and 255) are "
+            "understood for two class names."
+        )
+
+
 def _named(reader, names):
     index = {reader.name(i): i for i in range(len(reader))}
     gone = [name for name in names if name not in index]

@@ -98,6 +98,19 @@ def test_the_legend_names_the_classes_that_occur():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground", "band", "ignored"]
 
 
+@pytest.mark.parametrize(
+    "draw", [viz.legend, lambda names: viz.overlay(np.zeros((9, 16)), np.arange(144).reshape(9, 16) % 20, names)]
+)
+def test_a_legend_of_many_long_names_stays_inside_the_figure(draw):
+    figure = draw([f"a rather long class name {i}" for i in range(20)])
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
+
+
 def test_the_heat_map_shows_shares_of_the_true_class():
     figure = viz.confusion_matrix([[9, 1], [0, 4]], ["a", "b"])
     shown = {(t.get_position(), t.get_text()) for t in figure.axes[0].texts}

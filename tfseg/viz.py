@@ -186,7 +186,9 @@ def confusion_matrix(matrix, class_names):
 
 def legend(class_names):
     """Figure of the classes' colours alone, for a folder of overlays."""
-    figure = plt.figure(figsize=(6, 0.6 + 0.25 * -(-len(class_names) // 6)))
+    width = 6
+    rows = -(-len(class_names) // _columns(width, class_names))
+    figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))
     _legend(figure, [np.arange(len(class_names))], class_names, loc="center")
     return _done(figure)
 
@@ -206,7 +208,13 @@ def _legend(figure, label_maps, class_names, loc="outside lower center"):
     ]
     if IGNORE_INDEX in present:
         patches.append(Patch(facecolor="white", edgecolor="grey", label="ignored"))
-    figure.legend(handles=patches, loc=loc, ncols=min(len(patches), 6), frameon=False)
+    columns = min(len(patches), _columns(figure.get_figwidth(), [patch.get_label() for patch in patches]))
+    figure.legend(handles=patches, loc=loc, ncols=columns, frameon=False)
+
+
+def _columns(width, names):
+    """How many legend entries fit side by side into `width` inches."""
+    return max(1, int(width / (0.75 + 0.1 * max(len(name) for name in names))))
 
 
 def _done(figure):

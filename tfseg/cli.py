@@ -132,24 +132,7 @@ def train(
         _require_all(asked)
         run.refuse_if_taken()
         settings = asked
-    train_reader, val_reader = training.open_readers(settings)
-    summary = _check_both(train_reader, val_reader)
-    training.require_two_classes(train_reader, summary)
-    if not resume:
-        settings = training.remember(settings, train_reader, val_reader, summary)
-    _describe(train_reader, val_reader, summary)
-    _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
-    try:
-        with training.Progress(console) as progress:
-            run = training.train_folder(train_reader, val_reader, settings, out, [progress])
-    except KeyboardInterrupt:
-        _say("Interrupted." + ("" if run.has_settings() else " Nothing was kept."))
-        if run.has_settings():
-            _say_commands(("tfseg", "train", "--resume", "--out", out))
-        raise typer.Exit(130) from None
-    _say_best(run.history())
-    _report(run, val_reader, out, settings["batch_size"])
-    _say_commands(("tfseg", "predict", "PICTURES", "--run", out), ("tfseg", "export", "--run", out))
+    _train(run, settings, resume)
 
 
 @app.command()
@@ -235,6 +218,30 @@ def export(
     version = saved_model(trained.model(), out or Path("saved_models") / name, probabilities)
     _say(f"Exported and checked {version}.")
     _say_commands(serve_command(version))
+
+
+def _train(run, settings, resume):
+    """Check the pictures, train, and report; a new run's settings first learn what is in the data."""
+    from tfseg import training
+
+    train_reader, val_reader = training.open_readers(settings)
+    summary = _check_both(train_reader, val_reader)
+    training.require_two_classes(train_reader, summary)
+    if not resume:
+        settings = training.remember(settings, train_reader, val_reader, summary)
+    _describe(train_reader, val_reader, summary)
+    _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
+    try:
+        with training.Progress(console) as progress:
+            training.train_folder(train_reader, val_reader, settings, run.folder, [progress])
+    except KeyboardInterrupt:
+        _say("Interrupted." + ("" if run.has_settings() else " Nothing was kept."))
+        if run.has_settings():
+            _say_commands(("tfseg", "train", "--resume", "--out", run.folder))
+        raise typer.Exit(130) from None
+    _say_best(run.history())
+    _report(run, val_reader, run.folder, settings["batch_size"])
+    _say_commands(("tfseg", "predict", "PICTURES", "--run", run.folder), ("tfseg", "export", "--run", run.folder))
 
 
 def _require_pictures(files):

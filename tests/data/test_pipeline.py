@@ -94,3 +94,9 @@ def test_floating_and_many_channel_images_pass():
     reader = Arrays(images, np.zeros((4, 40, 40), np.uint8), NAMES)
     assert epochs(augmented(reader), 1)[0][0][0].shape == (2, 32, 32, 5)
     assert np.array_equal(epochs(pipeline(reader, 4), 1)[0][0][0], images)
+
+
+def test_the_end_of_an_epoch_does_not_wait_for_tensorflow_s_tuner():
+    # with its thread asleep, dropping an iterator took up to a minute: too rare and too long to be timed here
+    for dataset in (augmented(arrays()), pipeline(arrays())):
+        assert dataset.options().autotune.enabled is False

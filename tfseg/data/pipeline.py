@@ -1,5 +1,7 @@
 """From a reader to batches for `model.fit` and `model.evaluate`."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 
@@ -60,11 +62,11 @@ def _whole_images(reader, batch_size):
 
     def batch(start, stop):
         samples = tf.data.Dataset.from_tensor_slices(tf.constant(order)[start:stop])
-        return samples.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(batch_size)
+        return samples.map(read, num_parallel_calls=os.cpu_count()).batch(batch_size)
 
     dataset = tf.data.Dataset.from_tensor_slices((list(first), list(last)))
     dataset = dataset.interleave(batch, cycle_length=2, num_parallel_calls=2, deterministic=True)
-    return dataset.apply(tf.data.experimental.assert_cardinality(len(first))).prefetch(tf.data.AUTOTUNE)
+    return _finish(dataset, len(first))
 
 
 def _windows(reader, batch_size, augment, seed, first_epoch):
@@ -92,9 +94,18 @@ def _windows(reader, batch_size, augment, seed, first_epoch):
         return augment(images, masks, tf.stack([tf.constant(seed, tf.int64) + 2, numbers[0]]), extents)
 
     dataset = tf.data.Dataset.range(1).flat_map(order)
-    dataset = dataset.map(window, num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(window, num_parallel_calls=os.cpu_count())
     dataset = dataset.batch(batch_size, drop_remainder=True).map(warp)
-    return dataset.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(2)
+    return _finish(dataset, steps)
+
+
+def _finish(dataset, steps):
+    options = tf.data.Options()
+    # The tuner's thread sleeps ever longer, up to a minute, and TensorFlow 2.21 waits for it to wake when an epoch's
+    # iterator ends: `fit` stood still for 8 to 50 s after the last step. Nothing here is left to be tuned.
+    options.autotune.enabled = False
+    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    return dataset.prefetch(2).with_options(options)
 
 
 def _fit_canvas(image, mask, canvas, draws):

@@ -65,6 +65,125 @@ def dice_by_class(target, logits, smooth, sample_weight=None, ignore_index=255, 
     return 1 - (2 * overlap + smooth) / (predicted + truth + smooth), truth > 0
 
 
+def binary_cross_entropy(target, logits, ignore_index=255, sigmoid=True):
+    """(B, ...) the sum over classes of -t log p - (1 - t) log(1 - p), 0 where ignored."""
+    p = probabilities(logits.astype("float64"), sigmoid)
+    losses = np.zeros(p.shape[:-1])
+    for place, t in pixels(target, p.shape[-1], ignore_index):
+        for c in range(p.shape[-1]) if t is not None else ():
+            losses[place] -= t[c] * np.log(p[place][c]) + (1 - t[c]) * np.log(1 - p[place][c])
+    return losses
+
+
+def focal(target, logits, gamma, ignore_index=255, sigmoid=False):
+    """(B, ...) -(1 - p_t)**gamma log(p_t) (arXiv:1708.02002, equation 4), the mean over channels for sigmoids."""
+    p = probabilities(logits.astype("float64"), sigmoid)
+    losses, classes = np.zeros(p.shape[:-1]), p.shape[-1]
+    for place, t in pixels(target, classes, ignore_index):
+        for c in range(classes) if t is not None else ():
+            losses[place] -= t[c] * (1 - p[place][c]) ** gamma * np.log(p[place][c])
+            if sigmoid:
+                losses[place] -= (1 - t[c]) * p[place][c] ** gamma * np.log(1 - p[place][c])
+    return losses / classes if sigmoid else losses
+
+
+def soft_confusion(target, logits, sample_weight=None, ignore_index=255, sigmoid=False):
+    """A class' true positives, false positives, false negatives and true negatives, each (C,), by expectation."""
+    p = probabilities(logits.astype("float64"), sigmoid)
+    classes = p.shape[-1]
+    counts = np.zeros((4, classes))
+    for place, t in pixels(target, classes, ignore_index):
+        weight = 1 if sample_weight is None else sample_weight[place]
+        for c in range(classes) if t is not None else ():
+            q = p[place][c]
+            counts[:, c] += weight * np.array([q * t[c], q * (1 - t[c]), (1 - q) * t[c], (1 - q) * (1 - t[c])])
+    return counts
+
+
+def squared_dice_by_class(target, logits, ignore_index=255, sigmoid=False):
+    """1 - 2 sum(p t) / (sum(p**2) + sum(t**2)) of each class: V-Net, arXiv:1606.04797, section 3."""
+    p = probabilities(logits.astype("float64"), sigmoid)
+    above, below = np.zeros(p.shape[-1]), np.zeros(p.shape[-1])
+    for place, t in pixels(target, p.shape[-1], ignore_index):
+        if t is not None:
+            above += 2 * p[place] * t
+            below += p[place] ** 2 + t**2
+    return 1 - above / below
+
+
+def lovasz(errors, truth):
+    """Lovász extension of the Jaccard loss at `errors` (arXiv:1705.08790, equation 8): the worst pixels first, each
+    times what it adds to the Jaccard loss of a prediction that is wrong at all pixels up to it."""
+    truth = [bool(t) for t in truth]
+    value, before = 0.0, 0.0
+    wrong = set()
+    for place in sorted(range(len(errors)), key=lambda i: -errors[i]):
+        wrong.add(place)
+        guess = [t != (i in wrong) for i, t in enumerate(truth)]
+        overlap = sum(t and g for t, g in zip(truth, guess, strict=True))
+        union = sum(t or g for t, g in zip(truth, guess, strict=True))
+        after = 1 - overlap / union if union else 0.0
+        value += errors[place] * (after - before)
+        before = after
+    return value
+
+
+def distance(mask):
+    """Of each place of a mask (H, W) or (D, H, W), the distance to the nearest True one; infinite if there is none."""
+    places = np.argwhere(mask)
+    result = np.full(mask.shape, np.inf)
+    for place in np.ndindex(mask.shape):
+        for other in places:
+            result[place] = min(result[place], np.sqrt(((other - place) ** 2).sum()))
+    return result
+
+
+def signed_distance(mask):
+    """`one_hot2dist` of the authors of arXiv:1812.07032, for one mask; 0 for one that is empty or full."""
+    if not mask.any() or mask.all():
+        return np.zeros(mask.shape)
+    return np.where(mask, 1 - distance(~mask), distance(mask))
+
+
+def boundary_distance(mask):
+    """Distance to the boundary on either side of it (arXiv:1904.10030); 0 for a mask that is empty or full."""
+    if not mask.any() or mask.all():
+        return np.zeros(mask.shape)
+    return np.where(mask, distance(~mask), distance(mask))
+
+
+def _extreme(image, offsets, choose):
+    result = np.zeros(image.shape)
+    for place in np.ndindex(image.shape):
+        near = [tuple(np.add(place, offset)) for offset in offsets]
+        result[place] = choose(image[p] for p in near if all(0 <= i < n for i, n in zip(p, image.shape, strict=True)))
+    return result
+
+
+def soft_skeleton(image, iterations):
+    """arXiv:2003.07311, algorithm 1, of (H, W) or (D, H, W): minima over a cross, maxima over a box."""
+    box = list(np.ndindex((3,) * image.ndim))
+    box = [tuple(i - 1 for i in offset) for offset in box]
+    cross = [offset for offset in box if sum(map(abs, offset)) <= 1]
+
+    def opened(x):
+        return _extreme(_extreme(x, cross, min), box, max)
+
+    skeleton = np.maximum(image - opened(image), 0)
+    for _ in range(iterations):
+        image = _extreme(image, cross, min)
+        skeleton = skeleton + (1 - skeleton) * np.maximum(image - opened(image), 0)
+    return skeleton
+
+
+def cl_dice(p, t, iterations, smooth):
+    """1 - clDice of one class (arXiv:2003.07311, equation 1 and algorithm 2)."""
+    bone_p, bone_t = soft_skeleton(p, iterations), soft_skeleton(t, iterations)
+    precision = ((bone_p * t).sum() + smooth) / (bone_p.sum() + smooth)
+    recall = ((bone_t * p).sum() + smooth) / (bone_t.sum() + smooth)
+    return 1 - 2 * precision * recall / (precision + recall)
+
+
 def confusion_matrix(labels, predictions, classes, ignore_index=255):
     matrix = np.zeros((classes, classes), int)
     for truth, guess in zip(np.ravel(labels).tolist(), np.ravel(predictions).tolist(), strict=True):
@@ -73,20 +192,57 @@ def confusion_matrix(labels, predictions, classes, ignore_index=255):
     return matrix
 
 
-def scores(matrix):
-    """{"iou", "dice", "accuracy"} a class, NaN where there is nothing to divide by."""
-    result = {"iou": [], "dice": [], "accuracy": []}
+def scores(matrix, zero_division=np.nan):
+    """{"iou", "dice", "precision", "recall", "specificity"}: a list, one a class."""
+    result = {"iou": [], "dice": [], "precision": [], "recall": [], "specificity": []}
+    total = sum(sum(row) for row in matrix)
     for c in range(len(matrix)):
         hit = matrix[c][c]
         missed = sum(matrix[c]) - hit
         wrong = sum(row[c] for row in matrix) - hit
+        rest = total - hit - missed - wrong
         for name, above, below in (
             ("iou", hit, hit + missed + wrong),
             ("dice", 2 * hit, 2 * hit + missed + wrong),
-            ("accuracy", hit, hit + missed),
+            ("precision", hit, hit + wrong),
+            ("recall", hit, hit + missed),
+            ("specificity", rest, rest + wrong),
         ):
-            result[name].append(above / below if below else np.nan)
+            result[name].append(above / below if below else zero_division)
     return result
+
+
+def mean_by_image(labels, predictions, classes, score, ignore_index=255, zero_division=np.nan):
+    """Mean over images of the image's mean over classes; without a score a class or image is left out."""
+    means = []
+    for truth, guess in zip(labels, predictions, strict=True):
+        matrix = confusion_matrix(truth, guess, classes, ignore_index).tolist()
+        values = [value for value in scores(matrix, zero_division)[score] if value == value]
+        means += [sum(values) / len(values)] if values else []
+    return sum(means) / len(means) if means else np.nan
+
+
+def channel_matrices(truth, predictions, valid):
+    """(C, 2, 2) counts of [truth][prediction] for boolean (..., C), where `valid` (...)."""
+    matrices = np.zeros((truth.shape[-1], 2, 2), int)
+    for place in np.ndindex(truth.shape):
+        if valid[place[:-1]]:
+            matrices[place[-1], int(truth[place]), int(predictions[place])] += 1
+    return matrices
+
+
+def reliability(labels, probabilities, bins, ignore_index=255):
+    """Per bin (j / bins, (j + 1) / bins] of the top probability: pixels, right pixels, sum of confidences."""
+    classes = probabilities.shape[-1]
+    table = np.zeros((bins, 3))
+    for place in np.ndindex(labels.shape):
+        label, p = int(labels[place]), probabilities[place]
+        if label == ignore_index or not 0 <= label < classes:
+            continue
+        for j in range(bins):
+            if j / bins < p.max() <= (j + 1) / bins:
+                table[j] += 1, p.argmax() == label, p.max()
+    return table.T
 
 
 def affine_warp(image, matrix, size, fill=0.0):

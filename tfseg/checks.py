@@ -30,6 +30,13 @@ def fraction(owner, argument, value):
     return float(value)
 
 
+def at_least(owner, argument, value, bound):
+    """Return `value` if it is a finite number of at least `bound`, else raise a ValueError."""
+    if not bound <= value < float("inf"):
+        raise ValueError(f"{owner}: {argument}={value!r} must be a finite number of at least {bound}.")
+    return float(value)
+
+
 def need(module, extra):
     """Import and return the optional `module`, or raise an ImportError that names the extra to install."""
     try:

@@ -3,12 +3,41 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.losses import CompositeLoss, CrossEntropy, Dice
+from tfseg.losses import (
+    MCC,
+    AtOutputSize,
+    BinaryCrossEntropy,
+    CompositeLoss,
+    CrossEntropy,
+    Dice,
+    Focal,
+    HausdorffDistance,
+    Jaccard,
+    Lovasz,
+    deep_supervision,
+)
 
 
 def draw():
     rng = np.random.default_rng(0)
-    return rng.integers(0, 3, (2, 4, 5)), rng.normal(size=(2, 4, 5, 3)).astype("float32")
+    labels = rng.choice([0, 1, 2, 255], (2, 4, 5), p=[0.3, 0.3, 0.3, 0.1])
+    return labels, rng.normal(size=(2, 4, 5, 3)).astype("float32")
+
+
+def value_and_gradient(loss, y_true, logits, sample_weight=None):
+    logits = ops.convert_to_tensor(logits)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        value, gradient = jax.value_and_grad(lambda x: loss(y_true, x, sample_weight))(logits)
+    else:
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            value = loss(y_true, logits, sample_weight)
+        gradient = tape.gradient(value, logits)
+    return float(value), ops.convert_to_numpy(gradient)
 
 
 def test_losses_add_and_scale():
@@ -28,6 +57,7 @@ def test_a_sum_of_sums_is_flat():
 
 def test_a_keras_loss_may_be_a_part():
     labels, logits = draw()
+    labels = labels % 5
     dense = np.eye(3, dtype="float32")[labels]
     theirs = keras.losses.CategoricalCrossentropy(from_logits=True)
     total = Dice() + theirs
@@ -43,15 +73,137 @@ def test_parts_tell_what_each_loss_adds():
     assert sum(parts.values()) == pytest.approx(float(total(labels, logits)))
 
 
+def test_parts_of_one_name_are_all_counted():
+    labels, logits = draw()
+    total = Dice(name="a") + Jaccard(name="a_2") + MCC(name="a") + Lovasz(name="a_2") + Focal(name="a")
+    parts = total.parts(labels, logits)
+    assert len(parts) == 5
+    expected = sum(float(loss(labels, logits)) for loss in total.losses)
+    assert float(total(labels, logits)) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["labels", "one-hot"])
+def test_parts_that_share_what_they_read_are_as_they_would_be_alone(dense):
+    labels, logits = draw()
+    weights = np.random.default_rng(1).random(labels.shape).astype("float32")
+    factors = (1.0, 0.5, 2.0, 0.25, 3.0, 0.1, 0.2, 0.7)
+    losses = [
+        CrossEntropy(class_weights=(1, 2, 3)),
+        Dice(per_image=True),
+        Focal(),
+        MCC(),
+        BinaryCrossEntropy(multi_label=False),
+        HausdorffDistance(),
+        Dice(multi_label=True),  # reads the logits otherwise
+        Jaccard(ignore_index=1),  # and the labels
+    ]
+    if dense:
+        labels = np.where(labels[..., None] == 255, 255, np.eye(3)[np.minimum(labels, 2)]).astype("float32")
+    value, gradient = value_and_gradient(CompositeLoss(losses, factors), labels, logits, weights)
+    each = [value_and_gradient(loss, labels, logits, weights) for loss in losses]
+    assert value == pytest.approx(sum(f * v for f, (v, _) in zip(factors, each, strict=True)), rel=1e-5)
+    expected = sum(f * g for f, (_, g) in zip(factors, each, strict=True))
+    assert gradient == pytest.approx(expected, rel=1e-4, abs=1e-6)
+
+
 def test_a_compiled_model_comes_back_with_its_loss(tmp_path):
     labels, images = draw()
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)])
-    model.compile("sgd", CrossEntropy(class_weights=(1, 2, 3)) + 0.5 * Dice(smooth=0.1))
+    theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    model.compile("sgd", CrossEntropy(class_weights=(1, 2, 3)) + 0.5 * Dice(smooth=0.1) + theirs)
     value = model.evaluate(images, labels, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
     assert again.loss.get_config() == model.loss.get_config()
     assert again.evaluate(images, labels, verbose=0) == value
+
+
+def test_evaluate_passes_on_the_weights():
+    labels, images = draw()
+    model = keras.Sequential([keras.Input((4, 5, 3)), keras.layers.Conv2D(3, 1)])
+    logits = model.predict(images, verbose=0)
+    for weights in (np.array([0.5, 3]), np.random.default_rng(1).random(labels.shape)):
+        loss = CrossEntropy() + 0.5 * Dice()
+        model.compile("sgd", loss)
+        value = model.evaluate(images, labels, sample_weight=weights, verbose=0)
+        assert value == pytest.approx(float(loss(labels, logits, weights)), rel=1e-5)
+        assert value != pytest.approx(float(loss(labels, logits)), rel=1e-2)
+
+
+def test_parts_of_different_reductions_do_not_add():
+    labels, logits = draw()
+    with pytest.raises(ValueError, match=r"its parts have shapes .*'a': \(1,\), 'b': \(\).* do not add"):
+        (Dice(reduction="none", name="a") + CrossEntropy(name="b"))(labels, logits)
+    with pytest.raises(ValueError, match=r"do not add"):
+        (Dice(reduction="none", per_image=True) + Dice(reduction="none"))(labels, logits)
+    each = Dice(reduction="none", per_image=True) + 2 * Jaccard(reduction="none", per_image=True)
+    assert each(labels, logits).shape == (2,)
+
+
+def test_a_coarse_output_sees_the_middles_of_its_pixels():
+    # 6 x 4 to 3 x 2: rows 1, 3, 5 and columns 1, 3; 5 columns to 2: 1 and 3
+    labels = np.arange(24).reshape(1, 6, 4)
+    seen = []
+
+    class Spy(keras.losses.Loss):
+        def __call__(self, y_true, y_pred, sample_weight=None):
+            seen.append((ops.convert_to_numpy(y_true), sample_weight))
+            return ops.sum(y_pred)
+
+    AtOutputSize(Spy())(labels, np.zeros((1, 3, 2, 2)), sample_weight=labels / 2)
+    assert seen[-1][0].tolist() == [[[5, 7], [13, 15], [21, 23]]]
+    assert ops.convert_to_numpy(seen[-1][1]).tolist() == [[[2.5, 3.5], [6.5, 7.5], [10.5, 11.5]]]
+    AtOutputSize(Spy())(np.arange(5).reshape(1, 1, 5), np.zeros((1, 1, 2, 2)))
+    assert seen[-1][0].tolist() == [[[1, 3]]]
+    # one value a class, the whole image's weight, and a size that needs no change
+    dense = np.stack([labels, -labels], -1)
+    AtOutputSize(Spy())(dense, np.zeros((1, 3, 2, 2)), sample_weight=np.array([3.0]))
+    assert seen[-1][0].tolist() == dense[:, 1::2, 1::2].tolist()
+    assert ops.convert_to_numpy(seen[-1][1]).tolist() == [3.0]
+    AtOutputSize(Spy())(labels, np.zeros((1, 6, 4, 2)))
+    assert np.array_equal(seen[-1][0], labels)
+    # a volume
+    AtOutputSize(Spy())(np.arange(8).reshape(1, 2, 2, 2), np.zeros((1, 1, 1, 1, 2)))
+    assert seen[-1][0].tolist() == [[[[7]]]]
+
+
+def test_a_coarse_output_trains_under_xla():
+    labels, images = draw()
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 2, strides=2)])
+    model.compile("sgd", AtOutputSize(0.5 * CrossEntropy()), jit_compile=True)
+    losses = model.fit(images, labels, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("weights", [(), (0, 0), (1, -1)])
+def test_weights_of_outputs_that_do_not_fit_are_an_error(weights):
+    with pytest.raises(ValueError, match="weights"):
+        deep_supervision(CrossEntropy(), weights)
+
+
+def test_deep_supervision_trains_saves_and_loads(tmp_path):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(4, 8, 8, 1)).astype("float32")
+    labels = np.where(images[..., 0] > 0, 1, 0)
+    labels[:, 0] = 255
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, 1))
+    outputs = [keras.layers.Conv2D(2, size, strides=size, name=f"at_{size}")(image) for size in (1, 2, 4)]
+    model = keras.Model(image, outputs)
+    part = CrossEntropy() + Dice()
+    model.compile(keras.optimizers.SGD(0.1), deep_supervision(part, weights=(4, 2, 2)), jit_compile=False)
+    masks = (labels,) * 3
+    history = model.fit(images, masks, batch_size=4, epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    # weights 1/2, 1/4 and 1/4 of the losses of the outputs, at the labels that lie at the middles
+    logits = model.predict(images, verbose=0)
+    small = [labels, labels[:, 1::2, 1::2], labels[:, 2::4, 2::4]]
+    expected = sum(w * float(part(m, x)) for w, m, x in zip((0.5, 0.25, 0.25), small, logits, strict=True))
+    value = model.evaluate(images, masks, verbose=0, return_dict=True)["loss"]
+    assert value == pytest.approx(expected, rel=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.evaluate(images, masks, verbose=0, return_dict=True)["loss"] == value
 
 
 def test_only_losses_add():

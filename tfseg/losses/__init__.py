@@ -1,18 +1,51 @@
-"""Losses for segmentation: registered Keras losses, each over a plain function of the same name."""
+"""Losses for segmentation: registered Keras losses over plain functions of what `Target` reads."""
 
-from tfseg.losses.base import SegmentationLoss
-from tfseg.losses.compose import CompositeLoss
-from tfseg.losses.pixel import CrossEntropy, cross_entropy
-from tfseg.losses.region import Dice, dice
+from tfseg.losses.base import PixelLoss, RegionLoss, SegmentationLoss
+from tfseg.losses.boundary import Boundary, CLDice, HausdorffDistance
+from tfseg.losses.compose import AtOutputSize, CompositeLoss, deep_supervision
+from tfseg.losses.lovasz import Lovasz
+from tfseg.losses.pixel import BinaryCrossEntropy, CrossEntropy, Focal, TopK
+from tfseg.losses.region import MCC, Dice, FocalTversky, GeneralizedDice, Jaccard, Tversky
+from tfseg.losses.target import Target
 
-LOSSES = {"cross_entropy": CrossEntropy, "dice": Dice}
+LOSSES = {
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "boundary": Boundary,
+    "cl_dice": CLDice,
+    "cross_entropy": CrossEntropy,
+    "dice": Dice,
+    "focal": Focal,
+    "focal_tversky": FocalTversky,
+    "generalized_dice": GeneralizedDice,
+    "hausdorff_distance": HausdorffDistance,
+    "jaccard": Jaccard,
+    "lovasz": Lovasz,
+    "mcc": MCC,
+    "topk": TopK,
+    "tversky": Tversky,
+}
 
 __all__ = [
     "LOSSES",
+    "AtOutputSize",
+    "BinaryCrossEntropy",
+    "Boundary",
+    "CLDice",
     "CompositeLoss",
     "CrossEntropy",
     "Dice",
+    "Focal",
+    "FocalTversky",
+    "GeneralizedDice",
+    "HausdorffDistance",
+    "Jaccard",
+    "Lovasz",
+    "MCC",
+    "PixelLoss",
+    "RegionLoss",
     "SegmentationLoss",
-    "cross_entropy",
-    "dice",
+    "Target",
+    "TopK",
+    "Tversky",
+    "deep_supervision",
 ]

@@ -1,27 +1,28 @@
-"""What every loss of this room shares: its signature, and how targets, weights and reductions are read."""
+"""What every loss of this room shares: its signature, its weights and its reduction."""
 
 from keras import ops
 
 from tfseg import checks
 from tfseg.losses.compose import Composable
-from tfseg.ops import split_dense, split_labels, target_kind
+from tfseg.losses.target import Target
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
+OVER = ("present", "all")
 
 
 class SegmentationLoss(Composable):
-    """Base of the losses: keeps the shared arguments.
+    """Base of the losses. A loss defines `values(target)`; `Target` reads labels, prediction and weights.
 
     Args:
         from_logits: whether `y_pred` holds raw logits (default) or probabilities.
-        ignore_index: label whose pixels carry no loss and exactly no gradient. Labels outside [0, C) are
-            ignored as well.
+        ignore_index: label whose pixels carry no loss and exactly no gradient, whatever finite logits they have.
+            Labels outside [0, C) are ignored as well.
         class_weights: one weight a class (two, background and foreground, for a single sigmoid channel), or
             None. They are normalised: only their ratios matter.
         multi_label: one sigmoid a channel instead of a softmax over channels.
         reduction: "sum_over_batch_size" (the mean over all that counts), "sum", or "none".
         name: name of the loss.
-        dtype: kept for Keras; losses always compute in float32.
+        dtype: kept for Keras. Losses compute in float32 whatever the logits' dtype, and in float64 for float64.
     """
 
     def __init__(
@@ -36,100 +37,174 @@ class SegmentationLoss(Composable):
     ):
         checks.one_of(type(self).__name__, "reduction", reduction, REDUCTIONS)
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.options = {
-            "from_logits": from_logits,
-            "ignore_index": ignore_index,
-            "class_weights": None if class_weights is None else [float(w) for w in class_weights],
-            "multi_label": multi_label,
-        }
+        self.reading = {"from_logits": from_logits, "ignore_index": ignore_index, "multi_label": multi_label}
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
+        self.options = {}
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss of a batch.
+
+        Args:
+            y_true: integer labels (B, ...) or (B, ..., 1), or one-hot or soft targets (B, ..., C).
+            y_pred: (B, ..., C) logits or probabilities; any number of spatial dimensions.
+            sample_weight: a factor for each image's loss (B,), or each pixel's share in it (B, ...), or None.
+
+        Returns:
+            a float32 scalar; for reduction "none" what the class says.
+        """
+        return self.of(Target(y_true, y_pred, sample_weight, **self.reading, owner=self.name))
+
+    def of(self, target):
+        """Return the loss of a `Target` that was read with this loss' arguments."""
+        raise NotImplementedError
+
+    def weights_of(self, classes):
+        """Return `class_weights` as a list of `classes` numbers with a mean of 1.
+
+        Raises:
+            ValueError: their number is another, one is negative or not finite, or all are zero.
+        """
+        weights = self.class_weights
+        if weights is None:
+            return [1.0] * classes
+        usable = all(0 <= weight < float("inf") for weight in weights)  # False for NaN
+        if len(weights) != classes or not usable or max(weights) == 0:
+            raise ValueError(
+                f"{self.name}: class_weights={weights} must be {classes} finite numbers, none negative, not all zero."
+            )
+        return [weight * classes / sum(weights) for weight in weights]
 
     def get_config(self):
         """Return the arguments, for `.keras` files."""
-        return {**super().get_config(), **self.options}
+        return {**super().get_config(), **self.reading, "class_weights": self.class_weights, **self.options}
 
 
-class Target:
-    """`y_true` and `y_pred` read by the contract, once, for any loss.
+class PixelLoss(SegmentationLoss):
+    """A loss that is a sum over pixels; a subclass defines `values(target)`, (B, ...).
 
-    Attributes:
-        logits: (B, ..., C) float32.
-        valid: (B, ...) float32, 1 where the pixel counts, else 0.
-        labels: (B, ...) int32, or None when the target came dense or the channels are sigmoids.
-        dense: (B, ..., C) float32, or None when there are labels.
-        sigmoid: whether each channel is a sigmoid of its own.
+    The mean is taken over the valid pixels of the whole batch, so an image that is mostly ignored does not outweigh
+    the others. Reduction "none" gives (B, ...), 0 where ignored.
     """
 
-    def __init__(self, owner, y_true, y_pred, from_logits, ignore_index, multi_label):
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        kind = target_kind(owner, y_true, y_pred)
-        classes = y_pred.shape[-1]
-        self.sigmoid = multi_label or classes == 1
-        # float32 first: a float16 sum overflows at 65504 pixels
-        self.logits = _as_logits(ops.cast(y_pred, "float32"), from_logits, self.sigmoid)
-        self.labels = self.dense = None
-        if kind == "labels":
-            labels, valid = split_labels(y_true, len(y_pred.shape) - 1, max(classes, 2), ignore_index)
-            if not self.sigmoid:
-                self.labels = labels
-            elif classes == 1:
-                self.dense = ops.cast(labels, "float32")[..., None]
-            else:
-                self.dense = ops.one_hot(labels, classes, dtype="float32")
+    def of(self, target):
+        """Return the loss of a `Target`."""
+        losses = ops.where(target.valid > 0, self.values(target), 0.0) * target.weight
+        counted = self.select(losses, target.valid)
+        losses = losses * counted
+        if self.reduction in ("none", None):
+            return losses
+        total = ops.sum(losses)
+        return total if self.reduction == "sum" else safe_divide(total, ops.sum(counted))
+
+    def select(self, losses, valid):
+        """Return (B, ...) which pixels' losses count."""
+        return valid
+
+    def by_true_class(self, target, losses):
+        """Return (B, ...) losses times the weight of each pixel's class, scaled to a mean of 1 over valid pixels."""
+        if self.class_weights is None:
+            return losses
+        weights = ops.convert_to_tensor(self.weights_of(max(target.classes, 2)), losses.dtype)
+        if target.labels is not None:
+            factors = ops.take(weights, target.labels)
+        elif target.classes == 1:
+            factors = weights[0] + (weights[1] - weights[0]) * target.dense[..., 0]
         else:
-            self.dense, valid = split_dense(y_true, ignore_index, exclusive=not self.sigmoid)
-        self.valid = ops.cast(valid, "float32")
+            factors = ops.sum(target.dense * weights, axis=-1)
+        return losses * factors * safe_divide(ops.sum(target.valid), ops.sum(factors * target.valid))
 
-    def probabilities(self):
-        """Return (B, ..., C) float32."""
-        return ops.sigmoid(self.logits) if self.sigmoid else ops.softmax(self.logits, axis=-1)
+    def over_channels(self, target, loss, logits=None):
+        """Return (B, ...) the sum over channels of `loss(x, t)` times the class' weight, scaled to a mean of 1.
+
+        Labels are not made one-hot: it is the loss of all other channels with target 0 and that at the label with 1.
+        """
+        x = target.logits if logits is None else logits
+        if target.classes == 1:
+            return self.by_true_class(target, loss(x, target.dense)[..., 0])
+        weights = ops.convert_to_tensor(self.weights_of(target.classes), x.dtype)
+        if target.labels is None:
+            return ops.sum(weights * loss(x, target.dense), axis=-1)
+        at_label = ops.arange(target.classes, dtype="int32") == target.labels[..., None]
+        others = ops.sum(ops.where(at_label, 0.0, weights * loss(x, 0.0)), axis=-1)
+        return others + ops.take(weights, target.labels) * loss(target.at_label(x), 1.0)
 
 
-def _as_logits(y_pred, from_logits, sigmoid):
-    if from_logits:
-        return y_pred
-    tiny = 1e-7
-    if sigmoid:
-        y_pred = ops.clip(y_pred, tiny, 1 - tiny)
-        return ops.log(y_pred) - ops.log1p(-y_pred)
-    return ops.log(ops.maximum(y_pred, tiny))
+class RegionLoss(SegmentationLoss):
+    """A loss that compares regions; a subclass defines `values(target)`, one value a group: the batch, or an image.
 
+    Values do not depend on the scale of the sample weights: `of` multiplies them by the mean weight of the pixels
+    that count, so a constant weight of 2 doubles the loss.
 
-def weights_of(owner, class_weights, count):
-    """Return `class_weights` as (count,) float32; ones for None.
-
-    Raises:
-        ValueError: not `count` weights, one is negative or not finite, or all are zero.
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`. Class weights weigh the mean
+            over classes.
+        per_image: compare each image by itself and take the mean, instead of the batch as one large image.
+        over: the classes that enter the mean: those "present" in the target, or "all".
+        include_background: False leaves class 0 out of the mean. A single sigmoid channel has no background.
+        reduction, name, dtype: see `SegmentationLoss`. "none" gives (B,) with `per_image`, else (1,).
     """
-    if class_weights is None:
-        return ops.ones((count,), "float32")
-    usable = all(0 <= weight < float("inf") for weight in class_weights)  # False for NaN
-    if len(class_weights) != count or not usable or max(class_weights) == 0:
-        raise ValueError(
-            f"{owner}: class_weights={list(class_weights)} must be {count} finite numbers, none negative, not all zero."
-        )
-    return ops.convert_to_tensor(class_weights, "float32")
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        per_image=False,
+        over="present",
+        include_background=True,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
+        checks.one_of(type(self).__name__, "over", over, OVER)
+        self.options = {"per_image": per_image, "over": over, "include_background": include_background}
+
+    def of(self, target):
+        """Return the loss of a `Target`."""
+        values = self.values(target) * self.mean_weight(target)[:, 0]
+        if self.reduction in ("none", None):
+            return values
+        return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
+
+    def group(self, sums):
+        """Return (B, ...) sums by image as (G, ...) sums by group: the batch (G = 1) or each image."""
+        return sums if self.options["per_image"] else ops.sum(sums, axis=0, keepdims=True)
+
+    def mean_weight(self, target):
+        """Return (G, 1) the mean weight of the pixels that count."""
+        weight, valid = (self.group(target.by_image(x)) for x in (target.weight, target.valid))
+        return safe_divide(weight, valid)[:, None]
+
+    def mean_over_classes(self, losses, present):
+        """Return (G,): the mean of (G, C) losses over the classes that count; 0 where there are none."""
+        share = self.class_shares(present)
+        return safe_divide(ops.sum(share * losses, axis=-1), ops.sum(share, axis=-1))
+
+    def class_shares(self, present):
+        """Return (G, C): each class' weight in the mean, 0 for one left out."""
+        classes = present.shape[-1]
+        # a single sigmoid channel scores the foreground alone, the second of its two weights
+        weights = self.weights_of(max(classes, 2))[-classes:]
+        if classes > 1 and not self.options["include_background"]:
+            weights[0] = 0.0
+        counted = present if self.options["over"] == "present" else ops.ones_like(present)
+        return ops.cast(counted, "float32") * ops.convert_to_tensor(weights, "float32")
 
 
-def pixel_weights(owner, sample_weight, valid):
-    """Return `sample_weight`, (B,) or (B, ...) or (B, ..., 1) or None, as float32 that broadcasts to `valid`."""
-    if sample_weight is None:
-        return ops.ones_like(valid)
-    weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
-    came, rank = tuple(weight.shape), len(valid.shape)
-    if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
-        weight = ops.squeeze(weight, -1)
-    if len(weight.shape) == 1:
-        weight = ops.reshape(weight, (-1,) + (1,) * (rank - 1))
-    sizes = zip(weight.shape, valid.shape, strict=False)
-    if len(weight.shape) != rank or any(w not in (None, 1) and v not in (None, w) for w, v in sizes):
-        raise ValueError(
-            f"{owner}: sample_weight of shape {came} must be one weight an image "
-            f"{tuple(valid.shape[:1])} or one a pixel {tuple(valid.shape)}."
-        )
-    return weight * ops.ones_like(valid)
+def safe_divide(numerator, denominator, empty=0.0):
+    """Return numerator / denominator, and `empty` with a zero gradient where the denominator is 0."""
+    is_empty = denominator == 0
+    return ops.where(is_empty, empty, numerator / ops.where(is_empty, 1.0, denominator))
 
 
-def safe_divide(numerator, denominator):
-    """Return numerator / denominator, and 0 with a zero gradient where the denominator is 0."""
-    empty = denominator == 0
-    return ops.where(empty, 0.0, numerator / ops.where(empty, 1.0, denominator))
+def power(base, exponent):
+    """Return base**exponent for base >= 0, with a finite slope at 0 also where the exponent is below 1."""
+    if exponent == 0:
+        return ops.ones_like(base)
+    if exponent >= 1:
+        return ops.power(ops.relu(base), exponent)
+    tiny = 1e-6  # below it the line through (0, 0)
+    bent = ops.power(ops.maximum(base, tiny), exponent)
+    return ops.where(base < tiny, base * tiny ** (exponent - 1), bent)

@@ -1,10 +1,21 @@
 """Losses add and scale: `CrossEntropy() + 0.5 * Dice()` is a loss that saves and loads."""
 
+import itertools
+
 import keras
+from keras import ops
+
+from tfseg.losses.target import Target
 
 
 class Composable(keras.losses.Loss):
-    """A Keras loss that knows `+` and `*`."""
+    """A Keras loss that knows `+` and `*`.
+
+    Attributes:
+        reading: arguments by which the loss' `of` wants its `Target` read; None for a loss that is only called.
+    """
+
+    reading = None
 
     def __add__(self, other):
         """Return the sum of two losses."""
@@ -25,6 +36,8 @@ class Composable(keras.losses.Loss):
 @keras.saving.register_keras_serializable(package="tfseg")
 class CompositeLoss(Composable):
     """A weighted sum of losses.
+
+    Losses that read the target alike read it once, and share what they need of the softmax.
 
     Args:
         losses: list of `keras.losses.Loss`.
@@ -47,11 +60,28 @@ class CompositeLoss(Composable):
 
     def parts(self, y_true, y_pred, sample_weight=None):
         """Return {name: weighted value} of every summand, to see which one drives the training."""
-        values = {}
+        values, targets = {}, {}
         for loss, weight in zip(self.losses, self.weights, strict=True):
-            name = loss.name if loss.name not in values else f"{loss.name}_{len(values)}"
-            values[name] = weight * loss(y_true, y_pred, sample_weight)
+            name = _free_name(loss.name, values)
+            reading = getattr(loss, "reading", None)
+            if reading is None:
+                value = loss(y_true, y_pred, sample_weight)
+            else:
+                key = tuple(reading.items())
+                if key not in targets:
+                    targets[key] = Target(y_true, y_pred, sample_weight, **reading, owner=loss.name)
+                value = loss.of(targets[key])
+            values[name] = weight * value
+        self._check_shapes(values)
         return values
+
+    def _check_shapes(self, values):
+        shapes = {name: tuple(value.shape) for name, value in values.items()}
+        if len(set(shapes.values())) > 1:
+            raise ValueError(
+                f"{self.name}: its parts have shapes {shapes}, which do not add. Leave their reduction at "
+                "'sum_over_batch_size', or add losses of one kind."
+            )
 
     def get_config(self):
         """Return the losses and weights, for `.keras` files."""
@@ -63,6 +93,75 @@ class CompositeLoss(Composable):
         """Rebuild from `get_config`."""
         losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
         return cls(losses, config["weights"], config["name"])
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class AtOutputSize(Composable):
+    """A loss of an output of lower resolution: the target is read at the middle of each of the output's pixels.
+
+    Args:
+        loss: the `keras.losses.Loss` to apply.
+        name: name of the loss.
+    """
+
+    def __init__(self, loss, name="at_output_size"):
+        super().__init__(name=name)
+        self.loss = loss
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """Return the loss; y_true (B, H, W) or (B, H, W, C), y_pred (B, h, w, C), or volumes alike."""
+        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        if sample_weight is not None:
+            sample_weight = ops.convert_to_tensor(sample_weight)
+        for axis in range(1, len(y_pred.shape) - 1):
+            size = ops.shape(y_pred)[axis]
+            y_true = _shrink(y_true, axis, size)
+            if sample_weight is not None and len(sample_weight.shape) > 1:
+                sample_weight = _shrink(sample_weight, axis, size)
+        return self.loss(y_true, y_pred, sample_weight)
+
+    def get_config(self):
+        """Return the loss, for `.keras` files."""
+        return {"loss": keras.saving.serialize_keras_object(self.loss), "name": self.name}
+
+    @classmethod
+    def from_config(cls, config):
+        """Rebuild from `get_config`."""
+        return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])
+
+
+def deep_supervision(loss, weights=(1.0, 0.5, 0.25)):
+    """Return losses for a model with several outputs of falling resolution, for `model.compile(loss=...)`.
+
+    Train with the mask once an output: `batches.map(lambda image, mask: (image, (mask,) * 3))`.
+
+    Args:
+        loss: a loss of this room, or a sum of them.
+        weights: one an output, in the model's order. They are scaled to a sum of 1.
+
+    Returns:
+        list of losses, one an output.
+
+    Raises:
+        ValueError: there are no weights, or one is negative, or all are 0.
+    """
+    if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
+        raise ValueError(f"deep_supervision: weights={weights} must be one number an output, none negative, not all 0.")
+    return [weight / sum(weights) * AtOutputSize(loss) for weight in weights]
+
+
+def _free_name(name, taken):
+    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+    return next(free for free in names if free not in taken)
+
+
+def _shrink(x, axis, size):
+    """Take `size` entries along an axis, at the middles of equal parts."""
+    length = ops.shape(x)[axis]
+    if isinstance(size, int) and size == length:
+        return x
+    middles = (2 * ops.arange(size, dtype="int32") + 1) * length // (2 * size)
+    return ops.take(x, middles, axis=axis)
 
 
 def _parts(loss):

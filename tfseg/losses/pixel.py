@@ -3,70 +3,192 @@
 import keras
 from keras import ops
 
-from tfseg.losses.base import SegmentationLoss, Target, pixel_weights, safe_divide, weights_of
+from tfseg import checks
+from tfseg.losses.base import PixelLoss, power
 
 
-def cross_entropy(y_true, y_pred, from_logits=True, ignore_index=255, class_weights=None, multi_label=False):
-    """Cross entropy of every pixel: -log p(true class), or its sigmoid form for C == 1 and `multi_label`.
+def cross_entropy(target, label_smoothing=0.0):
+    """Cross entropy of a softmax: (B, ...) -log p(true class), in nats; of no meaning where ignored.
 
     Args:
-        y_true: integer labels (B, ...) or (B, ..., 1), or one-hot or soft targets (B, ..., C).
-        y_pred: (B, ..., C) logits (or probabilities).
-        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
-
-    Returns:
-        (B, ...) float32, 0 where ignored. Class weights are scaled so that their mean over the counted
-        pixels is 1.
+        target: a `Target` whose channels are a softmax.
+        label_smoothing: e; the target becomes (1 - e) t + e / C.
     """
-    return _pixel_losses(y_true, y_pred, from_logits, ignore_index, class_weights, multi_label)[0]
+    if not label_smoothing:
+        return target.nll
+    # the mean of -log p over all classes is what a uniform target costs
+    uniform = ops.logsumexp(target.logits, axis=-1) - ops.mean(target.logits, axis=-1)
+    return (1 - label_smoothing) * target.nll + label_smoothing * uniform
 
 
-def _pixel_losses(y_true, y_pred, from_logits, ignore_index, class_weights, multi_label):
-    target = Target("CrossEntropy", y_true, y_pred, from_logits, ignore_index, multi_label)
-    if target.sigmoid:
-        losses, weight = _sigmoid(target, class_weights)
-    else:
-        losses, weight = _softmax(target, class_weights)
-    weight = weight * target.valid
-    weight = weight * safe_divide(ops.sum(target.valid), ops.sum(weight))
-    return ops.where(target.valid > 0, losses * weight, 0.0), target.valid
+def binary_cross_entropy(x, t, label_smoothing=0.0):
+    """-t log p - (1 - t) log(1 - p) with p = sigmoid(x), elementwise; smoothed t is (1 - e) t + e / 2."""
+    return ops.softplus(x) - x * ((1 - label_smoothing) * t + label_smoothing / 2)
 
 
-def _softmax(target, class_weights):
-    classes = target.logits.shape[-1]
-    weights = weights_of("CrossEntropy", class_weights, classes)
+def focal(target, gamma=2.0):
+    """Focal loss of a softmax (arXiv:1708.02002): (B, ...) (1 - p)**gamma times -log p of the true class.
+
+    For soft targets the sum over classes of t (1 - p)**gamma (-log p).
+    """
     if target.labels is not None:
-        losses = ops.sparse_categorical_crossentropy(target.labels, target.logits, from_logits=True)
-        return losses, ops.take(weights, target.labels)
-    losses = -ops.sum(target.dense * ops.log_softmax(target.logits), axis=-1)
-    return losses, ops.sum(target.dense * weights, axis=-1)
+        return power(-ops.expm1(-target.nll), gamma) * target.nll
+    log_p = ops.log_softmax(target.logits)
+    return -ops.sum(target.dense * power(-ops.expm1(log_p), gamma) * log_p, axis=-1)
 
 
-def _sigmoid(target, class_weights):
-    x, t = target.logits, target.dense
-    losses = ops.softplus(x) - x * t
-    classes = x.shape[-1]
-    if classes == 1:
-        background, foreground = ops.unstack(weights_of("CrossEntropy", class_weights, 2))
-        return losses[..., 0], (background + (foreground - background) * t)[..., 0]
-    weights = weights_of("CrossEntropy", class_weights, classes)
-    return ops.sum(losses * weights, axis=-1) / ops.sum(weights), ops.ones_like(losses[..., 0])
+def binary_focal(x, t, gamma=2.0):
+    """Focal loss of p = sigmoid(x), elementwise: -t (1 - p)**gamma log p - (1 - t) p**gamma log(1 - p)."""
+    p = ops.sigmoid(x)
+    return t * power(1 - p, gamma) * ops.softplus(-x) + (1 - t) * power(p, gamma) * ops.softplus(x)
+
+
+def hardest(losses, valid, k):
+    """(B, ...) 1 for the share `k` of the valid pixels with the largest losses, at least one of them, else 0."""
+    keys = ops.reshape(ops.where(valid > 0, losses, -1.0), (-1,))
+    order = ops.argsort(-keys)
+    # 0.3 in float32 is a little more than 3/10: of 50 pixels 15 are to be kept, not 16
+    count = ops.ceil(k * (1 - 1e-6) * ops.sum(valid))
+    kept = ops.arange(ops.shape(keys)[0], dtype="int32") < ops.cast(count, "int32")
+    # a comparison with the last loss kept would fail under XLA, which computes the losses anew for it
+    chosen = ops.segment_sum(ops.cast(kept, valid.dtype), order, num_segments=ops.shape(keys)[0])
+    return ops.stop_gradient(ops.reshape(chosen, ops.shape(valid)) * valid)
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
-class CrossEntropy(SegmentationLoss):
-    """Mean cross entropy over the pixels that count.
+class CrossEntropy(PixelLoss):
+    """Mean cross entropy over the pixels that count: -log p(true class), in nats.
 
-    The mean is taken over the valid pixels of the whole batch, so an image that is mostly ignored does not
-    outweigh the others. `sample_weight`, one an image (B,) or one a pixel (B, H, W), scales pixels' losses.
-    Arguments: see `SegmentationLoss`.
+    With `multi_label`, or one channel, each channel's binary cross entropy, and their (weighted) mean.
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        label_smoothing: e in [0, 1): the target becomes (1 - e) t + e / C. A perfect prediction then costs more
+            than 0.
+        reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        """Return the loss of a batch: a scalar, or (B, ...) for reduction "none"."""
-        losses, valid = _pixel_losses(y_true, y_pred, **self.options)
-        losses = losses * pixel_weights(self.name, sample_weight, valid)
-        if self.reduction in ("none", None):
-            return losses
-        total = ops.sum(losses)
-        return total if self.reduction == "sum" else safe_divide(total, ops.sum(valid))
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        label_smoothing=0.0,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
+        self.options = {"label_smoothing": checks.fraction(type(self).__name__, "label_smoothing", label_smoothing)}
+
+    def values(self, target):
+        """Return (B, ...) losses of pixels."""
+        if not target.sigmoid:
+            return self.by_true_class(target, cross_entropy(target, **self.options))
+        return self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, **self.options)) / target.classes
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class BinaryCrossEntropy(PixelLoss):
+    """Every class against the rest: the sum over classes of -t log p - (1 - t) log(1 - p), in nats.
+
+    Args:
+        from_logits, ignore_index: see `SegmentationLoss`.
+        class_weights: scaled to a mean of 1 over the classes.
+        multi_label: True (default) takes p from a sigmoid a channel; False from the softmax over channels.
+        label_smoothing: e in [0, 1): the target becomes (1 - e) t + e / 2.
+        reduction, name, dtype: see `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=True,
+        label_smoothing=0.0,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
+        self.options = {"label_smoothing": checks.fraction(type(self).__name__, "label_smoothing", label_smoothing)}
+
+    def values(self, target):
+        """Return (B, ...) losses of pixels."""
+        x = target.logits if target.sigmoid else target.against_rest()
+        return self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, **self.options), x)
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Focal(PixelLoss):
+    """Cross entropy with easy pixels turned down: each pixel's times (1 - p(true class))**gamma (arXiv:1708.02002).
+
+    `class_weights` take the place of the paper's alpha. With `multi_label` the mean over channels of the binary form.
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        gamma: focusing exponent, at least 0; 0 is cross entropy.
+        reduction, name, dtype: see `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        gamma=2.0,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
+        self.options = {"gamma": checks.at_least(type(self).__name__, "gamma", gamma, 0)}
+
+    def values(self, target):
+        """Return (B, ...) losses of pixels."""
+        if not target.sigmoid:
+            return self.by_true_class(target, focal(target, **self.options))
+        return self.over_channels(target, lambda x, t: binary_focal(x, t, **self.options)) / target.classes
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class TopK(PixelLoss):
+    """Mean cross entropy of the hardest pixels of the batch (online hard pixel mining, arXiv:1604.03540).
+
+    The hardest are those of the largest loss, class and sample weights included. Reduction "none" gives (B, ...)
+    with 0 for the others.
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        k: share of the valid pixels that are kept, in (0, 1]; at least one pixel is.
+        reduction, name, dtype: see `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        k=0.1,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
+        if not 0 < k <= 1:
+            raise ValueError(f"TopK: k={k!r} must be a share of the pixels, above 0 and at most 1.")
+        self.options = {"k": k}
+
+    def values(self, target):
+        """Return (B, ...) losses of pixels."""
+        if not target.sigmoid:
+            return self.by_true_class(target, cross_entropy(target))
+        return self.over_channels(target, binary_cross_entropy) / target.classes
+
+    def select(self, losses, valid):
+        """Return (B, ...) which pixels' losses count."""
+        return hardest(losses, valid, **self.options)

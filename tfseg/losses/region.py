@@ -1,73 +1,44 @@
-"""Losses that compare regions: ratios of sums over pixels."""
+"""Losses that compare regions: ratios of sums over pixels.
+
+The sums, of the pixels that count and by class: `overlap` of p t, `predicted` of p, `truth` of t.
+"""
 
 import keras
 from keras import ops
 
-from tfseg.losses.base import SegmentationLoss, Target, pixel_weights, safe_divide, weights_of
+from tfseg import checks
+from tfseg.losses.base import RegionLoss, power, safe_divide
 
 
-def dice(
-    y_true,
-    y_pred,
-    sample_weight=None,
-    from_logits=True,
-    ignore_index=255,
-    class_weights=None,
-    multi_label=False,
-    smooth=1.0,
-    per_image=False,
-):
-    """Soft Dice loss (V-Net, arXiv:1606.04797): 1 - mean over classes of (2 I + s) / (P + T + s).
-
-    I, P and T are the sums of p t, p and t over the pixels that count: of the whole batch, or of each image.
-    Only classes present in the target enter the mean: a class that is neither there nor predicted costs nothing.
-
-    Args:
-        y_true: integer labels (B, ...) or (B, ..., 1), or one-hot or soft targets (B, ..., C).
-        y_pred: (B, ..., C) logits (or probabilities).
-        sample_weight: weight of each image (B,) or pixel (B, ...) in the three sums, or None.
-        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`. Class weights apply to
-            the classes' scores.
-        smooth: s, added to numerator and denominator.
-        per_image: sum over each image's pixels instead of the batch's.
-
-    Returns:
-        float32 in [0, 1]: (1,) for the batch, (B,) with `per_image`. 0 where no class is present.
-    """
-    target = Target("Dice", y_true, y_pred, from_logits, ignore_index, multi_label)
-    weight = target.valid * pixel_weights("Dice", sample_weight, target.valid)
-    overlap, predicted, truth = region_sums(target, weight, per_image)
-    score = safe_divide(2 * overlap + smooth, predicted + truth + smooth)
-    classes = target.logits.shape[-1]
-    # a single sigmoid channel scores the foreground alone, the second of its two weights
-    weights = weights_of("Dice", class_weights, max(classes, 2))[-classes:]
-    present = ops.cast(truth > 0, "float32") * weights
-    return safe_divide(ops.sum(present * (1 - score), axis=-1), ops.sum(present, axis=-1))
+def dice(overlap, predicted, truth, smooth=1.0):
+    """Dice coefficient (F1): (2 I + s) / (P + T + s); 1 for 0 / 0."""
+    return safe_divide(2 * overlap + smooth, predicted + truth + smooth, empty=1.0)
 
 
-def region_sums(target, weight, per_image):
-    """Weighted sums (I, P, T) of p t, p and t, each (1, C), or (B, C) with `per_image`."""
-    classes = target.logits.shape[-1]
-    groups = ops.shape(weight)[0] if per_image else 1
-    flat = lambda x: ops.reshape(x, (groups, -1, classes))  # noqa: E731
-    probabilities = target.probabilities()
-    predicted = ops.sum(flat(probabilities * weight[..., None]), axis=1)
-    if target.labels is None:
-        dense = target.dense * weight[..., None]
-        return ops.sum(flat(probabilities * dense), axis=1), predicted, ops.sum(flat(dense), axis=1)
-    # p of the true class is exp(-cross entropy): no one-hot tensor of the target is ever made
-    hit = ops.exp(-ops.sparse_categorical_crossentropy(target.labels, target.logits, from_logits=True))
-    group = ops.reshape(ops.arange(groups) * classes, (-1,) + (1,) * (len(weight.shape) - 1))
-    segment = ops.reshape(target.labels + ops.cast(group, "int32"), (-1,))
-    by_class = lambda x: ops.reshape(  # noqa: E731
-        ops.segment_sum(ops.reshape(x, (-1,)), segment, num_segments=groups * classes), (groups, classes)
-    )
-    return by_class(hit * weight), predicted, by_class(weight)
+def jaccard(overlap, predicted, truth, smooth=1.0):
+    """Jaccard index (intersection over union): (I + s) / (P + T - I + s); 1 for 0 / 0."""
+    return safe_divide(overlap + smooth, predicted + truth - overlap + smooth, empty=1.0)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
-class Dice(SegmentationLoss):
-    """Soft Dice loss over the batch, or the mean of the images' with `per_image`; see `dice`."""
+def tversky(overlap, predicted, truth, alpha=0.5, beta=0.5, smooth=1.0):
+    """Tversky index: (I + s) / (I + alpha FP + beta FN + s), FP = P - I, FN = T - I; 1 for 0 / 0."""
+    wrong = alpha * (predicted - overlap) + beta * (truth - overlap)
+    return safe_divide(overlap + smooth, overlap + wrong + smooth, empty=1.0)
+
+
+def matthews(overlap, predicted, truth, total):
+    """Matthews correlation coefficient of each class against the rest, in [-1, 1]; 0 for a constant prediction."""
+    i, p, t = (safe_divide(x, total) for x in (overlap, predicted, truth))
+    # float32 does not resolve how much a share falls short of 1 by less than a millionth; the lower bound keeps the
+    # square root's slope finite
+    spread = p * ops.maximum(1 - p, 1e-6) * t * ops.maximum(1 - t, 1e-6)
+    return (i - p * t) / ops.sqrt(ops.maximum(spread, 1e-20))
+
+
+class _ScoreLoss(RegionLoss):
+    """1 - a score of each class' sums; adds `smooth`."""
+
+    squared = False
 
     def __init__(
         self,
@@ -77,16 +48,249 @@ class Dice(SegmentationLoss):
         multi_label=False,
         smooth=1.0,
         per_image=False,
+        over="present",
+        include_background=True,
         reduction="sum_over_batch_size",
         name=None,
         dtype=None,
     ):
-        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
-        self.options |= {"smooth": smooth, "per_image": per_image}
+        super().__init__(
+            from_logits,
+            ignore_index,
+            class_weights,
+            multi_label,
+            per_image,
+            over,
+            include_background,
+            reduction,
+            name,
+            dtype,
+        )
+        self.options["smooth"] = checks.at_least(type(self).__name__, "smooth", smooth, 0)
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
-        """Return the loss of a batch: a scalar, or (1,) or (B,) for reduction "none"."""
-        losses = dice(y_true, y_pred, sample_weight, **self.options)
-        if self.reduction in ("none", None):
-            return losses
-        return ops.sum(losses) if self.reduction == "sum" else ops.mean(losses)
+    def values(self, target):
+        """Return (G,) losses of groups."""
+        scale = self.mean_weight(target)
+        overlap, predicted, truth = (safe_divide(self.group(x), scale) for x in target.sums(self.squared))
+        losses = self.class_losses(overlap, predicted, truth)
+        return self.mean_over_classes(losses, truth > 0)
+
+    def class_losses(self, overlap, predicted, truth):
+        """Return (G, C) losses of (G, C) sums; their scale is that of pixels."""
+        raise NotImplementedError
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Dice(_ScoreLoss):
+    """Soft Dice loss (V-Net, arXiv:1606.04797): 1 - (2 I + s) / (P + T + s), the mean over classes, in [0, 1].
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        smooth: s, in pixels.
+        squared: sums of p**2 and t**2 in the denominator, as V-Net has it, instead of p and t.
+        log_cosh: log(cosh(1 - score)) instead of 1 - score (arXiv:2006.14822).
+        per_image, over, include_background: see `RegionLoss`.
+        reduction, name, dtype: see `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        smooth=1.0,
+        squared=False,
+        log_cosh=False,
+        per_image=False,
+        over="present",
+        include_background=True,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(
+            from_logits,
+            ignore_index,
+            class_weights,
+            multi_label,
+            smooth,
+            per_image,
+            over,
+            include_background,
+            reduction,
+            name,
+            dtype,
+        )
+        self.options |= {"squared": squared, "log_cosh": log_cosh}
+        self.squared = squared
+
+    def class_losses(self, overlap, predicted, truth):
+        """Return (G, C) losses."""
+        losses = 1 - dice(overlap, predicted, truth, self.options["smooth"])
+        return ops.log(ops.cosh(losses)) if self.options["log_cosh"] else losses
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Jaccard(_ScoreLoss):
+    """Soft Jaccard (IoU) loss: 1 - (I + s) / (P + T - I + s), the mean over classes, in [0, 1].
+
+    Arguments: see `RegionLoss`; `smooth` is s, in pixels.
+    """
+
+    def class_losses(self, overlap, predicted, truth):
+        """Return (G, C) losses."""
+        return 1 - jaccard(overlap, predicted, truth, self.options["smooth"])
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Tversky(_ScoreLoss):
+    """Tversky loss (arXiv:1706.05721): 1 - (I + s) / (I + alpha FP + beta FN + s), the mean over classes, in [0, 1].
+
+    alpha = beta = 0.5 is Dice (with s / 2), alpha = beta = 1 is Jaccard.
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        smooth: s, in pixels.
+        alpha: weight of false positives.
+        beta: weight of false negatives; above alpha it favours recall.
+        per_image, over, include_background: see `RegionLoss`.
+        reduction, name, dtype: see `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        smooth=1.0,
+        alpha=0.5,
+        beta=0.5,
+        per_image=False,
+        over="present",
+        include_background=True,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(
+            from_logits,
+            ignore_index,
+            class_weights,
+            multi_label,
+            smooth,
+            per_image,
+            over,
+            include_background,
+            reduction,
+            name,
+            dtype,
+        )
+        owner = type(self).__name__
+        self.options |= {
+            "alpha": checks.at_least(owner, "alpha", alpha, 0),
+            "beta": checks.at_least(owner, "beta", beta, 0),
+        }
+
+    def class_losses(self, overlap, predicted, truth):
+        """Return (G, C) losses."""
+        alpha, beta, smooth = (self.options[name] for name in ("alpha", "beta", "smooth"))
+        return 1 - tversky(overlap, predicted, truth, alpha, beta, smooth)
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class FocalTversky(_ScoreLoss):
+    """Focal Tversky loss (arXiv:1810.07842): (1 - Tversky index)**(1 / gamma), the mean over classes, in [0, 1].
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        smooth: s, in pixels.
+        alpha, beta: weights of false positives and false negatives; see `Tversky`.
+        gamma: above 1 turns up the classes that are almost right; the paper recommends 4 / 3.
+        per_image, over, include_background: see `RegionLoss`.
+        reduction, name, dtype: see `SegmentationLoss`.
+    """
+
+    def __init__(
+        self,
+        from_logits=True,
+        ignore_index=255,
+        class_weights=None,
+        multi_label=False,
+        smooth=1.0,
+        alpha=0.3,
+        beta=0.7,
+        gamma=4 / 3,
+        per_image=False,
+        over="present",
+        include_background=True,
+        reduction="sum_over_batch_size",
+        name=None,
+        dtype=None,
+    ):
+        super().__init__(
+            from_logits,
+            ignore_index,
+            class_weights,
+            multi_label,
+            smooth,
+            per_image,
+            over,
+            include_background,
+            reduction,
+            name,
+            dtype,
+        )
+        owner = type(self).__name__
+        if not 0 < gamma < float("inf"):
+            raise ValueError(f"{owner}: gamma={gamma!r} must be a finite number above 0.")
+        self.options |= {
+            "alpha": checks.at_least(owner, "alpha", alpha, 0),
+            "beta": checks.at_least(owner, "beta", beta, 0),
+            "gamma": float(gamma),
+        }
+
+    def class_losses(self, overlap, predicted, truth):
+        """Return (G, C) losses."""
+        alpha, beta, smooth = (self.options[name] for name in ("alpha", "beta", "smooth"))
+        return power(1 - tversky(overlap, predicted, truth, alpha, beta, smooth), 1 / self.options["gamma"])
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class GeneralizedDice(_ScoreLoss):
+    """Generalised Dice loss (arXiv:1707.03237): classes pooled in one ratio, each weighed by 1 / T**2, in [0, 1].
+
+    1 - (2 sum(w I) + s) / (sum(w (P + T)) + s), with w scaled so that sum(w T) is the number of pixels. With
+    over="all" a class of no pixels weighs as one of a single pixel. Arguments: see `RegionLoss`; `smooth` is s, in
+    pixels; class weights multiply w.
+    """
+
+    def values(self, target):
+        """Return (G,) losses of groups."""
+        scale = self.mean_weight(target)
+        overlap, predicted, truth = (safe_divide(self.group(x), scale) for x in target.sums())
+        weights = self.class_shares(truth > 0) / ops.square(ops.maximum(truth, 1.0))
+        weights = weights * safe_divide(
+            ops.sum(truth, axis=-1, keepdims=True), ops.sum(weights * truth, axis=-1, keepdims=True)
+        )
+        overlap, predicted, truth = (ops.sum(weights * x, axis=-1) for x in (overlap, predicted, truth))
+        return 1 - dice(overlap, predicted, truth, self.options["smooth"])
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class MCC(RegionLoss):
+    """1 - Matthews correlation coefficient of each class against the rest, the mean over classes, in [0, 2].
+
+    After arXiv:2010.13454. It also rewards true negatives, so it keeps its meaning where the object is small, or
+    fills almost all. A class that fills the whole group has no correlation and is left out, as one that is absent:
+    `over` makes no difference. Arguments: see `RegionLoss`.
+    """
+
+    def values(self, target):
+        """Return (G,) losses of groups."""
+        overlap, predicted, truth = (self.group(x) for x in target.sums())
+        total = self.group(target.by_image(target.weight))[:, None]
+        share = safe_divide(truth, total)
+        losses = 1 - matthews(overlap, predicted, truth, total)
+        return self.mean_over_classes(losses, (share > 0) & (share < 1))

@@ -1,0 +1,89 @@
+from itertools import product
+
+import numpy as np
+import oracles
+import pytest
+from keras import ops
+
+from tfseg.losses import Lovasz
+from tfseg.losses.lovasz import lovasz
+
+
+def value(errors, truth, weight=None):
+    weight = np.ones(len(errors)) if weight is None else weight
+    return float(lovasz(*(ops.convert_to_tensor(x, "float32") for x in (errors, truth, weight))))
+
+
+def test_the_worst_pixels_come_first_each_with_what_it_adds():
+    # Truth 1 0 1, errors 0.2 0.5 0.4. Wrong at the second pixel the Jaccard loss is 1 - 2/3, at the third too 1 - 1/3,
+    # at all 1: 0.5 / 3 + 0.4 / 3 + 0.2 / 3.
+    assert value([0.2, 0.5, 0.4], [1, 0, 1]) == pytest.approx(1.1 / 3)
+    # truth 1 0 0: 1 - 1/2 for the worst, then 1 - 1/3, then 1: 0.7 / 2 + 0.6 / 6 + 0.3 / 3
+    assert value([0.3, 0.7, 0.6], [1, 0, 0]) == pytest.approx(0.55)
+
+
+@pytest.mark.parametrize("truth", list(product([0, 1], repeat=4)))
+def test_at_whole_errors_it_is_the_jaccard_loss(truth):
+    for errors in product([0, 1], repeat=4):
+        guess = [t ^ e for t, e in zip(truth, errors, strict=True)]
+        union = sum(t | g for t, g in zip(truth, guess, strict=True))
+        overlap = sum(t & g for t, g in zip(truth, guess, strict=True))
+        assert value(errors, truth) == pytest.approx(1 - overlap / union if union else 0, abs=1e-6)
+
+
+def test_it_matches_the_slow_loop():
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        errors, truth = rng.random(12).astype("float32"), rng.integers(0, 2, 12)
+        assert value(errors, truth) == pytest.approx(oracles.lovasz(errors.tolist(), truth), rel=1e-5)
+
+
+def test_a_pixel_of_weight_2_counts_as_two():
+    errors, truth = [0.2, 0.9, 0.4, 0.7], [1, 0, 1, 1]
+    expected = oracles.lovasz([0.2, 0.9, 0.9, 0.4, 0.7], [1, 0, 0, 1, 1])
+    assert value(errors, truth, [1, 2, 1, 1]) == pytest.approx(expected)
+    assert value(errors, truth, [3, 6, 3, 3]) == pytest.approx(expected)
+
+
+def test_it_is_1_at_most_and_0_without_errors():
+    assert value([1, 1, 1], [0, 1, 1]) == 1
+    assert value([0, 0, 0], [0, 1, 1]) == 0
+    # a class that is not there: its worst false alarm
+    assert value([0.2, 0.6, 0.1], [0, 0, 0]) == pytest.approx(0.6)
+    assert value([0.0, 0.0], [0, 0], [0, 0]) == 0
+
+
+def draw(channels):
+    rng = np.random.default_rng(channels)
+    labels = rng.choice([*range(max(channels, 2)), 255, 9], (2, 3, 4))
+    return labels, rng.normal(0, 2, (2, 3, 4, channels)).astype("float32")
+
+
+def slow(labels, logits, sigmoid):
+    """The mean over the classes present of what the loop gives for the pixels of `labels`, ignored ones left out."""
+    p = oracles.probabilities(logits.astype("float64"), sigmoid)
+    pixels = [(t, p[place]) for place, t in oracles.pixels(labels, logits.shape[-1]) if t is not None]
+    values = []
+    for c in range(logits.shape[-1]):
+        truth = [t[c] > 0.5 for t, _ in pixels]
+        if any(truth):
+            values.append(oracles.lovasz([abs(t[c] - q[c]) for t, q in pixels], truth))
+    return np.mean(values)
+
+
+@pytest.mark.parametrize(("channels", "multi_label"), [(3, False), (1, False), (3, True)])
+def test_lovasz_softmax_and_sigmoid_match_the_slow_loop(channels, multi_label):
+    labels, logits = draw(channels)
+    sigmoid = multi_label or channels == 1
+    loss = Lovasz(multi_label=multi_label)
+    assert float(loss(labels, logits)) == pytest.approx(slow(labels, logits, sigmoid), rel=1e-5)
+    each = [slow(labels[i : i + 1], logits[i : i + 1], sigmoid) for i in range(2)]
+    loss = Lovasz(multi_label=multi_label, per_image=True, reduction="none")
+    assert ops.convert_to_numpy(loss(labels, logits)) == pytest.approx(each, rel=1e-5)
+
+
+def test_a_soft_target_belongs_to_the_classes_above_one_half():
+    # one sigmoid at p = 1/2: errors |t - p| = 0.3, 0.1, 0.4; true are the first and the last
+    target = np.array([[[[0.8], [0.4], [0.9]]]], "float32")
+    loss = Lovasz()(target, np.zeros((1, 1, 3, 1), "float32"))
+    assert float(loss) == pytest.approx(oracles.lovasz([0.3, 0.1, 0.4], [1, 0, 1]))

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+from keras import ops
+
+from tfseg.losses import BinaryCrossEntropy, CrossEntropy, Dice, Focal, Target, TopK
+
+
+def array(tensor):
+    return ops.convert_to_numpy(tensor)
+
+
+def draw(seed=0):
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([0, 1, 2, 255, -1], (2, 3, 4))
+    return labels, rng.normal(0, 2, (2, 3, 4, 3)).astype("float32")
+
+
+def test_labels_are_read_as_they_are():
+    labels, logits = draw()
+    target = Target(labels, logits)
+    valid = (labels >= 0) & (labels < 3)
+    assert np.array_equal(array(target.valid), valid.astype("float32"))
+    assert np.array_equal(array(target.weight), valid.astype("float32"))
+    assert np.array_equal(array(target.labels), np.where(valid, labels, 0))
+    assert np.array_equal(array(target.logits), logits)
+    assert target.classes == 3
+    assert not target.sigmoid
+    assert np.array_equal(array(target.dense), np.eye(3)[np.where(valid, labels, 0)] * valid[..., None])
+
+
+def test_one_value_a_class_is_kept():
+    dense = np.random.default_rng(0).dirichlet([1, 1, 1], (2, 3, 4)).astype("float32")
+    dense[0, 0, 0] = 255
+    target = Target(dense, draw()[1])
+    assert target.labels is None
+    assert np.array_equal(array(target.valid), (dense[..., 0] != 255).astype("float32"))
+    assert np.array_equal(array(target.dense), np.where(dense == 255, 0, dense))
+
+
+def test_weights_are_0_where_pixels_do_not_count():
+    labels, logits = draw()
+    valid = (labels >= 0) & (labels < 3)
+    for weight in (np.array([0.5, 3]), np.array([0.5, 3])[:, None, None] * np.ones((2, 3, 4))):
+        target = Target(labels, logits, weight)
+        assert array(target.weight) == pytest.approx(valid * np.array([0.5, 3])[:, None, None])
+        assert np.array_equal(array(target.valid), valid)
+
+
+@pytest.mark.parametrize("options", [{}, {"multi_label": True}, {"squared": True}], ids=str)
+@pytest.mark.parametrize("dense", [False, True], ids=["labels", "dense"])
+def test_sums_of_labels_and_of_their_dense_form_are_the_same(options, dense):
+    labels, logits = draw()
+    weight = np.random.default_rng(1).random((2, 3, 4)).astype("float32")
+    squared = options.get("squared", False)
+    sigmoid = "multi_label" in options
+    valid = (labels >= 0) & (labels < 3)
+    t = np.eye(3)[np.where(valid, labels, 0)] * valid[..., None]
+    given = np.where(valid[..., None], t, 255).astype("float32") if dense else labels
+    p = 1 / (1 + np.exp(-logits)) if sigmoid else np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    target = Target(given, logits, weight, multi_label=sigmoid)
+    w = (weight * valid)[..., None]
+    expected = (w * p * t, w * p**2, w * t**2) if squared else (w * p * t, w * p, w * t)
+    for found, wanted in zip(target.sums(squared), expected, strict=True):
+        assert array(found) == pytest.approx(wanted.sum((1, 2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_labels_are_not_made_one_hot(multi_label):
+    labels, logits = draw()
+    target = Target(labels, logits, multi_label=multi_label)
+    for loss in (CrossEntropy, BinaryCrossEntropy, Focal, TopK, Dice):
+        loss(multi_label=multi_label, class_weights=(1, 2, 3)).of(target)
+    Dice(squared=True, multi_label=multi_label).of(target)
+    assert "dense" not in vars(target)
+
+
+def test_the_logit_of_a_class_against_the_rest():
+    # probabilities 1/2, 1/3, 1/6: odds 1, 1/2, 1/5
+    target = Target([[[0]]], np.log([[[[1 / 2, 1 / 3, 1 / 6]]]]).astype("float32"))
+    assert array(target.against_rest()).ravel() == pytest.approx(np.log([1, 1 / 2, 1 / 5]), abs=1e-6)
+    # near 1 the odds stay exact: of 0 to -30, e**30 / 2
+    target = Target([[[0]]], np.array([[[[0.0, -30.0, -30.0]]]], "float32"))
+    odds = 30 - np.log(2)
+    assert array(target.against_rest()).ravel() == pytest.approx([odds, -30, -30], rel=1e-6)
+    # two that are equally likely, and a third that is not
+    target = Target([[[0]]], np.array([[[[1e4, 1e4, -1e4]]]], "float32"))
+    assert array(target.against_rest()).ravel() == pytest.approx([0, 0, -2e4 - np.log(2)], abs=0.01)
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_probabilities_of_0_and_1_have_finite_logits(multi_label):
+    probabilities = np.array([[[[0.0, 1.0], [1.0, 0.0]]]], "float32")
+    target = Target([[[0, 0]]], probabilities, from_logits=False, multi_label=multi_label)
+    assert np.isfinite(array(target.logits)).all()
+    assert array(target.probabilities) == pytest.approx(probabilities, abs=2e-7)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_half_precision_is_widened(dtype):
+    labels, logits = draw()
+    target = Target(labels, ops.cast(logits, dtype))
+    parts = (target.logits, target.valid, target.weight, target.probabilities, target.nll, target.dense)
+    assert {ops.dtype(part) for part in parts} == {"float32"}
+
+
+def test_errors_name_the_loss_that_asked():
+    with pytest.raises(ValueError, match=r"my loss: y_true of shape \(2, 5\) does not fit y_pred of shape \(2, 4, 3\)"):
+        Target(np.zeros((2, 5)), np.zeros((2, 4, 3)), owner="my loss")
+    with pytest.raises(ValueError, match=r"my loss: sample_weight of shape \(3,\) must be one weight an image \(2,\)"):
+        Target(np.zeros((2, 4)), np.zeros((2, 4, 3)), np.ones(3), owner="my loss")

@@ -9,6 +9,12 @@ from matplotlib.figure import Figure
 from tfseg import viz
 
 NAMES = ["ground", "disc", "band"]
+# four bins, the first empty
+CURVE = {
+    "confidence": np.array([np.nan, 0.4, 0.7, 0.9]),
+    "accuracy": np.array([np.nan, 0.5, 0.7, 0.6]),
+    "count": np.array([0, 10, 30, 60]),
+}
 
 
 def png_of(figure):
@@ -84,6 +90,7 @@ def test_every_figure_can_be_drawn_and_is_left_to_the_caller():
         viz.curves(history),
         viz.curves({"loss": [1.0]}),
         viz.confusion_matrix([[5, 1, 0], [0, 3, 2], [0, 0, 0]], NAMES),
+        viz.reliability(CURVE),
         viz.legend(NAMES),
     ]
     for figure in figures:
@@ -115,3 +122,18 @@ def test_the_heat_map_shows_shares_of_the_true_class():
     figure = viz.confusion_matrix([[9, 1], [0, 4]], ["a", "b"])
     shown = {(t.get_position(), t.get_text()) for t in figure.axes[0].texts}
     assert shown == {((0, 0), "90%"), ((1, 0), "10%"), ((1, 1), "100%")}
+
+
+def test_the_reliability_diagram_shows_accuracy_by_bin():
+    figure = viz.reliability(CURVE)
+    bars = {(bar.get_x(), bar.get_width()): bar.get_height() for bar in figure.axes[0].patches}
+    assert bars == {(0.25, 0.25): 0.5, (0.5, 0.25): 0.7, (0.75, 0.25): 0.6}  # none for the empty bin
+    shares = [bar.get_height() for bar in figure.axes[1].patches]
+    assert shares == pytest.approx([0, 0.1, 0.3, 0.6])
+    # 0.1 * 0.1 + 0.3 * 0 + 0.6 * 0.3
+    assert figure.axes[0].get_title() == "expected calibration error 0.190"
+
+
+def test_a_reliability_diagram_of_nothing_is_empty():
+    nothing = {"confidence": np.full(4, np.nan), "accuracy": np.full(4, np.nan), "count": np.zeros(4, int)}
+    assert len(viz.reliability(nothing).axes[0].patches) == 0

@@ -184,6 +184,32 @@ def confusion_matrix(matrix, class_names):
     return _done(figure)
 
 
+def reliability(curve):
+    """Figure of how often a model is right by how sure it is: bars below the diagonal are overconfident.
+
+    Args:
+        curve: dict of "confidence", "accuracy" and "count", one number a bin, the bins of equal width over [0, 1]:
+            what `tfseg.metrics.CalibrationError.reliability_curve` returns.
+    """
+    confidence, accuracy, count = (np.asarray(curve[name], float) for name in ("confidence", "accuracy", "count"))
+    filled = count > 0
+    share = count / max(count.sum(), 1)
+    error = np.sum((share * np.abs(accuracy - confidence))[filled])
+    left, width = np.arange(len(count)) / len(count), 1 / len(count)
+    figure, (top, below) = plt.subplots(2, 1, figsize=(5, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
+    bar = {"width": width, "align": "edge", "edgecolor": "white"}
+    top.bar(left[filled], accuracy[filled], color=palette(1)[0] / 255, label="share of right pixels", **bar)
+    top.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
+    top.plot(
+        confidence[filled], accuracy[filled], color="black", marker="o", ms=4, lw=1, label="at the mean confidence"
+    )
+    top.set(ylim=(0, 1), ylabel="accuracy", title=f"expected calibration error {error:.3f}")
+    top.legend(loc="upper left")
+    below.bar(left, share, color="grey", **bar)
+    below.set(xlim=(0, 1), xlabel="confidence", ylabel="share of pixels")
+    return _done(figure)
+
+
 def legend(class_names):
     """Figure of the classes' colours alone, for a folder of overlays."""
     width = 6

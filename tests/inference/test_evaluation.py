@@ -1,9 +1,12 @@
 import csv
+import io
 import json
+import re
 
 import numpy as np
 import pytest
 from conftest import draw_sample
+from rich.console import Console
 
 from tfseg.data import Arrays
 from tfseg.inference import Evaluation, evaluate, predict
@@ -12,26 +15,58 @@ from tfseg.models import unet
 NAMES = ["ground", "disc", "band"]
 # true classes down. ground: 6 right, 2 taken for disc; disc: 1 taken for ground, 3 right; band never occurs.
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+COLUMNS = ("class", "dice", "iou", "precision", "recall", "specificity", "pixels")
+
+
+def row(*values):
+    return dict(zip(COLUMNS, values, strict=True))
 
 
 def test_a_table_by_hand():
     scores = Evaluation(NAMES, MATRIX)
     ground, disc, band = scores.rows()
-    assert ground == pytest.approx({"class": "ground", "dice": 12 / 15, "iou": 6 / 9, "accuracy": 6 / 8, "pixels": 8})
-    assert disc == pytest.approx({"class": "disc", "dice": 6 / 9, "iou": 3 / 6, "accuracy": 3 / 4, "pixels": 4})
-    assert np.isnan([band["dice"], band["iou"], band["accuracy"]]).all()
-    means = {"mean_dice": (12 / 15 + 6 / 9) / 2, "mean_iou": (6 / 9 + 3 / 6) / 2, "mean_accuracy": 3 / 4}
-    assert scores.means() == pytest.approx({**means, "pixel_accuracy": 9 / 12})
+    assert ground == pytest.approx(row("ground", 12 / 15, 6 / 9, 6 / 7, 6 / 8, 3 / 4, 8))
+    assert disc == pytest.approx(row("disc", 6 / 9, 3 / 6, 3 / 5, 3 / 4, 6 / 8, 4))
+    assert band == pytest.approx(row("band", np.nan, np.nan, np.nan, np.nan, 1, 0), nan_ok=True)
+    means = scores.means()
+    assert means["mean_dice"] == pytest.approx((12 / 15 + 6 / 9) / 2)
+    assert means["mean_accuracy"] == pytest.approx(3 / 4)
+    assert means["micro_iou"] == pytest.approx(9 / 15)
+    assert means["weighted_iou"] == pytest.approx((8 * 6 / 9 + 4 * 3 / 6) / 12)
+    assert means["pixel_accuracy"] == pytest.approx(9 / 12)
+    # (9 * 12 - (8 * 7 + 4 * 5)) / (12**2 - (8 * 7 + 4 * 5))
+    assert means["cohen_kappa"] == pytest.approx(32 / 68)
+    assert means["matthews"] == pytest.approx(32 / ((144 - 64 - 16) * (144 - 49 - 25)) ** 0.5)
+    scores = {f"{average}_{column}" for average in ("mean", "micro", "weighted") for column in COLUMNS[1:-1]}
+    assert set(means) == scores | {"pixel_accuracy", "mean_accuracy", "matthews", "cohen_kappa"}
+
+
+def test_the_printed_table_fits_80_columns():
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(Evaluation(["a class of twenty letters", "disc", "band"], MATRIX).table())
+    lines = console.export_text().splitlines()
+    assert max(map(len, lines)) <= 80
+    cells = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in lines if "│" in line or "┃" in line]
+    assert cells == [
+        ["class", "Dice", "IoU", "precision", "recall", "pixels"],
+        ["a class of twenty letters", "0.8000", "0.6667", "0.8571", "0.7500", "66.7%"],
+        ["disc", "0.6667", "0.5000", "0.6000", "0.7500", "33.3%"],
+        ["band", "-", "-", "-", "-", "0.0%"],
+        ["mean", "0.7333", "0.5833", "0.7286", "0.7500", ""],
+    ]
 
 
 def test_files_hold_the_table_and_the_matrix(tmp_path):
     Evaluation(NAMES, MATRIX).save(tmp_path / "new")
     report = json.loads((tmp_path / "new" / "evaluation.json").read_text())
     assert report["confusion_matrix"] == MATRIX.tolist()
-    assert report["classes"][2] == {"class": "band", "dice": None, "iou": None, "accuracy": None, "pixels": 0}
+    assert report["classes"][2] == row("band", None, None, None, None, 1, 0)
     assert report["pixel_accuracy"] == 0.75
+    assert {"mean_recall", "micro_dice", "weighted_iou", "matthews", "cohen_kappa"} < set(report)
     rows = list(csv.DictReader((tmp_path / "new" / "evaluation.csv").open()))
+    assert list(rows[0]) == list(COLUMNS)
     assert [row["class"] for row in rows] == NAMES
+    assert float(rows[0]["specificity"]) == 0.75
     assert float(rows[1]["iou"]) == 0.5
     assert rows[2]["iou"] == ""
 

@@ -12,8 +12,9 @@ import tensorflow as tf
 from tfseg.data import pipeline
 from tfseg.metrics import ConfusionMetrics, scores_of
 
-COLUMNS = ("dice", "iou", "accuracy")
-MEANS = ("mean_dice", "mean_iou", "mean_accuracy", "pixel_accuracy")
+# as the table prints them; the files hold "specificity" as well
+COLUMNS = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
+SCORES = (*COLUMNS, "specificity")
 
 
 @dataclass
@@ -34,20 +35,24 @@ class Evaluation:
         return {name: np.asarray(value) for name, value in scores_of(self.matrix).items()}
 
     def rows(self):
-        """Return one dict a class: "class", "dice", "iou", "accuracy" (NaN where absent), "pixels"."""
+        """Return one dict a class: "class", "dice", "iou", "precision", "recall", "specificity", true "pixels".
+
+        NaN where a class has no score: "dice" and "iou" if it is absent from truth and prediction, "precision" if
+        it is never predicted, "recall" if it is never true.
+        """
         scores = self.scores
         return [
             {
                 "class": name,
-                **{column: float(scores[column][i]) for column in COLUMNS},
+                **{score: float(scores[score][i]) for score in SCORES},
                 "pixels": int(self.matrix[i].sum()),
             }
             for i, name in enumerate(self.class_names)
         ]
 
     def means(self):
-        """Return {"mean_dice", "mean_iou", "mean_accuracy", "pixel_accuracy"}: float."""
-        return {name: float(self.scores[name]) for name in MEANS}
+        """Return the figures of all classes together, "mean_iou", "micro_dice", "matthews" and so on: float."""
+        return {name: float(value) for name, value in self.scores.items() if value.ndim == 0}
 
     def save(self, folder):
         """Write evaluation.json (all figures and the matrix) and evaluation.csv (the per-class table)."""
@@ -61,7 +66,7 @@ class Evaluation:
         }
         (folder / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
         with (folder / "evaluation.csv").open("w", newline="") as file:
-            writer = csv.DictWriter(file, ["class", *COLUMNS, "pixels"])
+            writer = csv.DictWriter(file, ["class", *SCORES, "pixels"])
             writer.writeheader()
             writer.writerows(blank(row) for row in self.rows())
 
@@ -71,7 +76,7 @@ class Evaluation:
         from rich.text import Text
 
         table = Table("class", title=Text(title), title_justify="left")
-        for column in ("Dice", "IoU", "accuracy", "share of pixels"):
+        for column in (*COLUMNS.values(), "pixels"):
             table.add_column(column, justify="right")
         shares = self.matrix.sum(1) / max(self.matrix.sum(), 1)
         for row, share in zip(self.rows(), shares, strict=True):
@@ -79,7 +84,7 @@ class Evaluation:
         table.add_section()
         means = self.means()
         table.add_row("mean", *(_figure(means[f"mean_{column}"]) for column in COLUMNS), "")
-        table.caption = f"pixel accuracy {_figure(means['pixel_accuracy'])}; a dash: the class does not occur"
+        table.caption = f"pixel accuracy {_figure(means['pixel_accuracy'])}; a dash: no pixel to judge by"
         return table
 
 

@@ -1,12 +1,60 @@
 """Exact metrics: the state is counts over the whole data set, and one division at the end."""
 
-from tfseg.metrics.confusion import ConfusionMetrics, MeanDice, MeanIoU, PixelAccuracy, scores_of
+from tfseg.metrics.base import PixelMetric
+from tfseg.metrics.calibration import CalibrationError
+from tfseg.metrics.confusion import ConfusionMetrics, scores_of
+from tfseg.metrics.figures import (
+    CohenKappa,
+    FrequencyWeightedIoU,
+    MatthewsCorrelation,
+    MeanAccuracy,
+    MeanDice,
+    MeanIoU,
+    PixelAccuracy,
+    SingleFigure,
+)
+from tfseg.metrics.instances import InstanceMatch, average_precision, match_instances, panoptic_quality
+from tfseg.metrics.surface import (
+    average_surface_distance,
+    boundary_f1,
+    boundary_iou,
+    hausdorff_distance,
+    surface_dice,
+)
 
 METRICS = {
+    "calibration_error": CalibrationError,
+    "cohen_kappa": CohenKappa,
     "confusion_metrics": ConfusionMetrics,
+    "matthews": MatthewsCorrelation,
+    "mean_accuracy": MeanAccuracy,
     "mean_dice": MeanDice,
     "mean_iou": MeanIoU,
     "pixel_accuracy": PixelAccuracy,
+    "weighted_iou": FrequencyWeightedIoU,
 }
 
-__all__ = ["METRICS", "ConfusionMetrics", "MeanDice", "MeanIoU", "PixelAccuracy", "scores_of"]
+__all__ = [
+    "METRICS",
+    "CalibrationError",
+    "CohenKappa",
+    "ConfusionMetrics",
+    "FrequencyWeightedIoU",
+    "InstanceMatch",
+    "MatthewsCorrelation",
+    "MeanAccuracy",
+    "MeanDice",
+    "MeanIoU",
+    "PixelAccuracy",
+    "PixelMetric",
+    "SingleFigure",
+    "average_precision",
+    "average_surface_distance",
+    "boundary_f1",
+    "boundary_iou",
+    "hausdorff_distance",
+    "match_instances",
+    "panoptic_quality",
+    "scores_of",
+    "surface_dice",
+]

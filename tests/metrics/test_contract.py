@@ -1,0 +1,222 @@
+"""What every metric of `tfseg.metrics.METRICS` keeps."""
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras import ops
+
+from tfseg.metrics import METRICS, CalibrationError, ConfusionMetrics
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
+EXACT = {"rel": 0} if TENSORFLOW else {"rel": 1e-5}  # JAX adds confidences in float32
+every_metric = pytest.mark.parametrize("cls", METRICS.values(), ids=METRICS)
+
+
+def draw(seed=0, shape=(6, 3, 5), classes=4):
+    """Labels with 255 and -1 among them, and logits of random classes and sureness."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice([*range(classes), 255, -1], shape)
+    return labels, rng.normal(0, 2, (*shape, classes)).astype("float32")
+
+
+def figures(metric):
+    """The result as a list of floats."""
+    result = metric.result()
+    return [float(value) for value in (result.values() if isinstance(result, dict) else [result])]
+
+
+def measure(metric, *batches):
+    for truth, logits in batches:
+        metric.update_state(truth, logits)
+    return figures(metric)
+
+
+def all_metrics():
+    """One of each, and the ways of a ConfusionMetrics; no two figures of one name differ."""
+    report = ("iou", "mean_precision", "micro_dice", "weighted_recall", "per_image_iou", "per_image_specificity")
+    return [
+        *(cls(3) for cls in METRICS.values()),
+        ConfusionMetrics(3, report, name="averages"),
+        ConfusionMetrics(3, ("dice", "per_image_recall"), multi_label=True, threshold=0.3, name="channels"),
+    ]
+
+
+def model_and_data():
+    """A model whose logits are its input, and eight images for it."""
+    labels, logits = draw(shape=(8, 3, 5), classes=3)
+    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Dense(3, kernel_initializer="identity")])
+    return model, logits, np.where(labels < 0, 255, labels)
+
+
+def compile_with_metrics(model, **options):
+    # A rate of 0 keeps the logits; the loss is not of interest.
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
+    model.compile(keras.optimizers.SGD(0.0), loss, metrics=all_metrics(), **options)
+
+
+def expected_of(labels, logits):
+    expected = {}
+    for metric in all_metrics():
+        metric.update_state(labels, logits)
+        result = metric.result()
+        expected |= result if isinstance(result, dict) else {metric.name: result}
+    return {name: float(value) for name, value in expected.items()}
+
+
+def as_floats(logs):
+    return {name: float(value) for name, value in logs.items() if name != "loss"}
+
+
+@every_metric
+class TestMetric:
+    def test_nothing_counted_is_nan_and_reset_forgets(self, cls):
+        labels, logits = draw()
+        metric = cls(4)
+        assert np.isnan(measure(metric, (np.full_like(labels, 255), logits))).all()
+        expected = measure(metric, (labels, logits))
+        metric.reset_state()
+        assert not any(ops.convert_to_numpy(state.value).any() for state in metric.variables)
+        assert measure(metric, (labels, logits)) == expected
+
+    @given(st.permutations(range(6)), st.lists(st.integers(0, 6), max_size=4))
+    @settings(deadline=None, max_examples=10)
+    def test_batching_and_order_change_no_digit(self, cls, order, cuts):
+        labels, logits = draw()
+        edges = [0, *sorted(cuts), 6]
+        parts = [list(order[a:b]) for a, b in itertools.pairwise(edges) if a < b]
+        batched = measure(cls(4), *((labels[part], logits[part]) for part in parts))
+        assert batched == pytest.approx(measure(cls(4), (labels, logits)), **EXACT)
+
+    def test_a_perfect_prediction_scores_1(self, cls):
+        labels, _ = draw()
+        logits = 50 * np.eye(4, dtype="float32")[labels.clip(0, 3)]
+        best = 0 if cls is CalibrationError else 1
+        assert measure(cls(4), (labels, logits)) == pytest.approx([best] * len(figures(cls(4))), abs=1e-6)
+
+    def test_ignored_pixels_do_not_count(self, cls):
+        labels, logits = draw()
+        ignored = (labels < 0) | (labels > 3)
+        changed = np.where(ignored[..., None], np.float32(1e4) * np.arange(4), logits)
+        assert measure(cls(4), (labels, changed)) == measure(cls(4), (labels, logits))
+        flat = labels[~ignored][None], logits[~ignored][None]
+        assert measure(cls(4), (flat[0][None], flat[1][None])) == pytest.approx(measure(cls(4), (labels, logits)))
+
+    def test_renaming_the_classes_changes_nothing(self, cls):
+        labels, logits = draw()
+        order = [2, 0, 3, 1]  # new class c was order[c]
+        renamed = np.where((labels < 0) | (labels > 3), 255, np.argsort(order)[labels.clip(0, 3)])
+        assert measure(cls(4), (renamed, logits[..., order])) == pytest.approx(measure(cls(4), (labels, logits)))
+
+    def test_a_volume_is_a_long_image(self, cls):
+        labels, logits = draw(shape=(2, 3, 4, 5))
+        flat = labels.reshape(2, 12, 5), logits.reshape(2, 12, 5, 4)
+        assert measure(cls(4), (labels, logits)) == measure(cls(4), flat)
+
+    @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+    def test_half_precision_logits_are_read_in_float32(self, cls, dtype):
+        labels, logits = draw()
+        half = ops.cast(logits, dtype)
+        assert measure(cls(4), (labels, half)) == measure(cls(4), (labels, ops.cast(half, "float32")))
+
+    def test_a_model_that_diverged_is_measured(self, cls):
+        labels, logits = draw()
+        logits[0, 0], logits[1, 1, :, 2], logits[2, 2, 0, 1], logits[3, 0, 0] = np.nan, np.nan, np.inf, -np.inf
+        assert np.isfinite(measure(cls(4), (labels, logits))).all()
+
+    def test_it_is_saved_and_read_with_its_arguments(self, cls):
+        metric = cls(4, ignore_index=3, name="mine")
+        expected = measure(metric, draw())
+        for again in (
+            keras.metrics.deserialize(json.loads(json.dumps(keras.metrics.serialize(metric)))),
+            cls.from_config(metric.get_config()),
+        ):
+            assert type(again) is cls
+            assert again.get_config() == metric.get_config()
+            assert measure(again, draw()) == expected
+
+    def test_batches_that_do_not_fit_are_an_error(self, cls):
+        labels, logits = draw()
+        with pytest.raises(ValueError, match=r"num_classes=3, but y_pred of shape .* has 4 channels"):
+            cls(3).update_state(labels, logits)
+        with pytest.raises(ValueError, match=r"y_true of shape .* does not fit y_pred"):
+            cls(4).update_state(labels[:, :2], logits)
+        with pytest.raises(ValueError, match="not `weighted_metrics`"):
+            cls(4).update_state(labels, logits, sample_weight=np.ones(6))
+        with pytest.raises(ValueError, match=r"float32 has 90 pixels with other values than expected: whole numbers"):
+            cls(4).update_state(np.full(labels.shape, 0.5, "float32"), logits)
+        with pytest.raises(ValueError, match=r"90 pixels with other values than expected: one-hot"):
+            cls(4).update_state(np.full(logits.shape, 0.5, "float32"), logits)
+
+    def test_counts_sum_across_replicas(self, cls):
+        assert {state.aggregation for state in cls(4).variables} == {"sum"}
+
+    def test_a_number_of_classes_that_does_not_fit_is_an_error(self, cls):
+        for number in (0, 2.5):
+            with pytest.raises(ValueError, match=rf"{cls.__name__}: num_classes={number} must be a whole number"):
+                cls(number)
+
+
+@pytest.mark.parametrize("policy", ["float32 and XLA", "mixed_float16", "mixed_bfloat16"])
+def test_fit_measures_what_an_eager_loop_does(policy):
+    keras.config.set_dtype_policy(policy.split()[0])
+    try:
+        model, logits, labels = model_and_data()
+        compile_with_metrics(model, jit_compile="XLA" in policy)
+        history = model.fit(logits, labels, batch_size=4, verbose=0).history
+        expected = expected_of(labels, model(logits))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    measured = {name: value for name, (value,) in history.items() if name != "loss"}
+    assert measured == pytest.approx(expected, rel=1e-12 if TENSORFLOW else 1e-5)
+
+
+def test_a_model_is_saved_with_its_metrics(tmp_path):
+    model, logits, labels = model_and_data()
+    compile_with_metrics(model)
+    before = model.evaluate(logits, labels, batch_size=4, verbose=0, return_dict=True)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert again.evaluate(logits, labels, batch_size=4, verbose=0, return_dict=True) == before
+    assert as_floats(before) == pytest.approx(expected_of(labels, logits), rel=1e-6)
+
+
+REPLICAS = """
+import json, sys
+import tensorflow as tf
+two = [tf.config.LogicalDeviceConfiguration()] * 2
+tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], two)
+from test_contract import compile_with_metrics, model_and_data
+logs = []
+for strategy in (tf.distribute.get_strategy(), tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    with strategy.scope():
+        model, logits, labels = model_and_data()
+        compile_with_metrics(model)
+    history = model.fit(logits, labels, batch_size=4, shuffle=False, verbose=0).history
+    del history["loss"]  # a sum of floating numbers
+    logs.append([strategy.num_replicas_in_sync, history])
+print(json.dumps(logs))
+"""
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="MirroredStrategy is TensorFlow's")
+def test_two_replicas_measure_what_one_does():
+    # in a process of its own: logical devices are settled before TensorFlow starts
+    path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run(
+        [sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (one, of_one), (two, of_two) = json.loads(done.stdout.splitlines()[-1])
+    assert (one, two) == (1, 2)
+    assert of_one == of_two
+    assert len(of_one) >= 20

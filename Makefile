@@ -9,14 +9,14 @@ demo: .venv/demo.stamp
 	$(BIN)/tfseg demo
 
 test: .venv/test.stamp
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2
 	$(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
 
 test-slow: .venv/test.stamp
 	$(BIN)/pytest -m slow
 
 test-jax: .venv/jax.stamp
-	KERAS_BACKEND=jax $(BIN)/pytest tests/ops tests/models tests/losses tests/metrics
+	KERAS_BACKEND=jax $(BIN)/pytest -n 2 tests/ops tests/models tests/losses tests/metrics
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

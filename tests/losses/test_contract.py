@@ -41,6 +41,8 @@ PIXEL = [name for name in LOSSES if name not in REGION]
 every_loss = pytest.mark.parametrize("name", VARIANTS)
 every_region_loss = pytest.mark.parametrize("name", REGION)
 every_head = pytest.mark.parametrize(("channels", "top", "options"), HEADS.values(), ids=HEADS)
+# where several sigmoids are read as one is
+two_heads = pytest.mark.parametrize(("channels", "top", "options"), list(HEADS.values())[:2], ids=list(HEADS)[:2])
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 tensorflow_only = pytest.mark.skipif(not TENSORFLOW, reason="JAX has no float64 by default")
 
@@ -98,10 +100,9 @@ def assert_finite(*arrays):
 
 
 SITUATIONS = {
-    "all ignored": lambda labels: np.full_like(labels, 255),
+    "all outside the classes": lambda labels: np.where(labels == 0, 77, 255),
     "only class 0": np.zeros_like,
     "only class 1": np.ones_like,
-    "labels outside the classes": lambda labels: np.where(labels == 0, 77, labels),
 }
 
 
@@ -115,7 +116,7 @@ class TestLoss:
         for x in (logits, -certain(labels, channels)):
             value, gradient = value_and_gradient(VARIANTS[name](**options), labels, x)
             assert_finite(value, gradient)
-            if (labels == 255).all():
+            if (labels > top).all():
                 assert value == 0
                 assert not gradient.any()
 
@@ -153,7 +154,7 @@ class TestLoss:
             assert float(loss(target, certain(labels, channels, 100))) == pytest.approx(0, abs=1e-6)
 
     @pytest.mark.parametrize("multi_label", [False, True])
-    @pytest.mark.parametrize("class_weights", [(1, 2, 3), (0, 0, 5), (1e-6, 1, 1e6)])
+    @pytest.mark.parametrize("class_weights", [(0, 0, 5), (1e-6, 1, 1e6)])
     def test_a_perfect_prediction_scores_0_under_any_weights(self, name, multi_label, class_weights):
         labels, logits = draw()
         loss = VARIANTS[name](class_weights=class_weights, multi_label=multi_label)
@@ -177,7 +178,7 @@ class TestLoss:
             assert again[0] == value
             assert np.array_equal(again[1], gradient)
 
-    @every_head
+    @two_heads
     @pytest.mark.parametrize("ignore_index", [0, 1, None])
     def test_an_ignored_class_is_ignored_in_labels_and_one_hot(self, name, channels, top, options, ignore_index):
         labels = draw(channels, top)[0] % (top + 1)
@@ -213,7 +214,7 @@ class TestLoss:
         extremes = ops.convert_to_numpy(ops.cast(certain(labels, channels) < 0, "float32"))
         assert_finite(*value_and_gradient(VARIANTS[name](from_logits=False, **options), labels, extremes))
 
-    @every_head
+    @two_heads
     def test_a_volume_is_a_long_image(self, name, channels, top, options):
         labels, logits = draw(channels, top, (2, 3, 4, 5))
         loss = VARIANTS[name](**options)
@@ -224,7 +225,7 @@ class TestLoss:
             flat = labels.reshape(2, 12, 5), logits.reshape(2, 12, 5, channels)
             assert value == pytest.approx(float(loss(*flat)), rel=1e-5)
 
-    @every_head
+    @two_heads
     def test_a_weight_an_image_equals_one_a_pixel(self, name, channels, top, options):
         labels, logits = draw(channels, top)
         loss = VARIANTS[name](**options)
@@ -235,7 +236,7 @@ class TestLoss:
         for weights in (pixel_weights, pixel_weights[..., None], image_weights.tolist()):
             assert float(loss(labels, logits, weights)) == pytest.approx(value, rel=1e-6)
 
-    @every_head
+    @two_heads
     def test_a_constant_weight_is_a_factor(self, name, channels, top, options):
         labels, logits = draw(channels, top)
         loss = VARIANTS[name](**options)
@@ -345,15 +346,6 @@ class TestLoss:
         with pytest.raises(ValueError, match="Did you mean 'sum'"):
             VARIANTS[name](reduction="summ")
 
-    def test_it_trains_under_xla(self, name):
-        images, labels = toy()
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Conv2D(3, 1)])
-        # Lion steps by the gradient's sign, so one rate fits all
-        model.compile(keras.optimizers.Lion(0.1), VARIANTS[name](class_weights=(1, 2, 3)), jit_compile=True)
-        losses = model.fit(images, labels, batch_size=8, epochs=9, verbose=0).history["loss"]
-        assert losses[-1] < 0.8 * losses[0]
-
 
 def toy():
     """Images (8, 6, 6, 2) whose labels can be read off the channels, the first row ignored."""
@@ -363,36 +355,49 @@ def toy():
     return images, labels
 
 
-def side_by_side(optimizer):
-    """One model with one output, of its own weights, a loss."""
+def side_by_side(names, optimizer, **options):
+    """One model with one output, of its own weights, a loss: far quicker to compile than one model a loss."""
     keras.utils.set_random_seed(0)
-    image = keras.Input((6, 6, 2))
-    model = keras.Model(image, {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in VARIANTS})
-    losses = {name: make(class_weights=(1, 2, 3)) for name, make in VARIANTS.items()}
-    model.compile(optimizer, losses, run_eagerly=TENSORFLOW)
+    image = keras.Input((None, None, 2))
+    model = keras.Model(image, {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in names})
+    model.compile(optimizer, {name: VARIANTS[name](class_weights=(1, 2, 3)) for name in names}, **options)
     return model
+
+
+def train(model, names, epochs):
+    """{loss: its values}."""
+    images, labels = toy()
+    history = model.fit(images, dict.fromkeys(names, labels), batch_size=8, epochs=epochs, verbose=0).history
+    return {name: history[f"{name}_loss"] for name in names}
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_all_train_under_xla(part):
+    names = list(VARIANTS)[part::3]
+    # Lion steps by the gradient's sign, so one rate fits all
+    model = side_by_side(names, keras.optimizers.Lion(0.1), jit_compile=True)
+    for name, values in train(model, names, epochs=9).items():
+        assert values[-1] < 0.8 * values[0], name
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_all_train_under_mixed_precision(policy):
-    images, labels = toy()
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
     try:
-        model = side_by_side(keras.optimizers.Adam(0.3))
+        model = side_by_side(VARIANTS, keras.optimizers.Lion(0.3), run_eagerly=TENSORFLOW)
     finally:
         keras.config.set_dtype_policy(before)
-    assert ops.dtype(model(images)["dice"]) == policy.removeprefix("mixed_")
-    history = model.fit(images, dict.fromkeys(VARIANTS, labels), batch_size=8, epochs=4, verbose=0).history
-    for name in VARIANTS:
-        values = history[f"{name}_loss"]
+    assert ops.dtype(model(toy()[0])["dice"]) == policy.removeprefix("mixed_")
+    for name, values in train(model, VARIANTS, epochs=5).items():
         assert np.isfinite(values).all(), name
         assert values[-1] < 0.9 * values[0], name
 
 
 def test_all_come_back_with_their_model(tmp_path):
     images, labels = toy()
-    model, targets = side_by_side(keras.optimizers.SGD()), dict.fromkeys(VARIANTS, labels)
+    model = side_by_side(VARIANTS, keras.optimizers.SGD(), run_eagerly=TENSORFLOW)
+    targets = dict.fromkeys(VARIANTS, labels)
     values = model.evaluate(images, targets, verbose=0, return_dict=True)
     assert len(values) == len(VARIANTS) + 1
     model.save(tmp_path / "model.keras")

@@ -87,3 +87,14 @@ def test_a_soft_target_belongs_to_the_classes_above_one_half():
     target = np.array([[[[0.8], [0.4], [0.9]]]], "float32")
     loss = Lovasz()(target, np.zeros((1, 1, 3, 1), "float32"))
     assert float(loss) == pytest.approx(oracles.lovasz([0.3, 0.1, 0.4], [1, 0, 1]))
+
+
+@pytest.mark.parametrize(("channels", "multi_label"), [(3, False), (1, False), (3, True)])
+def test_a_pixel_of_weight_3_is_three_pixels(channels, multi_label):
+    rng = np.random.default_rng(7)
+    labels = rng.integers(0, max(channels, 2), (1, 1, 9))
+    logits = rng.normal(0, 2, (1, 1, 9, channels)).astype("float32")
+    counts = [1, 3, 2, 1, 1, 4, 1, 2, 1]
+    expected = Lovasz(multi_label=multi_label)(labels.repeat(counts, axis=2), logits.repeat(counts, axis=2))
+    value = Lovasz(multi_label=multi_label)(labels, logits, np.array(counts).reshape(1, 1, 9))
+    assert float(value) / np.mean(counts) == pytest.approx(float(expected), rel=1e-5)

@@ -2,6 +2,9 @@
 
 from keras import ops
 
+# Keras adds up what the replicas of a `tf.distribute` strategy return; its own losses divide their means by this too.
+from keras.src.losses.loss import scale_loss_for_distribution
+
 from tfseg import checks
 from tfseg.losses.compose import Composable
 from tfseg.losses.target import Target
@@ -94,7 +97,9 @@ class PixelLoss(SegmentationLoss):
         if self.reduction in ("none", None):
             return losses
         total = ops.sum(losses)
-        return total if self.reduction == "sum" else safe_divide(total, ops.sum(counted))
+        if self.reduction == "sum":
+            return total
+        return scale_loss_for_distribution(safe_divide(total, ops.sum(counted)))
 
     def select(self, losses, valid):
         """Return (B, ...) which pixels' losses count."""
@@ -166,7 +171,7 @@ class RegionLoss(SegmentationLoss):
         values = self.values(target) * self.mean_weight(target)[:, 0]
         if self.reduction in ("none", None):
             return values
-        return ops.sum(values) if self.reduction == "sum" else ops.mean(values)
+        return ops.sum(values) if self.reduction == "sum" else scale_loss_for_distribution(ops.mean(values))
 
     def group(self, sums):
         """Return (B, ...) sums by image as (G, ...) sums by group: the batch (G = 1) or each image."""

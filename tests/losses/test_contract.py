@@ -173,7 +173,7 @@ class TestLoss:
         if name not in EXCUSED["every pixel has a slope"]:
             assert gradient[~ignored].any(axis=-1).all()
         huge = np.random.default_rng(1).normal(0, 1e4, logits.shape).astype("float32")
-        for other in (np.float32(-1e4), np.float32(1e4), huge):
+        for other in (np.float32(-1e4), huge, np.float32(3e38) * np.sign(huge)):
             again = value_and_gradient(loss, labels, np.where(ignored[..., None], other, logits))
             assert again[0] == value
             assert np.array_equal(again[1], gradient)

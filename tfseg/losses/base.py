@@ -184,7 +184,7 @@ class RegionLoss(SegmentationLoss):
 
     def mean_over_classes(self, losses, present):
         """Return (G,): the mean of (G, C) losses over the classes that count; 0 where there are none."""
-        share = self.class_shares(present)
+        share = ops.cast(self.class_shares(present), losses.dtype)
         return safe_divide(ops.sum(share * losses, axis=-1), ops.sum(share, axis=-1))
 
     def class_shares(self, present):

@@ -192,8 +192,8 @@ class CLDice(RegionLoss):
 
     def values(self, target):
         """Return (G,) losses of groups."""
-        valid = target.valid[..., None]
-        t, p = target.dense * valid, ops.where(valid > 0, target.probabilities, 0.0)
+        counted = target.weight[..., None] > 0
+        t, p = (ops.where(counted, x, 0.0) for x in (target.dense, target.probabilities))
         bone_t, bone_p = (soft_skeleton(x, self.options["iterations"]) for x in (t, p))
         scale = self.mean_weight(target)
         total = lambda x: safe_divide(self.group(target.weighted_sums(x)), scale)  # noqa: E731

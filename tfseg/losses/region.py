@@ -270,9 +270,9 @@ class GeneralizedDice(_ScoreLoss):
         """Return (G,) losses of groups."""
         scale = self.mean_weight(target)
         overlap, predicted, truth = (safe_divide(self.group(x), scale) for x in target.sums())
-        weights = self.class_shares(truth > 0) / ops.square(ops.maximum(truth, 1.0))
+        weights = ops.cast(self.class_shares(truth > 0), truth.dtype) / ops.square(ops.maximum(truth, 1.0))
         weights = weights * safe_divide(
-            ops.sum(truth, axis=-1, keepdims=True), ops.sum(weights * truth, axis=-1, keepdims=True)
+            ops.sum(truth, axis=-1, keepdims=True), ops.sum(weights * truth, axis=-1, keepdims=True), empty=1.0
         )
         overlap, predicted, truth = (ops.sum(weights * x, axis=-1) for x in (overlap, predicted, truth))
         return 1 - dice(overlap, predicted, truth, self.options["smooth"])

@@ -4,7 +4,7 @@ from functools import cached_property
 
 from keras import ops
 
-from tfseg.ops import softmax_sums, split_dense, split_labels, target_kind
+from tfseg.ops import class_sums, softmax_sums, split_dense, split_labels, target_kind
 
 
 class Target:
@@ -70,10 +70,10 @@ class Target:
 
     @property
     def nll(self):
-        """(B, ...) -log p of the target under the softmax; of no meaning where ignored."""
+        """(B, ...) -log p of the target under the softmax; 0 where ignored."""
         if self.labels is not None:
-            return self._softmax_sums[0]
-        return -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1)
+            return ops.where(self.valid > 0, self._softmax_sums[0], 0.0)
+        return ops.where(self.valid > 0, -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1), 0.0)
 
     def at_label(self, values):
         """(B, ...) the entry of (B, ..., C) `values` at each pixel's label."""
@@ -113,11 +113,7 @@ class Target:
 
     def _by_class(self, values):
         """(B, C) sums of (B, ...) values over the pixels of each label."""
-        images = ops.shape(values)[0]
-        first = ops.arange(images, dtype="int32")[:, None] * self.classes
-        segments = ops.reshape(_flat(self.labels) + first, (-1,))
-        sums = ops.segment_sum(ops.reshape(values, (-1,)), segments, num_segments=images * self.classes)
-        return ops.reshape(sums, (images, self.classes))
+        return class_sums(_flat(values), _flat(self.labels), self.classes)
 
 
 def _flat(x, *channels):

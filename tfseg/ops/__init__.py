@@ -13,7 +13,7 @@ from tfseg.ops.confusion import (
 )
 from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import split_dense, split_labels, target_kind
-from tfseg.ops.softmax import softmax_sums
+from tfseg.ops.softmax import class_sums, softmax_sums
 from tfseg.ops.warp import affine_matrices, affine_warp
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "channel_matrices",
     "class_counts",
     "class_score",
+    "class_sums",
     "confusion_matrix",
     "mean_present",
     "ratio",

@@ -33,7 +33,7 @@ def softmax_sums(logits, labels, weight):
         total = ops.sum(exponentials, axis=-1, keepdims=True)
         nll = ops.log(total) + (top - column(ops.take(ops.reshape(x, (-1,)), entry)))
         hit = weight * ops.exp(-nll)
-        overlap = ops.segment_sum(ops.reshape(hit, (-1,)), cell, num_segments=images * classes)
+        overlap = class_sums(hit[..., 0], ops.reshape(labels, (images, pixels)), classes)
         share = weight / total
         predicted = ops.matmul(ops.swapaxes(share, 1, 2), exponentials)
 
@@ -56,7 +56,21 @@ def softmax_sums(logits, labels, weight):
             slope = ops.scatter_update(ops.reshape(slope, (-1, classes)), place, ops.reshape(here, (-1,)))
             return ops.reshape(slope, ops.shape(x))
 
-        return (nll, ops.reshape(overlap, (images, classes)), predicted), gradient
+        return (nll, overlap, predicted), gradient
 
     nll, overlap, predicted = run(logits)
     return nll[..., 0], overlap, predicted[:, 0]
+
+
+def class_sums(values, labels, classes):
+    """(B, C) sums of (B, N) values over the pixels of each int32 label (B, N).
+
+    By blocks of pixels: a float32 that is added to one by one stands still at 2**24.
+    """
+    images, pixels = ops.shape(values)
+    blocks = pixels // 2**16 + 1
+    row = ops.arange(images * pixels, dtype="int32")
+    block = row // pixels * blocks + row % pixels // 2**16
+    segment = block * classes + ops.reshape(labels, (-1,))
+    sums = ops.segment_sum(ops.reshape(values, (-1,)), segment, num_segments=images * blocks * classes)
+    return ops.sum(ops.reshape(sums, (images, blocks, classes)), axis=1)

@@ -37,6 +37,13 @@ def at_least(owner, argument, value, bound):
     return float(value)
 
 
+def above_zero(owner, argument, value):
+    """Return `value` if it is a finite number above 0, else raise a ValueError."""
+    if not 0 < value < float("inf"):
+        raise ValueError(f"{owner}: {argument}={value!r} must be a finite number above 0.")
+    return float(value)
+
+
 def need(module, extra):
     """Import and return the optional `module`, or raise an ImportError that names the extra to install."""
     try:

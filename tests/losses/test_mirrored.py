@@ -17,7 +17,7 @@ from tfseg.losses import LOSSES, CrossEntropy, Dice
 # the hardest of each half; k = 1 picks them all.
 OPTIONS = {"topk": {"k": 1}}
 COMPARED = {
-    name: cls(**OPTIONS.get(name, {"per_image": True} if "over" in cls().options else {}))
+    name: cls(**OPTIONS.get(name, {"per_image": True} if hasattr(cls(), "over") else {}))
     for name, cls in LOSSES.items()
 }
 COMPARED["sum"] = CrossEntropy() + 0.5 * Dice(per_image=True)

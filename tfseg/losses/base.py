@@ -1,5 +1,8 @@
 """What every loss of this room shares: its signature, its weights and its reduction."""
 
+from dataclasses import InitVar, dataclass, fields
+
+import keras
 from keras import ops
 
 # Keras adds up what the replicas of a `tf.distribute` strategy return; its own losses divide their means by this too.
@@ -13,6 +16,13 @@ REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
 OVER = ("present", "all")
 
 
+def loss_class(cls):
+    """Class decorator: the annotated names become keyword arguments, and `.keras` files know the class."""
+    cls = dataclass(eq=False, repr=False, kw_only=True)(cls)
+    return keras.saving.register_keras_serializable(package="tfseg")(cls)
+
+
+@loss_class
 class SegmentationLoss(Composable):
     """Base of the losses. A loss defines `values(target)`; `Target` reads labels, prediction and weights.
 
@@ -28,21 +38,26 @@ class SegmentationLoss(Composable):
         dtype: kept for Keras. Losses compute in float32 whatever the logits' dtype, and in float64 for float64.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        checks.one_of(type(self).__name__, "reduction", reduction, REDUCTIONS)
-        super().__init__(name=name, reduction=reduction, dtype=dtype)
-        self.reading = {"from_logits": from_logits, "ignore_index": ignore_index, "multi_label": multi_label}
-        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
-        self.options = {}
+    from_logits: bool = True
+    ignore_index: int | None = 255
+    class_weights: list | None = None
+    multi_label: bool = False
+    reduction: str | None = "sum_over_batch_size"
+    name: str | None = None
+    dtype: InitVar[str | None] = None
+
+    def __post_init__(self, dtype):
+        owner = type(self).__name__
+        checks.one_of(owner, "reduction", self.reduction, REDUCTIONS)
+        super().__init__(name=self.name, reduction=self.reduction, dtype=dtype)
+        self.dtype = self._dtype  # Keras' property of this name lies hidden under the argument
+        if self.class_weights is not None:
+            self.class_weights = [float(weight) for weight in self.class_weights]
+
+    @property
+    def reading(self):
+        """The arguments by which a `Target` is read."""
+        return {"from_logits": self.from_logits, "ignore_index": self.ignore_index, "multi_label": self.multi_label}
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the loss of a batch.
@@ -79,9 +94,10 @@ class SegmentationLoss(Composable):
 
     def get_config(self):
         """Return the arguments, for `.keras` files."""
-        return {**super().get_config(), **self.reading, "class_weights": self.class_weights, **self.options}
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
+@loss_class
 class PixelLoss(SegmentationLoss):
     """A loss that is a sum over pixels; a subclass defines `values(target)`, (B, ...).
 
@@ -134,6 +150,7 @@ class PixelLoss(SegmentationLoss):
         return others + ops.take(weights, target.labels) * loss(target.at_label(x), 1.0)
 
 
+@loss_class
 class RegionLoss(SegmentationLoss):
     """A loss that compares regions; a subclass defines `values(target)`, one value a group: the batch, or an image.
 
@@ -149,22 +166,13 @@ class RegionLoss(SegmentationLoss):
         reduction, name, dtype: see `SegmentationLoss`. "none" gives (B,) with `per_image`, else (1,).
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        per_image=False,
-        over="present",
-        include_background=True,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
-        checks.one_of(type(self).__name__, "over", over, OVER)
-        self.options = {"per_image": per_image, "over": over, "include_background": include_background}
+    per_image: bool = False
+    over: str = "present"
+    include_background: bool = True
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.one_of(type(self).__name__, "over", self.over, OVER)
 
     def of(self, target):
         """Return the loss of a `Target`."""
@@ -175,7 +183,7 @@ class RegionLoss(SegmentationLoss):
 
     def group(self, sums):
         """Return (B, ...) sums by image as (G, ...) sums by group: the batch (G = 1) or each image."""
-        return sums if self.options["per_image"] else ops.sum(sums, axis=0, keepdims=True)
+        return sums if self.per_image else ops.sum(sums, axis=0, keepdims=True)
 
     def mean_weight(self, target):
         """Return (G, 1) the mean weight of the pixels that count."""
@@ -192,9 +200,9 @@ class RegionLoss(SegmentationLoss):
         classes = present.shape[-1]
         # a single sigmoid channel scores the foreground alone, the second of its two weights
         weights = self.weights_of(max(classes, 2))[-classes:]
-        if classes > 1 and not self.options["include_background"]:
+        if classes > 1 and not self.include_background:
             weights[0] = 0.0
-        counted = present if self.options["over"] == "present" else ops.ones_like(present)
+        counted = present if self.over == "present" else ops.ones_like(present)
         return ops.cast(counted, "float32") * ops.convert_to_tensor(weights, "float32")
 
 

@@ -4,11 +4,10 @@ They need the target as one mask a class, and walk the image: costlier than loss
 loss. Pixels that do not count lie outside of every class.
 """
 
-import keras
 from keras import ops
 
 from tfseg import checks
-from tfseg.losses.base import RegionLoss, safe_divide
+from tfseg.losses.base import RegionLoss, loss_class, safe_divide
 from tfseg.ops import squared_distance
 
 
@@ -63,6 +62,7 @@ def _pool(x, size):
     return ops.max_pool(x, size, strides=1, padding="same", data_format="channels_last")
 
 
+@loss_class
 class _FieldLoss(RegionLoss):
     """The mean over pixels of a field, by class."""
 
@@ -75,7 +75,7 @@ class _FieldLoss(RegionLoss):
         return self.mean_over_classes(losses, self.group(target.weighted_sums(ops.cast(mask, field.dtype))) > 0)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class Boundary(_FieldLoss):
     """Boundary loss (arXiv:1812.07032): the mean over pixels of (p - t) times the signed distance to the boundary.
 
@@ -89,7 +89,7 @@ class Boundary(_FieldLoss):
         return (target.probabilities - ops.cast(mask, target.logits.dtype)) * distance
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class HausdorffDistance(_FieldLoss):
     """Surrogate of the Hausdorff distance by distance transforms (arXiv:1904.10030, equation 8).
 
@@ -103,45 +103,21 @@ class HausdorffDistance(_FieldLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        alpha=2.0,
-        per_image=False,
-        over="present",
-        include_background=True,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            from_logits,
-            ignore_index,
-            class_weights,
-            multi_label,
-            per_image,
-            over,
-            include_background,
-            reduction,
-            name,
-            dtype,
-        )
-        if not 0 < alpha < float("inf"):
-            raise ValueError(f"HausdorffDistance: alpha={alpha!r} must be a finite number above 0.")
-        self.options["alpha"] = float(alpha)
+    alpha: float = 2.0
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.above_zero(type(self).__name__, "alpha", self.alpha)
 
     def field(self, target, mask):
         """Return (B, ..., C) losses of pixels and classes."""
-        p, alpha = target.probabilities, self.options["alpha"]
+        p, alpha = target.probabilities, self.alpha
         guess = ops.logical_and(p > 0.5, target.valid[..., None] > 0)
         far = boundary_distance(mask) ** alpha + boundary_distance(guess) ** alpha
         return ops.square(p - ops.cast(mask, p.dtype)) * ops.cast(ops.stop_gradient(far), p.dtype)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class CLDice(RegionLoss):
     """Centreline Dice (arXiv:2003.07311) for vessels, roads, membranes: 1 - clDice, the mean over classes, in [0, 1].
 
@@ -157,44 +133,21 @@ class CLDice(RegionLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        smooth=1.0,
-        iterations=5,
-        per_image=False,
-        over="present",
-        include_background=False,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            from_logits,
-            ignore_index,
-            class_weights,
-            multi_label,
-            per_image,
-            over,
-            include_background,
-            reduction,
-            name,
-            dtype,
-        )
+    smooth: float = 1.0
+    iterations: int = 5
+    include_background: bool = False
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
         owner = type(self).__name__
-        self.options |= {
-            "smooth": checks.at_least(owner, "smooth", smooth, 0),
-            "iterations": checks.positive_int(owner, "iterations", iterations),
-        }
+        checks.at_least(owner, "smooth", self.smooth, 0)
+        checks.positive_int(owner, "iterations", self.iterations)
 
     def values(self, target):
         """Return (G,) losses of groups."""
         counted = target.weight[..., None] > 0
         t, p = (ops.where(counted, x, 0.0) for x in (target.dense, target.probabilities))
-        bone_t, bone_p = (soft_skeleton(x, self.options["iterations"]) for x in (t, p))
+        bone_t, bone_p = (soft_skeleton(x, self.iterations) for x in (t, p))
         scale = self.mean_weight(target)
         total = lambda x: safe_divide(self.group(target.weighted_sums(x)), scale)  # noqa: E731
         precision = self._share(total(bone_p * t), total(bone_p))
@@ -203,4 +156,4 @@ class CLDice(RegionLoss):
         return self.mean_over_classes(losses, total(t) > 0)
 
     def _share(self, part, whole):
-        return safe_divide(part + self.options["smooth"], whole + self.options["smooth"], empty=1.0)
+        return safe_divide(part + self.smooth, whole + self.smooth, empty=1.0)

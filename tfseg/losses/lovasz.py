@@ -1,9 +1,8 @@
 """The Lovász extension of the Jaccard loss."""
 
-import keras
 from keras import ops
 
-from tfseg.losses.base import RegionLoss, safe_divide
+from tfseg.losses.base import RegionLoss, loss_class, safe_divide
 
 
 def lovasz(errors, truth, weight):
@@ -28,7 +27,7 @@ def lovasz(errors, truth, weight):
     return ops.sum(sort(errors) * ops.stop_gradient(steps), axis=-1)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class Lovasz(RegionLoss):
     """Lovász-Softmax, or with `multi_label` or one channel Lovász-Sigmoid: the mean over classes, in [0, 1].
 
@@ -49,5 +48,5 @@ class Lovasz(RegionLoss):
 
     def _rows(self, x, channels):
         """(B, ..., C) as (C, G, N): the pixels of each class and group in a row."""
-        groups = ops.shape(x)[0] if self.options["per_image"] else 1
+        groups = ops.shape(x)[0] if self.per_image else 1
         return ops.transpose(ops.reshape(x, (groups, -1, channels)), (2, 0, 1))

@@ -1,10 +1,9 @@
 """Losses that are a sum over pixels."""
 
-import keras
 from keras import ops
 
 from tfseg import checks
-from tfseg.losses.base import PixelLoss, power
+from tfseg.losses.base import PixelLoss, loss_class, power
 
 
 def cross_entropy(target, label_smoothing=0.0):
@@ -55,7 +54,7 @@ def hardest(losses, valid, k):
     return ops.stop_gradient(ops.reshape(chosen, ops.shape(valid)) * valid)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class CrossEntropy(PixelLoss):
     """Mean cross entropy over the pixels that count: -log p(true class), in nats.
 
@@ -68,28 +67,22 @@ class CrossEntropy(PixelLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        label_smoothing=0.0,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
-        self.options = {"label_smoothing": checks.fraction(type(self).__name__, "label_smoothing", label_smoothing)}
+    label_smoothing: float = 0.0
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.fraction(type(self).__name__, "label_smoothing", self.label_smoothing)
 
     def values(self, target):
         """Return (B, ...) losses of pixels."""
         if not target.sigmoid:
-            return self.by_true_class(target, cross_entropy(target, **self.options))
-        return self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, **self.options)) / target.classes
+            return self.by_true_class(target, cross_entropy(target, self.label_smoothing))
+        return (
+            self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, self.label_smoothing)) / target.classes
+        )
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class BinaryCrossEntropy(PixelLoss):
     """Every class against the rest: the sum over classes of -t log p - (1 - t) log(1 - p), in nats.
 
@@ -101,27 +94,20 @@ class BinaryCrossEntropy(PixelLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=True,
-        label_smoothing=0.0,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
-        self.options = {"label_smoothing": checks.fraction(type(self).__name__, "label_smoothing", label_smoothing)}
+    multi_label: bool = True
+    label_smoothing: float = 0.0
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.fraction(type(self).__name__, "label_smoothing", self.label_smoothing)
 
     def values(self, target):
         """Return (B, ...) losses of pixels."""
         x = target.logits if target.sigmoid else target.against_rest()
-        return self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, **self.options), x)
+        return self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, self.label_smoothing), x)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class Focal(PixelLoss):
     """Cross entropy with easy pixels turned down: each pixel's times (1 - p(true class))**gamma (arXiv:1708.02002).
 
@@ -133,28 +119,20 @@ class Focal(PixelLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        gamma=2.0,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
-        self.options = {"gamma": checks.at_least(type(self).__name__, "gamma", gamma, 0)}
+    gamma: float = 2.0
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.at_least(type(self).__name__, "gamma", self.gamma, 0)
 
     def values(self, target):
         """Return (B, ...) losses of pixels."""
         if not target.sigmoid:
-            return self.by_true_class(target, focal(target, **self.options))
-        return self.over_channels(target, lambda x, t: binary_focal(x, t, **self.options)) / target.classes
+            return self.by_true_class(target, focal(target, self.gamma))
+        return self.over_channels(target, lambda x, t: binary_focal(x, t, self.gamma)) / target.classes
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class TopK(PixelLoss):
     """Mean cross entropy of the hardest pixels of the batch (online hard pixel mining, arXiv:1604.03540).
 
@@ -167,21 +145,12 @@ class TopK(PixelLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        k=0.1,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(from_logits, ignore_index, class_weights, multi_label, reduction, name, dtype)
-        if not 0 < k <= 1:
-            raise ValueError(f"TopK: k={k!r} must be a share of the pixels, above 0 and at most 1.")
-        self.options = {"k": k}
+    k: float = 0.1
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        if not 0 < self.k <= 1:
+            raise ValueError(f"TopK: k={self.k!r} must be a share of the pixels, above 0 and at most 1.")
 
     def values(self, target):
         """Return (B, ...) losses of pixels."""
@@ -191,4 +160,4 @@ class TopK(PixelLoss):
 
     def select(self, losses, valid):
         """Return (B, ...) which pixels' losses count."""
-        return hardest(losses, valid, **self.options)
+        return hardest(losses, valid, self.k)

@@ -3,11 +3,10 @@
 The sums, of the pixels that count and by class: `overlap` of p t, `predicted` of p, `truth` of t.
 """
 
-import keras
 from keras import ops
 
 from tfseg import checks
-from tfseg.losses.base import RegionLoss, power, safe_divide
+from tfseg.losses.base import RegionLoss, loss_class, power, safe_divide
 
 
 def dice(overlap, predicted, truth, smooth=1.0):
@@ -35,52 +34,32 @@ def matthews(overlap, predicted, truth, total):
     return (i - p * t) / ops.sqrt(ops.maximum(spread, 1e-20))
 
 
+@loss_class
 class _ScoreLoss(RegionLoss):
     """1 - a score of each class' sums; adds `smooth`."""
 
-    squared = False
+    smooth: float = 1.0
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        smooth=1.0,
-        per_image=False,
-        over="present",
-        include_background=True,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            from_logits,
-            ignore_index,
-            class_weights,
-            multi_label,
-            per_image,
-            over,
-            include_background,
-            reduction,
-            name,
-            dtype,
-        )
-        self.options["smooth"] = checks.at_least(type(self).__name__, "smooth", smooth, 0)
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.at_least(type(self).__name__, "smooth", self.smooth, 0)
+
+    def sums(self, target, squared=False):
+        """Return `Target.sums` by group, (G, C) each, in pixels whatever the scale of the sample weights."""
+        scale = self.mean_weight(target)
+        return [safe_divide(self.group(sums), scale) for sums in target.sums(squared)]
 
     def values(self, target):
         """Return (G,) losses of groups."""
-        scale = self.mean_weight(target)
-        overlap, predicted, truth = (safe_divide(self.group(x), scale) for x in target.sums(self.squared))
-        losses = self.class_losses(overlap, predicted, truth)
-        return self.mean_over_classes(losses, truth > 0)
+        overlap, predicted, truth = self.sums(target)
+        return self.mean_over_classes(self.class_losses(overlap, predicted, truth), truth > 0)
 
     def class_losses(self, overlap, predicted, truth):
-        """Return (G, C) losses of (G, C) sums; their scale is that of pixels."""
+        """Return (G, C) losses of (G, C) sums."""
         raise NotImplementedError
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class Dice(_ScoreLoss):
     """Soft Dice loss (V-Net, arXiv:1606.04797): 1 - (2 I + s) / (P + T + s), the mean over classes, in [0, 1].
 
@@ -93,45 +72,20 @@ class Dice(_ScoreLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        smooth=1.0,
-        squared=False,
-        log_cosh=False,
-        per_image=False,
-        over="present",
-        include_background=True,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            from_logits,
-            ignore_index,
-            class_weights,
-            multi_label,
-            smooth,
-            per_image,
-            over,
-            include_background,
-            reduction,
-            name,
-            dtype,
-        )
-        self.options |= {"squared": squared, "log_cosh": log_cosh}
-        self.squared = squared
+    squared: bool = False
+    log_cosh: bool = False
+
+    def sums(self, target):
+        """Return the sums by group, of squares where asked."""
+        return super().sums(target, self.squared)
 
     def class_losses(self, overlap, predicted, truth):
         """Return (G, C) losses."""
-        losses = 1 - dice(overlap, predicted, truth, self.options["smooth"])
-        return ops.log(ops.cosh(losses)) if self.options["log_cosh"] else losses
+        losses = 1 - dice(overlap, predicted, truth, self.smooth)
+        return ops.log(ops.cosh(losses)) if self.log_cosh else losses
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class Jaccard(_ScoreLoss):
     """Soft Jaccard (IoU) loss: 1 - (I + s) / (P + T - I + s), the mean over classes, in [0, 1].
 
@@ -140,10 +94,10 @@ class Jaccard(_ScoreLoss):
 
     def class_losses(self, overlap, predicted, truth):
         """Return (G, C) losses."""
-        return 1 - jaccard(overlap, predicted, truth, self.options["smooth"])
+        return 1 - jaccard(overlap, predicted, truth, self.smooth)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class Tversky(_ScoreLoss):
     """Tversky loss (arXiv:1706.05721): 1 - (I + s) / (I + alpha FP + beta FN + s), the mean over classes, in [0, 1].
 
@@ -158,49 +112,21 @@ class Tversky(_ScoreLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        smooth=1.0,
-        alpha=0.5,
-        beta=0.5,
-        per_image=False,
-        over="present",
-        include_background=True,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            from_logits,
-            ignore_index,
-            class_weights,
-            multi_label,
-            smooth,
-            per_image,
-            over,
-            include_background,
-            reduction,
-            name,
-            dtype,
-        )
-        owner = type(self).__name__
-        self.options |= {
-            "alpha": checks.at_least(owner, "alpha", alpha, 0),
-            "beta": checks.at_least(owner, "beta", beta, 0),
-        }
+    alpha: float = 0.5
+    beta: float = 0.5
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        for name in ("alpha", "beta"):
+            checks.at_least(type(self).__name__, name, getattr(self, name), 0)
 
     def class_losses(self, overlap, predicted, truth):
         """Return (G, C) losses."""
-        alpha, beta, smooth = (self.options[name] for name in ("alpha", "beta", "smooth"))
-        return 1 - tversky(overlap, predicted, truth, alpha, beta, smooth)
+        return 1 - tversky(overlap, predicted, truth, self.alpha, self.beta, self.smooth)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
-class FocalTversky(_ScoreLoss):
+@loss_class
+class FocalTversky(Tversky):
     """Focal Tversky loss (arXiv:1810.07842): (1 - Tversky index)**(1 / gamma), the mean over classes, in [0, 1].
 
     Args:
@@ -212,52 +138,20 @@ class FocalTversky(_ScoreLoss):
         reduction, name, dtype: see `SegmentationLoss`.
     """
 
-    def __init__(
-        self,
-        from_logits=True,
-        ignore_index=255,
-        class_weights=None,
-        multi_label=False,
-        smooth=1.0,
-        alpha=0.3,
-        beta=0.7,
-        gamma=4 / 3,
-        per_image=False,
-        over="present",
-        include_background=True,
-        reduction="sum_over_batch_size",
-        name=None,
-        dtype=None,
-    ):
-        super().__init__(
-            from_logits,
-            ignore_index,
-            class_weights,
-            multi_label,
-            smooth,
-            per_image,
-            over,
-            include_background,
-            reduction,
-            name,
-            dtype,
-        )
-        owner = type(self).__name__
-        if not 0 < gamma < float("inf"):
-            raise ValueError(f"{owner}: gamma={gamma!r} must be a finite number above 0.")
-        self.options |= {
-            "alpha": checks.at_least(owner, "alpha", alpha, 0),
-            "beta": checks.at_least(owner, "beta", beta, 0),
-            "gamma": float(gamma),
-        }
+    alpha: float = 0.3
+    beta: float = 0.7
+    gamma: float = 4 / 3
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.above_zero(type(self).__name__, "gamma", self.gamma)
 
     def class_losses(self, overlap, predicted, truth):
         """Return (G, C) losses."""
-        alpha, beta, smooth = (self.options[name] for name in ("alpha", "beta", "smooth"))
-        return power(1 - tversky(overlap, predicted, truth, alpha, beta, smooth), 1 / self.options["gamma"])
+        return power(super().class_losses(overlap, predicted, truth), 1 / self.gamma)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class GeneralizedDice(_ScoreLoss):
     """Generalised Dice loss (arXiv:1707.03237): classes pooled in one ratio, each weighed by 1 / T**2, in [0, 1].
 
@@ -268,17 +162,16 @@ class GeneralizedDice(_ScoreLoss):
 
     def values(self, target):
         """Return (G,) losses of groups."""
-        scale = self.mean_weight(target)
-        overlap, predicted, truth = (safe_divide(self.group(x), scale) for x in target.sums())
+        overlap, predicted, truth = self.sums(target)
         weights = ops.cast(self.class_shares(truth > 0), truth.dtype) / ops.square(ops.maximum(truth, 1.0))
         weights = weights * safe_divide(
             ops.sum(truth, axis=-1, keepdims=True), ops.sum(weights * truth, axis=-1, keepdims=True), empty=1.0
         )
         overlap, predicted, truth = (ops.sum(weights * x, axis=-1) for x in (overlap, predicted, truth))
-        return 1 - dice(overlap, predicted, truth, self.options["smooth"])
+        return 1 - dice(overlap, predicted, truth, self.smooth)
 
 
-@keras.saving.register_keras_serializable(package="tfseg")
+@loss_class
 class MCC(RegionLoss):
     """1 - Matthews correlation coefficient of each class against the rest, the mean over classes, in [0, 2].
 

@@ -3,8 +3,9 @@
 from tfseg.data.augment import Augment
 from tfseg.data.doctor import Summary, check
 from tfseg.data.files import picture_files, read_header, read_image, read_mask
+from tfseg.data.folder import Folder
 from tfseg.data.pipeline import pipeline
-from tfseg.data.readers import Arrays, Folder, Reader, label_names
+from tfseg.data.readers import Arrays, Reader, label_names
 
 __all__ = [
     "Arrays",

@@ -1,12 +1,8 @@
-"""Readers: where samples come from. `reader[i]` is a dict with "image" and "mask", ready for the pipeline."""
-
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+"""Readers: where samples come from. `reader[i]` is a dict of arrays, ready for the pipeline."""
 
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.files import picture_files, read_header, read_image, read_mask
 
 
 def label_names(class_names):
@@ -22,20 +18,33 @@ PICTURE_REMEDY = (
 
 
 class Reader:
-    """Samples with classes: a sequence of {"image": (H, W, C), "mask": (H, W) uint8}.
+    """Samples with classes: a sequence of dicts of arrays.
 
-    Masks hold class ids in [0, num_classes) and `ignore_index` (255), whatever was on disk. With a single
-    class name they hold 0, the background, and 1, the class.
+    "image" (H, W, C) is always there; `fields` tells which of the others are:
+
+    - "mask" (H, W) uint8: class ids in [0, num_classes) and `ignore_index` (255), whatever was on disk.
+    - "instances" (H, W) int32: 0 where there is no object, k on the k-th of the sample's N objects. Where objects
+      overlap the smaller lies on top.
+    - "boxes" (N, 4) float32: x_min, y_min, x_max, y_max of the objects in pixels, the picture reaching from 0 to
+      its width and height; no box is empty.
+    - "classes" (N,) int32: the objects' class ids.
+
+    All class ids are positions in `label_names`. With a single class name masks hold 0, the background, and 1, the
+    class. Where a mask is drawn from objects, the first name is that of the background.
 
     Attributes:
         class_names: list of names, in the order of their ids.
+        fields: tuple of the names in every sample.
         sizes: (N, 2) int array of heights and widths.
         channels: C.
         dtype: NumPy dtype of the images.
+        palette: (C, 3) uint8 RGB colours of `label_names` as the data set's makers show them; None if they say none.
         mask_values: {value on disk: class id}; None for masks in memory.
     """
 
     ignore_index = IGNORE_INDEX
+    fields = ("image", "mask")
+    palette = None
     mask_values = None
 
     def __init__(self, class_names, sizes, channels, dtype):
@@ -93,7 +102,7 @@ class Reader:
 class _Taken(Reader):
     def __init__(self, reader, indices):
         self._reader, self._indices = reader, np.asarray(indices, int)
-        self.mask_values = reader.mask_values
+        self.mask_values, self.fields, self.palette = reader.mask_values, reader.fields, reader.palette
         super().__init__(reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype)
 
     def __getitem__(self, index):
@@ -118,7 +127,7 @@ class Arrays(Reader):
     def __init__(self, images, masks, class_names):
         images = [np.asarray(image) for image in images]
         self._images = [image[..., None] if image.ndim == 2 else image for image in images]
-        self._masks = [_integers(np.asarray(mask), f"mask {index}") for index, mask in enumerate(masks)]
+        self._masks = [integers(np.asarray(mask), f"mask {index}") for index, mask in enumerate(masks)]
         if not self._images or len(self._images) != len(self._masks):
             raise ValueError(f"Arrays: {len(self._images)} images and {len(self._masks)} masks came.")
         for index, (image, mask) in enumerate(zip(self._images, self._masks, strict=True)):
@@ -132,111 +141,15 @@ class Arrays(Reader):
                     f"image 0 has {first.shape[-1]} of {first.dtype}. Bring them to one kind."
                 )
         super().__init__(class_names, [mask.shape for mask in self._masks], first.shape[-1], first.dtype)
-        self._table = {**_identity(self.label_names), IGNORE_INDEX: IGNORE_INDEX}
+        self._table = {**identity(self.label_names), IGNORE_INDEX: IGNORE_INDEX}
 
     def __getitem__(self, index):
-        mask = _class_ids(self._masks[index], self._table, f"mask {index}")
+        mask = class_ids(self._masks[index], self._table, f"mask {index}")
         return {"image": self._images[index], "mask": mask}
 
 
-class Folder(Reader):
-    """A folder of pictures and a folder of masks, paired by file name without suffix.
-
-    Opens the header of every file, so that files that cannot belong together are found at once.
-
-    Args:
-        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey, RGB, RGBA or palette of 8 bit, grey of 16).
-        masks: folder of masks (PNG, BMP, TIFF): class ids as grey levels or palette indices.
-        class_names: names in the order of their ids.
-        ignore: the value on disk of pixels without a label, translated to 255; -1 for none.
-        mask_values: {value on disk: class id}, which go before `ignore`; or None: values are ids, except that
-            masks of two classes that hold nothing but 0 and 255 are read as 0 and 1.
-        channels: 1 or 3 to read all pictures as grey or RGB; None for RGB if any is in colour.
-
-    Raises:
-        FileNotFoundError: a folder is missing or empty.
-        ValueError: pictures without a mask or the reverse, or sizes that differ; every such file is named.
-        OSError: a file is no picture.
-    """
-
-    def __init__(self, images, masks, class_names, ignore=IGNORE_INDEX, mask_values=None, channels=None):
-        self._files = _pairs(Path(images), Path(masks))
-        with ThreadPoolExecutor() as pool:
-            headers = list(pool.map(_headers, self._files))
-        problems = [header for header in headers if isinstance(header, str)]
-        if problems:
-            raise ValueError(listed(problems))
-        channels = channels or max(header[2] for header in headers)
-        eight_bit = all(header[3] for header in headers)
-        super().__init__(
-            class_names, [header[:2] for header in headers], channels, np.uint8 if eight_bit else np.float32
-        )
-        if mask_values is None and len(self.label_names) == 2 and self._holds_0_and_255():
-            mask_values = {0: 0, 255: 1}
-        ids = {value: class_id for value, class_id in _identity(self.label_names).items() if value != ignore}
-        self.mask_values = mask_values or ids
-        self._table = {ignore: IGNORE_INDEX, **self.mask_values}
-
-    def __getitem__(self, index):
-        image, mask = self._files[index]
-        mask = _class_ids(read_mask(mask), self._table, mask)
-        return {"image": read_image(image, self.channels).astype(self.dtype, copy=False), "mask": mask}
-
-    def name(self, index):
-        """Return the picture's file name without its suffix."""
-        return self._files[index][0].stem
-
-    def _holds_0_and_255(self):
-        # Two classes of which only the first is ever drawn make no data set: 255 must be the other one.
-        # All masks are looked at, for the first of them may be empty; ids 0 and 1 end the search early.
-        seen = set()
-        for _, mask in self._files:
-            try:
-                seen |= set(np.unique(read_mask(mask)).tolist())
-            except (OSError, ValueError):
-                continue  # `check` tells of it, and of all others
-            if not seen <= {0, 255}:
-                return False
-        return 255 in seen
-
-
-def _pairs(images, masks):
-    """List (picture, mask) by file stem."""
-    by_stem = [_by_stem(picture_files(folder)) for folder in (images, masks)]
-    problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(*by_stem)]
-    problems += [f"{path} has no picture '{stem}' in {images}" for stem, path in _only(*by_stem[::-1])]
-    if problems:
-        remedy = "\nA mask has the name of its picture: rename or add the missing files, or remove the spare ones."
-        raise ValueError(listed(problems) + remedy)
-    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
-
-
-def _by_stem(files):
-    found = {}
-    for path in files:
-        if path.stem in found:
-            raise ValueError(f"{found[path.stem]} and {path} bear the same name. Keep one of them.")
-        found[path.stem] = path
-    return found
-
-
-def _only(first, second):
-    return [(stem, path) for stem, path in first.items() if stem not in second]
-
-
-def _headers(pair):
-    """Return the picture's header, or what is wrong with the pair."""
-    try:
-        image, mask = (read_header(path) for path in pair)
-    except (OSError, ValueError) as error:
-        return str(error)
-    if image[:2] != mask[:2]:
-        sizes = [f"{path} is {width} x {height}" for path, (height, width, *_) in zip(pair, (image, mask), strict=True)]
-        return f"{', but its mask '.join(sizes)} pixels. Resize the mask with nearest neighbour, or label again."
-    return image
-
-
-def _integers(mask, where):
+def integers(mask, where):
+    """Return (H, W) integers of a mask (H, W) or (H, W, 1) in memory, or raise a ValueError."""
     if mask.ndim == 3 and mask.shape[-1] == 1:
         mask = mask[..., 0]
     if mask.dtype == bool:
@@ -246,11 +159,12 @@ def _integers(mask, where):
     return mask
 
 
-def _identity(names):
+def identity(names):
+    """Return the table {value on disk: class id} of masks that hold ids."""
     return {class_id: class_id for class_id in range(len(names))}
 
 
-def _class_ids(values, table, where):
+def class_ids(values, table, where):
     """Translate a mask's values on disk to class ids by {value: id}."""
     if values.dtype == np.uint8:
         found = np.flatnonzero(np.bincount(values.ravel(), minlength=256))

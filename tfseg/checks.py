@@ -44,6 +44,14 @@ def above_zero(owner, argument, value):
     return float(value)
 
 
+def numbers(owner, argument, values):
+    """Return `values` as a list of floats if it is a sequence of numbers, else raise a ValueError."""
+    try:
+        return [float(value) for value in values]
+    except TypeError as error:
+        raise ValueError(f"{owner}: {argument}={values!r} must be a list of numbers.") from error
+
+
 def need(module, extra):
     """Import and return the optional `module`, or raise an ImportError that names the extra to install."""
     try:

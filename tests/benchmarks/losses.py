@@ -1,13 +1,14 @@
 """Time and peak memory of losses, forward and backward, against keras.losses and, where torch is installed, its peers.
 
 Time: ours and each peer in turns on the same logits (2, 256, 256, C), C = 19 and 150; peers that want one-hot targets
-or channels first get tensors made beforehand, and their conversion inside the loss counts. The ratio is ours to the
-fastest peer, of medians. Memory: what the process' peak lies above the logits, in multiples of the logits' size, for
-Dice + cross entropy on 8 x 512 x 512 x 150, one process each (Linux).
+or channels first get tensors made beforehand, and their conversion inside the loss counts. Each library has a process
+of its own: the threads of torch spin for a while after their work, and in one process TensorFlow's would pay for it.
+The ratio is ours to the fastest peer, of medians. Memory: what the process' peak lies above the logits, in multiples of
+the logits' size, for Dice + cross entropy on 8 x 512 x 512 x 150, one process each (Linux).
 """
 
-import importlib.util
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -17,18 +18,16 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from tfseg import losses
-
-ROUNDS, BUDGET = 7, 20
+ROUNDS, BUDGET = 15, 20
 SHAPE = (2, 256, 256)
 TARGET = 2.5
 
 
 def tensorflow_step(loss, y, x):
+    import tensorflow as tf
+
     @tf.function
     def step(y, x):
         with tf.GradientTape() as tape:
@@ -39,113 +38,167 @@ def tensorflow_step(loss, y, x):
     return lambda: step(y, x)[0].numpy()
 
 
+def tfseg_steps(labels, logits):
+    """{row: step}."""
+    import keras  # noqa: F401  TensorFlow must come with it
+    import tensorflow as tf
+
+    from tfseg import losses
+
+    rows = {
+        "cross entropy": losses.CrossEntropy(),
+        "Dice": losses.Dice(),
+        "Dice + cross entropy": losses.CrossEntropy() + losses.Dice(),
+        "Tversky": losses.Tversky(),
+        "Jaccard": losses.Jaccard(),
+        "focal": losses.Focal(),
+        "Lovász": losses.Lovasz(),
+    }
+    y, x = tf.constant(labels), tf.constant(logits)
+    return {row: tensorflow_step(loss, y, x) for row, loss in rows.items()}
+
+
 def on_one_hot(loss):
     """A keras.losses loss on integer labels, as its users have to write it."""
+    import tensorflow as tf
+
     return lambda y, x: loss(tf.one_hot(y, x.shape[-1]), tf.nn.softmax(x))
 
 
-def ours_and_keras(labels, logits):
-    y, x = tf.constant(labels), tf.constant(logits)
-    regions = {"axis": (0, 1, 2)}
+def keras_steps(labels, logits):
+    """{row: step}."""
+    import tensorflow as tf
+    from keras import losses
+
+    pixel, regions = losses.SparseCategoricalCrossentropy(from_logits=True), {"axis": (0, 1, 2)}
+    dice = on_one_hot(losses.Dice(**regions))
     rows = {
-        "cross entropy": (
-            losses.CrossEntropy(),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ),
-        "Dice": (losses.Dice(), on_one_hot(keras.losses.Dice(**regions))),
-        "Dice + cross entropy": (
-            losses.CrossEntropy() + losses.Dice(),
-            lambda y, x: (
-                keras.losses.SparseCategoricalCrossentropy(from_logits=True)(y, x)
-                + on_one_hot(keras.losses.Dice(**regions))(y, x)
-            ),
-        ),
-        "Tversky": (losses.Tversky(), on_one_hot(keras.losses.Tversky(**regions))),
-        "Jaccard": (losses.Jaccard(), None),
-        "focal": (losses.Focal(), on_one_hot(keras.losses.CategoricalFocalCrossentropy())),
-        "Lovász": (losses.Lovasz(), None),
+        "cross entropy": pixel,
+        "Dice": dice,
+        "Dice + cross entropy": lambda y, x: pixel(y, x) + dice(y, x),
+        "Tversky": on_one_hot(losses.Tversky(**regions)),
+        "focal": on_one_hot(losses.CategoricalFocalCrossentropy()),
     }
-    return {
-        name: {
-            kind: tensorflow_step(loss, y, x)
-            for kind, loss in zip(("tfseg", "keras"), pair, strict=True)
-            if loss is not None
-        }
-        for name, pair in rows.items()
-    }
+    y, x = tf.constant(labels), tf.constant(logits)
+    return {row: tensorflow_step(loss, y, x) for row, loss in rows.items()}
 
 
-def torch_peers(labels, logits):
-    """{row: {peer: step}} of torch, segmentation_models.pytorch and MONAI, as far as they are installed."""
-    if importlib.util.find_spec("torch") is None:
-        return {}
+def torch_tensors(labels, logits):
     import torch
 
     y = torch.from_numpy(labels.astype("int64"))
-    x = torch.from_numpy(np.ascontiguousarray(logits.transpose(0, 3, 1, 2))).requires_grad_()
-
-    def step(loss, y):
-        def run():
-            x.grad = None
-            loss(x, y).backward()
-
-        return run
-
-    peers = {"cross entropy": {"torch": step(torch.nn.CrossEntropyLoss(), y)}}
-    if importlib.util.find_spec("segmentation_models_pytorch") is not None:
-        import segmentation_models_pytorch as smp
-
-        for row, name in (("Dice", "DiceLoss"), ("Tversky", "TverskyLoss"), ("Jaccard", "JaccardLoss")):
-            peers.setdefault(row, {})["smp"] = step(getattr(smp.losses, name)("multiclass"), y)
-        peers["focal"] = {"smp": step(smp.losses.FocalLoss("multiclass"), y)}
-        peers["Lovász"] = {"smp": step(smp.losses.LovaszLoss("multiclass"), y)}
-        dice, pixel = smp.losses.DiceLoss("multiclass"), torch.nn.CrossEntropyLoss()
-        peers["Dice + cross entropy"] = {"smp": step(lambda x, y: dice(x, y) + pixel(x, y), y)}
-    if importlib.util.find_spec("monai") is not None:
-        from monai import losses as monai
-
-        options = {"softmax": True, "to_onehot_y": True, "batch": True}
-        for row, name in (("Dice", "DiceLoss"), ("Dice + cross entropy", "DiceCELoss"), ("Tversky", "TverskyLoss")):
-            peers.setdefault(row, {})["monai"] = step(getattr(monai, name)(**options), y[:, None])
-        peers.setdefault("focal", {})["monai"] = step(monai.FocalLoss(to_onehot_y=True, use_softmax=True), y[:, None])
-    return peers
+    return y, torch.from_numpy(np.ascontiguousarray(logits.transpose(0, 3, 1, 2))).requires_grad_()
 
 
-def times(steps):
-    """Median seconds of each step, run in turns after one that compiles; fewer turns where one takes long."""
-    taken, start = {name: [] for name in steps}, time.perf_counter()
-    for turn in range(ROUNDS + 1):
-        if turn > 1 and time.perf_counter() - start > BUDGET:
-            break
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            if turn:
-                taken[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values) for name, values in taken.items()}
+def torch_step(loss, y, x):
+    def step():
+        x.grad = None
+        loss(x, y).backward()
+
+    return step
 
 
-def compare(classes):
+def torch_steps(labels, logits):
+    """{row: step}."""
+    import torch
+
+    return {"cross entropy": torch_step(torch.nn.CrossEntropyLoss(), *torch_tensors(labels, logits))}
+
+
+def smp_steps(labels, logits):
+    """{row: step} of segmentation_models.pytorch."""
+    import torch
+    from segmentation_models_pytorch import losses
+
+    dice, pixel = losses.DiceLoss("multiclass"), torch.nn.CrossEntropyLoss()
+    rows = {
+        "Dice": dice,
+        "Dice + cross entropy": lambda x, y: dice(x, y) + pixel(x, y),
+        "Tversky": losses.TverskyLoss("multiclass"),
+        "Jaccard": losses.JaccardLoss("multiclass"),
+        "focal": losses.FocalLoss("multiclass"),
+        "Lovász": losses.LovaszLoss("multiclass"),
+    }
+    return {row: torch_step(loss, *torch_tensors(labels, logits)) for row, loss in rows.items()}
+
+
+def monai_steps(labels, logits):
+    """{row: step}."""
+    from monai import losses
+
+    options = {"softmax": True, "to_onehot_y": True, "batch": True}
+    rows = {
+        "Dice": losses.DiceLoss(**options),
+        "Dice + cross entropy": losses.DiceCELoss(**options),
+        "Tversky": losses.TverskyLoss(**options),
+        "Jaccard": losses.DiceLoss(**options, jaccard=True),
+        "focal": losses.FocalLoss(to_onehot_y=True, use_softmax=True),
+    }
+    y, x = torch_tensors(labels, logits)
+    return {row: torch_step(loss, y[:, None], x) for row, loss in rows.items()}
+
+
+SIDES = {"tfseg": tfseg_steps, "keras": keras_steps, "torch": torch_steps, "smp": smp_steps, "monai": monai_steps}
+
+
+def serve(side, classes, pipe):
+    """Answer every row's name that comes through the pipe with the seconds of one step."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, SHAPE).astype("uint8")
     logits = rng.standard_normal((*SHAPE, classes), dtype="float32")
-    peers, ratios = torch_peers(labels, logits), {}
-    for row, steps in ours_and_keras(labels, logits).items():
-        taken = times(steps | peers.get(row, {}))
-        others = [seconds for name, seconds in taken.items() if name != "tfseg"]
+    try:
+        steps = SIDES[side](labels, logits)
+    except ImportError:
+        steps = {}
+    pipe.send(list(steps))
+    while row := pipe.recv():
+        began = time.perf_counter()
+        steps[row]()
+        pipe.send(time.perf_counter() - began)
+
+
+def in_turns(row, pipes):
+    """Median seconds of a row by side, run in turns after one that compiles; fewer turns where one takes long."""
+    taken, start = {side: [] for side in pipes}, time.perf_counter()
+    for turn in range(ROUNDS + 1):
+        if turn > 1 and time.perf_counter() - start > BUDGET:
+            break
+        for side, pipe in pipes.items():
+            pipe.send(row)
+            seconds = pipe.recv()
+            if turn:
+                taken[side].append(seconds)
+    return {side: statistics.median(values) for side, values in taken.items()}
+
+
+def compare(classes):
+    spawn = multiprocessing.get_context("spawn")
+    pipes, rows = {}, {}
+    for side in SIDES:
+        pipes[side], theirs = spawn.Pipe()
+        spawn.Process(target=serve, args=(side, classes, theirs), daemon=True).start()
+    for side, pipe in pipes.items():
+        rows[side] = pipe.recv()
+    ratios = {}
+    for row in rows["tfseg"]:
+        taken = in_turns(row, {side: pipe for side, pipe in pipes.items() if row in rows[side]})
+        others = [seconds for side, seconds in taken.items() if side != "tfseg"]
         ratios[row] = taken["tfseg"] / min(others) if others else None
         ratio = f"ratio to the fastest {ratios[row]:.2f}" if others else "no peer"
-        print(
-            f"C = {classes:3d} {row:21s}",
-            *(f"{name} {1e3 * s:.0f} ms," for name, s in taken.items()),
-            ratio,
-            flush=True,
-        )
+        each = (f"{side} {1e3 * seconds:.1f} ms," for side, seconds in taken.items())
+        print(f"C = {classes:3d} {row:21s}", *each, ratio, flush=True)
+    for pipe in pipes.values():
+        pipe.send("")
     return ratios
 
 
 def peak(name, size=512, batch=8, classes=150):
     """Multiples of the logits' size that one step needs beyond them; to be run in a fresh process."""
+    import keras
+    import tensorflow as tf
+
+    from tfseg import losses
+
     kinds = {
         "tfseg": losses.CrossEntropy() + losses.Dice(),
         "keras": on_one_hot(keras.losses.Dice(axis=(0, 1, 2))),

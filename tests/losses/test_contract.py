@@ -337,6 +337,15 @@ class TestLoss:
         with pytest.raises(ValueError, match=r"class_weights=.* must be 3 finite numbers"):
             VARIANTS[name](class_weights=class_weights)(*draw())
 
+    def test_a_class_weight_that_is_no_list_is_an_error(self, name):
+        with pytest.raises(ValueError, match=r"class_weights=5 must be a list of numbers"):
+            VARIANTS[name](class_weights=5)
+
+    def test_values_that_are_no_labels_are_an_error(self, name):
+        labels, logits = draw()
+        with pytest.raises(ValueError, match="has 40 pixels with other values than expected: whole numbers"):
+            VARIANTS[name]()(labels + np.float32(0.5), logits)
+
     @pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 4, 6), (5, 4, 2), (2, 4, 5, 3)])
     def test_sample_weights_that_do_not_fit_are_an_error(self, name, shape):
         with pytest.raises(ValueError, match=r"sample_weight of shape .* must be one weight an image \(2,\)"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.ops import split_dense, split_labels, target_kind
+from tfseg.ops import read_target, split_dense, split_labels, target_kind
 
 
 def kind(true_shape, pred_shape, dtype="uint8"):
@@ -91,3 +91,30 @@ def test_a_single_dense_channel_is_a_probability():
     assert dense_valid(pixels) == [True, True, True, False, False, False, False]
     assert dense_valid(pixels, None) == [True, True, True, False, False, False, False]
     assert dense_valid(pixels, 0) == [False, True, True, False, False, False, False]
+
+
+def test_floating_values_for_one_channel_are_probabilities():
+    y_true, kind = read_target("Loss", np.float32([[0.9, 0, 255]]), np.zeros((1, 3, 1), "float32"))
+    assert (kind, y_true.shape) == ("dense", (1, 3, 1))
+
+
+@pytest.mark.parametrize(
+    ("y_true", "message"),
+    [
+        (
+            [[0.5, 1, 2]],
+            r"Loss: y_true of shape \(1, 3\) and dtype float32 has 1 pixels .* whole numbers, or one value",
+        ),
+        ([[[0.9, 0.9], [1, 0], [0, 1]]], "has 1 pixels .* one-hot or shares that add up to 1; multi_label=True"),
+        ([[[1.0, 0], [-1, 1], [-0.1, 0]]], "has 2 pixels .* one-hot or shares"),
+    ],
+)
+def test_values_that_are_neither_labels_nor_shares_are_an_error(y_true, message):
+    with pytest.raises(ValueError, match=message):
+        read_target("Loss", np.float32(y_true), np.zeros((1, 3, 2), "float32"))
+
+
+def test_whole_floating_labels_ignored_shares_and_several_labels_are_read():
+    for y_true, multi_label in (([[0, 1, 255]], False), ([[[255, 255], [0.5, 0.5], [0, 0]]], False)):
+        read_target("Loss", np.float32(y_true), np.zeros((1, 3, 2), "float32"), multi_label=multi_label)
+    read_target("Loss", np.ones((1, 3, 2), "float32"), np.zeros((1, 3, 2), "float32"), multi_label=True)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.ops import softmax_sums
+from tfseg.ops import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
 
 
 def draw(scale=2.0):
@@ -29,7 +29,23 @@ def slow(logits, labels, weight):
 
 
 def run(*arguments):
-    return softmax_sums(*(ops.convert_to_tensor(x) for x in arguments))
+    return softmax_nll_and_sums(*(ops.convert_to_tensor(x) for x in arguments))
+
+
+def run_apart(*arguments):
+    logits, labels, weight = (ops.convert_to_tensor(x) for x in arguments)
+    return softmax_nll(logits, labels), *softmax_sums(logits, labels, weight)
+
+
+together_and_apart = pytest.mark.parametrize("run", [run, run_apart])
+many_or_few = pytest.mark.parametrize("few", [32, 2], ids=["few classes", "many classes"])
+
+
+@pytest.fixture(autouse=True)
+def few_classes(request, monkeypatch):
+    """Both ways to sum by class are tried on the same four classes."""
+    if "few" in request.fixturenames:
+        monkeypatch.setattr("tfseg.ops.softmax.FEW_CLASSES", request.getfixturevalue("few"))
 
 
 def value_and_gradient(function, x):
@@ -48,7 +64,9 @@ def value_and_gradient(function, x):
     return float(value), ops.convert_to_numpy(gradient)
 
 
-def test_it_matches_the_slow_loop():
+@many_or_few
+@together_and_apart
+def test_it_matches_the_slow_loop(run, few):
     for found, expected in zip(run(*draw()), slow(*draw()), strict=True):
         assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-5)
 
@@ -62,7 +80,9 @@ RETURNS = {
 
 
 @pytest.mark.parametrize("used", [["nll"], ["overlap"], ["predicted"], list(RETURNS)], ids="+".join)
-def test_its_gradient_is_that_of_the_softmax(used):
+@many_or_few
+@together_and_apart
+def test_its_gradient_is_that_of_the_softmax(run, few, used):
     logits, labels, weight = draw()
 
     def together(*returned):
@@ -80,7 +100,9 @@ def test_its_gradient_is_that_of_the_softmax(used):
     assert gradient == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_a_pixel_of_weight_0_carries_exactly_no_gradient():
+@many_or_few
+@together_and_apart
+def test_a_pixel_of_weight_0_carries_exactly_no_gradient(run, few):
     logits, labels, weight = draw()
     weight[0, 3] = weight[1, 5] = 0
     logits[0, 3] = 1e4
@@ -96,7 +118,9 @@ def test_a_pixel_of_weight_0_carries_exactly_no_gradient():
 
 
 @pytest.mark.parametrize("size", [1e4, 1e30])
-def test_logits_of_any_size_stay_finite(size):
+@many_or_few
+@together_and_apart
+def test_logits_of_any_size_stay_finite(run, few, size):
     logits, labels, weight = draw(1.0)
     logits = np.sign(logits) * np.float32(size)
     for found, expected in zip(run(logits, labels, weight), slow(logits, labels, weight), strict=True):
@@ -119,3 +143,10 @@ def test_float64_stays_float64():
     for found, expected in zip(run(logits, labels, weight), slow(logits, labels, weight), strict=True):
         assert ops.dtype(found) == "float64"
         assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-12)
+
+
+@many_or_few
+def test_sums_by_class_of_an_image(few):
+    values, labels = np.array([[1.0, 2, 4], [8, 16, 32]], "float32"), np.array([[2, 0, 2], [1, 1, 0]], "int32")
+    sums = class_sums(ops.convert_to_tensor(values), ops.convert_to_tensor(labels), 3)
+    assert ops.convert_to_numpy(sums).tolist() == [[2, 0, 5], [32, 24, 0]]

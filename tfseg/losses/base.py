@@ -52,7 +52,7 @@ class SegmentationLoss(Composable):
         super().__init__(name=self.name, reduction=self.reduction, dtype=dtype)
         self.dtype = self._dtype  # Keras' property of this name lies hidden under the argument
         if self.class_weights is not None:
-            self.class_weights = [float(weight) for weight in self.class_weights]
+            self.class_weights = checks.numbers(owner, "class_weights", self.class_weights)
 
     @property
     def reading(self):
@@ -104,6 +104,8 @@ class PixelLoss(SegmentationLoss):
     The mean is taken over the valid pixels of the whole batch, so an image that is mostly ignored does not outweigh
     the others. Reduction "none" gives (B, ...), 0 where ignored.
     """
+
+    reads = "nll"
 
     def of(self, target):
         """Return the loss of a `Target`."""
@@ -166,6 +168,7 @@ class RegionLoss(SegmentationLoss):
         reduction, name, dtype: see `SegmentationLoss`. "none" gives (B,) with `per_image`, else (1,).
     """
 
+    reads = "sums"
     per_image: bool = False
     over: str = "present"
     include_background: bool = True

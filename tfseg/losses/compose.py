@@ -13,9 +13,11 @@ class Composable(keras.losses.Loss):
 
     Attributes:
         reading: arguments by which the loss' `of` wants its `Target` read; None for a loss that is only called.
+        reads: what it takes from the target, "nll" or "sums".
     """
 
     reading = None
+    reads = None
 
     def __add__(self, other):
         """Return the sum of two losses."""
@@ -60,20 +62,27 @@ class CompositeLoss(Composable):
 
     def parts(self, y_true, y_pred, sample_weight=None):
         """Return {name: weighted value} of every summand, to see which one drives the training."""
-        values, targets = {}, {}
+        values, targets, reads = {}, {}, self._reads_by_key()
         for loss, weight in zip(self.losses, self.weights, strict=True):
             name = _free_name(loss.name, values)
-            reading = getattr(loss, "reading", None)
-            if reading is None:
+            key = _key(loss)
+            if key is None:
                 value = loss(y_true, y_pred, sample_weight)
             else:
-                key = tuple(reading.items())
                 if key not in targets:
-                    targets[key] = Target(y_true, y_pred, sample_weight, **reading, owner=loss.name)
+                    joint = len(reads[key]) > 1
+                    targets[key] = Target(y_true, y_pred, sample_weight, **loss.reading, owner=loss.name, joint=joint)
                 value = loss.of(targets[key])
             values[name] = weight * value
         self._check_shapes(values)
         return values
+
+    def _reads_by_key(self):
+        """{how a target is read: what is taken from it}."""
+        reads = {}
+        for loss in self.losses:
+            reads.setdefault(_key(loss), set()).add(getattr(loss, "reads", None))
+        return reads
 
     def _check_shapes(self, values):
         shapes = {name: tuple(value.shape) for name, value in values.items()}
@@ -148,6 +157,11 @@ def deep_supervision(loss, weights=(1.0, 0.5, 0.25)):
     if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
         raise ValueError(f"deep_supervision: weights={weights} must be one number an output, none negative, not all 0.")
     return [weight / sum(weights) * AtOutputSize(loss) for weight in weights]
+
+
+def _key(loss):
+    reading = getattr(loss, "reading", None)
+    return None if reading is None else tuple(reading.items())
 
 
 def _free_name(name, taken):

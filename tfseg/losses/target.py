@@ -4,7 +4,15 @@ from functools import cached_property
 
 from keras import ops
 
-from tfseg.ops import class_sums, softmax_sums, split_dense, split_labels, target_kind
+from tfseg.ops import (
+    class_sums,
+    read_target,
+    softmax_nll,
+    softmax_nll_and_sums,
+    softmax_sums,
+    split_dense,
+    split_labels,
+)
 
 
 class Target:
@@ -16,6 +24,7 @@ class Target:
         y_pred: (B, ..., C) logits or probabilities, any floating dtype.
         sample_weight: one weight an image (B,), one a pixel (B, ...) or (B, ..., 1), or None.
         from_logits, ignore_index, multi_label: see `SegmentationLoss`.
+        joint: whether both `nll` and `sums` will be asked for: then they share one softmax.
 
     Attributes:
         logits: (B, ..., C) float32; float64 where `y_pred` is.
@@ -26,16 +35,26 @@ class Target:
         classes: C.
 
     Raises:
-        ValueError: shapes that do not fit each other.
+        ValueError: shapes that do not fit each other and, outside compiled functions, values of `y_true` that are
+            neither labels nor shares of classes.
     """
 
     def __init__(
-        self, y_true, y_pred, sample_weight=None, from_logits=True, ignore_index=255, multi_label=False, owner="loss"
+        self,
+        y_true,
+        y_pred,
+        sample_weight=None,
+        from_logits=True,
+        ignore_index=255,
+        multi_label=False,
+        owner="loss",
+        joint=False,
     ):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        kind = target_kind(owner, y_true, y_pred)
+        y_true, kind = read_target(owner, y_true, y_pred, ignore_index, multi_label)
         self.classes = y_pred.shape[-1]
         self.sigmoid = multi_label or self.classes == 1
+        self._joint = joint
         # float32 first: a float16 sum overflows at 65504 pixels
         dtype = "float64" if ops.dtype(y_pred) == "float64" else "float32"
         self.logits = _as_logits(ops.cast(y_pred, dtype), from_logits, self.sigmoid)
@@ -64,15 +83,27 @@ class Target:
         return ops.sigmoid(self.logits) if self.sigmoid else ops.softmax(self.logits, axis=-1)
 
     @cached_property
+    def _nll_and_sums(self):
+        return softmax_nll_and_sums(*self._flat)
+
+    @cached_property
+    def _label_nll(self):
+        nll = self._nll_and_sums[0] if self._joint else softmax_nll(*self._flat[:2])
+        return ops.reshape(nll, ops.shape(self.labels))
+
+    @cached_property
     def _softmax_sums(self):
-        nll, overlap, predicted = softmax_sums(_flat(self.logits, self.classes), _flat(self.labels), _flat(self.weight))
-        return ops.reshape(nll, ops.shape(self.labels)), overlap, predicted
+        return self._nll_and_sums[1:] if self._joint else softmax_sums(*self._flat)
+
+    @cached_property
+    def _flat(self):
+        return _flat(self.logits, self.classes), _flat(self.labels), _flat(self.weight)
 
     @property
     def nll(self):
         """(B, ...) -log p of the target under the softmax; 0 where ignored."""
         if self.labels is not None:
-            return ops.where(self.valid > 0, self._softmax_sums[0], 0.0)
+            return ops.where(self.valid > 0, self._label_nll, 0.0)
         return ops.where(self.valid > 0, -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1), 0.0)
 
     def at_label(self, values):
@@ -97,7 +128,7 @@ class Target:
             return tuple(self.weighted_sums(values) for values in each)
         truth = self._by_class(self.weight)
         if not (self.sigmoid or squared):
-            return *self._softmax_sums[1:], truth
+            return *self._softmax_sums, truth
         p = self.probabilities
         overlap = self._by_class(self.at_label(p) * self.weight)
         return overlap, self.weighted_sums(p * p if squared else p), truth

@@ -1,11 +1,10 @@
 """What the metrics of pixels share: how they read a batch, and what they refuse."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from tfseg import checks
-from tfseg.ops import split_dense, split_labels, target_kind, top_class
+from tfseg.ops import read_target, split_dense, split_labels, top_class
 
 # Without its x64 switch JAX keeps integers and floating numbers in 32 bits, whatever is asked for.
 WIDE = keras.backend.backend() == "tensorflow"
@@ -55,8 +54,7 @@ class PixelMetric(keras.metrics.Metric):
                 f"{owner}: num_classes={self.num_classes}, but y_pred of shape {tuple(y_pred.shape)} has "
                 f"{y_pred.shape[-1]} channels."
             )
-        kind = target_kind(owner, y_true, y_pred)
-        self._require_readable(y_true, kind)
+        y_true, kind = read_target(owner, y_true, y_pred, self.ignore_index, self.multi_label)
         read = self._read_channels if self.multi_label else self._read_labels
         self.count(*read(y_true, kind, len(y_pred.shape) - 1), y_pred)
 
@@ -93,32 +91,3 @@ class PixelMetric(keras.metrics.Metric):
         labels, valid = split_labels(y_true, rank, max(self.num_classes, 2), self.ignore_index)
         classes = ops.arange(self.num_classes, dtype="int32") if self.num_classes > 1 else 1
         return labels[..., None] == classes, valid
-
-    def _require_readable(self, y_true, kind):
-        """Look at the values where that is possible: a compiled function has none yet."""
-        several = kind == "dense" and self.num_classes > 1 and not self.multi_label
-        if not several and (kind == "dense" or "float" not in str(y_true.dtype)):
-            return
-        values = _values(y_true)
-        if values is None:
-            return
-        if kind == "labels":
-            wrong, expected = values != np.round(values), "whole numbers, or one value a class (B, ..., C)"
-        else:
-            by_class = self.ignore_index is None or 0 <= self.ignore_index < self.num_classes
-            shares = values if by_class else values[np.all(values != self.ignore_index, axis=-1)]
-            wrong = (np.abs(shares).sum(axis=-1) > 1.001) | np.any(shares < 0, axis=-1)
-            expected = "one-hot or shares that add up to 1; multi_label=True takes several classes a pixel"
-        if np.any(wrong):
-            raise ValueError(
-                f"{type(self).__name__}: y_true of shape {tuple(y_true.shape)} and dtype {ops.dtype(y_true)} has "
-                f"{int(np.sum(wrong))} pixels with other values than expected: {expected}."
-            )
-
-
-def _values(x):
-    """Return x as float64 NumPy values, or None in a function that is being compiled."""
-    try:
-        return np.asarray(ops.convert_to_numpy(x), "float64")
-    except (NotImplementedError, TypeError):  # TensorFlow's and JAX' words for that
-        return None

@@ -12,8 +12,8 @@ from tfseg.ops.confusion import (
     top_class,
 )
 from tfseg.ops.distance import squared_distance
-from tfseg.ops.masks import split_dense, split_labels, target_kind
-from tfseg.ops.softmax import class_sums, softmax_sums
+from tfseg.ops.masks import read_target, split_dense, split_labels, target_kind
+from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
 from tfseg.ops.warp import affine_matrices, affine_warp
 
 __all__ = [
@@ -28,6 +28,9 @@ __all__ = [
     "confusion_matrix",
     "mean_present",
     "ratio",
+    "read_target",
+    "softmax_nll",
+    "softmax_nll_and_sums",
     "softmax_sums",
     "split_dense",
     "split_labels",

@@ -1,6 +1,61 @@
 """How a target is read: integer labels or one value a class, and which of its pixels count."""
 
+import numpy as np
 from keras import ops
+
+
+def read_target(owner, y_true, y_pred, ignore_index=255, multi_label=False):
+    """Tell what kind of target came.
+
+    Args:
+        owner: name for error messages.
+        y_true: integer labels (B, ...) or (B, ..., 1), or one value a class (B, ..., C).
+        y_pred: (B, ..., C).
+        ignore_index, multi_label: as for losses and metrics.
+
+    Returns:
+        (y_true, "labels" or "dense"). Floating values (B, ...) for a single channel are probabilities: dense, and
+        returned as (B, ..., 1).
+
+    Raises:
+        ValueError: the shapes do not fit and, outside compiled functions, values that are neither labels nor shares
+            of classes.
+    """
+    rank, is_float = len(y_pred.shape), "float" in str(y_true.dtype)
+    if y_pred.shape[-1] == 1 and is_float and len(y_true.shape) == rank - 1:
+        y_true = y_true[..., None]
+    kind = target_kind(owner, y_true, y_pred)
+    several = kind == "dense" and y_pred.shape[-1] > 1 and not multi_label
+    if several or (kind == "labels" and is_float):
+        _require_readable(owner, y_true, kind, ignore_index)
+    return y_true, kind
+
+
+def _require_readable(owner, y_true, kind, ignore_index):
+    """Look at the values where that is possible: a compiled function has none yet."""
+    values = _values(y_true)
+    if values is None:
+        return
+    if kind == "labels":
+        wrong, expected = values != np.round(values), "whole numbers, or one value a class (B, ..., C)"
+    else:
+        by_class = ignore_index is None or 0 <= ignore_index < values.shape[-1]
+        shares = values if by_class else values[np.all(values != ignore_index, axis=-1)]
+        wrong = (np.abs(shares).sum(axis=-1) > 1.001) | np.any(shares < 0, axis=-1)
+        expected = "one-hot or shares that add up to 1; multi_label=True takes several classes a pixel"
+    if np.any(wrong):
+        raise ValueError(
+            f"{owner}: y_true of shape {tuple(y_true.shape)} and dtype {ops.dtype(y_true)} has "
+            f"{int(np.sum(wrong))} pixels with other values than expected: {expected}."
+        )
+
+
+def _values(x):
+    """Return x as float64 NumPy values, or None in a function that is being compiled."""
+    try:
+        return np.asarray(ops.convert_to_numpy(x), "float64")
+    except (NotImplementedError, TypeError):  # TensorFlow's and JAX' words for that
+        return None
 
 
 def target_kind(owner, y_true, y_pred):
@@ -48,9 +103,12 @@ def split_labels(labels, rank, num_classes, ignore_index=255):
     """
     if len(labels.shape) == rank + 1:
         labels = ops.squeeze(labels, -1)
+    can_be_negative = ops.dtype(labels) not in ("uint8", "uint16", "bool")
     labels = ops.cast(labels, "int32")
-    valid = ops.logical_and(labels >= 0, labels < num_classes)
-    if ignore_index is not None:
+    valid = labels < num_classes
+    if can_be_negative:
+        valid = ops.logical_and(valid, labels >= 0)
+    if ignore_index is not None and 0 <= ignore_index < num_classes:
         valid = ops.logical_and(valid, labels != ignore_index)
     return ops.where(valid, labels, 0), valid
 

@@ -258,3 +258,33 @@ def affine_warp(image, matrix, size, fill=0.0):
                 inside = 0 <= row < height and 0 <= column < width
                 result[y, x] += weight * (image[row, column].astype("float64") if inside else fill)
     return result
+
+
+def block_means(image, times=1):
+    """(H, W, C) averaged over 2 x 2 pixels, `times` over; a last odd row or column counts twice."""
+    for _ in range(times):
+        height, width, channels = image.shape
+        result = np.zeros(((height + 1) // 2, (width + 1) // 2, channels))
+        for y, x in np.ndindex(result.shape[:2]):
+            rows, columns = (2 * y, min(2 * y + 1, height - 1)), (2 * x, min(2 * x + 1, width - 1))
+            result[y, x] = sum(image[row, column].astype("float64") for row in rows for column in columns) / 4
+        image = result
+    return image
+
+
+def b_spline(degree, x):
+    """The uniform B-spline of support [0, degree + 1], by the recursion of Cox and de Boor."""
+    if degree == 0:
+        return float(0 <= x < 1)
+    return (x * b_spline(degree - 1, x) + (degree + 1 - x) * b_spline(degree - 1, x - 1)) / degree
+
+
+def spline_surface(coarse, size):
+    """(height, width) of cubic B-splines about a lattice (rows, columns), from its second to its last but one."""
+    rows, columns = coarse.shape
+    result = np.zeros(size)
+    for y, x in np.ndindex(*size):
+        at_y, at_x = 1 + y * (rows - 3) / (size[0] - 1), 1 + x * (columns - 3) / (size[1] - 1)
+        for i, j in np.ndindex(rows, columns):
+            result[y, x] += coarse[i, j] * b_spline(3, at_y - i + 2) * b_spline(3, at_x - j + 2)
+    return result

@@ -1,5 +1,7 @@
 """Array arithmetic shared by the rooms above, in `keras.ops`: one code for TensorFlow and JAX."""
 
+from tfseg.ops.boxes import box_area, clip_boxes, move_boxes
+from tfseg.ops.color import apply_color, blur, color_matrices, jpeg, noise
 from tfseg.ops.confusion import (
     agreement,
     channel_counts,
@@ -13,28 +15,42 @@ from tfseg.ops.confusion import (
 )
 from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import read_target, split_dense, split_labels, target_kind
+from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
-from tfseg.ops.warp import affine_matrices, affine_warp
+from tfseg.ops.warp import apply_matrices, resample, smooth_field, source_points, window_matrices
 
 __all__ = [
-    "affine_matrices",
-    "affine_warp",
     "agreement",
+    "apply_color",
+    "apply_matrices",
+    "blur",
+    "box_area",
     "channel_counts",
     "channel_matrices",
     "class_counts",
     "class_score",
     "class_sums",
+    "clip_boxes",
+    "color_matrices",
     "confusion_matrix",
+    "jpeg",
     "mean_present",
+    "move_boxes",
+    "noise",
+    "random_bits",
     "ratio",
     "read_target",
+    "resample",
+    "smooth_field",
     "softmax_nll",
     "softmax_nll_and_sums",
     "softmax_sums",
+    "source_points",
     "split_dense",
     "split_labels",
     "squared_distance",
     "target_kind",
     "top_class",
+    "uniform",
+    "window_matrices",
 ]

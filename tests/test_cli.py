@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from clean_folder import change_masks, write_clean
 from conftest import draw_sample
 from PIL import Image
 
@@ -329,7 +330,45 @@ def test_commands_without_a_run_say_so(tfseg, tmp_path):
         assert "holds no run. Start one with `tfseg train" in printed
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "evaluate", "predict", "export"])
+def test_the_doctor_gives_a_clean_bill(tfseg, tmp_path):
+    write_clean(tmp_path)
+    code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", NAMES)
+    assert code == 0, printed
+    assert "The doctor says: nothing found." in printed
+    assert "class_weights=[" in printed
+    code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks")
+    assert code == 0, printed
+
+
+def test_the_doctor_warns_without_an_error(tfseg, tmp_path):
+    write_clean(tmp_path)
+    code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", f"{NAMES},tree")
+    assert code == 0, printed
+    assert "No picture shows the class tree" in printed
+
+
+def test_the_doctor_finds_a_planted_fault_and_writes_its_reports(tfseg, tmp_path):
+    write_clean(tmp_path)
+    write_clean(tmp_path / "val", 2, first=6)
+    change_masks(tmp_path, lambda mask: np.where(mask == 2, 9, mask).astype(np.uint8), "p1.png")
+    (tmp_path / "val" / "masks" / "p7.png").unlink()
+    val = ("--val-images", tmp_path / "val" / "images", "--val-masks", tmp_path / "val" / "masks")
+    out = ("--html", tmp_path / "report.html", "--json", tmp_path / "report.json")
+    words = ("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", NAMES)
+    code, printed = tfseg(*words, *val, *out)
+    assert code == 1
+    assert "The doctor says: 2 errors." in printed
+    assert "If 9 means no label, pass `--ignore 9`" in printed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [finding["kind"] for finding in report["findings"]] == ["no_mask", "unknown_labels"]
+    assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
+    assert tfseg(*words, "--ignore", "9")[0] == 0
+    code, printed = tfseg(*words, *val[:2])
+    assert code == 2
+    assert "--val-images and --val-masks go together" in printed
+
+
+@pytest.mark.parametrize("command", ["demo", "doctor", "train", "evaluate", "predict", "export"])
 def test_help_has_an_example(tfseg, command):
     code, printed = tfseg(command, "--help")
     assert code == 0

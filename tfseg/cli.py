@@ -26,6 +26,15 @@ stderr = Console(stderr=True)
 
 RunFolder = Annotated[Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")]
 BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the class ids 0, 1, 2 ..., with commas between. A single name is id 1; 0 is background."
+    ),
+]
+Ignore = Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")]
+ValImages = Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")]
+ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
 
 
 class Optimizer(StrEnum):
@@ -60,20 +69,47 @@ def demo(
 
 
 @app.command()
+def doctor(
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of pictures.")],
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of masks, named as their pictures.")],
+    class_names: ClassNames = None,
+    ignore: Ignore = 255,
+    val_images: ValImages = None,
+    val_masks: ValMasks = None,
+    html: Annotated[Path | None, typer.Option(help="File for the report with pictures.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
+):
+    """Examine a data set: files, duplicates, masks, classes. Ends with 1 if training would refuse it.
+
+    Without --class-names every value in the masks counts as a class.
+
+    Example:  [cyan]tfseg doctor photos labels --class-names background,leaf --html report.html[/]
+    """
+    if (val_images is None) != (val_masks is None):
+        raise typer.BadParameter("--val-images and --val-masks go together.")
+    with _quiet_start():
+        from tfseg import data, training
+    val = None if val_images is None else (val_images, val_masks)
+    report = data.diagnose((images, masks), _split(class_names, str), val, ignore, track=_track("examining pictures"))
+    console.print(*report.tables(), sep="\n")
+    _say(f"The doctor says: {report.verdict()}.")
+    if html is not None:
+        training.write_doctor_page(report, html, images.resolve().name)
+    if json is not None:
+        report.save(json)
+    raise typer.Exit(bool(report.errors))
+
+
+@app.command()
 def train(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
     images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
     masks: Annotated[Path | None, typer.Option(help="Folder of masks, named as their pictures.")] = None,
-    class_names: Annotated[
-        str | None,
-        typer.Option(
-            help="Names of the class ids 0, 1, 2 ..., with commas between. A single name is id 1; 0 is background."
-        ),
-    ] = None,
-    ignore: Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")] = 255,
-    val_images: Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")] = None,
-    val_masks: Annotated[Path | None, typer.Option(help="Folder of their masks.")] = None,
+    class_names: ClassNames = None,
+    ignore: Ignore = 255,
+    val_images: ValImages = None,
+    val_masks: ValMasks = None,
     val_fraction: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")
     ] = 0.2,

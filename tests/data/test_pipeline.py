@@ -54,7 +54,7 @@ def test_the_seed_and_the_epoch_fix_every_batch():
 
 def test_a_later_start_continues_the_stream():
     reader = arrays()
-    assert same(epochs(augmented(reader), 3)[2], epochs(augmented(reader, first_epoch=2), 1)[0])
+    assert same(epochs(augmented(reader), 3)[2], epochs(augmented(reader, first_step=4), 1)[0])
 
 
 def test_the_epoch_counter_outlives_its_python_name():

@@ -4,6 +4,7 @@ from conftest import draw_sample
 from PIL import Image
 
 from tfseg.data import Arrays, Folder
+from tfseg.data.readers import class_ids
 
 NAMES = ["ground", "disc", "band"]
 
@@ -158,3 +159,60 @@ def test_camvid_and_isbi_are_read_as_they_are(shared_data):
     assert camvid[0]["mask"].max() == 255
     isbi = Folder(shared_data / "isbi2012_em/image", shared_data / "isbi2012_em/label", ["membrane", "cell"])
     assert (len(isbi), isbi.channels, isbi.mask_values) == (24, 1, {0: 0, 255: 1})
+
+
+@pytest.mark.parametrize("shrink", [2, 4, 8])
+def test_a_folder_is_read_smaller(folder, shrink):
+    reader = reader_of(folder)
+    whole, smaller = reader[1], reader.read(1, shrink)
+    assert smaller["image"].shape[:2] == smaller["mask"].shape == (-(-48 // shrink), -(-56 // shrink))
+    assert (smaller["image"].dtype, smaller["mask"].dtype) == (np.uint8, np.uint8)
+    blocks = whole["image"].reshape(48 // shrink, shrink, 56 // shrink, shrink, 3).mean((1, 3))
+    assert np.abs(smaller["image"] - blocks).mean() < 2
+    assert np.array_equal(smaller["mask"], whole["mask"][shrink // 2 :: shrink, shrink // 2 :: shrink])
+    assert np.array_equal(reader.read(1)["image"], whole["image"])
+
+
+def test_numbered_objects_are_read_smaller(folder):
+    rewrite(folder, lambda mask: mask.astype(np.uint16) * 300)
+    reader = reader_of(folder, ["thing"], instances=True)
+    whole, smaller = reader[0], reader.read(0, 4)
+    assert np.array_equal(smaller["boxes"], whole["boxes"] / 4)
+    assert np.array_equal(smaller["classes"], whole["classes"])
+    assert np.array_equal(smaller["instances"], whole["instances"][2::4, 2::4])
+    assert np.array_equal(smaller["mask"], smaller["instances"] > 0)
+
+
+def test_a_part_reads_smaller_as_the_whole_does(folder):
+    reader = reader_of(folder)
+    part = reader.take([4, 1]).take([1])
+    assert part.name(0) == "p1"
+    assert np.array_equal(part.read(0, 2)["image"], reader.read(1, 2)["image"])
+
+
+def test_arrays_are_read_smaller():
+    image, mask = draw_sample(0, 45, 50)
+    smaller = Arrays([image], [mask], NAMES).read(0, 4)
+    assert smaller["image"].shape == (12, 13, 3)
+    assert np.array_equal(smaller["image"][0, 0], np.rint(image[:4, :4].mean((0, 1))))
+    assert np.array_equal(smaller["mask"][:11, :12], mask[2::4, 2::4])
+
+
+def test_tiles_cover_a_folder(folder):
+    reader = reader_of(folder)
+    tiles = reader.take([2, 0]).tiles((32, 30), overlap=0.1)
+    assert [tiles.name(i) for i in range(4)] == ["p2/0_0", "p2/0_26", "p2/16_0", "p2/16_26"]
+    assert (len(tiles), tiles.mask_values, tiles.label_names) == (8, reader.mask_values, NAMES)
+    assert np.array_equal(tiles[7]["image"], reader[0]["image"][16:, 26:])
+    assert np.array_equal(tiles[7]["mask"], reader[0]["mask"][16:, 26:])
+    assert np.array_equal(tiles.read(7, 2)["mask"], reader[0]["mask"][17::2, 27::2])
+
+
+def test_class_ids_of_wide_values_and_of_bytes():
+    table = {0: 1, 7: 0, 300: 2, -1: 255}
+    assert class_ids(np.array([[300, -1, 7]]), table, "m").tolist() == [[2, 255, 0]]
+    assert class_ids(np.array([[7, 0]], np.uint8), table, "m").tolist() == [[0, 1]]
+    for dtype in (np.int32, np.uint8):
+        with pytest.raises(ValueError, match=r"m holds the values 5, 6, which .*\(classes: 0, 7, 300; ignored: none\)"):
+            class_ids(np.array([[5, 6, 7]], dtype), table, "m")
+    assert class_ids(np.zeros((0, 4), np.uint16), table, "m").shape == (0, 4)

@@ -24,10 +24,10 @@ def compiled(dropout=0.3):
     return model
 
 
-def stream(first_epoch=0):
+def stream(epochs_done=0):
     samples = [draw_sample(i) for i in range(4)]
     reader = Arrays(*zip(*samples, strict=True), NAMES)
-    train = pipeline(reader, 2, Augment(32, rotate=10), first_epoch=first_epoch)
+    train = pipeline(reader, 2, Augment(32, rotate=10), first_step=2 * epochs_done)
     return {"x": train, "validation_data": pipeline(reader, 2), "shuffle": False, "verbose": 0}
 
 

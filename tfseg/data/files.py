@@ -1,7 +1,8 @@
 """Pictures and masks on disk -> arrays.
 
 Pillow reads them, not OpenCV: `cv2.imread` gives a truncated JPEG back as a half-grey picture without an error,
-and turns a palette's class ids into colours.
+and turns a palette's class ids into colours. Only colours of 16 bit, of which Pillow would drop half, are OpenCV's,
+after Pillow has found the file whole.
 """
 
 from pathlib import Path
@@ -9,9 +10,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tfseg.data.windows import block_means
+
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 EXIF_ORIENTATION = 0x0112
 GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I", "F")
+DEEP_MODES = ("I;16", "I;16B", "I", "F")
+LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's
 
 
 def picture_files(folder):
@@ -35,43 +40,70 @@ def read_header(path):
         width, height = image.size
         if _orientation(image) >= 5:  # stored on its side
             width, height = height, width
-        grey = image.mode in GREY_MODES
-        return height, width, 1 if grey else 3, image.mode not in ("I;16", "I;16B", "I", "F")
+        eight_bit = not _is_deep(image) and image.mode not in DEEP_MODES
+        return height, width, 1 if _is_grey(image) else 3, eight_bit
 
 
-def read_image(path, channels=None):
+def read_image(path, channels=None, shrink=1):
     """Read a picture, upright as its EXIF orientation says; alpha is dropped, a palette becomes RGB.
 
     Args:
         path: file.
         channels: 1 or 3 to convert to grey or RGB; None keeps grey grey and colour RGB.
+        shrink: 1, 2, 4 or 8: read it at this fraction of its size, rounded up, by means of blocks. JPEGs are decoded
+            so, for a fraction of the work.
 
     Returns:
-        (H, W, 1 or 3) uint8; (H, W, 1) uint16 or float32 for 16-bit and floating grey files.
+        (H, W, 1 or 3) uint8; uint16 for files of 16 bit; (H, W, 1) float32 for floating grey files.
 
     Raises:
         OSError: the file is missing, truncated or no picture; the message names it.
-        ValueError: it holds several pages, or colours of 16 bit.
+        ValueError: it holds several pages, or colours of 16 bit packed in a way that OpenCV does not know.
     """
     with _open(path) as image:
-        grey = image.mode in GREY_MODES
+        grey, deep = _is_grey(image), _is_deep(image)
         try:
+            left = _drafted(image, shrink)
             if _orientation(image) != 1:
                 image = ImageOps.exif_transpose(image)
-            if not grey:
-                image = image.convert("RGB")
-            elif image.mode in ("1", "LA"):
-                image = image.convert("L")
-            array = np.asarray(image)
+            if deep:
+                image.load()  # finds what is damaged; OpenCV says so on stderr, or not at all, by its version
+                array = _deep_colours(path)
+            elif not grey:
+                array = np.asarray(image.convert("RGB"))
+            else:
+                array = np.asarray(image.convert("L") if image.mode in ("1", "LA") else image)
         except (OSError, SyntaxError, ValueError) as error:
             raise OSError(_damaged(path, error)) from error
+    if array is None:
+        raise ValueError(f"{path}: OpenCV cannot decode its colours of 16 bit. Save it as a PNG of 16 bit.")
     if array.dtype == np.int32:  # how Pillow holds some 16-bit files, and those of 32 bit
         array = array.astype(np.uint16 if array.min() >= 0 and array.max() < 2**16 else np.float32)
     array = array.reshape(*array.shape[:2], -1)
+    if grey:
+        array = array[..., :1]
+    array = _with_channels(array, channels)
+    return block_means(array, left)
+
+
+def _drafted(image, shrink):
+    """Let the decoder of a JPEG make the picture smaller where it can; return by how much it is still too large."""
+    full = image.size
+    # The decoder's blocks begin at the corner that is stored first; masks are read from the one that is upper left.
+    same_blocks = _orientation(image) == 1 or not (full[0] % shrink or full[1] % shrink)
+    if shrink > 1 and min(full) >= shrink and same_blocks:
+        image.draft(None, (full[0] // shrink, full[1] // shrink))
+    return shrink if image.size == full else 1
+
+
+def _with_channels(array, channels):
+    """Return (H, W, 1 or 3) with the channels asked for."""
     if channels == 3 and array.shape[-1] == 1:
         return np.repeat(array, 3, axis=-1)
     if channels == 1 and array.shape[-1] == 3:
-        return np.asarray(Image.fromarray(array).convert("L"))[..., None]
+        if array.dtype == np.uint8:
+            return np.asarray(Image.fromarray(array).convert("L"))[..., None]
+        return np.rint(array @ LUMA).astype(array.dtype)[..., None]
     return array
 
 
@@ -83,28 +115,85 @@ def read_mask(path):
 
     Raises:
         OSError: the file is missing, truncated or no picture.
-        ValueError: it is a JPEG, or holds colours.
+        ValueError: it is a JPEG, or holds colours or floating numbers.
     """
-    with _open(path) as image:
-        if image.format in ("JPEG", "WEBP"):
-            raise ValueError(
-                f"{path} is a {image.format} used as a mask: lossy compression invents class ids along edges. "
-                "Save masks as PNG from the original labels."
-            )
-        try:
-            array = np.asarray(image)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise OSError(_damaged(path, error)) from error
+    array = _mask_array(path)
     if array.ndim == 3:
         first = array[..., :1]
         if (array[..., : 3 if array.shape[-1] >= 3 else 1] != first).any():
             raise ValueError(
-                f"{path} holds colours, not class ids. Save one class id a pixel as a grey or palette PNG."
+                f"{path} holds colours, not class ids. Save one class id a pixel as a grey or palette PNG, or name "
+                'the colours: Folder(..., colors={"road": (128, 64, 128), ...}).'
             )
         array = first[..., 0]
     if array.dtype.kind == "f":
         raise ValueError(f"{path} holds floating numbers, not class ids. Save one class id a pixel as a PNG.")
     return array.astype(np.uint8) if array.dtype == bool else array
+
+
+def read_colors(path):
+    """Read the colours of a mask in which colours stand for classes; alpha is dropped, a palette becomes RGB.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        OSError: the file is missing, truncated or no picture.
+        ValueError: it is a JPEG, or has more than 8 bit a channel.
+    """
+    array = _mask_array(path, lambda image: image if image.mode in DEEP_MODES else image.convert("RGB"))
+    if array.dtype != np.uint8:
+        raise ValueError(f"{path} holds {array.dtype} numbers, not colours of 8 bit. Save the mask as an RGB PNG.")
+    return array
+
+
+def read_palette(path):
+    """Return the (K, 3) uint8 RGB palette of a palette PNG, without decoding it; None of any other file."""
+    with _open(path) as image:
+        if image.format != "PNG" or image.mode != "P":
+            return None
+        return np.frombuffer(bytes(image.palette.palette), np.uint8).reshape(-1, 3)
+
+
+def _mask_array(path, convert=lambda image: image):
+    """Return the array of a mask file, or say why it can be no mask."""
+    with _open(path) as image:
+        if image.format in ("JPEG", "MPO", "WEBP"):
+            raise ValueError(
+                f"{path} is a {image.format} used as a mask: lossy compression invents class ids along edges. "
+                "Save masks as PNG from the original labels."
+            )
+        if _is_deep(image):
+            raise ValueError(
+                f"{path} holds colours of 16 bit, not class ids. Save one class id a pixel as a grey or palette PNG."
+            )
+        try:
+            return np.asarray(convert(image))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise OSError(_damaged(path, error)) from error
+
+
+def _is_grey(image):
+    return image.mode in GREY_MODES or _raw_mode(image).startswith("LA;16")
+
+
+def _is_deep(image):
+    """Tell whether a file holds more than one channel of 16 bit: Pillow would drop the lower eight."""
+    return image.mode in ("LA", "RGB", "RGBA", "RGBX") and ";16" in _raw_mode(image)
+
+
+def _raw_mode(image):
+    return str(image.tile[0][3]) if image.tile else ""
+
+
+def _deep_colours(path):
+    """Return (H, W, 3) uint16 RGB of a file whose several channels have 16 bit; None if OpenCV cannot."""
+    import cv2  # its half second is spent by those alone who have such files
+
+    array = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16 or array.ndim != 3 or array.shape[-1] < 3:
+        return None
+    return np.ascontiguousarray(array[..., 2::-1])
 
 
 def _orientation(image):
@@ -123,8 +212,6 @@ def _open(path):
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
     if image.format == "TIFF" and image.n_frames > 1:
         raise ValueError(f"{path} holds {image.n_frames} pages. Save every page as a file of its own.")
-    if image.mode == "RGB" and image.tile and ";16" in str(image.tile[0][3]):  # Pillow would drop half of the bits
-        raise ValueError(f"{path} holds colours of 16 bit. Save it with 8 bit a channel.")
     return image
 
 

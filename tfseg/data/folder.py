@@ -6,52 +6,93 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.files import picture_files, read_header, read_image, read_mask
+from tfseg.data.colors import ColorTable
+from tfseg.data.files import picture_files, read_colors, read_header, read_image, read_mask, read_palette
+from tfseg.data.objects import boxes_of, relabelled
 from tfseg.data.readers import Reader, class_ids, identity, listed
+from tfseg.data.windows import reduced_labels
+
+WHOLE = (int, np.integer)
 
 
 class Folder(Reader):
     """A folder of pictures and a folder of masks, paired by file name without suffix.
 
-    Opens the header of every file, so that files that cannot belong together are found at once.
+    Opens the header of every file, so that files that cannot belong together are found at once. Masks hold class
+    ids, as grey levels or palette indices; with `colors` they hold colours, with `instances` numbered objects.
 
     Args:
-        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey, RGB, RGBA or palette of 8 bit, grey of 16).
-        masks: folder of masks (PNG, BMP, TIFF): class ids as grey levels or palette indices.
+        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey or RGB of 8 or 16 bit, palette; alpha is dropped).
+        masks: folder of masks (PNG, BMP, TIFF).
         class_names: names in the order of their ids.
-        ignore: the value on disk of pixels without a label, translated to 255; -1 for none.
+        ignore: the value on disk of pixels without a label, translated to 255; -1 for none. With `colors`, a colour.
         mask_values: {value on disk: class id}, which go before `ignore`; or None: values are ids, except that
             masks of two classes that hold nothing but 0 and 255 are read as 0 and 1.
         channels: 1 or 3 to read all pictures as grey or RGB; None for RGB if any is in colour.
+        colors: {class name: (red, green, blue)}, or a list of such triples in the order of the class names, if
+            masks are RGB(A) or palette files whose colours stand for classes. A single class name has "background"
+            before it, which needs a colour too.
+        instances: whether masks are numbered objects of one class: 0 is background, any other value an object.
+            Samples then also hold "instances", "boxes" and "classes"; `class_names` is one name, which may have
+            "background" before it. Objects are numbered 1..N in the order of their values; `ignore` has no part.
+
+    Attributes:
+        palette: that of `colors`, or of the mask files if all of them are PNGs with one and the same palette.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
         ValueError: pictures without a mask or the reverse, or sizes that differ; every such file is named.
+            Or arguments that do not go together.
         OSError: a file is no picture.
     """
 
-    def __init__(self, images, masks, class_names, ignore=IGNORE_INDEX, mask_values=None, channels=None):
+    def __init__(
+        self,
+        images,
+        masks,
+        class_names,
+        ignore=IGNORE_INDEX,
+        mask_values=None,
+        channels=None,
+        colors=None,
+        instances=False,
+    ):
         self._files = _pairs(Path(images), Path(masks))
-        with ThreadPoolExecutor() as pool:
-            headers = list(pool.map(_headers, self._files))
-        problems = [header for header in headers if isinstance(header, str)]
-        if problems:
-            raise ValueError(listed(problems))
-        channels = channels or max(header[2] for header in headers)
-        eight_bit = all(header[3] for header in headers)
-        super().__init__(
-            class_names, [header[:2] for header in headers], channels, np.uint8 if eight_bit else np.float32
-        )
+        sizes, found, dtype = read_headers(self._files)
+        super().__init__(class_names, sizes, channels or found, dtype)
+        _check_kind(self.label_names, ignore, mask_values, colors, instances)
+        self._colors = None
+        if instances:
+            self.fields = ("image", "mask", "instances", "boxes", "classes")
+        elif colors is not None:
+            self._colors = ColorTable(colors, self.label_names, None if isinstance(ignore, WHOLE) else ignore)
+            self.palette = self._colors.palette
+        else:
+            self._read_ids(ignore, mask_values)
+
+    def _read_ids(self, ignore, mask_values):
         if mask_values is None and len(self.label_names) == 2 and self._holds_0_and_255():
             mask_values = {0: 0, 255: 1}
         ids = {value: class_id for value, class_id in identity(self.label_names).items() if value != ignore}
         self.mask_values = mask_values or ids
         self._table = {ignore: IGNORE_INDEX, **self.mask_values}
+        self.palette = _shared_palette([mask for _, mask in self._files], self.mask_values, len(self.label_names))
 
     def __getitem__(self, index):
+        return self.read(index)
+
+    def read(self, index, shrink=1):
+        """Return a sample, smaller where asked (see `Reader.read`): a JPEG is decoded at that size."""
         image, mask = self._files[index]
-        mask = class_ids(read_mask(mask), self._table, mask)
-        return {"image": read_image(image, self.channels).astype(self.dtype, copy=False), "mask": mask}
+        labels = reduced_labels(self._labels(mask), shrink)
+        return {"image": read_image(image, self.channels, shrink).astype(self.dtype, copy=False), **labels}
+
+    def _labels(self, path):
+        if "instances" in self.fields:
+            return _objects(path)
+        if self._colors is not None:
+            return {"mask": self._colors.class_ids(read_colors(path), path)}
+        return {"mask": class_ids(read_mask(path), self._table, path)}
 
     def name(self, index):
         """Return the picture's file name without its suffix."""
@@ -69,6 +110,93 @@ class Folder(Reader):
             if not seen <= {0, 255}:
                 return False
         return 255 in seen
+
+
+def read_headers(files):
+    """Open the headers of pictures and of the masks that belong to them.
+
+    Args:
+        files: list of (picture, mask, ...): any number of masks, each of its picture's size.
+
+    Returns:
+        sizes: list of (height, width).
+        channels: 3 if any picture is in colour, else 1.
+        dtype: uint8 if all pictures have 8 bit, else float32.
+
+    Raises:
+        ValueError: files that are no pictures, or masks of another size; every one is named.
+    """
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(_header, files))
+    problems = [header for header in headers if isinstance(header, str)]
+    if problems:
+        raise ValueError(listed(problems))
+    eight_bit = all(header[3] for header in headers)
+    channels = max(header[2] for header in headers)
+    return [header[:2] for header in headers], channels, np.uint8 if eight_bit else np.float32
+
+
+def _header(files):
+    """Return the picture's header, or what is wrong with it and its masks."""
+    try:
+        image, *masks = (read_header(path) for path in files)
+    except (OSError, ValueError) as error:
+        return str(error)
+    for path, mask in zip(files[1:], masks, strict=True):
+        if image[:2] != mask[:2]:
+            (height, width), (mask_height, mask_width) = image[:2], mask[:2]
+            return (
+                f"{files[0]} is {width} x {height}, but its mask {path} is {mask_width} x {mask_height} pixels. "
+                "Resize the mask with nearest neighbour, or label again."
+            )
+    return image
+
+
+def _check_kind(names, ignore, mask_values, colors, instances):
+    """Raise a ValueError of arguments that do not go together."""
+    kinds = {"mask_values": mask_values is not None, "colors": colors is not None, "instances": bool(instances)}
+    given = [name for name, there in kinds.items() if there]
+    if len(given) > 1:
+        raise ValueError(f"Folder: {' and '.join(given)} came. Masks are of one kind: leave out all but one.")
+    if instances and (len(names) != 2 or names[0] != "background"):
+        raise ValueError(
+            f"Folder: instances=True takes one class of objects, but class_names are {', '.join(names)}. "
+            'Give one name, or ["background", name].'
+        )
+    if colors is None and not isinstance(ignore, WHOLE):
+        raise ValueError(f"Folder: ignore={ignore!r} is no value of a mask. Give a whole number, or `colors` as well.")
+    no_part = (IGNORE_INDEX, -1)
+    if instances and ignore not in no_part:
+        raise ValueError(f"Folder: ignore={ignore!r} came with instances=True, where every value but 0 is an object.")
+    if colors is not None and isinstance(ignore, WHOLE) and ignore not in no_part:
+        raise ValueError(f"Folder: ignore={ignore!r} came with `colors`. Give the ignored colour, such as (0, 0, 0).")
+
+
+def _objects(path):
+    """Return the labels of a mask of numbered objects."""
+    values = read_mask(path)
+    if values.min(initial=0) < 0:
+        raise ValueError(f"{path} holds the negative value {values.min()}. Number objects from 1; 0 is background.")
+    instances = relabelled(values)[0]
+    boxes = boxes_of(instances)
+    mask = (instances > 0).astype(np.uint8)
+    return {"mask": mask, "instances": instances, "boxes": boxes, "classes": np.ones(len(boxes), np.int32)}
+
+
+def _shared_palette(masks, mask_values, count):
+    """Return the (count, 3) colours of class ids that all mask files agree on, or None."""
+    values, ids = zip(*sorted(mask_values.items(), key=lambda item: item[1]), strict=True)
+    if ids != tuple(range(count)):
+        return None  # several values for a class, or none
+    values = list(values)
+    shared = None
+    for path in masks:
+        palette = read_palette(path)
+        if palette is None or len(palette) <= max(values) or (shared is not None and (palette[values] != shared).any()):
+            return None
+        shared = palette[values]
+    grey_levels = np.repeat(np.array(values)[:, None], 3, axis=1)
+    return None if np.array_equal(shared, grey_levels) else shared  # a ramp of greys is no choice of colours
 
 
 def _pairs(images, masks):
@@ -93,15 +221,3 @@ def _by_stem(files):
 
 def _only(first, second):
     return [(stem, path) for stem, path in first.items() if stem not in second]
-
-
-def _headers(pair):
-    """Return the picture's header, or what is wrong with the pair."""
-    try:
-        image, mask = (read_header(path) for path in pair)
-    except (OSError, ValueError) as error:
-        return str(error)
-    if image[:2] != mask[:2]:
-        sizes = [f"{path} is {width} x {height}" for path, (height, width, *_) in zip(pair, (image, mask), strict=True)]
-        return f"{', but its mask '.join(sizes)} pixels. Resize the mask with nearest neighbour, or label again."
-    return image

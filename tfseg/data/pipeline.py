@@ -6,125 +6,190 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.checks import IGNORE_INDEX
+from tfseg.data.cache import cached
+from tfseg.data.loading import PADDING, PLACE, TYPES, Loader
+
+ON_ERROR = ("raise", "skip")
 
 
-def pipeline(reader, batch_size=8, augment=None, seed=0, first_epoch=0):
+def pipeline(
+    reader,
+    batch_size=8,
+    augment=None,
+    seed=0,
+    first_step=0,
+    shuffle=None,
+    cache=None,
+    resize=None,
+    pad=False,
+    on_error="raise",
+):
     """Batches of (image, mask) as a `tf.data.Dataset`.
 
-    With `augment`, a training stream: a new order every epoch, full batches of augmented windows. The seed and
-    the number of the epoch fix every random choice, so a stream that starts at `first_epoch` continues a broken
-    one exactly. Without it, an evaluation stream: every sample once, whole, images of one size to a batch.
+    With `augment`, a training stream: a new order every epoch, full batches of augmented windows. The seed and the
+    number of the step fix every random choice, whatever the number of threads: a stream that starts at step k gives
+    the batch that an undisturbed one gives at step k. Without it, an evaluation stream: every sample once, whole,
+    images of one size to a batch.
+
+    Where `augment` shows pictures at half of their size or less, or `resize` does, they are read smaller: JPEGs are
+    decoded at a half, a fourth or an eighth.
 
     Args:
         reader: a `Reader`.
         batch_size: images in a batch.
         augment: an `Augment`, or None.
         seed: of the order and the augmentation.
-        first_epoch: number of the epoch that the first pass over the dataset gives.
+        first_step: number of the batch that the training stream begins with.
+        shuffle: True for a training stream of whole samples, for `training.augmented`; None leaves it to `augment`.
+        cache: keep decoded samples: "memory", or the path of a folder that is made; None to decode every time.
+        resize: a `Resize`, to bring whole images to one size; None to leave them. Not with `augment`.
+        pad: without `augment`, batch images of all sizes together, filled up at the right and the bottom: images with
+            0, masks with 255. It is faster, but the network sees the border.
+        on_error: what to do about a sample that cannot be read. "raise" ends the iteration with an error that names
+            the file. "skip" leaves it out and warns of all such at the end of each pass; a training batch takes the
+            next sample instead.
 
     Returns:
-        tf.data.Dataset of (B, H, W, C) images, float32 or the reader's dtype, and (B, H, W) uint8 masks.
+        tf.data.Dataset of (B, H, W, C) images, float32 or the reader's dtype, and (B, H, W) uint8 masks. For readers
+        with boxes the second is a dict of all labels: "boxes" (B, N, 4) and "classes" (B, N) are filled up with
+        boxes of the class -1.
+
+    Raises:
+        ValueError: an argument makes no sense, or the reader is empty.
     """
+    if not len(reader):
+        raise ValueError("pipeline: the reader holds no sample. Name other files, or another split.")
     checks.positive_int("pipeline", "batch_size", batch_size)
-    if augment is None:
-        return _whole_images(reader, batch_size)
-    return _windows(reader, batch_size, augment, seed, first_epoch)
+    checks.one_of("pipeline", "on_error", on_error, ON_ERROR)
+    if augment is not None and (resize is not None or pad or shuffle is False):
+        raise ValueError(
+            "pipeline: `resize`, `pad` and `shuffle=False` are for whole images. Leave out these, or `augment`."
+        )
+    if augment is not None and augment.crop == "classes" and "mask" not in reader.fields:
+        raise ValueError("pipeline: crop='classes' looks for classes in masks, which this reader has not. Leave it out.")
+    shrink = 1 if augment is None else augment.placing.shrink
+    loader = Loader(cached(reader, cache), on_error, resize, shrink)
+    if augment is None and not shuffle:
+        return _in_order(loader, batch_size, pad)
+    return _shuffled(loader, batch_size, augment and augment.magnified(shrink), seed, first_step, pad)
 
 
-def _read(reader):
-    """Stage: index -> (image, mask)."""
-
-    def load(index):
-        sample = reader[int(index)]
-        return sample["image"], sample["mask"]
-
-    def stage(index):
-        image, mask = tf.numpy_function(load, [index], [tf.as_dtype(reader.dtype), tf.uint8], stateful=False)
-        image.set_shape((None, None, reader.channels))
-        mask.set_shape((None, None))
-        return image, mask
-
-    return stage
-
-
-def _whole_images(reader, batch_size):
-    """Batches of one size each, for padding would change what the network sees at the edges."""
-    read = _read(reader)
-    groups = np.unique(reader.sizes, axis=0, return_inverse=True)[1].ravel()
-    order = np.argsort(groups, kind="stable")
-    ends_group = np.flatnonzero(np.diff(groups[order])) + 1
-    runs = np.split(np.arange(len(order)), ends_group)
+def _in_order(loader, batch_size, pad):
+    if pad:
+        order, runs = np.arange(len(loader.sizes)), [np.arange(len(loader.sizes))]
+    else:  # padding would change what the network sees at the edges
+        groups = np.unique(loader.sizes, axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(groups, kind="stable")
+        runs = np.split(np.arange(len(order)), np.flatnonzero(np.diff(groups[order])) + 1)
     first, last = zip(
         *((run[i], run[min(i + batch_size, len(run)) - 1] + 1) for run in runs for i in range(0, len(run), batch_size)),
         strict=True,
     )
+    load = loader.stage(loader.sample_or_blank, loader.sides)
 
     def batch(start, stop):
         samples = tf.data.Dataset.from_tensor_slices(tf.constant(order)[start:stop])
-        return samples.map(read, num_parallel_calls=os.cpu_count()).batch(batch_size)
+        return _batched(samples.map(load, num_parallel_calls=os.cpu_count()), batch_size)
 
     dataset = tf.data.Dataset.from_tensor_slices((list(first), list(last)))
     dataset = dataset.interleave(batch, cycle_length=2, num_parallel_calls=2, deterministic=True)
-    return _finish(dataset, len(first))
+    return _finish(dataset, len(first), loader)
 
 
-def _windows(reader, batch_size, augment, seed, first_epoch):
-    steps = max(1, len(reader) // batch_size)
-    epoch = tf.Variable(first_epoch, dtype=tf.int64, trainable=False)
-    read = _read(reader)
+def _shuffled(loader, batch_size, augment, seed, first_step, pad):
+    if augment is None and not pad and len(np.unique(loader.sizes, axis=0)) > 1:
+        raise ValueError("pipeline: the images differ in size. Pass `resize`, or `pad=True`, or an `augment`.")
+    numbers, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
+    if augment is None:
+        load = loader.stage(lambda index, number: loader.sample_or_next(index), loader.sides)
+    else:
+        largest = loader.sizes.max(axis=0)
+        sides = np.minimum(augment.placing.canvas, largest).tolist()
+        load = loader.stage(lambda index, number: _piece(loader, augment, index, [seed, number], largest), sides, PLACE)
+    dataset = numbers.map(load, num_parallel_calls=os.cpu_count())
+    dataset = _batched(dataset, batch_size, drop_remainder=True)
+    if augment is not None:
+        dataset = dataset.map(_augmented(loader, batch_size, augment), num_parallel_calls=2)
+    return _finish(dataset, steps, loader)
+
+
+def _endless_order(count, batch_size, seed, first_step):
+    """A dataset of (sample's index, number in the stream), each pass one epoch further, and the steps of a pass."""
+    steps = max(1, count // batch_size)
+    taken = steps * batch_size  # samples an epoch
+    step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
+
+    def shuffled(epoch):
+        indices = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
+        )
+        return tf.tile(indices, [-(-taken // count)])[:taken]  # a set smaller than one batch repeats itself
 
     def order(_):
         # Runs at the start of every pass over the dataset.
-        current = epoch.assign_add(1) - 1
-        indices = tf.random.experimental.stateless_shuffle(
-            tf.range(len(reader), dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), current])
-        )
-        rounds = -(-steps * batch_size // len(reader))  # a set smaller than one batch repeats itself
-        indices = tf.tile(indices, [rounds])[: steps * batch_size]
-        numbers = current * steps * batch_size + tf.range(steps * batch_size, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((indices, numbers))
+        current = step.assign_add(steps) - steps
+        begin, epoch = current % steps * batch_size, current // steps
+        indices = tf.concat([shuffled(epoch), shuffled(epoch + 1)], 0)[begin : begin + taken]
+        return tf.data.Dataset.from_tensor_slices((indices, current * batch_size + tf.range(taken, dtype=tf.int64)))
 
-    def window(index, number):
-        image, mask = read(index)
-        draws = tf.random.stateless_uniform((2,), tf.stack([tf.constant(seed, tf.int64) + 1, number]))
-        return (*_fit_canvas(image, mask, augment.canvas, draws), number)
-
-    def warp(images, masks, extents, numbers):
-        return augment(images, masks, tf.stack([tf.constant(seed, tf.int64) + 2, numbers[0]]), extents)
-
-    dataset = tf.data.Dataset.range(1).flat_map(order)
-    dataset = dataset.map(window, num_parallel_calls=os.cpu_count())
-    dataset = dataset.batch(batch_size, drop_remainder=True).map(warp)
-    return _finish(dataset, steps)
+    return tf.data.Dataset.range(1).flat_map(order), steps
 
 
-def _finish(dataset, steps):
+def _piece(loader, augment, index, key, largest):
+    """A sample's part that its window needs, and which sample of the stream it is."""
+    return {**augment.placing.cut(loader.sample_or_next(index), np.array(key), largest), "key": key}
+
+
+def _augmented(loader, batch_size, augment):
+    """Stage: a batch of pieces -> a batch of windows."""
+    names, shapes = loader.fields, loader.shapes(augment.size)
+
+    def stage(batch):
+        keys = batch.pop("key")
+
+        def change(keys, *arrays):
+            changed = augment(dict(zip(batch, arrays, strict=True)), keys)
+            return [changed[name] for name in names]
+
+        types = [tf.float32 if name == "image" else TYPES[name] for name in names]
+        # Called through Python it stays compiled; as a part of the dataset it would be compiled anew for every pass.
+        changed = tf.py_function(change, [keys, *batch.values()], types)
+        for name, array in zip(names, changed, strict=True):
+            array.set_shape([batch_size, *shapes[name]])
+        return dict(zip(names, changed, strict=True))
+
+    return stage
+
+
+def _batched(samples, batch_size, drop_remainder=False):
+    """Batches of samples; those that differ in size or in their number of objects are filled up."""
+    padding = {name: tf.constant(PADDING.get(name, 0), spec.dtype) for name, spec in samples.element_spec.items()}
+    return samples.padded_batch(batch_size, padding_values=padding, drop_remainder=drop_remainder)
+
+
+def _pair(batch):
+    """A batch as `model.fit` takes it: the image, and the mask or, with objects, all labels."""
+    image = batch.pop("image")
+    return image, batch["mask"] if batch.keys() == {"mask"} else batch
+
+
+def _finish(dataset, steps, loader):
     options = tf.data.Options()
     # The tuner's thread sleeps ever longer, up to a minute, and TensorFlow 2.21 waits for it to wake when an epoch's
     # iterator ends: `fit` stood still for 8 to 50 s after the last step. Nothing here is left to be tuned.
     options.autotune.enabled = False
+    dataset = dataset.map(_pair)
+    if loader.on_error == "skip":
+        dataset = dataset.concatenate(_at_the_end(loader.report, dataset))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(2).with_options(options)
 
 
-def _fit_canvas(image, mask, canvas, draws):
-    """Cut a random piece of at most `canvas` out of a sample, at the top left of a canvas-sized array.
+def _at_the_end(function, like):
+    """A dataset of no elements that calls a function when it is reached."""
 
-    Pictures of all sizes reach the compiled kernel in one shape: XLA compiles once.
+    def nothing(_):
+        with tf.control_dependencies([tf.py_function(function, [], [])]):
+            return like.take(tf.constant(0, tf.int64))
 
-    Returns:
-        image (height, width, C), mask (height, width) filled up with the ignored value, and the piece's own size (2,).
-    """
-    size = tf.shape(mask)
-    piece = tf.minimum(size, canvas)
-    corner = tf.cast(draws * tf.cast(size - piece + 1, tf.float32), tf.int32)
-    corner = tf.minimum(corner, size - piece)
-    image = image[corner[0] : corner[0] + piece[0], corner[1] : corner[1] + piece[1]]
-    mask = mask[corner[0] : corner[0] + piece[0], corner[1] : corner[1] + piece[1]]
-    rows, columns = canvas[0] - piece[0], canvas[1] - piece[1]
-    image = tf.pad(image, [[0, rows], [0, columns], [0, 0]])
-    mask = tf.pad(mask, [[0, rows], [0, columns]], constant_values=IGNORE_INDEX)
-    image.set_shape((*canvas, image.shape[-1]))
-    mask.set_shape(canvas)
-    return image, mask, piece
+    return tf.data.Dataset.range(1).flat_map(nothing)

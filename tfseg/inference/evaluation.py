@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data import pipeline
+from tfseg.inference.predictor import predict_logits
 from tfseg.metrics import ConfusionMetrics, scores_of
 
 # as the table prints them; the files hold "specificity" as well
@@ -92,25 +93,37 @@ def _figure(value):
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches):
-    """Count a model's right and wrong pixels over a whole data set, every image at its own size.
+def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches, resize=None, window=None):
+    """Count a model's right and wrong pixels over a whole data set, in the pixels of every image's own.
 
     Args:
         model: a model of `tfseg.models`, with `reader.num_classes` channels.
         reader: a `tfseg.data.Reader`.
         batch_size: images of one size that go through the model together.
         track: wraps the iteration to show progress; called with the batches and their number.
+        resize, window: how the model sees an image, one at a time, see `predict_logits`; None for as it is.
 
     Returns:
         Evaluation.
+
+    Raises:
+        ValueError: the reader has no masks.
     """
+    if "mask" not in reader.fields:
+        raise ValueError(f"evaluate: the reader gives {', '.join(reader.fields)}, but no mask to count pixels by.")
     metric = ConfusionMetrics(reader.num_classes)
+    if resize is not None or window is not None:
+        for index in track(range(len(reader)), len(reader)):
+            sample = reader[index]
+            metric.update_state(sample["mask"][None], predict_logits(model, sample["image"], resize, window)[None])
+        return Evaluation(reader.label_names, np.asarray(metric.matrix))
     batches = pipeline(reader, batch_size)
 
     @tf.function(input_signature=batches.element_spec)
-    def count(images, masks):
+    def count(images, labels):
+        masks = labels["mask"] if isinstance(labels, dict) else labels
         metric.update_state(masks, model(images, training=False))
 
-    for images, masks in track(batches, len(batches)):
-        count(images, masks)
+    for images, labels in track(batches, len(batches)):
+        count(images, labels)
     return Evaluation(reader.label_names, np.asarray(metric.matrix))

@@ -71,14 +71,14 @@ def require_two_classes(reader, summary):
 
 
 def _named(reader, names):
-    index = {reader.name(i): i for i in range(len(reader))}
-    gone = [name for name in names if name not in index]
+    there = {reader.name(i) for i in range(len(reader))}
+    gone = [name for name in names if name not in there]
     if gone:
         raise ValueError(
             f"{len(gone)} of the pictures that the run was begun with are gone: {', '.join(gone[:8])}. "
             "Put them back, or start a new run."
         )
-    return reader.take([index[name] for name in names])
+    return reader.named(names)
 
 
 def compile_for(model, optimizer, learning_rate, steps):
@@ -118,14 +118,14 @@ def train_folder(train, val, settings, out, callbacks=()):
     shape = (None, None, train.channels)
     model = unet(train.num_classes, shape, settings["filters"], normalization=settings["normalization"])
     augment = Augment(settings["size"], scale=(0.7, 1.5), rotate=10, flip="horizontal")
-    steps = len(pipeline(train, settings["batch_size"], augment)) * settings["epochs"]
-    compile_for(model, settings["optimizer"], settings["learning_rate"], steps)
+    steps = len(pipeline(train, settings["batch_size"], augment))
+    compile_for(model, settings["optimizer"], settings["learning_rate"], steps * settings["epochs"])
     run = Run(out)
     if not run.has_settings():  # only now: whatever was wrong with the settings has been said
         run.create(settings)
     done = run.restore(model)
     model.fit(
-        pipeline(train, settings["batch_size"], augment, settings["seed"], first_epoch=done),
+        pipeline(train, settings["batch_size"], augment, settings["seed"], first_step=done * steps),
         validation_data=pipeline(val, settings["batch_size"]),
         epochs=settings["epochs"],
         initial_epoch=done,

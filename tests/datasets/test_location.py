@@ -1,0 +1,23 @@
+import pytest
+
+from tfseg.datasets import DATASETS
+from tfseg.datasets.location import located
+
+
+def test_a_set_lies_where_the_user_or_the_environment_says(tmp_path, monkeypatch):
+    (tmp_path / "camvid").mkdir()
+    monkeypatch.setenv("TFSEG_DATA", str(tmp_path))
+    assert located(None, "camvid", "somewhere") == tmp_path / "camvid"
+    assert located(str(tmp_path), "camvid", "somewhere") == tmp_path
+    monkeypatch.delenv("TFSEG_DATA")
+    (tmp_path / "work").mkdir()
+    (tmp_path / "shared" / "data" / "camvid").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "work")
+    assert located(None, "camvid", "somewhere").resolve() == tmp_path / "shared" / "data" / "camvid"
+
+
+@pytest.mark.parametrize("name", ["bccd", "camvid", "dsb2018", "isbi2012"])
+def test_a_set_that_is_not_there_says_where_to_get_it(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("TFSEG_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match=rf"nowhere/{name}.*Get it from github\.com/.*TFSEG_DATA.*`folder`"):
+        DATASETS[name]()

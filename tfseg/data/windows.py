@@ -1,0 +1,90 @@
+"""Samples in part or smaller: windows that slide over a picture, and pictures at a half, a fourth, an eighth."""
+
+import numpy as np
+
+from tfseg import checks
+
+SMALLEST_SHARE = 0.1  # of a box that a window must show, or the object is not in it
+
+
+def corners(extent, size, overlap=0.0):
+    """Return the upper left corners (y, x) of windows that cover a picture, evenly spaced, row by row.
+
+    Args:
+        extent: (height, width) of the picture.
+        size: side of the windows, or (height, width).
+        overlap: share of a window that the next one covers again at least.
+
+    Returns:
+        list of (y, x). No window reaches over the border unless the picture is smaller.
+    """
+    sides = (size, size) if np.ndim(size) == 0 else size
+    for side in sides:
+        checks.positive_int("windows", "size", side)
+    checks.fraction("windows", "overlap", overlap)
+    along = []
+    for length, side in zip(extent, sides, strict=True):
+        spare = max(0, int(length) - side)
+        count = -(-spare // max(1, int(side * (1 - overlap)))) + 1
+        along.append([round(i * spare / max(count - 1, 1)) for i in range(count)])
+    return [(y, x) for y in along[0] for x in along[1]]
+
+
+def window_of(sample, corner, size):
+    """Return the part of a sample in a window; objects of which it shows less than a tenth are left out."""
+    (top, left), (height, width) = corner, size
+    part = {
+        # A copy: a view would keep the whole picture in memory.
+        name: array[top : top + height, left : left + width].copy() if array.ndim > 1 and name != "boxes" else array
+        for name, array in sample.items()
+    }
+    if "boxes" not in sample:
+        return part
+    shift = np.array([left, top, left, top], "float32")
+    edge = np.array(part["image"].shape[1::-1] * 2, "float32")
+    boxes = np.clip(sample["boxes"] - shift, 0, edge)
+    kept = _areas(boxes) >= SMALLEST_SHARE * _areas(sample["boxes"])
+    part |= {"boxes": boxes[kept], "classes": sample["classes"][kept]}
+    if "instances" in part:
+        numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+        part["instances"] = numbers[part["instances"]]
+    return part
+
+
+def _areas(boxes):
+    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+
+def reduced(sample, shrink):
+    """Return a sample at 1 / `shrink` of its size, rounded up: block means of the image, masks at blocks' middles."""
+    return {**reduced_labels(sample, shrink), "image": block_means(sample["image"], shrink)}
+
+
+def reduced_labels(labels, shrink):
+    """Return a sample with "mask", "instances" and "boxes", whichever there are, at 1 / `shrink` of their size."""
+    smaller = dict(labels)
+    for name in {"mask", "instances"} & labels.keys():
+        smaller[name] = block_middles(labels[name], shrink)
+    if "boxes" in labels:
+        smaller["boxes"] = labels["boxes"] / np.float32(shrink)
+    return smaller
+
+
+def block_means(image, shrink):
+    """(H, W, C) means of blocks of `shrink` x `shrink` pixels, of the image's dtype; at the border of what is there."""
+    if shrink == 1:
+        return image
+    height, width, channels = image.shape
+    image = np.pad(image, [(0, -height % shrink), (0, -width % shrink), (0, 0)])
+    blocks = image.reshape(image.shape[0] // shrink, shrink, -1, shrink, channels)
+    rows, columns = (np.minimum(shrink, n - np.arange(0, n, shrink, dtype=np.float32)) for n in (height, width))
+    means = blocks.sum(axis=(1, 3), dtype=np.float32) / (rows[:, None, None] * columns[:, None])
+    return (np.rint(means) if image.dtype.kind in "iu" else means).astype(image.dtype)
+
+
+def block_middles(mask, shrink):
+    """(H, W) values at the middles of blocks of `shrink` x `shrink` pixels."""
+    if shrink == 1:
+        return mask
+    rows, columns = (np.minimum(np.arange(shrink // 2, n + shrink // 2, shrink), n - 1) for n in mask.shape)
+    return mask[rows[:, None], columns]

@@ -1,0 +1,190 @@
+"""Images per second of one augmentation: ours, albumentations in two processes, Keras' layers, and bare OpenCV.
+
+Affine (scale, rotation), crop, mirror, colour jitter and normalisation of a picture and its mask, 360 x 480 -> 256 x
+256, float32 out, from memory. Each side runs in processes of its own, in turns; ratios are the medians over turns of
+ours / theirs. albumentations (not a dependency: skipped where it is not installed) uses two processes as a DataLoader
+with two workers would, one OpenCV thread each. `cv2.warpAffine` of picture and mask in a loop does the geometry alone.
+"""
+
+import json
+import multiprocessing
+import os
+import statistics
+import time
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+BATCH, IMAGES, TURNS = 16, 480, 5
+HEIGHT, WIDTH, SIZE = 360, 480, 256
+SCALE, ANGLE, JITTER, HUE = (0.75, 1.4), 15, 0.2, 10
+MEAN, DEVIATION = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
+TARGETS = {"albumentations": 2.0, "keras": 12.0}
+
+
+def draw_pictures(count=BATCH):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, HEIGHT // 8, WIDTH // 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    return images, rng.integers(0, 11, (count, HEIGHT, WIDTH), np.uint8)
+
+
+def drain(batches):
+    """A function that takes `IMAGES` images off a dataset; the first batch compiles and is not counted."""
+    iterator = iter(batches)
+    next(iterator)
+
+    def run():
+        for _ in range(IMAGES // BATCH):
+            next(iterator)
+
+    return run
+
+
+def tfseg_side():
+    import keras  # noqa: F401
+    import tensorflow as tf
+
+    from tfseg.data import Augment
+
+    augment = Augment(
+        SIZE,
+        scale=SCALE,
+        rotate=ANGLE,
+        flip="horizontal",
+        brightness=JITTER,
+        contrast=JITTER,
+        saturation=JITTER,
+        hue=HUE,
+        normalize=(MEAN, DEVIATION),
+    )
+    images, masks = map(tf.constant, draw_pictures())
+
+    def change(step):
+        numbers = step * BATCH + tf.range(BATCH, dtype=tf.int64)
+        keys = tf.stack([tf.zeros_like(numbers), numbers], axis=1)
+        changed = augment({"image": images, "mask": masks}, keys)
+        return changed["image"], changed["mask"]
+
+    return drain(tf.data.Dataset.range(10**9).map(change, num_parallel_calls=2).prefetch(2))
+
+
+def keras_side():
+    import tensorflow as tf
+    from keras import layers
+
+    chain = [
+        layers.RandomZoom((-0.3, 0.3)),
+        layers.RandomRotation(ANGLE / 360),
+        layers.RandomCrop(SIZE, SIZE),
+        layers.RandomFlip("horizontal"),
+        layers.RandomColorJitter(
+            brightness_factor=JITTER, contrast_factor=JITTER, saturation_factor=JITTER, hue_factor=HUE / 360
+        ),
+    ]
+    images, masks = map(tf.constant, draw_pictures())
+    mean, deviation = tf.constant(MEAN), tf.constant(DEVIATION)
+
+    def change(_):
+        batch = {"images": tf.cast(images, tf.float32), "segmentation_masks": masks[..., None]}
+        for layer in chain:
+            batch = layer(batch, training=True)
+        return (batch["images"] - mean) / deviation, batch["segmentation_masks"]
+
+    return drain(tf.data.Dataset.range(10**9).map(change, num_parallel_calls=2).prefetch(2))
+
+
+def albumentations_side():
+    import albumentations as A
+    import cv2
+
+    cv2.setNumThreads(1)
+    chain = A.Compose(
+        [
+            A.Affine(scale=SCALE, rotate=(-ANGLE, ANGLE), p=1),
+            A.RandomCrop(SIZE, SIZE),
+            A.HorizontalFlip(p=0.5),
+            A.ColorJitter((1 - JITTER, 1 + JITTER), (1 - JITTER, 1 + JITTER), (1 - JITTER, 1 + JITTER), HUE / 360, p=1),
+            A.Normalize([m / 255 for m in MEAN], [d / 255 for d in DEVIATION]),
+        ]
+    )
+    images, masks = draw_pictures()
+
+    def run():
+        for i in range(IMAGES // 2):  # the other process does the other half
+            chain(image=images[i % BATCH], mask=masks[i % BATCH])
+
+    return run
+
+
+def opencv_side():
+    import cv2
+
+    images, masks = draw_pictures()
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), ANGLE, 1.2)
+
+    def run():
+        for i in range(IMAGES):
+            cv2.warpAffine(images[i % BATCH], matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+            cv2.warpAffine(masks[i % BATCH], matrix, (SIZE, SIZE), flags=cv2.INTER_NEAREST)
+
+    return run
+
+
+SIDES = {
+    "tfseg": (tfseg_side, 1),
+    "albumentations": (albumentations_side, 2),
+    "keras": (keras_side, 1),
+    "cv2.warpAffine": (opencv_side, 1),
+}
+
+
+def serve(side, pipe):
+    try:
+        run = SIDES[side][0]()
+        run()
+        pipe.send("ready")
+    except ImportError:
+        pipe.send("")
+    while pipe.recv():
+        run()
+        pipe.send("done")
+
+
+def start(side):
+    """Pipes to the processes of a side; none if it is not installed."""
+    spawn, pipes = multiprocessing.get_context("spawn"), []
+    for _ in range(SIDES[side][1]):
+        ours, theirs = spawn.Pipe()
+        spawn.Process(target=serve, args=(side, theirs), daemon=True).start()
+        pipes.append(ours)
+    return pipes if all([pipe.recv() for pipe in pipes]) else []
+
+
+def seconds(pipes):
+    began = time.perf_counter()
+    for pipe in pipes:
+        pipe.send(True)
+    for pipe in pipes:
+        pipe.recv()
+    return time.perf_counter() - began
+
+
+def main():
+    pipes = {side: found for side in SIDES if (found := start(side))}
+    turns = [{side: seconds(found) for side, found in pipes.items()} for _ in range(TURNS)]
+    rates = {side: IMAGES / statistics.median(turn[side] for turn in turns) for side in pipes}
+    for found in pipes.values():
+        for pipe in found:
+            pipe.send(False)
+    peers = [side for side in pipes if side != "tfseg"]
+    ratios = {side: statistics.median(turn[side] / turn["tfseg"] for turn in turns) for side in peers}
+    for side, rate in rates.items():
+        target = f" (target {TARGETS[side]})" if side in TARGETS else ""
+        against = "" if side == "tfseg" else f", tfseg is {ratios[side]:.2f} times as fast{target}"
+        print(f"{side}: {rate:.0f} images/s{against}")
+    print(json.dumps({"images_per_second": rates, "ratio": ratios, "targets": TARGETS}))
+
+
+if __name__ == "__main__":
+    main()

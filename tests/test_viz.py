@@ -137,3 +137,34 @@ def test_the_reliability_diagram_shows_accuracy_by_bin():
 def test_a_reliability_diagram_of_nothing_is_empty():
     nothing = {"confidence": np.full(4, np.nan), "accuracy": np.full(4, np.nan), "count": np.zeros(4, int)}
     assert len(viz.reliability(nothing).axes[0].patches) == 0
+
+
+def test_labelled_samples_show_classes_objects_and_ignored_pixels():
+    image = np.full((12, 16, 3), 100, np.uint8)
+    mask = np.zeros((12, 16), np.uint8)
+    mask[2:6, 3:9], mask[9:] = 1, 255
+    sample = {
+        "image": image,
+        "mask": mask,
+        "instances": (mask == 1).astype("int32"),
+        "boxes": np.array([[3, 2, 9, 6], [0, 0, 0, 0]], "float32"),
+        "classes": np.array([1, -1]),
+    }
+    figure = viz.labelled([sample, {"image": image}], NAMES, titles=["all", "bare"])
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("all", "bare")
+    painted = first.images[0].get_array()
+    assert np.array_equal(painted[4, 5], (100 + viz.palette(3)[1].astype(int)) // 2)  # half the picture, half its class
+    assert {tuple(pixel) for pixel in painted[9:].reshape(-1, 3)} == {(100,) * 3, (255,) * 3}  # stripes
+    assert (painted[2, 3:9] == 0).all()  # an outline
+    assert [patch.get_bbox().bounds for patch in first.patches] == [(2.5, 1.5, 6, 4)]  # the object of class -1 is none
+    assert np.array_equal(second.images[0].get_array(), image)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground", "disc", "ignored"]
+    assert png_of(figure).shape[0] > 100
+
+
+def test_samples_without_masks_show_their_boxes():
+    sample = {"image": np.zeros((8, 8, 1), np.uint8), "boxes": np.float32([[1, 2, 5, 6]]), "classes": np.array([2])}
+    figure = viz.labelled([sample], NAMES)
+    assert len(figure.axes[0].patches) == 1
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["band"]

@@ -5,7 +5,7 @@ import functools
 import cv2
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from tfseg.checks import IGNORE_INDEX
 
@@ -129,6 +129,58 @@ def samples(images, masks, predictions, class_names):
             _show(axis, cell, title if row == 0 else None)
     _legend(figure, [*masks, *(predictions if predictions is not None else [])], class_names)
     return _done(figure)
+
+
+def labelled(samples, class_names, titles=None, columns=4, alpha=0.5):
+    """Figure of samples with all of their labels: what the network sees.
+
+    Masks colour the image by class, ignored pixels are hatched out in white; every object has a black outline and its
+    box.
+
+    Args:
+        samples: sequence of dicts of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes", as readers
+            and `Augment.sample` give them.
+        class_names: names in the order of their ids.
+        titles: one a sample, or None.
+        columns: samples in a row.
+        alpha: 0 shows the picture only, 1 the classes only.
+    """
+    columns = min(columns, len(samples))
+    rows = -(-len(samples) // columns)
+    height, width = np.shape(samples[0]["image"])[:2]
+    side = max(3, 6 / columns)
+    figsize = side * columns, side * rows * height / width + 1
+    figure, axes = plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")
+    for axis in axes.flat[len(samples) :]:
+        axis.set_axis_off()
+    for axis, sample, title in zip(axes.flat, samples, titles or [None] * len(samples), strict=False):
+        _show(axis, _painted(sample, len(class_names), alpha), title)
+        _draw_boxes(axis, sample, len(class_names))
+    seen = [np.asarray(sample.get("mask", sample.get("classes", [-1]))) for sample in samples]
+    _legend(figure, [labels[labels >= 0] for labels in seen], class_names)
+    return _done(figure)
+
+
+def _painted(sample, count, alpha):
+    image = as_rgb(sample["image"])
+    if "mask" in sample:
+        ignored = np.asarray(sample["mask"]) == IGNORE_INDEX
+        image = blend(image, sample["mask"], count, alpha)
+        stripes = np.add.outer(*map(np.arange, ignored.shape)) // 3 % 2 == 0
+        image = np.where((ignored & stripes)[..., None], 255, image).astype(np.uint8)
+    if "instances" in sample:
+        objects = np.pad(np.asarray(sample["instances"]), 1, mode="edge")
+        outline = sum(np.roll(objects, 1, axis)[1:-1, 1:-1] != objects[1:-1, 1:-1] for axis in (0, 1)) > 0
+        image = np.where(outline[..., None], 0, image).astype(np.uint8)
+    return image
+
+
+def _draw_boxes(axis, sample, count):
+    for box, kind in zip(sample.get("boxes", ()), sample.get("classes", ()), strict=True):
+        if kind >= 0:
+            x0, y0, x1, y1 = np.asarray(box) - 0.5  # a box's edges are those of pixels, imshow's whole numbers middles
+            colour = palette(count)[kind] / 255
+            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5))
 
 
 def errors(image, mask, prediction):

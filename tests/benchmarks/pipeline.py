@@ -54,14 +54,14 @@ def names():
     return (DATA / "train.txt").read_text().split()
 
 
-def torch_side():
-    import albumentations as A
-    import cv2
-    import torch
+class Files:
+    """CamVid for torch: a data set of (image, mask), read by OpenCV, changed by albumentations."""
 
-    class Files(torch.utils.data.Dataset):
-        names = names()
-        chain = A.Compose(
+    def __init__(self):
+        import albumentations as A
+
+        self.names = names()
+        self.chain = A.Compose(
             [
                 A.Affine(scale=SCALE, rotate=(-ANGLE, ANGLE), p=1),
                 A.RandomCrop(SIZE, SIZE),
@@ -70,20 +70,26 @@ def torch_side():
             ]
         )
 
-        def __len__(self):
-            return len(self.names)
+    def __len__(self):
+        return len(self.names)
 
-        def __getitem__(self, index):
-            name = self.names[index]
-            image = cv2.cvtColor(cv2.imread(str(DATA / "train" / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
-            mask = cv2.imread(str(DATA / "trainannot" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
-            changed = self.chain(image=image, mask=mask)
-            return changed["image"], changed["mask"]
+    def __getitem__(self, index):
+        import cv2
 
-    cv2.setNumThreads(0)
-    loader = torch.utils.data.DataLoader(
-        Files(), BATCH, shuffle=True, drop_last=True, num_workers=2, persistent_workers=True
-    )
+        cv2.setNumThreads(1)
+        name = self.names[index]
+        image = cv2.cvtColor(cv2.imread(str(DATA / "train" / f"{name}.jpg")), cv2.COLOR_BGR2RGB)
+        mask = cv2.imread(str(DATA / "trainannot" / f"{name}.png"), cv2.IMREAD_UNCHANGED)
+        changed = self.chain(image=image, mask=mask)
+        return changed["image"], changed["mask"]
+
+
+def torch_side():
+    from torch.utils.data import DataLoader
+
+    # spawn: a forked worker hangs in OpenCV 5, whose threads are not forked along
+    options = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "spawn"}
+    loader = DataLoader(Files(), BATCH, shuffle=True, drop_last=True, **options)
     return lambda: sum(len(images) for images, _ in loader)
 
 
@@ -91,6 +97,7 @@ SIDES = {"tfseg": tfseg_side, "decode only": decode_side, "torch DataLoader": to
 
 
 def serve(side, pipe):
+    """Run an epoch of a side whenever asked, and tell (images, seconds, seconds of CPU, MiB)."""
     try:
         run = SIDES[side]()
         run()
@@ -124,6 +131,7 @@ def main():
     for side in SIDES:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
         multiprocessing.get_context("spawn").Process(target=serve, args=(side, theirs)).start()
+        theirs.close()  # so that a side that fails ends the wait
         if ours.recv():
             pipes[side] = ours
         else:

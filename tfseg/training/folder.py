@@ -1,8 +1,9 @@
 """From a folder of pictures and masks to a trained run: what `tfseg train` does."""
 
 import keras
+import tensorflow as tf
 
-from tfseg.data import Augment, Folder, pipeline
+from tfseg.data import Augment, Folder, pipeline, reading_error
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
 from tfseg.models import unet
@@ -113,6 +114,9 @@ def train_folder(train, val, settings, out, callbacks=()):
 
     Returns:
         The run, with the best model in it.
+
+    Raises:
+        OSError: a file was damaged or taken away since it was checked; the message names it.
     """
     keras.utils.set_random_seed(settings["seed"])
     shape = (None, None, train.channels)
@@ -124,13 +128,16 @@ def train_folder(train, val, settings, out, callbacks=()):
     if not run.has_settings():  # only now: whatever was wrong with the settings has been said
         run.create(settings)
     done = run.restore(model)
-    model.fit(
-        pipeline(train, settings["batch_size"], augment, settings["seed"], first_step=done * steps),
-        validation_data=pipeline(val, settings["batch_size"]),
-        epochs=settings["epochs"],
-        initial_epoch=done,
-        callbacks=[*run.callbacks(done), *callbacks],
-        shuffle=False,  # the pipeline does
-        verbose=0,
-    )
+    try:
+        model.fit(
+            pipeline(train, settings["batch_size"], augment, settings["seed"], first_step=done * steps),
+            validation_data=pipeline(val, settings["batch_size"]),
+            epochs=settings["epochs"],
+            initial_epoch=done,
+            callbacks=[*run.callbacks(done), *callbacks],
+            shuffle=False,  # the pipeline does
+            verbose=0,
+        )
+    except tf.errors.OpError as error:
+        raise reading_error(error) or error from error
     return run

@@ -215,6 +215,20 @@ def curves(history):
     return _done(figure)
 
 
+def rate_search(search):
+    """Figure of a search for the learning rate: the loss by the rate, and the rate proposed.
+
+    Args:
+        search: what `tfseg.training.find_learning_rate` returned.
+    """
+    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
+    axes.plot(search.rates, search.losses)
+    axes.axvline(search.best, color="grey", linestyle="--", label=f"falls fastest at {search.best:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
+    axes.legend(frameon=False)
+    return _done(figure)
+
+
 def confusion_matrix(matrix, class_names):
     """Figure of a confusion matrix as a heat map, each true class (row) as shares of its pixels."""
     matrix = np.asarray(matrix, float)

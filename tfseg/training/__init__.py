@@ -3,15 +3,24 @@
 from tfseg.training.augmented import AugmentedModel, augmented
 from tfseg.training.callbacks import Progress
 from tfseg.training.doctor_page import write_doctor_page
-from tfseg.training.folder import compile_for, open_folder, open_readers, remember, require_two_classes, train_folder
+from tfseg.training.folder import open_folder, open_readers, remember, require_two_classes, train_folder
+from tfseg.training.presets import compile_for
+from tfseg.training.rate_finder import RateSearch, find_learning_rate
 from tfseg.training.run import Run
+from tfseg.training.schedules import SCHEDULES, Cosine, OneCycle, Poly
 
 __all__ = [
+    "SCHEDULES",
     "AugmentedModel",
+    "Cosine",
+    "OneCycle",
+    "Poly",
     "Progress",
+    "RateSearch",
     "Run",
     "augmented",
     "compile_for",
+    "find_learning_rate",
     "open_folder",
     "open_readers",
     "remember",

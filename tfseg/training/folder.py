@@ -4,15 +4,9 @@ import keras
 import tensorflow as tf
 
 from tfseg.data import Augment, Folder, pipeline, reading_error
-from tfseg.losses import CrossEntropy, Dice
-from tfseg.metrics import ConfusionMetrics
 from tfseg.models import unet
+from tfseg.training.presets import compile_for
 from tfseg.training.run import Run
-
-OPTIMIZERS = {
-    "adam": lambda rate: keras.optimizers.Adam(rate),
-    "sgd": lambda rate: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True),
-}
 
 
 def open_readers(settings):
@@ -80,26 +74,6 @@ def _named(reader, names):
             "Put them back, or start a new run."
         )
     return reader.named(names)
-
-
-def compile_for(model, optimizer, learning_rate, steps):
-    """Compile a segmentation model for a training of `steps` steps.
-
-    Cross entropy + Dice; the learning rate rises over the first twentieth and falls by a cosine (SGDR,
-    arXiv:1608.03983, without restarts).
-
-    Args:
-        model: a model of `tfseg.models`.
-        optimizer: "adam" or "sgd" (Nesterov momentum 0.9).
-        learning_rate: the highest.
-        steps: number of batches in the whole training.
-    """
-    warmup = max(1, steps // 20)
-    rate = keras.optimizers.schedules.CosineDecay(
-        learning_rate / 20, max(1, steps - warmup), warmup_target=learning_rate, warmup_steps=warmup
-    )
-    metric = ConfusionMetrics(model.output_shape[-1])
-    model.compile(OPTIMIZERS[optimizer](rate), loss=CrossEntropy() + Dice(), metrics=[metric])
 
 
 def train_folder(train, val, settings, out, callbacks=()):

@@ -168,7 +168,7 @@ def test_a_folder_is_read_smaller(folder, shrink):
     assert smaller["image"].shape[:2] == smaller["mask"].shape == (-(-48 // shrink), -(-56 // shrink))
     assert (smaller["image"].dtype, smaller["mask"].dtype) == (np.uint8, np.uint8)
     blocks = whole["image"].reshape(48 // shrink, shrink, 56 // shrink, shrink, 3).mean((1, 3))
-    assert np.abs(smaller["image"] - blocks).mean() < 2
+    assert np.abs(smaller["image"] - blocks).mean() < 4  # of the noise's 12
     assert np.array_equal(smaller["mask"], whole["mask"][shrink // 2 :: shrink, shrink // 2 :: shrink])
     assert np.array_equal(reader.read(1)["image"], whole["image"])
 

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -32,7 +34,7 @@ def test_windows_cover_every_pixel_with_the_overlap_asked_for(extent, size, over
     assert places == sorted(places)
     for axis in (0, 1):
         along = sorted({place[axis] for place in places})
-        assert all(b - a <= max(1, size[axis] * (1 - overlap)) for a, b in zip(along[:-1], along[1:], strict=True))
+        assert all(b - a <= max(1, size[axis] * (1 - overlap)) for a, b in pairwise(along))
 
 
 def test_windows_that_make_no_sense_are_refused():
@@ -88,7 +90,11 @@ class Objects(Reader):
         super().__init__(["background", "a", "b"], [(20, 30), (6, 9)], 1, np.uint16)
 
     def __getitem__(self, index):
-        return window_of(objects_sample(), (0, 0), (20, 30)) if index == 0 else window_of(objects_sample(), (12, 0), (6, 9))
+        return (
+            window_of(objects_sample(), (0, 0), (20, 30))
+            if index == 0
+            else window_of(objects_sample(), (12, 0), (6, 9))
+        )
 
     def name(self, index):
         return ["large", "small"][index]

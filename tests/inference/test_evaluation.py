@@ -8,7 +8,7 @@ import pytest
 from conftest import draw_sample
 from rich.console import Console
 
-from tfseg.data import Arrays
+from tfseg.data import Arrays, Reader, Resize
 from tfseg.inference import Evaluation, evaluate, predict
 from tfseg.models import unet
 
@@ -97,3 +97,69 @@ def test_prediction_takes_grey_and_names_what_does_not_fit():
     assert predict(model, np.zeros((9, 11), np.uint8)).shape == (9, 11)
     with pytest.raises(ValueError, match=r"shape \(9, 11, 3\) came; this model takes one \(H, W, 1\)"):
         predict(model, np.zeros((9, 11, 3)))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"window": 16},
+        {"window": (200, 20)},
+        {"resize": Resize(32)},
+        {"resize": Resize((20, 70), "stretch")},
+        {"resize": Resize(40, "shorter"), "window": 24},
+    ],
+)
+def test_every_labelled_pixel_of_the_original_counts_once(options):
+    sizes = [(48, 56), (41, 37), (64, 30)]
+    samples = [draw_sample(i, *size) for i, size in enumerate(sizes)]
+    samples[0][1][:5] = 255
+    samples[2][1][3, 4] = 255
+    reader = Arrays(*zip(*samples, strict=True), NAMES)
+    model = unet(3, filters=(4, 8))
+    matrix = evaluate(model, reader, **options).matrix
+    counts = np.sum([np.bincount(mask[mask < 255], minlength=3) for _, mask in samples], axis=0)
+    assert matrix.sum(1).tolist() == counts.tolist()
+    expected = np.zeros((3, 3), int)
+    for image, mask in samples:
+        labels = predict(model, image, **options)
+        np.add.at(expected, (mask[mask < 255], labels[mask < 255]), 1)
+    assert matrix.tolist() == expected.tolist()
+
+
+def test_a_window_over_everything_and_a_size_that_fits_change_nothing():
+    reader = Arrays(*zip(*(draw_sample(i) for i in range(3)), strict=True), NAMES)
+    model = unet(3, filters=(4, 8))
+    expected = evaluate(model, reader).matrix.tolist()
+    assert np.count_nonzero(expected) > 3
+    tracked = []
+    track = lambda batches, total: tracked.append(total) or batches  # noqa: E731
+    assert evaluate(model, reader, window=99, track=track).matrix.tolist() == expected
+    assert evaluate(model, reader, resize=Resize((48, 56)), track=track).matrix.tolist() == expected
+    assert tracked == [3, 3]
+
+
+class Detection(Reader):
+    """Samples with objects; with or without masks."""
+
+    def __init__(self, fields):
+        super().__init__(NAMES, [(48, 56)] * 3, 3, np.uint8)
+        self.fields = fields
+
+    def __getitem__(self, index):
+        image, mask = draw_sample(index)
+        boxes = np.array([[1, 2, 9, 8]] * index, np.float32).reshape(-1, 4)
+        sample = {"image": image, "mask": mask, "boxes": boxes, "classes": np.ones(index, np.int32)}
+        return {name: sample[name] for name in self.fields}
+
+
+def test_masks_are_counted_where_there_are_objects_as_well():
+    model = unet(3, filters=(4, 8))
+    both, only = (
+        evaluate(model, Detection(f), 2).matrix for f in (("image", "mask", "boxes", "classes"), ("image", "mask"))
+    )
+    assert both.tolist() == only.tolist()
+    assert both.sum() == 3 * 48 * 56
+    with pytest.raises(
+        ValueError, match="evaluate: the reader gives image, boxes, classes, but no mask to count pixels by"
+    ):
+        evaluate(model, Detection(("image", "boxes", "classes")))

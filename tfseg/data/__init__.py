@@ -17,6 +17,7 @@ from tfseg.data.formats import (
     Yolo,
     write_tfrecords,
 )
+from tfseg.data.loading import reading_error
 from tfseg.data.pipeline import pipeline
 from tfseg.data.readers import Arrays, Reader, label_names
 from tfseg.data.report import Report
@@ -50,5 +51,6 @@ __all__ = [
     "read_header",
     "read_image",
     "read_mask",
+    "reading_error",
     "write_tfrecords",
 ]

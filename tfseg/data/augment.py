@@ -197,7 +197,8 @@ class Augment:
         """Augment all but boxes and classes, in `keras.ops` alone: what `__call__` compiles.
 
         Inside a compiled train step call this, with tensors. Arguments as for `__call__`; `batch` may also hold
-        "objects", the scalar number N of objects that instances of mixed images are numbered by.
+        "objects", the scalar number N of objects that instances of mixed images are numbered by; else it is the
+        largest instance.
         """
         size = batch["image"].shape[1:3]
         if None in size:
@@ -229,10 +230,9 @@ class Augment:
         if self.mosaic or self.cutmix:
             shown = mixing.regions(drawn, self.size, self.cutmix, self.mosaic)
             image = mixing.mix(image, shown)
-            labels = {
-                name: mixing.mix(values, shown, batch.get("objects", 0) if name == "instances" else None)
-                for name, values in labels.items()
-            }
+            for name, values in labels.items():
+                count = batch.get("objects", ops.max(values)) if name == "instances" else None
+                labels[name] = mixing.mix(values, shown, count)
         if self.normalize is not None:
             mean, deviation = (np.asarray(value, "float32") for value in self.normalize)
             image = (image - mean) / deviation

@@ -67,7 +67,7 @@ class _OnDisk(Taken):
         """Return a sample, smaller where asked, each size from disk the second time."""
         path = self._folder / (f"{index}.npz" if shrink == 1 else f"{index}_{shrink}.npz")
         try:
-            with np.load(path) as arrays:
+            with path.open("rb") as file, np.load(file) as arrays:
                 return {name: arrays[name] for name in self.fields}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
             pass  # it is not there yet, or damaged

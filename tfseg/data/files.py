@@ -198,20 +198,30 @@ def _deep_colours(path):
 
 def _orientation(image):
     # Only cameras' formats: to find a PNG's EXIF Pillow would decode it.
-    return image.getexif().get(EXIF_ORIENTATION, 1) if image.format in ("JPEG", "MPO", "WEBP") else 1
+    if image.format not in ("JPEG", "MPO", "WEBP"):
+        return 1
+    try:
+        return image.getexif().get(EXIF_ORIENTATION, 1)
+    except SyntaxError:  # what is broken tells nothing
+        return 1
 
 
 def _open(path):
     try:
         image = Image.open(path)
+        pages = image.n_frames if image.format == "TIFF" else 1
     except Image.DecompressionBombError as error:
         raise OSError(f"{path} is too large to be read whole ({error}). Cut it into tiles.") from error
     except UnidentifiedImageError as error:
         raise OSError(f"{path} cannot be read as a picture. Expected one of {', '.join(SUFFIXES)}.") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
-    if image.format == "TIFF" and image.n_frames > 1:
-        raise ValueError(f"{path} holds {image.n_frames} pages. Save every page as a file of its own.")
+    except (OSError, SyntaxError, TypeError, ValueError) as error:
+        if getattr(error, "filename", None):  # the system's own, such as of a file that nobody may read
+            raise
+        raise OSError(_damaged(path, error)) from error
+    if pages > 1:
+        raise ValueError(f"{path} holds {pages} pages. Save every page as a file of its own.")
     return image
 
 

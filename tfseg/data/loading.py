@@ -1,6 +1,8 @@
 """Samples as tensors for tf.data."""
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -121,3 +123,12 @@ class Loader:
                     f"{self.reader.name(index)}: its {name} is {height} x {width}, but the reader tells of "
                     f"{told[0]} x {told[1]}. If the file has changed since, make the reader anew."
                 )
+
+
+def reading_error(error):
+    """Return what a reader said when it failed inside of tf.data, an OSError; None if `error` tells of something else.
+
+    TensorFlow hands Python's errors on as its own, the words among several traceback's lines.
+    """
+    said = re.findall(r"^(?:OS|Value|FileNotFound|Permission|IsADirectory)Error: (.+)$", str(error), re.MULTILINE)
+    return OSError(said[-1]) if said and Path(__file__).name in str(error) else None

@@ -51,18 +51,28 @@ def mix(values, boxes, objects=None):
 
     For instances give the number of `objects` an image: those of the k-th next image are numbered k times it higher.
     """
-    x = ops.cast(ops.arange(values.shape[2]), "float32")[None, None, :]
-    y = ops.cast(ops.arange(values.shape[1]), "float32")[None, :, None]
-    mixed = values
-    for partner in range(1, PARTNERS):
-        x0, y0, x1, y1 = (boxes[:, partner, i, None, None] for i in range(4))
-        shown = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
-        shown = ops.reshape(shown, (*ops.shape(shown), *(1,) * (len(values.shape) - 3)))
-        theirs = ops.roll(values, -partner, axis=0)
-        if objects is not None:
-            theirs = ops.where(theirs > 0, theirs + ops.cast(objects * partner, values.dtype), theirs)
-        mixed = ops.where(shown, theirs, mixed)
+    images, height, width = ops.shape(values)[:3]
+    partner = _partner_at(boxes, height, width)
+    image = (ops.arange(images, dtype="int32")[:, None, None] + partner) % images
+    row, column = ops.arange(height, dtype="int32")[:, None], ops.arange(width, dtype="int32")
+    place = ops.reshape((image * height + row) * width + column, (-1,))
+    # A gather: selecting among the images, XLA would make them anew for every partner.
+    flat = ops.reshape(values, (images * height * width, -1))
+    mixed = ops.reshape(ops.take(flat, place, axis=0), ops.shape(values))
+    if objects is not None:
+        mixed = ops.where(mixed > 0, mixed + ops.cast(objects * partner, values.dtype), mixed)
     return mixed
+
+
+def _partner_at(boxes, height, width):
+    """(B, height, width) int32: how many images farther in the batch the one lies that shows at each pixel."""
+    x, y = (ops.cast(ops.arange(length), "float32") for length in (width, height))
+    partner = 0
+    for number in range(1, PARTNERS):
+        x0, y0, x1, y1 = (boxes[:, number, i, None, None] for i in range(4))
+        shown = (x >= x0) & (x < x1) & (y[:, None] >= y0) & (y[:, None] < y1)
+        partner = partner + ops.cast(shown, "int32") * number  # they do not overlap
+    return partner
 
 
 def mix_boxes(boxes, classes, areas, shown, partners=PARTNERS):

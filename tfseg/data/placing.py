@@ -105,7 +105,7 @@ class Placing:
         canvas = np.array(self.canvas if largest is None else np.minimum(self.canvas, largest))
         corner = np.clip(centre + 0.5 - canvas / 2, 0, np.maximum(extent - canvas, 0))
         block = 2**self.levels  # pictures averaged down are the same only from whole blocks on
-        corner = np.round(corner).astype(int)
+        corner = block * np.ceil(corner / block).astype(int)
         piece = {"image": 0, "mask": IGNORE_INDEX, "instances": 0}
         cut = {
             name: _framed(value, corner, canvas, piece[name]) if name in piece else value

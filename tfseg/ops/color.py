@@ -54,10 +54,11 @@ def color_matrices(brightness, contrast, saturation, hue, pivot):
 
 
 def apply_color(images, matrices, offsets):
-    """Take (B, H, W, 3) through `color_matrices`."""
-    # sums of products instead of a matrix product, which XLA would not fuse with its neighbours
-    weighted = (images[..., i : i + 1] * matrices[:, None, None, i] for i in range(3))
-    return sum(weighted) + offsets[:, None, None]
+    """Take (B, H, W, 3) through `color_matrices`; those that the map leaves as they are come out to the bit."""
+    # A matrix product: XLA would fuse sums of products with what made the images, and make that once a channel.
+    mapped = ops.matmul(images, matrices[:, None]) + offsets[:, None, None]
+    changes = ops.any(matrices != np.eye(3, dtype="float32"), axis=(1, 2)) | ops.any(offsets != 0, axis=1)
+    return ops.where(changes[:, None, None, None], mapped, images)  # on GPUs products may be rounded (TF32)
 
 
 def blur(images, sigma):

@@ -1,0 +1,170 @@
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import draw_sample
+
+from tfseg.data import Arrays, Reader, Resize
+from tfseg.data.loading import Loader, reading_error
+
+NAMES = ["ground", "disc", "band"]
+
+
+class Broken(Reader):
+    """Pictures of the value of their index and of the sizes told; those in `bad` cannot be read."""
+
+    fields = ("classes", "image", "boxes", "instances", "mask")
+
+    def __init__(self, sizes, bad=(), kind=OSError):
+        super().__init__(["background", "thing"], sizes, 2, np.uint16)
+        self.bad, self.kind = set(bad), kind
+
+    def __getitem__(self, index):
+        if index in self.bad:
+            raise self.kind(f"file{index}.png is damaged")
+        size = self.sizes[index]
+        return {
+            "image": np.full((*size, 2), index, np.uint16),
+            "mask": np.ones(size, np.uint8),
+            "instances": np.ones(size, np.int32),
+            "boxes": np.array([[0, 0, size[1], size[0]]], np.float32),
+            "classes": np.ones(1, np.int32),
+        }
+
+    def name(self, index):
+        return f"picture{index}"
+
+
+def test_names_and_shapes():
+    loader = Loader(Broken([(4, 6), (4, 8)]), "raise")
+    assert loader.fields == ["image", "mask", "instances", "boxes", "classes"]
+    assert loader.sides == [4, None]
+    assert loader.sizes.tolist() == [[4, 6], [4, 8]]
+    assert loader.shapes([4, None]) == {
+        "image": [4, None, 2],
+        "mask": [4, None],
+        "instances": [4, None],
+        "boxes": [None, 4],
+        "classes": [None],
+    }
+    assert Loader(Broken([(5, 6), (5, 9)]), "raise", shrink=4).sizes.tolist() == [[2, 2], [2, 3]]
+    assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize(8, "shorter")).sizes.tolist() == [[8, 12], [16, 8]]
+    assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize((3, 5))).sides == [3, 5]
+
+
+def test_the_stage_gives_tensors_eagerly_and_in_map():
+    loader = Loader(Broken([(4, 6), (4, 8)]), "raise")
+    stage = loader.stage(loader.sample_or_blank, loader.sides)
+    eager = stage(tf.constant(1, tf.int64))
+    dataset = tf.data.Dataset.range(1, 2).map(stage)
+    assert {name: spec.shape.as_list() for name, spec in dataset.element_spec.items()} == loader.shapes([4, None])
+    assert [spec.dtype for spec in dataset.element_spec.values()] == [
+        *(tf.uint16, tf.uint8, tf.int32, tf.float32, tf.int32)
+    ]
+    (mapped,) = dataset
+    assert all(np.array_equal(mapped[name], eager[name]) for name in loader.fields)
+    assert np.array_equal(mapped["image"], np.ones((4, 8, 2)))
+
+
+def test_arrays_of_another_dtype_are_cast():
+    loader = Loader(Arrays(*zip(*[draw_sample(0)], strict=True), NAMES), "raise")
+    stage = loader.stage(lambda index: {"image": np.ones((48, 56, 3)), "mask": np.ones((48, 56), int)}, loader.sides)
+    assert [array.dtype for array in stage(tf.constant(0, tf.int64)).values()] == [tf.uint8, tf.uint8]
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError])
+def test_the_next_sample_stands_in(kind):
+    loader = Loader(Broken([(2, 2)] * 5, bad=[1, 2, 4], kind=kind), "skip")
+    assert [loader.sample_or_next(i)["image"][0, 0, 0] for i in range(5)] == [0, 3, 3, 3, 0]
+    assert loader.failed == {i: f"file{i}.png is damaged" for i in (1, 2, 4)}
+
+
+def test_a_blank_sample_has_no_label():
+    loader = Loader(Broken([(3, 5), (4, 6)], bad=[1]), "skip", Resize(2, "shorter"))
+    blank = loader.sample_or_blank(1)
+    assert blank.keys() == loader.sample_or_blank(0).keys()
+    assert {name: (array.shape, array.dtype, *np.unique(array)) for name, array in blank.items()} == {
+        "image": ((2, 3, 2), np.uint16, 0),
+        "mask": ((2, 3), np.uint8, 255),
+        "instances": ((2, 3), np.int32, 0),
+        "boxes": ((0, 4), np.float32),
+        "classes": ((0,), np.int32),
+    }
+
+
+@pytest.mark.parametrize("load", ["sample_or_next", "sample_or_blank"])
+def test_errors_pass_through(load):
+    with pytest.raises(OSError, match=r"^file1\.png is damaged$"):
+        getattr(Loader(Broken([(2, 2)] * 3, bad=[1]), "raise"), load)(1)
+    with pytest.raises(KeyError):  # a mistake in the code is no damaged file
+        getattr(Loader(Broken([(2, 2)] * 3, bad=[1], kind=KeyError), "skip"), load)(1)
+
+
+def test_no_sample_that_can_be_read():
+    loader = Loader(Broken([(2, 2)] * 3, bad=range(3)), "skip")
+    with pytest.raises(ValueError, match=r"none of the 3 samples can be read\. One of them: file\d\.png is damaged"):
+        loader.sample_or_next(1)
+    for i in range(3):
+        loader.sample_or_blank(i)
+    with pytest.raises(ValueError, match=r"none of the 3 samples can be read"):
+        loader.report()
+
+
+def test_the_report_names_what_was_skipped_once():
+    loader = Loader(Broken([(2, 2)] * 12, bad=range(1, 11)), "skip")
+    loader.sample_or_blank(3)
+    with pytest.warns(UserWarning, match=r"^pipeline: 1 sample was skipped:\n  picture3: file3\.png is damaged$"):
+        loader.report()
+    for i in reversed(range(12)):
+        loader.sample_or_blank(i)
+    with pytest.warns(
+        UserWarning, match=r"(?s)10 samples were skipped:\n  picture1: .*picture8: .*\n  \.\.\. and 2 more$"
+    ):
+        loader.report()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        loader.report()
+
+
+@pytest.mark.parametrize(
+    ("resize", "shrink", "found"),
+    [
+        (None, 1, "9 x 6, but the reader tells of 4 x 6"),
+        (None, 2, "5 x 3, .* 2 x 3"),
+        (Resize(2), 1, "5 x 3, .* 2 x 3"),
+    ],
+)
+def test_a_sample_of_another_size_than_told_is_an_error(resize, shrink, found):
+    class Changed(Broken):
+        def __getitem__(self, index):
+            return {**super().__getitem__(index), "mask": np.ones((9, 6), np.uint8)}
+
+    loader = Loader(Changed([(4, 6)]), "raise", resize, shrink)
+    with pytest.raises(ValueError, match=rf"^picture0: its mask is {found}\. If the file has changed since"):
+        loader.sample(0)
+
+
+def test_resized_samples_are_read_smaller():
+    class Spy(Broken):
+        def read(self, index, shrink=1):
+            seen.append(shrink)
+            return super().read(index, shrink)
+
+    seen = []
+    loader = Loader(Spy([(16, 20), (70, 70), (8, 9)]), "raise", Resize(8))
+    samples = [loader.sample(i) for i in range(3)]
+    assert seen == [2, 8, 1]
+    assert [sample["image"].shape for sample in samples] == [(8, 8, 2)] * 3
+    assert samples[0]["boxes"].tolist() == [[0, 0, 8, 6]]  # 6.4 rows are 6
+
+
+@pytest.mark.parametrize("kind", [OSError, ValueError, FileNotFoundError])
+def test_what_a_reader_said_is_found_again(kind):
+    loader = Loader(Broken([(2, 2)] * 3, bad=[1], kind=kind), "raise")
+    stage = loader.stage(loader.sample_or_blank, loader.sides)
+    with pytest.raises(tf.errors.OpError) as caught:
+        list(tf.data.Dataset.range(3).map(stage))
+    error = reading_error(caught.value)
+    assert (type(error), str(error)) == (OSError, "file1.png is damaged")
+    assert reading_error(tf.errors.InvalidArgumentError(None, None, "ValueError: of something else")) is None

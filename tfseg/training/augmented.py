@@ -79,6 +79,8 @@ def augmented(model, augment, seed=0):
     Returns:
         AugmentedModel, to be compiled. `sample_weight` may hold one weight an image.
     """
-    wrapped = AugmentedModel(model.inputs, model.outputs, name=model.name)
+    # `outputs` is a flat list, also where the model gives a dict
+    outputs = keras.tree.pack_sequence_as(model.compute_output_spec(model.input), model.outputs)
+    wrapped = AugmentedModel(model.input, outputs, name=model.name)
     wrapped.augment, wrapped.seed = augment, seed
     return wrapped

@@ -1,6 +1,5 @@
 """Random changes of pictures and their labels: one resampling and one colour map a picture, in one compiled kernel."""
 
-import math
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
@@ -9,29 +8,15 @@ import numpy as np
 from keras import ops
 
 from tfseg import checks
-from tfseg.checks import IGNORE_INDEX
 from tfseg.data import draws, mixing
-from tfseg.data.placing import Placing, mask_of
-from tfseg.ops import (
-    apply_color,
-    blur,
-    box_area,
-    color_matrices,
-    jpeg,
-    move_boxes,
-    noise,
-    resample,
-    smooth_field,
-    source_points,
-    uniform,
-    window_matrices,
-)
+from tfseg.data.coloring import colored
+from tfseg.data.moving import move_objects, windows
+from tfseg.data.placing import Placing
 
 FLIPS = (None, "horizontal", "vertical", "both")
 CROPS = ("random", "center", "classes")
 INTERPOLATIONS = ("bilinear", "bicubic")
 LABELS = ("mask", "instances", "boxes", "classes")
-SMALLEST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -191,7 +176,7 @@ class Augment:
             rest["objects"] = ops.convert_to_tensor(ops.shape(boxes["boxes"])[1], "int32")
         changed = kernel(rest, keys)
         # Outside of the compiled kernel: every number of objects would be compiled anew.
-        return self._move_objects(changed, boxes, rest, keys) if boxes else changed
+        return move_objects(self, changed, boxes, rest, keys) if boxes else changed
 
     def kernel(self, batch, keys):
         """Augment all but boxes and classes, in `keras.ops` alone: what `__call__` compiles.
@@ -207,23 +192,8 @@ class Augment:
                 "and width. Batch images of one size (`pipeline` with `resize`), or set the shape."
             )
         drawn = draws.draw(keys, self.ranges, self.chances)
-        extents, focus = self._whole(batch, drawn)
-        centre = self.placing.centre(drawn, extents, focus, ops)
-        # Points count from near the middle: they are the same to the bit in a piece and in the whole picture.
-        block = 2.0**self.placing.levels
-        origin = block * ops.floor(centre / block)
-        displacement = self._displacement(drawn, keys)
-        x, y = source_points(self._matrices(drawn, centre - origin), self.size, displacement)
-        corner = ops.cast(batch.get("corner", 0), "float32")
-        inside = ops.minimum(extents - corner, np.array(size, "float32"))
-        origin = origin - corner
-        image = resample(batch["image"], x, y, self.interpolation, self.fill, inside, self._levels(drawn), origin)
-        labels = {
-            name: resample(batch[name][..., None], x, y, "nearest", fill, inside, origin=origin)[..., 0]
-            for name, fill in (("mask", IGNORE_INDEX), ("instances", 0))
-            if name in batch
-        }
-        image = self._colored(image, drawn, keys)
+        image, labels = windows(self, batch, drawn, keys)
+        image = colored(self, image, drawn, keys)
         if "cutout" in self.ranges:
             image, mask = mixing.cut_out(image, labels.get("mask"), drawn, np.asarray(self.fill, "float32"))
             labels |= {} if mask is None else {"mask": mask}
@@ -244,120 +214,8 @@ class Augment:
 
         return tf.function(self.kernel, jit_compile=True, autograph=False)
 
-    def _whole(self, batch, drawn):
-        """(B, 2) sizes of the whole pictures, and the points that windows are to hold."""
-        images, *size = ops.shape(batch["image"])[:3]
-        extents = batch.get("extent")
-        if extents is None:
-            extents = ops.broadcast_to(ops.cast(ops.stack(size), "float32"), (images, 2))
-        extents = ops.cast(extents, "float32")
-        if self.crop != "classes":
-            return extents, None
-        focus = batch["focus"] if "focus" in batch else self.placing.class_focus(mask_of(batch), drawn)
-        return extents, ops.cast(focus, "float32")
-
-    def _matrices(self, drawn, centre):
-        radians = lambda name: drawn[name] * (math.pi / 180)  # noqa: E731
-        flip = lambda axis, ways: ops.where((drawn[axis] < 0.5) & (self.flip in ways), -1.0, 1.0)  # noqa: E731
-        far = ops.stack([drawn["perspective"], drawn["perspective_y"]], -1) if "perspective" in self.ranges else None
-        flips = flip("flip_x", ("horizontal", "both")), flip("flip_y", ("vertical", "both"))
-        return window_matrices(
-            self.size, centre, drawn["scale"], radians("rotate"), radians("shear"), *flips, perspective=far
-        )
-
-    def _displacement(self, drawn, keys):
-        if "elastic" not in self.ranges:
-            return None
-        count = draws.LATTICE**2 * 2
-        # streams beyond those of `draw`
-        points = uniform(keys, len(draws.STREAMS) + count)[:, len(draws.STREAMS) :]
-        lattice = ops.reshape(2 * points - 1, (-1, draws.LATTICE, draws.LATTICE, 2))
-        return smooth_field(lattice * drawn["elastic"][:, None, None, None], self.size)
-
-    def _levels(self, drawn):
-        largest = self.placing.levels
-        if not largest:
-            return None
-        level = ops.floor(0.5 - ops.log(drawn["scale"]) / math.log(2))
-        return ops.cast(ops.clip(level, 0, largest), "int32"), largest
-
-    def _colored(self, image, drawn, keys):
-        low, high = self.value_range
-        span = high - low
-        before, shown = image, self.ranges.keys()
-        if shown & {"brightness", "contrast", "saturation", "hue"}:
-            image = self._mapped(image, drawn)
-        if "gamma" in shown:
-            share = ops.clip((image - low) / span, 1e-6, 1.0)
-            changed = low + span * ops.exp(ops.log(share) * drawn["gamma"][:, None, None, None])
-            image = ops.where((drawn["gamma"] != 1)[:, None, None, None], changed, image)
-        if "blur" in shown:
-            # where nothing was drawn, a matrix product may still be rounded (TF32 on GPUs)
-            image = ops.where((drawn["blur"] > 0)[:, None, None, None], blur(image, drawn["blur"]), image)
-        if "noise" in shown:
-            image = noise(image, drawn["noise"] * span, keys)
-        if "jpeg" in shown:
-            self._require_channels(image, "jpeg", (1, 3))
-            packed = low + span / 255 * jpeg((image - low) * (255 / span), drawn["jpeg"])
-            image = ops.where((drawn["jpeg"] <= 100)[:, None, None, None], packed, image)
-        return image if image is before else ops.clip(image, low, high)
-
-    def _mapped(self, image, drawn):
-        low, high = self.value_range
-        middle, shift = (low + high) / 2, drawn["brightness"] * (high - low)
-        if image.shape[-1] == 3:
-            hue = drawn["hue"] * (math.pi / 180)
-            return apply_color(image, *color_matrices(shift, drawn["contrast"], drawn["saturation"], hue, middle))
-        if self.ranges.keys() & {"saturation", "hue"}:
-            self._require_channels(image, "saturation and hue", (3,))
-        contrast = drawn["contrast"]
-        offset = middle * (1 - contrast) + shift
-        return image * contrast[:, None, None, None] + offset[:, None, None, None]
-
-    def _require_channels(self, image, names, allowed):
-        if image.shape[-1] not in allowed:
-            raise ValueError(
-                f"Augment: {names} want images of {' or '.join(map(str, allowed))} channels; {image.shape[-1]} came. "
-                "Leave them out."
-            )
-
-    def _move_objects(self, changed, objects, batch, keys):
-        """Add moved "boxes" and "classes" to `changed`, and take objects that are gone out of its "instances"."""
-        drawn = draws.draw(keys, self.ranges, self.chances)
-        extents, focus = self._whole(batch, drawn)
-        matrices = self._matrices(drawn, self.placing.centre(drawn, extents, focus, ops))
-        if matrices.shape[1] == 2:
-            matrices = ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + np.diag([0, 0, 1]).astype("float32")
-        field_of = self._displacement(drawn, keys)
-        back = None if field_of is None else lambda x, y: _undisplaced(field_of, x, y)
-        moved = move_boxes(objects["boxes"], ops.inv(matrices), back)
-        shown = mixing.regions(drawn, self.size, self.cutmix, self.mosaic)
-        partners = mixing.PARTNERS if self.mosaic or self.cutmix else 1
-        boxes, classes, visible = mixing.mix_boxes(
-            moved, ops.cast(objects["classes"], "int32"), box_area(moved), shown, partners
-        )
-        gone = (classes < 0) | (visible < SMALLEST_SHARE)
-        changed = {**changed, "boxes": ops.where(gone[..., None], 0.0, boxes), "classes": ops.where(gone, -1, classes)}
-        if "instances" in changed:
-            kept = ops.pad(ops.cast(~gone, "int32"), [[0, 0], [1, 0]])
-            flat = ops.reshape(changed["instances"], (ops.shape(kept)[0], -1))
-            seen = ops.take_along_axis(kept, ops.cast(flat, "int32"), axis=1)
-            changed["instances"] = ops.reshape(flat * ops.cast(seen, flat.dtype), ops.shape(changed["instances"]))
-        return changed
-
 
 def _as_tuples(value):
     """Lists and arrays as tuples of numbers."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value
-
-
-def _undisplaced(displacement, x, y, steps=4):
-    """Points that the displacement takes to (x, y), by fixed-point iteration."""
-    height, width = displacement.shape[1:3]
-    found_x, found_y = x, y
-    for _ in range(steps):
-        at_x, at_y = ops.clip(found_x, 0, width - 1), ops.clip(found_y, 0, height - 1)
-        shift = resample(displacement, at_x[:, None], at_y[:, None])[:, 0]
-        found_x, found_y = x - shift[..., 0], y - shift[..., 1]
-    return found_x, found_y

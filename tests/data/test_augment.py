@@ -625,3 +625,40 @@ def test_pictures_read_smaller_are_magnified():
     assert augment.magnified(1) is augment
     assert augment.magnified(2) == Augment(8, scale=(0.5, 1.0), rotate=10)
     assert Augment(8, scale=(0.5, 0.5)).magnified(2).ranges == {}
+
+
+# ---- keypoints ----
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": (0.8, 1.4), "rotate": 40, "flip": "both", "shear": 15, "perspective": 0.2, "elastic": 3},
+        {"flip": "horizontal", "mosaic": 1.0},
+        {"cutmix": 1.0, "rotate": 20},
+    ],
+    ids=["geometry", "mosaic", "cutmix"],
+)
+def test_keypoints_stay_on_their_objects(options):
+    y, x = np.mgrid[:60, :70]
+    centres = [(20, 14), (50, 22), (33, 45)]  # x, y of discs of radius 5
+    instances = sum((k + 1) * (np.hypot(x - cx, y - cy) < 5) for k, (cx, cy) in enumerate(centres)).astype("int32")
+    points = np.float32(centres) + 0.5
+    boxes = np.concatenate([points - 5, points + 5], axis=1).astype("float32")
+    sample = {"image": np.zeros((60, 70, 1), "uint8"), "instances": instances, "boxes": boxes}
+    sample |= {"classes": np.array([0, 1, 2], "int32"), "keypoints": points}
+    batch = {name: np.stack([values] * 6) for name, values in sample.items()}
+    changed = arrays(Augment(48, **options)(batch, keys_of(6)))
+    seen = hidden = 0
+    for window, found in zip(changed["instances"], changed["keypoints"], strict=True):
+        assert len(found) == (3 if options.keys() & {"scale"} else 12)
+        for k, point in enumerate(found):
+            if np.isnan(point).any():
+                hidden += 1
+                continue
+            assert (point >= 0).all() and (point < 48).all()  # noqa: PT018
+            at = window[int(point[1]), int(point[0])]
+            assert at in (k + 1, 0)  # 0 where less than a tenth of the object is left
+            seen += at == k + 1
+    assert seen > 8
+    assert hidden > 0

@@ -122,7 +122,7 @@ def test_mixed_boxes_by_hand():
 
 def test_without_partners_boxes_are_clipped_only():
     boxes, classes = tensor([[[-1, 0, 2, 3]]] * 3), tensor([[2]] * 3, "int32")
-    found, kinds, shares = mixing.mix_boxes(boxes, classes, tensor([[9]] * 3), tensor(SHOWN)[1:2], 1)
+    found, kinds, shares = mixing.mix_boxes(boxes, classes, tensor([[9]] * 3), tensor(SHOWN)[1:2, :1])
     assert numbers(found)[0] == [[0, 0, 2, 2]]
     assert numbers(kinds) == [[2]] * 3
     assert numbers(shares)[0] == [pytest.approx(4 / 9)]
@@ -134,6 +134,20 @@ def test_without_objects_there_are_no_boxes():
     )
     assert found.shape == (3, 0, 4)
     assert kinds.shape == shares.shape == (3, 0)
+
+
+def test_points_show_where_their_image_does():
+    # own point (0.5, 0.5), the next image's (0.5, 0.5), the one after's (2.5, 0.5): the last image's wrap around
+    points = tensor([[[0.5, 0.5]], [[0.5, 0.5]], [[2.5, 0.5]]])
+    found = numbers(mixing.mix_points(points, tensor(SHOWN)))
+    seen = [[not np.isnan(point[0]) for point in window] for window in found]
+    for window in range(3):
+        for partner in range(len(np.asarray(SHOWN)[0])):
+            px, py = [(0.5, 0.5), (0.5, 0.5), (2.5, 0.5)][(window + partner) % 3]
+            x0, y0, x1, y1 = np.asarray(SHOWN)[window, partner]
+            covered = any(a <= px < c and b <= py < d for a, b, c, d in np.asarray(SHOWN)[window, 1:])
+            expected = x0 <= px < x1 and y0 <= py < y1 and not (partner == 0 and covered)
+            assert seen[window][partner] == expected, (window, partner)
 
 
 def holes(**drawn):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.ops import box_area, clip_boxes, move_boxes, window_matrices
+from tfseg.ops import box_area, clip_boxes, move_boxes, move_points, window_matrices
 
 IDENTITY = np.eye(3, dtype="float32")
 
@@ -179,3 +179,15 @@ def test_what_lies_behind_the_horizon_does_not_come_back_on_the_other_side():
     assert behind.tolist() == [0, 0, 0, 0]
     # from the point (4, 0) of depth 0.6 to (9, 4.5) of depth 0.1
     assert crossing == pytest.approx(np.array([4 / 0.6 + 0.5, 0.5, 90.5, 45.5]), rel=1e-4)
+
+
+def test_points_move_with_their_pixels_and_vanish_behind_the_horizon():
+    # twice as large about the upper left corner of pixel (0, 0), then 3 to the right: x -> 2 x + 3, y -> 2 y,
+    # whose matrix on pixels' middles is x -> 2 (x + 0.5) + 3 - 0.5
+    matrix = np.array([[[2, 0, 3.5], [0, 2, 0.5], [0, 0, 1]]], "float32")
+    points = np.array([[[0.5, 0.5], [4, 7.25]]], "float32")
+    assert ops.convert_to_numpy(move_points(points, matrix)).tolist() == [[[4, 1], [11, 14.5]]]
+    matrix = np.array([[[1, 0, 0], [0, 1, 0], [-0.1, 0, 1]]], "float32")  # the horizon is at x = 10 of the middles
+    moved = ops.convert_to_numpy(move_points(np.array([[[5.5, 2.5], [20.5, 2.5]]], "float32"), matrix))
+    assert moved[0, 0] == pytest.approx([5 / 0.5 + 0.5, 2 / 0.5 + 0.5])
+    assert np.isnan(moved[0, 1]).all()

@@ -141,7 +141,7 @@ class Augment:
         """Augment one sample of a reader.
 
         Args:
-            sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes".
+            sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes", "keypoints" (K, 2).
             seed, number: integers; the pipeline gives the n-th sample of its stream the number n.
 
         Returns:
@@ -157,26 +157,28 @@ class Augment:
 
         Args:
             batch: dict of "image" (B, H, W, C), any dtype, and any of "mask" and "instances" (B, H, W), "boxes"
-                (B, N, 4) and "classes" (B, N), -1 where there is no object. If the images are pieces of pictures
+                (B, N, 4) and "classes" (B, N), -1 where there is no object, "keypoints" (B, K, 2), x and y in pixels as
+                those of boxes. If the images are pieces of pictures
                 that `Placing.cut` cut out, also "extent", "corner" and "focus", (B, 2) each.
             keys: (B, 2) integers, a seed and a sample's number each.
 
         Returns:
             dict of the same labels. "image" (B, height, width, C) float32, "mask" and "instances" (B, height, width)
             in their own dtype. Objects of which less than a tenth is seen have the class -1, an empty box and no
-            pixel. With `mosaic` or `cutmix` there are 4 N of them: those of all images that show.
+            pixel; keypoints that are not seen are NaN. With `mosaic` or `cutmix` there are 4 N, or 4 K, of them: those
+            of all images that show.
         """
         kernel = self.kernel
         if keras.backend.backend() == "tensorflow":
             kernel = self._compiled
-        boxes = {name: batch[name] for name in ("boxes", "classes") if name in batch}
-        rest = {name: ops.convert_to_tensor(value) for name, value in batch.items() if name not in boxes}
+        objects = {name: batch[name] for name in ("boxes", "classes", "keypoints") if name in batch}
+        rest = {name: ops.convert_to_tensor(value) for name, value in batch.items() if name not in objects}
         keys = ops.cast(ops.convert_to_tensor(keys), "int32")
-        if boxes:
-            rest["objects"] = ops.convert_to_tensor(ops.shape(boxes["boxes"])[1], "int32")
+        if "boxes" in objects:
+            rest["objects"] = ops.convert_to_tensor(ops.shape(objects["boxes"])[1], "int32")
         changed = kernel(rest, keys)
         # Outside of the compiled kernel: every number of objects would be compiled anew.
-        return move_objects(self, changed, boxes, rest, keys) if boxes else changed
+        return move_objects(self, changed, objects, rest, keys) if objects else changed
 
     def kernel(self, batch, keys):
         """Augment all but boxes and classes, in `keras.ops` alone: what `__call__` compiles.

@@ -1,5 +1,6 @@
 """What is done to windows that are cut already: a hole, and parts of the batch's other windows."""
 
+import numpy as np
 from keras import ops
 
 from tfseg.checks import IGNORE_INDEX
@@ -75,29 +76,47 @@ def _partner_at(boxes, height, width):
     return partner
 
 
-def mix_boxes(boxes, classes, areas, shown, partners=PARTNERS):
+def mix_boxes(boxes, classes, areas, shown):
     """The boxes of all images that show in each window.
 
     Args:
         boxes: (B, N, 4) in the window's pixels, not clipped.
         classes: (B, N), -1 where there is no object.
         areas: (B, N) of the whole objects, in the window's pixels.
-        shown: `regions`.
-        partners: P, how many images may show in a window.
+        shown: (B, P, 4) `regions` of the P images that may show in a window.
 
     Returns:
         boxes (B, P N, 4) clipped to where their image shows, classes (B, P N), and the visible shares (B, P N).
     """
     parts = []
-    for partner in range(partners):
+    for partner in range(shown.shape[1]):
         there, kind, area = (ops.roll(values, -partner, axis=0) for values in (boxes, classes, areas))
         clipped = clip_boxes(there, shown[:, partner, None])
         visible = box_area(clipped)
         if partner == 0:  # it lies below the others, which do not overlap
-            for other in range(1, PARTNERS):
+            for other in range(1, shown.shape[1]):
                 visible = visible - box_area(clip_boxes(clipped, shown[:, other, None]))
         parts.append((clipped, kind, visible / ops.maximum(area, 1e-6)))
     return tuple(ops.concatenate(values, axis=1) for values in zip(*parts, strict=True))
+
+
+def mix_points(points, shown):
+    """The keypoints of all images that show in each window: (B, K, 2) -> (B, P K, 2), NaN where they do not show."""
+
+    def within(there, number):
+        x, y = there[..., 0], there[..., 1]
+        x0, y0, x1, y1 = (shown[:, number, i, None] for i in range(4))
+        return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+
+    parts = []
+    for partner in range(shown.shape[1]):
+        there = ops.roll(points, -partner, axis=0)
+        seen = within(there, partner)
+        if partner == 0:
+            for other in range(1, shown.shape[1]):
+                seen = seen & ops.logical_not(within(there, other))
+        parts.append(ops.where(seen[..., None], there, np.nan))
+    return ops.concatenate(parts, axis=1)
 
 
 def cut_out(image, mask, drawn, fill):

@@ -9,7 +9,7 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data import draws, mixing
 from tfseg.data.placing import mask_of
 from tfseg.data.windows import SMALLEST_SHARE
-from tfseg.ops import box_area, move_boxes, resample, smooth_field, source_points, uniform, window_matrices
+from tfseg.ops import box_area, move_boxes, move_points, resample, smooth_field, source_points, uniform, window_matrices
 
 
 def windows(augment, batch, drawn, keys):
@@ -44,16 +44,16 @@ def windows(augment, batch, drawn, keys):
 
 
 def move_objects(augment, changed, objects, batch, keys):
-    """Move boxes as `windows` moves pixels.
+    """Move boxes and keypoints as `windows` moves pixels.
 
     Args:
         augment: the `Augment`.
         changed: dict of what the kernel made of the batch.
-        objects: dict of "boxes" (B, N, 4) and "classes" (B, N).
+        objects: dict of "boxes" (B, N, 4) and "classes" (B, N), or "keypoints" (B, K, 2), or all.
         batch, keys: what the kernel got.
 
     Returns:
-        `changed` with "boxes" and "classes"; objects that are gone are taken out of its "instances".
+        `changed` with what came, moved; objects that are gone are taken out of its "instances".
     """
     drawn = draws.draw(keys, augment.ranges, augment.chances)
     extents, focus = _whole(augment, batch, drawn)
@@ -61,21 +61,28 @@ def move_objects(augment, changed, objects, batch, keys):
     if matrices.shape[1] == 2:
         matrices = ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + np.diag([0, 0, 1]).astype("float32")
     field_of = _displacement(augment, drawn, keys)
-    back = None if field_of is None else lambda x, y: _undisplaced(field_of, x, y)
-    moved = move_boxes(objects["boxes"], ops.inv(matrices), back)
+    into_windows = ops.inv(matrices), None if field_of is None else lambda x, y: _undisplaced(field_of, x, y)
     shown = mixing.regions(drawn, augment.size, augment.cutmix, augment.mosaic)
-    partners = mixing.PARTNERS if augment.mosaic or augment.cutmix else 1
-    boxes, classes, visible = mixing.mix_boxes(
-        moved, ops.cast(objects["classes"], "int32"), box_area(moved), shown, partners
-    )
+    shown = shown if augment.mosaic or augment.cutmix else shown[:, :1]
+    changed = dict(changed)
+    if "boxes" in objects:
+        _move_boxes(changed, objects, into_windows, shown)
+    if "keypoints" in objects:
+        changed["keypoints"] = mixing.mix_points(move_points(objects["keypoints"], *into_windows), shown)
+    return changed
+
+
+def _move_boxes(changed, objects, into_windows, shown):
+    moved = move_boxes(objects["boxes"], *into_windows)
+    kinds = ops.cast(objects["classes"], "int32")
+    boxes, classes, visible = mixing.mix_boxes(moved, kinds, box_area(moved), shown)
     gone = (classes < 0) | (visible < SMALLEST_SHARE)
-    changed = {**changed, "boxes": ops.where(gone[..., None], 0.0, boxes), "classes": ops.where(gone, -1, classes)}
+    changed |= {"boxes": ops.where(gone[..., None], 0.0, boxes), "classes": ops.where(gone, -1, classes)}
     if "instances" in changed:
         kept = ops.pad(ops.cast(~gone, "int32"), [[0, 0], [1, 0]])
         flat = ops.reshape(changed["instances"], (ops.shape(kept)[0], -1))
         seen = ops.take_along_axis(kept, ops.cast(flat, "int32"), axis=1)
         changed["instances"] = ops.reshape(flat * ops.cast(seen, flat.dtype), ops.shape(changed["instances"]))
-    return changed
 
 
 def _whole(augment, batch, drawn):

@@ -1,6 +1,6 @@
 """Array arithmetic shared by the rooms above, in `keras.ops`: one code for TensorFlow and JAX."""
 
-from tfseg.ops.boxes import box_area, clip_boxes, move_boxes
+from tfseg.ops.boxes import box_area, clip_boxes, move_boxes, move_points
 from tfseg.ops.color import apply_color, blur, color_matrices, jpeg, noise
 from tfseg.ops.confusion import (
     agreement,
@@ -36,6 +36,7 @@ __all__ = [
     "jpeg",
     "mean_present",
     "move_boxes",
+    "move_points",
     "noise",
     "random_bits",
     "ratio",

@@ -47,6 +47,25 @@ def move_boxes(boxes, matrices, moved_back=None):
     return ops.where(ops.any(shown, 1)[..., None], ops.stack(low + high, axis=-1), 0.0)
 
 
+def move_points(points, matrices, moved_back=None):
+    """Points (B, K, 2), x and y in pixels as those of boxes, that went through a map; NaN behind the horizon.
+
+    Args:
+        points: (B, K, 2).
+        matrices, moved_back: see `move_boxes`.
+
+    Returns:
+        (B, K, 2) float32.
+    """
+    points = ops.cast(points, "float32") - 0.5
+    x, y = points[..., 0], points[..., 1]
+    depth = matrices[:, 2, 0, None] * x + matrices[:, 2, 1, None] * y + matrices[:, 2, 2, None]
+    x, y = apply_matrices(matrices, x, y)
+    if moved_back is not None:
+        x, y = moved_back(x, y)
+    return ops.where((depth > 0)[..., None], ops.stack([x, y], axis=-1) + 0.5, np.nan)
+
+
 def _before_horizon(matrices, x, y, least=0.1):
     """Each corner (B, 4, N) twice, those behind the horizon moved along their two sides; and which lie before it."""
     entry = [matrices[:, 2, column, None, None] for column in range(3)]

@@ -336,7 +336,7 @@ def test_the_doctor_gives_a_clean_bill(tfseg, tmp_path):
     assert code == 0, printed
     assert "The doctor says: nothing found." in printed
     assert "class_weights=[" in printed
-    code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks")
+    code, printed = tfseg("doctor", tmp_path)  # finds both folders
     assert code == 0, printed
 
 

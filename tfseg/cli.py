@@ -70,8 +70,15 @@ def demo(
 
 @app.command()
 def doctor(
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of pictures.")],
-    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="Folder of masks, named as their pictures.")],
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR|IMAGES", help="A data set's folder, such as of `images` and `masks`; or the pictures'."
+        ),
+    ],
+    masks: Annotated[
+        Path | None, typer.Argument(metavar="[MASKS]", help="Folder of masks, named as their pictures.")
+    ] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
     val_images: ValImages = None,
@@ -89,6 +96,8 @@ def doctor(
         raise typer.BadParameter("--val-images and --val-masks go together.")
     with _quiet_start():
         from tfseg import data, training
+    if masks is None:
+        images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
     report = data.diagnose((images, masks), _split(class_names, str), val, ignore, track=_track("examining pictures"))
     console.print(*report.tables(), sep="\n")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.data import Folder, check
+from tfseg.data import Folder, check, find_folders
 
 NAMES = ["road", "tree", "car"]
 COLORS = {"road": (128, 64, 128), "tree": (0, 200, 10), "car": (0, 10, 200)}
@@ -199,3 +199,17 @@ def test_pictures_of_sixteen_bit_are_floats_of_their_values(write):
     reader = Folder(images, masks, NAMES)
     assert (reader.channels, reader.dtype) == (1, np.float32)
     assert np.array_equal(reader[0]["image"][..., 0], deep)
+
+
+@pytest.mark.parametrize("names", [("images", "labels"), ("JPEGImages", "SegmentationClass"), ("train", "trainannot")])
+def test_the_folders_of_a_data_set_are_found_by_their_usual_names(tmp_path, names):
+    for name in (*names, "other"):
+        (tmp_path / name).mkdir()
+    assert find_folders(tmp_path) == tuple(tmp_path / name for name in names)
+
+
+def test_folders_of_other_names_are_asked_for(tmp_path):
+    (tmp_path / "images").mkdir()
+    for root in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match=r"images and masks, images and labels, .*Name both folders"):
+            find_folders(root)

@@ -4,7 +4,7 @@ from tfseg.data.augment import Augment
 from tfseg.data.doctor import Summary, check, diagnose
 from tfseg.data.files import picture_files, read_header, read_image, read_mask
 from tfseg.data.findings import Finding
-from tfseg.data.folder import Folder
+from tfseg.data.folder import Folder, find_folders
 from tfseg.data.formats import (
     Cityscapes,
     Coco,
@@ -45,6 +45,7 @@ __all__ = [
     "check",
     "corners",
     "diagnose",
+    "find_folders",
     "label_names",
     "picture_files",
     "pipeline",

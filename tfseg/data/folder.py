@@ -112,6 +112,36 @@ class Folder(Reader):
         return 255 in seen
 
 
+# What the two folders of a data set are called, the pictures' and the masks'.
+PAIRS = (
+    ("images", "masks"),
+    ("images", "labels"),
+    ("images", "annotations"),
+    ("image", "mask"),
+    ("image", "label"),
+    ("imgs", "masks"),
+    ("JPEGImages", "SegmentationClass"),
+    ("train", "trainannot"),
+)
+
+
+def find_folders(root):
+    """Return the folders of pictures and of masks in a data set's folder, by their usual names.
+
+    Raises:
+        FileNotFoundError: there are none such; the message tells the names.
+    """
+    root = Path(root)
+    there = {path.name: path for path in root.iterdir() if path.is_dir()} if root.is_dir() else {}
+    for images, masks in PAIRS:
+        if images in there and masks in there:
+            return there[images], there[masks]
+    expected = ", ".join(" and ".join(pair) for pair in PAIRS)
+    raise FileNotFoundError(
+        f"'{root}' holds no folders of pictures and of masks by their usual names ({expected}). Name both folders."
+    )
+
+
 def read_headers(files):
     """Open the headers of pictures and of the masks that belong to them.
 

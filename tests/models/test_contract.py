@@ -1,5 +1,7 @@
 """What every model of `tfseg.models.MODELS` keeps."""
 
+import importlib.util
+import os
 import subprocess
 import sys
 
@@ -10,10 +12,31 @@ from keras import ops
 
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
-from tfseg.models import MODELS
+from tfseg.models import MODELS, describe
+from tfseg.models import build as build_by_name
 
-# the smallest network of each name, three levels deep where that can be chosen, and the stride it then has
-SMALL = {"unet": ({"filters": (2, 4, 8)}, 4)}
+pytestmark = pytest.mark.usefixtures("plain_encoders")
+
+# the smallest network of each name, and the stride it then has
+PLAIN = {"encoder": "plain"}
+SMALL = {
+    "unet": ({"filters": (2, 4, 8)}, 4),
+    "unetpp": (PLAIN | {"filters": (2, 4, 6, 8)}, 32),
+    "linknet": (PLAIN | {"width": 8}, 32),
+    "fpn": (PLAIN | {"pyramid_width": 8, "width": 8}, 32),
+    "pspnet": (PLAIN | {"width": 8}, 8),
+    "deeplab_v3": (PLAIN | {"width": 8}, 16),
+    "deeplab_v3_plus": (PLAIN | {"width": 8, "low_width": 4}, 16),
+    "lraspp": (PLAIN | {"width": 8}, 16),
+    "upernet": (PLAIN | {"width": 8}, 32),
+    "segformer": (PLAIN | {"width": 8}, 32),
+    "tiny_unet": ({"filters": 4}, 2),
+}
+# by pooling, or by the statistics of group normalisation
+SEE_THE_WHOLE_IMAGE = {"fpn", "pspnet", "deeplab_v3", "deeplab_v3_plus", "lraspp", "upernet"}
+# whose compilations, for tens of seconds each, belong to the tests that are run every time
+QUICK = ("unet", "pspnet", "lraspp", "tiny_unet")
+EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 SIZES = [(65, 97), (17, 16), (5, 4), (1, 1), (8, 30)]
 
 
@@ -50,9 +73,10 @@ def logits_of(model, images):
     return ops.convert_to_numpy(model(images, training=False))
 
 
-def test_any_size_comes_out_as_it_went_in(build):
+def test_any_size_comes_out_as_it_went_in(build, name):
     model = build()
-    for height, width in SIZES:
+    stride = SMALL[name][1]
+    for height, width in [*SIZES, (stride + 1, stride - 1)]:
         logits = logits_of(model, draw(height, width))
         assert logits.shape == (2, height, width, 3)
         assert logits.dtype == np.float32
@@ -82,7 +106,7 @@ def test_bytes_and_floats_give_equal_logits(build):
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 def test_logits_are_float32_under_mixed_precision(build, precision):
     model, images = build(input_shape=(None, None, 2), normalization=(40000, 2)), draw(channels=2)
-    assert model.get_layer(index=-2).compute_dtype == precision.removeprefix("mixed_")
+    assert model.get_layer("classes").compute_dtype == precision.removeprefix("mixed_")
     logits = logits_of(model, images + np.uint16(40000 - 128))
     assert logits.dtype == np.float32
     # Half precision would round 40001 to 40000 and more: the images must be normalised in float32.
@@ -104,9 +128,14 @@ def test_a_static_size_gives_the_same_logits(build, name):
 
 def test_moving_the_image_by_the_stride_moves_the_logits(build, name):
     model, stride = build(), SMALL[name][1]
-    image = draw(80, 88, batch=1)
+    sight = describe(model)
+    assert sight.whole_image == (name in SEE_THE_WHOLE_IMAGE)
+    if sight.whole_image:
+        pytest.skip("it sees the whole image: what enters at one side changes all")
+    margin = -(-(sight.receptive_field // 2 + 2 * stride) // 32) * 32  # out of reach of what np.roll brings in
+    image = draw(2 * margin + 32, 2 * margin + 64, batch=1)
     moved = np.roll(image, (stride, 2 * stride), (1, 2))
-    inner = slice(36, -36)  # out of reach of what np.roll brings in at the other side
+    inner = slice(margin, -margin)
     expected = np.roll(logits_of(model, image), (stride, 2 * stride), (1, 2))[:, inner, inner]
     assert logits_of(model, moved)[:, inner, inner] == pytest.approx(expected, abs=1e-4)
     assert expected.std() > 0.01
@@ -123,11 +152,18 @@ def test_normalization_is_a_channel_s_own(build):
     assert logits_of(build(**options), images) == pytest.approx(logits_of(plain, images / 127.5 - 1), abs=1e-4)
 
 
-def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
-    labels = np.repeat(draw(3, 4, 1, batch=4)[..., 0] % 3, 3, axis=1)  # 9 x 4
-    labels = np.repeat(labels, 3, axis=2)  # 9 x 12
+def labelled(block=16):
+    """Four images of 3 x 4 blocks in the colours of their labels; the first row is not labelled."""
+    labels = draw(3, 4, 1, batch=4)[..., 0] % 3
+    labels = labels.repeat(block, axis=1).repeat(block, axis=2)
     images = np.stack([labels * 100, 200 - labels * 50, labels * 0], -1).astype("uint8")
     labels[:, 0] = 255
+    return images, labels
+
+
+@pytest.mark.parametrize("name", EACH, indirect=True)
+def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
+    images, labels = labelled()
     model = build()
     metrics = [ConfusionMetrics(3, report=["mean_iou", "dice"], class_names=["a", "b", "c"])]
     model.compile(keras.optimizers.Adam(0.02), CrossEntropy() + 0.5 * Dice(), metrics=metrics, jit_compile=True)
@@ -143,19 +179,87 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
     assert set(digits) == {"loss", "mean_iou", "dice/a", "dice/b", "dice/c"}
 
 
-def test_a_fresh_process_reads_the_file(build, tmp_path):
-    model, images = build(normalization=((1, 2, 3), (50, 60, 70))), draw()
-    model.compile("sgd", CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)])
-    model.save(tmp_path / "model.keras")
-    np.save(tmp_path / "images.npy", images)
-    code = (
-        "import keras, tfseg, numpy as np\n"
-        "model = keras.saving.load_model('model.keras')\n"
-        "images = np.load('images.npy')\n"
-        "np.save('logits.npy', keras.ops.convert_to_numpy(model(images, training=False)))\n"
+@pytest.mark.parametrize(
+    "name",
+    ["unet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fpn", "deeplab_v3_plus"))],
+    indirect=True,
+)
+def test_four_images_are_learnt_by_heart(name):
+    keras.utils.set_random_seed(0)
+    wide = {
+        "unet": {"filters": (8, 16, 32)},
+        "fpn": PLAIN | {"pyramid_width": 32, "width": 32},
+        "deeplab_v3_plus": PLAIN | {"width": 32, "low_width": 8, "dropout": 0},
+    }
+    model = build_by_name(name, 3, **wide[name])
+    images, labels = labelled()
+    images = (images * 0.5 + np.random.default_rng(1).normal(40, 20, images.shape)).clip(0, 255).astype("uint8")
+    model.compile(
+        keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)], jit_compile=False
     )
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
-    assert np.array_equal(np.load(tmp_path / "logits.npy"), logits_of(model, images))
+    model.fit(images, labels, batch_size=4, epochs=80, verbose=0)
+    assert model.evaluate(images, labels, verbose=0, return_dict=True)["mean_iou"] > 0.9
+
+
+@pytest.fixture(scope="module")
+def saved(plain_encoders, tmp_path_factory):
+    """A folder with every model as `.keras`, and an image."""
+    folder = tmp_path_factory.mktemp("saved")
+    np.save(folder / "images.npy", draw(37, 50))
+    for name, (options, _) in SMALL.items():
+        model = MODELS[name](3, normalization=((1, 2, 3), (50, 60, 70)), **options)
+        model.compile("sgd", CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)])
+        model.save(folder / f"{name}.keras")
+        np.save(folder / f"{name}.npy", model.predict(draw(37, 50), verbose=0))
+    return folder
+
+
+def logits_of_another_process(folder, names, backend):
+    """{name: logits} of the files of `saved`, read by a fresh process under a backend."""
+    code = (
+        "import keras, tfseg, numpy as np, sys\n"
+        "images = np.load('images.npy')\n"
+        "for name in sys.argv[2:]:\n"
+        "    model = keras.saving.load_model(name + '.keras')\n"
+        "    logits = model.predict(images, verbose=0)  # compiled as a whole\n"
+        "    np.save(f'{name}.{sys.argv[1]}.npy', logits)\n"
+    )
+    environment = os.environ | {"KERAS_BACKEND": backend}
+    subprocess.run([sys.executable, "-c", code, backend, *names], cwd=folder, check=True, env=environment)
+    return {name: np.load(folder / f"{name}.{backend}.npy") for name in names}
+
+
+def test_a_fresh_process_reads_the_files(saved):
+    for name, logits in logits_of_another_process(saved, SMALL, keras.backend.backend()).items():
+        assert np.array_equal(logits, np.load(saved / f"{name}.npy")), name
+
+
+def test_the_other_backend_gives_the_same_logits(saved):
+    other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
+    if not importlib.util.find_spec(other):
+        pytest.skip(f"needs {other}")
+    for name, logits in logits_of_another_process(saved, ["pspnet"], other).items():
+        assert logits == pytest.approx(np.load(saved / f"{name}.npy"), abs=1e-4), name
+
+
+def test_one_graph_serves_all_sizes(build):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("JAX compiles once a size")
+    import tensorflow as tf
+
+    model = build()
+    graph = tf.function(lambda x: model(x, training=False), [tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    for height, width in [(9, 14), (37, 50)]:
+        images = draw(height, width)
+        assert ops.convert_to_numpy(graph(images)) == pytest.approx(logits_of(model, images), abs=1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels are TensorFlow's")
+@pytest.mark.parametrize("name", EACH, indirect=True)
+def test_its_export_answers_as_it_does(build, tmp_path):
+    from tfseg.export import saved_model
+
+    assert saved_model(build(), tmp_path, probabilities=True).name == "1"  # it raises where the two differ
 
 
 @pytest.mark.parametrize(

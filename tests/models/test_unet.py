@@ -3,7 +3,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.models import CropToImage, PadToStride, unet
+from tfseg.losses import CrossEntropy, deep_supervision
+from tfseg.models import CropToImage, PadToStride, unet, unetpp
+
+pytestmark = pytest.mark.usefixtures("plain_encoders")
+
+PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (2 + 4 + 6 + 8 + 10)  # see test_decoding.py
 
 
 def test_the_paper_s_network_has_its_parameters():
@@ -72,14 +77,166 @@ def test_cropping_returns_the_image_s_corner_in_float32():
     assert np.array_equal(ops.convert_to_numpy(cropped), logits[:, :3, :2])
 
 
+def test_cropping_with_a_stride_rounds_up():
+    logits = np.arange(24).reshape(1, 4, 3, 2)
+    cropped = CropToImage(2)(logits, np.zeros((1, 5, 4, 1)))
+    assert np.array_equal(ops.convert_to_numpy(cropped), logits[:, :3, :2])
+    assert CropToImage(4).compute_output_shape((None, 9, 9, 7), (None, 33, None, 3)) == (None, 9, None, 7)
+    assert CropToImage.from_config(CropToImage(4).get_config()).stride == 4
+
+
+def test_the_layers_of_the_plain_network_keep_their_names():
+    # files of weights are read by them
+    names = [
+        layer.name for layer in unet(2, filters=(2, 4), dropout=0.1).layers if layer.weights or "drop" in layer.name
+    ]
+    down = [f"down0_{kind}{i}" for i in (1, 2) for kind in ("conv", "bn")]
+    deep = [f"down1_{kind}{i}" for i in (1, 2) for kind in ("conv", "bn")]
+    merge = [f"merge0_{kind}{i}" for i in (1, 2) for kind in ("conv", "bn")]
+    assert names == [*down, "dropout0", *deep, "dropout1", "up0", *merge, "classes"]
+
+
+def test_an_encoder_takes_the_place_of_the_contracting_path():
+    # up 2 x 2 with bias a>w: 4 a w + w; merge w + skip>w>w: 9 w (2 w + skip) + 8 w; skips 8 6 4 2 0, all w = 3
+    #   up 10>3 123, 3>3 four times 39; merge 27 (6 + skip) + 24: 402 + 348 + 294 + 240 + 186; classes 3>2: 8
+    model = unet(2, encoder="plain", filters=(3,) * 5)
+    assert model.count_params() == PLAIN + 123 + 4 * 39 + 402 + 348 + 294 + 240 + 186 + 8
+    # without stride 2 there is no skip there: 27 * 2 less
+    from_4 = unet(2, encoder="plain_from_4", filters=(3,) * 5)
+    assert from_4.count_params() == model.count_params() - 54
+    assert from_4(np.zeros((1, 33, 5, 3), "uint8")).shape == (1, 33, 5, 2)
+
+
+def test_attention_gates_weigh_pixels_by_0_to_1():
+    plain, gated = (unet(2, filters=(2, 4, 6), attention=attention) for attention in (False, True))
+    # level 1, skip 4, signal 6, compared in 2: 2 x 2 4>2 without bias 32, 1 x 1 6>2 14, 1 x 1 2>1 3;
+    # level 0, skip 2, signal 4, compared in 1: 8 + 5 + 2
+    assert gated.count_params() == plain.count_params() + 49 + 15
+    gated.get_layer("gate0_factor").bias.assign([3.0])
+    names = [f"gate0_{name}" for name in ("factor", "double", "weigh")]
+    tap = keras.Model(gated.input, [*(gated.get_layer(n).output for n in names), gated.get_layer("down0_relu2").output])
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3), np.uint8)
+    factor, doubled, weighed, skip = (ops.convert_to_numpy(x) for x in tap(image, training=False))
+    assert factor.shape == (1, 4, 6, 1)
+    assert 0 <= factor.min() < factor.max() <= 1
+    assert weighed == pytest.approx(skip * doubled, rel=1e-5)
+
+
+def test_residual_blocks_pass_their_input_on():
+    model = unet(2, filters=(3, 4), residual=True, batch_norm=False)
+    # 3>3 has a bare shortcut; 3>4 and 6>3 have a 1 x 1 convolution: 16 + 21
+    assert model.count_params() == unet(2, filters=(3, 4), batch_norm=False).count_params() + 37
+    for layer in model.layers:
+        if layer.name.startswith("down0") and layer.weights:
+            layer.set_weights([0 * w for w in layer.get_weights()])
+    block = keras.Model(model.input, [model.get_layer("pad").output, model.get_layer("down0_relu").output])
+    image = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), np.uint8)
+    before, after = (ops.convert_to_numpy(x) for x in block(image))
+    assert np.array_equal(after, np.maximum(before, 0))
+
+
+def test_squeeze_and_excitation_weighs_channels():
+    model = unet(2, filters=(32, 4), squeeze_excite=True)
+    # reduced by 16, to at least 1: 32>2>32 66 + 96, twice (down and merge); 4>1>4 5 + 8
+    assert model.count_params() == unet(2, filters=(32, 4)).count_params() + 2 * 162 + 13
+    model.get_layer("down0_excite1").bias.assign([1.0, 1.0])  # so that none of its two channels is dead
+    layers = ("down0_relu2", "down0_squeeze", "down0_excite2", "down0_weigh")
+    tap = keras.Model(model.input, [model.get_layer(name).output for name in layers])
+    image = np.random.default_rng(0).integers(0, 256, (1, 6, 4, 3), np.uint8)
+    x, mean, factor, weighed = (ops.convert_to_numpy(x) for x in tap(image, training=False))
+    assert mean[:, 0, 0] == pytest.approx(x.mean((1, 2)), rel=1e-5)
+    assert 0 <= factor.min() < factor.max() <= 1
+    assert weighed == pytest.approx(x * factor, rel=1e-5)
+
+
+def test_all_options_go_together():
+    model = unet(2, encoder="plain", attention=True, residual=True, squeeze_excite=True, filters=(2,) * 5, dropout=0.2)
+    assert model(np.zeros((1, 33, 31, 3), "uint8")).shape == (1, 33, 31, 2)
+
+
+def test_deep_supervision_gives_three_sizes_and_trains():
+    keras.utils.set_random_seed(0)
+    model = unet(3, filters=(4, 8, 8), deep_supervision=True)
+    images = np.random.default_rng(0).integers(0, 256, (4, 17, 22, 3), np.uint8)
+    labels = (images[..., 0] > 127).astype("uint8") + (images[..., 1] > 127)
+    shapes = [output.shape for output in model(images)]
+    assert shapes == [(4, 17, 22, 3), (4, 9, 11, 3)]  # 17 / 2 rounded up
+    assert model.output_names == ["logits", "logits2"]
+    deep = unet(3, filters=(2, 2, 2, 2, 2), deep_supervision=True)
+    assert [output.shape for output in deep(images)] == [*shapes, (4, 5, 6, 3)]
+    losses = deep_supervision(CrossEntropy(), weights=(1, 0.5))
+    model.compile(keras.optimizers.Adam(0.01), losses, jit_compile=False)
+    history = model.fit(images, (labels,) * 2, epochs=10, verbose=0).history["loss"]
+    assert history[-1] < 0.9 * history[0]
+    served = keras.Model(model.input, model.outputs[0])
+    assert np.array_equal(ops.convert_to_numpy(served(images)), ops.convert_to_numpy(model(images)[0]))
+    # the same weights, and those of one more classifier of 8>3
+    assert model.count_params() == unet(3, filters=(4, 8, 8)).count_params() + 27
+
+
+def test_a_shallow_network_has_fewer_outputs():
+    assert len(unet(2, filters=(2, 4), deep_supervision=True).outputs) == 1
+    assert len(unet(2, filters=(2, 4, 6), deep_supervision=True).outputs) == 2
+
+
+def test_unetpp_is_the_paper_s():
+    # arXiv:1807.10165, table 3: U-Net 7.76 M, U-Net++ 9.04 M, without batch normalisation
+    model = unetpp(1, encoder=None, batch_norm=False)
+    assert round(model.count_params() / 1e6, 2) == 9.04
+    assert model.get_layer("decoder_0_4_join").output.shape[-1] == 5 * 32
+
+
+def test_unetpp_behind_an_encoder_has_its_parameters():
+    # node (level, column), two wide, joined with `column` nodes before it, the first of the encoder's width e:
+    # up 2 x 2 a>2: 8 a + 2; 3 x 3 (e + 2 column)>2>2: 18 (e + 2 column) + 36, and 16
+    #   level 3, e = 8: (a = 10) 82 + 180 + 52 = 314
+    #   level 2, e = 6: (8) 66 + 144 + 52 = 262; (2) 18 + 180 + 52 = 250
+    #   level 1, e = 4: (6) 50 + 108 + 52 = 210; 18 + 144 + 52 = 214; 18 + 180 + 52 = 250
+    #   level 0, e = 2: (4) 34 + 72 + 52 = 158; 18 + 108 + 52 = 178; 214; 250
+    model = unetpp(2, "plain", filters=(2, 2, 2, 2))
+    assert model.count_params() == PLAIN + 314 + 262 + 250 + 210 + 214 + 250 + 158 + 178 + 214 + 250 + 6
+
+
+def test_unetpp_may_begin_at_stride_4():
+    model = unetpp(2, "plain_from_4", filters=(2, 2, 2, 2))
+    assert model(np.zeros((1, 33, 5, 3), "uint8")).shape == (1, 33, 5, 2)
+    assert len(unetpp(2, "plain_from_4", filters=(2, 2, 2, 2), deep_supervision=True).outputs) == 3
+
+
+def test_unetpp_s_first_columns_are_a_network_of_their_own():
+    model = unetpp(2, encoder=None, filters=(2, 4, 6), deep_supervision=True)
+    assert [output.shape for output in model(np.zeros((1, 9, 6, 3), "uint8"))] == [(1, 9, 6, 2)] * 2
+    pruned = keras.Model(model.input, model.outputs[1])
+    assert not any(layer.name.startswith(("down2", "decoder_0_2")) for layer in pruned.layers)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"filters": (8,)}, r"unet: filters=\(8,\) must name at least two levels"),
         ({"filters": (8, 0)}, "unet: filters=0 must be a whole number of at least 1"),
         ({"dropout": 1.0}, "unet: dropout=1.0 must be at least 0 and below 1"),
+        ({"weights": "imagenet"}, "unet: weights='imagenet' are those of an encoder, and there is none"),
+        ({"encoder": "plain", "filters": (2, 4)}, r"unet: filters=\(2, 4\) must name the five levels of a decoder"),
+        ({"encoder": "plain_at_16"}, "unet: encoder='plain_at_16' has no features at stride 4, 8, only at 16, 32"),
+        ({"encoder": "plane"}, "unet: encoder='plane' is unknown.*Did you mean 'plain'"),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         unet(2, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": None, "filters": (8,)}, r"unetpp: filters=\(8,\) must name at least two levels"),
+        ({"filters": (8, 8, 8)}, r"unetpp: filters=\(8, 8, 8\) must name the four levels"),
+        ({"filters": (8, 8, 8, 0)}, "unetpp: filters=0 must be a whole number"),
+        ({"encoder": None, "weights": "imagenet"}, "unetpp: weights='imagenet' are those of an encoder"),
+        ({"encoder": "plain_at_16"}, "unetpp: encoder='plain_at_16' has no features at stride 4, 8"),
+    ],
+)
+def test_arguments_that_do_not_fit_unetpp_are_an_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        unetpp(2, **{"encoder": "plain"} | options)

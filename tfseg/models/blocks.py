@@ -37,20 +37,33 @@ class PadToStride(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class CropToImage(layers.Layer):
-    """Cut (B, H', W', K) back to the (H, W) of the image, and give float32 whatever the precision."""
+    """Cut (B, H', W', K) back to the (H, W) of the image, and give float32 whatever the precision.
 
-    def __init__(self, **kwargs):
+    Args:
+        stride: of the logits; they are cut to ceil(H / stride) x ceil(W / stride).
+    """
+
+    def __init__(self, stride=1, **kwargs):
         kwargs["dtype"] = "float32"
         super().__init__(**kwargs)
+        self.stride = stride
 
     def call(self, logits, image):
-        """Return (B, H, W, K) float32."""
-        height, width = ops.shape(image)[1:3]
+        """Return (B, ceil(H / stride), ceil(W / stride), K) float32."""
+        height, width = (self._parts(size) for size in ops.shape(image)[1:3])
         return logits[:, :height, :width, :]
 
     def compute_output_shape(self, logits_shape, image_shape):
-        """Return the image's size with the logits' channels."""
-        return (*image_shape[:3], logits_shape[3])
+        """Return the image's size, divided by the stride, with the logits' channels."""
+        size = [None if size is None else self._parts(size) for size in image_shape[1:3]]
+        return (image_shape[0], *size, logits_shape[3])
+
+    def _parts(self, size):
+        return (size + self.stride - 1) // self.stride
+
+    def get_config(self):
+        """Return the arguments, for `.keras` files."""
+        return {**super().get_config(), "stride": self.stride}
 
 
 def normalize(image, normalization=None):

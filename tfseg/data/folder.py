@@ -120,6 +120,7 @@ PAIRS = (
     ("image", "mask"),
     ("image", "label"),
     ("imgs", "masks"),
+    ("photos", "labels"),
     ("JPEGImages", "SegmentationClass"),
     ("train", "trainannot"),
 )

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from tfseg.data import diagnose
+
 NAMES = ["ground", "wall", "band"]
 
 
@@ -35,3 +37,14 @@ def change_masks(folder, change, only="*"):
         with Image.open(path) as picture:
             array = np.asarray(picture)
         Image.fromarray(change(array)).save(path)
+
+
+def found(folder, class_names=NAMES, **options):
+    """The doctor's report on a folder of `images` and `masks`."""
+    return diagnose((folder / "images", folder / "masks"), class_names, **options)
+
+
+def only(report):
+    """The one finding of a report."""
+    assert [finding.kind for finding in report.findings] == [report.findings[0].kind], str(report)
+    return report.findings[0]

@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from clean_folder import NAMES, change_masks, draw_clean, write_clean
+from clean_folder import NAMES, change_masks, draw_clean, found, only, write_clean
 from PIL import Image
 
 from tfseg.data import Folder, diagnose
@@ -14,15 +14,6 @@ from tfseg.data import Folder, diagnose
 @pytest.fixture
 def clean(tmp_path):
     return write_clean(tmp_path)
-
-
-def found(folder, class_names=NAMES, **options):
-    return diagnose((folder / "images", folder / "masks"), class_names, **options)
-
-
-def only(report):
-    assert [finding.kind for finding in report.findings] == [report.findings[0].kind], str(report)
-    return report.findings[0]
 
 
 def test_clean_folders_have_nothing(clean):

@@ -5,7 +5,7 @@ import re
 import cv2
 import numpy as np
 import pytest
-from clean_folder import NAMES, change_masks, draw_clean, write_clean
+from clean_folder import NAMES, change_masks, draw_clean, found, only, write_clean
 
 from tfseg.data import Arrays, Folder, Reader, diagnose
 
@@ -13,15 +13,6 @@ from tfseg.data import Arrays, Folder, Reader, diagnose
 @pytest.fixture
 def clean(tmp_path):
     return write_clean(tmp_path)
-
-
-def found(folder, class_names=NAMES, **options):
-    return diagnose((folder / "images", folder / "masks"), class_names, **options)
-
-
-def only(report):
-    assert [finding.kind for finding in report.findings] == [report.findings[0].kind], str(report)
-    return report.findings[0]
 
 
 COLOURS = np.array([(128, 64, 128), (70, 70, 70), (0, 0, 0)], np.uint8)

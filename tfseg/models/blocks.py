@@ -3,6 +3,8 @@
 import keras
 from keras import layers, ops
 
+from tfseg.models.batch_norm import BatchNorm
+
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class PadToStride(layers.Layer):
@@ -102,6 +104,6 @@ def conv_block(x, width, batch_norm=True, name=None):
             name=f"{name}_conv{i}",
         )(x)
         if batch_norm:
-            x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn{i}")(x)
+            x = BatchNorm(name=f"{name}_bn{i}")(x)
         x = layers.ReLU(name=f"{name}_relu{i}")(x)
     return x

@@ -7,6 +7,7 @@ from keras import layers, ops
 from keras.src import backend
 
 from tfseg import checks
+from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.blocks import CropToImage
 from tfseg.models.encoders import encode
 
@@ -92,7 +93,7 @@ def separable_conv_bn(x, width, name, dilation=1):
 
 def _bn_relu(x, name, batch_norm=True, relu=True):
     if batch_norm:
-        x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+        x = BatchNorm(name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 

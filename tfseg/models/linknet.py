@@ -3,6 +3,7 @@
 from keras import layers
 
 from tfseg import checks
+from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.decoding import close_logits, conv_bn, open_image, taps
 
 
@@ -58,5 +59,5 @@ def _decoder(x, width, stride, name):
 def _transposed(x, width, kernel, stride, name):
     options = {"strides": stride, "padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
     x = layers.Conv2DTranspose(width, kernel, name=f"{name}_conv", **options)(x)
-    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    x = BatchNorm(name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -10,6 +10,7 @@ import keras
 from keras import layers
 
 from tfseg import checks
+from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.encoders.checkpoints import read_checkpoint
 from tfseg.models.encoders.coverage import require_full_coverage
 from tfseg.models.encoders.encoder import Encoder
@@ -28,7 +29,7 @@ NORMALIZATION = ((127.0,) * 3, (128.0,) * 3)
 TENSORS = {
     layers.Conv2D: ("weight",),
     layers.DepthwiseConv2D: ("weight",),
-    layers.BatchNormalization: ("weight", "bias", "running_mean", "running_var"),
+    BatchNorm: ("weight", "bias", "running_mean", "running_var"),
     layers.Dense: ("weight", "bias"),
 }
 # their kernels are (out, in, h, w), (channel, 1, h, w) and (out, in): where each axis of Keras's kernel is found
@@ -98,7 +99,7 @@ def _conv(x, width, kernel, stride, name, relu=True):
 
 
 def _normalized(x, name, relu=True):
-    x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn")(x)
+    x = BatchNorm(epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
 
 

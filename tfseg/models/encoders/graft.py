@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers
 
+from tfseg.models.batch_norm import BatchNorm
+
 IMAGE = "image"
 PREPROCESSING = (layers.Rescaling, layers.Normalization)  # ours stands before the padding
 
@@ -59,7 +61,7 @@ def graft(network, image, taps, output_stride=32):
         if config is None:
             outputs[name] = outputs[node.sources[0]]
             continue
-        copy = type(node.operation).from_config(config | {"name": f"encoder{stage}_{name}"})
+        copy = _kind(node.operation).from_config(config | {"name": f"encoder{stage}_{name}"})
         outputs[name] = copy(*_fill(node.args, outputs), **_fill(node.kwargs, outputs))
         if getattr(node.operation, "weights", None):
             pairs.append((node.operation, copy))
@@ -140,6 +142,8 @@ def _adapted(node, nodes, reader, output_stride):
     if isinstance(operation, layers.ZeroPadding2D) and _is_held(reader, output_stride):
         return None  # what reads it pads by itself
     config = operation.get_config()
+    if isinstance(operation, layers.BatchNormalization):
+        config["momentum"] = 0.9  # of 0.99 to 0.999, for trainings of many more steps than a fine-tuning has
     if _is_held(node, output_stride):
         config["strides"] = 1
         if "dilation_rate" in config and _window(node) > 1:
@@ -148,6 +152,10 @@ def _adapted(node, nodes, reader, output_stride):
     elif _shrinks(node) and not _is_padded(nodes.get(node.sources[0])):
         config["padding"] = "same"  # Xception: a feature of stride s is to be H / s high
     return config
+
+
+def _kind(operation):
+    return BatchNorm if type(operation) is layers.BatchNormalization else type(operation)
 
 
 def _is_held(node, output_stride):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tfseg import cli
 from tfseg.data import read_image
+from tfseg.training import Run
 
 NAMES = "ground,disc,band"
 SMALL = ("--size", "32", "--batch-size", "2", "--filters", "4,8", "--epochs", "2")
@@ -373,6 +374,19 @@ def test_help_has_an_example(tfseg, command):
     code, printed = tfseg(command, "--help")
     assert code == 0
     assert f"tfseg {command}" in printed.split("Example", 1)[1]
+
+
+def test_any_network_of_the_house(tfseg, trained, tmp_path):
+    small = [word for word in SMALL if word not in ("--filters", "4,8")]
+    out = tmp_path / "run"
+    network = ("--model", "lraspp", "--encoder", "efficientnet_lite0", "--weights", "none")
+    code, printed = tfseg(*words(trained), *small, *network, "--out", out)
+    assert code == 0, printed
+    assert Run(out).model().name == "lraspp"
+    code, printed = tfseg(*words(trained), *small, "--encoder", "resnet5", "--out", tmp_path / "other")
+    assert code == 1
+    assert "resnet50" in printed
+    assert not (tmp_path / "other").exists()
 
 
 def test_camvid_and_isbi_train_without_code(tfseg, tmp_path, shared_data):

@@ -1,7 +1,38 @@
+import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
-from tfseg.data import Folder, check
-from tfseg.training import Run, remember, train_folder
+from tfseg.data import Arrays, Folder, check
+from tfseg.training import Run, network_for, remember, train_folder
+
+PLAIN = {"model": "unet", "encoder": None, "weights": "imagenet", "filters": [4, 8]}
+MEASURED = {"normalization": ([10.0, 20.0, 30.0], [1.0, 2.0, 4.0])}
+
+
+def first_scale(settings, dtype="uint8"):
+    """The factors by which the network for a three-channel picture of that dtype multiplies its channels."""
+    reader = Arrays(np.zeros((2, 32, 32, 3), dtype), np.zeros((2, 32, 32), int), ["ground", "disc", "band"])
+    model = network_for(reader, PLAIN | MEASURED | settings)
+    assert model.output_shape == (None, None, None, 3)
+    return np.ravel(model.get_layer("normalize").scale)
+
+
+def test_plain_network_is_normalised_as_the_pictures_are():
+    assert_allclose(first_scale({}), [1, 1 / 2, 1 / 4])
+
+
+@pytest.mark.parametrize("settings", [{"encoder": "efficientnet_lite0", "filters": None}, {"model": "lraspp"}])
+def test_encoder_sees_what_it_was_trained_on(settings):
+    settings = {"weights": "none", "filters": None} | settings
+    assert_allclose(first_scale(settings), [1 / 128] * 3)
+    assert_allclose(first_scale(settings, "uint16"), [1, 1 / 2, 1 / 4])
+
+
+def test_unknown_network_and_options_it_has_not():
+    with pytest.raises(ValueError, match="'lrasp'.*lraspp"):
+        first_scale({"model": "lrasp"})
+    with pytest.raises(ValueError, match="lraspp.*filters"):
+        first_scale({"model": "lraspp", "weights": "none"})
 
 
 def test_a_file_damaged_after_the_check_is_named_and_the_run_goes_on_once_it_is_whole(folder, tmp_path):
@@ -10,7 +41,7 @@ def test_a_file_damaged_after_the_check_is_named_and_the_run_goes_on_once_it_is_
         "size": 32,
         "batch_size": 2,
         "epochs": 1,
-        "filters": [4, 8],
+        **PLAIN,
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "seed": 0,

@@ -1,10 +1,14 @@
 """From a folder of pictures and masks to a trained run: what `tfseg train` does."""
 
+import inspect
+
 import keras
+import numpy as np
 import tensorflow as tf
 
+from tfseg import checks
 from tfseg.data import Augment, Folder, pipeline, reading_error
-from tfseg.models import unet
+from tfseg.models import MODELS, build, list_models
 from tfseg.training.presets import compile_for
 from tfseg.training.run import Run
 
@@ -76,13 +80,35 @@ def _named(reader, names):
     return reader.named(names)
 
 
+def network_for(train, settings):
+    """Build the network of a run.
+
+    A plain network is normalised as its pictures are; so is an encoder of pictures that are not 8-bit.
+
+    Args:
+        train: reader.
+        settings: dict with "model", a name of `list_models()`; "encoder", a name of `list_encoders()` or None for the
+            network's own; "weights" of the encoder, "imagenet", "none" or a file; "filters", None for the network's
+            own; "normalization".
+    """
+    arguments = inspect.signature(MODELS[checks.one_of("train", "model", settings["model"], list_models())]).parameters
+    own = arguments["encoder"].default if "encoder" in arguments else None
+    options = {name: settings[name] for name in ("encoder", "filters") if settings[name] is not None}
+    if own or settings["encoder"]:
+        options["weights"] = None if settings["weights"] == "none" else settings["weights"]
+    if "weights" not in options or train.dtype != np.uint8:  # else the encoder sees what it was trained on
+        options["normalization"] = settings["normalization"]
+    shape = (None, None, train.channels)
+    return build(settings["model"], train.num_classes, input_shape=shape, **options)
+
+
 def train_folder(train, val, settings, out, callbacks=()):
-    """Train a U-Net and keep the run in `out`; a run that is already there goes on where it stopped.
+    """Train a network and keep the run in `out`; a run that is already there goes on where it stopped.
 
     Args:
         train, val: readers.
-        settings: dict as kept in `run.json`: "size", "batch_size", "epochs", "filters", "optimizer",
-            "learning_rate" and "seed" besides those of `open_readers` and `remember`.
+        settings: dict as kept in `run.json`: "size", "batch_size", "epochs", "optimizer", "learning_rate" and "seed";
+            those of the network, see `network_for`; those of `open_readers` and `remember`.
         out: folder of the run.
         callbacks: more Keras callbacks.
 
@@ -93,8 +119,7 @@ def train_folder(train, val, settings, out, callbacks=()):
         OSError: a file was damaged or taken away since it was checked; the message names it.
     """
     keras.utils.set_random_seed(settings["seed"])
-    shape = (None, None, train.channels)
-    model = unet(train.num_classes, shape, settings["filters"], normalization=settings["normalization"])
+    model = network_for(train, settings)
     augment = Augment(settings["size"], scale=(0.7, 1.5), rotate=10, flip="horizontal")
     steps = len(pipeline(train, settings["batch_size"], augment))
     compile_for(model, settings["optimizer"], settings["learning_rate"], steps * settings["epochs"])

@@ -10,6 +10,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tfseg import checks
+
 
 class Run:
     """The folder of a training.
@@ -104,15 +106,20 @@ class Run:
                 variable.assign(stored[name])
         return int(re.search(r"\d+", states[-1].stem).group())
 
-    def callbacks(self, epochs_done=0, monitor="val_mean_iou"):
+    def callbacks(self, epochs_done=0, monitor="val_mean_iou", patience=None):
         """Return the Keras callbacks that keep the folder up to date.
 
         Args:
             epochs_done: what `restore` returned.
             monitor: figure of the logs by which the best epoch is chosen, the higher the better.
+            patience: stop once so many epochs in a row were no better than the best before them; None to go on to
+                the end. The epochs are counted in the history, so that a run which was killed waits no longer than
+                an undisturbed one, and one that had ended trains no more. `model` loads the best epoch's model.
         """
+        if patience is not None:
+            checks.positive_int("Run.callbacks", "patience", patience)
         history = {name: values[:epochs_done] for name, values in self.history().items()}
-        return [_Keep(self, history, monitor)]
+        return [_Keep(self, history, monitor, patience)]
 
     def _replace(self, name, write):
         """Write a file through `write(path)`, whole or not at all."""
@@ -157,18 +164,34 @@ def _state_of(model):
 class _Keep(keras.callbacks.Callback):
     """Writes history, best model and state after every epoch, in an order that a kill cannot spoil."""
 
-    def __init__(self, run, history, monitor):
+    def __init__(self, run, history, monitor, patience):
         super().__init__()
-        self._run, self._history, self._monitor = run, history, monitor
+        self._run, self._history, self._monitor, self._patience = run, history, monitor, patience
+
+    def on_train_begin(self, logs=None):
+        if self._waited_enough():
+            # `stop_training` would let one more step and a validation pass. Keras' BackupAndRestore skips epochs so.
+            self.model._initial_epoch = self.params["epochs"]
 
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         if self._monitor not in row:
             raise ValueError(f"The run chooses its best epoch by '{self._monitor}', but has {', '.join(row)}.")
-        before = np.nan_to_num(self._history.get(self._monitor, []), nan=-np.inf)
-        if not len(before) or row[self._monitor] > before.max():
-            self._run._replace("best.keras", self.model.save)
         for name, value in row.items():
             self._history.setdefault(name, []).append(value)
+        if not self._epochs_without_gain():
+            self._run._replace("best.keras", self.model.save)
         self._run._write_history(self._history)
         self._run._write_state(self.model, epoch + 1)
+        if self._waited_enough():
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self.model._initial_epoch = None  # else a later `fit` would skip its epochs too
+
+    def _waited_enough(self):
+        return self._patience is not None and self._epochs_without_gain() >= self._patience
+
+    def _epochs_without_gain(self):
+        scores = np.nan_to_num(self._history.get(self._monitor, []), nan=-np.inf)
+        return len(scores) - 1 - int(scores.argmax()) if len(scores) else 0

@@ -1,0 +1,109 @@
+"""A run that stops once its figure has ceased to rise, killed and resumed or not."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfseg.metrics import MeanIoU
+from tfseg.training import Run
+
+# Best at the third epoch, then three no better: with a patience of 3 the run ends after the sixth.
+SCORES = [0.2, float("nan"), 0.5, 0.4, 0.5, 0.1, 0.9, 0.9]
+
+
+class Play(keras.callbacks.Callback):
+    """Puts the score of the epoch into the logs, and breaks off before an epoch."""
+
+    def __init__(self, scores, kill_before=None):
+        super().__init__()
+        self.scores, self.kill_before, self.epochs = scores, kill_before, []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.kill_before:
+            raise KeyboardInterrupt
+        self.epochs.append(epoch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_mean_iou"] = self.scores[epoch]
+
+
+def compiled():
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    return model
+
+
+def train(run, patience, scores=SCORES, kill_before=None):
+    """What a script does each time that it is started."""
+    model, play = compiled(), Play(scores, kill_before)
+    done = run.restore(model)
+    callbacks = [play, *run.callbacks(done, patience=patience)]
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    model.fit(x, y, epochs=len(scores), initial_epoch=done, callbacks=callbacks, verbose=0)
+    return model, play.epochs
+
+
+@pytest.fixture
+def run(tmp_path):
+    run = Run(tmp_path / "run")
+    run.create({})
+    return run
+
+
+def test_a_run_stops_after_so_many_epochs_without_gain(run):
+    _, epochs = train(run, patience=3)
+    assert epochs == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(run.history()["val_mean_iou"], SCORES[:6])
+
+
+@pytest.mark.parametrize("kill_before", [1, 3, 4, 5])
+def test_a_killed_run_stops_where_an_undisturbed_one_does(run, kill_before):
+    with pytest.raises(KeyboardInterrupt):
+        train(run, 3, kill_before=kill_before)
+    model, epochs = train(run, 3)
+    assert epochs == list(range(kill_before, 6))
+    np.testing.assert_array_equal(run.history()["val_mean_iou"], SCORES[:6])
+    straight = Run(run.folder.parent / "straight")
+    straight.create({})
+    for a, b in zip(model.get_weights(), train(straight, 3)[0].get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_a_run_that_had_ended_trains_no_more(run):
+    ended, _ = train(run, 3)
+    again, epochs = train(run, 3)
+    assert epochs == []
+    for a, b in zip(ended.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # the model itself can be trained on
+    assert len(again.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0).history["loss"]) == 2
+
+
+def test_the_best_model_is_the_one_of_the_highest_score(run):
+    train(run, 3)
+    best = run.model().get_weights()
+    other = Run(run.folder.parent / "other")
+    other.create({})
+    three, _ = train(other, None, SCORES[:3])
+    for a, b in zip(best, three.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_without_patience_a_run_goes_on_to_the_end(run):
+    assert len(train(run, None)[1]) == len(SCORES)
+
+
+def test_a_patience_below_one_is_refused(run):
+    with pytest.raises(ValueError, match=r"Run.callbacks: patience=0 must be a whole number of at least 1"):
+        run.callbacks(patience=0)
+
+
+def test_keras_own_early_stopping_does_not_know_the_direction():
+    # What `patience` is for: once Keras knows it, or guesses it wrongly, the docs are to change.
+    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Conv2D(2, 1)])
+    model.compile("sgd", "mse", metrics=[MeanIoU(2)])
+    stopping = keras.callbacks.EarlyStopping("val_mean_iou", patience=3)
+    x, y = np.ones((1, 2, 2, 3)), np.zeros((1, 2, 2, 2))
+    with pytest.raises(ValueError, match="isn't able to automatically determine"):
+        model.fit(x, y, validation_data=(x, y), callbacks=[stopping], verbose=0)

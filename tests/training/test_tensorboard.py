@@ -1,0 +1,158 @@
+import io
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import draw_sample
+from PIL import Image
+
+from tfseg import viz
+from tfseg.data import Arrays, pipeline
+from tfseg.inference import evaluate, predict
+from tfseg.losses import CrossEntropy
+from tfseg.metrics import ConfusionMetrics
+from tfseg.training import TensorBoard
+
+NAMES = ["ground", "disc", "low band", "cloud"]  # there are no clouds
+READER = Arrays(*zip(*[draw_sample(i) for i in range(4)], strict=True), NAMES)
+SAMPLES = [READER[0], READER[3]]
+
+
+def compiled(metrics, channels=4, loss=None):
+    """A pixel's class by its colour; never the last class."""
+    keras.utils.set_random_seed(2)
+    image = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(channels, 1)
+    model = keras.Model(image, layer(keras.layers.Rescaling(1 / 128, -1)(image)))
+    layer.bias.assign([0.0] * (channels - 1) + [-50.0])
+    rate = keras.optimizers.schedules.ExponentialDecay(0.5, 1, 0.5)
+    model.compile(keras.optimizers.SGD(rate), loss=loss or CrossEntropy(), metrics=metrics)
+    return model
+
+
+def fit(model, *callbacks, epochs=2, val=True, initial_epoch=0):
+    val = pipeline(READER, 2) if val else None
+    batches = pipeline(READER.named(["0", "1"]), 1)
+    return model.fit(
+        batches,
+        validation_data=val,
+        epochs=epochs,
+        initial_epoch=initial_epoch,
+        verbose=0,
+        callbacks=[*callbacks],
+        shuffle=False,
+    )
+
+
+def read(folder):
+    """{tag: {step: array}} of the event files of a folder."""
+    found = {}
+    for record in tf.data.TFRecordDataset([str(file) for file in sorted(folder.iterdir())]):
+        event = tf.compat.v1.Event.FromString(record.numpy())
+        for value in event.summary.value:
+            found.setdefault(value.tag, {})[event.step] = tf.make_ndarray(value.tensor)
+    return found
+
+
+def picture(value):
+    width, height, *pngs = value
+    assert len(pngs) == 1
+    image = np.asarray(Image.open(io.BytesIO(pngs[0])))
+    assert (int(width), int(height)) == image.shape[1::-1]
+    return image
+
+
+def drawn(model):
+    images, masks = [s["image"] for s in SAMPLES], [s["mask"] for s in SAMPLES]
+    file = io.BytesIO()
+    viz.samples(images, masks, [predict(model, image) for image in images], NAMES).savefig(file, format="png")
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+class Witness(keras.callbacks.Callback):
+    """Looks at the model by other means; in passing it lets the model's metric count something else."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.pictures = [], []
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.rows.append({row["class"]: row for row in evaluate(self.model, READER).rows()})
+        self.pictures.append(drawn(self.model))
+        self.model.evaluate(pipeline(READER.named(["1"]), 1), verbose=0)
+
+
+def test_event_files_hold_the_logs_the_rate_the_classes_curves_and_the_pictures(tmp_path):
+    witness = Witness()
+    logs = fit(compiled([ConfusionMetrics(4)]), witness, TensorBoard(tmp_path, SAMPLES, NAMES)).history
+    train, val = read(tmp_path / "train"), read(tmp_path / "validation")
+
+    figures = ["loss", "mean_dice", "mean_iou", "pixel_accuracy"]
+    assert sorted(train) == sorted(f"epoch_{name}" for name in [*figures, "learning_rate"])
+    for name in figures:
+        for found, values in ((train, logs[name]), (val, logs[f"val_{name}"])):
+            assert found[f"epoch_{name}"] == pytest.approx(dict(enumerate(values)))
+    # halved after each of two steps an epoch
+    assert train["epoch_learning_rate"] == pytest.approx({0: 0.5 / 4, 1: 0.5 / 16})
+
+    for score in ("iou", "dice"):
+        for name in NAMES[:3]:
+            truth = {epoch: rows[name][score] for epoch, rows in enumerate(witness.rows)}
+            assert val[f"{score}/{name}"] == pytest.approx(truth)
+        assert np.isnan(witness.rows[0]["cloud"][score])
+        assert f"{score}/cloud" not in val  # no score, no point
+
+    for epoch, truth in enumerate(witness.pictures):
+        np.testing.assert_array_equal(picture(val["samples"][epoch]), truth)
+    assert (witness.pictures[0] != witness.pictures[1]).any()
+
+
+def test_pictures_come_every_so_many_epochs_and_a_resumed_training_adds_to_its_curves(tmp_path):
+    model = compiled([ConfusionMetrics(4)])
+    fit(model, TensorBoard(tmp_path, SAMPLES, NAMES, every=2), epochs=3)
+    fit(model, TensorBoard(tmp_path, SAMPLES, NAMES, every=2), epochs=4, initial_epoch=3)
+    val = read(tmp_path / "validation")
+    assert sorted(val["samples"]) == [1, 3]
+    assert sorted(val["iou/disc"]) == [0, 1, 2, 3]
+
+
+def test_without_validation_there_are_the_trainings_own_scalars(tmp_path):
+    model = compiled([ConfusionMetrics(4)])
+    fit(model, TensorBoard(tmp_path, [], NAMES), val=False)
+    assert sorted(read(tmp_path / "train")["epoch_mean_iou"]) == [0, 1]
+    assert read(tmp_path / "validation") == {}
+
+
+def test_a_sigmoid_channel_has_two_classes(tmp_path):
+    model = compiled(["accuracy", ConfusionMetrics(1)], channels=1, loss=keras.losses.MeanSquaredError())
+    discs = [{"image": image, "mask": (mask == 1).astype(np.uint8)} for image, mask in map(draw_sample, range(2))]
+    x, y = (np.stack([s[name] for s in discs]) for name in ("image", "mask"))
+    board = TensorBoard(tmp_path, discs, ["ground", "disc"])
+    model.fit(x, y, validation_data=(x, y), verbose=0, callbacks=[board])
+    truth = (predict(model, discs[0]["image"]), predict(model, discs[1]["image"]))
+    both = np.stack(truth).astype(bool)
+    overlap, union = (both & (y == 1)).sum(), (both | (y == 1)).sum()
+    assert read(tmp_path / "validation")["iou/disc"][0] == pytest.approx(overlap / union)
+    np.testing.assert_array_equal(board._predictions(), truth)
+
+
+def test_what_does_not_fit_is_refused_before_an_epoch_is_lost(tmp_path):
+    with pytest.raises(ValueError, match=r"a sample holds \['image'\]; it needs 'image' and 'mask'"):
+        TensorBoard(tmp_path, [{"image": SAMPLES[0]["image"]}], NAMES)
+    with pytest.raises(ValueError, match="every=0 must be a whole number"):
+        TensorBoard(tmp_path, SAMPLES, NAMES, every=0)
+    with pytest.raises(ValueError, match=r"2 class_names need .* of 2 classes; the model has one of 4 classes"):
+        fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, SAMPLES, NAMES[:2]))
+    with pytest.raises(ValueError, match=r"has only loss. Compile it with metrics=\[tfseg.metrics.Confus"):
+        fit(compiled([]), TensorBoard(tmp_path, SAMPLES, NAMES))
+    grey = [{"image": SAMPLES[0]["image"][..., :1], "mask": SAMPLES[0]["mask"]}]
+    with pytest.raises(ValueError, match="shape"):
+        fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, grey, NAMES))
+
+
+def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(ImportError, match=r"tfseg-keras\[tensorboard\]"):
+        TensorBoard(tmp_path, SAMPLES, NAMES)

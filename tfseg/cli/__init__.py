@@ -1,0 +1,49 @@
+"""The command `tfseg`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfseg.cli.console import console, quiet_start, stderr
+from tfseg.cli.doctor import doctor
+from tfseg.cli.train import train
+from tfseg.cli.use import evaluate, export, predict
+
+app = typer.Typer(
+    help="Image segmentation: from labelled pictures to a measured model that TF Serving loads.",
+    epilog="Exit codes: 0 done, 1 something is wrong with the data or the run (the message says what), "
+    "2 the command's words are off, 130 interrupted.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def main():
+    """Run the command; mistakes of the user end in one message and exit code 1."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        stderr.print("Error:", style="bold red", end=" ")
+        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/brain_tissue"),
+    export_to: Annotated[Path, typer.Option(help="Folder of the SavedModel.")] = Path("saved_models/brain_tissue"),
+):
+    """Train, evaluate and export a U-Net on real MRI slices, in about two minutes.
+
+    Example:  [cyan]tfseg demo[/]
+    """
+    with quiet_start():
+        from tfseg.recipes import brain_tissue
+    brain_tissue.run(console, out, export_to)
+
+
+for command in (demo, doctor, train, evaluate, predict, export):
+    app.command()(command)

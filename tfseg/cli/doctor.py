@@ -1,0 +1,49 @@
+"""`tfseg doctor`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfseg.cli.console import console, quiet_start, say, track
+from tfseg.cli.options import ClassNames, Ignore, ValImages, ValMasks, split
+
+
+def doctor(
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR|IMAGES", help="A data set's folder, such as of `images` and `masks`; or the pictures'."
+        ),
+    ],
+    masks: Annotated[
+        Path | None, typer.Argument(metavar="[MASKS]", help="Folder of masks, named as their pictures.")
+    ] = None,
+    class_names: ClassNames = None,
+    ignore: Ignore = 255,
+    val_images: ValImages = None,
+    val_masks: ValMasks = None,
+    html: Annotated[Path | None, typer.Option(help="File for the report with pictures.")] = None,
+    json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
+):
+    """Examine a data set: files, duplicates, masks, classes. Ends with 1 if training would refuse it.
+
+    Without --class-names every value in the masks counts as a class.
+
+    Example:  [cyan]tfseg doctor photos labels --class-names background,leaf --html report.html[/]
+    """
+    if (val_images is None) != (val_masks is None):
+        raise typer.BadParameter("--val-images and --val-masks go together.")
+    with quiet_start():
+        from tfseg import data, training
+    if masks is None:
+        images, masks = data.find_folders(images)
+    val = None if val_images is None else (val_images, val_masks)
+    report = data.diagnose((images, masks), split(class_names, str), val, ignore, track=track("examining pictures"))
+    console.print(*report.tables(), sep="\n")
+    say(f"The doctor says: {report.verdict()}.")
+    if html is not None:
+        training.write_doctor_page(report, html, images.resolve().name)
+    if json is not None:
+        report.save(json)
+    raise typer.Exit(bool(report.errors))

@@ -1,0 +1,28 @@
+"""Options that several commands take."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunFolder = Annotated[Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
+ClassNames = Annotated[
+    str | None,
+    typer.Option(
+        help="Names of the class ids 0, 1, 2 ..., with commas between. A single name is id 1; 0 is background."
+    ),
+]
+Ignore = Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")]
+ValImages = Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")]
+ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
+
+
+def split(text, kind):
+    """Return the parts of "a,b,c" as a list of `kind`, str or int; None of None."""
+    if text is None:
+        return None
+    try:
+        return [kind(part.strip()) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' must be numbers with commas between.") from error

@@ -1,0 +1,116 @@
+"""What is done with a trained run: `tfseg evaluate`, `predict` and `export`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfseg.cli.console import console, quiet_start, say, say_commands, track
+from tfseg.cli.options import BatchSize, RunFolder
+
+
+def evaluate(
+    run: RunFolder,
+    images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of their masks.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the results; by default RUN, or RUN/evaluation with --images."),
+    ] = None,
+    batch_size: BatchSize = 8,
+):
+    """Measure a trained run, on its validation pictures or on others.
+
+    Example:  [cyan]tfseg evaluate --run runs/leaves --images test/photos --masks test/labels[/]
+    """
+    if (images is None) != (masks is None):
+        raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
+    with quiet_start():
+        from tfseg import data, training
+    trained = training.Run(run)
+    settings = trained.settings()
+    if images is not None:
+        settings = {"ignore": 255, **settings, "images": images, "masks": masks, "val_images": None}
+        reader = training.open_folder(settings)
+    elif "images" in settings:
+        reader = training.open_readers(settings)[1]
+    else:
+        raise ValueError(f"'{run}' was not trained on a folder. Pass --images and --masks.")
+    data.check(reader, track("checking pictures"), at_least=1)
+    report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size)
+
+
+def predict(
+    path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A picture, or a folder of pictures.")],
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
+):
+    """Segment pictures: NAME_labels.png (class ids) and NAME_overlay.png (to look at), at the original size.
+
+    Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
+    """
+    with quiet_start():
+        from PIL import Image
+
+        from tfseg import data, inference, training, viz
+    files = data.picture_files(path) if path.is_dir() else [path]
+    trained = training.Run(run)
+    settings, model = trained.settings(), trained.model()
+    names = data.label_names(settings["class_names"])
+    _require_pictures(files)
+    # Two pictures may differ in their suffix only: then it stays in the name.
+    stems = [file.stem for file in files]
+    out.mkdir(parents=True, exist_ok=True)
+    for file in track("predicting")(files, len(files)):
+        image = data.read_image(file, settings["channels"])
+        labels = inference.predict(model, image)
+        name = file.stem if stems.count(file.stem) == 1 else file.name
+        Image.fromarray(labels).save(out / f"{name}_labels.png")
+        Image.fromarray(viz.blend(image, labels, len(names))).save(out / f"{name}_overlay.png")
+    viz.legend(names).savefig(out / "legend.png", dpi=120)
+    say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}; legend.png there tells the colours.")
+
+
+def export(
+    run: RunFolder,
+    out: Annotated[Path | None, typer.Option(help="saved_models/<name>; the run's name by default.")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also serve probabilities.")] = False,
+):
+    """Write the best model as the next version of a SavedModel for TF Serving.
+
+    Example:  [cyan]tfseg export --run runs/leaves --out saved_models/leaves[/]
+    """
+    with quiet_start():
+        from tfseg import training
+        from tfseg.export import saved_model, serve_command
+    trained = training.Run(run)
+    trained.settings()
+    name = trained.folder.resolve().name
+    version = saved_model(trained.model(), out or Path("saved_models") / name, probabilities)
+    say(f"Exported and checked {version}.")
+    say_commands(serve_command(version))
+
+
+def report_run(run, reader, out, batch_size):
+    """Evaluate a run's best model, write tables and pictures into `out`, and print the table."""
+    from tfseg import inference
+
+    history = run.history() if Path(out) == run.folder else None
+    scores = inference.report(run.model(), reader, out, history, batch_size, track("evaluating"))
+    console.print(scores.table(f"{run.folder.name} on {len(reader)} pictures"))
+    pictures = "samples.png, confusion.png" + (", curves.png" if history else "")
+    say(f"Tables and pictures in {out}: evaluation.json, evaluation.csv, {pictures}.")
+
+
+def _require_pictures(files):
+    """Tell of everything that cannot be read before the first result is written."""
+    from tfseg import data
+
+    problems = []
+    for file in files:
+        try:
+            data.read_header(file)
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        raise ValueError("\n".join(problems))

@@ -68,6 +68,7 @@ def test_padding_tells_its_static_shape(shape, padded):
 def test_a_fitting_static_size_adds_no_operation():
     x = ops.ones((1, 8, 12, 3))
     assert PadToStride(4).call(x) is x
+    assert CropToImage(2).call(x, np.zeros((1, 16, 23, 3))) is x
 
 
 def test_cropping_returns_the_image_s_corner_in_float32():

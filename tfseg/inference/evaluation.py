@@ -124,6 +124,7 @@ def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches, 
         masks = labels["mask"] if isinstance(labels, dict) else labels
         metric.update_state(masks, model(images, training=False))
 
+    count = count.get_concrete_function()  # called by itself, the fifth evaluation would bring a warning of retracing
     for images, labels in track(batches, len(batches)):
         count(images, labels)
     return Evaluation(reader.label_names, np.asarray(metric.matrix))

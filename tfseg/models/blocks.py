@@ -52,6 +52,9 @@ class CropToImage(layers.Layer):
 
     def call(self, logits, image):
         """Return (B, ceil(H / stride), ceil(W / stride), K) float32."""
+        size = self.compute_output_shape(logits.shape, image.shape)[1:3]
+        if None not in size and size == tuple(logits.shape[1:3]):
+            return logits  # a slice of the whole would be copied, forward and back
         height, width = (self._parts(size) for size in ops.shape(image)[1:3])
         return logits[:, :height, :width, :]
 

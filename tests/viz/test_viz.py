@@ -7,6 +7,7 @@ from conftest import draw_sample
 from matplotlib.figure import Figure
 
 from tfseg import viz
+from tfseg.viz import colours
 
 NAMES = ["ground", "disc", "band"]
 # four bins, the first empty
@@ -26,7 +27,7 @@ def png_of(figure):
 
 @pytest.mark.parametrize("count", [2, 7, 20])
 def test_colours_can_be_told_apart_by_the_colour_blind(count):
-    views = viz.seen(viz.palette(count))
+    views = colours.seen(viz.palette(count))
     distances = np.linalg.norm(views[:, :, None] - views[:, None], axis=-1)
     distances[:, np.eye(count, dtype=bool)] = np.inf
     # a difference of 2.3 in CIELAB is just noticeable
@@ -168,3 +169,46 @@ def test_samples_without_masks_show_their_boxes():
     figure = viz.labelled([sample], NAMES)
     assert len(figure.axes[0].patches) == 1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["band"]
+
+
+def test_the_trade_off_marks_the_models_that_no_other_beats():
+    # "c" is slower and worse than "b", "e" as fast as "d" but worse; "b" and "f" are equal, so neither beats the other
+    figure = viz.trade_off(
+        "dbcaef", [8, 2, 4, 1, 8, 2], [0.9, 0.6, 0.5, 0.3, 0.7, 0.6], [4, 2, 2, 1, 4, 2], "ms", "Dice"
+    )
+    axis = figure.axes[0]
+    discs, dots = axis.collections
+    assert dots.get_offsets().tolist() == [[8, 0.9], [2, 0.6], [4, 0.5], [1, 0.3], [8, 0.7], [2, 0.6]]
+    blue, orange = viz.palette(7)[[5, 3]] / 255
+    assert dots.get_facecolors()[:, :3].tolist() == [list(c) for c in (blue, blue, orange, blue, orange, blue)]
+    assert (discs.get_sizes() / discs.get_sizes().min()).tolist() == [4, 2, 2, 1, 4, 2]  # areas
+    assert axis.lines[0].get_xydata().tolist() == [[1, 0.3], [2, 0.6], [2, 0.6], [8, 0.9]]
+    assert axis.lines[0].get_drawstyle() == "steps-post"  # a budget buys what is left of it
+    assert (axis.get_xscale(), axis.get_xlabel(), axis.get_ylabel()) == ("log", "ms", "Dice")
+    assert png_of(figure)[..., :3].std() > 0.01
+
+
+def test_names_in_a_trade_off_stand_apart_and_inside():
+    names = [f"a network of\nlong name {i}" for i in range(6)]
+    figure = viz.trade_off(names, [20, 21, 30, 31, 3, 3], [0.8, 0.81, 0.85, 0.84, 0.6, 0.7], [5, 4, 3, 5, 0.01, 1])
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    boxes = [text.get_window_extent() for text in axis.texts]
+    assert [text.get_text() for text in axis.texts] == names
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    dots = axis.transData.transform(axis.collections[1].get_offsets())
+    assert not any(box.contains(*dot) for box in boxes for dot in dots)
+    assert all(axis.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
+
+
+@pytest.mark.parametrize(
+    ("costs", "sizes", "message"),
+    [
+        ([1], [1, 1], "2 names, 1 costs, 2 scores and 2 sizes came. Pass one of each for every model"),
+        ([1, 0], [1, 1], "'b' has cost 0 and size 1. Both must be above 0"),
+        ([1, 1], [-3, 1], "'a' has cost 1 and size -3"),
+    ],
+)
+def test_a_trade_off_of_nonsense_is_refused(costs, sizes, message):
+    with pytest.raises(ValueError, match=message):
+        viz.trade_off(["a", "b"], costs, [0.5, 0.6], sizes)

@@ -1,0 +1,23 @@
+"""Pictures of data and results. Every function returns a matplotlib Figure, in Jupyter and without a display."""
+
+from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
+from tfseg.viz.colours import as_rgb, blend, colour_labels, palette
+from tfseg.viz.pictures import errors, labelled, legend, overlay, samples
+from tfseg.viz.trade_off import trade_off
+
+__all__ = [
+    "as_rgb",
+    "blend",
+    "colour_labels",
+    "confusion_matrix",
+    "curves",
+    "errors",
+    "labelled",
+    "legend",
+    "overlay",
+    "palette",
+    "rate_search",
+    "reliability",
+    "samples",
+    "trade_off",
+]

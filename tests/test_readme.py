@@ -5,6 +5,8 @@ from pathlib import Path
 
 import matplotlib.figure
 
+import tfseg
+
 README = Path(__file__).parents[1] / "README.md"
 
 
@@ -22,3 +24,8 @@ def test_the_notebook_cell_runs(folder, monkeypatch):
     exec("\n".join(lines), names)
     assert isinstance(eval(last, names), matplotlib.figure.Figure)  # what Jupyter shows
     assert (folder / "saved_models" / "leaves" / "1" / "saved_model.pb").is_file()
+    cell = re.search(r"### Curves, .*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
+    cell = cell.replace("epochs=200", "epochs=2").replace("range(3)", "range(1)")
+    for _ in range(2):  # the second time as after a kill
+        exec(cell, names)
+        assert tfseg.training.Run("runs/notebook").history()["epoch"] == [1, 2]

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+from numbers import Real
 
 # The value of a mask's pixels without a label, from the readers to the pictures.
 IGNORE_INDEX = 255
@@ -18,7 +19,7 @@ def one_of(owner, argument, value, allowed):
 
 def positive_int(owner, argument, value):
     """Return `value` if it is a whole number above zero, else raise a ValueError."""
-    if isinstance(value, bool) or int(value) != value or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or value < 1 or value % 1:
         raise ValueError(f"{owner}: {argument}={value!r} must be a whole number of at least 1.")
     return int(value)
 

@@ -95,6 +95,8 @@ def train(
         "seed": seed,
     }
     asked = {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in asked.items()}
+    if Path(weights).is_file():
+        asked["weights"] = str(Path(weights).resolve())
     with quiet_start():
         from tfseg import training
     run = training.Run(out)
@@ -113,6 +115,8 @@ def _train(run, settings, resume):
     from tfseg import training
 
     train_reader, val_reader = training.open_readers(settings)
+    # What is wrong with the network's options is to be said before all pictures are read.
+    training.network_for(train_reader, {"normalization": None, **settings})
     summary = _check_both(train_reader, val_reader)
     training.require_two_classes(train_reader, summary)
     if not resume:

@@ -19,7 +19,7 @@ class BatchNorm(layers.BatchNormalization):
     of a few hundred steps validates like an untrained network.
     """
 
-    def __init__(self, momentum=0.9, **kwargs):
+    def __init__(self, *, momentum=0.9, **kwargs):
         super().__init__(momentum=momentum, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
@@ -43,8 +43,10 @@ class BatchNorm(layers.BatchNormalization):
 
     def _is_fused(self, inputs, mask):
         usual = mask is None and not self.renorm and not self.synchronized
-        fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.compute_dtype in FUSED
+        dtype = keras.backend.standardize_dtype(inputs.dtype)
+        fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and dtype == self.compute_dtype and dtype in FUSED
         return usual and fits and keras.backend.backend() == "tensorflow"
 
     def _follow(self, running, value):
-        running.assign(running * self.momentum + ops.cast(value, running.dtype) * (1.0 - self.momentum))
+        mixed = ops.cast(running, "float32") * self.momentum + value * (1.0 - self.momentum)
+        running.assign(ops.cast(mixed, running.dtype))

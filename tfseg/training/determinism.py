@@ -1,5 +1,7 @@
 """Trainings that can be repeated to the last bit."""
 
+from numbers import Integral
+
 import keras
 import tensorflow as tf
 
@@ -26,7 +28,7 @@ def deterministic(seed):
     Raises:
         ValueError: the seed is none.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
         raise ValueError(f"deterministic: seed={seed!r} must be a whole number from 0 to 2**32 - 1.")
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -90,12 +90,17 @@ def network_for(train, settings):
         settings: dict with "model", a name of `list_models()`; "encoder", a name of `list_encoders()` or None for the
             network's own; "weights" of the encoder, "imagenet", "none" or a file; "filters", None for the network's
             own; "normalization".
+
+    Raises:
+        ValueError: there is no such network or encoder, or it has no such option.
+        ImportError, OSError: the weights are not there.
     """
     arguments = inspect.signature(MODELS[checks.one_of("train", "model", settings["model"], list_models())]).parameters
     own = arguments["encoder"].default if "encoder" in arguments else None
     options = {name: settings[name] for name in ("encoder", "filters") if settings[name] is not None}
-    if own or settings["encoder"]:
-        options["weights"] = None if settings["weights"] == "none" else settings["weights"]
+    weights = None if settings["weights"].lower() == "none" else settings["weights"]
+    if own or settings["encoder"] or weights not in (None, "imagenet"):
+        options["weights"] = weights
     if "weights" not in options or train.dtype != np.uint8:  # else the encoder sees what it was trained on
         options["normalization"] = settings["normalization"]
     shape = (None, None, train.channels)

@@ -43,6 +43,7 @@ class TensorBoard(keras.callbacks.Callback):
                 raise ValueError(f"TensorBoard: a sample holds {sorted(sample)}; it needs 'image' and 'mask'.")
         self._folder, self._samples, self._class_names = Path(folder), list(samples), list(class_names)
         self._every = checks.positive_int("TensorBoard", "every", every)
+        self._metric = None
 
     def on_train_begin(self, logs=None):
         self._metric = None
@@ -60,6 +61,8 @@ class TensorBoard(keras.callbacks.Callback):
 
     def on_test_end(self, logs=None):
         # Now, because another callback may evaluate the model, and so count anew, before this one's epoch ends.
+        if self._metric is None:  # an evaluation by itself
+            return
         self._matrix = keras.ops.convert_to_numpy(self._metric.matrix)
 
     def on_epoch_end(self, epoch, logs=None):

@@ -58,9 +58,12 @@ def _check_models(names, costs, scores, sizes):
             f"trade_off: {len(names)} names, {len(costs)} costs, {len(scores)} scores and {len(sizes)} sizes came. "
             "Pass one of each for every model."
         )
-    for name, cost, size in zip(names, costs, sizes, strict=True):
-        if not (cost > 0 and size > 0):
-            raise ValueError(f"trade_off: {name!r} has cost {cost:g} and size {size:g}. Both must be above 0.")
+    for name, cost, score, size in zip(names, costs, scores, sizes, strict=True):
+        if not (cost > 0 and size > 0 and np.isfinite([cost, score, size]).all()):
+            raise ValueError(
+                f"trade_off: {name!r} has cost {cost:g}, score {score:g} and size {size:g}. All must be finite, cost "
+                "and size above 0."
+            )
 
 
 def _unbeaten(costs, scores):

@@ -1,0 +1,65 @@
+"""CamVid in eleven classes, from EfficientNet-Lite0's ImageNet weights."""
+
+from functools import partial
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfseg.data import Augment, check, pipeline
+from tfseg.datasets import camvid
+from tfseg.models.decoding import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
+from tfseg.recipes.command import carry_out, command
+
+AUGMENT = Augment(
+    (288, 384),
+    scale=(0.75, 1.6),
+    rotate=6,
+    flip="horizontal",
+    brightness=0.15,
+    contrast=0.25,
+    saturation=0.3,
+    hue=8,
+)
+WIDTHS = (32, 64, 96, 128)  # of the decoder at strides 2, 4, 8 and 16
+
+
+def network(num_classes, input_shape=(None, None, 3), weights="imagenet"):
+    """A U-Net of separable convolutions behind EfficientNet-Lite0, which ends at stride 2 and knows the whole image.
+
+    (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits. Most of its time goes into the encoder.
+    """
+    image = open_image("camvid", num_classes, input_shape)
+    *skips, x = taps("camvid", image, "efficientnet_lite0", weights, None, (2, 4, 8, 16, 32))
+    x = layers.Concatenate(name="decoder_context")([x, pooled(x, 1, 128, "decoder_image")])
+    for level, width in reversed(list(enumerate(WIDTHS))):
+        x = upsample(conv_bn(x, width, 1, f"decoder{level}_narrow"), 2, f"decoder{level}_double")
+        x = layers.Concatenate(name=f"decoder{level}_join")([x, skips[level]])
+        for merge in (1, 2):
+            x = separable_conv_bn(x, width, f"decoder{level}_merge{merge}")
+    return close_logits(x, image, num_classes, 2, "camvid")
+
+
+def run(data=None, minutes=90, out="runs/camvid"):
+    """Train on the 367 pictures, choose on the 101, evaluate, draw and export.
+
+    Args:
+        data: folder of the data set; None for `camvid` in TFSEG_DATA.
+        minutes: for the training.
+        out: folder of the run, with figures, pictures and `saved_model/`.
+
+    Returns:
+        The `Evaluation` on the 101 pictures.
+    """
+    train, val = camvid(data)
+    keras.utils.set_random_seed(0)
+    pixels = check(train).class_pixels
+    model = network(train.num_classes)
+    stream = partial(pipeline, train, 6, AUGMENT, cache="memory")
+    # between the frequencies themselves, which forget poles and signs, and weights that see them everywhere
+    weights = ((np.median(pixels) / np.maximum(pixels, 1)) ** 0.25).tolist()
+    return carry_out("camvid", model, stream, val, minutes, out, learning_rate=2e-3, class_weights=weights)[1]
+
+
+if __name__ == "__main__":
+    command(run)

@@ -1,0 +1,62 @@
+"""What recipes have in common: their command line, and the way from a model to its figures and its export."""
+
+import argparse
+import inspect
+
+from rich.console import Console
+
+from tfseg.data import pipeline
+from tfseg.export import saved_model
+from tfseg.inference import report
+from tfseg.training import Progress, Run, fit_within
+
+
+def command(recipe):
+    """Call `recipe(data, minutes, out)` with what the command line says.
+
+    The defaults are those of the function, the help is the docstring of its module.
+    """
+    arguments = inspect.signature(recipe).parameters
+    description = inspect.getmodule(recipe).__doc__
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="folder of the data set; by default its folder in TFSEG_DATA")
+    parser.add_argument("--minutes", type=float, help="for the training, whose schedule fits them (%(default)g)")
+    parser.add_argument("--out", help="folder of the run, its figures, pictures and saved_model/ (%(default)s)")
+    parser.set_defaults(**{name: argument.default for name, argument in arguments.items()})
+    try:
+        recipe(**vars(parser.parse_args()))
+    except (ValueError, OSError, ImportError) as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+def carry_out(recipe, model, stream, val, minutes, out, **options):
+    """Train a model, evaluate its best round, draw, and export it.
+
+    Called again after a kill, it goes on where the training stopped. `tfseg evaluate`, `predict` and `export` read the
+    folder like that of any run.
+
+    Args:
+        recipe: its name.
+        model: with the weights to begin with.
+        stream: function of `first_step` -> training stream.
+        val: reader to choose and to evaluate on.
+        minutes: for the training.
+        out: folder of the run.
+        **options: of `training.compile_for`.
+
+    Returns:
+        (model of the best round, its `Evaluation`).
+    """
+    console, run = Console(), Run(out)
+    settings = {"recipe": recipe, "class_names": list(val.class_names), "channels": val.channels}
+    batches = pipeline(val, 2, cache="memory")
+    if not run.has_settings():
+        console.print(f"Timing some steps, to plan {minutes:g} minutes.")
+    with Progress(console) as progress:
+        steps = fit_within(minutes, model, stream, batches, run, settings, [progress], **options)
+    model = run.model()
+    scores = report(model, val, run.folder, run.history())
+    console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
+    version = saved_model(model, run.folder / "saved_model")
+    console.print(f"Figures and pictures are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
+    return model, scores

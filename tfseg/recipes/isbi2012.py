@@ -1,0 +1,47 @@
+"""Membranes of neurons under the electron microscope, from 20 sections, with a plain U-Net."""
+
+from functools import partial
+
+import keras
+
+from tfseg.data import Augment, check, pipeline
+from tfseg.datasets import isbi2012
+from tfseg.models import unet
+from tfseg.recipes.command import carry_out, command
+
+AUGMENT = Augment(
+    256,
+    scale=(0.8, 1.25),
+    rotate=180,
+    flip="both",
+    elastic=8,
+    brightness=0.1,
+    contrast=0.25,
+    gamma=0.2,
+    blur=1.0,
+    noise=0.03,
+)
+FILTERS = (32, 64, 128, 256)
+
+
+def run(data=None, minutes=20, out="runs/isbi2012"):
+    """Train on the first 20 sections, choose on the last 4, evaluate, draw and export.
+
+    Args:
+        data: folder of the data set; None for `isbi2012_em` in TFSEG_DATA.
+        minutes: for the training.
+        out: folder of the run, with figures, pictures and `saved_model/`.
+
+    Returns:
+        The `Evaluation` on the last 4 sections.
+    """
+    train, val = isbi2012(data)
+    keras.utils.set_random_seed(0)
+    measured = check(train)
+    model = unet(2, (None, None, 1), FILTERS, normalization=(measured.mean, measured.deviation))
+    stream = partial(pipeline, train, 8, AUGMENT, cache="memory")
+    return carry_out("isbi2012", model, stream, val, minutes, out, learning_rate=2e-3)[1]
+
+
+if __name__ == "__main__":
+    command(run)

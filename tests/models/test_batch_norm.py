@@ -76,7 +76,7 @@ def test_frozen_layer_keeps_its_statistics():
         assert_allclose(array(value), kept)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "bfloat16", "float64"])
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "bfloat16", pytest.param("float64", marks=FUSED)])
 def test_other_precisions(dtype):
     layer = BatchNorm(dtype=dtype)
     out = layer(IMAGES, training=True)

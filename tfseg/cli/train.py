@@ -11,6 +11,34 @@ from tfseg.cli.options import BatchSize, ClassNames, Ignore, ValImages, ValMasks
 from tfseg.cli.use import report_run
 
 
+ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
+Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the pictures.")]
+Network = Annotated[
+    str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see `tfseg.models.list_models()`.")
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="The network's encoder: efficientnet_lite0, resnet50 ..., see `tfseg.models.list_encoders()`.",
+        show_default=False,
+    ),
+]
+Weights = Annotated[
+    str, typer.Option(help='The encoder\'s weights to begin with: "imagenet", "none" or a file `.weights.h5`.')
+]
+Filters = Annotated[
+    str | None,
+    typer.Option(help="Width of each level of the U-Net: 32,64,128,256,512 without encoder.", show_default=False),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="The highest, after a warm-up and before a cosine; 0.001 for adam, 0.05 for sgd.", show_default=False
+    ),
+]
+
+
 class Optimizer(StrEnum):
     """The choices of --optimizer."""
 
@@ -27,37 +55,16 @@ def train(
     ignore: Ignore = 255,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
-    val_fraction: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")
-    ] = 0.2,
-    size: Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")] = 256,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the pictures.")] = 20,
+    val_fraction: ValFraction = 0.2,
+    size: Size = 256,
+    epochs: Epochs = 20,
     batch_size: BatchSize = 8,
-    model: Annotated[
-        str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see `tfseg.models.list_models()`.")
-    ] = "unet",
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="The network's encoder: efficientnet_lite0, resnet50 ..., see `tfseg.models.list_encoders()`.",
-            show_default=False,
-        ),
-    ] = None,
-    weights: Annotated[
-        str,
-        typer.Option(help='The encoder\'s weights to begin with: "imagenet", "none" or a file `.weights.h5`.'),
-    ] = "imagenet",
-    filters: Annotated[
-        str | None,
-        typer.Option(help="Width of each level of the U-Net: 32,64,128,256,512 without encoder.", show_default=False),
-    ] = None,
+    model: Network = "unet",
+    encoder: Encoder = None,
+    weights: Weights = "imagenet",
+    filters: Filters = None,
     optimizer: Annotated[Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")] = Optimizer.adam,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="The highest, after a warm-up and before a cosine; 0.001 for adam, 0.05 for sgd.", show_default=False
-        ),
-    ] = None,
+    learning_rate: LearningRate = None,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ):

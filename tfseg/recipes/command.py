@@ -27,6 +27,8 @@ def command(recipe):
         recipe(**vars(parser.parse_args()))
     except (ValueError, OSError, ImportError) as error:
         parser.exit(1, f"error: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "Interrupted. The same command goes on with the last whole round.\n")
 
 
 def carry_out(recipe, model, stream, val, minutes, out, **options):

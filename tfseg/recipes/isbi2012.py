@@ -3,8 +3,8 @@
     python -m tfseg.recipes.isbi2012 --data ../shared/data/isbi2012_em --minutes 10 --out runs/isbi2012
 
 On the last 4 sections of the stack, 11 minutes on 2 cores of an AMD EPYC, other work beside it: pixel accuracy 0.919,
-Dice of membranes 0.807, of cells 0.949. On the augmented windows it trains on, the pixel accuracy is 0.923: what it
-lacks is less data than fit.
+Dice of membranes 0.807, of cells 0.949. On the augmented windows it trains on, the pixel accuracy is 0.923 in the end:
+it does not overfit, a network that fits better has room.
 """
 
 from functools import partial

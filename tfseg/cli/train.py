@@ -10,7 +10,6 @@ from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.options import BatchSize, ClassNames, Ignore, ValImages, ValMasks, split
 from tfseg.cli.use import report_run
 
-
 ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
 Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the pictures.")]

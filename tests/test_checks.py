@@ -9,7 +9,7 @@ def test_one_of_offers_the_nearest():
         checks.one_of("f", "kind", "dise", ["dice", "iou"])
 
 
-@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, [4, 8], None, float("nan")])
 def test_positive_int_refuses(value):
     with pytest.raises(ValueError, match="f: n=.* at least 1"):
         checks.positive_int("f", "n", value)

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tfseg import cli
 from tfseg.data import read_image
+from tfseg.models.encoders import efficientnet_lite
 from tfseg.training import Run
 
 NAMES = "ground,disc,band"
@@ -383,10 +384,25 @@ def test_any_network_of_the_house(tfseg, trained, tmp_path):
     code, printed = tfseg(*words(trained), *small, *network, "--out", out)
     assert code == 0, printed
     assert Run(out).model().name == "lraspp"
-    code, printed = tfseg(*words(trained), *small, "--encoder", "resnet5", "--out", tmp_path / "other")
+
+
+def test_a_network_that_does_not_exist_is_said_before_the_pictures_are_read(tfseg, folder):
+    Image.fromarray(np.full((48, 56), 77, np.uint8)).save(folder / "masks" / "p1.png")  # no class
+    code, printed = tfseg(*words(folder), "--encoder", "resnet5", "--out", folder / "run")
     assert code == 1
     assert "resnet50" in printed
-    assert not (tmp_path / "other").exists()
+    assert "p1.png" not in printed
+    assert not (folder / "run").exists()
+
+
+def test_a_file_of_weights_is_found_again_from_another_folder(tfseg, trained, tmp_path, monkeypatch):
+    efficientnet_lite("efficientnet_lite0").save_weights(tmp_path / "lite.weights.h5")
+    monkeypatch.chdir(tmp_path)
+    small = [word for word in SMALL if word not in ("--filters", "4,8")]
+    network = ("--model", "lraspp", "--weights", "lite.weights.h5")
+    code, printed = tfseg(*words(trained), *small, *network, "--out", "run")
+    assert code == 0, printed
+    assert Run("run").settings()["weights"] == str(tmp_path / "lite.weights.h5")
 
 
 def test_camvid_and_isbi_train_without_code(tfseg, tmp_path, shared_data):

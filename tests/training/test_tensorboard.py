@@ -152,6 +152,13 @@ def test_what_does_not_fit_is_refused_before_an_epoch_is_lost(tmp_path):
         fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, grey, NAMES))
 
 
+def test_an_evaluation_by_itself_writes_nothing(tmp_path):
+    compiled([ConfusionMetrics(4)]).evaluate(
+        pipeline(READER, 2), verbose=0, callbacks=[TensorBoard(tmp_path, SAMPLES, NAMES)]
+    )
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ImportError, match=r"tfseg-keras\[tensorboard\]"):

@@ -6,6 +6,7 @@ import pytest
 from keras import ops
 
 from tfseg.models import encoders
+from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.encoders import ENCODERS, encode
 
 
@@ -22,6 +23,14 @@ def draw(height=65, width=97, channels=3):
 
 def run(model, images):
     return [ops.convert_to_numpy(x) for x in model(images, training=False)]
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
+def test_batch_normalisation_is_the_fused_one_and_follows_quickly(name):
+    model, _ = build(name)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert norms
+    assert {(type(layer), layer.momentum) for layer in norms} == {(BatchNorm, 0.9)}
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,6 @@ def test_cropping_returns_the_image_s_corner_in_float32():
     assert np.array_equal(ops.convert_to_numpy(cropped), logits[:, :3, :2])
 
 
-def test_sizes_known_only_when_the_graph_runs_are_cropped_too():
-    logits, image = keras.Input((None, 4, 2)), keras.Input((None, 4, 3))
-    model = keras.Model([logits, image], CropToImage()(logits, image))
-    assert model.predict([np.ones((1, 8, 4, 2)), np.ones((1, 7, 4, 3))], verbose=0).shape == (1, 7, 4, 2)
-
-
 def test_cropping_with_a_stride_rounds_up():
     logits = np.arange(24).reshape(1, 4, 3, 2)
     cropped = CropToImage(2)(logits, np.zeros((1, 5, 4, 1)))

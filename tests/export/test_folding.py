@@ -1,0 +1,107 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+from tfseg.export.folding import folded, frozen
+from tfseg.models import build, unet
+from tfseg.models.batch_norm import BatchNorm
+
+NORMS = (layers.BatchNormalization,)
+
+
+def with_statistics(model):
+    """Give every batch normalisation statistics that matter, as training does."""
+    rng = np.random.default_rng(0)
+    for layer in model.layers:
+        if isinstance(layer, NORMS):
+            for weight in layer.weights:
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+    return model
+
+
+def norms(model):
+    return [layer.name for layer in model.layers if isinstance(layer, NORMS)]
+
+
+def pictures():
+    return np.random.default_rng(1).uniform(0, 255, (2, 37, 50, 3)).astype(np.float32)
+
+
+def close(ours, theirs, share=1e-5):
+    ours, theirs = (keras.ops.convert_to_numpy(x) for x in (ours, theirs))
+    assert np.abs(ours - theirs).max() < share * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: unet(3, filters=(4, 8)),
+        lambda: unet(3, filters=(4, 8), residual=True, attention=True, squeeze_excite=True),
+        lambda: unet(3, encoder="mobilenet_v2"),
+        lambda: build("deeplab_v3_plus", encoder="efficientnet_lite0", num_classes=3),
+        lambda: build("segformer", encoder="mit_b0", num_classes=3),
+    ],
+)
+def test_nothing_changes_but_the_normalisations_are_gone(make):
+    model = with_statistics(make())
+    before = model.get_weights()
+    copy = folded(model)
+    images = pictures()
+    close(copy(images, training=False), model(images, training=False))
+    assert len(norms(copy)) < len(norms(model)) / 4 or len(norms(model)) == 1
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_all_kinds_of_convolution_take_their_normalisation():
+    x = image = keras.Input((None, None, 3))
+    for layer in (
+        layers.Conv2D(4, 3, padding="same", use_bias=False),
+        layers.Conv2D(6, 3, padding="same"),
+        layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
+        layers.Conv2DTranspose(5, 2, 2),
+    ):
+        x = BatchNorm()(layer(x))
+    x = layers.BatchNormalization(center=False, scale=False)(layers.Conv2D(3, 1)(x))
+    model = with_statistics(keras.Model(image, x))
+    copy = folded(model)
+    assert norms(copy) == []
+    close(copy(pictures(), training=False), model(pictures(), training=False))
+
+
+def test_a_normalisation_stays_where_it_has_no_convolution_of_its_own():
+    image = keras.Input((None, None, 3))
+    before = BatchNorm(name="first")(image)
+    shared = layers.Conv2D(4, 1)(before)  # is also used bare
+    curved = layers.Conv2D(4, 1, activation="relu")(shared)
+    parts = [shared, BatchNorm(name="shared")(shared), BatchNorm(name="curved")(curved)]
+    twice = layers.Conv2D(12, 1)
+    x = layers.Concatenate()(parts)
+    x = BatchNorm(name="again")(twice(twice(x)))
+    model = with_statistics(keras.Model(image, x))
+    copy = folded(model)
+    assert sorted(norms(copy)) == ["again", "curved", "first", "shared"]
+    close(copy(pictures(), training=False), model(pictures(), training=False))
+
+
+def test_bfloat16_keeps_the_logits_float32_and_the_classes():
+    model = with_statistics(unet(3, encoder="mobilenet_v2"))
+    half = folded(model, "bfloat16")
+    logits = half(pictures(), training=False)
+    assert logits.dtype == tf.float32
+    assert half.get_layer("normalize").compute_dtype == "float32"
+    assert half.get_layer("classes").compute_dtype == "bfloat16"
+    expected = model(pictures(), training=False)
+    assert not np.array_equal(logits, expected)
+    assert np.mean(np.argmax(logits, -1) == np.argmax(expected, -1)) > 0.98
+
+
+def test_a_frozen_model_holds_no_variables_and_does_not_follow_the_model():
+    model = unet(3, filters=(4, 8))
+    expected = model(pictures(), training=False)
+    call = frozen(model)
+    model.get_layer("classes").bias.assign([5, 0, 0])
+    traced = tf.function(call).get_concrete_function(tf.TensorSpec((None, None, None, 3)))
+    assert not traced.variables
+    close(call(tf.constant(pictures())), expected)

@@ -1,0 +1,133 @@
+"""ONNX: a model for ONNX Runtime, and for whatever else reads that format."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tfseg import checks
+from tfseg.export.answer import answer
+from tfseg.export.folding import folded, frozen
+from tfseg.export.parity import keras_runner
+
+OPSET = 17  # of 2022, so that runtimes of years ago read it too
+AXES = ("batch", "height", "width")
+AGREEMENT = 0.999  # share of pixels; ties may fall either way
+DIFFERENCE = 1e-3  # of probabilities
+
+
+def onnx(model, file):
+    """Write a model as ONNX.
+
+    Its input is `image` (B, H, W, C) float32, in the values the model was trained on (0..255), any B, H and W that the
+    model takes. Its outputs are `class_ids` (B, H, W) uint8, or uint16 of more than 256 classes, and `probabilities`
+    (B, H, W, classes) float32. Pictures are decoded before: a graph that does it loads in no ONNX runtime.
+
+    The file is written beside, checked, compared with the model on a picture of odd size, and only then renamed.
+
+    Args:
+        model: a model of `tfseg.models`; it stays as it is.
+        file: ends in ".onnx"; its folder is made if need be, and a file of that name replaced.
+
+    Returns:
+        pathlib.Path of the file.
+
+    Raises:
+        ValueError: the model has several outputs or an operation that ONNX has not, or the name ends otherwise.
+        ImportError: tf2onnx, onnx or onnxruntime is not installed; the message names the extra `onnx`.
+        RuntimeError: what was written gives other answers than the model.
+    """
+    check_export("onnx", model, file, ".onnx")
+    for package in ("tf2onnx", "onnx", "onnxruntime"):
+        checks.need(package, "onnx")
+    with beside(file) as path:
+        path.write_bytes(convert("onnx", model).SerializeToString())
+        require_same_answers(model, onnx_runner(path), path)
+        return path.replace(file)
+
+
+def onnx_runner(file, threads=2):
+    """Return the function of (B, H, W, C) images that gives the answers of an ONNX file, by ONNX Runtime on the CPU.
+
+    Args:
+        file: what `onnx` has written.
+        threads: of the processor.
+
+    Returns:
+        function of an array (B, H, W, C) -> {"class_ids": (B, H, W), "probabilities": (B, H, W, classes)}.
+    """
+    runtime = checks.need("onnxruntime", "onnx")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = checks.positive_int("onnx_runner", "threads", threads)
+    session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {"image": np.asarray(images, np.float32)}), strict=True))
+
+
+def check_export(owner, model, file, suffix):
+    """Raise a ValueError unless the model gives one map of logits, and the file's name ends in the suffix."""
+    if len(model.outputs) != 1 or len(model.output_shape) != 4:
+        raise ValueError(
+            f"{owner}: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected one map of "
+            "logits (B, H, W, classes). Export keras.Model(model.input, model.outputs[0])."
+        )
+    if Path(file).suffix != suffix:
+        raise ValueError(f"{owner}: file='{file}' must end in '{suffix}', by which the format is known.")
+
+
+@contextlib.contextmanager
+def beside(file):
+    """Give the same file name in a folder beside the file, which is gone at the end with all that is left in it."""
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as folder:
+        yield Path(folder) / file.name
+
+
+def convert(owner, model):
+    """Return the model and its answers as a checked onnx.ModelProto."""
+    import onnx
+    import tf2onnx
+
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+    logits_of = frozen(folded(model))
+    serve = tf.function(lambda image: answer(logits_of(image)), autograph=False)
+    proto, _ = tf2onnx.convert.from_function(serve, [spec], opset=OPSET)
+    _require_known(owner, model, proto.graph, onnx.defs)
+    _name_axes(proto.graph)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def require_same_answers(model, run, path):
+    """Raise a RuntimeError unless an artifact answers as the model does, on noise of odd size."""
+    height, width = (size or 65 + 32 * i for i, size in enumerate(model.input_shape[1:3]))
+    noise = np.random.default_rng(0).integers(0, 256, (2, height, width, model.input_shape[-1])).astype(np.float32)
+    expected, found = keras_runner(model)(noise), run(noise)
+    agreeing = float(np.mean(found["class_ids"] == expected["class_ids"]))
+    difference = float(np.abs(found["probabilities"] - expected["probabilities"]).max())
+    if agreeing < AGREEMENT or not difference < DIFFERENCE:
+        raise RuntimeError(
+            f"The export at {path} agrees with the model on {agreeing:.2%} of pixels, and its probabilities are off by "
+            f"up to {difference:.2g}; expected {AGREEMENT:.1%} at least and {DIFFERENCE:.2g} at most."
+        )
+
+
+def _require_known(owner, model, graph, definitions):
+    # What tf2onnx cannot convert it logs, and leaves in the graph under TensorFlow's name.
+    unknown = sorted({node.op_type for node in graph.node if not definitions.has(node.op_type, OPSET, node.domain)})
+    if unknown:
+        raise ValueError(
+            f"{owner}: the model {model.name!r} uses {', '.join(unknown)} of TensorFlow, which ONNX does not have. "
+            "Build it of other layers, or export a SavedModel."
+        )
+
+
+def _name_axes(graph):
+    """Name the axes that may have any size, so that a look at the file tells what they are."""
+    for value in (*graph.input, *graph.output):
+        for axis, name in zip(value.type.tensor_type.shape.dim, AXES, strict=False):
+            if not axis.HasField("dim_value"):
+                axis.dim_param = name

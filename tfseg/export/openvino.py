@@ -1,0 +1,79 @@
+"""OpenVINO's form of a model, for Intel's and other processors."""
+
+from pathlib import Path
+
+import numpy as np
+
+from tfseg import checks
+from tfseg.export.onnx import beside, check_export, convert, require_same_answers
+
+PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def openvino(model, file):
+    """Write a model as OpenVINO's intermediate representation: `<name>.xml`, and beside it `<name>.bin`.
+
+    Input and outputs are those of `onnx`, through which it goes; weights stay float32. Both files are written beside,
+    compared with the model on a picture of odd size, and only then renamed, the .xml last.
+
+    The package openvino tells its makers over the network that it was imported, unless `opt_in_out --opt_out`, which
+    comes with it, has been run or the environment has CI=true.
+
+    Args:
+        model: a model of `tfseg.models`; it stays as it is.
+        file: ends in ".xml"; its folder is made if need be, and files of these names replaced.
+
+    Returns:
+        pathlib.Path of the .xml.
+
+    Raises:
+        ValueError: the model has several outputs or an operation that ONNX has not, or the name ends otherwise.
+        ImportError: openvino, tf2onnx or onnx is not installed; the message names the extra.
+        RuntimeError: what was written gives other answers than the model.
+    """
+    check_export("openvino", model, file, ".xml")
+    for package in ("openvino", "tf2onnx", "onnx"):
+        checks.need(package, "openvino")
+    with beside(file) as path:
+        _write(model, path)
+        require_same_answers(model, openvino_runner(path), path)
+        Path(file).unlink(missing_ok=True)  # so that no .xml ever lies beside another's weights
+        path.with_suffix(".bin").replace(Path(file).with_suffix(".bin"))
+        return path.replace(file)
+
+
+def openvino_runner(file, threads=2, dtype="float32"):
+    """Return the function of (B, H, W, C) images that gives the answers of OpenVINO's form of a model, on the CPU.
+
+    Args:
+        file: the .xml that `openvino` has written.
+        threads: of the processor.
+        dtype: "float32" or "bfloat16", in which to compute; processors that do not know the latter take float32.
+
+    Returns:
+        function of an array (B, H, W, C) -> {"class_ids": (B, H, W), "probabilities": (B, H, W, classes)}; a ValueError
+        where there is no pixel.
+    """
+    options = {
+        "INFERENCE_NUM_THREADS": checks.positive_int("openvino_runner", "threads", threads),
+        "INFERENCE_PRECISION_HINT": PRECISIONS[checks.one_of("openvino_runner", "dtype", dtype, tuple(PRECISIONS))],
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = checks.need("openvino", "openvino").Core().compile_model(str(file), "CPU", options)
+
+    def run(images):
+        images = np.asarray(images, np.float32)
+        if not images.size:  # OpenVINO would crash, or give the answers of the call before
+            raise ValueError(f"openvino_runner: images of shape {images.shape} came, expected at least one pixel.")
+        answers = compiled({"image": images})
+        return {name: answers[name] for name in ("class_ids", "probabilities")}
+
+    return run
+
+
+def _write(model, path):
+    import openvino
+
+    source = path.with_suffix(".onnx")
+    source.write_bytes(convert("openvino", model).SerializeToString())
+    openvino.save_model(openvino.Core().read_model(str(source)), str(path), compress_to_fp16=False)

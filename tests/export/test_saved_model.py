@@ -8,8 +8,9 @@ import tensorflow as tf
 from conftest import draw_sample
 
 from tfseg.export import saved_model
+from tfseg.export.answer import uncertainty
 from tfseg.inference import predict
-from tfseg.models import unet
+from tfseg.models import cnn_classifier, unet
 
 MODULE = sys.modules["tfseg.export.saved_model"]  # the function of that name hides it
 
@@ -35,12 +36,104 @@ def test_versions_count_up_and_answer_like_the_model(tmp_path):
 @pytest.mark.parametrize("classes", [1, 4])
 def test_probabilities_are_served_when_asked_for(tmp_path, classes):
     model = unet(classes, (None, None, 1), filters=(4, 8))
-    answer = serve(saved_model(model, tmp_path, probabilities=True))(image=tf.random.uniform((2, 20, 30, 1)))
+    answer = serve(saved_model(model, tmp_path, outputs=("probabilities",)))(image=tf.random.uniform((2, 20, 30, 1)))
     assert answer["probabilities"].shape == (2, 20, 30, classes)
     if classes == 1:
         assert np.array_equal(answer["class_ids"] == 1, answer["probabilities"][..., 0] > 0.5)
     else:
         np.testing.assert_allclose(tf.reduce_sum(answer["probabilities"], -1), 1, atol=1e-5)
+
+
+def test_uint8_and_uncertainty(tmp_path):
+    model = unet(3, filters=(4, 8))
+    signatures = tf.saved_model.load(
+        str(saved_model(model, tmp_path, outputs=("probabilities", "uncertainty")))
+    ).signatures
+    image = draw_sample(0)[0][None]
+    floats = signatures["serving_default"](image=tf.constant(image, tf.float32))
+    bytes_ = signatures["uint8"](image=tf.constant(image))
+    assert floats.keys() == bytes_.keys() == {"class_ids", "probabilities", "uncertainty"}
+    for name in floats:
+        assert np.array_equal(floats[name], bytes_[name])
+    shares = floats["probabilities"].numpy().astype(np.float64)
+    expected = -(shares * np.log(shares)).sum(-1) / np.log(3)
+    np.testing.assert_allclose(floats["uncertainty"], expected, atol=1e-5)
+
+
+def test_uncertainty_of_a_sigmoid_is_1_at_one_half():
+    assert uncertainty(tf.constant([[0.5], [1.0], [0.0]])).numpy() == pytest.approx([1, 0, 0])
+    assert float(uncertainty(tf.constant([0.25]))) == pytest.approx(0.8112781)  # 0.5 + 0.75 * log2(4 / 3)
+
+
+@pytest.mark.parametrize("shape", [(0, 20, 30), (2, 0, 30), (2, 20, 0)])
+def test_no_pixels_have_no_answers(shape, tmp_path):
+    signatures = tf.saved_model.load(str(saved_model(unet(3, filters=(4, 8)), tmp_path, ("probabilities",)))).signatures
+    for name, dtype in (("serving_default", tf.float32), ("uint8", tf.uint8)):
+        answer = signatures[name](image=tf.zeros((*shape, 3), dtype))
+        assert answer["class_ids"].shape == shape
+        assert answer["probabilities"].shape == (*shape, 3)
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((20, 30, 3), np.float32), np.zeros((1, 20, 30, 4), np.float32), np.zeros((1, 20, 30, 3))]
+)
+def test_a_wrong_rank_channels_or_dtype_is_an_error(image, tmp_path):
+    signature = serve(saved_model(unet(3, filters=(4, 8)), tmp_path))
+    with pytest.raises((tf.errors.InvalidArgumentError, TypeError, ValueError)):
+        signature(image=tf.constant(image))
+
+
+@pytest.mark.parametrize("size", [(20, 20), (40, 90), (61, 33)])
+def test_windows_are_those_of_predict(size, tmp_path):
+    model = unet(3, filters=(4, 8))
+    version = saved_model(model, tmp_path, window=32)
+    images = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype(np.float32)
+    answer = serve(version)(image=tf.constant(images))["class_ids"].numpy()
+    expected = np.stack([predict(model, image, window=32) for image in images])
+    assert np.mean(answer == expected) > 0.999  # the order of sums differs
+    if size[0] > 32:
+        assert np.mean(answer == np.stack([predict(model, image) for image in images])) < 0.999
+
+
+def test_bfloat16_agrees_as_well_as_it_can(tmp_path):
+    model = unet(3, filters=(4, 8))
+    version = saved_model(model, tmp_path, dtype="bfloat16")
+    image = draw_sample(0)[0]
+    answer = serve(version)(image=tf.constant(image[None], tf.float32))["class_ids"][0]
+    assert 0.98 < np.mean(answer == predict(model, image)) <= 1
+
+
+def test_more_classes_than_a_byte_holds(tmp_path):
+    model = unet(300, filters=(4, 8))
+    model.get_layer("classes").bias.assign(np.arange(300))
+    answer = serve(saved_model(model, tmp_path))(image=tf.zeros((1, 8, 8, 3)))
+    assert answer["class_ids"].dtype == tf.uint16
+    assert int(tf.reduce_max(tf.cast(answer["class_ids"], tf.int32))) > 255
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"outputs": ("probabilites",)}, "outputs='probabilites' is unknown. .* Did you mean 'probabilities'"),
+        ({"dtype": "float16"}, "dtype='float16' is unknown"),
+        ({"about": {"class_names": ["sky", "road", "car", "tree"]}}, "4 class names .* came for a model of 3 classes"),
+        ({"window": 0}, "window=0 must be a whole number of at least 1"),
+        ({"formats": ("onx",), "images": [0]}, "formats='onx' is unknown. .* Did you mean 'onnx'"),
+        ({"formats": ("onnx",)}, r"formats=\('onnx',\) came without images"),
+        ({"max_pixels": 0}, "max_pixels=0 must be a whole number"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message, tmp_path):
+    with pytest.raises(ValueError, match=f"saved_model: {message}"):
+        saved_model(unet(3, filters=(4, 8)), tmp_path / "name", **options)
+    assert not (tmp_path / "name").exists()
+
+
+def test_of_several_outputs_one_is_to_be_chosen(tmp_path):
+    with pytest.raises(ValueError, match=r"expected one map of logits .* model.outputs\[0\]"):
+        saved_model(unet(3, filters=(4, 8, 8), deep_supervision=True), tmp_path)
+    with pytest.raises(ValueError, match="expected one map of logits"):
+        saved_model(cnn_classifier(3), tmp_path)
 
 
 def test_a_model_of_fixed_size_keeps_it(tmp_path):
@@ -79,7 +172,7 @@ def test_an_export_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(MODULE, "_write", soften)
     with pytest.raises(RuntimeError, match="probabilities of the export"):
-        saved_model(model, tmp_path, probabilities=True)
+        saved_model(model, tmp_path, outputs=("probabilities",))
 
 
 def test_a_killed_export_leaves_no_version(tmp_path):

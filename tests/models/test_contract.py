@@ -259,7 +259,9 @@ def test_one_graph_serves_all_sizes(build):
 def test_its_export_answers_as_it_does(build, tmp_path):
     from tfseg.export import saved_model
 
-    assert saved_model(build(), tmp_path, probabilities=True).name == "1"  # it raises where the two differ
+    assert (
+        saved_model(build(), tmp_path, outputs=("probabilities", "uncertainty")).name == "1"
+    )  # it raises where the two differ
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,30 @@
 """Artifacts of a trained model, written whole or not at all."""
 
+from tfseg.export.folding import folded
+from tfseg.export.forms import FORMATS
+from tfseg.export.litert import litert, litert_runner
+from tfseg.export.metadata import inspect
+from tfseg.export.onnx import onnx, onnx_runner
+from tfseg.export.openvino import openvino, openvino_runner
+from tfseg.export.parity import Parity, keras_runner, parity, parity_table, read_parity, saved_model_runner
 from tfseg.export.saved_model import saved_model, serve_command
 
-__all__ = ["saved_model", "serve_command"]
+__all__ = [
+    "FORMATS",
+    "Parity",
+    "folded",
+    "inspect",
+    "keras_runner",
+    "litert",
+    "litert_runner",
+    "onnx",
+    "onnx_runner",
+    "openvino",
+    "openvino_runner",
+    "parity",
+    "parity_table",
+    "read_parity",
+    "saved_model",
+    "saved_model_runner",
+    "serve_command",
+]

@@ -1,50 +1,93 @@
 """SavedModel as TF Serving wants it: `<name>/<version>/`."""
 
-import contextlib
-import shutil
-import tempfile
+import io
+from functools import partial
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image
+
+from tfseg import checks
+from tfseg.data import label_names
+from tfseg.export.answer import answer
+from tfseg.export.folding import folded, frozen
+from tfseg.export.forms import check_formats, write_forms
+from tfseg.export.metadata import write_metadata
+from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
+from tfseg.export.tiling import windowed
+from tfseg.export.versions import next_version
+from tfseg.export.warmup import write_warmup
+
+DTYPES = ("float32", "bfloat16")
+OVERLAP = 0.25  # of windows
+WARMUP_SIDE = 256
+AGREEMENT = {"float32": 0.999, "bfloat16": 0.98}  # ties may fall either way
 
 
-def saved_model(model, folder, probabilities=False):
+def saved_model(
+    model,
+    folder,
+    outputs=(),
+    about=None,
+    window=None,
+    max_pixels=2**24,
+    dtype="float32",
+    formats=(),
+    images=(),
+):
     """Export a model for TF Serving, under the next free version.
 
-    Signature `serving_default`: `image` (B, H, W, C) float32, in the values the model was trained on (0..255),
-    any B, H and W -> `class_ids` (B, H, W) uint8 and, if asked for, `probabilities` (B, H, W, C) float32 (one
-    channel for a single sigmoid).
+    Batch normalisation goes into the convolutions and the weights become constants of the graph, so an export is for
+    inference; to train on, keep the `.keras` file. Signatures:
 
-    The version is written beside, loaded back, compared with the model, and only then renamed to its number,
-    so that a server never sees half of it.
+    `serving_default`: `image` (B, H, W, C) float32, in the values the model was trained on (0..255), any B, H and W ->
+        `class_ids` (B, H, W) uint8, or uint16 of more than 256 classes. A batch of none has an answer of none.
+    `uint8`: the same of uint8 images, a fourth of the bytes to send.
+    `encoded`, of models of 1 or 3 channels: `image_bytes` (B,), JPEG or PNG files of mixed sizes -> for each
+        `mask_png_bytes`, its class ids as a PNG of its own size; `class_pixels` (B, classes) int64; `ok`. A file that
+        is damaged, something else or too large has `ok` False, an empty mask and no pixels; it spoils no other answer.
+        EXIF is left alone: a mask lies as the picture's pixels do.
+
+    The folder also gets requests for TF Serving to warm up with, and metadata, see `inspect`. The version is written
+    beside, loaded back, compared with the model, and only then renamed to its number, so that a server never sees half
+    of it.
 
     Args:
         model: a model of `tfseg.models`.
         folder: `saved_models/<name>`; made if need be.
-        probabilities: add the output `probabilities`.
+        outputs: what is answered besides: "probabilities" (B, H, W, C) float32; "uncertainty" (B, H, W) float32, the
+            entropy over the classes as a share of the largest; "rle" (B, classes), in `encoded`: COCO's run lengths of
+            each class as JSON.
+        about: dict for the metadata, such as {"class_names": [...], "metrics": {...}}.
+        window: side of windows that slide over larger pictures and overlap by a quarter, so that memory does not grow
+            with the pictures; None for none.
+        max_pixels: height x width of an encoded picture at most; the header is looked at before anything is decoded.
+        dtype: "float32" or "bfloat16", of the convolutions; where processors know it, the latter is faster.
+        formats: of `FORMATS`: the model in other forms too, as files in the version's `assets.extra`.
+        images: list of (H, W, C), real pictures on which every form is compared with the model; needed with `formats`.
+            The figures go into `assets.extra/parity.json`, see `Parity`.
 
     Returns:
         pathlib.Path of the new version, `<folder>/<version>`.
 
     Raises:
-        RuntimeError: what was written gives other answers than the model.
+        ValueError: the model has several outputs, or an argument is unknown.
+        RuntimeError: what was written gives other answers than the model; the message says where.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    # TF Serving looks at folders whose name is a number, and at no others.
-    beside = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
-    try:
-        _write(model, beside, probabilities)
-        _compare(model, beside)
-        beside.chmod(0o755)  # mkdtemp's folders are closed to others, a server may be one
-        return _rename(beside, folder)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # if it was made for this
-        raise
+    details = _details(model, outputs, about, window, max_pixels, dtype)
+    check_formats(formats, images)
+
+    def write(version):
+        _write(model, version, details)
+        _compare(model, version, details)
+        write_warmup(version, _requests(model))
+        if len(images):
+            # windows are the SavedModel's alone, and were compared above
+            write_forms(version, model, formats, [image[:window, :window] for image in images], details["class_names"])
+        write_metadata(version, model, details)
+
+    return next_version(folder, write)
 
 
 def serve_command(version):
@@ -54,53 +97,97 @@ def serve_command(version):
     return ("docker", "run", "-p", "8501:8501", "-v", where, "-e", f"MODEL_NAME={folder.name}", "tensorflow/serving")
 
 
-def _write(model, path, probabilities):
-    signature = [tf.TensorSpec((None, None, None, model.input_shape[-1]), tf.float32, name="image")]
+def _details(model, outputs, about, window, max_pixels, dtype):
+    """Return the arguments, checked, as they go into the metadata."""
+    for output in outputs:
+        checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
+    checks.one_of("saved_model", "dtype", dtype, DTYPES)
+    if len(model.outputs) != 1 or len(model.output_shape) != 4:
+        raise ValueError(
+            f"saved_model: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected one map "
+            "of logits (B, H, W, classes). Export keras.Model(model.input, model.outputs[0])."
+        )
+    return {
+        **(about or {}),
+        "class_names": _names(model, (about or {}).get("class_names")),
+        "outputs": ["class_ids", *outputs],
+        "dtype": dtype,
+        "window": None if window is None else checks.positive_int("saved_model", "window", window),
+        "max_pixels": checks.positive_int("saved_model", "max_pixels", max_pixels),
+    }
 
-    def serve(image):
-        answer = _answer(model(image, training=False))
-        return answer if probabilities else {"class_ids": answer["class_ids"]}
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
-    archive.add_endpoint("serving_default", serve, input_signature=signature)
+def _names(model, class_names):
+    count = max(2, model.output_shape[-1])
+    names = [str(i) for i in range(count)] if class_names is None else label_names(class_names)
+    if len(names) != count:
+        raise ValueError(f"saved_model: {len(names)} class names {names} came for a model of {count} classes.")
+    return names
+
+
+def _write(model, path, details):
+    """Write the SavedModel itself."""
+    shape, classes = model.input_shape[1:], model.output_shape[-1]
+    logits_of = _by_windows(frozen(folded(model, details["dtype"])), details["window"], classes)
+    extra = details["outputs"][1:]
+    signatures = {
+        "serving_default": serving(logits_of, shape, extra, tf.float32),
+        "uint8": serving(logits_of, shape, extra, tf.uint8),
+    }
+    if _takes_files(model):
+        signatures["encoded"] = encoded(logits_of, shape, extra, max(2, classes), details["max_pixels"])
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # it would tell of a path that is about to be renamed
     try:
-        archive.write_out(str(path), verbose=False)
+        tf.saved_model.save(tf.Module(), str(path), signatures)
     finally:
         logger.setLevel(level)
 
 
-def _answer(logits):
-    if logits.shape[-1] == 1:
-        return {"class_ids": tf.cast(logits[..., 0] > 0, tf.uint8), "probabilities": tf.sigmoid(logits)}
-    return {"class_ids": tf.cast(tf.argmax(logits, axis=-1), tf.uint8), "probabilities": tf.nn.softmax(logits)}
+def _by_windows(logits_of, window, classes):
+    return windowed(logits_of, window, OVERLAP, classes) if window else logits_of
 
 
-def _compare(model, path):
-    """Raise a RuntimeError unless the artifact agrees with the model on a picture of odd size."""
+def _takes_files(model):
+    return model.input_shape[-1] in (1, 3)
+
+
+def _compare(model, path, details):
+    """Raise a RuntimeError unless the artifact agrees with the model on a picture of odd size, by every signature."""
     height, width = (size or 65 + 2 * i for i, size in enumerate(model.input_shape[1:3]))
-    noise = np.random.default_rng(0).uniform(0, 255, (2, height, width, model.input_shape[-1]))
-    image = tf.constant(noise, tf.float32)
-    served = tf.saved_model.load(str(path)).signatures["serving_default"](image=image)
-    expected = _answer(model(image, training=False))
-    agreement = float(np.mean(served["class_ids"] == expected["class_ids"]))
-    if agreement < 0.999:  # ties may fall either way
-        raise RuntimeError(f"The export at {path} agrees with the model on {agreement:.2%} of pixels only.")
-    if "probabilities" in served:
-        difference = float(np.max(np.abs(served["probabilities"] - expected["probabilities"])))
-        if not difference < 1e-3:
-            raise RuntimeError(f"The probabilities of the export at {path} are off by up to {difference:.2g}.")
+    noise = np.random.default_rng(0).integers(0, 256, (2, height, width, model.input_shape[-1]), np.uint8)
+    logits_of = _by_windows(partial(model, training=False), details["window"], model.output_shape[-1])
+    expected = answer(logits_of(tf.constant(noise, tf.float32)))
+    served = tf.saved_model.load(str(path)).signatures
+    answers = {
+        "serving_default": served["serving_default"](image=tf.constant(noise, tf.float32)),
+        "uint8": served["uint8"](image=tf.constant(noise)),
+    }
+    if "encoded" in served:
+        masks = served["encoded"](image_bytes=tf.constant([_png(image) for image in noise]))["mask_png_bytes"]
+        answers["encoded"] = {"class_ids": [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks.numpy()]}
+    for name, found in answers.items():
+        agreeing = float(np.mean(np.asarray(found["class_ids"]) == np.asarray(expected["class_ids"])))
+        if agreeing < AGREEMENT[details["dtype"]]:
+            raise RuntimeError(f"The export at {path} agrees with the model on {agreeing:.2%} of pixels only ({name}).")
+        if "probabilities" in found:
+            difference = float(np.max(np.abs(found["probabilities"] - expected["probabilities"])))
+            if not difference < 1e-3:
+                raise RuntimeError(f"The probabilities of the export at {path} are off by up to {difference:.2g}.")
 
 
-def _rename(beside, folder):
-    while True:
-        taken = [int(p.name) for p in folder.iterdir() if p.name.isdigit()]
-        version = folder / str(max(taken, default=0) + 1)
-        try:
-            return beside.rename(version)
-        except OSError:
-            if not version.exists():  # else another export took this number just now
-                raise
+def _requests(model):
+    """Return a request for every signature, at the model's size or a usual one."""
+    height, width = (size or WARMUP_SIDE for size in model.input_shape[1:3])
+    image = np.full((1, height, width, model.input_shape[-1]), 127, np.uint8)
+    requests = [("serving_default", {"image": image.astype(np.float32)}), ("uint8", {"image": image})]
+    if _takes_files(model):
+        requests.append(("encoded", {"image_bytes": np.array([_png(image[0])], object)}))
+    return requests
+
+
+def _png(image):
+    file = io.BytesIO()
+    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+    return file.getvalue()

@@ -10,6 +10,8 @@ from tfseg.export import saved_model
 from tfseg.inference import report
 from tfseg.training import Progress, Run, fit_within
 
+COMPARED = 10  # pictures, on which the export must agree with the model
+
 
 def command(recipe):
     """Call `recipe(data, minutes, out)` with what the command line says.
@@ -59,6 +61,8 @@ def carry_out(recipe, model, stream, val, minutes, out, **options):
     model = run.model()
     scores = report(model, val, run.folder, run.history())
     console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
-    version = saved_model(model, run.folder / "saved_model")
+    about = {"class_names": val.class_names, "metrics": scores.means()}
+    pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
+    version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
     console.print(f"Figures and pictures are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
     return model, scores

@@ -1,0 +1,98 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfseg.export import inspect, saved_model
+from tfseg.models import unet
+
+
+@pytest.fixture(scope="module")
+def model():
+    return unet(3, (None, None, 1), filters=(4, 8), normalization=(40.0, 25.0))
+
+
+@pytest.fixture
+def version(model, tmp_path):
+    about = {"class_names": ["sky", "road", "car"], "metrics": {"mean_iou": 0.7}, "source": "run 12"}
+    return saved_model(model, tmp_path / "name", about=about, window=64)
+
+
+def test_an_export_tells_what_it_is(model, version):
+    about = inspect(version)
+    assert about["class_names"] == ["sky", "road", "car"]
+    assert about["metrics"] == {"mean_iou": 0.7}
+    assert about["source"] == "run 12"
+    assert about["image_shape"] == [None, None, 1]
+    assert about["normalization"] == {"mean": [40.0], "deviation": [25.0]}
+    assert about["ignore_index"] == 255
+    assert len(about["palette"]) == 3
+    assert about["window"] == 64
+    assert about["versions"]["tensorflow"] == tf.__version__
+    assert about["files_sha256"].keys() >= {"saved_model.pb", "assets.extra/tf_serving_warmup_requests"}
+
+
+def test_the_sha256_of_the_weights_tells_models_apart(model, version, tmp_path):
+    again = inspect(saved_model(model, tmp_path / "again"))["weights_sha256"]
+    assert again == inspect(version)["weights_sha256"]
+    layer = model.get_layer("classes")
+    bias = layer.bias.numpy()
+    layer.bias.assign(bias + 1)
+    assert inspect(saved_model(model, tmp_path / "other"))["weights_sha256"] != again
+    layer.bias.assign(bias)
+
+
+def test_names_are_numbers_unless_told(tmp_path):
+    about = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "two"))
+    assert about["class_names"] == ["0", "1"]
+    about = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "one", about={"class_names": ["nucleus"]}))
+    assert about["class_names"] == ["background", "nucleus"]
+
+
+@pytest.mark.parametrize("where", [0.5, -1])
+def test_a_changed_byte_is_found(version, where):
+    file = version / "saved_model.pb"
+    content = bytearray(file.read_bytes())
+    content[int(where * len(content)) if where > 0 else where] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(RuntimeError, match=r"saved_model.pb has changed. Export the model again"):
+        inspect(version)
+
+
+def test_missing_and_added_files_are_found(version):
+    (version / "fingerprint.pb").unlink()
+    (version / "more.txt").write_text("x")
+    with pytest.raises(RuntimeError, match=r"fingerprint.pb is missing. more.txt was not written by the export."):
+        inspect(version)
+
+
+def test_another_folder_is_no_export(tmp_path):
+    with pytest.raises(FileNotFoundError, match=re.escape(f"'{tmp_path}' is no export of tfseg")):
+        inspect(tmp_path)
+
+
+def test_signatures_that_disagree_are_found(version):
+    # a graph whose uint8 signature answers otherwise, with checksums that fit
+    loaded = tf.saved_model.load(str(version))
+    module = tf.Module()
+    module.kept = loaded
+    spec = tf.TensorSpec((None, None, None, 1), tf.uint8, name="image")
+    wrong = tf.function(lambda image: {"class_ids": tf.ones(tf.shape(image)[:3], tf.uint8) * 9}, input_signature=[spec])
+    signatures = {"serving_default": loaded.signatures["serving_default"], "uint8": wrong}
+    tf.saved_model.save(module, str(version), signatures)
+    from tfseg.export.metadata import FILE, _files, _sha256
+
+    about = json.loads((version / FILE).read_text())
+    about["files_sha256"] = {name: _sha256(version / name) for name in _files(version)}
+    (version / FILE).write_text(json.dumps(about))
+    with pytest.raises(RuntimeError, match="its signatures do not agree"):
+        inspect(version)
+
+
+def test_parity_is_told_if_it_was_measured(model, tmp_path):
+    images = [np.random.default_rng(i).uniform(0, 255, (30 + i, 40, 1)) for i in range(2)]
+    assert "parity" not in inspect(saved_model(model, tmp_path / "without"))
+    rows = inspect(saved_model(model, tmp_path / "with", images=images))["parity"]
+    assert [row["form"] for row in rows] == ["Keras", "SavedModel"]

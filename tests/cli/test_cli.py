@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,6 +120,49 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     served = tf.saved_model.load("saved_models/run/1").signatures["serving_default"]
     answer = served(image=tf.constant(read_image(picture)[None], tf.float32))["class_ids"][0]
     assert np.array_equal(answer, labels)
+
+    assert "agreement" in printed  # the table of forms, on the pictures the run validated on
+    code, printed = tfseg("export", "--inspect", "saved_models/run/1")
+    assert code == 0, printed
+    assert "class_names: ['ground', 'disc', 'band']" in printed
+    assert "'mean_iou': " in printed
+    assert "SavedModel" in printed
+    with Path("saved_models/run/1/saved_model.pb").open("ab") as file:
+        file.write(b"x")
+    code, printed = tfseg("export", "--inspect", "saved_models/run/1")
+    assert code == 1
+    assert "saved_model.pb has changed" in printed
+
+
+def test_export_serves_what_is_asked_for_and_compares_on_other_pictures(trained, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--output", "probabilities", "--output", "rle", "--window", 32, "--images", trained / "images")
+    code, printed = tfseg("export", "--run", trained / "run", "--out", "x/y", *options, "--format", "litert")
+    assert code == 0, printed
+    assert "litert" in printed
+    assert Path("x/y/1/assets.extra/model.tflite").is_file()
+    signatures = tf.saved_model.load("x/y/1").signatures
+    assert set(signatures["serving_default"].structured_outputs) == {"class_ids", "probabilities"}
+    assert "rle" in signatures["encoded"].structured_outputs
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "Name a --run to export, or a version to --inspect"),
+        (("--run", "RUN", "--inspect", "x"), "Name a --run to export, or a version to --inspect"),
+        (("--run", "RUN", "--format", "onx"), "formats='onx' is unknown"),
+        (("--run", "RUN", "--output", "masks"), "outputs='masks' is unknown"),
+        (("--run", "RUN", "--dtype", "int8"), "dtype='int8' is unknown"),
+        (("--inspect", "nowhere"), "'nowhere' is no export of tfseg"),
+    ],
+)
+def test_exports_that_cannot_be_are_refused(options, message, trained, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, printed = tfseg("export", *(trained / "run" if option == "RUN" else option for option in options))
+    assert code != 0
+    assert message in " ".join(printed.split())
+    assert "Traceback" not in printed
 
 
 def test_predict_takes_a_folder_of_mixed_pictures(trained, tfseg, tmp_path):

@@ -1,5 +1,6 @@
 """What is done with a trained run: `tfseg evaluate`, `predict` and `export`."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,8 @@ import typer
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.options import BatchSize, RunFolder
+
+COMPARED = 10  # pictures
 
 
 def evaluate(
@@ -72,23 +75,85 @@ def predict(
 
 
 def export(
-    run: RunFolder,
+    run: Annotated[Path | None, typer.Option(help="Folder of a run, as written by `tfseg train`.")] = None,
     out: Annotated[Path | None, typer.Option(help="saved_models/<name>; the run's name by default.")] = None,
-    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also serve probabilities.")] = False,
+    outputs: Annotated[
+        list[str] | None, typer.Option("--output", help="Also serve: probabilities, uncertainty, rle. May be repeated.")
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Also as: litert, litert_float16, litert_dynamic, litert_int8, onnx, openvino. May be repeated.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="Pictures to compare the forms on; by default those the run validated on.")
+    ] = None,
+    window: Annotated[int | None, typer.Option(help="Side of windows that slide over larger pictures.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for processors that know it.")] = "float32",
+    inspect: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Show an exported version, and prove it again.")
+    ] = None,
 ):
-    """Write the best model as the next version of a SavedModel for TF Serving.
+    """Write the best model as the next version of a SavedModel for TF Serving, and in other forms beside it.
 
-    Example:  [cyan]tfseg export --run runs/leaves --out saved_models/leaves[/]
+    Example:  [cyan]tfseg export --run runs/leaves --format litert --format onnx[/]
+
+    Example:  [cyan]tfseg export --inspect saved_models/leaves/1[/]
     """
+    if (run is None) == (inspect is None):
+        raise typer.BadParameter("Name a --run to export, or a version to --inspect.")
     with quiet_start():
+        from tfseg import export as exporting
         from tfseg import training
-        from tfseg.export import saved_model, serve_command
+    if inspect is not None:
+        _show(exporting.inspect(inspect))
+        return
     trained = training.Run(run)
-    trained.settings()
-    name = trained.folder.resolve().name
-    version = saved_model(trained.model(), out or Path("saved_models") / name, probabilities)
+    settings = trained.settings()
+    about = {"class_names": settings["class_names"], "metrics": _figures(trained)}
+    pictures = _pictures(settings, images)
+    folder = out or Path("saved_models") / trained.folder.resolve().name
+    version = exporting.saved_model(
+        trained.model(), folder, outputs or (), about, window, dtype=dtype, formats=formats or (), images=pictures
+    )
+    if pictures:
+        console.print(exporting.parity_table(exporting.read_parity(exporting.inspect(version)["parity"])))
     say(f"Exported and checked {version}.")
-    say_commands(serve_command(version))
+    say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
+
+
+def _figures(run):
+    """Return the figures of a run's evaluation that are single numbers; None before there is one."""
+    file = run.folder / "evaluation.json"
+    if not file.is_file():
+        return None
+    return {name: value for name, value in json.loads(file.read_text()).items() if isinstance(value, float)}
+
+
+def _pictures(settings, images):
+    """Return some pictures of a folder, or of those a run validated on; none if it was not trained on a folder."""
+    from tfseg import data, training
+
+    if images is not None:
+        return [data.read_image(file, settings["channels"]) for file in data.picture_files(images)[:COMPARED]]
+    if "images" not in settings:
+        return []
+    reader = training.open_readers(settings)[1]
+    return [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
+
+
+def _show(about):
+    """Print the metadata of an exported version, its table of forms last."""
+    from tfseg import export as exporting
+
+    parity = about.pop("parity", None)
+    for name, value in about.items():
+        say(f"{name}: {value}")
+    if parity:
+        console.print(exporting.parity_table(exporting.read_parity(parity)))
+    say("Every file is as it was written, and the signatures answer.")
 
 
 def report_run(run, reader, out, batch_size):

@@ -20,6 +20,7 @@ def serving(logits_of, shape, extra, dtype):
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), dtype, name="image")], autograph=False)
     def serve(image):
+        image = tf.ensure_shape(image, (None, *shape))  # outside Python nobody else looks, and grey would broadcast
         # An empty tensor crashes oneDNN's convolutions: a black pixel goes in its place, and its answer is cut off.
         some = tf.size(image) > 0
         blank = tf.zeros((1, *(side or 1 for side in shape[:2]), shape[2]), dtype)
@@ -66,6 +67,7 @@ def encoded(logits_of, shape, extra, classes, max_pixels):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
     def serve(image_bytes):
+        image_bytes = tf.ensure_shape(image_bytes, [None])
         return tf.map_fn(respond, image_bytes, fn_output_signature=spec, parallel_iterations=1)
 
     return serve

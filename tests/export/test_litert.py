@@ -119,11 +119,25 @@ def test_what_cannot_be_is_refused(quantize, samples, message, tmp_path):
     assert not (tmp_path / "name").exists()
 
 
-def test_an_operation_that_phones_lack_is_named(tmp_path):
+class Hue(layers.Layer):
+    def call(self, x):
+        return tf.image.rgb_to_hsv(x)
+
+
+class LogGamma(layers.Layer):
+    def call(self, x):
+        return tf.math.lgamma(1 + x)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    # the converter takes the second, but what it writes runs at no size
+    [(Hue, r"LiteRT has no tf\.RGBToHSV\. Export it as ONNX"), (LogGamma, "LiteRT says: Given shapes")],
+)
+def test_an_operation_that_phones_lack_is_named(layer, message, tmp_path):
     image = keras.Input((None, None, 3))
-    x = layers.Lambda(lambda x: tf.math.lgamma(1 + x), output_shape=(None, None, 3))(image)
-    model = keras.Model(image, layers.Conv2D(2, 1)(x))
-    with pytest.raises(ValueError, match=r"cannot be converted: LiteRT has no tf\.Lgamma\. Export it as ONNX"):
+    model = keras.Model(image, layers.Conv2D(2, 1)(layer()(image)))
+    with pytest.raises(ValueError, match=rf"cannot be converted\. {message}"):
         litert(model, tmp_path / "m.tflite")
     assert list(tmp_path.iterdir()) == []
 
@@ -180,8 +194,8 @@ def test_rounding_of_weights_is_seen_too():
     image = keras.Input((None, None, 1))
     last = layers.Conv2D(2, 1, use_bias=False, name="classes")
     model = keras.Model(image, last(layers.Concatenate()([image, image, image])))
-    # x (1000 - 1000) + 3 x against 0, and 3 is rounded to 0: 1000 / 127 is one step
-    last.kernel.assign([[[[1000, 0], [-1000, 0], [3, 1e-3]]]])
+    # (1000 - 1000 + 3) x against x, until 3 is rounded to 0: one step is 1000 / 127
+    last.kernel.assign([[[[1000, 0], [-1000, 0], [3, 1]]]])
     losses = dict(sensitive_layers(model, [np.full((4, 4, 1), 200, np.uint8)]))
     assert losses["classes"] == 1
 
@@ -199,14 +213,14 @@ def test_equal_joins_change_no_answer_but_bring_the_parts_together(make):
     after = model(np.asarray(images, np.float32))
     np.testing.assert_allclose(after, before, atol=1e-4 * np.abs(before).max())
     new = spreads(model, joins, images)
-    assert all(n <= o * 1.001 for n, o in zip(new, old, strict=True))
+    assert all(n <= o + 1e-3 for n, o in zip(new, old, strict=True))
     assert min(n / o for n, o in zip(new, old, strict=True)) < 0.8
     if source:
         assert not np.allclose(kernel, source.kernel)
 
 
 def spreads(model, joins, images):
-    """How unlike the channels of each join are: the deviation of the logarithm of their largest values."""
+    """How far the channels of each join are, in the mean, below the loudest, in logarithms of their peaks."""
     maps = keras.Model(model.input, [join.output for join in joins])(np.asarray(images, np.float32))
     peaks = [np.abs(x).max((0, 1, 2)) for x in maps]
-    return [float(np.std(np.log(peak[peak > 0]))) for peak in peaks]
+    return [float(np.mean(np.log(peak.max() / peak[peak > 0]))) for peak in peaks]

@@ -148,22 +148,27 @@ def _converted(model, quantize, images):
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     try:
         return converter.convert()
-    except ConverterError as error:
+    except (ConverterError, RuntimeError) as error:  # the latter while it finds ranges
         raise ValueError(_refusal(model, str(error))) from error
 
 
 def _refusal(model, text):
-    """Return what a converter's error says, in a line."""
+    """Return what an error of the converter, or of what it wrote, says, in a line."""
     lacking = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", text)))
-    what = f"LiteRT has no {', '.join(lacking)}" if lacking else f"its converter says: {text.strip().splitlines()[0]}"
-    return f"litert: the model {model.name!r} cannot be converted: {what}. Export it as ONNX or as a SavedModel."
+    first, *_ = text.strip().splitlines()
+    what = f"LiteRT has no {', '.join(lacking)}" if lacking else f"LiteRT says: {first.rstrip('.')}"
+    return f"litert: the model {model.name!r} cannot be converted. {what}. Export it as ONNX or as a SavedModel."
 
 
 def _compare(model, file, quantize, images):
     """Raise a RuntimeError, or in eight bits warn, if a file's classes are not the model's."""
     run = litert_runner(file)
     call = tf.function(lambda x: answer(model(x, training=False))["class_ids"], autograph=False, reduce_retracing=True)
-    same = [run(x[None])["class_ids"] == call(tf.constant(x[None], tf.float32)).numpy() for x in images]
+    try:
+        found = [run(x[None])["class_ids"] for x in images]
+    except RuntimeError as error:
+        raise ValueError(_refusal(model, str(error))) from error
+    same = [f == call(tf.constant(x[None], tf.float32)).numpy() for f, x in zip(found, images, strict=True)]
     agreement = float(np.mean(np.concatenate([s.ravel() for s in same])))
     told = (
         f"litert: quantize={quantize!r} agrees with the model on {agreement:.2%} of the pixels of {len(images)} images"

@@ -44,7 +44,7 @@ def sensitive_layers(model, samples):
         list of (layer name, share of the samples' pixels that get another class), worst first.
     """
     slim = folded(model)
-    names = [layer.name for layer in slim.layers if not isinstance(layer, layers.InputLayer)]
+    names = [layer.name for layer in slim.layers if _once(layer) and not isinstance(layer, layers.InputLayer)]
     ends = _over(
         slim,
         [slim.get_layer(name).output for name in names],
@@ -91,10 +91,10 @@ def _equalize(join, peak):
     sources = [_source(part, join) for part in parts]
     owners = np.repeat(np.arange(len(parts)), [part.shape[-1] for part in parts])
     fixed = np.array([source is None for source in sources])[owners]
-    if fixed.all():
-        return
-    goal = peak[fixed].max() if fixed.any() else peak.max()
-    scale = np.where(fixed | (peak == 0), 1, np.clip(goal / np.maximum(peak, 1e-9), 1 / MOST, MOST))
+    moved = ~fixed & (peak > 0)
+    goal = peak[fixed].max(initial=0) or peak.max()
+    scale = np.ones_like(peak)
+    scale[moved] = np.clip(goal / peak[moved], 1 / MOST, MOST)
     if any(type(user) is layers.Conv2D for user in _users(join)):
         # one output's weights share a scale too: half of the way each, as larger channels want smaller weights
         scale = np.sqrt(scale)
@@ -140,6 +140,8 @@ def _rounding(model, ends, names, chosen):
 
     def call(layer, *args, **kwargs):
         output = layer(*args, **kwargs)
+        if layer.name not in names:  # plain arithmetic between tensors, or a layer used more than once
+            return output
         index = names.index(layer.name)
         # a ReLU is computed with what is before it: nothing is rounded between them
         users = _users(model.get_layer(layer.name))

@@ -1,18 +1,26 @@
 """CamVid in eleven classes, from EfficientNet-Lite0's ImageNet weights.
 
-    python -m tfseg.recipes.camvid --data ../shared/data/camvid --minutes 60 --out runs/camvid
+    python -m tfseg.recipes.camvid --data ../shared/data/camvid --minutes 88 --out runs/camvid
 
 Mean IoU on the 101 pictures to validate on, at 480 x 360, without averaging over flips, on 2 cores of an AMD EPYC. They
 share a street with those to train on: other streets are harder.
 
     minutes  mean IoU  pole   sign   pedestrian
     30       0.751     0.157  0.510  0.606       windows of 256 x 352, scale 0.6 to 1.9, square roots of the weights
-    64       0.767     0.210  0.554  0.676       as it stands here; other work beside it
+    64       0.767     0.210  0.554  0.676       scale 0.75 to 1.6, rotation 6, stronger colours
+    95       0.785     0.227  0.587  0.718       as it stands here, `--minutes 88` while other work ran beside it
 
-What was tried on the first of the two, after its training: 0.760 with the mean of a picture and its mirror image; 0.751
-and 0.750 when the picture is magnified 1.25 and 1.5 times; 0.749 with the statistics of batch normalisation taken anew
-over 60 batches; 0.756 when the logits are shifted by -0.4 times the logarithm of the weights, hence their fourth root.
-Both runs began at a rate of 0.002, under which the mean IoU falls to 0.53 for a while.
+Of the last, 0.766 was there after 7 of its 20 rounds and the best after 11; from then on it stays between 0.774 and
+0.784 while the mean IoU on its training windows goes from 0.80 to 0.84: what is left is in what the training pictures
+show.
+
+What was tried in 7 to 10 minutes each, to be compared with each other only: a rate of 0.0005 instead of 0.002 gives
+0.573 in 10 minutes; in 7 minutes batches of 3 give 0.631, batches of 6 with weaker augmentation and the first two
+stages frozen 0.677. On the first of the long runs, after its training: 0.760 with the mean of a picture and its
+mirror image; 0.751 and 0.750 when the picture is magnified 1.25 and 1.5 times; 0.749 with the statistics of batch
+normalisation taken anew over 60 batches; 0.756 when the logits are shifted by -0.4 times the logarithm of the
+weights, hence their fourth root. On the second, the best shift of each class' logits, chosen on the very pictures
+that are scored, gives 0.778.
 """
 
 from functools import partial
@@ -28,13 +36,13 @@ from tfseg.recipes.command import carry_out, command
 
 AUGMENT = Augment(
     (288, 384),
-    scale=(0.75, 1.6),
-    rotate=6,
+    scale=(0.8, 1.5),
+    rotate=4,
     flip="horizontal",
-    brightness=0.15,
-    contrast=0.25,
-    saturation=0.3,
-    hue=8,
+    brightness=0.1,
+    contrast=0.2,
+    saturation=0.2,
+    hue=4,
 )
 WIDTHS = (32, 64, 96, 128)  # of the decoder at strides 2, 4, 8 and 16
 
@@ -55,7 +63,7 @@ def network(num_classes, input_shape=(None, None, 3), weights="imagenet"):
     return close_logits(x, image, num_classes, 2, "camvid")
 
 
-def run(data=None, minutes=60, out="runs/camvid"):
+def run(data=None, minutes=88, out="runs/camvid"):
     """Train on the 367 pictures, choose on the 101, evaluate, draw and export.
 
     Args:

@@ -1,14 +1,101 @@
 import os
 import sys
 
-os.environ["CI"] = "true"  # so that OpenVINO tells nobody that it is tested
+os.environ["CI"] = "true"  # or OpenVINO tells its makers of every import
 
 import numpy as np
 import openvino as format_openvino
 import pytest
+from export.telling import noise, same, small, telling
 
-from tfseg.export import keras_runner, openvino, openvino_runner
-from tfseg.models import list_models, unet
-from tfseg.models.build import build
+from tfseg.export import openvino, openvino_runner
+from tfseg.models import cnn_classifier, list_models, unet
 
 MODULE = sys.modules["tfseg.export.openvino"]  # the function of that name hides it
+
+
+@pytest.mark.parametrize(("classes", "channels"), [(3, 3), (1, 1)])
+def test_any_size_answers_like_the_model(classes, channels, tmp_path):
+    model = telling(unet(classes, (None, None, channels), filters=(4, 8)))
+    file = openvino(model, tmp_path / "new" / "model.xml")
+    assert file == tmp_path / "new" / "model.xml"
+    assert sorted(path.name for path in file.parent.iterdir()) == ["model.bin", "model.xml"]
+    run = openvino_runner(file, threads=1)
+    first = run(noise(1, 48, 56, channels))
+    kept = {name: value.copy() for name, value in first.items()}
+    for size in ((1, 65, 97), (3, 48, 56), (2, 1, 1)):
+        found = same(run, model, *size, channels)
+        assert len(np.unique(found["class_ids"])) > 1 or size[1] == 1
+    for name, value in first.items():
+        assert np.array_equal(value, kept[name])  # later calls leave it alone
+    with pytest.raises(ValueError, match=r"shape \(0, 48, 56, .\) came, expected at least one pixel"):
+        run(noise(0, 48, 56, channels))
+
+
+@pytest.mark.skipif(
+    "BF16" not in format_openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"),
+    reason="needs a processor that computes in bfloat16",
+)
+def test_bfloat16_is_another_arithmetic_with_nearly_the_same_answers(tmp_path):
+    model = telling(unet(3, filters=(4, 8)))
+    file = openvino(model, tmp_path / "model.xml")
+    whole, half = (openvino_runner(file, dtype=dtype)(noise(1, 65, 97, 3)) for dtype in ("float32", "bfloat16"))
+    assert half["probabilities"].dtype == np.float32
+    assert 0 < np.abs(half["probabilities"] - whole["probabilities"]).max() < 0.1
+    assert np.mean(half["class_ids"] == whole["class_ids"]) > 0.97
+
+
+def test_more_classes_than_a_byte_holds(tmp_path):
+    model = unet(300, filters=(4, 8))
+    model.get_layer("classes").bias.assign(np.arange(300))
+    found = openvino_runner(openvino(model, tmp_path / "model.xml"))(noise(1, 8, 8, 3))["class_ids"]
+    assert found.dtype == np.uint16
+    assert found.max() > 255
+
+
+def test_weights_stay_float32(tmp_path):
+    model = unet(3, filters=(4, 8))
+    openvino(model, tmp_path / "model.xml")
+    assert (tmp_path / "model.bin").stat().st_size > 4 * 0.9 * sum(np.prod(w.shape) for w in model.weights)
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"openvino: .* expected one map of logits"):
+        openvino(cnn_classifier(3), tmp_path / "model.xml")
+    with pytest.raises(ValueError, match="openvino: file='.*model.onnx' must end in '.xml'"):
+        openvino(unet(3, filters=(4, 8)), tmp_path / "model.onnx")
+    with pytest.raises(ValueError, match="openvino_runner: threads=0 must be a whole number"):
+        openvino_runner(tmp_path / "model.xml", threads=0)
+    with pytest.raises(ValueError, match="dtype='bfloat' is unknown.* Did you mean 'bfloat16'"):
+        openvino_runner(tmp_path / "model.xml", dtype="bfloat")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(ImportError, match=r"'openvino'.*tfseg-keras\[openvino\]"):
+        openvino(unet(3, filters=(4, 8)), tmp_path / "model.xml")
+
+
+def test_other_answers_are_refused_and_leave_what_was_there(tmp_path, monkeypatch):
+    model, convert = telling(unet(3, filters=(4, 8))), MODULE.convert
+    for name in ("model.xml", "model.bin"):
+        (tmp_path / name).write_text("before")
+
+    def tamper(*args):
+        proto = convert(*args)
+        model.get_layer("classes").bias.assign_add([0, 0, 10])  # the model has changed since
+        return proto
+
+    monkeypatch.setattr(MODULE, "convert", tamper)
+    with pytest.raises(RuntimeError, match="agrees with the model on"):
+        openvino(model, tmp_path / "model.xml")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before", "before"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_every_network_converts(name, tmp_path):
+    model = small(name)
+    found = same(openvino_runner(openvino(model, tmp_path / "model.xml")), model, 1, 65, 97, 3, difference=1e-3)
+    assert len(np.unique(found["class_ids"])) > 1

@@ -40,10 +40,12 @@ def onnx(model, file):
         RuntimeError: what was written gives other answers than the model.
     """
     check_export("onnx", model, file, ".onnx")
-    for package in ("tf2onnx", "onnx", "onnxruntime"):
-        checks.need(package, "onnx")
+    format_onnx, *_ = (checks.need(package, "onnx") for package in ("onnx", "onnxruntime", "tf2onnx"))
     with beside(file) as path:
-        path.write_bytes(convert("onnx", model).SerializeToString())
+        proto = convert("onnx", model)
+        _softmax_last(proto.graph)
+        path.write_bytes(proto.SerializeToString())
+        format_onnx.checker.check_model(str(path), full_check=True)
         require_same_answers(model, onnx_runner(path), path)
         return path.replace(file)
 
@@ -87,7 +89,7 @@ def beside(file):
 
 
 def convert(owner, model):
-    """Return the model and its answers as a checked onnx.ModelProto."""
+    """Return the model and its answers as an onnx.ModelProto."""
     import onnx
     import tf2onnx
 
@@ -97,7 +99,6 @@ def convert(owner, model):
     proto, _ = tf2onnx.convert.from_function(serve, [spec], opset=OPSET)
     _require_known(owner, model, proto.graph, onnx.defs)
     _name_axes(proto.graph)
-    onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
@@ -123,6 +124,19 @@ def _require_known(owner, model, graph, definitions):
             f"{owner}: the model {model.name!r} uses {', '.join(unknown)} of TensorFlow, which ONNX does not have. "
             "Build it of other layers, or export a SavedModel."
         )
+
+
+def _softmax_last(graph):
+    """Let the softmax follow the transposition to channels last, where ONNX Runtime's is six times as fast."""
+    from onnx import helper
+
+    makers = {name: node for node in graph.node for name in node.output}
+    turn = makers["probabilities"]
+    softmax = makers.get(turn.input[0])
+    if turn.op_type == "Transpose" and softmax is not None and softmax.op_type == "Softmax":
+        order = helper.get_node_attr_value(turn, "perm")
+        softmax.CopyFrom(helper.make_node("Transpose", softmax.input, softmax.output, softmax.name, perm=order))
+        turn.CopyFrom(helper.make_node("Softmax", turn.input, turn.output, turn.name, axis=-1))
 
 
 def _name_axes(graph):

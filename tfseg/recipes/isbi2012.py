@@ -3,8 +3,10 @@
     python -m tfseg.recipes.isbi2012 --data ../shared/data/isbi2012_em --minutes 10 --out runs/isbi2012
 
 On the last 4 sections of the stack, 11 minutes on 2 cores of an AMD EPYC, other work beside it: pixel accuracy 0.919,
-Dice of membranes 0.807, of cells 0.949. On the augmented windows it trains on, the pixel accuracy is 0.923 in the end:
-it does not overfit, a network that fits better has room.
+Dice of membranes 0.807, of cells 0.949. On the augmented windows it trains on, the pixel accuracy is 0.923 in the
+end: it does not overfit. A plain `unet(2, filters=(32, 64, 128, 256))` in batches of 4, with scales of 0.9 to 1.1 and
+neither blur nor noise, comes to the same in 12 minutes: 0.919, Dice of membranes 0.811, after 480 steps beside other
+work.
 """
 
 from functools import partial

@@ -5,6 +5,15 @@ import math
 import tensorflow as tf
 
 
+def require_logits(owner, model):
+    """Raise a ValueError unless a model gives one map of logits."""
+    if len(model.outputs) != 1 or len(model.output_shape) != 4:
+        raise ValueError(
+            f"{owner}: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected one map of "
+            "logits (B, H, W, classes). Export keras.Model(model.input, model.outputs[0])."
+        )
+
+
 def answer(logits):
     """(..., C) logits -> {"class_ids": (...) uint8, "probabilities": (..., C) float32}.
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
-from tfseg.export.answer import answer
+from tfseg.export.answer import answer, require_logits
 from tfseg.export.folding import folded, frozen
 from tfseg.export.quantizing import equalize_joins, sensitive_layers
 
@@ -48,6 +48,7 @@ def litert(model, file, quantize=None, samples=None):
         UserWarning: the file, in eight bits, agrees with the model on less than 0.99 of the pixels. It is kept.
     """
     checks.one_of("litert", "quantize", quantize, QUANTIZE)
+    require_logits("litert", model)
     images = _checked(model, quantize, samples)
     _interpreter()  # before minutes of work
     slim = folded(model)

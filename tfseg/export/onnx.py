@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.answer import answer
+from tfseg.export.answer import answer, require_logits
 from tfseg.export.folding import folded, frozen
 from tfseg.export.parity import keras_runner
 
@@ -70,11 +70,7 @@ def onnx_runner(file, threads=2):
 
 def check_export(owner, model, file, suffix):
     """Raise a ValueError unless the model gives one map of logits, and the file's name ends in the suffix."""
-    if len(model.outputs) != 1 or len(model.output_shape) != 4:
-        raise ValueError(
-            f"{owner}: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected one map of "
-            "logits (B, H, W, classes). Export keras.Model(model.input, model.outputs[0])."
-        )
+    require_logits(owner, model)
     if Path(file).suffix != suffix:
         raise ValueError(f"{owner}: file='{file}' must end in '{suffix}', by which the format is known.")
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tfseg import checks
 from tfseg.data import label_names
-from tfseg.export.answer import answer
+from tfseg.export.answer import answer, require_logits
 from tfseg.export.folding import folded, frozen
 from tfseg.export.forms import check_formats, write_forms
 from tfseg.export.metadata import write_metadata
@@ -103,11 +103,7 @@ def _details(model, outputs, about, window, max_pixels, dtype):
     for output in outputs:
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
     checks.one_of("saved_model", "dtype", dtype, DTYPES)
-    if len(model.outputs) != 1 or len(model.output_shape) != 4:
-        raise ValueError(
-            f"saved_model: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected one map "
-            "of logits (B, H, W, classes). Export keras.Model(model.input, model.outputs[0])."
-        )
+    require_logits("saved_model", model)
     return {
         **(about or {}),
         "class_names": _names(model, (about or {}).get("class_names")),

@@ -5,8 +5,7 @@ import numpy as np
 import onnx as format_onnx
 import onnxruntime
 import pytest
-import tensorflow as tf
-from export.telling import noise, same, small, telling
+from export.telling import Digamma, noise, same, small, telling
 from keras import layers
 
 from tfseg.export import onnx, onnx_runner
@@ -82,11 +81,6 @@ def test_a_model_of_fixed_size_keeps_it(tmp_path):
         run(noise(1, 32, 32, 3))
 
 
-class Digamma(layers.Layer):
-    def call(self, x):
-        return tf.math.digamma(x)
-
-
 def test_what_cannot_be_is_refused(tmp_path):
     model = unet(3, filters=(4, 8, 8), deep_supervision=True)
     for several in (model, cnn_classifier(3)):
@@ -111,7 +105,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 # other classes; the same classes of nearly all pixels, with other probabilities
 @pytest.mark.parametrize("change", [[0, 0, 10], [0, 0, 0.01]])
 def test_other_answers_are_refused_and_leave_what_was_there(change, tmp_path, monkeypatch):
-    model, convert = telling(unet(3, filters=(4, 8))), MODULE.convert
+    model, convert = telling(unet(3, filters=(4, 8))), MODULE._convert
     (tmp_path / "model.onnx").write_text("before")
 
     def tamper(*args):
@@ -119,7 +113,7 @@ def test_other_answers_are_refused_and_leave_what_was_there(change, tmp_path, mo
         model.get_layer("classes").bias.assign_add(change)  # the model has changed since
         return proto
 
-    monkeypatch.setattr(MODULE, "convert", tamper)
+    monkeypatch.setattr(MODULE, "_convert", tamper)
     monkeypatch.setattr(MODULE, "AGREEMENT", 0.9)
     with pytest.raises(RuntimeError, match="agrees with the model on .* its probabilities are off"):
         onnx(model, tmp_path / "model.onnx")

@@ -3,10 +3,11 @@ import sys
 
 os.environ["CI"] = "true"  # or OpenVINO tells its makers of every import
 
+import keras
 import numpy as np
 import openvino as format_openvino
 import pytest
-from export.telling import noise, same, small, telling
+from export.telling import Digamma, noise, same, small, telling
 
 from tfseg.export import openvino, openvino_runner
 from tfseg.models import cnn_classifier, list_models, unet
@@ -68,6 +69,9 @@ def test_what_cannot_be_is_refused(tmp_path):
         openvino_runner(tmp_path / "model.xml", threads=0)
     with pytest.raises(ValueError, match="dtype='bfloat' is unknown.* Did you mean 'bfloat16'"):
         openvino_runner(tmp_path / "model.xml", dtype="bfloat")
+    image = keras.Input((None, None, 3))
+    with pytest.raises(ValueError, match="cannot convert the model 'odd'. It says: .*Digamma. Build"):
+        openvino(keras.Model(image, Digamma()(image), name="odd"), tmp_path / "model.xml")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -78,16 +82,16 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
 
 def test_other_answers_are_refused_and_leave_what_was_there(tmp_path, monkeypatch):
-    model, convert = telling(unet(3, filters=(4, 8))), MODULE.convert
+    model, answering = telling(unet(3, filters=(4, 8))), MODULE.answering
     for name in ("model.xml", "model.bin"):
         (tmp_path / name).write_text("before")
 
-    def tamper(*args):
-        proto = convert(*args)
+    def tamper(model):
+        serve = answering(model)
         model.get_layer("classes").bias.assign_add([0, 0, 10])  # the model has changed since
-        return proto
+        return serve
 
-    monkeypatch.setattr(MODULE, "convert", tamper)
+    monkeypatch.setattr(MODULE, "answering", tamper)
     with pytest.raises(RuntimeError, match="agrees with the model on"):
         openvino(model, tmp_path / "model.xml")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before", "before"]

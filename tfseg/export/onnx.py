@@ -42,8 +42,7 @@ def onnx(model, file):
     check_export("onnx", model, file, ".onnx")
     format_onnx, *_ = (checks.need(package, "onnx") for package in ("onnx", "onnxruntime", "tf2onnx"))
     with beside(file) as path:
-        proto = convert("onnx", model)
-        _softmax_last(proto.graph)
+        proto = _convert(model)
         path.write_bytes(proto.SerializeToString())
         format_onnx.checker.check_model(str(path), full_check=True)
         require_same_answers(model, onnx_runner(path), path)
@@ -84,18 +83,11 @@ def beside(file):
         yield Path(folder) / file.name
 
 
-def convert(owner, model):
-    """Return the model and its answers as an onnx.ModelProto."""
-    import onnx
-    import tf2onnx
-
+def answering(model):
+    """Return the tf.function image (B, H, W, C) float32 -> the answers, with weights as constants."""
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
     logits_of = frozen(folded(model))
-    serve = tf.function(lambda image: answer(logits_of(image)), autograph=False)
-    proto, _ = tf2onnx.convert.from_function(serve, [spec], opset=OPSET)
-    _require_known(owner, model, proto.graph, onnx.defs)
-    _name_axes(proto.graph)
-    return proto
+    return tf.function(lambda image: answer(logits_of(image)), input_signature=[spec], autograph=False)
 
 
 def require_same_answers(model, run, path):
@@ -112,20 +104,31 @@ def require_same_answers(model, run, path):
         )
 
 
-def _require_known(owner, model, graph, definitions):
+def _convert(model):
+    """Return the model and its answers as an onnx.ModelProto."""
+    import onnx
+    import tf2onnx
+
+    serve = answering(model)
+    proto, _ = tf2onnx.convert.from_function(serve, serve.input_signature, opset=OPSET)
+    _require_known(model, proto.graph, onnx.defs)
+    _softmax_last(proto.graph, onnx.helper)
+    _name_axes(proto.graph)
+    return proto
+
+
+def _require_known(model, graph, definitions):
     # What tf2onnx cannot convert it logs, and leaves in the graph under TensorFlow's name.
     unknown = sorted({node.op_type for node in graph.node if not definitions.has(node.op_type, OPSET, node.domain)})
     if unknown:
         raise ValueError(
-            f"{owner}: the model {model.name!r} uses {', '.join(unknown)} of TensorFlow, which ONNX does not have. "
+            f"onnx: the model {model.name!r} uses {', '.join(unknown)} of TensorFlow, which ONNX does not have. "
             "Build it of other layers, or export a SavedModel."
         )
 
 
-def _softmax_last(graph):
+def _softmax_last(graph, helper):
     """Let the softmax follow the transposition to channels last, where ONNX Runtime's is six times as fast."""
-    from onnx import helper
-
     makers = {name: node for node in graph.node for name in node.output}
     turn = makers["probabilities"]
     softmax = makers.get(turn.input[0])

@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.onnx import beside, check_export, convert, require_same_answers
+from tfseg.export.onnx import answering, beside, check_export, require_same_answers
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -13,8 +14,8 @@ PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 def openvino(model, file):
     """Write a model as OpenVINO's intermediate representation: `<name>.xml`, and beside it `<name>.bin`.
 
-    Input and outputs are those of `onnx`, through which it goes; weights stay float32. Both files are written beside,
-    compared with the model on a picture of odd size, and only then renamed, the .xml last.
+    Input and outputs are those of `onnx`; weights stay float32. Both files are written beside, compared with the model
+    on a picture of odd size, and only then renamed, the .xml last.
 
     The package openvino tells its makers over the network that it was imported, unless `opt_in_out --opt_out`, which
     comes with it, has been run or the environment has CI=true.
@@ -27,15 +28,14 @@ def openvino(model, file):
         pathlib.Path of the .xml.
 
     Raises:
-        ValueError: the model has several outputs or an operation that ONNX has not, or the name ends otherwise.
-        ImportError: openvino, tf2onnx or onnx is not installed; the message names the extra.
+        ValueError: the model has several outputs or what OpenVINO cannot convert, or the name ends otherwise.
+        ImportError: openvino is not installed; the message names the extra `openvino`.
         RuntimeError: what was written gives other answers than the model.
     """
     check_export("openvino", model, file, ".xml")
-    for package in ("openvino", "tf2onnx", "onnx"):
-        checks.need(package, "openvino")
+    package = checks.need("openvino", "openvino")
     with beside(file) as path:
-        _write(model, path)
+        package.save_model(_converted(package, model, path.parent / "model"), str(path), compress_to_fp16=False)
         require_same_answers(model, openvino_runner(path), path)
         Path(file).unlink(missing_ok=True)  # so that no .xml ever lies beside another's weights
         path.with_suffix(".bin").replace(Path(file).with_suffix(".bin"))
@@ -71,9 +71,25 @@ def openvino_runner(file, threads=2, dtype="float32"):
     return run
 
 
-def _write(model, path):
-    import openvino
+def _converted(package, model, folder):
+    """Return the openvino.Model, read from a SavedModel that is written into the folder.
 
-    source = path.with_suffix(".onnx")
-    source.write_bytes(convert("openvino", model).SerializeToString())
-    openvino.save_model(openvino.Core().read_model(str(source)), str(path), compress_to_fp16=False)
+    Of the ONNX file OpenVINO reads some networks only: it stumbles over the sizes to which tf2onnx lets features be
+    resized.
+    """
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # it would tell of a folder that is about to be removed
+    try:
+        tf.saved_model.save(tf.Module(), str(folder), answering(model))
+    finally:
+        logger.setLevel(level)
+    try:
+        return package.Core().read_model(str(folder))
+    except RuntimeError as error:
+        # the summary is the last of the lines that begin so
+        *_, told = str(error), *(line[3:] for line in str(error).splitlines() if line.startswith("-- "))
+        raise ValueError(
+            f"openvino: OpenVINO cannot convert the model {model.name!r}. It says: {told}. Build the model of other "
+            "layers, or export a SavedModel."
+        ) from error

@@ -1,5 +1,6 @@
 import os
 import sys
+from pathlib import Path
 
 os.environ["CI"] = "true"  # or OpenVINO tells its makers of every import
 
@@ -95,6 +96,21 @@ def test_other_answers_are_refused_and_leave_what_was_there(tmp_path, monkeypatc
     with pytest.raises(RuntimeError, match="agrees with the model on"):
         openvino(model, tmp_path / "model.xml")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before", "before"]
+
+
+def test_a_stop_between_the_two_files_leaves_no_xml_with_weights_of_another(tmp_path, monkeypatch):
+    (tmp_path / "model.xml").write_text("before")
+    replace = Path.replace
+
+    def stop(path, target):
+        if path.suffix == ".xml":
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        openvino(unet(3, filters=(4, 8)), tmp_path / "model.xml")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.bin"]
 
 
 @pytest.mark.slow

@@ -110,11 +110,21 @@ def _convert(model):
     import tf2onnx
 
     serve = answering(model)
-    proto, _ = tf2onnx.convert.from_function(serve, serve.input_signature, opset=OPSET)
+    handlers = {"Erfc": (_erfc, [])}
+    proto, _ = tf2onnx.convert.from_function(serve, serve.input_signature, opset=OPSET, custom_op_handlers=handlers)
     _require_known(model, proto.graph, onnx.defs)
     _softmax_last(proto.graph, onnx.helper)
     _name_axes(proto.graph)
     return proto
+
+
+def _erfc(graph, node, *_):
+    """Write erfc, which GELU is made of and tf2onnx does not know, as 1 - erf."""
+    shapes, dtypes = node.output_shapes, node.output_dtypes
+    graph.remove_node(node.name)
+    one = graph.make_const(f"{node.name}_one", np.float32(1))
+    erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
+    graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
 def _require_known(model, graph, definitions):

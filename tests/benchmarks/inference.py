@@ -6,12 +6,13 @@ pools disturb each other, and as many threads as there are cores; they take turn
 of ours / the peer's, each from the round's median call, with the smallest and the largest. OpenVINO is told the size
 beforehand, which its graph needs to be fastest; the others take any.
 
+Last comes what files cost: the signature `encoded`, JPEGs in and PNGs out, against `uint8` of the same pictures.
+
 With `--rounds N`: other than 9 rounds.
 """
 
 import argparse
 import json
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -22,6 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["CI"] = "true"  # or OpenVINO tells its makers of every run
 
 import numpy as np
+from processes import answer, start
 
 SIZE, CLASSES, BATCHES = 256, 11, (1, 8)
 ROUNDS, CALLS = 9, {1: 16, 8: 4}
@@ -146,25 +148,45 @@ def compare(folder, dtype, size, rounds):
     return {"s": seconds, "ratios": {peer: ratio(turns, peer) for peer in sides[1:]}}
 
 
-def start(function, *arguments):
-    """The process, and our end of the pipe that is its last argument."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=function, args=(*arguments, theirs), daemon=True)
-    process.start()
-    theirs.close()  # so that a side that fails ends the wait
-    return process, ours
-
-
-def answer(pipe, order):
-    pipe.send(order)
-    return pipe.recv()
-
-
 def ratio(turns, peer):
     """{"ratio": median of ours / the peer's, "spread": its least and most}."""
     ratios = [times["tfseg"] / times[peer] for times in turns]
     return {"ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)]}
+
+
+def time_files(folder, size, rounds, pipe):
+    """Tell the seconds of a batch of JPEG files in and PNG files out, of the same as numbers, and their ratio."""
+    import tensorflow as tf
+    from sklearn.datasets import load_sample_image
+
+    picture = load_sample_image("china.jpg")
+    images = np.stack([picture[20 * i : 20 * i + SIZE, 30 * i : 30 * i + SIZE] for i in range(size)])
+    files = tf.constant([tf.io.encode_jpeg(image, quality=90).numpy() for image in images])
+    images = tf.stack([tf.io.decode_jpeg(file, dct_method="INTEGER_ACCURATE") for file in files])
+    loaded = tf.saved_model.load(str(folder / "float32" / "1"))
+    encoded, bare = loaded.signatures["encoded"], loaded.signatures["uint8"]
+    masks = [tf.io.decode_png(mask)[..., 0] for mask in encoded(image_bytes=files)["mask_png_bytes"]]
+    agreeing = np.mean(bare(image=images)["class_ids"] == tf.stack(masks))
+    assert agreeing > AGREEMENT["float32"], f"files and numbers agree on {agreeing:.1%} of the pixels"
+    sides = {
+        "files": lambda: encoded(image_bytes=files)["mask_png_bytes"].numpy(),
+        "numbers": lambda: bare(image=images)["class_ids"].numpy(),
+    }
+    turns = [
+        {side: statistics.median(clocked(call) for _ in range(CALLS[size])) for side, call in sides.items()}
+        for _ in range(rounds + 1)
+    ][1:]
+    ratios = [turn["files"] / turn["numbers"] for turn in turns]
+    seconds = {side: statistics.median(turn[side] for turn in turns) for side in sides}
+    pipe.send({"s": seconds, "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)]})
+
+
+def show_files(size, row):
+    seconds, (least, most) = row["s"], row["spread"]
+    print(
+        f"float32, batch {size}: JPEG files in and PNG files out {1e3 * seconds['files']:.1f} ms, the same as numbers "
+        f"{1e3 * seconds['numbers']:.1f} ms: {row['ratio']:.2f} ({least:.2f} to {most:.2f})"
+    )
 
 
 def show(dtype, size, row):
@@ -190,6 +212,12 @@ def main():
             for size in BATCHES:
                 rows[dtype][size] = compare(Path(folder), dtype, size, rounds)
                 show(dtype, size, rows[dtype][size])
+        rows["files"] = {}
+        for size in BATCHES:
+            process, pipe = start(time_files, Path(folder), size, rounds)
+            rows["files"][size] = pipe.recv()
+            process.join()
+            show_files(size, rows["files"][size])
     print(json.dumps({**rows, "targets": TARGETS}))
 
 

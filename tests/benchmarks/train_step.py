@@ -19,7 +19,6 @@ kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there bfloat16
 """
 
 import json
-import multiprocessing
 import os
 import re
 import statistics
@@ -33,6 +32,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+from processes import answer, start
 
 BATCH, SIZE, CLASSES, FILTERS = 8, 256, 11, (32, 64, 128, 256, 512)
 ROUNDS, STEPS = 5, 4
@@ -201,21 +201,6 @@ def compare(precision):
     for process in processes:
         process.join()
     return {"parameters": parameters["tfseg"], **rows}
-
-
-def start(function, *arguments):
-    """The process, and our end of the pipe that is its last argument."""
-    spawn = multiprocessing.get_context("spawn")
-    ours, theirs = spawn.Pipe()
-    process = spawn.Process(target=function, args=(*arguments, theirs), daemon=True)
-    process.start()
-    theirs.close()  # so that a side that fails ends the wait
-    return process, ours
-
-
-def answer(pipe, order):
-    pipe.send(order)
-    return pipe.recv()
 
 
 def figures(rounds):

@@ -180,8 +180,9 @@ def test_run_lengths_are_coco_s(encoded):
             assert np.array_equal(coco.decode(coco.frPyObjects(runs, *mask.shape)), mask == index)
 
 
-def test_a_model_of_fixed_size_takes_pictures_of_any(tmp_path):
-    model = unet(3, (32, 48, 3), filters=(4, 8))
+@pytest.mark.parametrize("shape", [(32, 48, 3), (None, 48, 3)])
+def test_a_model_of_fixed_size_takes_pictures_of_any(shape, tmp_path):
+    model = unet(3, shape, filters=(4, 8))
     signature = tf.saved_model.load(str(saved_model(model, tmp_path))).signatures["encoded"]
     image = draw_sample(0)[0]
     same, other = ask(signature, as_file(image[:32, :48]), as_file(image))["masks"]

@@ -61,9 +61,15 @@ def test_weights_stay_float32(tmp_path):
     assert (tmp_path / "model.bin").stat().st_size > 4 * 0.9 * sum(np.prod(w.shape) for w in model.weights)
 
 
+def test_a_classifier_answers_once_an_image(tmp_path):
+    model = cnn_classifier(3, filters=(4, 8), hidden=8)
+    found = same(openvino_runner(openvino(model, tmp_path / "model.xml")), model, 3, 65, 97, 3)
+    assert found["class_ids"].shape == (3,)
+
+
 def test_what_cannot_be_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"openvino: .* expected one map of logits"):
-        openvino(cnn_classifier(3), tmp_path / "model.xml")
+    with pytest.raises(ValueError, match=r"openvino: .* expected logits"):
+        openvino(unet(3, filters=(4, 8, 8), deep_supervision=True), tmp_path / "model.xml")
     with pytest.raises(ValueError, match="openvino: file='.*model.onnx' must end in '.xml'"):
         openvino(unet(3, filters=(4, 8)), tmp_path / "model.onnx")
     with pytest.raises(ValueError, match="openvino_runner: threads=0 must be a whole number"):

@@ -2,13 +2,14 @@ import os
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from conftest import draw_sample
 
 from tfseg.export import saved_model
-from tfseg.export.answer import uncertainty
+from tfseg.export.answer import answer, uncertainty
 from tfseg.inference import predict
 from tfseg.models import cnn_classifier, unet
 
@@ -111,6 +112,41 @@ def test_more_classes_than_a_byte_holds(tmp_path):
     assert int(tf.reduce_max(tf.cast(answer["class_ids"], tf.int32))) > 255
 
 
+@pytest.mark.parametrize("classes", [1, 4])
+def test_a_classifier_answers_once_an_image(classes, tmp_path):
+    model = cnn_classifier(classes, filters=(4, 8), hidden=8)
+    signatures = tf.saved_model.load(str(saved_model(model, tmp_path, ("probabilities", "uncertainty")))).signatures
+    images = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
+    expected = answer(model(images.astype(np.float32), training=False))
+    found = signatures["uint8"](image=tf.constant(images))
+    assert np.array_equal(found["class_ids"], expected["class_ids"])
+    np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-5)
+    assert found["uncertainty"].shape == (3,)
+    empty = signatures["uint8"](image=tf.zeros((0, 20, 30, 3), tf.uint8))
+    assert {name: value.shape for name, value in empty.items()} == {
+        "class_ids": (0,),
+        "probabilities": (0, classes),
+        "uncertainty": (0,),
+    }
+    files = [tf.io.encode_png(images[0]).numpy(), b"junk", tf.io.encode_png(images[2, :9]).numpy()]
+    found = signatures["encoded"](image_bytes=tf.constant(files))
+    assert found.keys() == {"class_ids", "probabilities", "uncertainty", "ok"}
+    assert found["ok"].numpy().tolist() == [True, False, True]
+    np.testing.assert_allclose(found["probabilities"][0], expected["probabilities"][0], atol=1e-5)
+    assert not np.any(found["probabilities"][1])
+
+
+@pytest.mark.parametrize("options", [{"window": 32}, {"outputs": ("rle",)}])
+def test_pixels_are_asked_of_no_classifier(options, tmp_path):
+    with pytest.raises(ValueError, match="are for models that give classes of pixels"):
+        saved_model(cnn_classifier(3, filters=(4, 8)), tmp_path, **options)
+
+
+def test_a_model_of_one_size_slides_no_window(tmp_path):
+    with pytest.raises(ValueError, match=r"window=16 came for a model that takes \(32, 48\) pixels only"):
+        saved_model(unet(3, (32, 48, 3), filters=(4, 8)), tmp_path, window=16)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -130,10 +166,12 @@ def test_what_cannot_be_is_refused(options, message, tmp_path):
 
 
 def test_of_several_outputs_one_is_to_be_chosen(tmp_path):
-    with pytest.raises(ValueError, match=r"expected one map of logits .* model.outputs\[0\]"):
+    with pytest.raises(ValueError, match=r"expected logits .* model.outputs\[0\]"):
         saved_model(unet(3, filters=(4, 8, 8), deep_supervision=True), tmp_path)
-    with pytest.raises(ValueError, match="expected one map of logits"):
-        saved_model(cnn_classifier(3), tmp_path)
+    image = keras.Input((None, None, 3))
+    boxes = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image)[:, None])
+    with pytest.raises(ValueError, match=r"gives \[\(None, 1, 3\)\], expected logits"):
+        saved_model(boxes, tmp_path)
 
 
 def test_a_model_of_fixed_size_keeps_it(tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.options import BatchSize, RunFolder
@@ -145,12 +146,17 @@ def _pictures(settings, images):
 
 
 def _show(about):
-    """Print the metadata of an exported version, its table of forms last."""
+    """Print the metadata of an exported version: classes in their colours, and its table of forms last."""
     from tfseg import export as exporting
 
-    parity = about.pop("parity", None)
+    parity, colours = about.pop("parity", None), about.pop("palette")
+    for number, (name, colour) in enumerate(zip(about.pop("class_names"), colours, strict=True)):
+        console.print(Text("  \u2588\u2588 ", "rgb({},{},{})".format(*colour)), Text(f"{number} {name}"), sep="")
     for name, value in about.items():
-        say(f"{name}: {value}")
+        lines = [f"  {key}: {part}" for key, part in value.items()] if isinstance(value, dict) else []
+        say(f"{name}:" if lines else f"{name}: {value}")
+        for line in lines:
+            say(line)
     if parity:
         console.print(exporting.parity_table(exporting.read_parity(parity)))
     say("Every file is as it was written, and the signatures answer.")

@@ -6,11 +6,11 @@ import tensorflow as tf
 
 
 def require_logits(owner, model):
-    """Raise a ValueError unless a model gives one map of logits."""
-    if len(model.outputs) != 1 or len(model.output_shape) != 4:
+    """Raise a ValueError unless a model gives logits and nothing else: (B, H, W, classes), or (B, classes)."""
+    if len(model.outputs) != 1 or len(model.output_shape) not in (2, 4):
         raise ValueError(
-            f"{owner}: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected one map of "
-            "logits (B, H, W, classes). Export keras.Model(model.input, model.outputs[0])."
+            f"{owner}: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected logits "
+            "(B, H, W, classes) or (B, classes). Export keras.Model(model.input, model.outputs[0])."
         )
 
 

@@ -50,6 +50,8 @@ def saved_model(
         is damaged, something else or too large has `ok` False, an empty mask and no pixels; it spoils no other answer.
         EXIF is left alone: a mask lies as the picture's pixels do.
 
+    Of a classifier of whole images `class_ids` are (B,), from `encoded` too, and probabilities (B, C).
+
     The folder also gets requests for TF Serving to warm up with, and metadata, see `inspect`. The version is written
     beside, loaded back, compared with the model, and only then renamed to its number, so that a server never sees half
     of it.
@@ -61,8 +63,8 @@ def saved_model(
             entropy over the classes as a share of the largest; "rle" (B, classes), in `encoded`: COCO's run lengths of
             each class as JSON.
         about: dict for the metadata, such as {"class_names": [...], "metrics": {...}}.
-        window: side of windows that slide over larger pictures and overlap by a quarter, so that memory does not grow
-            with the pictures; None for none.
+        window: side of windows that slide over larger pictures and overlap by a quarter, so that of large pictures only
+            logits are held whole, not features; None for none.
         max_pixels: height x width of an encoded picture at most; the header is looked at before anything is decoded.
         dtype: "float32" or "bfloat16", of the convolutions; where processors know it, the latter is faster.
         formats: of `FORMATS`: the model in other forms too, as files in the version's `assets.extra`.
@@ -73,7 +75,7 @@ def saved_model(
         pathlib.Path of the new version, `<folder>/<version>`.
 
     Raises:
-        ValueError: the model has several outputs, or an argument is unknown.
+        ValueError: the model gives no logits, or several, or an argument is unknown or does not fit it.
         RuntimeError: what was written gives other answers than the model; the message says where.
     """
     details = _details(model, outputs, about, window, max_pixels, dtype)
@@ -104,6 +106,13 @@ def _details(model, outputs, about, window, max_pixels, dtype):
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
     checks.one_of("saved_model", "dtype", dtype, DTYPES)
     require_logits("saved_model", model)
+    if len(model.output_shape) == 2 and (window is not None or "rle" in outputs):
+        raise ValueError("saved_model: windows and 'rle' are for models that give classes of pixels, not of images.")
+    if window is not None and model.input_shape[1:3] != (None, None):
+        raise ValueError(
+            f"saved_model: window={window} came for a model that takes {model.input_shape[1:3]} pixels only. Build it "
+            "with input_shape=(None, None, channels), or leave the window out."
+        )
     return {
         **(about or {}),
         "class_names": _names(model, (about or {}).get("class_names")),
@@ -124,15 +133,15 @@ def _names(model, class_names):
 
 def _write(model, path, details):
     """Write the SavedModel itself."""
-    shape, classes = model.input_shape[1:], model.output_shape[-1]
-    logits_of = _by_windows(frozen(folded(model, details["dtype"])), details["window"], classes)
+    shape = model.input_shape[1:]
+    logits_of = _by_windows(frozen(folded(model, details["dtype"])), details["window"], model.output_shape[-1])
     extra = details["outputs"][1:]
     signatures = {
         "serving_default": serving(logits_of, shape, extra, tf.float32),
         "uint8": serving(logits_of, shape, extra, tf.uint8),
     }
     if _takes_files(model):
-        signatures["encoded"] = encoded(logits_of, shape, extra, max(2, classes), details["max_pixels"])
+        signatures["encoded"] = encoded(logits_of, shape, extra, details["max_pixels"])
     logger = tf.get_logger()
     level = logger.level
     logger.setLevel("WARNING")  # it would tell of a path that is about to be renamed
@@ -152,7 +161,10 @@ def _takes_files(model):
 
 def _compare(model, path, details):
     """Raise a RuntimeError unless the artifact agrees with the model on a picture of odd size, by every signature."""
-    height, width = (size or 65 + 2 * i for i, size in enumerate(model.input_shape[1:3]))
+    # with windows wide enough for two of them
+    height, width = (
+        size or least for size, least in zip(model.input_shape[1:3], (65, 67 + (details["window"] or 0)), strict=True)
+    )
     noise = np.random.default_rng(0).integers(0, 256, (2, height, width, model.input_shape[-1]), np.uint8)
     logits_of = _by_windows(partial(model, training=False), details["window"], model.output_shape[-1])
     expected = answer(logits_of(tf.constant(noise, tf.float32)))
@@ -163,8 +175,11 @@ def _compare(model, path, details):
         "uint8": served["uint8"](image=tf.constant(noise)),
     }
     if "encoded" in served:
-        masks = served["encoded"](image_bytes=tf.constant([_png(image) for image in noise]))["mask_png_bytes"]
-        answers["encoded"] = {"class_ids": [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks.numpy()]}
+        found = served["encoded"](image_bytes=tf.constant([_png(image) for image in noise]))
+        if "mask_png_bytes" in found:
+            masks = found["mask_png_bytes"].numpy()
+            found = {"class_ids": [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks]}
+        answers["encoded"] = found
     for name, found in answers.items():
         agreeing = float(np.mean(np.asarray(found["class_ids"]) == np.asarray(expected["class_ids"])))
         if agreeing < agreement:

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def windowed(logits_of, window, overlap, classes):
-    """Return a function like `logits_of` that needs the memory of one window only.
+    """Return a function like `logits_of` that holds the features of one window at a time, and the logits of the whole.
 
     The windows, and the weights with which they are averaged where they overlap, are those of
     `tfseg.inference.predict_logits`.

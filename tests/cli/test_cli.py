@@ -125,8 +125,8 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     code, printed = tfseg("export", "--inspect", "saved_models/run/1")
     assert code == 0, printed
     assert "██ 0 ground ██ 1 disc ██ 2 band" in printed
-    assert re.search(r"metrics:\n  mean_iou: 0\.\d+\n", printed)
-    assert re.search(r"files_sha256:\n(  .*\n)*  saved_model.pb: [0-9a-f]{64}", printed)
+    assert re.search(r"metrics:\s+mean_iou: 0\.\d+", printed)
+    assert re.search(r"files_sha256:\s.*saved_model.pb: [0-9a-f]{64}", printed)
     assert "SavedModel" in printed
     with Path("saved_models/run/1/saved_model.pb").open("ab") as file:
         file.write(b"x")

@@ -89,16 +89,16 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
 
 def test_other_answers_are_refused_and_leave_what_was_there(tmp_path, monkeypatch):
-    model, answering = telling(unet(3, filters=(4, 8))), MODULE.answering
+    model, serving = telling(unet(3, filters=(4, 8))), MODULE._serving
     for name in ("model.xml", "model.bin"):
         (tmp_path / name).write_text("before")
 
     def tamper(model):
-        serve = answering(model)
+        serve = serving(model)
         model.get_layer("classes").bias.assign_add([0, 0, 10])  # the model has changed since
         return serve
 
-    monkeypatch.setattr(MODULE, "answering", tamper)
+    monkeypatch.setattr(MODULE, "_serving", tamper)
     with pytest.raises(RuntimeError, match="agrees with the model on"):
         openvino(model, tmp_path / "model.xml")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before", "before"]

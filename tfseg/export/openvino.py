@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.onnx import answering, beside, check_export, require_same_answers
+from tfseg.export.folding import folded, frozen
+from tfseg.export.onnx import beside, check_export, require_same_answers
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -72,7 +73,7 @@ def openvino_runner(file, threads=2, dtype="float32"):
 
 
 def _converted(package, model, folder):
-    """Return the openvino.Model, read from a SavedModel that is written into the folder.
+    """Return the openvino.Model, its logits read from a SavedModel that is written into the folder.
 
     Of the ONNX file OpenVINO reads some networks only: it stumbles over the sizes to which tf2onnx lets features be
     resized.
@@ -81,11 +82,11 @@ def _converted(package, model, folder):
     level = logger.level
     logger.setLevel("WARNING")  # it would tell of a folder that is about to be removed
     try:
-        tf.saved_model.save(tf.Module(), str(folder), answering(model))
+        tf.saved_model.save(tf.Module(), str(folder), _serving(model))
     finally:
         logger.setLevel(level)
     try:
-        return package.Core().read_model(str(folder))
+        read = package.Core().read_model(str(folder))
     except RuntimeError as error:
         # the summary is the last of the lines that begin so
         *_, told = str(error), *(line[3:] for line in str(error).splitlines() if line.startswith("-- "))
@@ -93,3 +94,28 @@ def _converted(package, model, folder):
             f"openvino: OpenVINO cannot convert the model {model.name!r}. It says: {told}. Build the model of other "
             "layers, or export a SavedModel."
         ) from error
+    return package.Model(_answers(read.outputs[0].node.input_value(0), model.output_shape), read.get_parameters())
+
+
+def _serving(model):
+    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+    return tf.function(frozen(folded(model)), input_signature=[spec], autograph=False)
+
+
+def _answers(logits, shape):
+    """Return the nodes of `answer`. Classes come second, as in OpenVINO's convolutions: last, they cost a tenth more."""
+    from openvino import opset13 as ops
+
+    last, classes = len(shape) - 1, shape[-1]
+    axis = ops.constant(np.int64(1))
+    logits = ops.transpose(logits, ops.constant(np.array([0, last, *range(1, last)])))
+    if classes == 1:
+        ids, probabilities = ops.greater(logits, ops.constant(np.float32(0))), ops.sigmoid(logits)
+    else:
+        ids = ops.topk(logits, ops.constant(np.int64(1)), 1, "max", "none", "i32").output(1)
+        probabilities = ops.softmax(logits, 1)
+    ids = ops.squeeze(ops.convert(ids, "u8" if classes <= 256 else "u16"), axis)
+    probabilities = ops.transpose(probabilities, ops.constant(np.array([0, *range(2, last + 1), 1])))
+    for name, node in (("class_ids", ids), ("probabilities", probabilities)):
+        node.output(0).set_names({name})
+    return [ids, probabilities]

@@ -103,7 +103,7 @@ def _serving(model):
 
 
 def _answers(logits, shape):
-    """Return the nodes of `answer`. Classes come second, as in OpenVINO's convolutions: last, they cost a tenth more."""
+    """Return the nodes of `answer`. Classes come second, as in its convolutions: last, they cost a tenth more."""
     from openvino import opset13 as ops
 
     last, classes = len(shape) - 1, shape[-1]

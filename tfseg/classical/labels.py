@@ -1,0 +1,67 @@
+"""Label maps: 0 outside, objects 1 to N in scan order, that of their first pixels line by line."""
+
+import cv2
+import numpy as np
+
+from tfseg import checks
+from tfseg.classical.image import mask_of
+
+CONNECTIVITIES = (4, 8)
+
+
+def in_scan_order(labels, background=0):
+    """Number the values of a label map anew, in the order in which they first appear line by line.
+
+    Args:
+        labels: (H, W) integers.
+        background: the value that stays 0, and the others begin at 1; None if there is none: then they begin at 0.
+
+    Returns:
+        (H, W) int32.
+    """
+    labels = np.asarray(labels)
+    if not labels.size:
+        return labels.astype(np.int32)
+    least = int(labels.min())
+    flat = labels.ravel().astype(np.intp) - least
+    count = int(flat.max()) + 1
+    if count > 4 * flat.size:  # too far apart for a table
+        flat = np.unique(flat, return_inverse=True)[1]
+        values, count = np.unique(labels), int(flat.max()) + 1
+    else:
+        values = np.arange(least, least + count)
+    first = np.full(count, flat.size)
+    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # of several the last is kept: the first pixel
+    if background is not None:
+        first[values == background] = -1
+    order = np.argsort(first, kind="stable")
+    numbers = np.empty(count, np.int32)
+    numbers[order] = np.arange(count)
+    if background is not None and background not in values:
+        numbers += 1
+    return numbers[flat].reshape(labels.shape)
+
+
+def connected_components(labels, connectivity=4):
+    """Number the pieces of a mask, or of the classes of a label map.
+
+    Args:
+        labels: (H, W) bool or integers; 0 is outside, and pixels of different values never hang together.
+        connectivity: 4 or 8 neighbours.
+
+    Returns:
+        (H, W) int32: 0 outside, the pieces 1 to N in scan order.
+
+    Raises:
+        ValueError: no such array, or another connectivity.
+    """
+    checks.one_of("connected_components", "connectivity", connectivity, CONNECTIVITIES)
+    inside = mask_of("connected_components", "labels", labels)
+    labels = np.asarray(labels)
+    pieces, count = np.zeros(labels.shape, np.int32), 0
+    for value in [None] if labels.dtype == bool else np.unique(labels[inside]):
+        part = inside if value is None else labels == value
+        found, numbers = cv2.connectedComponents(part.astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S)
+        pieces += np.where(numbers > 0, numbers + count, 0)
+        count += found - 1
+    return in_scan_order(pieces)

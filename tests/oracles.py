@@ -288,3 +288,44 @@ def spline_surface(coarse, size):
         for i, j in np.ndindex(rows, columns):
             result[y, x] += coarse[i, j] * b_spline(3, at_y - i + 2) * b_spline(3, at_x - j + 2)
     return result
+
+
+def normalized_gaussian(points):
+    """(N, d) points -> (N, N): Gaussians of deviation 1 between all, D^-1/2 K D^-1/2 with D the sums of the rows."""
+    kernel = np.exp(-((points[:, None] - points[None]) ** 2).sum(-1) / 2)
+    roots = np.sqrt(kernel.sum(1))
+    return kernel / roots[:, None] / roots
+
+
+def dense_crf(logits, image, iterations, smooth, near, bilateral, far, colour):
+    """Mean field of a fully connected CRF with Potts' model (arXiv:1210.5644), by all pairs: (H, W, C) shares."""
+    height, width, classes = logits.shape
+    places = np.stack(np.mgrid[:height, :width], -1).reshape(-1, 2)
+    colours = np.asarray(image, float).reshape(height * width, -1)
+    kernel = smooth * normalized_gaussian(places / near)
+    kernel += bilateral * normalized_gaussian(np.concatenate([places / far, colours / colour], 1))
+    unary = scores = logits.reshape(-1, classes).astype(float)
+    for _ in range(iterations + 1):
+        shares = np.exp(scores - scores.max(1, keepdims=True))
+        shares /= shares.sum(1, keepdims=True)
+        scores = unary + kernel @ shares
+    return shares.reshape(logits.shape)
+
+
+def guided(values, image, radius, epsilon):
+    """Guided filter (doi:10.1109/TPAMI.2012.213), one window after the other: (H, W, K) values."""
+    height, width, classes = values.shape
+    guide = np.asarray(image, float).reshape(height, width, -1) / 255
+    total, windows = np.zeros(values.shape), np.zeros((height, width, 1))
+    for y in range(height):
+        for x in range(width):
+            place = np.s_[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
+            colours, shares = guide[place].reshape(-1, guide.shape[-1]), values[place].reshape(-1, classes)
+            off = colours - colours.mean(0)
+            slope = np.linalg.solve(
+                off.T @ off / len(off) + epsilon * np.eye(off.shape[1]), off.T @ (shares - shares.mean(0)) / len(off)
+            )
+            line = (guide[place] - colours.mean(0)) @ slope + shares.mean(0)
+            total[place] += line
+            windows[place] += 1
+    return total / windows

@@ -212,3 +212,16 @@ def test_names_in_a_trade_off_stand_apart_and_inside():
 def test_a_trade_off_of_nonsense_is_refused(costs, sizes, message):
     with pytest.raises(ValueError, match=message):
         viz.trade_off(["a", "b"], costs, [0.5, 0.6], sizes)
+
+
+def test_regions_have_colours_and_lines_and_the_ground_none():
+    labels = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [13, 13, 2, 2]])
+    shown = viz.regions(np.full((3, 4), 200, np.uint8), labels, alpha=0.5)
+    colours = viz.palette(12)
+    assert shown[0, 0].tolist() == (100 + colours[0] * 0.5).astype(int).tolist()
+    assert shown[2, 0].tolist() == shown[0, 0].tolist()  # the thirteenth has the first's colour
+    assert shown[0, 2].tolist() == [200, 200, 200]
+    black = (shown == 0).all(-1)
+    assert black.tolist() == [[False, True, False, False], [True] * 4, [False, True, False, False]]
+    with pytest.raises(ValueError, match=r"regions: labels of shape \(3, 4\) came with a picture \(4, 3\)"):
+        viz.regions(np.zeros((4, 3)), labels)

@@ -40,10 +40,10 @@ def levels(owner, image):
 
 def _scaled_floats(owner, image):
     least, most = float(image.min()), float(image.max())
-    if not (0 <= least and most <= 255):  # neither is true of NaN
+    if not (least >= 0 and most <= 255):  # neither is true of NaN
         raise ValueError(
-            f"{owner}: the image has values from {least:g} to {most:g}, expected finite ones in 0..255 or 0..1. Replace "
-            "NaN, then scale: (image - low) * (255 / (high - low))."
+            f"{owner}: the image has values from {least:g} to {most:g}, expected finite ones in 0..255 or 0..1. "
+            "Replace NaN, then scale: (image - low) * (255 / (high - low))."
         )
     return image.astype(np.float32) * np.float32(255 if most <= 1 else 1)
 

@@ -3,6 +3,7 @@
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
 from tfseg.viz.colours import as_rgb, blend, colour_labels, palette
 from tfseg.viz.pictures import errors, labelled, legend, overlay, samples
+from tfseg.viz.regions import regions
 from tfseg.viz.trade_off import trade_off
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "overlay",
     "palette",
     "rate_search",
+    "regions",
     "reliability",
     "samples",
     "trade_off",

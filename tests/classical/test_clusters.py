@@ -1,0 +1,298 @@
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from skimage.color import rgb2lab
+from skimage.measure import label
+from sklearn.cluster import KMeans
+
+from tfseg.classical.clusters import (
+    colours,
+    gaussian_mixture,
+    kmeans,
+    linked_regions,
+    mean_shift,
+    neighbours,
+    region_means,
+)
+
+RED, GREEN, BLUE = (200, 40, 30), (30, 170, 60), (40, 50, 190)
+PIXELS = (kmeans, gaussian_mixture)
+
+
+def draw(text):
+    return np.array([[int(pixel) for pixel in row] for row in text.split()], np.int32)
+
+
+def painted(classes, noise=0.0, colours=(RED, GREEN, BLUE)):
+    """The classes in their colours, with noise of a standard deviation."""
+    image = np.array(colours)[classes] + np.random.default_rng(0).normal(0, noise, (*classes.shape, 3))
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def blocks(height=60, width=90):
+    """0 left, 1 at the right above, 2 below it, 0 again in a corner."""
+    classes = np.zeros((height, width), np.int32)
+    classes[:, 30:] = 1
+    classes[35:, 30:] = 2
+    classes[50:, 70:] = 0
+    return classes
+
+
+def same(one, other):
+    """Whether two label maps divide the picture alike, whatever the numbers."""
+    pairs = len(np.unique(one.astype(np.int64).ravel() * 10**6 + other.ravel()))
+    return pairs == len(np.unique(one)) == len(np.unique(other))
+
+
+def squared_error(values, labels):
+    return sum(((values[labels == k] - values[labels == k].mean(0)) ** 2).sum() for k in np.unique(labels))
+
+
+@pytest.fixture(scope="module")
+def street(shared_data):
+    return cv2.cvtColor(cv2.imread(str(shared_data / "camvid/val/0016E5_07959.jpg")), cv2.COLOR_BGR2RGB)
+
+
+@pytest.mark.parametrize("method", PIXELS)
+def test_classes_of_exact_colours(method):
+    golden = draw("00112 00112 01122 33122 33322")
+    image = painted(golden, colours=(RED, GREEN, BLUE, (240, 240, 240)))
+    result = method(image, clusters=4)
+    assert result.dtype == np.int32
+    np.testing.assert_array_equal(result, golden)
+
+
+@pytest.mark.parametrize("method", PIXELS)
+@pytest.mark.parametrize("form", ["bytes", "levels", "fractions", "16 bit", "grey", "grey with channel"])
+def test_classes_through_noise(method, form):
+    classes = blocks()
+    image = painted(classes, noise=8)
+    if form.startswith("grey"):
+        image = painted(classes, noise=8, colours=[(30,) * 3, (110,) * 3, (220,) * 3])[..., :1]
+    image = {"levels": image.astype(np.float32), "fractions": image / 255, "16 bit": image.astype(np.uint16) * 257}.get(
+        form, image[..., 0] if form == "grey" else image
+    )
+    np.testing.assert_array_equal(method(image, clusters=3), classes)
+
+
+@pytest.mark.parametrize("method", PIXELS)
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_pictures(method, turns):
+    image = painted(blocks(), noise=8)
+    assert same(np.rot90(method(image, clusters=3), turns), method(np.rot90(image, turns), clusters=3))
+
+
+@pytest.mark.parametrize("method", PIXELS)
+def test_brighter_grey_is_divided_alike(method):
+    image = np.random.default_rng(1).choice([20, 60, 61, 64, 130], (31, 17))
+    assert same(method(image.astype(np.uint8), clusters=3), method((image + 90).astype(np.uint8), clusters=3))
+
+
+def test_colours_are_cielab_or_a_hundred_levels():
+    image = np.random.default_rng(2).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    np.testing.assert_allclose(colours("", image), rgb2lab(image), atol=0.8)  # OpenCV interpolates a table
+    np.testing.assert_allclose(colours("", image[..., 0]), image[..., :1] / 2.55, rtol=1e-6)
+
+
+def test_kmeans_compares_in_cielab():
+    # In RGB the two greens are 120 apart and either is 90 from the blue-green; in CIELAB they are the nearest pair.
+    image = np.array([[(0, 255, 0), (0, 205, 0), (0, 205, 90), (40, 0, 40)]], np.uint8)
+    lab = rgb2lab(image)[0]
+    table = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1e3 * np.eye(4)
+    assert np.unravel_index(table.argmin(), (4, 4)) == (0, 1)
+    np.testing.assert_array_equal(kmeans(image, clusters=3), [[0, 0, 1, 2]])
+
+
+@pytest.mark.parametrize("clusters", [2, 5, 9])
+def test_kmeans_is_as_good_as_that_of_scikit_learn(street, clusters):
+    values = colours("", street).reshape(-1, 3)
+    best = KMeans(clusters, n_init=3, random_state=0).fit(values[::7]).predict(values)
+    assert squared_error(values, kmeans(street, clusters).ravel()) <= 1.02 * squared_error(values, best)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.floats(0, 200))
+def test_kmeans_gives_every_pixel_its_nearest_mean(seed, clusters, position):
+    image = np.random.default_rng(seed).integers(0, 256, (9, 7)).astype(np.uint8)
+    result = kmeans(image, clusters, position)
+    y, x = np.indices(image.shape)
+    points = np.stack([image / 2.55, y * position / 8, x * position / 8], -1).reshape(-1, 3)
+    numbers = np.unique(result)
+    means = np.array([points[result.ravel() == k].mean(axis=0) for k in numbers])
+    distances = np.linalg.norm(points[:, None] - means, axis=-1)
+    assert (distances[np.arange(63), np.searchsorted(numbers, result.ravel())] <= distances.min(axis=1) + 0.05).all()
+
+
+def test_place_divides_what_colour_cannot():
+    flat = np.full((20, 40), 77, np.uint8)
+    result = kmeans(flat, clusters=2, position=1.0)
+    np.testing.assert_array_equal(result, np.repeat([[0, 1]], 20, axis=0).repeat(20, axis=1))
+    assert same(gaussian_mixture(flat, clusters=2, position=True), result)
+    stripes = painted(np.indices((40, 40))[1] // 10 % 2)
+    assert same(kmeans(stripes, clusters=2), np.indices((40, 40))[1] // 10 % 2)
+    assert same(kmeans(stripes, clusters=4, position=1000.0), np.indices((40, 40)).__floordiv__(20).T @ [1, 2])
+
+
+def test_a_mixture_tells_a_narrow_class_from_a_wide_one():
+    # Levels of 128 +- 40 with a band of 128 +- 2: their means are equal, so k-means cannot.
+    rng = np.random.default_rng(3)
+    image = rng.normal(128, 40, (80, 80))
+    image[30:50] = rng.normal(128, 2, (20, 80))
+    image = image.clip(0, 255).astype(np.uint8)
+    narrow = gaussian_mixture(image, clusters=2) == 1  # the first pixel is far from 128
+    assert narrow[30:50].mean() > 0.95 and narrow[:30].mean() < 0.25
+    assert (kmeans(image, clusters=2) == 1)[30:50].mean() < 0.6
+
+
+@pytest.mark.parametrize("method", PIXELS)
+def test_a_seed_fixes_all_and_no_global_state_counts(method, street):
+    def numbers():
+        return cv2.randu(np.zeros((1, 8), np.int32), 0, 10**6).tolist(), np.random.random(4).tolist()
+
+    def begin(seed):
+        cv2.setRNGSeed(seed)
+        np.random.seed(seed)
+
+    begin(5)
+    expected = numbers()
+    begin(5)
+    first = method(street, clusters=6)
+    assert numbers() == expected
+    begin(77)
+    np.testing.assert_array_equal(method(street, clusters=6), first)
+    assert (method(street, clusters=6, seed=1) != first).any()
+
+
+@pytest.mark.parametrize("method", PIXELS)
+def test_more_clusters_than_colours(method):
+    image = painted(draw("012 012"))
+    with pytest.raises(ValueError, match=rf"{method.__name__}: clusters=4, .* only 3 different .* clusters=3 or fewer"):
+        method(image, clusters=4)
+    assert method(image, clusters=3).max() == 2
+    with pytest.raises(ValueError, match="only 1 different"):
+        method(np.zeros((300, 300), np.uint8))
+
+
+@pytest.mark.parametrize("method", PIXELS)
+def test_rare_colours_that_a_sample_misses(method):
+    image = np.zeros((200, 300), np.uint8)
+    image[100, :4] = 60, 120, 180, 240
+    result = method(image, clusters=5)
+    np.testing.assert_array_equal(result[100, :5], [1, 2, 3, 4, 0])
+    assert (result == 0).sum() == image.size - 4
+
+
+@pytest.mark.parametrize("method", [*PIXELS, mean_shift])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (7, 1, 3), (5, 3), (33, 17, 3)])
+def test_flat_pictures_of_odd_sizes_are_one(method, shape):
+    result = method(np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"clusters": 1}))
+    assert result.shape == shape[:2] and result.dtype == np.int32
+    assert (result == (method is mean_shift)).all()
+
+
+@pytest.mark.parametrize("method", [*PIXELS, mean_shift])
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((0, 5)), np.full((4, 4), np.nan), np.full((4, 4), 300.0), np.zeros(4), np.zeros((2, 2, 4)), [["a"]]],
+    ids=["empty", "NaN", "out of range", "1-D", "4 channels", "text"],
+)
+def test_bad_images(method, image):
+    with pytest.raises(ValueError, match=rf"^{method.__name__}: "):
+        method(image)
+
+
+@pytest.mark.parametrize(
+    ("method", "argument", "value"),
+    [(m, "clusters", v) for m in PIXELS for v in (0, 2.5, -1)]
+    + [(kmeans, "position", -1.0), (kmeans, "position", np.inf), (gaussian_mixture, "position", 50.0)]
+    + [(mean_shift, name, 0) for name in ("space", "color", "min_size")],
+)
+def test_bad_numbers(method, argument, value):
+    with pytest.raises(ValueError, match=f"{method.__name__}: {argument}={value}"):
+        method(painted(draw("0123 0123".replace("3", "2"))), **{argument: value})
+
+
+def test_mean_shift_numbers_regions_in_scan_order():
+    # RED twice, apart: two regions.
+    result = mean_shift(painted(blocks(), noise=4))
+    golden = blocks() + 1
+    golden[50:, 70:] = 4
+    assert result.dtype == np.int32
+    np.testing.assert_array_equal(result, golden)
+
+
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_mean_shift_of_turned_pictures(turns):
+    image = painted(blocks(), noise=4)
+    assert same(np.rot90(mean_shift(image), turns), mean_shift(np.rot90(image, turns)))
+
+
+def test_mean_shift_takes_grey_as_equal_colours():
+    image = painted(blocks(), noise=8)[..., 1]
+    expected = mean_shift(np.repeat(image[..., None], 3, axis=-1))
+    np.testing.assert_array_equal(mean_shift(image), expected)
+    np.testing.assert_array_equal(mean_shift(image / 255), expected)
+
+
+def test_mean_shift_links_modes_and_joins_specks():
+    # Two halves 12 apart: one region if the colours of a quarter of 48 are linked, else two.
+    image = np.full((20, 20, 3), 100, np.uint8)
+    image[:, 10:, 0] = 112
+    assert mean_shift(image, color=11.0).max() == 2
+    assert mean_shift(image, color=48.0).max() == 1
+    # A speck of 2 x 2 joins the half whose colour is nearer, though it lies within the other.
+    image[4:6, 8:10, 0] = 140
+    golden = np.ones((20, 20), int)
+    golden[:, 10:] = 2
+    golden[4:6, 8:10] = 2
+    np.testing.assert_array_equal(mean_shift(image, color=11.0, min_size=5), golden)
+    assert mean_shift(image, color=11.0, min_size=4).max() == 3
+    assert mean_shift(image, color=11.0, min_size=500).max() == 1
+
+
+def test_mean_shift_of_a_street(street):
+    result = mean_shift(street)
+    area = np.bincount(result.ravel())
+    assert area[0] == 0 and area[1:].min() >= 50
+    assert 400 < result.max() < 900  # 626 with OpenCV 5.0.0
+    np.testing.assert_array_equal(label(result, connectivity=1), result)  # one piece each, in scan order
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 7), st.integers(1, 7), st.integers(0, 10**6))
+def test_linked_regions_against_flooding(height, width, seed):
+    rng = np.random.default_rng(seed)
+    across, down = rng.random((height, width - 1)) < 0.5, rng.random((height - 1, width)) < 0.5
+    expected, count = np.zeros((height, width), int), 0
+    for start in np.ndindex(height, width):
+        count += not expected[start]
+        stack = [start] if not expected[start] else []
+        while stack:
+            y, x = stack.pop()
+            expected[y, x] = count
+            links = [(y, x + 1)] * (x + 1 < width and across[y, min(x, width - 2)])
+            links += [(y, x - 1)] * (x > 0 and across[y, x - 1])
+            links += [(y + 1, x)] * (y + 1 < height and down[min(y, height - 2), x])
+            links += [(y - 1, x)] * (y > 0 and down[y - 1, x])
+            stack += [place for place in links if not expected[place]]
+    np.testing.assert_array_equal(linked_regions(across, down), expected)
+
+
+def test_means_and_neighbours_by_hand():
+    labels = draw("11 03")
+    pixels, means = region_means(np.array([[[1.0], [3.0]], [[5.0], [8.0]]]), labels)
+    assert pixels.tolist() == [1, 2, 0, 1]
+    assert means.tolist() == [[5], [2], [0], [8]]
+    assert sorted(map(tuple, neighbours(labels).tolist())) == [(0, 3), (1, 0), (1, 3)]
+
+
+def test_scikit_learn_loads_late():
+    code = (
+        "import sys, tfseg.classical.clusters; sys.exit(any(m in sys.modules for m in ('sklearn', 'scipy', 'keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from tfseg.classical.region_growing import NEIGHBOURS, SIMILARITIES, flood_fill, region_growing
+
+PICTURE = np.array(
+    [
+        [10, 10, 90, 90, 10],
+        [10, 15, 90, 95, 10],
+        [20, 25, 30, 90, 10],
+    ],
+    np.uint8,
+)
+
+
+def grown(image, seeds, tolerance, similarity, connectivity):
+    """The definition, pixel by pixel."""
+    image = image.reshape(*image.shape[:2], -1).astype(float)
+    height, width, _ = image.shape
+    labels = np.zeros((height, width), int)
+    for number, (x, y) in enumerate(seeds, 1):
+        labels[y, x] = number
+    while True:
+        before, means = labels.copy(), {n: image[labels == n].mean(0) for n in range(1, len(seeds) + 1)}
+        for y, x in np.argwhere(before == 0):
+            found = []
+            for dy, dx in NEIGHBOURS[:connectivity]:
+                v, u = y + dy, x + dx
+                if 0 <= v < height and 0 <= u < width and before[v, u]:
+                    n = before[v, u]
+                    sx, sy = seeds[n - 1]
+                    reference = {"mean": means[n], "seed": image[sy, sx], "neighbour": image[v, u]}[similarity]
+                    found.append((np.abs(image[y, x] - reference).max(), n))
+            found = [pair for pair in found if pair[0] <= tolerance]
+            if found:
+                labels[y, x] = min(found)[1]
+        if np.array_equal(labels, before):
+            return labels
+
+
+def test_what_a_pixel_is_compared_with():
+    # from 10 at the top left: the seed takes up to 20, the neighbours walk 10, 15, 25, 30
+    seed = region_growing(PICTURE, [(0, 0)], tolerance=10, similarity="seed")
+    assert seed.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+    neighbour = region_growing(PICTURE, [(0, 0)], tolerance=10, similarity="neighbour")
+    assert neighbour.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]]
+    # means: 10, then of 10 10 10, of these with 15 and 20 it is 13, and 25 is too far by 2
+    mean = region_growing(PICTURE, [(0, 0)], tolerance=10, similarity="mean")
+    assert mean.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
+    assert region_growing(PICTURE, [(0, 0)], tolerance=12, similarity="mean")[2].tolist() == [1, 1, 0, 0, 0]
+
+
+def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
+    # 20 is 10 from the seed; after 14, 14 the mean is 12.67, then 20 is within 8
+    line = np.array([[20, 10, 14, 14]], np.uint8)
+    assert region_growing(line, [(1, 0)], tolerance=8).tolist() == [[1, 1, 1, 1]]
+    assert region_growing(line[:, :3], [(1, 0)], tolerance=7.9).tolist() == [[0, 1, 1]]
+
+
+def test_a_diagonal_hangs_together_by_eight_neighbours_only():
+    image = np.where(np.eye(3, dtype=bool), 200, 0).astype(np.uint8)
+    assert flood_fill(image, (0, 0)).sum() == 1
+    assert np.array_equal(flood_fill(image, (0, 0), connectivity=8), np.eye(3, dtype=int))
+
+
+def test_regions_keep_the_numbers_of_their_seeds():
+    labels = region_growing(PICTURE, [(4, 0), (2, 0), (0, 0)], tolerance=10)
+    assert labels.dtype == np.int32
+    assert labels.tolist() == [[3, 3, 2, 2, 1], [3, 3, 2, 2, 1], [3, 0, 0, 2, 1]]
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_growth_is_its_definition(data):
+    shape = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
+    channels = data.draw(st.sampled_from([(), (3,)]))
+    image = data.draw(arrays(np.uint8, shape + channels, elements=st.sampled_from([0, 4, 8, 12, 40, 255])))
+    everywhere = [(x, y) for y in range(shape[0]) for x in range(shape[1])]
+    seeds = data.draw(st.lists(st.sampled_from(everywhere), min_size=1, max_size=4, unique=True))
+    options = {
+        "tolerance": data.draw(st.sampled_from([0, 4, 7.5, 12])),
+        "similarity": data.draw(st.sampled_from(SIMILARITIES)),
+        "connectivity": data.draw(st.sampled_from([4, 8])),
+    }
+    assert np.array_equal(region_growing(image, seeds, **options), grown(image, seeds, **options))
+
+
+@pytest.mark.parametrize("similarity", SIMILARITIES)
+def test_quarter_turns_and_brightness_change_nothing(similarity):
+    image = np.random.default_rng(0).integers(0, 60, (24, 31)).astype(np.uint8)
+    seeds = [(3, 4), (20, 11)]
+    labels = region_growing(image, seeds, 20, similarity)
+    assert len(np.unique(labels)) == 3
+    turned = [(y, 31 - 1 - x) for x, y in seeds]
+    assert np.array_equal(region_growing(np.rot90(image), turned, 20, similarity), np.rot90(labels))
+    assert np.array_equal(region_growing(image + np.uint8(100), seeds, 20, similarity), labels)
+
+
+def test_flood_fill_is_scikit_image_s():
+    segmentation = pytest.importorskip("skimage.segmentation")
+    image = np.random.default_rng(0).integers(0, 60, (50, 61)).astype(np.float32) + 100
+    for connectivity in (4, 8):
+        expected = segmentation.flood(image, (20, 30), connectivity=connectivity // 4, tolerance=25)
+        assert 1 < expected.sum() < image.size
+        assert np.array_equal(flood_fill(image, (30, 20), 25, connectivity), expected)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        (None, "seeds=None, expected whole numbers x and y"),
+        ([], "seeds=.*, expected whole numbers x and y"),
+        ([(0.5, 1)], "expected whole numbers"),
+        ([(1, 2, 3)], "expected whole numbers"),
+        ([(0, 0), (5, 0)], r"the seed \(5, 0\) lies outside of a picture 5 wide and 3 high"),
+        ([(0, -1)], r"the seed \(0, -1\) lies outside"),
+        ([(0, 0), (0, 0)], "two of the 2 seeds are the same pixel"),
+    ],
+)
+def test_seeds_that_make_no_sense_are_refused(seeds, message):
+    with pytest.raises(ValueError, match=f"region_growing: .*{message}"):
+        region_growing(PICTURE, seeds)
+
+
+def test_parameters_out_of_range_are_refused():
+    with pytest.raises(ValueError, match="similarity='means' is unknown.* Did you mean 'mean'"):
+        region_growing(PICTURE, [(0, 0)], similarity="means")
+    with pytest.raises(ValueError, match="tolerance=-1 must be a finite number of at least 0"):
+        region_growing(PICTURE, [(0, 0)], tolerance=-1)
+    with pytest.raises(ValueError, match="connectivity=6 is unknown"):
+        flood_fill(PICTURE, (0, 0), connectivity=6)
+    with pytest.raises(ValueError, match="flood_fill: seeds=None"):
+        flood_fill(PICTURE)

@@ -1,0 +1,98 @@
+"""Pictures segmented without training: `tfseg segment`."""
+
+import ast
+import multiprocessing
+import os
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfseg.cli.console import quiet_start, say, track
+
+AT_ONCE = 8  # pictures a process, so that a folder is never held whole
+
+
+def segment(
+    path: Annotated[Path, typer.Argument(metavar="PICTURE|DIR", help="A picture, or a folder of pictures.")],
+    method: Annotated[str, typer.Option(help="A method of tfseg.classical; a wrong name lists them.")] = "watershed",
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method. May be repeated."),
+    ] = None,
+    strokes: Annotated[
+        Path | None, typer.Option(help="Picture of class ids where you drew, 255 elsewhere, for methods that take some.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("segments"),
+    processes: Annotated[int | None, typer.Option(min=1, help="As many as there are processors by default.")] = None,
+):
+    """Segment pictures without training: NAME_labels.png (numbers of 16 bit) and NAME_overlay.png (to look at).
+
+    Example:  [cyan]tfseg segment cells/ --method watershed --set min_distance=5[/]
+
+    Example:  [cyan]tfseg segment street.jpg --method slic --set count=400[/]
+    """
+    with quiet_start():
+        from tfseg import classical, data
+    files = data.picture_files(path) if path.is_dir() else [path]
+    chosen = dict(_option(text) for text in options or ())
+    if strokes is not None:
+        chosen["strokes"] = data.read_image(strokes, channels=1)[..., 0]
+    classical.check_options(method, chosen)
+    stems = [file.stem for file in files]
+    out.mkdir(parents=True, exist_ok=True)
+    found = _segmented(files, method, chosen, processes or len(os.sched_getaffinity(0)))
+    for file, image, labels in track("segmenting")(found, len(files)):
+        _save(out, file.stem if stems.count(file.stem) == 1 else file.name, image, labels)
+    say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}")
+
+
+def _option(text):
+    """Return (name, value) of "name=value"; a value that is no number, list or True is a word."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as --set tolerance=20.")
+    try:
+        return name.strip(), ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError):
+        return name.strip(), value.strip()
+
+
+def _segmented(files, method, options, processes):
+    """Yield (file, picture, its labels); a picture's own error names it."""
+    from tfseg import classical, data
+
+    if len(files) == 1 or processes == 1:
+        for file in files:
+            image = data.read_image(file)
+            yield file, image, _named(file, classical.segment, image, method, **options)
+        return
+    # processes of their own, not copies of this one: TensorFlow's threads do not survive a fork
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(processes, len(files)), context) as pool:
+        step = AT_ONCE * processes
+        for start in range(0, len(files), step):
+            images = [(file, data.read_image(file)) for file in files[start : start + step]]
+            futures = [pool.submit(classical.segment, image, method, **options) for _, image in images]
+            for (file, image), future in zip(images, futures, strict=True):
+                yield file, image, _named(file, future.result)
+
+
+def _named(file, function, *args, **options):
+    try:
+        return function(*args, **options)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _save(out, name, image, labels):
+    import numpy as np
+    from PIL import Image
+
+    from tfseg import viz
+
+    if labels.max(initial=0) > np.iinfo(np.uint16).max:
+        raise ValueError(f"{name}: {labels.max()} regions are more than a PNG can number, 65535. Ask for fewer.")
+    Image.fromarray(labels.astype(np.uint16)).save(out / f"{name}_labels.png")
+    Image.fromarray(viz.regions(image, labels)).save(out / f"{name}_overlay.png")

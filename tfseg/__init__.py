@@ -5,7 +5,19 @@ import sys
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "datasets", "export", "inference", "losses", "metrics", "models", "ops", "training", "viz")
+_ROOMS = (
+    "classical",
+    "data",
+    "datasets",
+    "export",
+    "inference",
+    "losses",
+    "metrics",
+    "models",
+    "ops",
+    "training",
+    "viz",
+)
 
 
 _REGISTERED = ("losses", "metrics", "models")

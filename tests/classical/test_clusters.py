@@ -139,18 +139,22 @@ def test_place_divides_what_colour_cannot():
 
 
 def test_a_mixture_tells_a_narrow_class_from_a_wide_one():
-    # Levels of 128 +- 40 with a band of 128 +- 2: their means are equal, so k-means cannot.
+    # Levels of 110 +- 40 with a band of 160 +- 2. Of the wide one 5 % lie in 154..166; k-means cuts near 135.
     rng = np.random.default_rng(3)
-    image = rng.normal(128, 40, (80, 80))
-    image[30:50] = rng.normal(128, 2, (20, 80))
+    image = rng.normal(110, 40, (80, 80))
+    image[30:50] = rng.normal(160, 2, (20, 80))
     image = image.clip(0, 255).astype(np.uint8)
-    narrow = gaussian_mixture(image, clusters=2) == 1  # the first pixel is far from 128
-    assert narrow[30:50].mean() > 0.95 and narrow[:30].mean() < 0.25
-    assert (kmeans(image, clusters=2) == 1)[30:50].mean() < 0.6
+    found, cut = gaussian_mixture(image, clusters=2), kmeans(image, clusters=2)
+    for result, others in ((found, 0.05), (cut, 0.3)):
+        band = result == np.bincount(result[30:50].ravel()).argmax()
+        assert band[30:50].mean() > 0.98
+        assert (band[:30].mean() > others) == (result is cut)
 
 
 @pytest.mark.parametrize("method", PIXELS)
 def test_a_seed_fixes_all_and_no_global_state_counts(method, street):
+    street = street[::2, ::2]
+
     def numbers():
         return cv2.randu(np.zeros((1, 8), np.int32), 0, 10**6).tolist(), np.random.random(4).tolist()
 
@@ -191,7 +195,8 @@ def test_rare_colours_that_a_sample_misses(method):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (7, 1, 3), (5, 3), (33, 17, 3)])
 def test_flat_pictures_of_odd_sizes_are_one(method, shape):
     result = method(np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"clusters": 1}))
-    assert result.shape == shape[:2] and result.dtype == np.int32
+    assert result.shape == shape[:2]
+    assert result.dtype == np.int32
     assert (result == (method is mean_shift)).all()
 
 
@@ -258,8 +263,9 @@ def test_mean_shift_links_modes_and_joins_specks():
 def test_mean_shift_of_a_street(street):
     result = mean_shift(street)
     area = np.bincount(result.ravel())
-    assert area[0] == 0 and area[1:].min() >= 50
-    assert 400 < result.max() < 900  # 626 with OpenCV 5.0.0
+    assert area[0] == 0
+    assert area[1:].min() >= 50
+    assert 400 < result.max() < 700  # 531 with OpenCV 5.0.0
     np.testing.assert_array_equal(label(result, connectivity=1), result)  # one piece each, in scan order
 
 
@@ -275,10 +281,10 @@ def test_linked_regions_against_flooding(height, width, seed):
         while stack:
             y, x = stack.pop()
             expected[y, x] = count
-            links = [(y, x + 1)] * (x + 1 < width and across[y, min(x, width - 2)])
-            links += [(y, x - 1)] * (x > 0 and across[y, x - 1])
-            links += [(y + 1, x)] * (y + 1 < height and down[min(y, height - 2), x])
-            links += [(y - 1, x)] * (y > 0 and down[y - 1, x])
+            links = [(y, x + 1)] if x + 1 < width and across[y, x] else []
+            links += [(y, x - 1)] if x > 0 and across[y, x - 1] else []
+            links += [(y + 1, x)] if y + 1 < height and down[y, x] else []
+            links += [(y - 1, x)] if y > 0 and down[y - 1, x] else []
             stack += [place for place in links if not expected[place]]
     np.testing.assert_array_equal(linked_regions(across, down), expected)
 

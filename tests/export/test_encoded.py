@@ -142,7 +142,8 @@ def test_a_bad_file_flags_itself_and_spoils_no_other(name, encoded):
 
 
 def test_a_picture_of_the_largest_size_is_taken(encoded):
-    assert ask(encoded, as_file(np.zeros((80, 80, 3), np.uint8)))["ok"].all()
+    files = [as_file(np.zeros((*size, 3), np.uint8)) for size in ((80, 80), (20, 320), (320, 20))]
+    assert ask(encoded, *files)["ok"].all()
 
 
 def test_no_files_have_no_answers(encoded):
@@ -188,6 +189,17 @@ def test_a_model_of_fixed_size_takes_pictures_of_any(shape, tmp_path):
     same, other = ask(signature, as_file(image[:32, :48]), as_file(image))["masks"]
     assert np.array_equal(same, predict(model, image[:32, :48]))
     assert other.shape == image.shape[:2]
+    fitted = tf.image.resize(image[None], (shape[0] or len(image), 48), antialias=True)
+    expected = np.argmax(tf.image.resize(model(fitted), image.shape[:2]), -1)[0]
+    assert np.mean(other == expected) > 0.999
+
+
+def test_a_sigmoid_has_two_classes_to_count(tmp_path):
+    model = unet(1, filters=(4, 8))
+    signature = tf.saved_model.load(str(saved_model(model, tmp_path, ("rle",)))).signatures["encoded"]
+    answers = ask(signature, GOOD)
+    assert answers["class_pixels"][0].tolist() == np.bincount(answers["masks"][0].ravel(), minlength=2).tolist()
+    assert answers["rle"].shape == (1, 2)
 
 
 def test_five_channels_come_in_no_file(tmp_path):

@@ -58,7 +58,7 @@ def test_all_kinds_of_convolution_take_their_normalisation():
     x = image = keras.Input((None, None, 3))
     for layer in (
         layers.Conv2D(4, 3, padding="same", use_bias=False),
-        layers.Conv2D(6, 3, padding="same"),
+        layers.Conv2D(6, 3, padding="same", bias_initializer="uniform"),
         layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2),
         layers.Conv2DTranspose(5, 2, 2),
     ):
@@ -83,6 +83,27 @@ def test_a_normalisation_stays_where_it_has_no_convolution_of_its_own():
     copy = folded(model)
     assert sorted(norms(copy)) == ["again", "curved", "first", "shared"]
     close(copy(pictures(), training=False), model(pictures(), training=False))
+
+
+def test_a_normalisation_of_several_convolutions_stays():
+    image = keras.Input((None, None, 3))
+    norm = BatchNorm(name="shared")
+    model = with_statistics(keras.Model(image, layers.Add()([norm(layers.Conv2D(3, 1)(image)), norm(image)])))
+    copy = folded(model)
+    assert norms(copy) == ["shared"]
+    close(copy(pictures(), training=False), model(pictures(), training=False))
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_convolution_that_is_an_output_stays(count):
+    # whether the normalisation is of the same model, or of a longer one
+    image = keras.Input((None, None, 3))
+    conv = layers.Conv2D(3, 1)(image)
+    outputs = [conv, BatchNorm()(conv)]
+    with_statistics(keras.Model(image, outputs))
+    model = keras.Model(image, outputs[:count])
+    for ours, theirs in zip(folded(model)(pictures()), model(pictures()), strict=True):
+        close(ours, theirs)
 
 
 def test_bfloat16_keeps_the_logits_float32_and_the_classes():

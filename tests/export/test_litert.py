@@ -84,6 +84,14 @@ def test_a_model_of_fixed_size_keeps_it(tmp_path):
         run(np.zeros((1, 32, 40, 3)))
 
 
+def test_a_runner_says_what_it_cannot_take(tmp_path):
+    file = litert(unet(2, filters=(4, 8)), tmp_path / "m.tflite")
+    with pytest.raises(ValueError, match=r"shape \(1, 8, 0, 3\) came, expected at least one pixel"):
+        litert_runner(file)(np.zeros((1, 8, 0, 3)))
+    with pytest.raises(ValueError, match="litert_runner: threads=0 must be a whole number"):
+        litert_runner(file, threads=0)
+
+
 def test_memory_is_allocated_only_when_the_shape_changes(tmp_path, monkeypatch):
     file = litert(unet(2, filters=(4, 8)), tmp_path / "m.tflite")
     real, shapes = MODULE._interpreter(), []

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfseg.export import inspect, saved_model
-from tfseg.models import unet
+from tfseg.models import cnn_classifier, unet
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,19 @@ def test_names_are_numbers_unless_told(tmp_path):
     assert about["class_names"] == ["0", "1"]
     about = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "one", about={"class_names": ["nucleus"]}))
     assert about["class_names"] == ["background", "nucleus"]
+    assert len(about["palette"]) == 2
+
+
+def test_a_classifier_is_proven_too(tmp_path):
+    about = inspect(saved_model(cnn_classifier(3, filters=(4, 8), hidden=8), tmp_path))
+    assert about["image_shape"] == [None, None, 3]
+    assert len(about["palette"]) == 3
+
+
+def test_a_normalisation_of_small_values_keeps_its_digits(tmp_path):
+    small = (0.000312, 0.0213), (0.0000278, 0.0125)
+    about = inspect(saved_model(unet(2, (None, None, 2), filters=(4, 8), normalization=small), tmp_path))
+    assert about["normalization"] == {"mean": [0.000312, 0.0213], "deviation": [0.0000278, 0.0125]}
 
 
 @pytest.mark.parametrize("where", [0.5, -1])

@@ -65,6 +65,13 @@ def test_bilinear_upsampling_has_half_pixel_centres(tmp_path):
     assert len(np.unique(found["class_ids"])) == 3
 
 
+def test_gelu_is_written_of_what_onnx_has(tmp_path):
+    image = keras.Input((None, None, 3))
+    x = layers.Conv2D(4, 3, padding="same", activation="gelu")(image / 255)
+    model = telling(keras.Model(image, layers.Conv2D(3, 1, name="classes")(x)))
+    same(onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 2, 37, 50, 3)
+
+
 def test_more_classes_than_a_byte_holds(tmp_path):
     model = unet(300, filters=(4, 8))
     model.get_layer("classes").bias.assign(np.arange(300))

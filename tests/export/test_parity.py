@@ -1,8 +1,10 @@
 import io
 import json
+import time
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from rich.console import Console
 
 from tfseg.export import Parity, keras_runner, parity, parity_table, read_parity, saved_model, saved_model_runner
@@ -36,6 +38,19 @@ def test_figures_by_hand():
     assert row.by_class == [1, pytest.approx(0.5), None]
     assert (row.difference, row.bytes) == (1, 123)
     assert row.milliseconds.keys() == {1, 8}
+
+
+def test_times_are_of_whole_batches_in_milliseconds():
+    sizes = []
+
+    def slow(images):
+        sizes.append(len(images))
+        time.sleep(0.02)
+        return {"class_ids": np.zeros(images.shape[:3], np.uint8), "probabilities": np.ones((*images.shape[:3], 2))}
+
+    (row,) = parity({"Keras": slow}, [np.zeros((2, 3, 1))])
+    assert all(20 <= time < 2000 for time in row.milliseconds.values())
+    assert set(sizes) == {1, 8}
 
 
 def test_below_the_threshold_the_message_says_where():
@@ -75,6 +90,15 @@ def test_the_size_of_a_folder_is_that_of_its_files(tmp_path):
     (tmp_path / "c").write_bytes(b"123")
     assert bytes_of(tmp_path) == 8
     assert bytes_of(tmp_path / "c") == 3
+
+
+def test_a_runner_keeps_the_variables_of_its_saved_model(tmp_path):
+    module = tf.Module()
+    module.value = tf.Variable(3.0)
+    spec = tf.TensorSpec((None, None, None, 3), tf.float32, name="image")
+    add = tf.function(lambda image: {"sum": image + module.value}, input_signature=[spec])
+    tf.saved_model.save(module, str(tmp_path), {"serving_default": add})
+    assert np.all(saved_model_runner(tmp_path)(np.zeros((1, 2, 2, 3)))["sum"] == 3)
 
 
 def test_a_saved_model_and_its_model_agree(tmp_path):

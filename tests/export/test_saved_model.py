@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from conftest import draw_sample
 
-from tfseg.export import saved_model
+from tfseg.export import saved_model, serve_command
 from tfseg.export.answer import answer, uncertainty
 from tfseg.inference import predict
 from tfseg.models import cnn_classifier, unet
@@ -84,7 +84,7 @@ def test_a_wrong_rank_channels_or_dtype_is_an_error(image, tmp_path):
         signature(image=tf.constant(image))
 
 
-@pytest.mark.parametrize("size", [(20, 20), (40, 90), (61, 33)])
+@pytest.mark.parametrize("size", [(20, 20), (20, 90), (40, 90), (61, 33)])
 def test_windows_are_those_of_predict(size, tmp_path):
     model = unet(3, filters=(4, 8))
     version = saved_model(model, tmp_path, window=32)
@@ -102,6 +102,9 @@ def test_bfloat16_agrees_as_well_as_it_can(tmp_path):
     image = draw_sample(0)[0]
     answer = serve(version)(image=tf.constant(image[None], tf.float32))["class_ids"][0]
     assert 0.98 < np.mean(answer == predict(model, image)) <= 1
+    found = serve(version)(image=tf.constant(image[None], tf.float32))["probabilities"]
+    exact = tf.nn.softmax(model(image[None], training=False))
+    assert 1e-4 < np.abs(found - exact).max() < 0.1  # another arithmetic
 
 
 def test_more_classes_than_a_byte_holds(tmp_path):
@@ -153,6 +156,7 @@ def test_a_model_of_one_size_slides_no_window(tmp_path):
         ({"outputs": ("probabilites",)}, "outputs='probabilites' is unknown. .* Did you mean 'probabilities'"),
         ({"dtype": "float16"}, "dtype='float16' is unknown"),
         ({"about": {"class_names": ["sky", "road", "car", "tree"]}}, "4 class names .* came for a model of 3 classes"),
+        ({"about": {"metrics": {"mean_iou": np.float32(0.7)}}}, "about=.* cannot be written as JSON: .*float32"),
         ({"window": 0}, "window=0 must be a whole number of at least 1"),
         ({"formats": ("onx",), "images": [0]}, "formats='onx' is unknown. .* Did you mean 'onnx'"),
         ({"formats": ("onnx",)}, r"formats=\('onnx',\) came without images"),
@@ -211,6 +215,34 @@ def test_an_export_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(MODULE, "_write", soften)
     with pytest.raises(RuntimeError, match="probabilities of the export"):
         saved_model(model, tmp_path, outputs=("probabilities",))
+
+
+@pytest.mark.parametrize("name", ["serving_default", "uint8", "encoded"])
+def test_a_single_signature_that_answers_otherwise_is_refused(name, tmp_path, monkeypatch):
+    make = getattr(MODULE, "encoded" if name == "encoded" else "serving")
+
+    def tamper(logits_of, shape, extra, last):
+        wrong = last == {"serving_default": tf.float32, "uint8": tf.uint8}.get(name, last)
+        return make((lambda image: -logits_of(image)) if wrong else logits_of, shape, extra, last)
+
+    monkeypatch.setattr(MODULE, make.__name__, tamper)
+    with pytest.raises(RuntimeError, match=rf"agrees with the model on .* of pixels only \({name}\)"):
+        saved_model(unet(3, filters=(4, 8)), tmp_path)
+
+
+def test_forms_are_compared_on_what_one_window_holds(tmp_path, monkeypatch):
+    shapes = []
+    monkeypatch.setattr(MODULE, "write_forms", lambda *args: shapes.extend(image.shape for image in args[3]))
+    images = [np.zeros((40, 50, 3)), np.zeros((20, 50, 3))]
+    saved_model(unet(2, filters=(4, 8)), tmp_path, window=32, images=images)
+    assert shapes == [(32, 32, 3), (20, 32, 3)]
+
+
+def test_the_command_mounts_all_versions_under_the_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = serve_command("saved_models/leaves/3")
+    assert f"{tmp_path}/saved_models/leaves:/models/leaves" in words
+    assert "MODEL_NAME=leaves" in words
 
 
 def test_a_killed_export_leaves_no_version(tmp_path):

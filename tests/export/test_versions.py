@@ -8,6 +8,8 @@ from tfseg.export.versions import next_version
 def test_versions_count_up_from_the_highest(tmp_path):
     (tmp_path / "7").mkdir()
     (tmp_path / "x9").mkdir()
+    (tmp_path / "9²").mkdir()
+    (tmp_path / "²").mkdir()
     version = next_version(tmp_path, lambda folder: (folder / "a").write_text("1"))
     assert version == tmp_path / "8"
     assert (version / "a").read_text() == "1"
@@ -22,6 +24,12 @@ def test_what_fails_leaves_nothing(error, tmp_path):
 
     with pytest.raises(error):
         next_version(tmp_path / "name", fail)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_was_there_stays(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        next_version(tmp_path, lambda folder: 1 / 0)
     assert list(tmp_path.iterdir()) == []
 
 

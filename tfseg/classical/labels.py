@@ -58,10 +58,35 @@ def connected_components(labels, connectivity=4):
     checks.one_of("connected_components", "connectivity", connectivity, CONNECTIVITIES)
     inside = mask_of("connected_components", "labels", labels)
     labels = np.asarray(labels)
+    one = labels.dtype == bool
+    values = inside if one else in_scan_order(labels)
     pieces, count = np.zeros(labels.shape, np.int32), 0
-    for value in [None] if labels.dtype == bool else np.unique(labels[inside]):
-        part = inside if value is None else labels == value
-        found, numbers = cv2.connectedComponents(part.astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S)
-        pieces += np.where(numbers > 0, numbers + count, 0)
+    for value, box in enumerate([np.s_[:, :]] if one else boxes(values), 1):
+        part = (values[box] == value).astype(np.uint8)
+        found, numbers = cv2.connectedComponents(part, connectivity=connectivity, ltype=cv2.CV_32S)
+        pieces[box] += np.where(numbers > 0, numbers + count, 0)
         count += found - 1
     return in_scan_order(pieces)
+
+
+def boxes(labels):
+    """Return the slices (rows, columns) of the smallest box around each of the objects 1 to N of a label map.
+
+    Args:
+        labels: (H, W) integers, none below 0.
+
+    Returns:
+        list of N pairs of slices, N the greatest number; those of a number that is absent are empty.
+    """
+    count = int(labels.max(initial=0)) + 1
+    rows, columns = _spans(labels, count), _spans(labels.T, count)
+    return list(zip(rows, columns, strict=True))[1:]
+
+
+def _spans(labels, count):
+    """The lines from the first to the last of each number."""
+    numbers, lines = labels.ravel(), np.repeat(np.arange(labels.shape[0]), labels.shape[1])
+    first, last = np.zeros(count, int), np.full(count, -1)
+    last[numbers] = lines  # of several the last is kept
+    first[numbers[::-1]] = lines[::-1]
+    return [slice(start, end + 1) for start, end in zip(first.tolist(), last.tolist(), strict=True)]

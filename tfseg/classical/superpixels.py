@@ -20,7 +20,8 @@ def slic(image, count=250, compactness=10.0):
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
-        count: number of superpixels, roughly: often a fifth fewer come, since pieces that are too small are joined.
+        count: number of superpixels, roughly: often a fifth fewer come, and sometimes half, since pieces that are too
+            small are joined.
         compactness: weight of the place, the paper's m: the distance in CIELAB that counts as much as one step of
             the grid. Higher for squarer superpixels.
 
@@ -28,12 +29,12 @@ def slic(image, count=250, compactness=10.0):
         (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbours.
 
     Raises:
-        ValueError: no such image, a number out of range, or more superpixels than pixels.
+        ValueError: no such image, or a number out of range.
         ImportError: no scikit-image, the extra `classical`.
     """
     segmentation = checks.need("skimage.segmentation", "classical")
     share = rgb("slic", image).astype(np.float32) / 255
-    count = _fitting("slic", count, share)
+    count = min(checks.positive_int("slic", "count", count), share.shape[0] * share.shape[1])
     compactness = checks.above_zero("slic", "compactness", compactness)
     return in_scan_order(segmentation.slic(share, count, compactness))
 
@@ -84,12 +85,12 @@ def compact_watershed(image, count=250, compactness=0.1):
         (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbours.
 
     Raises:
-        ValueError: no such image, a number out of range, or more superpixels than pixels.
+        ValueError: no such image, or a number out of range.
         ImportError: no scikit-image, the extra `classical`.
     """
     segmentation = checks.need("skimage.segmentation", "classical")
     values = colours("compact_watershed", image)
-    count = _fitting("compact_watershed", count, values)
+    count = min(checks.positive_int("compact_watershed", "count", count), values.shape[0] * values.shape[1])
     compactness = checks.at_least("compact_watershed", "compactness", compactness, 0)
     steps = [cv2.Sobel(values, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (0, 1)]
     gradient = np.linalg.norm(np.dstack(steps), axis=-1)
@@ -104,8 +105,8 @@ def seeds(image, count=250):
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
-        count: number of superpixels, roughly: often a third fewer come, from the rounding of the grid, and never
-            fewer than 10 are asked for.
+        count: number of superpixels, roughly: a third to a half fewer come, since the grid is rounded to whole
+            blocks. OpenCV takes 10 for anything lower.
 
     Returns:
         (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbours.
@@ -189,12 +190,3 @@ def _merged(pixels, means, pairs, tolerance):
     for region in range(len(whole) - 1, -1, -1):  # the last first: each is in one of a higher number
         whole[region] = whole[whole[region]] if whole[region] else region
     return np.array(whole)
-
-
-def _fitting(owner, count, image):
-    """Return a number of superpixels that the picture has pixels for, or raise a ValueError."""
-    count = checks.positive_int(owner, "count", count)
-    height, width = image.shape[:2]
-    if count > height * width:
-        raise ValueError(f"{owner}: count={count}, but the image of {height} x {width} has fewer pixels.")
-    return count

@@ -8,6 +8,7 @@ import typer
 
 from tfseg.cli.console import console, quiet_start, stderr
 from tfseg.cli.doctor import doctor
+from tfseg.cli.segment import segment
 from tfseg.cli.train import train
 from tfseg.cli.use import evaluate, export, predict
 
@@ -45,5 +46,5 @@ def demo(
     brain_tissue.run(console, out, export_to)
 
 
-for command in (demo, doctor, train, evaluate, predict, export):
+for command in (demo, doctor, train, evaluate, predict, export, segment):
     app.command()(command)

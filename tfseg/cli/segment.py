@@ -22,7 +22,8 @@ def segment(
         typer.Option("--set", metavar="NAME=VALUE", help="An option of the method. May be repeated."),
     ] = None,
     strokes: Annotated[
-        Path | None, typer.Option(help="Picture of class ids where you drew, 255 elsewhere, for methods that take some.")
+        Path | None,
+        typer.Option(help="Mask of class ids where you drew, 255 elsewhere, for methods with strokes."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("segments"),
     processes: Annotated[int | None, typer.Option(min=1, help="As many as there are processors by default.")] = None,

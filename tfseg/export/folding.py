@@ -25,7 +25,7 @@ def folded(model, dtype="float32"):
 
     A normalisation by stored statistics is a scale and a shift a channel, so kernel and bias can take it:
     y = gamma (conv(x) + b - mean) / sqrt(variance + epsilon) + beta. One that does not directly follow a convolution,
-    or whose convolution is also used elsewhere, stays.
+    or of which either is also used elsewhere, stays.
 
     Args:
         model: a trained model of `tfseg.models`; it stays as it is.
@@ -70,14 +70,20 @@ def frozen(model):
 
 def _pairs(model):
     """Return {convolution: the batch normalisation that takes its output, and nobody else does}."""
+    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and once(layer)]
     pairs = {}
-    for layer in model.layers:
-        nodes = layer._outbound_nodes if isinstance(layer, CONVOLUTIONS) and len(layer._inbound_nodes) == 1 else []
-        users = [node.operation for node in nodes]
-        linear = layer.activation is keras.activations.linear if nodes else False
-        if linear and len(users) == 1 and isinstance(users[0], layers.BatchNormalization):
+    for layer in (layer for layer in model.layers if isinstance(layer, CONVOLUTIONS) and once(layer)):
+        # one whose output is also the model's has a user more; a user may be of another model that shares the layer
+        shown = any(layer.output is output for output in model.outputs)
+        users = [node.operation for node in layer._outbound_nodes]
+        if not shown and layer.activation is keras.activations.linear and len(users) == 1 and users[0] in norms:
             pairs[layer] = users[0]
     return pairs
+
+
+def once(layer):
+    """Whether a layer is used at one place only."""
+    return len(layer._inbound_nodes) == 1
 
 
 def _half(model):

@@ -73,8 +73,9 @@ def litert_runner(file, threads=2):
         threads: of the processor.
 
     Raises:
-        ValueError: the file cannot be read; later, images of another shape than it takes.
+        ValueError: the file cannot be read; later, images of another shape than it takes, or no pixel.
     """
+    threads = checks.positive_int("litert_runner", "threads", threads)
     interpreter = _interpreter()(os.fspath(file), num_threads=threads)
     (image,) = interpreter.get_input_details()
     outputs = interpreter.get_signature_runner().get_output_details()
@@ -83,6 +84,8 @@ def litert_runner(file, threads=2):
     def run(images):
         nonlocal shape
         images = np.asarray(images, np.float32)
+        if not images.size:  # LiteRT would tell of a node that failed to prepare
+            raise ValueError(f"litert_runner: images of shape {images.shape} came, expected at least one pixel.")
         if images.shape != shape:  # to allocate memory anew takes a while
             shape = None
             _check_shape(images.shape, image["shape_signature"], "litert_runner", "images")

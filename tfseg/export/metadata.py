@@ -18,6 +18,16 @@ FILE = "assets.extra/tfseg.json"  # TensorFlow keeps this folder for what is not
 PARITY = "assets.extra/parity.json"
 
 
+def require_json(owner, about):
+    """Raise a ValueError unless what is to be told can be written as JSON."""
+    try:
+        json.dumps(about)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{owner}: about={about} cannot be written as JSON: {error}. Pass plain numbers, strings, lists and dicts."
+        ) from error
+
+
 def write_metadata(version, model, details):
     """Write the metadata of a SavedModel, with a sha256 of each of its files.
 
@@ -95,7 +105,8 @@ def _ask(version, about):
     image = tf.zeros((1, *(side or 33 for side in about["image_shape"][:2]), about["image_shape"][2]), tf.uint8)
     of_bytes = loaded.signatures["uint8"](image=image)["class_ids"]
     of_floats = loaded.signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
-    if of_bytes.shape != image.shape[:3] or not np.array_equal(of_bytes, of_floats):
+    # one answer a pixel, or one an image
+    if of_bytes.shape not in (image.shape[:3], image.shape[:1]) or not np.array_equal(of_bytes, of_floats):
         raise RuntimeError(f"'{version}' loads, but its signatures do not agree. Export the model again.")
 
 
@@ -107,8 +118,8 @@ def _normalization(model):
     scale, offset = np.broadcast_arrays(np.asarray(layer.scale, float), np.asarray(layer.offset, float))
     return {
         "normalization": {
-            "mean": (-offset / scale).round(4).tolist(),
-            "deviation": (1 / scale).round(4).tolist(),
+            "mean": [float(f"{x:.6g}") for x in np.ravel(-offset / scale)],
+            "deviation": [float(f"{x:.6g}") for x in np.ravel(1 / scale)],
         }
     }
 

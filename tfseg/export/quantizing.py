@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 
 from tfseg.export.answer import answer
-from tfseg.export.folding import CONVOLUTIONS, folded
+from tfseg.export.folding import CONVOLUTIONS, folded, once
 from tfseg.models.decoding import ResizeLike, Upsample
 
 # what gives s times the output for s times the input, a channel by itself, if s is above zero
@@ -44,7 +44,7 @@ def sensitive_layers(model, samples):
         list of (layer name, share of the samples' pixels that get another class), worst first.
     """
     slim = folded(model)
-    names = [layer.name for layer in slim.layers if _once(layer) and not isinstance(layer, layers.InputLayer)]
+    names = [layer.name for layer in slim.layers if once(layer) and not isinstance(layer, layers.InputLayer)]
     ends = _over(
         slim,
         [slim.get_layer(name).output for name in names],
@@ -81,7 +81,7 @@ def _over(model, outputs, images, measure):
 def _undone(join):
     """Whether all that takes the joined channels is convolutions, which can undo a scale."""
     users = _users(join)
-    ours = all(type(user) in (layers.Conv2D, layers.DepthwiseConv2D) and _once(user) for user in users)
+    ours = all(type(user) in (layers.Conv2D, layers.DepthwiseConv2D) and once(user) for user in users)
     return ours and bool(users) and join.axis in (-1, 3) and all(getattr(user, "groups", 1) == 1 for user in users)
 
 
@@ -109,7 +109,7 @@ def _equalize(join, peak):
 def _source(tensor, user):
     """Return the convolution whose channels arrive at `user` and nowhere else, with nothing but scale between."""
     layer = tensor._keras_history.operation
-    if _users(layer) != [user] or not _once(layer):
+    if _users(layer) != [user] or not once(layer):
         return None
     if isinstance(layer, CONVOLUTIONS):
         return layer if layer.activation in (keras.activations.linear, keras.activations.relu) else None
@@ -120,10 +120,6 @@ def _source(tensor, user):
 
 def _users(layer):
     return [node.operation for node in layer._outbound_nodes]
-
-
-def _once(layer):
-    return len(layer._inbound_nodes) == 1
 
 
 def _multiply_outputs(conv, scale):

@@ -13,7 +13,7 @@ from tfseg.data import label_names
 from tfseg.export.answer import answer, require_logits
 from tfseg.export.folding import folded, frozen
 from tfseg.export.forms import check_formats, write_forms
-from tfseg.export.metadata import write_metadata
+from tfseg.export.metadata import require_json, write_metadata
 from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
 from tfseg.export.tiling import windowed
 from tfseg.export.versions import next_version
@@ -62,7 +62,7 @@ def saved_model(
         outputs: what is answered besides: "probabilities" (B, H, W, C) float32; "uncertainty" (B, H, W) float32, the
             entropy over the classes as a share of the largest; "rle" (B, classes), in `encoded`: COCO's run lengths of
             each class as JSON.
-        about: dict for the metadata, such as {"class_names": [...], "metrics": {...}}.
+        about: dict for the metadata, such as {"class_names": [...], "metrics": {...}}, of what JSON can hold.
         window: side of windows that slide over larger pictures and overlap by a quarter, so that of large pictures only
             logits are held whole, not features; None for none.
         max_pixels: height x width of an encoded picture at most; the header is looked at before anything is decoded.
@@ -105,6 +105,7 @@ def _details(model, outputs, about, window, max_pixels, dtype):
     for output in outputs:
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
     checks.one_of("saved_model", "dtype", dtype, DTYPES)
+    require_json("saved_model", about)
     require_logits("saved_model", model)
     if len(model.output_shape) == 2 and (window is not None or "rle" in outputs):
         raise ValueError("saved_model: windows and 'rle' are for models that give classes of pixels, not of images.")

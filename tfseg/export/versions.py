@@ -18,6 +18,7 @@ def next_version(folder, write):
         pathlib.Path of the version.
     """
     folder = Path(folder)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     # TF Serving looks at folders whose name is a number, and at no others.
     beside = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
@@ -27,14 +28,15 @@ def next_version(folder, write):
         return _rename(beside, folder)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            folder.rmdir()  # if it was made for this
+        if is_new:
+            with contextlib.suppress(OSError):  # another export may have put something there
+                folder.rmdir()
         raise
 
 
 def _rename(beside, folder):
     while True:
-        taken = [int(p.name) for p in folder.iterdir() if p.name.isdigit()]
+        taken = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()]
         version = folder / str(max(taken, default=0) + 1)
         try:
             return beside.rename(version)

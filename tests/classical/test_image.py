@@ -1,0 +1,103 @@
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from tfseg.classical.image import as_bytes, grey, levels, mask_of, rgb
+
+BYTES = np.arange(24, dtype=np.uint8).reshape(4, 6) * 11
+COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+
+
+def test_bytes_stay_as_they_are():
+    for image in (BYTES, COLOURS, BYTES[..., None]):
+        result = levels("f", image)
+        assert result.dtype == np.uint8
+        np.testing.assert_array_equal(result, np.squeeze(image))
+        assert np.shares_memory(result, image)
+
+
+@pytest.mark.parametrize("dtype", [bool, "int8", "uint16", "int16", "uint32", "int64", "uint64"])
+def test_integers_are_scaled_by_the_range_of_their_dtype(dtype):
+    top = 1 if dtype is bool else np.iinfo(dtype).max
+    result = levels("f", np.array([[0, top // 2 if dtype is not bool else 0, top]], dtype))
+    assert result.dtype == np.float32
+    middle = 255 * (0 if dtype is bool else top // 2 / top)
+    np.testing.assert_allclose(result, [[0, middle, 255]], rtol=1e-6)
+    np.testing.assert_array_equal(as_bytes(result)[0, [0, 2]], (0, 255))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_floats_of_either_range(dtype):
+    result = levels("f", np.array([[0, 0.5, 1]], dtype))
+    assert result.dtype == np.float32
+    np.testing.assert_array_equal(result, [[0, 127.5, 255]])
+    np.testing.assert_array_equal(levels("f", np.array([[0, 0.5, 1.5, 255]], dtype)), [[0, 0.5, 1.5, 255]])
+    assert not levels("f", np.zeros((3, 4), dtype)).any()
+
+
+@given(arrays("uint8", array_shapes(min_dims=2, max_dims=2, max_side=6)), st.sampled_from(("float32", "uint16", "f8")))
+@settings(deadline=None)
+def test_the_same_picture_of_other_dtypes(image, dtype):
+    other = image * 257.0 if dtype == "uint16" else image
+    if dtype != "uint16" and image.max(initial=0) <= 1:
+        return  # these would be taken for 0..1
+    np.testing.assert_array_equal(as_bytes(levels("f", other.astype(dtype))), image)
+
+
+def test_grey_levels_and_colours():
+    expected = cv2.cvtColor(COLOURS, cv2.COLOR_RGB2GRAY)
+    np.testing.assert_array_equal(grey("f", COLOURS), expected)
+    exact = COLOURS @ (0.299, 0.587, 0.114)
+    np.testing.assert_allclose(grey("f", COLOURS.astype("float64")), exact, rtol=1e-5)
+    np.testing.assert_array_equal(grey("f", BYTES), BYTES)
+    np.testing.assert_array_equal(rgb("f", BYTES), np.stack([BYTES] * 3, -1))
+    np.testing.assert_array_equal(rgb("f", COLOURS), COLOURS)
+    np.testing.assert_array_equal(grey("f", np.rot90(COLOURS)), np.rot90(expected))
+    assert rgb("f", COLOURS[::-1, ::2]).flags.c_contiguous
+    assert grey("f", COLOURS[:1, :1]).shape == (1, 1)
+
+
+def test_bytes_are_rounded():
+    np.testing.assert_array_equal(as_bytes(np.float32([[0.4, 0.6, 254.6, 255.00002]])), [[0, 1, 255, 255]])
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (np.zeros((4, 5, 4)), r"an image of shape \(4, 5, 4\) and dtype float64 came, expected grey \(H, W\) or RGB"),
+        (np.zeros((4, 5, 2)), "an image of shape"),
+        (np.zeros(5), "an image of shape"),
+        (np.zeros((1, 4, 5, 3)), "an image of shape"),
+        (np.full((4, 5), "a"), "dtype <U1"),
+        (np.zeros((4, 5), complex), "dtype complex128"),
+        (np.zeros((0, 5)), r"an image of shape \(0, 5\) came, which has no pixel"),
+        (np.zeros((4, 0, 3), "uint8"), "no pixel"),
+        (np.full((4, 5), -1), "the image has values down to -1, expected none below 0"),
+        (np.full((4, 5), np.nan), "the image has values from nan to nan, expected finite ones"),
+        (np.array([[0, np.nan]]), "values from nan"),
+        (np.array([[0, np.inf]]), "the image has values from 0 to inf"),
+        (np.array([[-0.1, 1]]), "values from -0.1 to 1"),
+        (np.array([[0, 255.5]]), "values from 0 to 255.5"),
+    ],
+)
+def test_no_such_picture(image, words):
+    for read in (levels, grey, rgb):
+        with pytest.raises(ValueError, match=f"^owner: .*{words}"):
+            read("owner", image)
+
+
+def test_masks():
+    numbers = np.array([[0, 2, -1], [1, 0, 255]])
+    for mask in (numbers, numbers.astype("uint8"), numbers != 0):
+        result = mask_of("f", "mask", mask, (2, 3))
+        assert result.dtype == bool
+        np.testing.assert_array_equal(result, numbers != 0)
+    with pytest.raises(ValueError, match=r"f: mask of shape \(2, 3\) and dtype int64 came, expected .* \(3, 2\)"):
+        mask_of("f", "mask", numbers, (3, 2))
+    with pytest.raises(ValueError, match=r"f: roi of shape \(2, 3, 1\) .* expected bool or integers \(H, W\)"):
+        mask_of("f", "roi", numbers[..., None])
+    with pytest.raises(ValueError, match="dtype float64"):
+        mask_of("f", "mask", numbers / 2)

@@ -1,0 +1,234 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data, segmentation
+
+from tfseg.classical import interactive
+from tfseg.classical.interactive import grabcut, pixels_of_box, random_walker
+
+RNG = np.random.default_rng(0)
+OBJECT = np.zeros((30, 41), bool)
+OBJECT[8:20, 12:31] = True
+PICTURE = np.where(OBJECT[..., None], (190, 120, 60), (60, 90, 130)) + RNG.normal(0, 12, (30, 41, 3))
+PICTURE = PICTURE.clip(0, 255).astype(np.uint8)
+BOX = (9, 5, 34, 23)
+
+
+def strokes_of(shape, **points):
+    """No strokes but on the points, as in `_0=[(row, column)]`."""
+    strokes = np.full(shape, 255)
+    for name, places in points.items():
+        for place in places:
+            strokes[place] = int(name[1:])
+    return strokes
+
+
+class TestGrabcut:
+    def test_a_box_is_opencvs_rectangle(self):
+        expected = np.zeros(OBJECT.shape, np.uint8)
+        cv2.setRNGSeed(0)
+        cv2.grabCut(PICTURE, expected, (9, 5, 25, 18), None, None, 3, cv2.GC_INIT_WITH_RECT)
+        result = grabcut(PICTURE, BOX, iterations=3)
+        assert result.dtype == np.int32
+        assert np.array_equal(result, expected & 1)  # 1 and 3 are foreground, for certain and probably
+        assert np.array_equal(result, OBJECT)
+
+    def test_the_random_numbers_before_do_not_matter(self):
+        photo = cv2.resize(data.astronaut()[:300, 100:400], (150, 150), interpolation=cv2.INTER_AREA)
+        results = []
+        for seed in (3, 4):
+            cv2.setRNGSeed(seed)
+            results.append(grabcut(photo, (30, 5, 120, 145), iterations=2))
+        assert 1000 < results[0].sum() < 20000
+        assert np.array_equal(*results)
+
+    def test_strokes_alone(self):
+        both = strokes_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, 28))])
+        assert np.array_equal(grabcut(PICTURE, strokes=both), OBJECT)
+
+    def test_a_box_with_strokes_of_one_class(self):
+        for number in (0, 1):
+            strokes = np.where(OBJECT == number, number, 255)
+            strokes[::2] = 255
+            assert np.array_equal(grabcut(PICTURE, BOX, strokes), OBJECT)
+
+    def test_strokes_overrule_the_box_and_the_colours(self):
+        strokes = strokes_of(OBJECT.shape, _0=[(slice(10, 12), slice(14, 18))], _1=[(slice(1, 3), slice(0, 4))])
+        result = grabcut(PICTURE, BOX, strokes)
+        assert not result[10:12, 14:18].any()
+        assert result[1:3, :4].all()
+        assert np.array_equal(result[3:, :12], OBJECT[3:, :12])
+
+    def test_strokes_everywhere_are_the_answer(self):
+        assert np.array_equal(grabcut(PICTURE, strokes=OBJECT.astype("uint8"), iterations=1), OBJECT)
+
+    def test_grey_floats_and_one_colour(self):
+        grey = PICTURE[..., 0]
+        expected = grabcut(grey, BOX)
+        assert np.array_equal(expected, OBJECT)
+        assert np.array_equal(grabcut(np.repeat(grey[..., None], 3, -1), BOX), expected)
+        assert np.array_equal(grabcut(grey.astype("float32"), BOX), expected)
+        assert np.array_equal(grabcut(grey / 255.0, BOX), expected)
+        flat = grabcut(np.full((9, 7), 50, np.uint8), (1, 1, 5, 5))
+        assert flat.shape == (9, 7)
+        assert set(np.unique(flat)) <= {0, 1}
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({}, "neither a box nor strokes came. Pass box="),
+            ({"strokes": np.full((30, 41), 255)}, r"strokes of the classes \[\] came, expected two"),
+            ({"strokes": np.full((30, 41), 1)}, r"strokes of the classes \[1\] came, expected two"),
+            ({"box": (0, 0, 41, 30)}, "leave no pixel for the background"),
+            ({"box": BOX, "strokes": np.zeros((30, 41), int)}, "leave no pixel for the object"),
+            ({"strokes": np.full((30, 41), 2)}, r"strokes hold 2, expected class ids in 0..1"),
+            ({"strokes": np.zeros((41, 30), int)}, r"strokes of shape \(41, 30\) .*expected integers of .*\(30, 41\)"),
+            ({"strokes": np.zeros((30, 41), bool)}, "dtype bool came"),
+            ({"box": (1, 2, 3)}, "expected finite x_min"),
+            ({"box": (9, 5, 9, 23)}, "expected finite x_min"),
+            ({"box": (9, 5, np.nan, 23)}, "expected finite x_min"),
+            ({"box": (9, 5, np.inf, 23)}, "expected finite x_min"),
+            ({"box": (41, 5, 50, 23)}, r"holds no pixel of the picture of 41 x 30"),
+            ({"box": (-9, 5, 0, 23)}, r"holds no pixel of the picture"),
+            ({"box": (3.6, 5, 4.4, 23)}, r"holds no pixel of the picture"),
+            ({"box": 5}, "box=5 must be a list of numbers"),
+            ({"box": BOX, "iterations": 0}, "iterations=0 must be a whole number"),
+        ],
+    )
+    def test_what_does_not_fit(self, options, words):
+        with pytest.raises(ValueError, match=f"^grabcut: .*{words}"):
+            grabcut(PICTURE, **options)
+
+    def test_one_pixel(self):
+        with pytest.raises(ValueError, match="no pixel for the background"):
+            grabcut(PICTURE[:1, :1], (0, 0, 1, 1))
+
+    def test_a_car(self, shared_data):
+        folder = shared_data / "davis_car_shadow"
+        picture = np.array(Image.open(folder / "JPEGImages/00000.jpg"))[::2, ::2]
+        truth = np.array(Image.open(folder / "Annotations/00000.png").convert("L"))[::2, ::2] > 0
+        rows, columns = np.nonzero(truth)
+        box = columns.min() - 3, rows.min() - 3, columns.max() + 4, rows.max() + 4
+        found = grabcut(picture, box, iterations=3) > 0
+        assert (found & truth).sum() / (found | truth).sum() > CAR_FLOOR
+
+
+CAR_FLOOR = 0.0
+
+
+@pytest.mark.parametrize(
+    ("box", "rows", "columns"),
+    [
+        ((2, 1, 5, 4), (1, 4), (2, 5)),
+        ((1.5, 0.6, 5.5, 3.4), (1, 3), (1, 5)),  # the centres are at 0.5, 1.5 and so on
+        ((-7, -1e300, 1e300, 2), (0, 2), (0, 9)),
+        (np.float32([8, 5, 9, 6]), (5, 6), (8, 9)),
+    ],
+)
+def test_pixels_of_a_box(box, rows, columns):
+    assert pixels_of_box("test", box, (6, 9)) == (slice(*rows), slice(*columns))
+
+
+def slow_walk(picture, strokes, beta):
+    """Solve for the probabilities that the mean over the neighbours, weighted as documented, determines."""
+    values = picture.reshape(strokes.size, -1).astype(float)
+    values /= np.sqrt(values.var(axis=0).mean())
+    shape, divisor = strokes.shape, 10 * np.sqrt(values.shape[1])
+    weights = np.zeros((strokes.size, strokes.size))
+    for here, (y, x) in enumerate(np.ndindex(shape)):
+        for there, (v, u) in enumerate(np.ndindex(shape)):
+            if abs(y - v) + abs(x - u) == 1:
+                weights[here, there] = np.exp(-beta * ((values[here] - values[there]) ** 2).sum() / divisor) + 1e-10
+    drawn = strokes.ravel() != 255
+    classes = np.unique(strokes.ravel()[drawn])
+    system = np.diag(weights.sum(1)) - weights
+    ends = (strokes.ravel()[drawn][:, None] == classes).astype(float)
+    inside = np.linalg.solve(system[~drawn][:, ~drawn], -system[~drawn][:, drawn] @ ends)
+    result = strokes.ravel().copy()
+    result[~drawn] = classes[inside.argmax(1)]
+    return result.reshape(shape)
+
+
+class TestRandomWalker:
+    @pytest.mark.parametrize("channels", [(), (3,)])
+    @pytest.mark.parametrize("beta", [0, 20, 130])
+    def test_like_the_slow_solution(self, channels, beta):
+        rng = np.random.default_rng(1)
+        picture = rng.integers(0, 256, (7, 9, *channels), dtype=np.uint8)
+        strokes = strokes_of((7, 9), _0=[(0, 1)], _3=[(5, slice(0, 3)), (6, 8)], _254=[(2, 6), (3, 6)])
+        result = random_walker(picture, strokes, beta)
+        assert result.dtype == np.int32
+        assert np.array_equal(result, slow_walk(picture, strokes, beta))
+
+    def test_an_edge_stops_the_walk(self):
+        picture = np.array(
+            [
+                [20, 22, 21, 90, 91, 92],
+                [21, 20, 23, 91, 90, 93],
+                [22, 21, 90, 92, 91, 90],
+                [20, 21, 91, 90, 92, 91],
+            ],
+            np.uint8,
+        )
+        expected = (picture > 50) * 4 + 1
+        strokes = strokes_of(picture.shape, _1=[(3, 0)], _5=[(3, 2)])
+        for turned in range(4):
+            result = random_walker(np.rot90(picture, turned), np.rot90(strokes, turned))
+            assert np.array_equal(result, np.rot90(expected, turned))
+
+    def test_brightness_and_contrast_do_not_matter(self):
+        rng = np.random.default_rng(2)
+        picture = rng.integers(0, 100, (20, 23, 3), dtype=np.uint8)
+        strokes = np.where(rng.random((20, 23)) < 0.05, rng.integers(0, 3, (20, 23)), 255)
+        expected = random_walker(picture, strokes)
+        assert np.array_equal(random_walker(picture + 120, strokes), expected)
+        assert np.array_equal(random_walker(picture * 2, strokes), expected)
+        assert np.array_equal(random_walker(picture / 255, strokes), expected)
+
+    def test_it_is_scikit_images(self):
+        grey = data.camera()[100:200:2, 150:270:2]
+        strokes = strokes_of(grey.shape, _0=[(slice(2, 4), slice(5, 50))], _1=[(slice(30, 45), 30)])
+        scaled = (grey - grey.mean()) / grey.std()
+        expected = segmentation.random_walker(scaled, np.where(strokes == 255, 0, strokes + 1), 90, mode="bf") - 1
+        assert np.array_equal(random_walker(grey, strokes, 90), expected)
+
+    def test_one_colour_is_halved(self):
+        strokes = strokes_of((3, 8), _0=[(slice(None), 0)], _1=[(slice(None), 7)])
+        for value in (0.1, 200.0):
+            assert np.array_equal(random_walker(np.full((3, 8), value), strokes), [[0, 0, 0, 0, 1, 1, 1, 1]] * 3)
+        assert np.array_equal(random_walker(np.full((1, 4, 3), 7, "uint8"), strokes[:1, [0, 1, 5, 7]]), [[0, 0, 1, 1]])
+        assert np.array_equal(
+            random_walker(np.full((4, 1), 7, "uint8"), strokes[:1, [0, 1, 5, 7]].T.copy()).T, [[0, 0, 1, 1]]
+        )
+
+    @pytest.mark.filterwarnings("error")
+    def test_strokes_everywhere_are_the_answer(self):
+        strokes = np.array([[3, 4], [4, 3]])
+        assert np.array_equal(random_walker(np.eye(2), strokes), strokes)
+
+    @pytest.mark.parametrize(
+        ("strokes", "words"),
+        [
+            (None, "no strokes came. Pass strokes="),
+            (np.full((30, 41), 255), r"strokes of the classes \[\] came, expected two"),
+            (np.full((30, 41), 6), r"strokes of the classes \[6\] came, expected two"),
+            (np.full((30, 41), -1), r"strokes hold -1, expected class ids in 0..254"),
+            (np.full((30, 41), 256), r"strokes hold 256"),
+            (np.zeros((30, 41)), r"dtype float64 came, expected integers"),
+            (np.zeros((30, 41, 1), int), r"shape \(30, 41, 1\)"),
+        ],
+    )
+    def test_strokes_that_do_not_fit(self, strokes, words):
+        with pytest.raises(ValueError, match=f"^random_walker: .*{words}"):
+            random_walker(PICTURE, strokes)
+
+    def test_other_arguments_that_do_not_fit(self, monkeypatch):
+        strokes = strokes_of(OBJECT.shape, _0=[(0, 0)], _1=[(9, 20)])
+        with pytest.raises(ValueError, match="random_walker: beta=-1 must be"):
+            random_walker(PICTURE, strokes, beta=-1)
+        with pytest.raises(ValueError, match="random_walker: the image has values from nan"):
+            random_walker(np.full((30, 41), np.nan), strokes)
+        monkeypatch.setattr(interactive, "MOST_PIXELS_TO_WALK", 1227)
+        with pytest.raises(ValueError, match="expected at most 1227 pixels without a stroke"):
+            random_walker(PICTURE, strokes)  # 30 * 41 - 2 = 1228

@@ -1,0 +1,182 @@
+"""Segmentation that a person guides: by a box around the object, or by strokes drawn on the classes.
+
+Strokes are a mask (H, W) of class ids like any other: 255 where nothing was drawn.
+"""
+
+import math
+
+import cv2
+import numpy as np
+
+from tfseg import checks
+from tfseg.classical.image import as_bytes, levels, rgb
+
+# Two kilobytes a pixel are needed to solve for them all at once.
+MOST_PIXELS_TO_WALK = 2**21
+
+
+def grabcut(image, box=None, strokes=None, iterations=5, seed=0):
+    """Cut an object out of its background (GrabCut: Rother, Kolmogorov and Blake 2004, as OpenCV implements it).
+
+    Pixels outside the box and under strokes of class 0 are background for certain, those under strokes of class 1
+    object. The rest begins as object inside a box; without one, as what the colours of the strokes say. A box and a
+    few strokes on what it got wrong do best.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; rounded to bytes.
+        box: x_min, y_min, x_max, y_max around the object in pixels, the picture reaching from 0 to its width and
+            height; a pixel is inside if its centre is.
+        strokes: (H, W) integers: 0 background, 1 object, 255 not drawn on. They overrule the box; without one both
+            classes must be drawn.
+        iterations: how often colour models and cut are improved.
+        seed: of OpenCV's random numbers, which the colour models begin with; the thread's generator is left so.
+
+    Returns:
+        (H, W) int32: 1 on the object, 0 elsewhere.
+
+    Raises:
+        ValueError: neither box nor strokes; no pixel left for the object or for the background; strokes of one class
+            without a box, of other classes or of another shape; a box outside of the picture.
+    """
+    colours = as_bytes(rgb("grabcut", image))
+    count = checks.positive_int("grabcut", "iterations", iterations)
+    if box is None and strokes is None:
+        raise ValueError(
+            "grabcut: neither a box nor strokes came. Pass box=(x_min, y_min, x_max, y_max) around the object, or "
+            "strokes=(H, W) with 0 on background, 1 on the object and 255 elsewhere."
+        )
+    shape = colours.shape[:2]
+    strokes = np.full(shape, checks.IGNORE_INDEX) if strokes is None else strokes
+    strokes = checked_strokes("grabcut", strokes, shape, classes=2)
+    cv2.setRNGSeed(seed)
+    state = _by_strokes(colours, strokes) if box is None else _by_box(box, strokes)
+    cv2.grabCut(colours, state, None, None, None, count, cv2.GC_INIT_WITH_MASK)
+    return (state % 2).astype(np.int32)
+
+
+def _by_box(box, strokes):
+    """OpenCV's mask: what is object or background for certain (1, 0), what probably (3, 2)."""
+    state = np.full(strokes.shape, cv2.GC_BGD, np.uint8)
+    state[pixels_of_box("grabcut", box, strokes.shape)] = cv2.GC_PR_FGD
+    state[strokes == 0] = cv2.GC_BGD
+    state[strokes == 1] = cv2.GC_FGD
+    for side, name in enumerate(("background", "object")):
+        if not (state % 2 == side).any():
+            raise ValueError(f"grabcut: box and strokes leave no pixel for the {name}, but both sides are needed.")
+    return state
+
+
+def _by_strokes(colours, strokes):
+    """The same from the colours under the strokes alone: if all else were background, the object would be learnt as it."""
+    classes_drawn("grabcut", strokes)
+    drawn = strokes != checks.IGNORE_INDEX
+    models = np.zeros((1, 65)), np.zeros((1, 65))
+    drawn_state = strokes[drawn][None].astype(np.uint8)
+    cv2.grabCut(colours[drawn][None], drawn_state, None, *models, 1, cv2.GC_INIT_WITH_MASK)
+    state = np.where(drawn, strokes, cv2.GC_PR_BGD).astype(np.uint8)
+    cv2.grabCut(colours, state, None, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    return state
+
+
+def random_walker(image, strokes=None, beta=130.0):
+    """Give each pixel the class whose strokes a random walk from it reaches first (Grady 2006).
+
+    The walk avoids steps between pixels that differ: a step of d standard deviations of the picture has the weight
+    exp(-beta d**2 / 10) in a grey one; in colours d**2 is summed over the three and divided by sqrt(3). So neither
+    brightness nor contrast matter. This is scikit-image's `random_walker`, by its direct solver ("bf"): without the
+    package pyamg the iterative ones are many times slower and less exact. It takes 2 kB a pixel, thus 2 GB for a
+    picture of 1024 x 1024.
+
+    Args:
+        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
+        strokes: (H, W) integers: class ids in 0..254, 255 where nothing was drawn. Two classes at least.
+        beta: at least 0; the larger, the more an edge is in the way.
+
+    Returns:
+        (H, W) int32 class ids, those of the strokes.
+
+    Raises:
+        ValueError: no strokes, strokes of one class only or of another shape, or more than 2**21 pixels to solve for.
+        ImportError: scikit-image is not installed.
+    """
+    colours = levels("random_walker", image)
+    beta = checks.at_least("random_walker", "beta", beta, 0)
+    strokes = checked_strokes("random_walker", strokes, colours.shape[:2])
+    classes = classes_drawn("random_walker", strokes)
+    drawn = strokes != checks.IGNORE_INDEX
+    if drawn.all():
+        return strokes
+    if drawn.size - np.count_nonzero(drawn) > MOST_PIXELS_TO_WALK:
+        raise ValueError(
+            f"random_walker: a picture of shape {colours.shape}, expected at most {MOST_PIXELS_TO_WALK} pixels without "
+            "a stroke, for memory's sake. Shrink picture and strokes, and enlarge the result."
+        )
+    seeds = np.where(drawn, np.searchsorted(classes, strokes) + 1, 0)
+    return classes[_walk(colours, seeds, beta) - 1].astype(np.int32)
+
+
+def _walk(colours, seeds, beta):
+    segmentation = checks.need("skimage.segmentation", "classical")
+    data = colours.astype(np.float64) - colours[0, 0]  # of one colour exactly 0, which a mean alone would not give
+    data -= data.mean(axis=(0, 1))
+    deviation = data.std()
+    if deviation > 0:
+        data /= deviation
+    else:  # scikit-image would divide by it; without beta any values will do
+        data, beta = np.arange(data.size, dtype=np.float64).reshape(data.shape), 0
+    channel = -1 if data.ndim == 3 else None
+    return segmentation.random_walker(data, seeds, beta=beta, mode="bf", channel_axis=channel)
+
+
+def checked_strokes(owner, strokes, shape, classes=checks.IGNORE_INDEX):
+    """Return strokes as (H, W) int32: class ids from 0 to below `classes`, 255 where nothing was drawn.
+
+    Raises:
+        ValueError: None, another shape or dtype, or other numbers.
+    """
+    if strokes is None:
+        raise ValueError(f"{owner}: no strokes came. Pass strokes=(H, W) integers: class ids, 255 where none is drawn.")
+    strokes = np.asarray(strokes)
+    if strokes.shape != tuple(shape) or strokes.dtype.kind not in "ui":
+        raise ValueError(
+            f"{owner}: strokes of shape {strokes.shape} and dtype {strokes.dtype} came, expected integers of the "
+            f"picture's shape {tuple(shape)}: class ids, 255 where none is drawn."
+        )
+    wrong = strokes[((strokes < 0) | (strokes >= classes)) & (strokes != checks.IGNORE_INDEX)]
+    if wrong.size:
+        raise ValueError(
+            f"{owner}: strokes hold {wrong[0]}, expected class ids in 0..{classes - 1}, and 255 where none is drawn."
+        )
+    return strokes.astype(np.int32)
+
+
+def classes_drawn(owner, *strokes):
+    """Return the class ids (K,) that were drawn, ascending; K is at least 2.
+
+    Raises:
+        ValueError: fewer were drawn.
+    """
+    classes = np.unique(np.concatenate([np.unique(each[each != checks.IGNORE_INDEX]) for each in strokes]))
+    if len(classes) < 2:
+        raise ValueError(f"{owner}: strokes of the classes {classes.tolist()} came, expected two classes at least.")
+    return classes
+
+
+def pixels_of_box(owner, box, shape):
+    """Return the rows and columns, two slices, of the pixels whose centres are in the box.
+
+    Raises:
+        ValueError: not four finite numbers in order, or no pixel of the picture is inside.
+    """
+    edges = checks.numbers(owner, "box", box)
+    if len(edges) != 4 or not all(map(math.isfinite, edges)) or edges[0] >= edges[2] or edges[1] >= edges[3]:
+        raise ValueError(
+            f"{owner}: box={box!r}, expected finite x_min, y_min, x_max, y_max with each min below its max."
+        )
+    x_min, y_min, x_max, y_max = (max(0, math.ceil(edge - 0.5)) for edge in edges)
+    rows, columns = slice(y_min, min(y_max, shape[0])), slice(x_min, min(x_max, shape[1]))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        raise ValueError(
+            f"{owner}: box={box!r} holds no pixel of the picture of {shape[1]} x {shape[0]} (width, height)."
+        )
+    return rows, columns

@@ -44,12 +44,13 @@ class TestGrabcut:
         assert np.array_equal(*results)
 
     def test_strokes_alone(self):
-        both = strokes_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, 28))])
-        assert np.array_equal(grabcut(PICTURE, strokes=both), OBJECT)
+        for last in (16, 28):  # even a single pixel
+            both = strokes_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, last))])
+            assert np.array_equal(grabcut(PICTURE, strokes=both), OBJECT)
 
     def test_a_box_with_strokes_of_one_class(self):
         for number in (0, 1):
-            strokes = np.where(OBJECT == number, number, 255)
+            strokes = np.where(number == OBJECT, number, 255)
             strokes[::2] = 255
             assert np.array_equal(grabcut(PICTURE, BOX, strokes), OBJECT)
 
@@ -106,15 +107,12 @@ class TestGrabcut:
 
     def test_a_car(self, shared_data):
         folder = shared_data / "davis_car_shadow"
-        picture = np.array(Image.open(folder / "JPEGImages/00000.jpg"))[::2, ::2]
-        truth = np.array(Image.open(folder / "Annotations/00000.png").convert("L"))[::2, ::2] > 0
+        picture = np.array(Image.open(folder / "JPEGImages/480p/car-shadow/00000.jpg"))[::2, ::2]
+        truth = np.array(Image.open(folder / "Annotations/480p/car-shadow/00000.png").convert("L"))[::2, ::2] > 0
         rows, columns = np.nonzero(truth)
         box = columns.min() - 3, rows.min() - 3, columns.max() + 4, rows.max() + 4
         found = grabcut(picture, box, iterations=3) > 0
-        assert (found & truth).sum() / (found | truth).sum() > CAR_FLOOR
-
-
-CAR_FLOOR = 0.0
+        assert (found & truth).sum() / (found | truth).sum() > 0.6  # 0.626 as measured: its shadow is taken for it
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ def grabcut(image, box=None, strokes=None, iterations=5, seed=0):
     """Cut an object out of its background (GrabCut: Rother, Kolmogorov and Blake 2004, as OpenCV implements it).
 
     Pixels outside the box and under strokes of class 0 are background for certain, those under strokes of class 1
-    object. The rest begins as object inside a box; without one, as what the colours of the strokes say. A box and a
-    few strokes on what it got wrong do best.
+    object. The rest begins as object inside a box; without one, as the class whose strokes have the nearest colour.
+    A box and a few strokes on what it got wrong do best.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; rounded to bytes.
@@ -37,6 +37,7 @@ def grabcut(image, box=None, strokes=None, iterations=5, seed=0):
     Raises:
         ValueError: neither box nor strokes; no pixel left for the object or for the background; strokes of one class
             without a box, of other classes or of another shape; a box outside of the picture.
+        ImportError: strokes came without a box and SciPy is not installed.
     """
     colours = as_bytes(rgb("grabcut", image))
     count = checks.positive_int("grabcut", "iterations", iterations)
@@ -67,15 +68,12 @@ def _by_box(box, strokes):
 
 
 def _by_strokes(colours, strokes):
-    """The same from the colours under the strokes alone: if all else were background, the object would be learnt as it."""
+    """The same by the nearest colour under a stroke: a colour model of few pixels fits no others."""
     classes_drawn("grabcut", strokes)
-    drawn = strokes != checks.IGNORE_INDEX
-    models = np.zeros((1, 65)), np.zeros((1, 65))
-    drawn_state = strokes[drawn][None].astype(np.uint8)
-    cv2.grabCut(colours[drawn][None], drawn_state, None, *models, 1, cv2.GC_INIT_WITH_MASK)
-    state = np.where(drawn, strokes, cv2.GC_PR_BGD).astype(np.uint8)
-    cv2.grabCut(colours, state, None, *models, 1, cv2.GC_EVAL_FREEZE_MODEL)
-    return state
+    tree = checks.need("scipy.spatial", "classical").KDTree
+    background, thing = (tree(np.unique(colours[strokes == side], axis=0)).query(colours)[0] for side in (0, 1))
+    state = np.where(thing < background, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
+    return np.where(strokes == checks.IGNORE_INDEX, state, strokes).astype(np.uint8)
 
 
 def random_walker(image, strokes=None, beta=130.0):
@@ -117,7 +115,7 @@ def random_walker(image, strokes=None, beta=130.0):
 
 def _walk(colours, seeds, beta):
     segmentation = checks.need("skimage.segmentation", "classical")
-    data = colours.astype(np.float64) - colours[0, 0]  # of one colour exactly 0, which a mean alone would not give
+    data = colours.astype(np.float64)
     data -= data.mean(axis=(0, 1))
     deviation = data.std()
     if deviation > 0:

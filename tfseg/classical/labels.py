@@ -22,14 +22,14 @@ def in_scan_order(labels, background=0):
     labels = np.asarray(labels)
     if not labels.size:
         return labels.astype(np.int32)
-    least = int(labels.min())
-    flat = labels.ravel().astype(np.intp) - least
-    count = int(flat.max()) + 1
-    if count > 4 * flat.size:  # too far apart for a table
-        flat = np.unique(flat, return_inverse=True)[1]
-        values, count = np.unique(labels), int(flat.max()) + 1
+    least, most = int(labels.min()), int(labels.max())
+    count = most - least + 1
+    if count > 4 * labels.size or most >= 2**63:  # too far apart for a table
+        values, flat = np.unique(labels, return_inverse=True)
+        flat, count = flat.ravel(), len(values)
     else:
-        values = np.arange(least, least + count)
+        flat = labels.ravel().astype(np.intp) - least
+        values = np.arange(least, most + 1)
     first = np.full(count, flat.size)
     first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # of several the last is kept: the first pixel
     if background is not None:
@@ -58,6 +58,8 @@ def connected_components(labels, connectivity=4):
     checks.one_of("connected_components", "connectivity", connectivity, CONNECTIVITIES)
     inside = mask_of("connected_components", "labels", labels)
     labels = np.asarray(labels)
+    if not labels.size:
+        return labels.astype(np.int32)  # cv2 crashes the process on these
     one = labels.dtype == bool
     values = inside if one else in_scan_order(labels)
     pieces, count = np.zeros(labels.shape, np.int32), 0

@@ -128,7 +128,7 @@ def _start(owner, box, start, shape):
 
 def _brighter(picture, inside):
     """Turn a division into two so that 1 is the brighter side."""
-    if inside.all() or not inside.any():
+    if np.ptp(picture) == 0 or inside.all() or not inside.any():
         return np.zeros(inside.shape, np.int32)
     return (inside ^ (picture[inside].mean() < picture[~inside].mean())).astype(np.int32)
 

@@ -10,7 +10,7 @@ import numpy as np
 from tfseg import checks
 from tfseg.classical.edges import scharr
 from tfseg.classical.image import grey, mask_of
-from tfseg.classical.labels import connected_components, in_scan_order
+from tfseg.classical.labels import connected_components
 from tfseg.classical.thresholds import otsu_level
 
 MARKERS = ("distance", "minima")
@@ -99,9 +99,10 @@ def _split(mask, min_distance, compactness):
 
 def _summits(distance, mask, min_distance):
     """Number the highest pixels of all windows about them; equal ones within a window are one summit."""
-    window, half = (np.ones((2 * size + 1,) * 2, np.uint8) for size in (min_distance, (min_distance - 1) // 2))
-    summits = mask & (distance == cv2.dilate(distance, window))
-    return connected_components(cv2.dilate(summits.astype(np.uint8), half) > 0, connectivity=8) * summits
+    side = 2 * min_distance + 1
+    summits = mask & (distance == cv2.dilate(distance, np.ones((side, side), np.uint8)))
+    near = cv2.dilate(summits.astype(np.uint8), np.ones((min_distance, min_distance), np.uint8))  # these touch
+    return connected_components(near > 0, connectivity=8) * summits
 
 
 def _gradient(image):
@@ -118,10 +119,11 @@ def _minima(gradient, depth):
 
 def _given(markers, shape):
     markers = np.asarray(markers)
-    if markers.shape != shape or markers.dtype.kind not in "iu" or markers.min() < 0 or markers.max() == 0:
+    fits = markers.shape == shape and markers.dtype.kind in "iu"
+    if not fits or markers.min() < 0 or not 0 < markers.max() < 2**31:
         raise ValueError(
             f"watershed: markers of shape {markers.shape} and dtype {markers.dtype} came, expected integers {shape}, 0 "
-            f"where unknown and a number above 0 in each region; or one of {', '.join(map(repr, MARKERS))}."
+            f"where unknown and a number from 1 to 2**31 - 1 in each region; or one of {', '.join(map(repr, MARKERS))}."
         )
     return markers.astype(np.int32)
 
@@ -132,8 +134,11 @@ def _flood(landscape, markers, mask, compactness):
 
 
 def _numbered(regions, mask):
-    """Number the regions in scan order, and with them the pieces of the mask that no marker was in."""
+    """Number the regions in scan order, and with them the pieces of the mask that no marker was in.
+
+    A region that is in two pieces came from equal summits of two objects that do not touch.
+    """
     if mask is not None:
         rest = connected_components(mask & (regions == 0))
         regions = np.where(rest > 0, rest + regions.max(), regions)
-    return in_scan_order(regions)
+    return connected_components(regions)

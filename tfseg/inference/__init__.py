@@ -4,7 +4,7 @@ from tfseg.inference import refine
 from tfseg.inference.baseline import baseline
 from tfseg.inference.comparison import compare, scores_table
 from tfseg.inference.evaluation import Evaluation, evaluate
-from tfseg.inference.predictor import predict, predict_logits
+from tfseg.inference.predictor import predict, predict_logits, top_ids
 from tfseg.inference.report import report
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "refine",
     "report",
     "scores_table",
+    "top_ids",
 ]

@@ -60,6 +60,8 @@ def pixel_scores(reader, truths, found):
     classes = len(reader.label_names)
     matrix = np.zeros((classes, classes), np.int64)
     for truth, ids in zip(truths, found, strict=True):
+        if ids.max(initial=0) >= classes:
+            raise ValueError(f"pixel_scores: class ids up to {ids.max()} came, expected {classes} classes.")
         counted = truth < classes
         pairs = truth[counted].astype(int) * classes + ids[counted]
         matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

@@ -7,6 +7,7 @@ from tfseg.models.deeplab import deeplab_v3, deeplab_v3_plus
 from tfseg.models.describe import Description, describe
 from tfseg.models.encoders import encode, list_encoders
 from tfseg.models.fpn import fpn
+from tfseg.models.hed import hed
 from tfseg.models.linknet import linknet
 from tfseg.models.lraspp import lraspp
 from tfseg.models.pspnet import pspnet
@@ -43,6 +44,7 @@ __all__ = [
     "describe",
     "encode",
     "fpn",
+    "hed",
     "linknet",
     "list_encoders",
     "list_models",

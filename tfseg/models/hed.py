@@ -45,16 +45,18 @@ def hed(weights="bsds500", input_shape=(None, None, 3)):
         FileNotFoundError: there is no such file of weights.
         ImportError: the package with the weights is not installed.
     """
+    published = _packaged_file() if weights == "bsds500" else None
     image = open_image("hed", 1, input_shape)
     if image.shape[-1] != 3:
         raise ValueError(f"hed: input_shape={input_shape} must be (H, W, 3): edges are sought in RGB images.")
     sides = [_side(x, image, level) for level, x in enumerate(_blocks(image))]
     sides = layers.Concatenate(dtype="float32", name="sides")(sides)
     mean = keras.initializers.Constant(1 / len(BLOCKS))
-    fused = layers.Conv2D(1, 1, kernel_initializer=mean, dtype="float32", name="logits")(sides)
-    model = keras.Model(image, fused, name="hed")
-    if weights == "bsds500":
-        _restore(model, _packaged_file())
+    fused = layers.Conv2D(1, 1, kernel_initializer=mean, dtype="float32", name="fuse")(sides)
+    # of the image's size already; but in an export to bfloat16 the convolution is not float32
+    model = keras.Model(image, CropToImage(name="logits")(fused, image), name="hed")
+    if published:
+        _restore(model, published)
     elif weights is not None:
         _load(model, weights)
     return model
@@ -118,4 +120,4 @@ def _published_name(layer):
     block, _, part = layer.partition("_conv")
     if block.startswith("block"):
         return f"{block}/layers/conv2d" + ("" if part == "1" else f"_{int(part) - 1}")
-    return {"logits": "fuse"}.get(layer, block.replace("side", "dsn"))
+    return block.replace("side", "dsn")

@@ -1,0 +1,209 @@
+"""Megapixels a second of the classical methods, against the libraries they wrap called bare, and of our own code.
+
+Wrapped methods: what checks and conversions cost, ours / the library's call alone on a picture in the form it wants
+(target: at most 1.05). Own code: region growing against scikit-image's flood, and the fully connected CRF against
+pydensecrf2 at 480 x 360 x 12 (target: at most 1.0, labels alike on at least 99 % of the pixels), which is left out,
+saying so, where it is not installed. What is bare does less: the ratios of `compact_watershed` and `mean_shift` hold
+our gradient and our numbering of regions, and every label map of ours is int32. Both sides take turns in one process; a
+ratio is the median over rounds.
+
+The picture is a photograph of scikit-image; the CRF's logits are made from a blurred, noisy segmentation of it, or
+with `--run FOLDER` a trained network's on pictures of CamVid.
+
+With `--rounds N`: other than 7 rounds.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import time
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cv2
+import numpy as np
+from skimage import data, filters, segmentation
+from sklearn.mixture import GaussianMixture  # noqa: F401  loaded before anything is timed
+
+from tfseg import classical
+from tfseg.inference import refine
+
+ROUNDS, LEAST = 7, 0.05  # seconds a side and round at least
+SIZE = (480, 360)
+OVERHEAD, OWN, AGREEMENT = 1.05, 1.0, 0.99
+
+
+def wrapped():
+    """(name, ours, the library's)."""
+    colours = cv2.resize(data.astronaut(), SIZE)
+    grey, share = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), colours.astype(np.float32) / 255
+    double, floats = share.astype(float), grey.astype(np.float32)
+    gradient = cv2.GaussianBlur(classical.scharr(grey), (0, 0), 1)  # the landscape of `watershed`, ready to flood
+    markers = np.zeros(grey.shape, np.int32)
+    markers[20:40, 20:40], markers[100:140, 200:240] = 1, 2
+    strokes = np.where(markers > 0, markers - 1, 255)
+    normal = (double - double.mean()) / double.std()
+    state = np.full(grey.shape, cv2.GC_BGD, np.uint8)
+    state[20:340, 60:420] = cv2.GC_PR_FGD
+    thin = partial(cv2.threshold, grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    window = partial(cv2.adaptiveThreshold, grey, 1, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 51, 0)
+    return [
+        ("otsu", partial(classical.otsu, grey), thin),
+        ("adaptive", partial(classical.adaptive, grey), window),
+        ("slic", partial(classical.slic, colours), partial(segmentation.slic, share, 250, 10.0)),
+        (
+            "felzenszwalb",
+            partial(classical.felzenszwalb, colours),
+            partial(segmentation.felzenszwalb, double, 100, 0.8, 50, channel_axis=-1),
+        ),
+        (
+            "compact_watershed",
+            partial(classical.compact_watershed, grey),
+            partial(segmentation.watershed, gradient, 250, compactness=0.1),
+        ),
+        (
+            "watershed",
+            partial(classical.watershed, grey, markers),
+            partial(segmentation.watershed, gradient, markers),
+        ),
+        (
+            "mean_shift",
+            partial(classical.mean_shift, colours),
+            partial(cv2.pyrMeanShiftFiltering, colours, 5, 10.0),
+        ),
+        (
+            "grabcut",
+            partial(classical.grabcut, colours, box=(60, 20, 420, 340)),
+            lambda: cv2.grabCut(colours, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK),
+        ),
+        (
+            "random_walker",
+            partial(classical.random_walker, colours, strokes),
+            partial(segmentation.random_walker, normal, markers, 130.0, "bf", channel_axis=-1),
+        ),
+        (
+            "chan_vese",
+            partial(classical.chan_vese, grey, iterations=20),
+            partial(segmentation.chan_vese, floats, max_num_iter=20),
+        ),
+        ("flood_fill", partial(classical.flood_fill, grey, (100, 100), 40), partial(flooded, grey)),
+    ]
+
+
+def flooded(grey):
+    mask = np.zeros((grey.shape[0] + 2, grey.shape[1] + 2), np.uint8)
+    cv2.floodFill(grey, mask, (100, 100), 0, 40, 40, 4 | cv2.FLOODFILL_MASK_ONLY | 1 << 8 | cv2.FLOODFILL_FIXED_RANGE)
+    return mask
+
+
+def own():
+    """(name, ours, the peer's): the same answers by other code."""
+    grey = cv2.resize(data.camera(), SIZE)
+    flood = partial(segmentation.flood, grey, (100, 100), connectivity=1, tolerance=40)
+    growing = partial(classical.region_growing, grey, [(100, 100)], 40, "seed")
+    assert np.array_equal(growing(), flood())
+    sato = partial(filters.sato, grey, (1, 2, 3))
+    return [
+        ("region_growing / skimage flood", growing, flood),
+        ("ridges / skimage sato", partial(classical.ridges, grey), sato),
+    ]
+
+
+def crf_pair(image, logits):
+    """(ours, pydensecrf's, the share of pixels on which they agree); a peer of None if it is not installed."""
+    ours = partial(refine.crf, logits, image)
+    try:
+        import pydensecrf.densecrf as dense
+    except ImportError:
+        return ours, None, None
+    height, width, classes = logits.shape
+    unary = np.ascontiguousarray(-logits.reshape(-1, classes).T)
+    image = np.ascontiguousarray(image)
+
+    def theirs():
+        field = dense.DenseCRF2D(width, height, classes)
+        field.setUnaryEnergy(unary)
+        field.addPairwiseGaussian(sxy=3, compat=3)
+        field.addPairwiseBilateral(sxy=60, srgb=10, rgbim=image, compat=4)
+        return np.array(field.inference(5)).reshape(classes, height, width)
+
+    return ours, theirs, float(np.mean(ours().argmax(-1) == theirs().argmax(0)))
+
+
+def made_up():
+    """[(picture, logits (360, 480, 12))]: twelve clusters of a photograph, blurred and noisy."""
+    image = cv2.resize(data.astronaut(), SIZE)
+    ids = classical.kmeans(image, 12, position=100.0)
+    logits = cv2.GaussianBlur(np.eye(12, dtype=np.float32)[ids], (0, 0), 4) * 6
+    return [(image, logits + np.random.default_rng(0).normal(0, 1, logits.shape).astype(np.float32))]
+
+
+def of_network(run):
+    """The same of a trained run on four pictures of CamVid; with eleven classes, a twelfth that is never likely."""
+    from tfseg import datasets, inference, training
+
+    model, (_, val) = training.Run(Path(run)).model(), datasets.camvid()
+    images = [val[index]["image"] for index in (0, 30, 60, 90)]
+    logits = [inference.predict_logits(model, image) for image in images]
+    return [
+        (i, np.concatenate([x, np.full_like(x[..., :1], x.min())], -1)) for i, x in zip(images, logits, strict=True)
+    ]
+
+
+def clocked(function, calls):
+    began = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - began) / calls
+
+
+def by_turns(ours, theirs, rounds):
+    """{"mp_s": ours, "ratio": median of ours / theirs, "spread": its least and most}."""
+    calls = [max(1, int(LEAST / clocked(side, 1))) for side in (ours, theirs)]
+    times = [(clocked(ours, calls[0]), clocked(theirs, calls[1])) for _ in range(rounds)]
+    ratios = [a / b for a, b in times]
+    pixels = SIZE[0] * SIZE[1] / 1e6
+    return {
+        "mp_s": pixels / statistics.median(a for a, _ in times),
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+    }
+
+
+def show(name, row, target):
+    least, most = row["spread"]
+    print(
+        f"{name:32} {row['mp_s']:9.2f} MP/s, ratio {row['ratio']:.2f} ({least:.2f} to {most:.2f}), target: at most "
+        f"{target}",
+        flush=True,
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--run")
+    arguments = parser.parse_args()
+    rows = {"wrapped": {}, "own": {}}
+    for kind, pairs, target in (("wrapped", wrapped(), OVERHEAD), ("own", own(), OWN)):
+        for name, ours, theirs in pairs:
+            rows[kind][name] = by_turns(ours, theirs, arguments.rounds)
+            show(name, rows[kind][name], target)
+    fields = of_network(arguments.run) if arguments.run else made_up()
+    pairs = [crf_pair(*field) for field in fields]
+    ours, theirs, _ = pairs[0]
+    if theirs is None:
+        print("crf / pydensecrf2: not compared, pydensecrf2 is not installed")
+    else:
+        rows["own"]["crf"] = by_turns(ours, theirs, arguments.rounds)
+        rows["own"]["crf"]["agreement"] = min(agreement for *_, agreement in pairs)
+        show("crf / pydensecrf2", rows["own"]["crf"], OWN)
+        print(f"  labels alike on {rows['own']['crf']['agreement']:.2%} of the pixels, target: {AGREEMENT:.0%}")
+    print(json.dumps({**rows, "targets": {"wrapped": OVERHEAD, "own": OWN, "agreement": AGREEMENT}}))
+
+
+if __name__ == "__main__":
+    main()

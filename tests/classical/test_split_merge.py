@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+from PIL import Image
+from skimage import data
+
+from tfseg.classical.labels import connected_components, in_scan_order
+from tfseg.classical.split_merge import _split, split_and_merge
+
+
+def slow_squares(image, tolerance):
+    """The quadtree's leaves, by recursion, of a square picture of 2 ** k pixels a side."""
+    labels, count = np.zeros(image.shape[:2], int), 0
+
+    def visit(top, left, side):
+        nonlocal count
+        block = image[top : top + side, left : left + side].astype(float)
+        if side == 1 or (np.ptp(block, axis=(0, 1)) <= tolerance).all():
+            labels[top : top + side, left : left + side] = count
+            count += 1
+            return
+        for y in (0, side // 2):
+            for x in (0, side // 2):
+                visit(top + y, left + x, side // 2)
+
+    visit(0, 0, len(image))
+    return in_scan_order(labels, background=None)
+
+
+def neighbours(labels):
+    """The pairs of regions that share a side, (P, 2)."""
+    sides = [(labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])]
+    pairs = np.concatenate([np.stack([one.ravel(), other.ravel()], 1) for one, other in sides])
+    return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
+
+
+def check(image, labels, tolerance, min_size):
+    """What the method promises, whatever the order of the merges."""
+    assert labels.dtype == np.int32
+    assert labels.shape == image.shape[:2]
+    np.testing.assert_array_equal(connected_components(labels), labels)  # 1 to N in scan order, each in one piece
+    assert labels.min() == 1
+    sizes = np.bincount(labels.ravel())[1:]
+    assert sizes.min() >= min_size or labels.max() == 1
+    pixels = np.atleast_3d(image).reshape(labels.size, -1).astype(float)
+    means = np.stack([np.bincount(labels.ravel(), channel)[1:] / sizes for channel in pixels.T], 1)
+    for one, other in neighbours(labels):
+        assert np.abs(means[one - 1] - means[other - 1]).max() > tolerance
+
+
+def test_areas_of_even_colour_by_hand():
+    image = np.full((11, 14), 50, np.uint8)
+    image[2:7, 3:9] = 120
+    image[8:, 10:] = 130  # apart from the other
+    image[4, 5] = 60  # within the tolerance of nothing but a part of it by its neighbours
+    image[0, 0] = 255
+    truth = (image >= 120).astype(int)
+    truth[8:, 10:], truth[4, 5], truth[0, 0] = 2, 1, 0
+    labels = split_and_merge(image, tolerance=20, min_size=2)
+    np.testing.assert_array_equal(labels, in_scan_order(truth, background=None) + 1)
+    alone = truth.copy()
+    alone[0, 0], alone[4, 5] = 5, 6
+    np.testing.assert_array_equal(split_and_merge(image, 20, 1), in_scan_order(alone, background=None) + 1)
+    assert split_and_merge(image, 255).max() == 1
+    assert split_and_merge(image, 20, min_size=200).max() == 1  # as many pixels as there are
+
+
+def test_small_regions_join_the_nearest_mean():
+    image = np.repeat(np.uint8([[10] * 9 + [100] + [160] * 9]), 6, axis=0)
+    labels = split_and_merge(image, 30, min_size=10)
+    np.testing.assert_array_equal(labels[0], [1] * 9 + [2] * 10)
+    # Of the channels the one that is farthest counts: (0, 60, 0) is nearer to (50, 60, 50) than to (0, 0, 0).
+    colours = np.zeros((6, 19, 3), np.uint8)
+    colours[:, 9] = (0, 60, 0)
+    colours[:, 10:] = (50, 60, 50)
+    np.testing.assert_array_equal(split_and_merge(colours, 30, 10)[0], [1] * 9 + [2] * 10)
+
+
+def test_a_ramp_is_cut_where_the_means_differ():
+    ramp = np.repeat(np.arange(256, dtype=np.uint8)[None], 32, axis=0)
+    for tolerance, few, many in ((8, 8, 40), (40, 2, 8)):
+        labels = split_and_merge(ramp, tolerance)
+        assert few <= labels.max() <= many
+        assert (labels == labels[:1]).all()
+        check(ramp, labels, tolerance, 20)
+
+
+@given(
+    arrays("uint8", st.sampled_from([(1, 1), (2, 2), (8, 8), (8, 8, 3)]), elements=st.integers(0, 12)),
+    st.integers(0, 9),
+)
+@settings(deadline=None, max_examples=100)
+def test_squares_against_a_recursion(image, tolerance):
+    labels, keys = _split(np.atleast_3d(image), tolerance)
+    np.testing.assert_array_equal(labels, slow_squares(np.atleast_3d(image), tolerance))
+    assert len(keys) == labels.max() + 1
+
+
+@given(
+    arrays("uint8", array_shapes(min_dims=2, max_dims=2, max_side=11), elements=st.integers(0, 40)),
+    st.integers(0, 12),
+    st.integers(1, 6),
+)
+@settings(deadline=None, max_examples=150)
+def test_promises_hold_at_any_size(image, tolerance, min_size):
+    labels = split_and_merge(image, tolerance, min_size)
+    check(image, labels, tolerance, min_size)
+    np.testing.assert_array_equal(split_and_merge(image + 100, tolerance, min_size), labels)  # only differences count
+    np.testing.assert_array_equal(split_and_merge(np.stack([image] * 3, -1), tolerance, min_size), labels)
+
+
+@given(arrays("uint8", st.sampled_from([(4, 8), (6, 10), (8, 2), (12, 12)]), elements=st.integers(0, 30)))
+@settings(deadline=None, max_examples=100)
+def test_a_picture_of_even_sides_may_be_turned(image):
+    labels = split_and_merge(image, 6, 3)
+    for turns in (1, 2, 3):
+        turned = np.rot90(split_and_merge(np.rot90(image, turns), 6, 3), -turns)
+        np.testing.assert_array_equal(in_scan_order(turned), labels)
+
+
+@pytest.mark.parametrize("name", ["coffee", "camera"])
+def test_photographs(name):
+    image = getattr(data, name)()[100:340:2, 60:380:2]
+    labels = split_and_merge(image)
+    check(image, labels, 16, 20)
+    assert 20 < labels.max() < 200
+    turned = np.rot90(split_and_merge(np.rot90(image)), -1)
+    np.testing.assert_array_equal(in_scan_order(turned), labels)
+    np.testing.assert_array_equal(split_and_merge(image), labels)
+    fewer = split_and_merge(image, 40).max()
+    assert fewer < labels.max() / 2
+
+
+def test_a_street(shared_data):
+    image = np.array(Image.open(min((shared_data / "camvid" / "val").glob("*.jpg"))))
+    labels = split_and_merge(image)
+    check(image, labels, 16, 20)
+    assert 200 < labels.max() < 800  # 490
+    truth = np.array(Image.open(min((shared_data / "camvid" / "valannot").glob("*.png"))))
+    known = truth < 11
+    votes = np.zeros((labels.max() + 1, 11), int)
+    np.add.at(votes, (labels[known], truth[known]), 1)
+    # Each region with its most frequent class, of which the largest alone would be right on far fewer.
+    assert votes.max(axis=1).sum() / known.sum() > 0.85
+    assert votes.sum(axis=0).max() / known.sum() < 0.5
+
+
+@pytest.mark.parametrize("image", [np.zeros((1, 1)), np.full((5, 7, 3), 9, np.uint8), np.ones((3, 1), bool)])
+def test_one_colour(image):
+    np.testing.assert_array_equal(split_and_merge(image), np.ones(image.shape[:2]))
+
+
+def test_a_long_strip_takes_no_square():
+    strip = np.zeros((3, 40000), np.uint8)
+    strip[:, 20000:] = 100
+    np.testing.assert_array_equal(split_and_merge(strip)[0], np.repeat([1, 2], 20000))
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "words"),
+    [
+        (np.zeros((0, 4)), {}, r"an image of shape \(0, 4\)"),
+        (np.full((3, 4), np.nan), {}, "the image has values from nan"),
+        (np.full((3, 4), 300.0), {}, "the image has values from 300"),
+        (np.zeros((3, 4, 2)), {}, "an image of shape"),
+        (np.zeros((3, 4)), {"tolerance": -1}, "tolerance=-1 must be a finite number of at least 0"),
+        (np.zeros((3, 4)), {"tolerance": np.nan}, "tolerance=nan"),
+        (np.zeros((3, 4)), {"min_size": 0}, "min_size=0 must be a whole number"),
+    ],
+)
+def test_what_cannot_be_split(image, options, words):
+    with pytest.raises(ValueError, match=f"^split_and_merge: {words}"):
+        split_and_merge(image, **options)

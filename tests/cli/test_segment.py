@@ -1,0 +1,96 @@
+"""`tfseg segment` through its public door."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_sample
+from PIL import Image
+
+from tfseg import cli
+from tfseg.classical import segment
+from tfseg.data import read_image
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run `tfseg segment` in a folder with three pictures; return (exit code, what it printed)."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "cells").mkdir()
+    for index in range(3):
+        Image.fromarray(draw_sample(index)[0]).save(tmp_path / "cells" / f"c{index}.png")
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["tfseg", "segment", *map(str, words)])
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        printed = capsys.readouterr()
+        return code, " ".join((printed.out + printed.err).split())
+
+    return run
+
+
+def test_one_picture_gives_labels_and_an_overlay(run):
+    code, printed = run("cells/c0.png", "--method", "slic", "--set", "count=20", "--out", "out")
+    assert (code, printed) == (0, "1 picture -> out")
+    labels = Image.open("out/c0_labels.png")
+    assert labels.mode == "I;16"
+    assert np.array_equal(labels, segment(read_image("cells/c0.png"), "slic", count=20))
+    assert np.asarray(Image.open("out/c0_overlay.png")).shape == (48, 56, 3)
+
+
+def test_a_folder_goes_through_processes(run):
+    code, printed = run("cells", "--method", "multi_otsu", "--set", "classes=2", "--processes", "2")
+    assert (code, printed) == (0, "3 pictures -> segments")
+    assert sorted(path.name for path in Path("segments").iterdir()) == [
+        f"c{index}_{kind}.png" for index in range(3) for kind in ("labels", "overlay")
+    ]
+    for index in range(3):
+        expected = segment(read_image(f"cells/c{index}.png"), "multi_otsu", classes=2)
+        assert np.array_equal(Image.open(f"segments/c{index}_labels.png"), expected)
+
+
+def test_strokes_come_as_a_picture(run):
+    strokes = np.full((48, 56), 255, np.uint8)
+    strokes[:3], strokes[42:] = 0, 1
+    Image.fromarray(strokes).save("strokes.png")
+    code, _ = run("cells/c1.png", "--method", "random_walker", "--strokes", "strokes.png", "--out", "out")
+    assert code == 0
+    found = np.asarray(Image.open("out/c1_labels.png"))
+    assert np.array_equal(found, segment(read_image("cells/c1.png"), "random_walker", strokes=strokes))
+    assert (found[45:] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["cells", "--method", "watersheds"], 1, "method='watersheds' is unknown.* Did you mean 'watershed'?"),
+        (["cells", "--set", "min_dist=3"], 1, "no option 'min_dist'. It takes .* Did you mean 'min_distance'?"),
+        (["cells", "--set", "min_distance"], 2, "expected NAME=VALUE"),
+        (["cells", "--set", "min_distance=far"], 1, "c0.png: .*min_distance='far' must be a whole number"),
+        (["cells/c0.png", "--method", "grabcut"], 1, "c0.png: grabcut: "),
+        (["nowhere.png"], 1, "nowhere.png"),
+        (["cells/notes.txt"], 1, "notes.txt"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_message(run, words, code, message):
+    Path("cells/notes.txt").write_text("no picture")
+    found, printed = run(*words)
+    assert found == code
+    assert "Traceback" not in printed
+    assert re.search(message, printed), printed
+
+
+def test_a_process_of_its_own_says_the_same(run, tmp_path):
+    command = [sys.executable, "-m", "tfseg", "segment", "cells", "--set", "min_distance=4", "--processes", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "3 pictures -> segments" in done.stdout
+    assert len(list((tmp_path / "segments").iterdir())) == 6

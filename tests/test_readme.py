@@ -29,3 +29,15 @@ def test_the_notebook_cell_runs(folder, monkeypatch):
     for _ in range(2):  # the second time as after a kill
         exec(cell, names)
         assert tfseg.training.Run("runs/notebook").history()["epoch"] == [1, 2]
+
+
+def test_what_needs_no_training_runs(folder, monkeypatch):
+    cell = re.search(r"## Without training\n.*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
+    reader = tfseg.data.Folder(folder / "images", folder / "masks", ["ground", "disc", "band"])
+    train, val = reader.split(0.5)
+    model = tfseg.models.unet(3, filters=(4, 8))
+    names = {"tfseg": tfseg, "train": train, "val": val, "model": model, "image": val[0]["image"]}
+    exec(cell.replace("count=400", "count=20"), names)
+    assert 1 < names["labels"].max() < 40
+    assert names["mask"].shape == val[0]["mask"].shape
+    assert {row["method"] for row in names["rows"]} == {"network", "pixel classifier", "most frequent class"}

@@ -211,7 +211,10 @@ GROUND = np.zeros((4, 5), np.uint8)
         (lambda: watershed(GROUND - 1.0), "watershed: the image has values from -1"),
         (lambda: watershed(GROUND, "distances"), "watershed: markers='distances' is unknown. .* mean 'distance'"),
         (lambda: watershed(GROUND, GROUND), r"watershed: markers .* \(4, 5\) and dtype uint8 came, .* from 1 to 2"),
-        (lambda: watershed(GROUND, GROUND.T + 1), r"watershed: markers of shape \(5, 4\) .* expected integers \(4, 5\)"),
+        (
+            lambda: watershed(GROUND, GROUND.T + 1),
+            r"watershed: markers of shape \(5, 4\) .* expected integers \(4, 5\)",
+        ),
         (lambda: watershed(GROUND, GROUND + 1.0), "watershed: markers .* dtype float64 came"),
         (lambda: watershed(GROUND, GROUND.astype(int) - 1), "watershed: markers"),
         (lambda: watershed(GROUND, np.full((4, 5), 2**31)), "watershed: markers"),

@@ -19,14 +19,19 @@ def test_bytes_stay_as_they_are():
         assert np.shares_memory(result, image)
 
 
-@pytest.mark.parametrize("dtype", [bool, "int8", "uint16", "int16", "uint32", "int64", "uint64"])
-def test_integers_are_scaled_by_the_range_of_their_dtype(dtype):
-    top = 1 if dtype is bool else np.iinfo(dtype).max
-    result = levels("f", np.array([[0, top // 2 if dtype is not bool else 0, top]], dtype))
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "int32", "int64", "uint64"])
+def test_integers_are_bytes_or_of_16_bit(dtype):
+    np.testing.assert_array_equal(levels("f", np.array([[0, 7, 255]], dtype)), [[0, 7, 255]])
+    result = levels("f", np.array([[0, 256, 65535]], dtype))
     assert result.dtype == np.float32
-    middle = 255 * (0 if dtype is bool else top // 2 / top)
-    np.testing.assert_allclose(result, [[0, middle, 255]], rtol=1e-6)
-    np.testing.assert_array_equal(as_bytes(result)[0, [0, 2]], (0, 255))
+    np.testing.assert_allclose(result, [[0, 256 / 257, 255]], rtol=1e-6)
+    if dtype != "uint16":
+        with pytest.raises(ValueError, match="f: the image has values from 0 to 65536, expected"):
+            levels("f", np.array([[0, 65536]], dtype))
+
+
+def test_a_mask_is_black_and_white():
+    np.testing.assert_array_equal(levels("f", np.array([[False, True]])), [[0, 255]])
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -75,7 +80,7 @@ def test_bytes_are_rounded():
         (np.zeros((4, 5), complex), "dtype complex128"),
         (np.zeros((0, 5)), r"an image of shape \(0, 5\) came, which has no pixel"),
         (np.zeros((4, 0, 3), "uint8"), "no pixel"),
-        (np.full((4, 5), -1), "the image has values down to -1, expected none below 0"),
+        (np.full((4, 5), -1), "the image has values from -1 to -1, expected"),
         (np.full((4, 5), np.nan), "the image has values from nan to nan, expected finite ones"),
         (np.array([[0, np.nan]]), "values from nan"),
         (np.array([[0, np.inf]]), "the image has values from 0 to inf"),

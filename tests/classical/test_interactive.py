@@ -47,6 +47,9 @@ class TestGrabcut:
         for last in (16, 28):  # even a single pixel
             both = strokes_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, last))])
             assert np.array_equal(grabcut(PICTURE, strokes=both), OBJECT)
+        both[26, 36], both[14, 20] = 1, 0  # against what the colours say
+        result = grabcut(PICTURE, strokes=both)
+        assert (result[26, 36], result[14, 20]) == (1, 0)
 
     def test_a_box_with_strokes_of_one_class(self):
         for number in (0, 1):
@@ -154,6 +157,7 @@ class TestRandomWalker:
     def test_like_the_slow_solution(self, channels, beta):
         rng = np.random.default_rng(1)
         picture = rng.integers(0, 256, (7, 9, *channels), dtype=np.uint8)
+        picture[..., -1] //= 3  # channels of other means
         strokes = strokes_of((7, 9), _0=[(0, 1)], _3=[(5, slice(0, 3)), (6, 8)], _254=[(2, 6), (3, 6)])
         result = random_walker(picture, strokes, beta)
         assert result.dtype == np.int32

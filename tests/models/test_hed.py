@@ -237,6 +237,7 @@ def test_its_export_answers_as_it_does(small, tmp_path):
 
     model, images = small(), draw()
     expected = ops.sigmoid(100 * logits_of(model, images))
+    # random logits are so near 0 that every probability would be one half
     model.get_layer("fuse").set_weights([100 * x for x in model.get_layer("fuse").get_weights()])
     for dtype, most in (("float32", 1e-4), ("bfloat16", 0.1)):
         version = saved_model(model, tmp_path, outputs=("probabilities",), dtype=dtype)

@@ -9,8 +9,8 @@ def levels(owner, image):
 
     Args:
         owner: name for error messages.
-        image: (H, W), (H, W, 1) or (H, W, 3). Bool and integers wider than a byte are scaled by the range of their
-            dtype. Floating values are in 0..255; if none is above 1, they are taken for 0..1 and scaled.
+        image: (H, W), (H, W, 1) or (H, W, 3). Integers are in 0..255; if one is above, they are taken for 16 bit and
+            scaled. Floating values are in 0..255; if none is above 1, they are taken for 0..1 and scaled, as bool is.
 
     Returns:
         (H, W) or (H, W, 3), uint8 or float32.
@@ -30,22 +30,17 @@ def levels(owner, image):
         raise ValueError(f"{owner}: an image of shape {image.shape} came, which has no pixel.")
     if image.dtype == np.uint8:
         return image
-    if image.dtype.kind == "f":
-        return _scaled_floats(owner, image)
-    least, most = (0, 1) if image.dtype == bool else (0, np.iinfo(image.dtype).max)
-    if image.min() < least:
-        raise ValueError(f"{owner}: the image has values down to {image.min()}, expected none below 0.")
-    return image.astype(np.float32) * np.float32(255 / most)
-
-
-def _scaled_floats(owner, image):
     least, most = float(image.min()), float(image.max())
-    if not (least >= 0 and most <= 255):  # neither is true of NaN
+    if image.dtype.kind == "f":
+        top, scale = 255, 255 if most <= 1 else 1
+    else:
+        top, scale = 65535, 255 if image.dtype == bool else 255 / 65535 if most > 255 else 1
+    if not (least >= 0 and most <= top):  # neither is true of NaN
         raise ValueError(
-            f"{owner}: the image has values from {least:g} to {most:g}, expected finite ones in 0..255 or 0..1. "
-            "Replace NaN, then scale: (image - low) * (255 / (high - low))."
+            f"{owner}: the image has values from {least:g} to {most:g}, expected finite ones in 0..255, floats of 0..1 "
+            "or integers of 16 bit. Replace NaN, then scale: (image - low) * (255 / (high - low))."
         )
-    return image.astype(np.float32) * np.float32(255 if most <= 1 else 1)
+    return image.astype(np.float32) * np.float32(scale)
 
 
 def grey(owner, image):

@@ -48,13 +48,10 @@ def keras_runner(model):
 
 def saved_model_runner(version):
     """Return the function of (B, H, W, C) images that gives the answers of a SavedModel's `serving_default`."""
-    loaded = tf.saved_model.load(str(version))
-    signature = loaded.signatures["serving_default"]
-
-    def run(images, _keep=loaded):  # without the object its functions die
-        return {name: value.numpy() for name, value in signature(image=tf.constant(images, tf.float32)).items()}
-
-    return run
+    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
+    return lambda images: {
+        name: value.numpy() for name, value in signature(image=tf.constant(images, tf.float32)).items()
+    }
 
 
 def parity(runners, images, sizes=None):

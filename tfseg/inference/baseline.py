@@ -10,7 +10,7 @@ from tfseg import classical
 from tfseg.inference.comparison import object_scores, pixel_scores, require
 from tfseg.inference.predictor import predict
 
-PICTURES = 20  # of the training part, on which options are chosen
+PICTURES = 60  # of the training part, on which options are chosen
 STROKES = 0.01  # share of their pixels that the pixel classifier learns from
 
 
@@ -19,7 +19,7 @@ def baseline(train, val, network=None, track=lambda items, total: items):
 
     Objects, where the readers give "instances": thresholds and watersheds, chosen by AP@0.5. Two classes of pixels:
     thresholds and ridges, either side, chosen by the mean IoU. Classes of pixels, two or more: a random forest over
-    filters, from strokes on some pictures, and the class that most pixels have. Options are tried on at most 20
+    filters, from strokes on some pictures, and the class that most pixels have. Options are tried on at most 60
     pictures, evenly spaced; the scores are those on all of `val`.
 
     Args:
@@ -81,7 +81,7 @@ def _of_objects():
     sides = {"dark": (False, True)}
     return [
         *_candidates("Otsu, connected", _connected, **sides),
-        *_candidates("Otsu + watershed", classical.watershed, min_distance=(2, 3, 4, 6, 9), **sides),
+        *_candidates("Otsu + watershed", _watershed, min_distance=(2, 3, 4, 6, 9), min_area=(0, 20, 50), **sides),
         *_candidates(
             "local threshold + watershed", _local, size=(51, 101), offset=(2, 5, 10), min_distance=(3, 6), **sides
         ),
@@ -113,6 +113,10 @@ def _ridges(image, sigma, dark):
 
 def _connected(image, dark):
     return classical.connected_components(classical.otsu(image) == int(not dark))
+
+
+def _watershed(image, min_distance, min_area, dark):
+    return classical.remove_small(classical.watershed(image, min_distance=min_distance, dark=dark), min_area)
 
 
 def _local(image, size, offset, min_distance, dark):

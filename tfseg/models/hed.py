@@ -79,6 +79,7 @@ def _side(x, image, level):
     # Images of 0..255 less their mean make features of about a hundred: random logits shall be near 0 all the same.
     small = keras.initializers.RandomNormal(stddev=1e-3)
     x = layers.Conv2D(1, 1, kernel_initializer=small, name=f"side{level + 1}_conv")(x)
+    # The package resizes to the image instead: where 16 does not divide its size, up to 15 pixels out of place.
     x = upsample(x, 2**level, f"side{level + 1}_upsample", dtype="float32")
     return CropToImage(name=f"side{level + 1}")(x, image)
 

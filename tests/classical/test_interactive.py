@@ -6,6 +6,7 @@ from skimage import data, segmentation
 
 from tfseg.classical import interactive
 from tfseg.classical.interactive import grabcut, pixels_of_box, random_walker
+from tfseg.classical.labels import connected_components
 
 RNG = np.random.default_rng(0)
 OBJECT = np.zeros((30, 41), bool)
@@ -234,3 +235,14 @@ class TestRandomWalker:
         monkeypatch.setattr(interactive, "MOST_PIXELS_TO_WALK", 1227)
         with pytest.raises(ValueError, match="expected at most 1227 pixels without a stroke"):
             random_walker(PICTURE, strokes)  # 30 * 41 - 2 = 1228
+
+
+def test_a_car_in_its_box(shared_data):
+    image = np.asarray(Image.open(shared_data / "camvid" / "val" / "0016E5_07969.jpg"))
+    cars = np.asarray(Image.open(shared_data / "camvid" / "valannot" / "0016E5_07969.png")) == 8
+    pieces = connected_components(cars)
+    car = pieces == np.bincount(pieces[cars]).argmax()
+    (top, left), (bottom, right) = (side(np.nonzero(car), axis=1) for side in (np.min, np.max))
+    found = grabcut(image, (left, top, right + 1, bottom + 1)) == 1
+    # the box itself has an IoU of 0.787, the cut 0.830; of six cars tried two gain by a box alone
+    assert np.sum(found & car) / np.sum(found | car) > 0.81

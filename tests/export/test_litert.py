@@ -201,11 +201,13 @@ def test_sensitive_layers_name_the_worst_first():
 def test_rounding_of_weights_is_seen_too():
     image = keras.Input((None, None, 1))
     last = layers.Conv2D(2, 1, use_bias=False, name="classes")
-    model = keras.Model(image, last(layers.Concatenate()([image, image, image])))
+    x = last(layers.Concatenate()([image, image, image]))
+    model = keras.Model(image, layers.Activation("linear", name="after")(x))
     # (1000 - 1000 + 3) x against x, until 3 is rounded to 0: one step is 1000 / 127
     last.kernel.assign([[[[1000, 0], [-1000, 0], [3, 1]]]])
     losses = dict(sensitive_layers(model, [np.full((4, 4, 1), 200, np.uint8)]))
     assert losses["classes"] == 1
+    assert losses["after"] == 0  # its turn finds the weights as they were
 
 
 @pytest.mark.parametrize("make", [lambda: unet(3, filters=(4, 8, 8)), lambda: network(3, weights=None)])

@@ -20,6 +20,7 @@ def answer(logits):
     Class ids are uint16 where there are more than 256 classes. Of a single sigmoid channel the class is 1 where its
     probability is above one half.
     """
+    logits = tf.cast(logits, tf.float32)  # a model that ends in a layer of bfloat16 gives such
     if logits.shape[-1] == 1:
         return {"class_ids": tf.cast(logits[..., 0] > 0, tf.uint8), "probabilities": tf.sigmoid(logits)}
     dtype = tf.uint8 if logits.shape[-1] <= 256 else tf.uint16

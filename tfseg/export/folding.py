@@ -73,7 +73,7 @@ def _pairs(model):
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and once(layer)]
     pairs = {}
     for layer in (layer for layer in model.layers if isinstance(layer, CONVOLUTIONS) and once(layer)):
-        # one whose output is also the model's has a user more; a user may be of another model that shares the layer
+        # an output of the model is seen as it is, which its nodes do not tell
         shown = any(layer.output is output for output in model.outputs)
         users = [node.operation for node in layer._outbound_nodes]
         if not shown and layer.activation is keras.activations.linear and len(users) == 1 and users[0] in norms:

@@ -78,4 +78,4 @@ def test_readers_without_labels_are_refused(tmp_path):
 def test_nuclei_need_no_network_to_reach_0_7(shared_data):
     train, val = dsb2018(shared_data / "dsb2018_fluo")
     rows = baseline(train, val)
-    assert {row["method"]: row["ap50"] for row in rows}["Otsu + watershed"] > 0.72  # 0.735 measured
+    assert {row["method"]: row["ap50"] for row in rows}["Otsu + watershed"] > 0.75  # 0.762 measured

@@ -81,10 +81,8 @@ def _of_objects():
     sides = {"dark": (False, True)}
     return [
         *_candidates("Otsu, connected", _connected, **sides),
-        *_candidates("Otsu + watershed", _watershed, min_distance=(2, 3, 4, 6, 9), min_area=(0, 20, 50), **sides),
-        *_candidates(
-            "local threshold + watershed", _local, size=(51, 101), offset=(2, 5, 10), min_distance=(3, 6), **sides
-        ),
+        *_candidates("Otsu + watershed", _watershed, min_distance=(2, 3, 4, 6), min_area=(0, 20), **sides),
+        *_candidates("local threshold + watershed", _local, size=(51, 101), offset=(2, 5, 10), **sides),
     ]
 
 
@@ -119,9 +117,9 @@ def _watershed(image, min_distance, min_area, dark):
     return classical.remove_small(classical.watershed(image, min_distance=min_distance, dark=dark), min_area)
 
 
-def _local(image, size, offset, min_distance, dark):
+def _local(image, size, offset, dark):
     bright = classical.adaptive(image, size, offset if dark else -offset)
-    return classical.split_touching(classical.smooth(bright == int(not dark)), min_distance)
+    return classical.split_touching(classical.smooth(bright == int(not dark)))
 
 
 def _most_frequent(part):

@@ -45,16 +45,16 @@ def test_a_scale_goes_through_what_is_homogeneous_only():
     assert moved.isdisjoint({"curved", "capped"})
 
 
-# towards the image, which reaches to 1 and stays: 1 / 100 of the first and, of the second, 64 and no more;
+# towards the image, which reaches to 1 and stays: 1 / 10 of the first and, of the second, 64 and no more;
 # half of the way (its root) where weights of the next convolution share a scale
 @pytest.mark.parametrize(
-    ("user", "kernel"), [(layers.DepthwiseConv2D(1), [1, 64e-6]), (layers.Conv2D(2, 1), [10, 8e-6])]
+    ("user", "kernel"), [(layers.DepthwiseConv2D(1), [1, 64e-6]), (layers.Conv2D(2, 1), [10**0.5, 8e-6])]
 )
 def test_how_far_channels_are_moved_by_hand(user, kernel):
     image = keras.Input((None, None, 1))
     conv = layers.Conv2D(2, 1)
     model = keras.Model(image, user(layers.Concatenate()([image, conv(image)])))
-    conv.kernel.assign([[[[100, 1e-6]]]])
+    conv.kernel.assign([[[[10, 1e-6]]]])
     equalize_joins(model, [np.ones((2, 2, 1), np.float32)])
     assert conv.kernel.numpy().ravel() == pytest.approx(kernel)
 

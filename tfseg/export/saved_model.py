@@ -105,7 +105,6 @@ def _details(model, outputs, about, window, max_pixels, dtype):
     for output in outputs:
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
     checks.one_of("saved_model", "dtype", dtype, DTYPES)
-    require_json("saved_model", about)
     require_logits("saved_model", model)
     if len(model.output_shape) == 2 and (window is not None or "rle" in outputs):
         raise ValueError("saved_model: windows and 'rle' are for models that give classes of pixels, not of images.")
@@ -114,7 +113,7 @@ def _details(model, outputs, about, window, max_pixels, dtype):
             f"saved_model: window={window} came for a model that takes {model.input_shape[1:3]} pixels only. Build it "
             "with input_shape=(None, None, channels), or leave the window out."
         )
-    return {
+    details = {
         **(about or {}),
         "class_names": _names(model, (about or {}).get("class_names")),
         "outputs": ["class_ids", *outputs],
@@ -122,6 +121,8 @@ def _details(model, outputs, about, window, max_pixels, dtype):
         "window": None if window is None else checks.positive_int("saved_model", "window", window),
         "max_pixels": checks.positive_int("saved_model", "max_pixels", max_pixels),
     }
+    require_json("saved_model", details)
+    return details
 
 
 def _names(model, class_names):

@@ -77,7 +77,7 @@ def wrapped():
         (
             "grabcut",
             partial(classical.grabcut, colours, box=(60, 20, 420, 340)),
-            lambda: cv2.grabCut(colours, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK),
+            lambda: (cv2.setRNGSeed(0), cv2.grabCut(colours, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK)),
         ),
         (
             "random_walker",
@@ -121,7 +121,7 @@ def crf_pair(image, logits):
         return ours, None, None
     height, width, classes = logits.shape
     unary = np.ascontiguousarray(-logits.reshape(-1, classes).T)
-    image = np.ascontiguousarray(image)
+    image = np.array(image)  # it wants one that may be written to
 
     def theirs():
         field = dense.DenseCRF2D(width, height, classes)

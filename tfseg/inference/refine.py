@@ -23,8 +23,8 @@ def crf(logits, image, iterations=5, smooth=3.0, near=3.0, bilateral=4.0, far=60
     """Draw the borders of classes to the edges of the picture, by a fully connected conditional random field.
 
     Krähenbühl and Koltun 2011 (arXiv:1210.5644), with Potts' model and symmetrically normalised kernels: the answers
-    are those of the package pydensecrf2. The default parameters are strong: they suit coarse scores, and take thin things
-    away that a good network has found. `compare` tells.
+    are those of the package pydensecrf2. The default parameters are strong: they suit coarse scores, but take
+    thin things away that a good network has found. `compare` tells.
 
     Args:
         logits: (H, W, C) of `predict_logits`; a single channel is a sigmoid.

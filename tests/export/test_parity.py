@@ -108,3 +108,16 @@ def test_a_saved_model_and_its_model_agree(tmp_path):
     _, row = parity({"Keras": keras_runner(model), "SavedModel": saved_model_runner(version)}, images)
     assert row.agreement > 0.999
     assert row.difference < 1e-4
+
+
+def test_a_form_with_probabilities_that_are_no_numbers_is_refused():
+    right = constant({1: np.array([[0, 1]]), 2: np.array([[0, 1], [1, 1]])})
+
+    def broken(images):
+        answers = right(images)
+        return answers | {"probabilities": answers["probabilities"] * (np.nan if images.shape[1] == 2 else 1)}
+
+    rows = parity({"Keras": right, "LiteRT": broken}, [np.zeros((1, 2, 1)), np.zeros((2, 2, 1))])
+    assert rows[1].agreement == 1
+    with pytest.raises(RuntimeError, match="LiteRT gives probabilities that are not finite"):
+        require_parity(rows, 0.9, NAMES)

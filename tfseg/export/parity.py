@@ -78,8 +78,13 @@ def parity(runners, images, sizes=None):
 
 
 def require_parity(rows, least, class_names):
-    """Raise a RuntimeError that says where the differences lie if a form agrees on less than `least` of the pixels."""
+    """Raise a RuntimeError that says where the differences lie if a form agrees on less than `least` of the pixels.
+
+    Or if its probabilities are not finite.
+    """
     for row in rows:
+        if row.difference is not None and not np.isfinite(row.difference):
+            raise RuntimeError(f"{row.form} gives probabilities that are not finite. Leave this form out.")
         if row.agreement < least:
             named = zip(row.by_class, class_names, strict=True)
             classes = sorted((share, name) for share, name in named if share is not None)
@@ -137,7 +142,7 @@ def _compare(name, run, images, expected, size):
     by_class = [float(a / n) if n else None for a, n in zip(agreeing, pixels, strict=True)]
     worst = int(np.argmin(shares))
     times = {count: _milliseconds(run, np.repeat(images[0][None], count, 0)) for count in BATCHES}
-    difference = max(differences, default=None)
+    difference = float(np.max(differences)) if differences else None  # Python's max would lose a NaN
     return Parity(name, float(agree.mean()), worst, shares[worst], by_class, difference, times, size)
 
 

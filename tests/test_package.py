@@ -24,5 +24,5 @@ def test_the_command_starts_without_tensorflow():
 def test_rooms_are_attributes():
     assert "models" in dir(tfseg)
     assert tfseg.viz.overlay
-    with pytest.raises(AttributeError, match="no attribute 'utils'. It has: data"):
+    with pytest.raises(AttributeError, match="no attribute 'utils'. It has: classical, data"):
         _ = tfseg.utils

@@ -26,30 +26,34 @@ def positive_int(owner, argument, value):
 
 def fraction(owner, argument, value):
     """Return `value` if it is in [0, 1), else raise a ValueError."""
-    if not 0 <= value < 1:
+    if not _real(value) or not 0 <= value < 1:
         raise ValueError(f"{owner}: {argument}={value!r} must be at least 0 and below 1.")
     return float(value)
 
 
 def at_least(owner, argument, value, bound):
     """Return `value` if it is a finite number of at least `bound`, else raise a ValueError."""
-    if not bound <= value < float("inf"):
+    if not _real(value) or not bound <= value < float("inf"):
         raise ValueError(f"{owner}: {argument}={value!r} must be a finite number of at least {bound}.")
     return float(value)
 
 
 def above_zero(owner, argument, value):
     """Return `value` if it is a finite number above 0, else raise a ValueError."""
-    if not 0 < value < float("inf"):
+    if not _real(value) or not 0 < value < float("inf"):
         raise ValueError(f"{owner}: {argument}={value!r} must be a finite number above 0.")
     return float(value)
+
+
+def _real(value):
+    return isinstance(value, Real) or (getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf")
 
 
 def numbers(owner, argument, values):
     """Return `values` as a list of floats if it is a sequence of numbers, else raise a ValueError."""
     try:
         return [float(value) for value in values]
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{owner}: {argument}={values!r} must be a list of numbers.") from error
 
 

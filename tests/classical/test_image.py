@@ -106,3 +106,8 @@ def test_masks():
         mask_of("f", "roi", numbers[..., None])
     with pytest.raises(ValueError, match="dtype float64"):
         mask_of("f", "mask", numbers / 2)
+
+
+def test_floats_a_little_above_one_are_refused():
+    with pytest.raises(ValueError, match="f: the image has values up to 1.0001. Clip to 0..1, or scale to 0..255"):
+        levels("f", np.array([[0.0, 0.5, 1.0001]]))

@@ -248,3 +248,9 @@ def test_nothing_to_clean(clean):
 def test_what_cannot_be_cleaned(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_numbers_beyond_32_bit_are_refused():
+    for function in (smooth, fill_holes):
+        with pytest.raises(ValueError, match=r"labels up to 1099511627776 came, expected 32 bit"):
+            function(np.array([[0, 2**40]]))

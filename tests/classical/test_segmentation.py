@@ -11,11 +11,13 @@ rng = np.random.default_rng(0)
 Y, X = np.mgrid[:48, :60]
 DISCS = (np.hypot(Y - 14, X - 16) < 9) | (np.hypot(Y - 30, X - 40) < 11)
 PICTURE = np.clip(np.where(DISCS, 190, 60)[..., None] + rng.normal(0, 6, (48, 60, 3)), 0, 255).astype(np.uint8)
+PICTURE.setflags(write=False)  # as `read_image` gives them
 STROKES = np.full((48, 60), 255, np.uint8)
 STROKES[10:18, 14:18] = 1
 STROKES[26:33, 38:42] = 1
 STROKES[2:4, 2:50] = 0
 NEEDED = {
+    "sauvola": {"size": 45, "k": 0},
     "flood_fill": {"seed": (16, 14), "tolerance": 40},
     "region_growing": {"seeds": [(16, 14), (40, 30)], "tolerance": 40},
     "grabcut": {"strokes": STROKES},
@@ -40,7 +42,9 @@ def test_every_method_gives_a_label_map_of_the_discs(name):
     assert labels.min() >= (1 if name in PIECES else 0)
     # each label takes the side of most of its pixels: the discs are there, but for their rims
     inside, pixels = np.bincount(labels[DISCS], minlength=labels.max() + 1), np.bincount(labels.ravel())
-    floor = {"flood_fill": 0.85, "sauvola": 0.7, "adaptive": 0.9}.get(name, 0.95)  # one disc of two; rules made for ink
+    # the ground alone is 0.784; flood_fill takes one disc of two, and two rules compare with what is around
+    floor = {"flood_fill": 0.85, "sauvola": 0.9, "adaptive": 0.9}.get(name, 0.95)
+    assert labels.max() < 400  # one label a pixel would be right everywhere
     assert np.maximum(inside, pixels - inside).sum() / DISCS.size > floor
 
 

@@ -46,6 +46,19 @@ def test_one_picture_gives_labels_and_an_overlay(run):
     assert np.asarray(Image.open("out/c0_overlay.png")).shape == (48, 56, 3)
 
 
+def test_false_is_false_however_it_is_written(run):
+    code, _ = run("cells/c0.png", "--set", "dark=false")
+    assert code == 0
+    found = np.asarray(Image.open("segments/c0_labels.png"))
+    assert np.array_equal(found, segment(read_image("cells/c0.png"), "watershed"))
+
+
+def test_a_click_fills(run):
+    code, printed = run("cells/c0.png", "--method", "flood_fill", "--set", "seed=(3, 4)")
+    assert code == 0, printed
+    assert np.asarray(Image.open("segments/c0_labels.png")).max() == 1
+
+
 def test_a_folder_goes_through_processes(run):
     code, printed = run("cells", "--method", "multi_otsu", "--set", "classes=2", "--processes", "2")
     assert (code, printed) == (0, "3 pictures -> segments")
@@ -60,7 +73,10 @@ def test_a_folder_goes_through_processes(run):
 def test_strokes_come_as_a_picture(run):
     strokes = np.full((48, 56), 255, np.uint8)
     strokes[:3], strokes[42:] = 0, 1
-    Image.fromarray(strokes).save("strokes.png")
+    palette = Image.fromarray(strokes).convert("P")
+    palette.putpalette([90, 10, 200, 20, 180, 30] + [0] * 750 + [255, 255, 255, 0, 0, 0])  # ids, whatever their colours
+    palette.putdata(strokes.ravel().tolist())
+    palette.save("strokes.png")
     code, _ = run("cells/c1.png", "--method", "random_walker", "--strokes", "strokes.png", "--out", "out")
     assert code == 0
     found = np.asarray(Image.open("out/c1_labels.png"))
@@ -75,6 +91,9 @@ def test_strokes_come_as_a_picture(run):
         (["cells", "--set", "min_dist=3"], 1, "no option 'min_dist'. It takes .* Did you mean 'min_distance'?"),
         (["cells", "--set", "min_distance"], 2, "expected NAME=VALUE"),
         (["cells", "--set", "min_distance=far"], 1, "c0.png: .*min_distance='far' must be a whole number"),
+        (["cells", "--method", "slic", "--set", "compactness=high"], 1, "compactness='high' must be a finite number"),
+        (["cells/c0.png", "--set", "dark=maybe"], 1, "c0.png: watershed: dark='maybe' is unknown"),
+        (["cells/c0.png", "--method", "grabcut", "--set", "box=(a,b)"], 1, "c0.png: "),
         (["cells/c0.png", "--method", "grabcut"], 1, "c0.png: grabcut: "),
         (["nowhere.png"], 1, "nowhere.png"),
         (["cells/notes.txt"], 1, "notes.txt"),

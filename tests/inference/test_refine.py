@@ -35,6 +35,13 @@ def test_a_guided_filter_is_a_regression_in_every_window(image):
     assert found == pytest.approx(np.maximum(guided(shares, image, 2, 0.02), 1e-6), abs=1e-4)
 
 
+def test_more_classes_than_opencv_filters_at_once():
+    logits = np.random.default_rng(2).normal(0, 2, (9, 8, 50)).astype(np.float32)
+    shares, image = softmax(logits.reshape(-1, 50)).reshape(logits.shape), IMAGE[:9, :8]
+    found = np.exp(refine.guided_filter(logits, image, radius=2, epsilon=0.02))
+    assert found == pytest.approx(np.maximum(guided(shares, image, 2, 0.02), 1e-6), abs=1e-4)
+
+
 def test_one_colour_one_pixel_one_class():
     for function in (refine.crf, refine.guided_filter):
         assert np.isfinite(function(LOGITS, np.full((13, 11), 7, np.uint8))).all()

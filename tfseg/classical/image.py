@@ -10,7 +10,8 @@ def levels(owner, image):
     Args:
         owner: name for error messages.
         image: (H, W), (H, W, 1) or (H, W, 3). Integers are in 0..255; if one is above, they are taken for 16 bit and
-            scaled. Floating values are in 0..255; if none is above 1, they are taken for 0..1 and scaled, as bool is.
+            scaled; multiply pictures of 12 bit by 16 first. Floating values are in 0..255; if none is above 1, they
+            are taken for 0..1 and scaled, as bool is.
 
     Returns:
         (H, W) or (H, W, 3), uint8 or float32.
@@ -32,6 +33,8 @@ def levels(owner, image):
         return image
     least, most = float(image.min()), float(image.max())
     if image.dtype.kind == "f":
+        if 1 < most < 2:  # as interpolation leaves it; taken for 0..255 it would be all but black
+            raise ValueError(f"{owner}: the image has values up to {most:g}. Clip to 0..1, or scale to 0..255.")
         top, scale = 255, 255 if most <= 1 else 1
     else:
         top, scale = 65535, 255 if image.dtype == bool else 255 / 65535 if most > 255 else 1

@@ -86,8 +86,9 @@ def _points(owner, seeds, shape):
 def _flooded(image, point, tolerance, connectivity, flag):
     mask = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
     bound = (float(tolerance),) * 3
+    # a copy: OpenCV refuses what may not be written to, as pictures read from files are, though it writes nothing here
     flags = connectivity | cv2.FLOODFILL_MASK_ONLY | (1 << 8) | flag
-    cv2.floodFill(np.ascontiguousarray(image), mask, tuple(map(int, point)), 0, bound, bound, flags)
+    cv2.floodFill(np.array(image, order="C"), mask, tuple(map(int, point)), 0, bound, bound, flags)
     return mask[1:-1, 1:-1].astype(np.int32)
 
 

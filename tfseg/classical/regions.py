@@ -88,14 +88,14 @@ def fill_holes(labels, max_area=None):
     if max_area is not None:
         checks.at_least("fill_holes", "max_area", max_area, 0)
     holes = connected_components(~mask_of("fill_holes", "labels", labels))
-    objects = np.asarray(labels).astype(np.int32)
+    kind, objects = _kind(labels), np.asarray(labels).astype(np.int32)
     areas = np.bincount(holes.ravel(), minlength=1)
     owners, enclosed = _owners(holes, objects, len(areas))
     enclosed[_on_frame(holes)] = False
     if max_area is not None:
         enclosed &= areas <= max_area
     enclosed[0] = False
-    return (objects + np.where(enclosed, owners, 0)[holes]).astype(_kind(labels))
+    return (objects + np.where(enclosed, owners, 0)[holes]).astype(kind)
 
 
 def smooth(labels, radius=1):
@@ -138,7 +138,9 @@ def _opened_and_closed(part, radius):
 
 
 def _kind(labels):
-    """The dtype of the answer."""
+    """The dtype of the answer; a ValueError for numbers that it cannot hold."""
+    if np.size(labels) and np.asarray(labels).dtype != bool and np.max(labels) > np.iinfo(np.int32).max:
+        raise ValueError(f"regions: labels up to {np.max(labels)} came, expected 32 bit. `in_scan_order` numbers anew.")
     return bool if np.asarray(labels).dtype == bool else np.int32
 
 

@@ -59,8 +59,8 @@ def segment(image, method="watershed", **options):
         **options: of that function; some must be given, such as seeds, strokes or a box.
 
     Returns:
-        (H, W) int32. Thresholds, clusters and what is drawn by hand give class ids from 0; the others number regions
-        from 1 in scan order, 0 being outside.
+        (H, W) int32, as the function says: class ids from 0, of thresholds, clusters, strokes and contours, or regions
+        numbered from 1 in scan order, 0 being outside. Regions of given seeds or markers keep their numbers.
 
     Raises:
         ValueError: an unknown method or option, and what the function says.

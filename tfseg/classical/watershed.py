@@ -46,6 +46,7 @@ def watershed(image, markers="distance", mask=None, dark=False, min_distance=3, 
         ImportError: scikit-image is not installed.
     """
     checks.at_least("watershed", "compactness", compactness, 0)
+    checks.one_of("watershed", "dark", dark, (False, True))
     bright = grey("watershed", image)
     mask = None if mask is None else mask_of("watershed", "mask", mask, bright.shape)
     if not isinstance(markers, str):

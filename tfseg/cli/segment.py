@@ -3,7 +3,8 @@
 import ast
 import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import typer
 
 from tfseg.cli.console import quiet_start, say, track
 
-AT_ONCE = 8  # pictures a process, so that a folder is never held whole
+AHEAD = 2  # pictures a process that are read before they are needed: a folder is never held whole
 
 
 def segment(
@@ -39,11 +40,11 @@ def segment(
     files = data.picture_files(path) if path.is_dir() else [path]
     chosen = dict(_option(text) for text in options or ())
     if strokes is not None:
-        chosen["strokes"] = data.read_image(strokes, channels=1)[..., 0]
+        chosen["strokes"] = data.read_mask(strokes)
     classical.check_options(method, chosen)
     stems = [file.stem for file in files]
     out.mkdir(parents=True, exist_ok=True)
-    found = _segmented(files, method, chosen, processes or len(os.sched_getaffinity(0)))
+    found = _segmented(files, method, chosen, processes or os.cpu_count())
     for file, image, labels in track("segmenting")(found, len(files)):
         _save(out, file.stem if stems.count(file.stem) == 1 else file.name, image, labels)
     say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}")
@@ -54,14 +55,15 @@ def _option(text):
     name, sign, value = text.partition("=")
     if not sign:
         raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as --set tolerance=20.")
+    word = value.strip()
     try:
-        return name.strip(), ast.literal_eval(value.strip())
+        return name.strip(), ast.literal_eval(word.title() if word.lower() in ("true", "false", "none") else word)
     except (ValueError, SyntaxError):
-        return name.strip(), value.strip()
+        return name.strip(), word
 
 
 def _segmented(files, method, options, processes):
-    """Yield (file, picture, its labels); a picture's own error names it."""
+    """Yield (file, picture, its labels); an error names the picture."""
     from tfseg import classical, data
 
     if len(files) == 1 or processes == 1:
@@ -70,20 +72,35 @@ def _segmented(files, method, options, processes):
             yield file, image, _named(file, classical.segment, image, method, **options)
         return
     # processes of their own, not copies of this one: TensorFlow's threads do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(processes, len(files)), context) as pool:
-        step = AT_ONCE * processes
-        for start in range(0, len(files), step):
-            images = [(file, data.read_image(file)) for file in files[start : start + step]]
-            futures = [pool.submit(classical.segment, image, method, **options) for _, image in images]
-            for (file, image), future in zip(images, futures, strict=True):
-                yield file, image, _named(file, future.result)
+    context, waiting = multiprocessing.get_context("spawn"), deque()
+    with ProcessPoolExecutor(min(processes, len(files)), context, initializer=_one_thread) as pool:
+        for file in files:
+            if len(waiting) == AHEAD * processes:
+                yield _finished(*waiting.popleft())
+            image = data.read_image(file)
+            waiting.append((file, image, pool.submit(classical.segment, image, method, **options)))
+        while waiting:
+            yield _finished(*waiting.popleft())
+
+
+def _one_thread():
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _finished(file, image, future):
+    return file, image, _named(file, future.result)
 
 
 def _named(file, function, *args, **options):
     try:
         return function(*args, **options)
-    except ValueError as error:
+    except BrokenExecutor as error:
+        raise RuntimeError(
+            f"{file}: a process was killed, likely for want of memory. Pass fewer --processes."
+        ) from error
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{file}: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from collections import Counter
 from functools import partial
 
 import numpy as np
@@ -42,14 +43,16 @@ def baseline(train, val, network=None, track=lambda items, total: items):
     few = train.take(np.unique(np.linspace(0, len(train) - 1, min(PICTURES, len(train))).astype(int)))
     tuning, judging = _Part(few, objects), _Part(val, objects)
     candidates = _of_objects() if objects else _of_pixels(tuning)
-    best = {}
+    best, alone = {}, Counter(name for name, *_ in candidates)
     for name, options, function in track(candidates, len(candidates)):
-        score = next(iter(tuning.row(function).values()))
+        score = next(iter(tuning.row(function).values())) if alone[name] > 1 else 0.0
         if name not in best or score > best[name][0]:
             best[name] = score, options, function
     rows = [(name, _words(options), function) for name, (_, options, function) in best.items()]
     if network is not None:
-        rows.append(("network", "", network if objects else partial(predict, network)))
+        function = network if objects else partial(predict, network)
+        function(judging.images[0])  # the first call compiles it
+        rows.append(("network", "", function))
     rows = [{"method": name, "options": options, **judging.row(function)} for name, options, function in rows]
     return sorted(rows, key=lambda row: -row["ap50" if objects else "mean_iou"])
 
@@ -64,7 +67,6 @@ class _Part:
         self.truths = [sample["instances" if objects else "mask"] for sample in samples]
 
     def row(self, function):
-        function(self.images[0])  # the first call of a network compiles it
         began = time.perf_counter()
         found = [function(image) for image in self.images]
         seconds = (time.perf_counter() - began) / len(found)
@@ -126,14 +128,26 @@ def _most_frequent(part):
     classes = len(part.reader.label_names)
     counts = sum(np.bincount(truth.ravel(), minlength=256)[:classes] for truth in part.truths)
     top = int(counts.argmax())
-    return "most frequent class", {"class": part.reader.label_names[top]}, lambda image: np.full(image.shape[:2], top)
+    return (
+        "most frequent class",
+        {"class": part.reader.label_names[top]},
+        lambda image: np.full(image.shape[:2], top, np.uint8),
+    )
 
 
 def _forest(part):
     rng = np.random.default_rng(0)
-    strokes = [np.where(rng.random(truth.shape) < STROKES, truth, 255).astype(np.uint8) for truth in part.truths]
+    strokes = [_strokes(truth, rng) for truth in part.truths]
     forest = classical.PixelClassifier().fit(part.images, strokes)
     return "pixel classifier", {"strokes": f"{STROKES:.0%} of {len(strokes)} pictures"}, forest.predict
+
+
+def _strokes(truth, rng):
+    """A share of the pixels, and one of each class at least."""
+    drawn = rng.random(truth.shape) < STROKES
+    for value in np.unique(truth):
+        drawn.flat[rng.choice(np.flatnonzero(truth == value))] = True
+    return np.where(drawn, truth, 255).astype(np.uint8)
 
 
 def _words(options):

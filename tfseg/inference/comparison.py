@@ -27,17 +27,19 @@ def compare(model, reader, steps, objects=None, track=lambda items, total: items
 
     Returns:
         list of dicts, first "network", then the steps: "method"; "mean_iou", "mean_dice" and "pixel_accuracy", or
-        "ap50", "mean_ap" and "pq"; "seconds" a picture.
+        "ap50", "mean_ap" and "pq"; "seconds" a picture, of a step without those of the network.
 
     Raises:
-        ValueError: the reader lacks what is to be scored.
+        ValueError: the reader lacks what is to be scored, or a step gives other class ids.
     """
     require("compare", reader, objects is not None)
     steps = {"network": objects or (lambda logits, image: logits), **steps}
     truths, found, seconds = [], defaultdict(list), defaultdict(float)
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
+        began = time.perf_counter()
         logits = predict_logits(model, sample["image"], resize, window)
+        seconds["network"] += (time.perf_counter() - began) / len(reader)
         truths.append(sample["instances" if objects else "mask"])
         for name, step in steps.items():
             began = time.perf_counter()
@@ -60,8 +62,8 @@ def pixel_scores(reader, truths, found):
     classes = len(reader.label_names)
     matrix = np.zeros((classes, classes), np.int64)
     for truth, ids in zip(truths, found, strict=True):
-        if ids.max(initial=0) >= classes:
-            raise ValueError(f"pixel_scores: class ids up to {ids.max()} came, expected {classes} classes.")
+        if ids.min(initial=0) < 0 or ids.max(initial=0) >= classes:
+            raise ValueError(f"class ids from {ids.min()} to {ids.max()} came, expected 0 to {classes - 1}.")
         counted = truth < classes
         pairs = truth[counted].astype(int) * classes + ids[counted]
         matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

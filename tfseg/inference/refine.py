@@ -16,6 +16,7 @@ from tfseg.inference.crf import mean_field, softmax
 
 __all__ = ["absorb_small", "crf", "fill_holes", "guided_filter", "remove_small", "split_touching"]
 
+CHANNELS = 128  # that OpenCV filters at once
 _LEAST = 1e-6  # share of a class: what a filter takes to 0 or below would have no logarithm
 
 
@@ -126,7 +127,10 @@ def _picture(owner, logits, image):
             "the same height and width, such as those of `predict_logits`."
         )
     if not np.isfinite(logits).all():
-        raise ValueError(f"{owner}: the logits hold values that are not finite. Look at the model's training.")
+        raise ValueError(
+            f"{owner}: the logits hold values that are not finite. Of probabilities take np.log(np.maximum(p, 1e-6)); "
+            "a model that gives such was not trained well."
+        )
     return image
 
 
@@ -145,12 +149,16 @@ def _guided(values, guide, radius, epsilon):
     channels, size = guide.shape[-1], (2 * radius + 1, 2 * radius + 1)
 
     def total(x):
-        return cv2.boxFilter(x, cv2.CV_32F, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
+        parts = (np.ascontiguousarray(x[..., i : i + CHANNELS]) for i in range(0, x.shape[-1], CHANNELS))
+        sums = [
+            cv2.boxFilter(part, cv2.CV_32F, size, normalize=False, borderType=cv2.BORDER_CONSTANT) for part in parts
+        ]
+        return np.dstack(sums)
 
-    area = total(np.ones((height, width), np.float32))[..., None]
+    area = total(np.ones((height, width, 1), np.float32))
 
     def mean(x):  # over a window, or what of it lies in the picture
-        return total(np.ascontiguousarray(x)).reshape(height, width, -1) / area
+        return total(x) / area
 
     mean_guide, mean_values = mean(guide), mean(values)
     squares = mean((guide[..., :, None] * guide[..., None, :]).reshape(height, width, -1))

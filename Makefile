@@ -10,7 +10,7 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp
 	$(BIN)/pytest -n 2
-	$(BIN)/pytest --nbmake --nbmake-timeout=600 notebooks
+	$(BIN)/pytest -n 2 --nbmake --nbmake-timeout=600 notebooks
 
 test-slow: .venv/test.stamp
 	$(BIN)/pytest -m slow

@@ -60,6 +60,12 @@ def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
     assert region_growing(line[:, :3], [(1, 0)], tolerance=7.9).tolist() == [[0, 1, 1]]
 
 
+def test_one_seed_needs_no_list():
+    assert np.array_equal(region_growing(PICTURE, (2, 0)), region_growing(PICTURE, [(2, 0)]))
+    with pytest.raises(ValueError, match="flood_fill: 2 seeds came, expected one. `region_growing` takes several"):
+        flood_fill(PICTURE, [(0, 0), (1, 0)])
+
+
 def test_a_diagonal_hangs_together_by_eight_neighbours_only():
     image = np.where(np.eye(3, dtype=bool), 200, 0).astype(np.uint8)
     assert flood_fill(image, (0, 0)).sum() == 1
@@ -111,7 +117,7 @@ def test_flood_fill_is_scikit_image_s():
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        (None, "seeds=None, expected whole numbers x and y"),
+        (None, "seeds=None, expected whole numbers x and y, such as .*80"),
         ([], "seeds=.*, expected whole numbers x and y"),
         ([(0.5, 1)], "expected whole numbers"),
         ([(1, 2, 3)], "expected whole numbers"),
@@ -132,5 +138,5 @@ def test_parameters_out_of_range_are_refused():
         region_growing(PICTURE, [(0, 0)], tolerance=-1)
     with pytest.raises(ValueError, match="connectivity=6 is unknown"):
         flood_fill(PICTURE, (0, 0), connectivity=6)
-    with pytest.raises(ValueError, match="flood_fill: seeds=None"):
+    with pytest.raises(ValueError, match=r"flood_fill: seed=None, expected whole numbers x and y, such as \(20, 35\)"):
         flood_fill(PICTURE)

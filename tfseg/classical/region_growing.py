@@ -28,7 +28,9 @@ def flood_fill(image, seed=None, tolerance=10.0, connectivity=4):
     """
     image = levels("flood_fill", image)
     _check("flood_fill", tolerance, connectivity)
-    (point,) = _points("flood_fill", None if seed is None else [seed], image.shape)
+    point, *others = _points("flood_fill", "seed", seed, image.shape)
+    if others:
+        raise ValueError(f"flood_fill: {1 + len(others)} seeds came, expected one. `region_growing` takes several.")
     return _flooded(image, point, tolerance, connectivity, cv2.FLOODFILL_FIXED_RANGE)
 
 
@@ -40,7 +42,7 @@ def region_growing(image, seeds=None, tolerance=10.0, similarity="mean", connect
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3).
-        seeds: (N, 2) integers, x and y of each seed in pixels, from 0; no two the same.
+        seeds: (N, 2) integers, x and y of each seed in pixels, from 0, or (2,) of one; no two the same.
         tolerance: grey levels of 0..255; in colour it holds for the channel that differs most.
         similarity: what a pixel is compared with: "mean", the mean of the region before the wave; "seed", the seed;
             "neighbour", the pixel of the region beside it.
@@ -55,7 +57,7 @@ def region_growing(image, seeds=None, tolerance=10.0, similarity="mean", connect
     image = levels("region_growing", image)
     _check("region_growing", tolerance, connectivity)
     checks.one_of("region_growing", "similarity", similarity, SIMILARITIES)
-    points = _points("region_growing", seeds, image.shape)
+    points = _points("region_growing", "seeds", seeds, image.shape)
     if len(points) == 1 and similarity != "mean":
         flag = cv2.FLOODFILL_FIXED_RANGE if similarity == "seed" else 0
         return _flooded(image, points[0], tolerance, connectivity, flag)
@@ -67,11 +69,12 @@ def _check(owner, tolerance, connectivity):
     checks.one_of(owner, "connectivity", connectivity, CONNECTIVITIES)
 
 
-def _points(owner, seeds, shape):
-    """Return seeds as (N, 2) int, x and y, or raise a ValueError."""
-    points = np.asarray([] if seeds is None else seeds)
+def _points(owner, name, seeds, shape):
+    """Return seeds, or a single one, as (N, 2) int, x and y, or raise a ValueError."""
+    points = np.atleast_2d([] if seeds is None else seeds)
     if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "ui":
-        raise ValueError(f"{owner}: seeds={seeds!r}, expected whole numbers x and y of each, such as [(20, 35)].")
+        example = "(20, 35)" if name == "seed" else "[(20, 35), (80, 40)]"
+        raise ValueError(f"{owner}: {name}={seeds!r}, expected whole numbers x and y, such as {example}.")
     outside = ~((points >= 0) & (points < (shape[1], shape[0]))).all(1)
     if outside.any():
         raise ValueError(

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import quiet_start, say, track
+from tfseg.cli.use import require_pictures
 
 AHEAD = 2  # pictures a process that are read before they are needed: a folder is never held whole
 
@@ -24,7 +25,7 @@ def segment(
     ] = None,
     strokes: Annotated[
         Path | None,
-        typer.Option(help="Mask of class ids where you drew, 255 elsewhere, for methods with strokes."),
+        typer.Option(help="Mask of class ids where you drew (0 background, 1 object), 255 elsewhere."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("segments"),
     processes: Annotated[int | None, typer.Option(min=1, help="As many as there are processors by default.")] = None,
@@ -42,6 +43,7 @@ def segment(
     if strokes is not None:
         chosen["strokes"] = data.read_mask(strokes)
     classical.check_options(method, chosen)
+    require_pictures(files)
     stems = [file.stem for file in files]
     out.mkdir(parents=True, exist_ok=True)
     found = _segmented(files, method, chosen, processes or os.cpu_count())

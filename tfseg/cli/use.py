@@ -61,7 +61,7 @@ def predict(
     trained = training.Run(run)
     settings, model = trained.settings(), trained.model()
     names = data.label_names(settings["class_names"])
-    _require_pictures(files)
+    require_pictures(files)
     # Two pictures may differ in their suffix only: then it stays in the name.
     stems = [file.stem for file in files]
     out.mkdir(parents=True, exist_ok=True)
@@ -173,7 +173,7 @@ def report_run(run, reader, out, batch_size):
     say(f"Tables and pictures in {out}: evaluation.json, evaluation.csv, {pictures}.")
 
 
-def _require_pictures(files):
+def require_pictures(files):
     """Tell of everything that cannot be read before the first result is written."""
     from tfseg import data
 

@@ -16,7 +16,8 @@ from tfseg.training import Run, budget
 FOLDERS = {"camvid": "camvid", "isbi2012": "isbi2012_em", "dsb2018": "dsb2018_fluo"}
 
 
-@pytest.fixture(params=FOLDERS)
+# one of them goes the whole way in the default tests, as each takes a minute or two
+@pytest.fixture(params=["camvid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isbi2012", "dsb2018"))])
 def recipe(request, monkeypatch):
     """A recipe's module that reads six pictures and looks at small windows."""
     module = import_module(f"tfseg.recipes.{request.param}")

@@ -22,24 +22,6 @@ NAMES = "ground,disc,band"
 SMALL = ("--size", "32", "--batch-size", "2", "--filters", "4,8", "--epochs", "2")
 
 
-@pytest.fixture
-def tfseg(monkeypatch, capsys):
-    """Run the command; return (exit code, what it printed on both channels)."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["tfseg", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, re.sub(r"\s+", " ", re.sub(r"\x1b\[[0-9;]*m", "", printed.out + printed.err))
-
-    monkeypatch.setenv("COLUMNS", "200")
-    return run
-
-
 def fill(folder, count=6):
     for name in ("images", "masks"):
         (folder / name).mkdir()

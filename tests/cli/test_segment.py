@@ -10,29 +10,21 @@ import pytest
 from conftest import draw_sample
 from PIL import Image
 
-from tfseg import cli
 from tfseg.classical import segment
 from tfseg.data import read_image
 
 
 @pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+def run(tfseg, monkeypatch, tmp_path):
     """Run `tfseg segment` in a folder with three pictures; return (exit code, what it printed)."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "200")
     (tmp_path / "cells").mkdir()
     for index in range(3):
         Image.fromarray(draw_sample(index)[0]).save(tmp_path / "cells" / f"c{index}.png")
 
     def run(*words):
-        monkeypatch.setattr(sys, "argv", ["tfseg", "segment", *map(str, words)])
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as end:
-            code = end.code or 0
-        printed = capsys.readouterr()
-        return code, " ".join((printed.out + printed.err).split())
+        code, printed = tfseg("segment", *words)
+        return code, printed.strip()
 
     return run
 

@@ -40,8 +40,11 @@ def _answers(logits, extra):
 
 def _none_of_none(value, image, some, counted):
     """Return an answer, or an empty one that has the first `counted` sides of the image."""
-    empty = tf.zeros(tf.concat([tf.shape(image)[:counted], tf.shape(value)[counted:]], 0), value.dtype)
-    kept = tf.cond(some, lambda: value, lambda: empty)
+
+    def empty():  # made only where it is the answer
+        return tf.zeros(tf.concat([tf.shape(image)[:counted], tf.shape(value)[counted:]], 0), value.dtype)
+
+    kept = tf.cond(some, lambda: value, empty)
     return tf.ensure_shape(kept, (None, *value.shape[1:]))
 
 

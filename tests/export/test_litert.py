@@ -12,7 +12,7 @@ from tfseg.export.answer import answer
 from tfseg.export.folding import folded
 from tfseg.export.litert import litert, litert_runner
 from tfseg.export.quantizing import equalize_joins, sensitive_layers
-from tfseg.models import unet
+from tfseg.models import cnn_classifier, unet
 from tfseg.recipes.camvid import network
 
 MODULE = sys.modules["tfseg.export.litert"]  # the function of that name hides it
@@ -46,7 +46,7 @@ def test_a_file_takes_any_batch_and_size_and_answers_like_the_model(quantize, tm
 def test_each_form_is_smaller_and_int8_is_not_dynamic(tmp_path):
     model = unet(3, filters=(16, 32))
     forms = (None, "float16", "dynamic", "int8")
-    files = {form: litert(model, tmp_path / str(form), form, pictures()) for form in forms}
+    files = {form: litert(model, tmp_path / f"{form}.tflite", form, pictures()) for form in forms}
     sizes = {form: file.stat().st_size for form, file in files.items()}
     assert sizes["float16"] < 0.7 * sizes[None]
     assert max(sizes["dynamic"], sizes["int8"]) < 0.8 * sizes["float16"]
@@ -82,6 +82,15 @@ def test_a_model_of_fixed_size_keeps_it(tmp_path):
     assert run(np.zeros((2, 32, 48, 3)))["class_ids"].shape == (2, 32, 48)
     with pytest.raises(ValueError, match=r"images of shape \(1, 32, 40, 3\) came; the model takes \(any, 32, 48, 3\)"):
         run(np.zeros((1, 32, 40, 3)))
+
+
+@pytest.mark.parametrize("quantize", [None, "int8"])
+def test_a_classifier_answers_once_an_image(quantize, tmp_path):
+    model = cnn_classifier(3, filters=(4, 8), hidden=8)
+    images = np.stack(pictures())
+    found = litert_runner(litert(model, tmp_path / "m.tflite", quantize, images))(images)
+    assert found["class_ids"].shape == (len(images),)
+    np.testing.assert_allclose(found["probabilities"], answers(model, images)["probabilities"], atol=0.05)
 
 
 def test_a_runner_says_what_it_cannot_take(tmp_path):
@@ -125,6 +134,11 @@ def test_what_cannot_be_is_refused(quantize, samples, message, tmp_path):
     with pytest.raises(ValueError, match=f"litert: {message}"):
         litert(unet(2, filters=(4, 8)), tmp_path / "name" / "m.tflite", quantize, samples)
     assert not (tmp_path / "name").exists()
+
+
+def test_a_file_of_another_name_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"litert: file='.*m\.lite' must end in '\.tflite'"):
+        litert(unet(2, filters=(4, 8)), tmp_path / "m.lite")
 
 
 class Hue(layers.Layer):

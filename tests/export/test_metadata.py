@@ -86,15 +86,23 @@ def test_another_folder_is_no_export(tmp_path):
         inspect(tmp_path)
 
 
-def test_signatures_that_disagree_are_found(version):
-    # a graph whose uint8 signature answers otherwise, with checksums that fit
-    loaded = tf.saved_model.load(str(version))
-    module = tf.Module()
-    module.kept = loaded
+def wrong_numbers():
     spec = tf.TensorSpec((None, None, None, 1), tf.uint8, name="image")
-    wrong = tf.function(lambda image: {"class_ids": tf.ones(tf.shape(image)[:3], tf.uint8) * 9}, input_signature=[spec])
-    signatures = {"serving_default": loaded.signatures["serving_default"], "uint8": wrong}
-    tf.saved_model.save(module, str(version), signatures)
+    return tf.function(lambda image: {"class_ids": tf.ones(tf.shape(image)[:3], tf.uint8) * 9}, input_signature=[spec])
+
+
+def wrong_files():
+    spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
+    mask = tf.io.encode_png(9 * tf.ones((33, 33, 1), tf.uint8))
+    return tf.function(lambda image_bytes: {"mask_png_bytes": tf.fill([1], mask)}, input_signature=[spec])
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("uint8", wrong_numbers), ("encoded", wrong_files)])
+def test_signatures_that_disagree_are_found(name, wrong, version):
+    # a graph of which one signature answers otherwise, with checksums that fit
+    module = tf.Module()
+    module.kept = loaded = tf.saved_model.load(str(version))
+    tf.saved_model.save(module, str(version), {**loaded.signatures, name: wrong()})
     from tfseg.export.metadata import FILE, _files, _sha256
 
     about = json.loads((version / FILE).read_text())

@@ -126,7 +126,7 @@ def test_other_answers_are_refused_and_leave_what_was_there(change, tmp_path, mo
         return proto
 
     monkeypatch.setattr(MODULE, "_convert", tamper)
-    monkeypatch.setattr(MODULE, "AGREEMENT", 0.9)
+    monkeypatch.setattr("tfseg.export.writing.AGREEMENT", 0.9)
     with pytest.raises(RuntimeError, match="agrees with the model on .* its probabilities are off"):
         onnx(model, tmp_path / "model.onnx")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]

@@ -60,7 +60,7 @@ def write_forms(version, model, formats, images, class_names):
     sizes["SavedModel"] = bytes_of(Path(version) / "saved_model.pb")
     for name in formats:
         form, file = FORMATS[name], folder / FORMATS[name].file
-        file.parent.mkdir(exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True)
         form.write(model, file, images)
         runners[name] = form.runner(file)
         sizes[name] = bytes_of(file.parent if file.parent != folder else file)

@@ -3,16 +3,16 @@
 import os
 import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
-from tfseg.export.answer import answer, require_logits
-from tfseg.export.folding import folded, frozen
+from tfseg.export.folding import folded
+from tfseg.export.parity import keras_runner
 from tfseg.export.quantizing import equalize_joins, sensitive_layers
+from tfseg.export.writing import answering, beside, check_export
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 AGREEMENT = {None: 0.999, "float16": 0.98}  # ties may fall either way
@@ -29,7 +29,7 @@ def litert(model, file, quantize=None, samples=None):
 
     Args:
         model: a trained model of `tfseg.models`.
-        file: to write, `.tflite`; its folder is made if need be.
+        file: ends in ".tflite"; its folder is made if need be, and a file of that name replaced.
         quantize: None for float32; "float16" for weights of half the size; "dynamic" for weights in int8, their
             products rounded as they come; "int8" for activations in int8 too, which is the fastest on phones.
         samples: iterable of images (H, W, C) in 0..255 as they will come. "int8" finds the ranges of the activations
@@ -48,21 +48,16 @@ def litert(model, file, quantize=None, samples=None):
         UserWarning: the file, in eight bits, agrees with the model on less than 0.99 of the pixels. It is kept.
     """
     checks.one_of("litert", "quantize", quantize, QUANTIZE)
-    require_logits("litert", model)
+    check_export("litert", model, file, ".tflite")
     images = _checked(model, quantize, samples)
     _interpreter()  # before minutes of work
     slim = folded(model)
     if quantize == "int8":
         equalize_joins(slim, images)
-    file = Path(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".new-{file.name}")
-    try:
-        beside.write_bytes(_converted(slim, quantize, images))
-        _compare(model, beside, quantize, images[:: -(-len(images) // COMPARED)])
-        return beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    with beside(file) as path:
+        path.write_bytes(_converted(slim, quantize, images))
+        _compare(model, slim, path, quantize, images[:: -(-len(images) // COMPARED)])
+        return path.replace(file)
 
 
 def litert_runner(file, threads=2):
@@ -139,9 +134,7 @@ def _pattern(model):
 
 def _converted(model, quantize, images):
     """Return the bytes of the LiteRT file of a model of `folded`."""
-    logits_of = frozen(model)
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    serve = tf.function(lambda image: answer(logits_of(image)), [spec], autograph=False)
+    serve = answering(model)
     converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], tf.Module())
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -165,15 +158,14 @@ def _refusal(model, text):
     return f"litert: the model {model.name!r} cannot be converted. {what}. Export it as ONNX or as a SavedModel."
 
 
-def _compare(model, file, quantize, images):
-    """Raise a RuntimeError, or in eight bits warn, if a file's classes are not the model's."""
-    run = litert_runner(file)
-    call = tf.function(lambda x: answer(model(x, training=False))["class_ids"], autograph=False, reduce_retracing=True)
+def _compare(model, slim, file, quantize, images):
+    """Raise a RuntimeError, or in eight bits warn, if a file's classes are not the model's; `slim` was converted."""
+    run, expected = litert_runner(file), keras_runner(model)
     try:
         found = [run(x[None])["class_ids"] for x in images]
     except RuntimeError as error:
         raise ValueError(_refusal(model, str(error))) from error
-    same = [f == call(tf.constant(x[None], tf.float32)).numpy() for f, x in zip(found, images, strict=True)]
+    same = [f == expected(x[None])["class_ids"] for f, x in zip(found, images, strict=True)]
     agreement = float(np.mean(np.concatenate([s.ravel() for s in same])))
     told = (
         f"litert: quantize={quantize!r} agrees with the model on {agreement:.2%} of the pixels of {len(images)} images"
@@ -184,6 +176,6 @@ def _compare(model, file, quantize, images):
         return
     worst = ""
     if quantize == "int8":
-        layers = sensitive_layers(model, images[:2])[:3]
+        layers = sensitive_layers(slim, images[:2])[:3]
         worst = " Most is lost in " + ", ".join(f"{name} ({loss:.2%})" for name, loss in layers) + "."
     warnings.warn(f"{told}.{worst} The file was written; 'float16' loses less.", stacklevel=3)

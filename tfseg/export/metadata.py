@@ -100,14 +100,24 @@ def _changes(version, stored):
 
 
 def _ask(version, about):
-    """Raise a RuntimeError unless the signatures for images agree about a black one."""
-    loaded = tf.saved_model.load(str(version))
+    """Raise a RuntimeError unless the signatures agree about a black image."""
+    signatures = tf.saved_model.load(str(version)).signatures
     image = tf.zeros((1, *(side or 33 for side in about["image_shape"][:2]), about["image_shape"][2]), tf.uint8)
-    of_bytes = loaded.signatures["uint8"](image=image)["class_ids"]
-    of_floats = loaded.signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
-    # one answer a pixel, or one an image
-    if of_bytes.shape not in (image.shape[:3], image.shape[:1]) or not np.array_equal(of_bytes, of_floats):
+    expected = signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
+    answers = [signatures["uint8"](image=image)["class_ids"]]
+    if "encoded" in signatures:
+        answers.append(_ids_of_file(signatures["encoded"], image, expected.dtype))
+    of_pixels_or_images = expected.shape in (image.shape[:3], image.shape[:1])
+    if not of_pixels_or_images or not all(np.array_equal(ids, expected) for ids in answers):
         raise RuntimeError(f"'{version}' loads, but its signatures do not agree. Export the model again.")
+
+
+def _ids_of_file(encoded, image, dtype):
+    """Return the class ids that the signature `encoded` gives an image (1, H, W, C), as a PNG."""
+    answers = encoded(image_bytes=tf.io.encode_png(image[0])[None])
+    if "class_ids" in answers:
+        return answers["class_ids"]
+    return tf.io.decode_png(answers["mask_png_bytes"][0], 1, dtype)[None, ..., 0]
 
 
 def _normalization(model):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfseg import checks
 from tfseg.export.folding import folded, frozen
-from tfseg.export.onnx import beside, check_export, require_same_answers
+from tfseg.export.writing import beside, check_export, require_same_answers
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 

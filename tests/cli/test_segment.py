@@ -10,7 +10,7 @@ import pytest
 from conftest import draw_sample
 from PIL import Image
 
-from tfseg.classical import segment
+from tfseg.classical import METHODS, segment
 from tfseg.data import read_image
 
 
@@ -43,6 +43,15 @@ def test_false_is_false_however_it_is_written(run):
     assert code == 0
     found = np.asarray(Image.open("segments/c0_labels.png"))
     assert np.array_equal(found, segment(read_image("cells/c0.png"), "watershed"))
+
+
+def test_the_methods_are_listed_with_their_options(run):
+    code, printed = run("--methods")
+    assert code == 0
+    for method in METHODS:
+        assert f" {method} " in f" {printed}"
+    assert "slic Divide" in printed
+    assert "count=250, compactness=10.0" in printed
 
 
 def test_a_click_fills(run):

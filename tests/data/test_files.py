@@ -200,8 +200,11 @@ def test_a_truncated_file_is_named(tmp_path, suffix):
 
 def test_junk_and_missing_files_are_named(tmp_path):
     (tmp_path / "junk.png").write_bytes(b"not a picture")
-    with pytest.raises(OSError, match=r"junk\.png cannot be read"):
+    with pytest.raises(OSError, match=r"junk\.png cannot be read as a picture\. It does not begin as one"):
         read_image(tmp_path / "junk.png")
+    (tmp_path / "notes.txt").write_text("not a picture")
+    with pytest.raises(OSError, match=r"notes\.txt cannot be read as a picture\. Expected \.bmp, "):
+        read_image(tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         read_image(tmp_path / "gone.png")
 

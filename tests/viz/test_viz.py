@@ -106,6 +106,20 @@ def test_the_legend_names_the_classes_that_occur():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground", "band", "ignored"]
 
 
+def test_a_legend_of_overlays_leaves_out_the_background_that_they_leave_bare():
+    names = ["leaf", "background", "stem"]
+    assert [text.get_text() for text in viz.legend(names).legends[0].get_texts()] == ["leaf", "stem"]
+    labels = np.array([[0, 1], [2, 255]])
+    assert np.array_equal(viz.without_background(labels, names), [[0, 255], [2, 255]])
+    assert np.array_equal(viz.without_background(labels, ["a", "b", "c"]), labels)
+
+
+@pytest.mark.parametrize("history", [[1, 2], [1, 2, 3, 4]])
+def test_epochs_are_whole_numbers(history):
+    axis = viz.curves({"loss": history}).axes[0]
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
 @pytest.mark.parametrize(
     "draw", [viz.legend, lambda names: viz.overlay(np.zeros((9, 16)), np.arange(144).reshape(9, 16) % 20, names)]
 )

@@ -36,7 +36,7 @@ def grabcut(image, box=None, strokes=None, iterations=5, seed=0):
 
     Raises:
         ValueError: neither box nor strokes; no pixel left for the object or for the background; strokes of one class
-            without a box, of other classes or of another shape; a box outside of the picture.
+            without a box, of other classes, of another shape or on every pixel; a box outside of the picture.
         ImportError: strokes came without a box and SciPy is not installed.
     """
     colours = as_bytes(rgb("grabcut", image))
@@ -51,6 +51,7 @@ def grabcut(image, box=None, strokes=None, iterations=5, seed=0):
     strokes = checked_strokes("grabcut", strokes, shape, classes=2)
     cv2.setRNGSeed(seed)
     state = _by_strokes(colours, strokes) if box is None else _by_box(box, strokes)
+    _require_undecided("grabcut", strokes)
     cv2.grabCut(colours, state, None, None, None, count, cv2.GC_INIT_WITH_MASK)
     return (state % 2).astype(np.int32)
 
@@ -94,16 +95,16 @@ def random_walker(image, strokes=None, beta=130.0):
         (H, W) int32 class ids, those of the strokes.
 
     Raises:
-        ValueError: no strokes, strokes of one class only or of another shape, or more than 2**21 pixels to solve for.
+        ValueError: no strokes, strokes of one class only, of another shape or on every pixel, or more than 2**21 pixels
+            to solve for.
         ImportError: scikit-image is not installed.
     """
     colours = levels("random_walker", image)
     beta = checks.at_least("random_walker", "beta", beta, 0)
     strokes = checked_strokes("random_walker", strokes, colours.shape[:2])
     classes = classes_drawn("random_walker", strokes)
+    _require_undecided("random_walker", strokes)
     drawn = strokes != checks.IGNORE_INDEX
-    if drawn.all():
-        return strokes
     if drawn.size - np.count_nonzero(drawn) > MOST_PIXELS_TO_WALK:
         raise ValueError(
             f"random_walker: a picture of shape {colours.shape}, expected at most {MOST_PIXELS_TO_WALK} pixels without "
@@ -158,6 +159,14 @@ def classes_drawn(owner, *strokes):
     if len(classes) < 2:
         raise ValueError(f"{owner}: strokes of the classes {classes.tolist()} came, expected two classes at least.")
     return classes
+
+
+def _require_undecided(owner, strokes):
+    if (strokes != checks.IGNORE_INDEX).all():
+        raise ValueError(
+            f"{owner}: the strokes cover every pixel, which leaves nothing to find. Where nothing was drawn they hold "
+            f"{checks.IGNORE_INDEX}, not 0."
+        )
 
 
 def pixels_of_box(owner, box, shape):

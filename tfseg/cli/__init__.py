@@ -14,8 +14,8 @@ from tfseg.cli.use import evaluate, export, predict
 
 app = typer.Typer(
     help="Image segmentation: from labelled pictures to a measured model that TF Serving loads.",
-    epilog="Exit codes: 0 done, 1 something is wrong with the data or the run (the message says what), "
-    "2 the command's words are off, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 not done, and the message says why, 2 options are missing or not understood, "
+    "130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

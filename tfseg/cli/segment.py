@@ -1,6 +1,7 @@
 """Pictures segmented without training: `tfseg segment`."""
 
 import ast
+import inspect
 import multiprocessing
 import os
 from collections import deque
@@ -10,15 +11,30 @@ from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import quiet_start, say, track
+from tfseg.cli.console import console, quiet_start, say, track
 from tfseg.cli.use import require_pictures
 
 AHEAD = 2  # pictures a process that are read before they are needed: a folder is never held whole
 
 
+def _list_methods(asked):
+    """Print every method with its options and their defaults, and end."""
+    if not asked:
+        return
+    from tfseg.classical import METHODS
+
+    for name, function in METHODS.items():
+        _, *options = inspect.signature(function).parameters.values()
+        summary, *_ = function.__doc__.strip().splitlines()
+        console.print(name, style="bold", highlight=False)
+        say(f"  {summary}")
+        say(f"  {', '.join(map(str, options)) or 'no options'}")
+    raise typer.Exit
+
+
 def segment(
     path: Annotated[Path, typer.Argument(metavar="PICTURE|DIR", help="A picture, or a folder of pictures.")],
-    method: Annotated[str, typer.Option(help="A method of tfseg.classical; a wrong name lists them.")] = "watershed",
+    method: Annotated[str, typer.Option(help="A method of tfseg.classical, see --methods.")] = "watershed",
     options: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="An option of the method. May be repeated."),
@@ -29,6 +45,10 @@ def segment(
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("segments"),
     processes: Annotated[int | None, typer.Option(min=1, help="As many as there are processors by default.")] = None,
+    _: Annotated[
+        bool,
+        typer.Option("--methods", is_eager=True, callback=_list_methods, help="List the methods and their options."),
+    ] = False,
 ):
     """Segment pictures without training: NAME_labels.png (numbers of 16 bit) and NAME_overlay.png (to look at).
 

@@ -70,12 +70,14 @@ def predict(
         labels = inference.predict(model, image)
         name = file.stem if stems.count(file.stem) == 1 else file.name
         Image.fromarray(labels).save(out / f"{name}_labels.png")
-        Image.fromarray(viz.blend(image, labels, len(names))).save(out / f"{name}_overlay.png")
+        overlay = viz.blend(image, viz.without_background(labels, names), len(names))
+        Image.fromarray(overlay).save(out / f"{name}_overlay.png")
     viz.legend(names).savefig(out / "legend.png", dpi=120)
     say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}; legend.png there tells the colours.")
 
 
 def export(
+    context: typer.Context,
     run: Annotated[Path | None, typer.Option(help="Folder of a run, as written by `tfseg train`.")] = None,
     out: Annotated[Path | None, typer.Option(help="saved_models/<name>; the run's name by default.")] = None,
     outputs: Annotated[
@@ -105,6 +107,8 @@ def export(
     """
     if (run is None) == (inspect is None):
         raise typer.BadParameter("Name a --run to export, or a version to --inspect.")
+    if inspect is not None:
+        _require_alone(context, "inspect")
     with quiet_start():
         from tfseg import export as exporting
         from tfseg import training
@@ -123,6 +127,14 @@ def export(
         console.print(exporting.parity_table(exporting.read_parity(exporting.inspect(version)["parity"])))
     say(f"Exported and checked {version}.")
     say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
+
+
+def _require_alone(context, option):
+    """Refuse other options beside one that none of them changes."""
+    given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]
+    words = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    if others := [words[name] for name in given if name != option]:
+        raise typer.BadParameter(f"{', '.join(others)} changes nothing beside {words[option]}. Leave it out.")
 
 
 def _figures(run):

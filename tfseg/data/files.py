@@ -213,7 +213,9 @@ def _open(path):
     except Image.DecompressionBombError as error:
         raise OSError(f"{path} is too large to be read whole ({error}). Cut it into tiles.") from error
     except UnidentifiedImageError as error:
-        raise OSError(f"{path} cannot be read as a picture. Expected one of {', '.join(SUFFIXES)}.") from error
+        known = Path(path).suffix.lower() in SUFFIXES
+        told = "It does not begin as one. Copy it again, or remove it" if known else f"Expected {', '.join(SUFFIXES)}"
+        raise OSError(f"{path} cannot be read as a picture. {told}.") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
     except (OSError, SyntaxError, TypeError, ValueError) as error:

@@ -6,12 +6,15 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data import splits
 from tfseg.data.windows import corners, reduced, window_of
 
+BACKGROUND = "background"
+
 
 def label_names(class_names):
     """Return the names of the ids 0, 1, ... in masks: a single class has "background" before it."""
-    return list(class_names) if len(class_names) > 1 else ["background", *class_names]
+    return list(class_names) if len(class_names) > 1 else [BACKGROUND, *class_names]
 
 
+NAMES_SHOWN = 8  # of the classes, in a notebook
 VALUE_REMEDY = "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
 PICTURE_REMEDY = (
     "So many values are those of a picture, if images and masks are swapped, or of numbered objects: "
@@ -57,6 +60,8 @@ class Reader:
             raise ValueError(f"class_names: {self.class_names} holds an empty name. Name every class, or drop a comma.")
         if len(set(self.class_names)) != len(self.class_names):
             raise ValueError(f"class_names: {', '.join(self.class_names)} names a class twice.")
+        if self.class_names == [BACKGROUND]:
+            raise ValueError(f"class_names: only {BACKGROUND!r} came. Name the object: what is not it is background.")
         self.sizes = np.asarray(sizes, int).reshape(-1, 2)
         self.channels = channels
         self.dtype = np.dtype(dtype)
@@ -73,6 +78,13 @@ class Reader:
 
     def __len__(self):
         return len(self.sizes)
+
+    def __repr__(self):
+        names = ", ".join(self.class_names[:NAMES_SHOWN]) + ", ..." * (self.num_classes > NAMES_SHOWN)
+        return (
+            f"<{type(self).__name__}: {len(self)} samples of {', '.join(self.fields)}; {self.channels} channels of "
+            f"{self.dtype}; {self.num_classes} classes: {names}>"
+        )
 
     def __getitem__(self, index):
         raise NotImplementedError

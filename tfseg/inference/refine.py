@@ -39,7 +39,7 @@ def crf(logits, image, iterations=5, smooth=3.0, near=3.0, bilateral=4.0, far=60
         (H, W, C) float32 logits.
 
     Raises:
-        ValueError: shapes that do not fit, values that are not finite, or a parameter out of range.
+        ValueError: shapes that do not fit, probabilities, values that are not finite, or a parameter out of range.
         ImportError: SciPy is not installed; the message names the extra `classical`.
     """
     image = _picture("crf", logits, image)
@@ -69,7 +69,7 @@ def guided_filter(logits, image, radius=4, epsilon=0.01):
         (H, W, C) float32 logits.
 
     Raises:
-        ValueError: shapes that do not fit, values that are not finite, or a parameter out of range.
+        ValueError: shapes that do not fit, probabilities, values that are not finite, or a parameter out of range.
     """
     image = _picture("guided_filter", logits, image)
     checks.positive_int("guided_filter", "radius", radius)
@@ -131,7 +131,17 @@ def _picture(owner, logits, image):
             f"{owner}: the logits hold values that are not finite. Of probabilities take np.log(np.maximum(p, 1e-6)); "
             "a model that gives such was not trained well."
         )
+    _require_no_shares(owner, np.asarray(logits))
     return image
+
+
+def _require_no_shares(owner, logits):
+    # of a single channel nobody can tell
+    if logits.shape[-1] > 1 and logits.min() >= 0 and np.allclose(logits.sum(-1), 1, atol=1e-3):
+        raise ValueError(
+            f"{owner}: probabilities came, which are 0 or more and add up to 1. Pass logits: those of "
+            "`predict_logits`, or np.log(np.maximum(p, 1e-6))."
+        )
 
 
 def _by_classes(logits, function):

@@ -1,7 +1,7 @@
 """Pictures of data and results. Every function returns a matplotlib Figure, in Jupyter and without a display."""
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
-from tfseg.viz.colours import as_rgb, blend, colour_labels, palette
+from tfseg.viz.colours import as_rgb, blend, colour_labels, palette, without_background
 from tfseg.viz.pictures import errors, labelled, legend, overlay, samples
 from tfseg.viz.regions import regions
 from tfseg.viz.trade_off import trade_off
@@ -22,4 +22,5 @@ __all__ = [
     "reliability",
     "samples",
     "trade_off",
+    "without_background",
 ]

@@ -5,6 +5,8 @@ import functools
 import cv2
 import numpy as np
 
+from tfseg.checks import IGNORE_INDEX
+
 # Okabe and Ito's colours, made to be told apart by colour-blind people.
 OKABE_ITO = (
     (86, 180, 233),
@@ -79,6 +81,13 @@ def blend(image, labels, count, alpha=0.5):
     colours = colour_labels(labels, count)
     mixed = (image * (1 - alpha) + colours * alpha).astype(np.uint8)
     return np.where((labels < count)[..., None], mixed, image)
+
+
+def without_background(labels, class_names):
+    """Return class ids of which the background, the class of that name, is ignored: in `blend` it stays bare."""
+    if "background" not in class_names:
+        return labels
+    return np.where(labels == class_names.index("background"), IGNORE_INDEX, labels)
 
 
 def as_rgb(image):

@@ -101,11 +101,12 @@ def errors(image, mask, prediction):
 
 
 def legend(class_names):
-    """Figure of the classes' colours alone, for a folder of overlays."""
+    """Figure of the classes' colours alone, for a folder of overlays whose background is bare."""
     width = 6
     rows = -(-len(class_names) // legend_columns(width, class_names))
     figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))
-    add_legend(figure, [np.arange(len(class_names))], class_names, loc="center")
+    painted = [i for i, name in enumerate(class_names) if name != "background"]
+    add_legend(figure, [painted], class_names, loc="center")
     return done(figure)
 
 

@@ -4,7 +4,7 @@ import pytest
 from keras import ops
 
 from tfseg.models import fpn, linknet, lraspp, segformer, upernet
-from tfseg.models.decoding import PoolToBins, ResizeLike, Upsample
+from tfseg.models.decoding import PixelShuffle, PoolToBins, ResizeLike, Upsample
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
@@ -45,6 +45,17 @@ def test_upsampling_has_half_pixel_centres():
 def test_upsampling_tells_its_static_shape():
     assert Upsample(3).compute_output_shape((None, None, 5, 2)) == (None, None, 15, 2)
     assert ResizeLike().compute_output_shape((None, 1, 1, 2), (None, None, 7, 5)) == (None, None, 7, 2)
+
+
+def test_channels_become_pixels():
+    # two pixels side by side of 2 x 2 x 3 channels: rows of the block first, then its columns
+    x = np.arange(24.0).reshape(1, 1, 2, 12)
+    expected = [
+        [[0, 1, 2], [3, 4, 5], [12, 13, 14], [15, 16, 17]],
+        [[6, 7, 8], [9, 10, 11], [18, 19, 20], [21, 22, 23]],
+    ]
+    assert ops.convert_to_numpy(PixelShuffle(2)(x))[0].tolist() == [above, below]
+    assert PixelShuffle(3).compute_output_shape((None, None, 5, 18)) == (None, None, 15, 2)
 
 
 def test_linknet_has_its_parameters():
@@ -117,6 +128,6 @@ def test_segformer_b0_has_the_paper_s_parameters():
 
 
 def test_layers_come_back_from_their_config():
-    for layer in (Upsample(3, name="a"), PoolToBins(2, name="b"), ResizeLike(name="c")):
+    for layer in (Upsample(3, name="a"), PixelShuffle(3, name="d"), PoolToBins(2, name="b"), ResizeLike(name="c")):
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
         assert again.get_config() == layer.get_config()

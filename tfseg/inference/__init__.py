@@ -6,9 +6,11 @@ from tfseg.inference.comparison import compare, scores_table
 from tfseg.inference.evaluation import Evaluation, evaluate
 from tfseg.inference.predictor import predict, predict_logits, top_ids
 from tfseg.inference.report import report
+from tfseg.inference.tuning import Tuning, tune_offsets, with_offsets
 
 __all__ = [
     "Evaluation",
+    "Tuning",
     "baseline",
     "compare",
     "evaluate",
@@ -18,4 +20,6 @@ __all__ = [
     "report",
     "scores_table",
     "top_ids",
+    "tune_offsets",
+    "with_offsets",
 ]

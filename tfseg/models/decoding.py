@@ -69,6 +69,16 @@ def close_logits(x, image, num_classes, stride, name, dropout=0.0):
     return keras.Model(image, CropToImage(name="logits")(logits, image), name=name)
 
 
+def close_subpixels(x, image, num_classes, stride, name):
+    """Return the model that gives every pixel its own 1 x 1 convolution (arXiv:1609.05158), see `close_logits`.
+
+    Where `close_logits` draws straight lines between the logits of `x`, these follow what is thinner than its stride.
+    """
+    logits = layers.Conv2D(num_classes * stride**2, 1, name="classes")(x)
+    logits = PixelShuffle(stride, dtype="float32", name="decoder_shuffle")(logits)
+    return keras.Model(image, CropToImage(name="logits")(logits, image), name=name)
+
+
 def upsample(x, factor, name, dtype=None):
     """Bilinear, with half-pixel centres: (B, H, W, C) -> (B, factor H, factor W, C); a factor of 1 returns `x`."""
     if factor == 1:
@@ -200,6 +210,32 @@ class Upsample(layers.Layer):
         """Return the shape with H and W multiplied; None stays None."""
         size = [None if side is None else side * self.factor for side in shape[1:3]]
         return (shape[0], *size, shape[3])
+
+    def get_config(self):
+        """Return the arguments, for `.keras` files."""
+        return {**super().get_config(), "factor": self.factor}
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class PixelShuffle(layers.Layer):
+    """Channels become pixels (arXiv:1609.05158): (B, H, W, factor^2 C) -> (B, factor H, factor W, C)."""
+
+    def __init__(self, factor, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+
+    def call(self, x):
+        """Return (B, factor H, factor W, C); pixel (i, j) of a block is from channels (i factor + j) C onwards."""
+        height, width = ops.shape(x)[1:3]
+        factor, channels = self.factor, x.shape[3] // self.factor**2
+        x = ops.reshape(x, (-1, height, width, factor, factor * channels))
+        x = ops.transpose(x, (0, 1, 3, 2, 4))
+        return ops.reshape(x, (-1, height * factor, width * factor, channels))
+
+    def compute_output_shape(self, shape):
+        """Return the shape with H and W multiplied; None stays None."""
+        size = [None if side is None else side * self.factor for side in shape[1:3]]
+        return (shape[0], *size, shape[3] // self.factor**2)
 
     def get_config(self):
         """Return the arguments, for `.keras` files."""

@@ -7,7 +7,7 @@ import numpy as np
 from keras import layers
 
 from tfseg.models.blocks import CropToImage, PadToStride
-from tfseg.models.decoding import PoolToBins, ResizeLike, Upsample
+from tfseg.models.decoding import PixelShuffle, PoolToBins, ResizeLike, Upsample
 from tfseg.models.trace import inside
 
 FAR = 1 << 40
@@ -86,6 +86,8 @@ def _windowed(operation):
         return _cropped, operation.cropping[0]
     if isinstance(operation, Upsample):
         return _doubled, operation.factor
+    if isinstance(operation, PixelShuffle):
+        return _repeated, operation.factor
     if isinstance(operation, layers.UpSampling2D):
         return (_repeated if operation.interpolation == "nearest" else _doubled), operation.size[0]
     return None

@@ -1,0 +1,172 @@
+"""Where one class ends and the next begins: offsets of the logits by which a score is better than by the largest logit.
+
+The largest logit makes the most pixels right. A mean over classes counts the rare ones as much as the others, and so is
+often better off if a class is chosen a little earlier or later; of one sigmoid channel, if its threshold is not 0.5.
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import layers
+
+from tfseg import checks
+from tfseg.inference.predictor import predict_logits
+
+GRID = np.arange(-48, 49) / 16  # of offsets that are tried; float32 holds them exactly
+ROUNDS = 4  # over the classes
+SCORES = {
+    "mean_iou": lambda hits, truth, found: hits / (truth + found - hits),
+    "mean_dice": lambda hits, truth, found: 2 * hits / (truth + found),
+}
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """Offsets that were found, and what they are worth.
+
+    Attributes:
+        score: name of the score that was made large.
+        before: the score without offsets.
+        after: the score by offsets that were found each time on the other pictures: what to expect of new ones.
+        offsets: one a channel of the logits, found on all pictures, for `with_offsets`.
+    """
+
+    score: str
+    before: float
+    after: float
+    offsets: tuple
+
+
+def tune_offsets(model, reader, score="mean_iou", pixels=2**20, folds=5, track=lambda items, total: items):
+    """Find offsets of a model's logits by which a score on a data set is better.
+
+    One class' offset after the other is set to the best of those from -3 to 3, as long as the score rises. This is the
+    decision rule of "logit adjustment" (arXiv:2007.07314), fitted to the score instead of the classes' shares.
+
+    Args:
+        model: a model of `tfseg.models`.
+        reader: samples the model was not trained on, at least `folds`.
+        score: "mean_iou" or "mean_dice", of the pixels of all pictures together.
+        pixels: how many are looked at in all, drawn evenly from the pictures; 4 bytes a class each are needed.
+        folds: parts, each of neighbouring pictures, by which `Tuning.after` is found.
+        track: wraps the iteration to show progress; called with the pictures' numbers and their count.
+
+    Returns:
+        `Tuning`. Where `after` is not above `before`, the model is better left as it is.
+
+    Raises:
+        ValueError: the reader has no masks or fewer pictures than folds, or nearly all pixels are ignored.
+    """
+    measure = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
+    count = max(1, checks.positive_int("tune_offsets", "pixels", pixels) // max(len(reader), 1))
+    if checks.positive_int("tune_offsets", "folds", folds) < 2 or len(reader) < folds:
+        raise ValueError(
+            f"tune_offsets: folds={folds} came with {len(reader)} pictures. Take at least 2, at most so many."
+        )
+    if "mask" not in reader.fields:
+        raise ValueError(f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by.")
+    drawn = [_draw(model, reader[index], index, count) for index in track(range(len(reader)), len(reader))]
+    logits, truth = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    fold = np.repeat(np.arange(len(reader)) * folds // len(reader), [len(part) for _, part in drawn])
+    if len(np.unique(fold)) < 2:
+        raise ValueError(
+            f"tune_offsets: of {folds} parts fewer than two hold pixels that are not ignored. Check the masks: "
+            "`tfseg doctor` shows them."
+        )
+    offsets = _fit(logits, truth, measure)
+    if model.output_shape[-1] == 1:
+        offsets = offsets[1:] - offsets[:1]
+    return Tuning(
+        score,
+        before=_mean(_matrix(logits, truth), measure),
+        after=_mean(_held_out(logits, truth, fold, measure), measure),
+        offsets=tuple(offsets.tolist()),
+    )
+
+
+def with_offsets(model, offsets):
+    """Return a model that adds offsets to the logits of another, whose layers it shares.
+
+    Args:
+        model: a model of `tfseg.models`.
+        offsets: one a channel, such as those of `tune_offsets`.
+
+    Raises:
+        ValueError: their number is not that of the channels.
+    """
+    if len(offsets) != model.output_shape[-1]:
+        raise ValueError(f"with_offsets: {len(offsets)} offsets came for {model.output_shape[-1]} channels of logits.")
+    shift = layers.Rescaling(1.0, [float(x) for x in offsets], dtype="float32", name="offsets")
+    return keras.Model(model.input, shift(model.output), name=model.name)
+
+
+def _draw(model, sample, seed, count):
+    """Return the logits (N, C), C >= 2, and classes (N,) of at most `count` pixels of a sample that are not ignored."""
+    logits = predict_logits(model, sample["image"])
+    logits, truth = logits.reshape(-1, logits.shape[-1]), sample["mask"].ravel()
+    if logits.shape[-1] == 1:
+        logits = np.concatenate([np.zeros_like(logits), logits], -1)
+    labelled = np.flatnonzero(truth < logits.shape[-1])
+    chosen = np.random.default_rng(seed).permutation(labelled)[:count]
+    return logits[chosen], truth[chosen].astype(np.int64)
+
+
+def _held_out(logits, truth, fold, measure):
+    """Return the confusion matrix of each fold by the offsets that the others gave, added up."""
+    matrix = 0
+    for number in np.unique(fold):
+        here = fold == number
+        offsets = _fit(logits[~here], truth[~here], measure)
+        matrix += _matrix(logits[here] + offsets, truth[here])
+    return matrix
+
+
+def _fit(logits, truth, measure):
+    """Return offsets (C,) float32 of the logits (N, C) by which the mean of a measure is large."""
+    classes = logits.shape[1]
+    offsets, best = np.zeros(classes, np.float32), _mean(_matrix(logits, truth), measure)
+    for _ in range(ROUNDS):
+        before = best
+        for number in range(classes):
+            scores = _means(_matrices(logits, truth, offsets, number), measure)
+            # of equals the smallest
+            at = min(np.flatnonzero(scores >= scores.max()), key=lambda i: abs(GRID[i]))
+            if scores[at] > best:
+                best, offsets[number] = scores[at], GRID[at]
+        if best == before:
+            break
+    return offsets
+
+
+def _matrices(logits, truth, offsets, number):
+    """Return the confusion matrices (G, C, C), true classes down, if one class' offset is each of the grid's."""
+    others = logits + offsets
+    others[:, number] = -np.inf
+    rival, classes = others.argmax(1), logits.shape[1]
+    needed = np.take_along_axis(others, rival[:, None], 1)[:, 0] - logits[:, number]
+    # how many of the grid's offsets are too small for the class to win; a tie is the lower class', as argmax has it
+    lost = np.where(rival < number, np.searchsorted(GRID, needed, "right"), np.searchsorted(GRID, needed))
+    cells = (lost * classes + truth) * classes + rival
+    losing = np.bincount(cells, minlength=(len(GRID) + 1) * classes**2).reshape(-1, classes, classes)
+    losing = losing[::-1].cumsum(0)[::-1]  # (g, true, rival): pixels that take more than grid's g - 1
+    matrices = losing[1:].copy()
+    matrices[:, :, number] += losing[0].sum(-1) - losing[1:].sum(-1)
+    return matrices
+
+
+def _matrix(logits, truth):
+    classes = logits.shape[1]
+    return np.bincount(truth * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes)
+
+
+def _mean(matrix, measure):
+    return float(_means(matrix[None], measure)[0])
+
+
+def _means(matrices, measure):
+    """(G, C, C) -> (G,): the mean over the classes that are there, or found."""
+    hits, truth, found = np.einsum("gii->gi", matrices), matrices.sum(2), matrices.sum(1)
+    there = truth + found > 0
+    values = measure(hits, truth, np.where(there, found, 1))
+    return np.where(there, values, 0).sum(1) / there.sum(1)

@@ -50,10 +50,8 @@ def test_upsampling_tells_its_static_shape():
 def test_channels_become_pixels():
     # two pixels side by side of 2 x 2 x 3 channels: rows of the block first, then its columns
     x = np.arange(24.0).reshape(1, 1, 2, 12)
-    expected = [
-        [[0, 1, 2], [3, 4, 5], [12, 13, 14], [15, 16, 17]],
-        [[6, 7, 8], [9, 10, 11], [18, 19, 20], [21, 22, 23]],
-    ]
+    above = [[0, 1, 2], [3, 4, 5], [12, 13, 14], [15, 16, 17]]
+    below = [[6, 7, 8], [9, 10, 11], [18, 19, 20], [21, 22, 23]]
     assert ops.convert_to_numpy(PixelShuffle(2)(x))[0].tolist() == [above, below]
     assert PixelShuffle(3).compute_output_shape((None, None, 5, 18)) == (None, None, 15, 2)
 

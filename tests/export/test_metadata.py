@@ -64,6 +64,14 @@ def test_a_normalisation_of_small_values_keeps_its_digits(tmp_path):
     assert about["normalization"] == {"mean": [0.000312, 0.0213], "deviation": [0.0000278, 0.0125]}
 
 
+def test_images_that_are_normalised_each_by_itself_are_told_of(tmp_path):
+    version = saved_model(unet(2, filters=(4, 8), normalization="image"), tmp_path, outputs=("probabilities",))
+    assert inspect(version)["normalization"] == "image"
+    images = np.random.default_rng(0).integers(0, 100, (2, 9, 7, 3)).astype(np.float32)
+    served = tf.saved_model.load(str(version)).signatures["serving_default"]
+    assert np.allclose(served(image=images)["probabilities"], served(image=2 * images)["probabilities"], atol=1e-3)
+
+
 @pytest.mark.parametrize("where", [0.5, -1])
 def test_a_changed_byte_is_found(version, where):
     file = version / "saved_model.pb"

@@ -116,6 +116,17 @@ def test_logits_are_float32_under_mixed_precision(build, precision):
     assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
 
 
+def test_images_may_be_normalised_each_by_itself(build):
+    model, images = build(normalization="image"), draw().astype("float32")
+    logits = logits_of(model, images)
+    scale, shift = np.array([[[[0.5]]], [[[30]]]]), np.array([[[[3, 0, 1]]], [[[0, 100, -20]]]])
+    assert logits_of(model, images * scale + shift) == pytest.approx(logits, abs=2e-3 * float(np.abs(logits).max()))
+    assert np.isfinite(logits_of(model, np.full_like(images, 1e4))).all()
+    assert np.isfinite(logits_of(model, np.zeros_like(images))).all()
+    single = np.concatenate([logits_of(model, image[None]) for image in images])
+    assert single == pytest.approx(logits, abs=1e-4 * float(np.abs(logits).max()))
+
+
 def test_a_static_size_gives_the_same_logits(build, name):
     images = draw(8, 12)
     static = build(input_shape=(8, 12, 3))
@@ -272,6 +283,7 @@ def test_its_export_answers_as_it_does(build, tmp_path):
         ({"input_shape": (64, 64, None)}, r"must be \(H, W, C\) with C known"),
         ({"normalization": ((1, 2), 1)}, r"2 numbers came for an image of 3 channels"),
         ({"normalization": (0, (1, 0, 1))}, r"every deviation must be above zero"),
+        ({"normalization": "picture"}, r"normalization='picture' is unknown"),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(build, options, message):

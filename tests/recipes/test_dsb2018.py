@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,10 +38,15 @@ def test_rims_lie_where_nuclei_touch_another_or_the_background():
     assert_array_equal(dsb2018.rims(TOUCHING), RIMS)
 
 
-def test_touching_nuclei_are_split_where_they_touch():
-    found = dsb2018.split(certain(RIMS))
-    assert average_precision([TOUCHING], [found])["ap"][0] == 1
-    assert_array_equal(found > 0, TOUCHING > 0)
+def test_insides_that_hang_together_are_parted_at_their_neck():
+    y, x = np.mgrid[:30, :56]
+    left, right = (np.hypot(y - 15, x - centre) < 11 for centre in (15, 36))
+    inside = left | right
+    assert cv2.connectedComponents(inside.astype(np.uint8))[0] == 2  # with the background
+    found = dsb2018.split(certain(np.where(inside, dsb2018.INSIDE, 0)))
+    truth = np.where(left & (x < 26), 1, np.where(inside, 2, 0))
+    assert average_precision([truth], [found])["ap"][:8].min() == 1
+    assert_array_equal(found > 0, inside)
 
 
 @pytest.mark.parametrize("width", [1, 2, 3])
@@ -53,17 +59,17 @@ def test_a_rim_goes_to_the_nearest_inside(width):
     assert_array_equal(dsb2018.split(certain(classes)), truth)
 
 
-@given(arrays(np.int64, (6, 7), elements=st.integers(0, 2)))
-def test_every_pixel_that_is_no_background_gets_a_nucleus(classes):
+@given(arrays(np.int64, (9, 8), elements=st.integers(0, 2)))
+def test_a_nucleus_lies_on_no_background_and_is_not_tiny(classes):
     found = dsb2018.split(certain(classes))
-    assert_array_equal(found > 0, classes > 0)
-    assert found.min() >= 0
+    assert not found[classes == 0].any()
+    assert np.bincount(found.ravel())[1:].min(initial=dsb2018.SMALLEST) >= dsb2018.SMALLEST
 
 
 def test_rims_without_an_inside_are_nuclei_of_their_own():
-    found = dsb2018.split(certain(np.pad([[2, 2, 0, 2]], 2)))
-    assert_array_equal(np.unique(found[2, 2:4]), [found[2, 2]])
-    assert len({0, found[2, 2], found[2, 5]}) == 3
+    rim = np.full((5, 5), dsb2018.RIM)
+    found = dsb2018.split(certain(np.pad(np.hstack([rim, np.zeros((5, 3), int), rim]), 2)))
+    assert [len(np.unique(part[part > 0])) for part in (found[:, :7], found[:, 7:], found)] == [1, 1, 2]
 
 
 def test_nothing_is_found_in_nothing():
@@ -74,4 +80,4 @@ def test_the_truth_survives_the_way_through_rims(shared_data):
     _, val = data_set(shared_data / "dsb2018_fluo")
     truths = [val[index]["instances"] for index in range(len(val))]
     found = [dsb2018.split(certain(dsb2018.rims(truth))) for truth in truths]
-    assert average_precision(truths, found)["ap"][0] == pytest.approx(1)
+    assert average_precision(truths, found)["ap"][0] > 0.98  # a few lobed nuclei are parted

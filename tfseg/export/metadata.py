@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.checks import IGNORE_INDEX
+from tfseg.models.blocks import Standardize
 from tfseg.viz import palette
 
 FILE = "assets.extra/tfseg.json"  # TensorFlow keeps this folder for what is not its own
@@ -121,8 +122,10 @@ def _ids_of_file(encoded, image, dtype):
 
 
 def _normalization(model):
-    """Return the mean and deviation a channel that the model itself subtracts and divides by, if it does."""
+    """Return what the model itself subtracts and divides by: mean and deviation a channel, "image", or nothing."""
     layer = next((layer for layer in model.layers if layer.name == "normalize"), None)
+    if isinstance(layer, Standardize):
+        return {"normalization": "image"}
     if not isinstance(layer, keras.layers.Rescaling):
         return {}
     scale, offset = np.broadcast_arrays(np.asarray(layer.scale, float), np.asarray(layer.offset, float))

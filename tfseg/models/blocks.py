@@ -3,7 +3,11 @@
 import keras
 from keras import layers, ops
 
+from tfseg import checks
 from tfseg.models.batch_norm import BatchNorm
+
+ROUNDING = 1e-5  # of a mean in float32, which is no deviation
+TINY = 1e-12  # against 0 / 0
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -76,8 +80,12 @@ def normalize(image, normalization=None):
 
     Args:
         image: (B, H, W, C) tensor.
-        normalization: (mean, deviation), each one number or C numbers; None takes 0..255 to -1..1.
+        normalization: (mean, deviation), each one number or C numbers; "image" for those of each image, see
+            `Standardize`; None takes 0..255 to -1..1.
     """
+    if isinstance(normalization, str):
+        checks.one_of("normalization", "normalization", normalization, ("image",))
+        return Standardize(name="normalize")(image)
     mean, deviation = normalization or (127.5, 127.5)
     channels = image.shape[-1]
     means, deviations = (_per_channel(value, channels) for value in (mean, deviation))
@@ -86,6 +94,27 @@ def normalize(image, normalization=None):
     scale = [1 / deviation for deviation in deviations]
     offset = [-mean / deviation for mean, deviation in zip(means, deviations, strict=True)]
     return layers.Rescaling(scale, offset, dtype="float32", name="normalize")(image)
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Standardize(layers.Layer):
+    """Subtract each channel's mean over an image and divide by its deviation there, in float32: (B, H, W, C) -> same.
+
+    So neither brightness nor contrast matter: what makes microscopes' pictures differ most. A channel of one value
+    becomes 0. Of a window of an image it is the window's mean and deviation that count.
+    """
+
+    def __init__(self, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(**kwargs)
+
+    def call(self, image):
+        """Return (B, H, W, C) float32."""
+        image = ops.cast(image, "float32")
+        mean = ops.mean(image, (1, 2), keepdims=True)
+        centred = image - mean
+        deviation = ops.sqrt(ops.mean(ops.square(centred), (1, 2), keepdims=True))
+        return centred / (deviation + ROUNDING * ops.abs(mean) + TINY)
 
 
 def _per_channel(value, channels):

@@ -28,7 +28,8 @@ def cnn_classifier(
         filters: width of each stage.
         hidden: width of the first dense layer.
         dropout: rate between the dense layers.
-        normalization: (mean, deviation) of the images, each one number or one a channel; None for 0..255.
+        normalization: (mean, deviation) of the images, each one number or one a channel, or "image" for those of
+            each; None for 0..255.
 
     Returns:
         keras.Model named "cnn_classifier".
@@ -68,7 +69,8 @@ def classifier(
         input_shape: (H, W, C); H and W may be None.
         weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
         dropout: rate before the dense layer.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "classifier". `transfer` takes its encoder into a segmentation model.

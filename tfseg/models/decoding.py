@@ -28,7 +28,8 @@ def taps(owner, image, encoder, weights, normalization, strides, output_stride=3
         image: (B, H, W, C) of `open_image`.
         encoder: a name of `list_encoders()`.
         weights: None, "imagenet" or the path of a `.weights.h5`.
-        normalization: (mean, deviation) of the images, or None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
         strides: of the features wanted, of 2, 4, 8, 16, 32. Beyond `output_stride` features keep that stride.
         output_stride: 32, 16 or 8.
         optional: strides of features to give too, None where there are none.

@@ -31,7 +31,8 @@ def deeplab_v3(
         output_stride: 16, with rates 6, 12, 18; or 8, with rates 12, 24, 36.
         width: channels of every branch.
         dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "deeplab_v3".
@@ -71,7 +72,8 @@ def deeplab_v3_plus(
         width: channels of every branch and of the decoder.
         low_width: channels to which the features at stride 4 are narrowed.
         dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "deeplab_v3_plus".

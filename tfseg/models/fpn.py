@@ -29,7 +29,8 @@ def fpn(
         pyramid_width: channels of the pyramid.
         width: channels of the branches that are added.
         dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "fpn".

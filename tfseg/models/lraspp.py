@@ -25,7 +25,8 @@ def lraspp(
         input_shape: (H, W, C); H and W may be None.
         weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
         width: channels of the branch at stride 16.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "lraspp".

@@ -26,7 +26,8 @@ def segformer(
         weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
         width: channels of the decoder; in the paper 256 for b0 and b1, 768 for the others.
         dropout: rate before the last layer.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "segformer".

@@ -16,7 +16,8 @@ def tiny_unet(num_classes, input_shape=(None, None, 3), filters=16, normalizatio
         num_classes: channels of the output; 1 for a single sigmoid.
         input_shape: (H, W, C); H and W may be None.
         filters: channels at full resolution; twice as many at half of it.
-        normalization: (mean, deviation) of the images, each one number or one a channel; None for 0..255.
+        normalization: (mean, deviation) of the images, each one number or one a channel, or "image" for those of
+            each; None for 0..255.
 
     Returns:
         keras.Model named "tiny_unet".

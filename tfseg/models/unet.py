@@ -49,8 +49,8 @@ def unet(
             1 to 16; None for (16, 32, 64, 128, 256).
         batch_norm: batch normalisation after every 3 x 3 convolution.
         dropout: rate at the end of the contracting path, on its two deepest levels as in the paper; 0 for none.
-        normalization: (mean, deviation) of the images, each one number or one a channel; None for 0..255, or with
-            an encoder for what that was trained with.
+        normalization: (mean, deviation) of the images, each one number or one a channel, or "image" for those of
+            each, which suits microscopes; None for 0..255, or with an encoder for what that was trained with.
         encoder: None, or a name of `list_encoders()` to stand in place of the contracting path.
         weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
         attention: attention gates on the skips (arXiv:1804.03999).

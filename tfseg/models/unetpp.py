@@ -43,7 +43,8 @@ def unetpp(
             (32, 64, 128, 256). Without: of all levels, as in `unet`, None for (32, 64, 128, 256, 512).
         batch_norm: batch normalisation after every 3 x 3 convolution.
         deep_supervision: logits of every column, see above.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with, or 0..255.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with, or 0..255.
 
     Returns:
         keras.Model named "unetpp".

@@ -29,7 +29,8 @@ def upernet(
         bins: the image is cut into bins x bins parts, for each of these numbers.
         width: channels of the decoder.
         dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images; None for what the encoder was trained with.
+        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
+            trained with.
 
     Returns:
         keras.Model named "upernet".

@@ -2,8 +2,9 @@
 
     python -m tfseg.recipes.dsb2018 --data ../shared/data/dsb2018_fluo --minutes 5 --out runs/dsb2018
 
-On 20 pictures, 6 minutes on 2 cores of an AMD EPYC: AP@0.5 of nuclei 0.699, the mean of AP@0.5 to 0.95 0.395. With the
-normalisation of photographs, and windows magnified 0.6 to 1.6 instead of 0.8 to 1.8 times, 0.678 and 0.410.
+On 20 pictures, 6 minutes and 300 steps on 2 cores of an Intel Xeon: AP@0.5 of nuclei 0.768, the mean of AP@0.5 to 0.95
+0.442. With the mean and deviation of the data set instead of each picture's, 0.775 and 0.411. With insides that are
+neither parted at their necks nor dropped where they are tiny, 0.404 and 0.247: a short training leaves specks.
 """
 
 import json
@@ -14,15 +15,16 @@ import cv2
 import keras
 import numpy as np
 
-from tfseg.data import Arrays, Augment, check, pipeline
+from tfseg.data import Arrays, Augment, pipeline
 from tfseg.datasets import dsb2018
-from tfseg.inference import predict_logits
+from tfseg.inference import predict_logits, refine
 from tfseg.metrics import average_precision
 from tfseg.models import unet
 from tfseg.recipes.command import carry_out, command
 
 CLASS_NAMES = ("background", "inside", "rim")
 BACKGROUND, INSIDE, RIM = range(3)
+SMALLEST = 20  # pixels of a nucleus; the smallest to train on has 21
 AUGMENT = Augment(
     256,
     scale=(0.8, 1.8),
@@ -51,10 +53,8 @@ def run(data=None, minutes=5, out="runs/dsb2018"):
     nuclei = dsb2018(data)
     train, val = (_with_rims(part) for part in nuclei)
     keras.utils.set_random_seed(0)
-    # the pictures are dark: in 0..255 they would look all alike to an encoder that has learnt from photographs
-    measured = check(train)
-    normalization = measured.mean, measured.deviation
-    model = unet(3, encoder="efficientnet_lite0", weights="imagenet", normalization=normalization)
+    # some pictures are ten times as bright as others
+    model = unet(3, encoder="efficientnet_lite0", weights="imagenet", normalization="image")
     stream = partial(pipeline, train, 8, AUGMENT)
     model, _ = carry_out("dsb2018", model, stream, val, minutes, out, learning_rate=1e-3)
     samples = [nuclei[1][index] for index in range(len(val))]
@@ -75,15 +75,15 @@ def rims(instances):
 
 
 def split(logits):
-    """(H, W, 3) logits -> (H, W) int32 numbered nuclei: each inside that hangs together, grown over the rims.
+    """(H, W, 3) logits -> (H, W) int32 numbered nuclei: the insides, parted at their necks and grown over the rims.
 
-    That is a watershed of the distance to the insides: a pixel of a rim goes to the nearest. A rim without an inside
-    is a nucleus too.
+    Both are watersheds, the second of the distance to the insides: a pixel of a rim goes to the nearest. A rim without
+    an inside is a nucleus too. What is smaller than any nucleus goes.
     """
     ids = logits.argmax(-1)
     _, parts = cv2.connectedComponents((ids != BACKGROUND).astype(np.uint8), connectivity=4)
     seeds = (ids == INSIDE) | ((ids == RIM) & ~np.isin(parts, parts[ids == INSIDE]))
-    _, numbers = cv2.connectedComponents(seeds.astype(np.uint8), connectivity=4)
+    numbers = refine.split_touching(seeds)
     if not seeds.any():
         return numbers
     # which seed pixel is nearest, by a number of its own
@@ -92,7 +92,7 @@ def split(logits):
     )
     owners = np.zeros(nearest.max() + 1, np.int32)
     owners[nearest[seeds]] = numbers[seeds]
-    return np.where(ids == BACKGROUND, 0, owners[nearest])
+    return refine.remove_small(np.where(ids == BACKGROUND, 0, owners[nearest]), SMALLEST)
 
 
 def _with_rims(reader):

@@ -50,8 +50,8 @@ def encode(image, encoder, weights=None, output_stride=32, normalization=None, o
             `..._notop.h5` of keras.applications.
         output_stride: 32, or 16 or 8: the late stages then keep this stride and dilate their kernels instead. The
             weights are the same.
-        normalization: (mean, deviation), each one number or one a channel; None: as the encoder was trained (for C
-            other than 3, its mean over red, green and blue).
+        normalization: (mean, deviation), each one number or one a channel, or "image" for those of each; None: as the
+            encoder was trained (for C other than 3, its mean over red, green and blue).
         owner: who asks, for errors.
 
     Returns:

@@ -118,6 +118,25 @@ def test_bfloat16_keeps_the_logits_float32_and_the_classes():
     assert np.mean(np.argmax(logits, -1) == np.argmax(expected, -1)) > 0.98
 
 
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("norm", [True, False])
+def test_transposed_convolutions_become_pointwise_in_bfloat16(bias, norm):
+    image = keras.Input((None, None, 3))
+    options = {"use_bias": bias, "bias_initializer": "uniform"}
+    x = layers.Conv2DTranspose(5, 3, 3, padding="same", name="up", **options)(image / 255)
+    x = layers.ReLU()(BatchNorm()(x) if norm else x)
+    x = layers.Conv2DTranspose(4, 2, 2, activation="relu", name="twice", **options)(x)
+    x = layers.Conv2DTranspose(4, 3, 2, padding="same", name="overlapping")(x)
+    model = with_statistics(keras.Model(image, layers.Conv2D(2, 1, name="classes")(x)))
+    copy = folded(model, "bfloat16")
+    kinds = {layer.name: type(layer) for layer in copy.layers}
+    assert (kinds["up"], kinds["twice"]) == (layers.Conv2D, layers.Conv2D)
+    assert kinds["overlapping"] is layers.Conv2DTranspose
+    assert type(folded(model).get_layer("up")) is layers.Conv2DTranspose
+    assert all(x.dtype == "bfloat16" for x in (copy.get_layer("up").output, copy.get_layer("overlapping").output))
+    close(copy(pictures(), training=False), model(pictures(), training=False), 0.02)
+
+
 def test_a_frozen_model_holds_no_variables_and_does_not_follow_the_model():
     model = unet(3, filters=(4, 8))
     expected = model(pictures(), training=False)

@@ -6,6 +6,8 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfseg.models.decoding import PixelShuffle
+
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 # what neither adds up many numbers nor is written for float32
 HALF = (
@@ -27,6 +29,9 @@ def folded(model, dtype="float32"):
     y = gamma (conv(x) + b - mean) / sqrt(variance + epsilon) + beta. One that does not directly follow a convolution,
     or of which either is also used elsewhere, stays.
 
+    In bfloat16, transposed convolutions whose windows do not overlap become 1 x 1 convolutions whose channels are then
+    pixels: TensorFlow lays out their kernels anew at every call, and adds their bias in a pass of its own.
+
     Args:
         model: a trained model of `tfseg.models`; it stays as it is.
         dtype: "float32", or "bfloat16" for features and convolutions in bfloat16; logits are float32 either way.
@@ -37,6 +42,7 @@ def folded(model, dtype="float32"):
     pairs = _pairs(model)
     gone = {norm.name for norm in pairs.values()}
     half = _half(model) if dtype == "bfloat16" else set()
+    factors = {layer.name: layer.strides[0] for layer in model.layers if layer.name in half and _tiles(layer)}
 
     def copy(layer):
         config = layer.get_config()
@@ -44,16 +50,20 @@ def folded(model, dtype="float32"):
             config["use_bias"] = True
         if layer.name in half:
             config["dtype"] = "mixed_bfloat16"
-        return layer.__class__.from_config(config)
+        return _pointwise(config) if layer.name in factors else layer.__class__.from_config(config)
 
     def call(layer, *args, **kwargs):
-        return args[0] if layer.name in gone else layer(*args, **kwargs)
+        if layer.name in gone:
+            return args[0]
+        output = layer(*args, **kwargs)
+        return PixelShuffle(factors[layer.name], dtype="bfloat16")(output) if layer.name in factors else output
 
     plain = keras.Model(model.input, model.output)  # a loss or an optimizer would be copied too
     clone = keras.models.clone_model(plain, clone_function=copy, call_function=call)
     for layer in (layer for layer in clone.layers if layer.weights):
         original = plain.get_layer(layer.name)
-        layer.set_weights(_scaled(original, pairs[original]) if original in pairs else original.get_weights())
+        weights = _scaled(original, pairs[original]) if original in pairs else original.get_weights()
+        layer.set_weights(_pointwise_weights(*weights) if layer.name in factors else weights)
     return clone
 
 
@@ -90,6 +100,26 @@ def _half(model):
     """Return the names of the layers that bfloat16 is for: up to the last with weights, which gives the logits."""
     last = max((i for i, layer in enumerate(model.layers) if layer.weights), default=-1)
     return {layer.name for layer in model.layers[: last + 1] if isinstance(layer, HALF)}
+
+
+def _tiles(layer):
+    """Whether a layer is a transposed convolution that makes a square of pixels of each one, beside the next."""
+    transposed = isinstance(layer, layers.Conv2DTranspose) and once(layer)
+    return transposed and layer.kernel_size == layer.strides == layer.strides[::-1] and layer.output_padding is None
+
+
+def _pointwise(config):
+    """Return the 1 x 1 convolution that does the work of a transposed one with that configuration."""
+    kept = {name: config[name] for name in ("name", "dtype", "activation", "use_bias")}
+    return layers.Conv2D(config["filters"] * config["strides"][0] ** 2, 1, **kept)
+
+
+def _pointwise_weights(kernel, *bias):
+    height, width, _, channels = kernel.shape
+    return [
+        np.moveaxis(kernel, 3, 0).reshape(1, 1, channels, -1),
+        *(np.tile(values, height * width) for values in bias),
+    ]
 
 
 def _scaled(conv, norm):

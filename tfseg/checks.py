@@ -6,6 +6,7 @@ from numbers import Real
 
 # The value of a mask's pixels without a label, from the readers to the pictures.
 IGNORE_INDEX = 255
+BACKGROUND = "background"  # the class of what is none of the objects
 
 
 def one_of(owner, argument, value, allowed):

@@ -52,6 +52,7 @@ def test_the_methods_are_listed_with_their_options(run):
         assert f" {method} " in f" {printed}"
     assert "slic Divide" in printed
     assert "count=250, compactness=10.0" in printed
+    assert "--strokes FILE, beta=130.0" in printed
 
 
 def test_a_click_fills(run):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from keras import layers
 
-from tfseg.data import Arrays
+from tfseg.data import Arrays, Resize
 from tfseg.inference import evaluate, predict_logits, tune_offsets, with_offsets
 from tfseg.inference.tuning import GRID, SCORES, _fit, _matrices, _matrix, _mean
 
@@ -101,11 +101,33 @@ def test_the_score_never_falls_and_no_single_offset_is_better(logits, truth, sco
         assert _mean(_matrix(logits + moved, truth), measure) <= best + 1e-6
 
 
+def test_pictures_count_by_their_pixels():
+    # 6 of 8 pixels of the large pictures are right, 1 of 8 of the small ones; as many of each are drawn as there are
+    large = np.full((40, 40, 1), 1, np.float32), np.tile([[0, 1, 1, 1]], (40, 10)).astype(np.uint8)
+    small = np.full((4, 4, 1), 1, np.float32), np.tile([[0, 0, 0, 1]], (4, 1)).astype(np.uint8)
+    images, masks = zip(*[large, small] * 3, strict=True)
+    reader = reader_of(images, masks, 1)
+    whole = evaluate(bare(1), reader).means()["mean_iou"]
+    assert tune_offsets(bare(1), reader, pixels=3000, folds=2).before == pytest.approx(whole, abs=0.02)
+
+
+def test_a_picture_is_seen_as_in_use():
+    image = np.array([[-1, -1, 3, 3], [-1, -1, 3, 3]], np.float32)[..., None]
+    mask = (image[..., 0] > 0).astype(np.uint8)
+    reader = reader_of([image] * 2, [mask] * 2, 1)
+    halved = Resize((1, 1))  # the mean, 1, for all
+    assert tune_offsets(bare(1), reader, folds=2).before == 1
+    assert tune_offsets(bare(1), reader, resize=halved, folds=2).before == pytest.approx(0.25)
+    assert tune_offsets(bare(1), reader, window=2, folds=2).before == 1
+
+
 def test_offsets_are_saved_with_the_model(tmp_path):
     model = with_offsets(bare(3), (0.5, 0.0, -1.0))
     model.save(tmp_path / "m.keras")
     image = np.random.default_rng(0).normal(size=(4, 5, 3)).astype(np.float32)
     again = keras.saving.load_model(tmp_path / "m.keras")
+    twice = with_offsets(again, (0, 0, 2))
+    assert np.allclose(predict_logits(twice, image), image + np.array([0.5, 0, 1]), atol=1e-6)
     assert np.allclose(predict_logits(again, image), image + np.array([0.5, 0, -1]), atol=1e-6)
 
 
@@ -123,3 +145,10 @@ def test_what_cannot_be_is_refused():
     assert tune_offsets(bare(2), reader, pixels=1, folds=3).before == 1
     with pytest.raises(ValueError, match="2 offsets came for 3 channels"):
         with_offsets(bare(3), (1, 2))
+    nan = reader_of([image * np.nan] * 3, [mask] * 3)
+    with pytest.raises(ValueError, match="logits that are not finite"):
+        tune_offsets(bare(2), nan, folds=2)
+    two = keras.Model(model := bare(2).input, [model, model * 2])
+    for call in (lambda: tune_offsets(two, reader, folds=2), lambda: with_offsets(two, (1, 2))):
+        with pytest.raises(ValueError, match="has 2 outputs, expected logits alone"):
+            call()

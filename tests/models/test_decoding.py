@@ -54,6 +54,8 @@ def test_channels_become_pixels():
     below = [[6, 7, 8], [9, 10, 11], [18, 19, 20], [21, 22, 23]]
     assert ops.convert_to_numpy(PixelShuffle(2)(x))[0].tolist() == [above, below]
     assert PixelShuffle(3).compute_output_shape((None, None, 5, 18)) == (None, None, 15, 2)
+    with pytest.raises(ValueError, match="10 channels came, expected a multiple of 4"):
+        PixelShuffle(2)(np.zeros((4, 1, 1, 10)))
 
 
 def test_linknet_has_its_parameters():

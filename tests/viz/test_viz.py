@@ -109,12 +109,13 @@ def test_the_legend_names_the_classes_that_occur():
 def test_a_legend_of_overlays_leaves_out_the_background_that_they_leave_bare():
     names = ["leaf", "background", "stem"]
     assert [text.get_text() for text in viz.legend(names).legends[0].get_texts()] == ["leaf", "stem"]
+    assert viz.legend(["background"]).legends[0].get_texts() == []
     labels = np.array([[0, 1], [2, 255]])
     assert np.array_equal(viz.without_background(labels, names), [[0, 255], [2, 255]])
     assert np.array_equal(viz.without_background(labels, ["a", "b", "c"]), labels)
 
 
-@pytest.mark.parametrize("history", [[1, 2], [1, 2, 3, 4]])
+@pytest.mark.parametrize("history", [[1], [1, 2], [1, 2, 3, 4]])
 def test_epochs_are_whole_numbers(history):
     axis = viz.curves({"loss": history}).axes[0]
     assert all(float(tick).is_integer() for tick in axis.get_xticks())

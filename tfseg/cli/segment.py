@@ -28,7 +28,8 @@ def _list_methods(asked):
         summary, *_ = function.__doc__.strip().splitlines()
         console.print(name, style="bold", highlight=False)
         say(f"  {summary}")
-        say(f"  {', '.join(map(str, options)) or 'no options'}")
+        words = ["--strokes FILE" if option.name == "strokes" else str(option) for option in options]
+        say(f"  {', '.join(words) or 'no options'}")
     raise typer.Exit
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.data.colors import ColorTable
 from tfseg.data.files import picture_files, read_colors, read_header, read_image, read_mask, read_palette
 from tfseg.data.objects import boxes_of, relabelled
@@ -189,7 +189,7 @@ def _check_kind(names, ignore, mask_values, colors, instances):
     given = [name for name, there in kinds.items() if there]
     if len(given) > 1:
         raise ValueError(f"Folder: {' and '.join(given)} came. Masks are of one kind: leave out all but one.")
-    if instances and (len(names) != 2 or names[0] != "background"):
+    if instances and (len(names) != 2 or names[0] != BACKGROUND):
         raise ValueError(
             f"Folder: instances=True takes one class of objects, but class_names are {', '.join(names)}. "
             'Give one name, or ["background", name].'

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.data import splits
 from tfseg.data.windows import corners, reduced, window_of
-
-BACKGROUND = "background"
 
 
 def label_names(class_names):

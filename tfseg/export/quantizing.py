@@ -37,7 +37,7 @@ def sensitive_layers(model, samples):
     """Say which layers of a model suffer most from int8: one at a time is rounded, in its weights and its output.
 
     Args:
-        model: of `tfseg.models`.
+        model: of `tfseg.models`, or of `folded`.
         samples: list of (H, W, C), a few are enough: the model runs on each as often as it has layers.
 
     Returns:

@@ -18,6 +18,7 @@ from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
 from tfseg.export.tiling import windowed
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
+from tfseg.models.blocks import Standardize
 
 DTYPES = ("float32", "bfloat16")
 OVERLAP = 0.25  # of windows
@@ -108,6 +109,11 @@ def _details(model, outputs, about, window, max_pixels, dtype):
     require_logits("saved_model", model)
     if len(model.output_shape) == 2 and (window is not None or "rle" in outputs):
         raise ValueError("saved_model: windows and 'rle' are for models that give classes of pixels, not of images.")
+    if window is not None and any(isinstance(layer, Standardize) for layer in model.layers):
+        raise ValueError(
+            f"saved_model: window={window} came for a model of normalization='image', which would see each window by "
+            "its own mean and deviation. Build it with (mean, deviation) of all images, or leave the window out."
+        )
     if window is not None and model.input_shape[1:3] != (None, None):
         raise ValueError(
             f"saved_model: window={window} came for a model that takes {model.input_shape[1:3]} pixels only. Build it "

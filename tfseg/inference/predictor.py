@@ -38,7 +38,7 @@ def predict_logits(model, image, resize=None, window=None, overlap=0.25):
         resize: a `tfseg.data.Resize` that the picture goes through, and its logits back; None for none.
         window: side, or (height, width), of windows that slide over the picture one at a time, so that a large one
             needs little memory; None for the whole at once. Where they overlap, logits are averaged, the middle of
-            a window counting most.
+            a window counting most. A model of normalization="image" sees each window by its own mean and deviation.
         overlap: share of a window that the next one covers again at least.
 
     Returns:

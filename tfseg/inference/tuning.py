@@ -4,6 +4,7 @@ The largest logit makes the most pixels right. A mean over classes counts the ra
 often better off if a class is chosen a little earlier or later; of one sigmoid channel, if its threshold is not 0.5.
 """
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -38,7 +39,16 @@ class Tuning:
     offsets: tuple
 
 
-def tune_offsets(model, reader, score="mean_iou", pixels=2**20, folds=5, track=lambda items, total: items):
+def tune_offsets(
+    model,
+    reader,
+    score="mean_iou",
+    resize=None,
+    window=None,
+    pixels=2**20,
+    folds=5,
+    track=lambda items, total: items,
+):
     """Find offsets of a model's logits by which a score on a data set is better.
 
     One class' offset after the other is set to the best of those from -3 to 3, as long as the score rises. This is the
@@ -48,7 +58,9 @@ def tune_offsets(model, reader, score="mean_iou", pixels=2**20, folds=5, track=l
         model: a model of `tfseg.models`.
         reader: samples the model was not trained on, at least `folds`.
         score: "mean_iou" or "mean_dice", of the pixels of all pictures together.
-        pixels: how many are looked at in all, drawn evenly from the pictures; 4 bytes a class each are needed.
+        resize, window: how the model sees an image, see `predict_logits`; None for as it is.
+        pixels: how many are looked at in all, the same share of each picture. Each takes 20 bytes a class; 2**20 of 11
+            classes take a minute after the predictions.
         folds: parts, each of neighbouring pictures, by which `Tuning.after` is found.
         track: wraps the iteration to show progress; called with the pictures' numbers and their count.
 
@@ -56,19 +68,20 @@ def tune_offsets(model, reader, score="mean_iou", pixels=2**20, folds=5, track=l
         `Tuning`. Where `after` is not above `before`, the model is better left as it is.
 
     Raises:
-        ValueError: the reader has no masks or fewer pictures than folds, or nearly all pixels are ignored.
+        ValueError: the reader has no masks or fewer pictures than folds, nearly all pixels are ignored, or the model
+            gives several outputs or logits that are not finite.
     """
     measure = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
-    count = max(1, checks.positive_int("tune_offsets", "pixels", pixels) // max(len(reader), 1))
+    share = checks.positive_int("tune_offsets", "pixels", pixels) / max(reader.sizes.prod(1).sum(), 1)
+    _require_one_output("tune_offsets", model)
     if checks.positive_int("tune_offsets", "folds", folds) < 2 or len(reader) < folds:
         raise ValueError(
             f"tune_offsets: folds={folds} came with {len(reader)} pictures. Take at least 2, at most so many."
         )
     if "mask" not in reader.fields:
         raise ValueError(f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by.")
-    drawn = [_draw(model, reader[index], index, count) for index in track(range(len(reader)), len(reader))]
-    logits, truth = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    fold = np.repeat(np.arange(len(reader)) * folds // len(reader), [len(part) for _, part in drawn])
+    logits, truth, pictures = _sample(model, reader, share, resize, window, track)
+    fold = pictures * folds // len(reader)
     if len(np.unique(fold)) < 2:
         raise ValueError(
             f"tune_offsets: of {folds} parts fewer than two hold pixels that are not ignored. Check the masks: "
@@ -92,23 +105,48 @@ def with_offsets(model, offsets):
         model: a model of `tfseg.models`.
         offsets: one a channel, such as those of `tune_offsets`.
 
+    Returns:
+        keras.Model to predict with and to export; it is not compiled.
+
     Raises:
-        ValueError: their number is not that of the channels.
+        ValueError: their number is not that of the channels, or the model has several outputs.
     """
+    _require_one_output("with_offsets", model)
     if len(offsets) != model.output_shape[-1]:
         raise ValueError(f"with_offsets: {len(offsets)} offsets came for {model.output_shape[-1]} channels of logits.")
-    shift = layers.Rescaling(1.0, [float(x) for x in offsets], dtype="float32", name="offsets")
+    again = sum(layer.name.startswith("offsets") for layer in model.layers)
+    shift = layers.Rescaling(1.0, [float(x) for x in offsets], dtype="float32", name=f"offsets{again or ''}")
     return keras.Model(model.input, shift(model.output), name=model.name)
 
 
-def _draw(model, sample, seed, count):
-    """Return the logits (N, C), C >= 2, and classes (N,) of at most `count` pixels of a sample that are not ignored."""
-    logits = predict_logits(model, sample["image"])
-    logits, truth = logits.reshape(-1, logits.shape[-1]), sample["mask"].ravel()
+def _require_one_output(owner, model):
+    if len(model.outputs) != 1:
+        raise ValueError(
+            f"{owner}: the model {model.name!r} has {len(model.outputs)} outputs, expected logits alone. Pass "
+            "keras.Model(model.input, model.outputs[0])."
+        )
+
+
+def _sample(model, reader, share, resize, window, track):
+    """Return logits (N, C), C >= 2, classes (N,) and numbers of the picture (N,) of a share of all labelled pixels."""
+    parts = []
+    for index in track(range(len(reader)), len(reader)):
+        sample = reader[index]
+        logits, truth = _draw(predict_logits(model, sample["image"], resize, window), sample["mask"], share, index)
+        parts.append((logits, truth, np.full(len(truth), index)))
+    return map(np.concatenate, zip(*parts, strict=True))
+
+
+def _draw(logits, truth, share, seed):
+    if not np.isfinite(logits).all():
+        raise ValueError(
+            "tune_offsets: the model gives logits that are not finite. Look at its training, or its images."
+        )
+    logits, truth = logits.reshape(-1, logits.shape[-1]), truth.ravel()
     if logits.shape[-1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], -1)
     labelled = np.flatnonzero(truth < logits.shape[-1])
-    chosen = np.random.default_rng(seed).permutation(labelled)[:count]
+    chosen = np.random.default_rng(seed).permutation(labelled)[: math.ceil(share * len(labelled))]
     return logits[chosen], truth[chosen].astype(np.int64)
 
 

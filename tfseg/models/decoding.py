@@ -71,9 +71,12 @@ def close_logits(x, image, num_classes, stride, name, dropout=0.0):
 
 
 def close_subpixels(x, image, num_classes, stride, name):
-    """Return the model that gives every pixel its own 1 x 1 convolution (arXiv:1609.05158), see `close_logits`.
+    """Return the model in which each pixel of a stride has a 1 x 1 convolution of its own (arXiv:1609.05158).
 
     Where `close_logits` draws straight lines between the logits of `x`, these follow what is thinner than its stride.
+
+    Args:
+        x, image, num_classes, stride, name: see `close_logits`.
     """
     logits = layers.Conv2D(num_classes * stride**2, 1, name="classes")(x)
     logits = PixelShuffle(stride, dtype="float32", name="decoder_shuffle")(logits)
@@ -219,7 +222,11 @@ class Upsample(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class PixelShuffle(layers.Layer):
-    """Channels become pixels (arXiv:1609.05158): (B, H, W, factor^2 C) -> (B, factor H, factor W, C)."""
+    """Channels become pixels (arXiv:1609.05158): (B, H, W, factor^2 C) -> (B, factor H, factor W, C).
+
+    Raises:
+        ValueError: the channels are no multiple of factor^2.
+    """
 
     def __init__(self, factor, **kwargs):
         super().__init__(**kwargs)
@@ -228,13 +235,15 @@ class PixelShuffle(layers.Layer):
     def call(self, x):
         """Return (B, factor H, factor W, C); pixel (i, j) of a block is from channels (i factor + j) C onwards."""
         height, width = ops.shape(x)[1:3]
-        factor, channels = self.factor, x.shape[3] // self.factor**2
+        factor, channels = self.factor, self.compute_output_shape(x.shape)[3]
         x = ops.reshape(x, (-1, height, width, factor, factor * channels))
         x = ops.transpose(x, (0, 1, 3, 2, 4))
         return ops.reshape(x, (-1, height * factor, width * factor, channels))
 
     def compute_output_shape(self, shape):
         """Return the shape with H and W multiplied; None stays None."""
+        if shape[3] % self.factor**2:
+            raise ValueError(f"PixelShuffle: {shape[3]} channels came, expected a multiple of {self.factor**2}.")
         size = [None if side is None else side * self.factor for side in shape[1:3]]
         return (shape[0], *size, shape[3] // self.factor**2)
 

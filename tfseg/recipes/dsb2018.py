@@ -4,7 +4,8 @@
 
 On 20 pictures, 6 minutes and 300 steps on 2 cores of an Intel Xeon: AP@0.5 of nuclei 0.768, the mean of AP@0.5 to 0.95
 0.442. With the mean and deviation of the data set instead of each picture's, 0.775 and 0.411. With insides that are
-neither parted at their necks nor dropped where they are tiny, 0.404 and 0.247: a short training leaves specks.
+neither parted at their necks nor dropped where they are tiny, 0.404 and 0.247: a short training leaves specks. Rims
+without a fault would give 0.987 and 0.973.
 """
 
 import json
@@ -15,6 +16,7 @@ import cv2
 import keras
 import numpy as np
 
+from tfseg import checks
 from tfseg.data import Arrays, Augment, pipeline
 from tfseg.datasets import dsb2018
 from tfseg.inference import predict_logits, refine
@@ -50,6 +52,7 @@ def run(data=None, minutes=5, out="runs/dsb2018"):
     Returns:
         dict "ap" (10,) and "mean_ap" of `average_precision` on the 20 pictures.
     """
+    checks.need("skimage.segmentation", "classical")  # which is wanted in the end
     nuclei = dsb2018(data)
     train, val = (_with_rims(part) for part in nuclei)
     keras.utils.set_random_seed(0)

@@ -27,7 +27,7 @@ def curves(history):
                     epochs = np.arange(1, len(history[key]) + 1)
                     axis.plot(epochs, history[key], color=colour, marker=".", label=key, **style)
         axis.set(xlabel="epoch", title=title)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
         if names:
             axis.legend()

@@ -5,7 +5,7 @@ import functools
 import cv2
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import BACKGROUND, IGNORE_INDEX
 
 # Okabe and Ito's colours, made to be told apart by colour-blind people.
 OKABE_ITO = (
@@ -85,9 +85,9 @@ def blend(image, labels, count, alpha=0.5):
 
 def without_background(labels, class_names):
     """Return class ids of which the background, the class of that name, is ignored: in `blend` it stays bare."""
-    if "background" not in class_names:
+    if BACKGROUND not in class_names:
         return labels
-    return np.where(labels == class_names.index("background"), IGNORE_INDEX, labels)
+    return np.where(labels == class_names.index(BACKGROUND), IGNORE_INDEX, labels)
 
 
 def as_rgb(image):

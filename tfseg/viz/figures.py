@@ -19,13 +19,13 @@ def add_legend(figure, label_maps, class_names, loc="outside lower center"):
     ]
     if IGNORE_INDEX in present:
         patches.append(Patch(facecolor="white", edgecolor="grey", label="ignored"))
-    columns = min(len(patches), legend_columns(figure.get_figwidth(), [patch.get_label() for patch in patches]))
+    columns = min(max(1, len(patches)), legend_columns(figure.get_figwidth(), [patch.get_label() for patch in patches]))
     figure.legend(handles=patches, loc=loc, ncols=columns, frameon=False)
 
 
 def legend_columns(width, names):
     """How many legend entries fit side by side into `width` inches."""
-    return max(1, int(width / (0.75 + 0.1 * max(len(name) for name in names))))
+    return max(1, int(width / (0.75 + 0.1 * max((len(name) for name in names), default=0))))
 
 
 def done(figure):

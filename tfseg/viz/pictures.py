@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.viz.colours import as_rgb, blend, colour_labels, palette
 from tfseg.viz.figures import add_legend, done, legend_columns
 
@@ -105,7 +105,7 @@ def legend(class_names):
     width = 6
     rows = -(-len(class_names) // legend_columns(width, class_names))
     figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))
-    painted = [i for i, name in enumerate(class_names) if name != "background"]
+    painted = [i for i, name in enumerate(class_names) if name != BACKGROUND]
     add_legend(figure, [painted], class_names, loc="center")
     return done(figure)
 

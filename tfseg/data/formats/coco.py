@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
+from tfseg.checks import BACKGROUND
 from tfseg.data.files import read_image
 from tfseg.data.formats.coco_file import category_names, pictures, read_json, stem
 from tfseg.data.formats.drawing import clipped, draw, polygon_region, polygons_with_area, runs_region
@@ -40,7 +41,7 @@ class Coco(Reader):
         self._files, sizes, channels, dtype = pictures(data, Path(images), self._path)
         self._drawn = any(entry.get("segmentation") for entry in data["annotations"])
         names = category_names(data)
-        super().__init__([*["background"] * self._drawn, *names], sizes, channels, dtype)
+        super().__init__([*[BACKGROUND] * self._drawn, *names], sizes, channels, dtype)
         boxes = ("boxes", "classes")
         self.fields = ("image", "mask", "instances", *boxes) if self._drawn else ("image", *boxes)
         self.dropped = []

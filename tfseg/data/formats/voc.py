@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX, one_of
+from tfseg.checks import BACKGROUND, IGNORE_INDEX, one_of
 from tfseg.data.files import SUFFIXES, read_image, read_mask
 from tfseg.data.folder import read_headers
 from tfseg.data.objects import boxes_of, relabelled
@@ -70,7 +70,7 @@ class Voc(Reader):
             folders.append("SegmentationObject")
             self.fields = ("image", "mask", "instances", "boxes", "classes")
         masks = [[self._root / folder / f"{name}.png" for folder in folders] for name in self._names]
-        self._open(["background", *(NAMES if class_names is None else class_names)], masks)
+        self._open([BACKGROUND, *(NAMES if class_names is None else class_names)], masks)
         self.mask_values = {class_id: class_id for class_id in range(len(self.class_names))}
         if class_names is None:
             self.palette = colormap(len(self.class_names))

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
+from tfseg.checks import BACKGROUND
 from tfseg.data.files import picture_files, read_image
 from tfseg.data.folder import read_headers
 from tfseg.data.formats.drawing import clipped, draw, polygon_region, polygons_with_area
@@ -41,7 +42,7 @@ class Yolo(Reader):
         sizes, channels, dtype = read_headers([(path,) for path in self._files])
         names = _names(class_names)
         drawn = task == "polygons"
-        super().__init__([*["background"] * drawn, *names.values()], sizes, channels, dtype)
+        super().__init__([*[BACKGROUND] * drawn, *names.values()], sizes, channels, dtype)
         boxes = ("boxes", "classes")
         self.fields = ("image", "mask", "instances", *boxes) if drawn else ("image", *boxes)
         self.dropped = []

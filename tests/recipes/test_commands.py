@@ -16,8 +16,7 @@ from tfseg.training import Run, budget
 FOLDERS = {"camvid": "camvid", "isbi2012": "isbi2012_em", "dsb2018": "dsb2018_fluo"}
 
 
-# one of them goes the whole way in the default tests, as each takes a minute or two
-@pytest.fixture(params=["camvid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isbi2012", "dsb2018"))])
+@pytest.fixture(params=FOLDERS)
 def recipe(request, monkeypatch):
     """A recipe's module that reads six pictures and looks at small windows."""
     module = import_module(f"tfseg.recipes.{request.param}")
@@ -29,6 +28,8 @@ def recipe(request, monkeypatch):
     return module
 
 
+# each takes a minute or two; `tfseg demo`, a recipe too, goes the whole way in the default tests
+@pytest.mark.slow
 def test_a_recipe_ends_with_figures_pictures_and_a_saved_model(recipe, shared_data, tmp_path):
     name = recipe.__name__.rsplit(".", 1)[1]
     recipe.run(shared_data / FOLDERS[name], 0.3, tmp_path / "run")

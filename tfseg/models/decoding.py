@@ -70,19 +70,6 @@ def close_logits(x, image, num_classes, stride, name, dropout=0.0):
     return keras.Model(image, CropToImage(name="logits")(logits, image), name=name)
 
 
-def close_subpixels(x, image, num_classes, stride, name):
-    """Return the model in which each pixel of a stride has a 1 x 1 convolution of its own (arXiv:1609.05158).
-
-    Where `close_logits` draws straight lines between the logits of `x`, these follow what is thinner than its stride.
-
-    Args:
-        x, image, num_classes, stride, name: see `close_logits`.
-    """
-    logits = layers.Conv2D(num_classes * stride**2, 1, name="classes")(x)
-    logits = PixelShuffle(stride, dtype="float32", name="decoder_shuffle")(logits)
-    return keras.Model(image, CropToImage(name="logits")(logits, image), name=name)
-
-
 def upsample(x, factor, name, dtype=None):
     """Bilinear, with half-pixel centres: (B, H, W, C) -> (B, factor H, factor W, C); a factor of 1 returns `x`."""
     if factor == 1:

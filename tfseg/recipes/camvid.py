@@ -34,7 +34,7 @@ from keras import layers
 
 from tfseg.data import Augment, check, pipeline
 from tfseg.datasets import camvid
-from tfseg.models.decoding import close_subpixels, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
+from tfseg.models.decoding import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
 from tfseg.recipes.command import carry_out, command
 
 AUGMENT = Augment(
@@ -63,7 +63,7 @@ def network(num_classes, input_shape=(None, None, 3), weights="imagenet"):
         x = layers.Concatenate(name=f"decoder{level}_join")([x, skips[level]])
         for merge in (1, 2):
             x = separable_conv_bn(x, width, f"decoder{level}_merge{merge}")
-    return close_subpixels(x, image, num_classes, 2, "camvid")
+    return close_logits(x, image, num_classes, 2, "camvid")
 
 
 def run(data=None, minutes=88, out="runs/camvid"):

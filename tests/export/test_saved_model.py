@@ -219,7 +219,7 @@ def test_an_export_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
         layer.bias.assign(layer.bias / 2)
 
     monkeypatch.setattr(MODULE, "_write", soften)
-    with pytest.raises(RuntimeError, match="probabilities of the export"):
+    with pytest.raises(RuntimeError, match="its probabilities are off by up to 0"):
         saved_model(model, tmp_path, outputs=("probabilities",))
 
 
@@ -232,7 +232,7 @@ def test_a_single_signature_that_answers_otherwise_is_refused(name, tmp_path, mo
         return make((lambda image: -logits_of(image)) if wrong else logits_of, shape, extra, last)
 
     monkeypatch.setattr(MODULE, make.__name__, tamper)
-    with pytest.raises(RuntimeError, match=rf"agrees with the model on .* of pixels only \({name}\)"):
+    with pytest.raises(RuntimeError, match=rf"\({name}\) agrees with the model on"):
         saved_model(unet(3, filters=(4, 8)), tmp_path)
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.checks import IGNORE_INDEX
+from tfseg.export.files import ids_of_files
 from tfseg.models.blocks import Standardize
 from tfseg.viz import palette
 
@@ -107,18 +108,10 @@ def _ask(version, about):
     expected = signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
     answers = [signatures["uint8"](image=image)["class_ids"]]
     if "encoded" in signatures:
-        answers.append(_ids_of_file(signatures["encoded"], image, expected.dtype))
+        answers.append(ids_of_files(signatures["encoded"], image.numpy()))
     of_pixels_or_images = expected.shape in (image.shape[:3], image.shape[:1])
     if not of_pixels_or_images or not all(np.array_equal(ids, expected) for ids in answers):
         raise RuntimeError(f"'{version}' loads, but its signatures do not agree. Export the model again.")
-
-
-def _ids_of_file(encoded, image, dtype):
-    """Return the class ids that the signature `encoded` gives an image (1, H, W, C), as a PNG."""
-    answers = encoded(image_bytes=tf.io.encode_png(image[0])[None])
-    if "class_ids" in answers:
-        return answers["class_ids"]
-    return tf.io.decode_png(answers["mask_png_bytes"][0], 1, dtype)[None, ..., 0]
 
 
 def _normalization(model):

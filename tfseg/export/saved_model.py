@@ -1,16 +1,15 @@
 """SavedModel as TF Serving wants it: `<name>/<version>/`."""
 
-import io
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from tfseg import checks
 from tfseg.data import label_names
 from tfseg.export.answer import answer, require_logits
+from tfseg.export.files import ids_of_files, png
 from tfseg.export.folding import folded, frozen
 from tfseg.export.forms import check_formats, write_forms
 from tfseg.export.metadata import require_json, write_metadata
@@ -18,6 +17,7 @@ from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
 from tfseg.export.tiling import windowed
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
+from tfseg.export.writing import noise, require_same
 from tfseg.models.blocks import Standardize
 
 DTYPES = ("float32", "bfloat16")
@@ -168,34 +168,16 @@ def _takes_files(model):
 
 
 def _compare(model, path, details):
-    """Raise a RuntimeError unless the artifact agrees with the model on a picture of odd size, by every signature."""
-    # with windows wide enough for two of them
-    height, width = (
-        size or least for size, least in zip(model.input_shape[1:3], (65, 67 + (details["window"] or 0)), strict=True)
-    )
-    noise = np.random.default_rng(0).integers(0, 256, (2, height, width, model.input_shape[-1]), np.uint8)
-    logits_of = _by_windows(partial(model, training=False), details["window"], model.output_shape[-1])
-    expected = answer(logits_of(tf.constant(noise, tf.float32)))
-    agreement, most = TOLERANCE[details["dtype"]]
+    """Raise a RuntimeError unless the artifact answers as the model does, by every signature."""
+    images = noise(model, details["window"] or 0)  # wide enough for two windows
+    floats = tf.constant(images, tf.float32)
+    expected = answer(_by_windows(partial(model, training=False), details["window"], model.output_shape[-1])(floats))
     served = tf.saved_model.load(str(path)).signatures
-    answers = {
-        "serving_default": served["serving_default"](image=tf.constant(noise, tf.float32)),
-        "uint8": served["uint8"](image=tf.constant(noise)),
-    }
+    answers = {"serving_default": served["serving_default"](image=floats), "uint8": served["uint8"](image=images)}
     if "encoded" in served:
-        found = served["encoded"](image_bytes=tf.constant([_png(image) for image in noise]))
-        if "mask_png_bytes" in found:
-            masks = found["mask_png_bytes"].numpy()
-            found = {"class_ids": [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks]}
-        answers["encoded"] = found
+        answers["encoded"] = {"class_ids": ids_of_files(served["encoded"], images)}
     for name, found in answers.items():
-        agreeing = float(np.mean(np.asarray(found["class_ids"]) == np.asarray(expected["class_ids"])))
-        if agreeing < agreement:
-            raise RuntimeError(f"The export at {path} agrees with the model on {agreeing:.2%} of pixels only ({name}).")
-        if "probabilities" in found:
-            difference = float(np.max(np.abs(found["probabilities"] - expected["probabilities"])))
-            if not difference < most:
-                raise RuntimeError(f"The probabilities of the export at {path} are off by up to {difference:.2g}.")
+        require_same(expected, found, f"{path} ({name})", *TOLERANCE[details["dtype"]])
 
 
 def _requests(model):
@@ -204,11 +186,5 @@ def _requests(model):
     image = np.full((1, height, width, model.input_shape[-1]), 127, np.uint8)
     requests = [("serving_default", {"image": image.astype(np.float32)}), ("uint8", {"image": image})]
     if _takes_files(model):
-        requests.append(("encoded", {"image_bytes": np.array([_png(image[0])], object)}))
+        requests.append(("encoded", {"image_bytes": np.array([png(image[0])], object)}))
     return requests
-
-
-def _png(image):
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
-    return file.getvalue()

@@ -24,6 +24,9 @@ def test_the_notebook_cell_runs(folder, monkeypatch):
     exec("\n".join(lines), names)
     assert isinstance(eval(last, names), matplotlib.figure.Figure)  # what Jupyter shows
     assert (folder / "saved_models" / "leaves" / "1" / "saved_model.pb").is_file()
+    tuning = {**names, "val": names["reader"]}  # one picture is too few
+    exec(re.search(r"### The decision, .*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1], tuning)
+    assert tuning["tuning"].score == "mean_dice"
     cell = re.search(r"### Curves, .*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
     cell = cell.replace("epochs=200", "epochs=2").replace("range(3)", "range(1)")
     for _ in range(2):  # the second time as after a kill

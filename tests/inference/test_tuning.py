@@ -136,10 +136,11 @@ def test_what_cannot_be_is_refused():
     reader = reader_of([image] * 3, [mask] * 3)
     with pytest.raises(ValueError, match="score='iou' is unknown"):
         tune_offsets(bare(2), reader, "iou")
-    with pytest.raises(ValueError, match="folds=5 came with 3 pictures"):
-        tune_offsets(bare(2), reader)
-    with pytest.raises(ValueError, match="folds=1 came with 3 pictures"):
+    assert tune_offsets(bare(2), reader) == tune_offsets(bare(2), reader, folds=3)  # one a picture
+    with pytest.raises(ValueError, match="folds=1 with 3 pictures"):
         tune_offsets(bare(2), reader, folds=1)
+    with pytest.raises(ValueError, match="folds=1 with 1 pictures"):
+        tune_offsets(bare(2), reader_of([image], [mask]))
     with pytest.raises(ValueError, match="of 3 parts fewer than two hold pixels that are not ignored"):
         tune_offsets(bare(2), reader_of([image] * 3, [mask + 255, mask, mask + 255]), folds=3)
     assert tune_offsets(bare(2), reader, pixels=1, folds=3).before == 1

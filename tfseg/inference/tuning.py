@@ -56,27 +56,28 @@ def tune_offsets(
 
     Args:
         model: a model of `tfseg.models`.
-        reader: samples the model was not trained on, at least `folds`.
+        reader: samples the model was not trained on, two at least.
         score: "mean_iou" or "mean_dice", of the pixels of all pictures together.
         resize, window: how the model sees an image, see `predict_logits`; None for as it is.
         pixels: how many are looked at in all, the same share of each picture. Each takes 20 bytes a class; 2**20 of 11
-            classes take a minute after the predictions.
-        folds: parts, each of neighbouring pictures, by which `Tuning.after` is found.
+            classes take half a minute after the predictions.
+        folds: parts of neighbouring pictures, by which `Tuning.after` is found; at most one a picture.
         track: wraps the iteration to show progress; called with the pictures' numbers and their count.
 
     Returns:
         `Tuning`. Where `after` is not above `before`, the model is better left as it is.
 
     Raises:
-        ValueError: the reader has no masks or fewer pictures than folds, nearly all pixels are ignored, or the model
+        ValueError: the reader has no masks or a single picture, nearly all pixels are ignored, or the model
             gives several outputs or logits that are not finite.
     """
     measure = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
     share = checks.positive_int("tune_offsets", "pixels", pixels) / max(reader.sizes.prod(1).sum(), 1)
     _require_one_output("tune_offsets", model)
-    if checks.positive_int("tune_offsets", "folds", folds) < 2 or len(reader) < folds:
+    folds = min(checks.positive_int("tune_offsets", "folds", folds), len(reader))
+    if folds < 2:
         raise ValueError(
-            f"tune_offsets: folds={folds} came with {len(reader)} pictures. Take at least 2, at most so many."
+            f"tune_offsets: folds={folds} with {len(reader)} pictures, expected 2 parts of pictures at least."
         )
     if "mask" not in reader.fields:
         raise ValueError(f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by.")

@@ -6,7 +6,9 @@ On the last 4 sections of the stack, 11 minutes on 2 cores of an AMD EPYC, other
 Dice of membranes 0.807, of cells 0.949. On the augmented windows it trains on, the pixel accuracy is 0.923 in the
 end: it does not overfit. A plain `unet(2, filters=(32, 64, 128, 256))` in batches of 4, with scales of 0.9 to 1.1 and
 neither blur nor noise, comes to the same in 12 minutes: 0.919, Dice of membranes 0.811, after 480 steps beside other
-work.
+work. What is left is how wide a membrane was drawn. On the test sections of the challenge, which are not public, U-Net
+has 0.939 after ten hours on a GPU (arXiv:1505.04597: pixel error 0.0611), and the winner of 2012 was the only one to be
+nearer to the labels than a second person who drew them (Ciresan et al., NIPS 2012).
 """
 
 from functools import partial

@@ -8,9 +8,11 @@ from importlib import import_module
 import keras
 import numpy as np
 import pytest
+from rich.console import Console
 
-from tfseg.data import Augment
-from tfseg.recipes import camvid
+from tfseg.data import Arrays, Augment
+from tfseg.inference import predict
+from tfseg.recipes import camvid, command
 from tfseg.training import Run, budget
 
 FOLDERS = {"camvid": "camvid", "isbi2012": "isbi2012_em", "dsb2018": "dsb2018_fluo"}
@@ -35,8 +37,24 @@ def test_a_recipe_ends_with_figures_pictures_and_a_saved_model(recipe, shared_da
     recipe.run(shared_data / FOLDERS[name], 0.3, tmp_path / "run")
     assert Run(tmp_path / "run").settings()["recipe"] == name
     assert (tmp_path / "run" / "samples.png").is_file()
+    assert (tmp_path / "run" / "tuning.json").is_file() == (name == "camvid")
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").is_file()
     assert 0 <= json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] <= 1
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_decision_is_tuned_if_that_holds_on_other_pictures(holds, tmp_path):
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, keras.layers.Rescaling(1.0)(image))  # its logits are the picture
+    picture = np.array([[-3, -0.5, 2]], np.float32)[..., None]
+    right, wrong = np.array([[[0, 1, 1]], [[0, 0, 0]]], np.uint8)
+    masks = [right] * 4 if holds else [right] * 2 + [wrong] * 2
+    reader = Arrays([picture] * 4, masks, ["thing"])
+    tuned = command._tuned(model, reader, "mean_iou", tmp_path, Console(quiet=True))
+    found = json.loads((tmp_path / "tuning.json").read_text())
+    assert (found["after"] > found["before"]) == holds
+    assert (tuned is not model) == holds
+    assert np.array_equal(predict(tuned, picture)[0], [0, int(holds), 1])
 
 
 @pytest.mark.parametrize("size", [(65, 97), (33, 32)])

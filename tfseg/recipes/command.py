@@ -2,12 +2,14 @@
 
 import argparse
 import inspect
+import json
+from dataclasses import asdict
 
 from rich.console import Console
 
 from tfseg.data import pipeline
 from tfseg.export import saved_model
-from tfseg.inference import report
+from tfseg.inference import report, tune_offsets, with_offsets
 from tfseg.training import Progress, Run, fit_within
 
 COMPARED = 10  # pictures, on which the export must agree with the model
@@ -33,7 +35,7 @@ def command(recipe):
         parser.exit(130, "Interrupted. The same command goes on with the last whole round.\n")
 
 
-def carry_out(recipe, model, stream, val, minutes, out, **options):
+def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
     """Train a model, evaluate its best round, draw, and export it.
 
     Called again after a kill, it goes on where the training stopped. `tfseg evaluate`, `predict` and `export` read the
@@ -46,6 +48,8 @@ def carry_out(recipe, model, stream, val, minutes, out, **options):
         val: reader to choose and to evaluate on.
         minutes: for the training.
         out: folder of the run.
+        tune: a score of `tune_offsets` to which the decision between classes is fitted before it is evaluated and
+            exported, if that holds on the other pictures; None for none. What it is worth is in `tuning.json`.
         **options: of `training.compile_for`.
 
     Returns:
@@ -59,6 +63,8 @@ def carry_out(recipe, model, stream, val, minutes, out, **options):
     with Progress(console) as progress:
         steps = fit_within(minutes, model, stream, batches, run, settings, [progress], **options)
     model = run.model()
+    if tune is not None:
+        model = _tuned(model, val, tune, run.folder, console)
     scores = report(model, val, run.folder, run.history())
     console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
     about = {"class_names": val.class_names, "metrics": scores.means()}
@@ -66,3 +72,14 @@ def carry_out(recipe, model, stream, val, minutes, out, **options):
     version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
     console.print(f"Figures and pictures are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
     return model, scores
+
+
+def _tuned(model, val, score, folder, console):
+    """Return the model with offsets that suit the score, or as it is if they are worth nothing on other pictures."""
+    tuning = tune_offsets(model, val, score)
+    (folder / "tuning.json").write_text(json.dumps(asdict(tuning), indent=1) + "\n")
+    console.print(
+        f"The decision fitted to {score}: {tuning.before:.4f} before, {tuning.after:.4f} on pictures it was not fitted "
+        "to. The table is of those it was."
+    )
+    return with_offsets(model, tuning.offsets) if tuning.after > tuning.before else model

@@ -405,6 +405,7 @@ def test_help_has_an_example(tfseg, command):
     assert f"tfseg {command}" in printed.split("Example", 1)[1]
 
 
+@pytest.mark.slow
 def test_any_network_of_the_house(tfseg, trained, tmp_path):
     small = [word for word in SMALL if word not in ("--filters", "4,8")]
     out = tmp_path / "run"
@@ -423,6 +424,7 @@ def test_a_network_that_does_not_exist_is_said_before_the_pictures_are_read(tfse
     assert not (folder / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_file_of_weights_is_found_again_from_another_folder(tfseg, trained, tmp_path, monkeypatch):
     efficientnet_lite("efficientnet_lite0").save_weights(tmp_path / "lite.weights.h5")
     monkeypatch.chdir(tmp_path)

@@ -68,7 +68,9 @@ def test_camvid_s_network_takes_any_size_and_comes_back(size, tmp_path):
     np.testing.assert_array_equal(again, logits)
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize(
+    "name", ["camvid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isbi2012", "dsb2018"))]
+)
 def test_help_and_mistakes(name, tmp_path):
     command = [sys.executable, "-m", f"tfseg.recipes.{name}"]
     shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout

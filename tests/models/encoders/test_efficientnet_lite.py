@@ -91,6 +91,7 @@ def test_the_logits_are_those_of_a_forward_pass_in_numpy():
 
 
 @pytest.mark.skipif(find_spec("jax") is None, reason="needs jax")
+@pytest.mark.slow
 def test_jax_gives_the_same_features(tmp_path):
     published()
     code = (

@@ -17,6 +17,17 @@ def test_importing_tfseg_loads_nothing_heavy():
     assert loaded_after("import tfseg", *heavy) == "[]"
 
 
+@pytest.mark.parametrize("schedule", ["cosine", "poly", "one_cycle"])
+def test_a_model_as_training_leaves_it_loads_in_a_process_that_has_named_no_room(schedule, tmp_path):
+    model = tfseg.models.unet(2, filters=(4, 8))
+    tfseg.training.compile_for(model, schedule=schedule)
+    model.save(tmp_path / "m.keras")
+    script = f"import keras, tfseg; print(keras.saving.load_model({str(tmp_path / 'm.keras')!r}).loss.name)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert loaded_after("import keras, tfseg", "tfseg.data", "tfseg.training") == "[]"  # which take seconds
+
+
 def test_the_command_starts_without_tensorflow():
     assert loaded_after("import tfseg.cli", "tensorflow", "keras", "matplotlib") == "[]"
 

@@ -15,16 +15,18 @@ _ROOMS = (
     "metrics",
     "models",
     "ops",
+    "schedules",
     "training",
     "viz",
 )
 
 
-_REGISTERED = ("losses", "metrics", "models")
+_REGISTERED = ("losses", "metrics", "models", "schedules")
 
 
 def _register():
-    # `keras.saving.load_model` finds classes by their registered name, and a model brings its loss and metrics.
+    # `keras.saving.load_model` finds classes by their registered name, and a model brings its loss, its metrics and the
+    # schedule of its learning rate.
     for name in _REGISTERED:
         importlib.import_module(f"tfseg.{name}")
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfseg.export import inspect, saved_model
+from tfseg.inference import with_offsets
 from tfseg.models import cnn_classifier, unet
 
 
@@ -70,6 +71,12 @@ def test_images_that_are_normalised_each_by_itself_are_told_of(tmp_path):
     images = np.random.default_rng(0).integers(0, 100, (2, 9, 7, 3)).astype(np.float32)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     assert np.allclose(served(image=images)["probabilities"], served(image=2 * images)["probabilities"], atol=1e-3)
+
+
+def test_offsets_of_the_logits_are_told(model, tmp_path):
+    assert "offsets" not in inspect(saved_model(model, tmp_path / "plain"))
+    tuned = with_offsets(with_offsets(model, (0.5, 0, 1)), (1, 0, -2))
+    assert inspect(saved_model(tuned, tmp_path / "tuned"))["offsets"] == [1.5, 0, -1]
 
 
 @pytest.mark.parametrize("where", [0.5, -1])

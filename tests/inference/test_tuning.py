@@ -146,6 +146,8 @@ def test_what_cannot_be_is_refused():
     assert tune_offsets(bare(2), reader, pixels=1, folds=3).before == 1
     with pytest.raises(ValueError, match="2 offsets came for 3 channels"):
         with_offsets(bare(3), (1, 2))
+    with pytest.raises(ValueError, match="offsets=.* are not all finite"):
+        with_offsets(bare(2), (1, np.nan))
     nan = reader_of([image * np.nan] * 3, [mask] * 3)
     with pytest.raises(ValueError, match="logits that are not finite"):
         tune_offsets(bare(2), nan, folds=2)

@@ -66,7 +66,6 @@ def segment(
     classical.check_options(method, chosen)
     require_pictures(files)
     stems = [file.stem for file in files]
-    out.mkdir(parents=True, exist_ok=True)
     found = _segmented(files, method, chosen, processes or os.cpu_count())
     for file, image, labels in track("segmenting")(found, len(files)):
         _save(out, file.stem if stems.count(file.stem) == 1 else file.name, image, labels)
@@ -135,5 +134,6 @@ def _save(out, name, image, labels):
 
     if labels.max(initial=0) > np.iinfo(np.uint16).max:
         raise ValueError(f"{name}: {labels.max()} regions are more than a PNG can number, 65535. Ask for fewer.")
+    out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels.astype(np.uint16)).save(out / f"{name}_labels.png")
     Image.fromarray(viz.regions(image, labels)).save(out / f"{name}_overlay.png")

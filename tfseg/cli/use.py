@@ -106,7 +106,7 @@ def export(
     Example:  [cyan]tfseg export --inspect saved_models/leaves/1[/]
     """
     if (run is None) == (inspect is None):
-        raise typer.BadParameter("Name a --run to export, or a version to --inspect.")
+        raise typer.BadParameter("Name a --run to export, or a version to --inspect, and not both.")
     if inspect is not None:
         _require_alone(context, "inspect")
     with quiet_start():

@@ -87,7 +87,7 @@ def diagnose(
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: arguments that a reader answers itself.
+        ValueError: arguments that a reader answers itself, or class names that cannot be.
     """
     if isinstance(data, Reader):
         if class_names is not None or mask_values is not None or ignore != IGNORE_INDEX:

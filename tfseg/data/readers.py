@@ -20,6 +20,20 @@ PICTURE_REMEDY = (
 )
 
 
+def checked_names(class_names):
+    """Return class names as a list of str; raise a ValueError if they cannot be those of masks."""
+    names = [str(name) for name in class_names]
+    if not 1 <= len(names) <= IGNORE_INDEX:
+        raise ValueError(f"class_names: {len(names)} names came; name 1 to {IGNORE_INDEX} classes.")
+    if not all(names):
+        raise ValueError(f"class_names: {names} holds an empty name. Name every class, or drop a comma.")
+    if len(set(names)) != len(names):
+        raise ValueError(f"class_names: {', '.join(names)} names a class twice.")
+    if names == [BACKGROUND]:
+        raise ValueError(f"class_names: only {BACKGROUND!r} came. Name the object: what is not it is background.")
+    return names
+
+
 class Reader:
     """Samples with classes: a sequence of dicts of arrays.
 
@@ -51,15 +65,7 @@ class Reader:
     mask_values = None
 
     def __init__(self, class_names, sizes, channels, dtype):
-        self.class_names = [str(name) for name in class_names]
-        if not 1 <= len(self.class_names) <= IGNORE_INDEX:
-            raise ValueError(f"class_names: {len(self.class_names)} names came; name 1 to {IGNORE_INDEX} classes.")
-        if not all(self.class_names):
-            raise ValueError(f"class_names: {self.class_names} holds an empty name. Name every class, or drop a comma.")
-        if len(set(self.class_names)) != len(self.class_names):
-            raise ValueError(f"class_names: {', '.join(self.class_names)} names a class twice.")
-        if self.class_names == [BACKGROUND]:
-            raise ValueError(f"class_names: only {BACKGROUND!r} came. Name the object: what is not it is background.")
+        self.class_names = checked_names(class_names)
         self.sizes = np.asarray(sizes, int).reshape(-1, 2)
         self.channels = channels
         self.dtype = np.dtype(dtype)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfseg.data.readers import identity, label_names
+from tfseg.data.readers import checked_names, identity, label_names
 
 
 @dataclass
@@ -53,7 +53,7 @@ def reading(samples, class_names=None, ignore=255, mask_values=None):
         for sample in samples:
             sample.labels = None if sample.colours else sample.labels
     totals = _totals(samples)
-    names = None if class_names is None else label_names(class_names)
+    names = None if class_names is None else label_names(checked_names(class_names))
     table = mask_values if names is None else mask_values or identity(names)
     known = set(totals if table is None else table) | {ignore}
     blurred = _blurred(samples, totals, known)

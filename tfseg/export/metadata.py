@@ -46,6 +46,7 @@ def write_metadata(version, model, details):
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "image_shape": list(model.input_shape[1:]),
         **_normalization(model),
+        **_offsets(model),
         "palette": palette(max(2, channels)).tolist(),
         "ignore_index": IGNORE_INDEX,
         **details,
@@ -128,6 +129,12 @@ def _normalization(model):
             "deviation": [float(f"{x:.6g}") for x in np.ravel(1 / scale)],
         }
     }
+
+
+def _offsets(model):
+    """Return what `with_offsets` adds to the logits, if it was used."""
+    added = [layer.offset for layer in model.layers if layer.name.startswith("offsets")]
+    return {"offsets": np.sum(added, axis=0).tolist()} if added else {}
 
 
 def _weights_sha256(model):

@@ -110,12 +110,14 @@ def with_offsets(model, offsets):
         keras.Model to predict with and to export; it is not compiled.
 
     Raises:
-        ValueError: their number is not that of the channels, or the model has several outputs.
+        ValueError: their number is not that of the channels, one is not finite, or the model has several outputs.
     """
     _require_one_output("with_offsets", model)
     if len(offsets) != model.output_shape[-1]:
         raise ValueError(f"with_offsets: {len(offsets)} offsets came for {model.output_shape[-1]} channels of logits.")
     again = sum(layer.name.startswith("offsets") for layer in model.layers)
+    if not np.isfinite(offsets).all():
+        raise ValueError(f"with_offsets: offsets={tuple(offsets)} are not all finite.")
     shift = layers.Rescaling(1.0, [float(x) for x in offsets], dtype="float32", name=f"offsets{again or ''}")
     return keras.Model(model.input, shift(model.output), name=model.name)
 

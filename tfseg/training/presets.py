@@ -5,7 +5,7 @@ import keras
 from tfseg import checks
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
-from tfseg.training.schedules import SCHEDULES
+from tfseg.schedules import SCHEDULES
 
 WEIGHT_DECAY = 0.01
 OPTIMIZERS = {
@@ -35,7 +35,7 @@ def compile_for(
         optimizer: "adam", "adamw" (arXiv:1711.05101; weight decay 0.01, of kernels only) or "sgd" (Nesterov, 0.9).
         learning_rate: the highest; None for 1e-3, and 5e-2 with "sgd". `find_learning_rate` looks for one.
         steps: number of batches in the whole training.
-        schedule: "cosine", "poly" or "one_cycle", see `tfseg.training.schedules`; or "constant".
+        schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: share of the steps over which the learning rate rises.
         class_weights: one a class, for the cross entropy; `tfseg.data.diagnose` proposes some. None for none.
         clip_norm: largest norm of the gradients of all weights together; None for any.

@@ -31,8 +31,8 @@ def litert(model, file, quantize=None, samples=None):
         model: a trained model of `tfseg.models`.
         file: ends in ".tflite"; its folder is made if need be, and a file of that name replaced.
         quantize: None for float32; "float16" for weights of half the size; "dynamic" for weights in int8, their
-            products rounded as they come; "int8" for activations in int8 too, which is the fastest on phones, but loses
-            dim images if the model normalises each by itself.
+            products rounded as they come; "int8" for activations in int8 too, which is the fastest on phones. A model
+            that normalises each image by itself is then less exact on dim images.
         samples: iterable of images (H, W, C) in 0..255 as they will come. "int8" finds the ranges of the activations
             with all of them: about a hundred, of all kinds, not of one street. Up to ten, evenly chosen, are compared;
             without samples a drawn pattern is.

@@ -3,7 +3,7 @@ import pytest
 from conftest import draw_sample
 from PIL import Image
 
-from tfseg.data import Arrays, Folder
+from tfseg.data import Arrays, Folder, diagnose
 from tfseg.data.readers import class_ids
 
 NAMES = ["ground", "disc", "band"]
@@ -129,6 +129,18 @@ def test_class_names_are_checked(folder):
         reader_of(folder, [])
     with pytest.raises(ValueError, match="an empty name"):
         reader_of(folder, ["a", "b", ""])
+    with pytest.raises(ValueError, match="only 'background' came. Name the object"):
+        reader_of(folder, ["background"])
+    for names in (["background"], ["a", "a"]):  # the doctor refuses what a reader does
+        with pytest.raises(ValueError, match="class_names"):
+            diagnose((folder / "images", folder / "masks"), names)
+
+
+def test_a_reader_says_what_it_is():
+    images, masks = zip(*(draw_sample(i) for i in range(3)), strict=True)
+    reader = Arrays(images, masks, NAMES)
+    assert repr(reader) == "<Arrays: 3 samples of image, mask; 3 channels of uint8; 3 classes: ground, disc, band>"
+    assert repr(Arrays(images, masks, [str(i) for i in range(12)])).endswith("12 classes: 0, 1, 2, 3, 4, 5, 6, 7, ...>")
 
 
 def test_arrays_are_samples():

@@ -98,6 +98,10 @@ def test_what_does_not_fit_is_refused(function):
         function(LOGITS[..., 0], IMAGE)
     with pytest.raises(ValueError, match="not finite"):
         function(np.full_like(LOGITS, np.nan), IMAGE)
+    shares = np.exp(LOGITS) / np.exp(LOGITS).sum(-1, keepdims=True)
+    with pytest.raises(ValueError, match=f"{name}: probabilities came, .* Pass logits"):
+        function(shares, IMAGE)
+    assert function(np.log(shares), IMAGE).shape == LOGITS.shape
 
 
 def test_parameters_out_of_range_are_refused():

@@ -23,7 +23,6 @@ batch normalisation takes, has not been measured on a GPU.
 
 import json
 import os
-import statistics
 import time
 
 os.environ["KERAS_BACKEND"] = "jax"

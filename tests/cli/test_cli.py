@@ -15,6 +15,8 @@ from PIL import Image
 
 from tfseg import cli
 from tfseg.data import read_image
+from tfseg.inference import predict, with_offsets
+from tfseg.models.blocks import Standardize
 from tfseg.models.encoders import efficientnet_lite
 from tfseg.training import Run
 
@@ -160,6 +162,65 @@ def test_predict_takes_a_folder_of_mixed_pictures(trained, tfseg, tmp_path):
     assert "3 pictures" in printed
     labels = sorted(path.name for path in (tmp_path / "out").glob("*_labels.png"))
     assert labels == ["a.jpg_labels.png", "a.png_labels.png", "b_labels.png"]
+
+
+def test_predict_takes_pictures_and_folders_side_by_side(trained, tfseg, tmp_path):
+    Image.fromarray(draw_sample(1)[0]).save(tmp_path / "b.png")
+    run = "--run", trained / "run", "--out", tmp_path / "out"
+    code, printed = tfseg("predict", tmp_path / "b.png", trained / "images", tmp_path / "b.png", *run)
+    assert code == 0, printed
+    assert "7 pictures" in printed
+    Image.fromarray(draw_sample(1)[0]).save(tmp_path / "p0.jpg")
+    code, printed = tfseg("predict", tmp_path / "p0.jpg", trained / "images", *run)
+    assert code == 1
+    assert re.search(r"p0\.jpg and .*images/p0\.jpg would write the same results. Name them one by one", printed)
+
+
+def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_path):
+    run = Run(shutil.copytree(trained / "run", tmp_path / "run"))
+    with_offsets(run.model(), [3, 0, 0]).save(run.best)  # sees ground nearly everywhere
+    code, _ = tfseg("evaluate", "--run", run.folder)
+    before = json.loads((run.folder / "evaluation.json").read_text())["mean_iou"]
+    code, printed = tfseg("tune", "--run", run.folder)
+    assert code == 1
+    assert "1 labelled pictures" in printed  # it validated on one
+    data = "--images", trained / "images", "--masks", trained / "masks"
+    code, printed = tfseg("tune", "--run", run.folder, "--score", "mean_dice", *data)
+    assert code == 0, printed
+    assert "The run decides so from now on" in printed
+    code, printed = tfseg("evaluate", "--run", run.folder)
+    assert json.loads((run.folder / "evaluation.json").read_text())["mean_iou"] > before
+    code, printed = tfseg("predict", trained / "images" / "p0.jpg", "--run", run.folder, "--out", tmp_path / "out")
+    labels = np.asarray(Image.open(tmp_path / "out" / "p0_labels.png"))
+    assert np.array_equal(labels, predict(run.model(), read_image(trained / "images" / "p0.jpg")))
+
+
+def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
+    run = Run(shutil.copytree(trained / "run", tmp_path / "run"))
+    run.keep_tuned(with_offsets(run.model(), [3, 0, 0]), {})
+    code, printed = tfseg("predict", trained / "images", "--run", trained / "run", "--out", tmp_path)
+    (tmp_path / "masks").mkdir()
+    for file in tmp_path.glob("*_labels.png"):  # what the bare run sees is the truth
+        file.rename(tmp_path / "masks" / file.name.replace("_labels", ""))
+    code, printed = tfseg("tune", "--run", run.folder, "--images", trained / "images", "--masks", tmp_path / "masks")
+    assert code == 0, printed
+    assert "1.0000 before" in printed
+    assert "That is worth nothing" in printed
+    assert not run.tuned.exists()
+
+
+def test_training_with_weights_of_classes_and_pictures_by_themselves(tfseg, tmp_path):
+    fill(tmp_path)
+    options = "--class-weights", "median", "--normalize-each"
+    code, printed = tfseg(*words(tmp_path), *SMALL, *options, "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert "tfseg tune --run" in printed
+    settings = Run(tmp_path / "run").settings()
+    assert settings["class_weights"] == "median"
+    assert settings["median_weights"][2] > settings["median_weights"][0]
+    assert isinstance(Run(tmp_path / "run").model().get_layer("normalize"), Standardize)
+    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--class-weights", "none")
+    assert "was begun with --class-weights median" in printed
 
 
 def test_resume_refuses_other_settings_and_does_nothing_when_done(trained, tfseg, tmp_path):
@@ -398,7 +459,7 @@ def test_the_doctor_finds_a_planted_fault_and_writes_its_reports(tfseg, tmp_path
     assert "--val-images and --val-masks go together" in printed
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "train", "evaluate", "predict", "export"])
+@pytest.mark.parametrize("command", ["demo", "doctor", "train", "evaluate", "tune", "predict", "export"])
 def test_help_has_an_example(tfseg, command):
     code, printed = tfseg(command, "--help")
     assert code == 0

@@ -1,5 +1,6 @@
 """The recipes as commands, on few pictures and for seconds; `make test-slow` trains on all of them for minutes."""
 
+import io
 import json
 import subprocess
 import sys
@@ -50,11 +51,14 @@ def test_a_decision_is_tuned_if_that_holds_on_other_pictures(holds, tmp_path):
     right, wrong = np.array([[[0, 1, 1]], [[0, 0, 0]]], np.uint8)
     masks = [right] * 4 if holds else [right] * 2 + [wrong] * 2
     reader = Arrays([picture] * 4, masks, ["thing"])
-    tuned = command._tuned(model, reader, "mean_iou", tmp_path, Console(quiet=True))
-    found = json.loads((tmp_path / "tuning.json").read_text())
-    assert (found["after"] > found["before"]) == holds
-    assert (tuned is not model) == holds
-    assert np.array_equal(predict(tuned, picture)[0], [0, int(holds), 1])
+    run = Run(tmp_path)
+    model.save(run.best)
+    said = Console(file=io.StringIO(), width=200)
+    command._tune(run, reader, "mean_iou", said)
+    assert "fitted to mean_iou" in said.file.getvalue()
+    assert (tmp_path / "tuning.json").is_file() == holds
+    assert np.array_equal(predict(run.model(), picture)[0], [0, int(holds), 1])
+    assert np.array_equal(predict(run.model(tuned=False), picture)[0], [0, 0, 1])
 
 
 @pytest.mark.parametrize("size", [(65, 97), (33, 32)])

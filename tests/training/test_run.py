@@ -66,6 +66,30 @@ def test_a_run_keeps_history_settings_and_best_model(tmp_path):
     assert run.restore(compiled()) == 0
 
 
+def test_a_tuned_decision_is_loaded_until_a_better_epoch_comes(tmp_path):
+    run = Run(tmp_path / "run")
+    run.create({})
+    model = compiled()
+    model.fit(**stream(), epochs=1, callbacks=run.callbacks())
+    other = compiled()
+    run.keep_tuned(other, {"score": "mean_iou"})
+    assert json.loads((run.folder / "tuning.json").read_text()) == {"score": "mean_iou"}
+    assert same_weights(run.model(), other)
+    assert same_weights(run.model(tuned=False), model)
+    keep = run.callbacks(1)[0]
+    keep.set_model(model)
+    names = run.history().keys() - {"epoch"}
+    keep.on_epoch_end(1, dict.fromkeys(names, 0.0))  # worse: the best one stays, and its decision
+    assert run.tuned.is_file()
+    keep.on_epoch_end(2, dict.fromkeys(names, 1.0))
+    assert same_weights(run.model(), model)
+    assert not (run.folder / "tuning.json").exists()
+
+
+def same_weights(one, other):
+    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+
+
 def test_a_folder_that_is_taken_is_refused(tmp_path):
     run = Run(tmp_path / "run")
     run.create({})

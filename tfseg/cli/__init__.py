@@ -10,6 +10,7 @@ from tfseg.cli.console import console, quiet_start, stderr
 from tfseg.cli.doctor import doctor
 from tfseg.cli.segment import segment
 from tfseg.cli.train import train
+from tfseg.cli.tune import tune
 from tfseg.cli.use import evaluate, export, predict
 
 app = typer.Typer(
@@ -46,5 +47,5 @@ def demo(
     brain_tissue.run(console, out, export_to)
 
 
-for command in (demo, doctor, train, evaluate, predict, export, segment):
+for command in (demo, doctor, train, evaluate, tune, predict, export, segment):
     app.command()(command)

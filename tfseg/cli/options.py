@@ -16,6 +16,8 @@ ClassNames = Annotated[
 Ignore = Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")]
 ValImages = Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")]
 ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
+LabelledImages = Annotated[Path | None, typer.Option("--images", help="Folder of pictures.")]
+LabelledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
 
 
 def split(text, kind):

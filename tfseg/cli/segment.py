@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, track
-from tfseg.cli.use import require_pictures
+from tfseg.cli.pictures import Pictures, named_pictures
 
 AHEAD = 2  # pictures a process that are read before they are needed: a folder is never held whole
 
@@ -34,7 +34,7 @@ def _list_methods(asked):
 
 
 def segment(
-    path: Annotated[Path, typer.Argument(metavar="PICTURE|DIR", help="A picture, or a folder of pictures.")],
+    paths: Pictures,
     method: Annotated[str, typer.Option(help="A method of tfseg.classical, see --methods.")] = "watershed",
     options: Annotated[
         list[str] | None,
@@ -59,17 +59,15 @@ def segment(
     """
     with quiet_start():
         from tfseg import classical, data
-    files = data.picture_files(path) if path.is_dir() else [path]
     chosen = dict(_option(text) for text in options or ())
     if strokes is not None:
         chosen["strokes"] = data.read_mask(strokes)
     classical.check_options(method, chosen)
-    require_pictures(files)
-    stems = [file.stem for file in files]
-    found = _segmented(files, method, chosen, processes or os.cpu_count())
-    for file, image, labels in track("segmenting")(found, len(files)):
-        _save(out, file.stem if stems.count(file.stem) == 1 else file.name, image, labels)
-    say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}")
+    pictures = named_pictures(paths)
+    found = _segmented(pictures, method, chosen, processes or os.cpu_count())
+    for name, image, labels in track("segmenting")(found, len(pictures)):
+        _save(out, name, image, labels)
+    say(f"{len(pictures)} picture{'s' * (len(pictures) > 1)} -> {out}")
 
 
 def _option(text):
@@ -84,23 +82,23 @@ def _option(text):
         return name.strip(), word
 
 
-def _segmented(files, method, options, processes):
-    """Yield (file, picture, its labels); an error names the picture."""
+def _segmented(pictures, method, options, processes):
+    """Yield (name, picture, its labels) of {name: file}; an error names the file."""
     from tfseg import classical, data
 
-    if len(files) == 1 or processes == 1:
-        for file in files:
+    if len(pictures) == 1 or processes == 1:
+        for name, file in pictures.items():
             image = data.read_image(file)
-            yield file, image, _named(file, classical.segment, image, method, **options)
+            yield name, image, _named(file, classical.segment, image, method, **options)
         return
     # processes of their own, not copies of this one: TensorFlow's threads do not survive a fork
     context, waiting = multiprocessing.get_context("spawn"), deque()
-    with ProcessPoolExecutor(min(processes, len(files)), context, initializer=_one_thread) as pool:
-        for file in files:
+    with ProcessPoolExecutor(min(processes, len(pictures)), context, initializer=_one_thread) as pool:
+        for name, file in pictures.items():
             if len(waiting) == AHEAD * processes:
                 yield _finished(*waiting.popleft())
             image = data.read_image(file)
-            waiting.append((file, image, pool.submit(classical.segment, image, method, **options)))
+            waiting.append((name, file, image, pool.submit(classical.segment, image, method, **options)))
         while waiting:
             yield _finished(*waiting.popleft())
 
@@ -111,8 +109,8 @@ def _one_thread():
     cv2.setNumThreads(1)
 
 
-def _finished(file, image, future):
-    return file, image, _named(file, future.result)
+def _finished(name, file, image, future):
+    return name, image, _named(file, future.result)
 
 
 def _named(file, function, *args, **options):

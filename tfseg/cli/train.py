@@ -45,6 +45,13 @@ class Optimizer(StrEnum):
     sgd = "sgd"
 
 
+class ClassWeights(StrEnum):
+    """The choices of --class-weights."""
+
+    none = "none"
+    median = "median"
+
+
 def train(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
@@ -64,6 +71,13 @@ def train(
     filters: Filters = None,
     optimizer: Annotated[Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")] = Optimizer.adam,
     learning_rate: LearningRate = None,
+    class_weights: Annotated[
+        ClassWeights, typer.Option(help="median: rare classes count as much as common ones, by median frequency.")
+    ] = ClassWeights.none,
+    normalize_each: Annotated[
+        bool,
+        typer.Option("--normalize-each", help="Each picture by its own mean and deviation, as for microscopes."),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ):
@@ -98,6 +112,8 @@ def train(
         "filters": split(filters, int),
         "optimizer": optimizer.value,
         "learning_rate": learning_rate or {"adam": 1e-3, "sgd": 5e-2}[optimizer.value],
+        "class_weights": class_weights.value,
+        "normalize_each": normalize_each,
         "seed": seed,
     }
     asked = {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in asked.items()}
@@ -139,7 +155,8 @@ def _train(run, settings, resume):
         raise typer.Exit(130) from None
     _say_best(run.history())
     report_run(run, val_reader, run.folder, settings["batch_size"])
-    say_commands(("tfseg", "predict", "PICTURES", "--run", run.folder), ("tfseg", "export", "--run", run.folder))
+    next_ = ("tune",), ("predict", "PICTURES"), ("export",)
+    say_commands(*(("tfseg", *words, "--run", run.folder) for words in next_))
 
 
 def _require_all(asked):
@@ -156,9 +173,9 @@ def _stored(run, asked, given):
     settings = run.settings()
     if "epochs" not in settings or "images" not in settings:
         raise ValueError(f"'{run.folder}' is no run of `tfseg train`. Start a new one.")
-    differing = sorted(name for name in given & asked.keys() if asked[name] != settings[name])
+    differing = sorted(name for name in given & asked.keys() if asked[name] != settings.get(name))
     if differing:
-        named = ", ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in differing)
+        named = ", ".join(f"--{name.replace('_', '-')} {settings.get(name)}" for name in differing)
         raise ValueError(f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run.")
     return settings
 

@@ -8,15 +8,16 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, RunFolder
+from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, RunFolder
+from tfseg.cli.pictures import Pictures, named_pictures
 
 COMPARED = 10  # pictures
 
 
 def evaluate(
     run: RunFolder,
-    images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of their masks.")] = None,
+    images: LabelledImages = None,
+    masks: LabelledMasks = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the results; by default RUN, or RUN/evaluation with --images."),
@@ -27,25 +28,15 @@ def evaluate(
 
     Example:  [cyan]tfseg evaluate --run runs/leaves --images test/photos --masks test/labels[/]
     """
-    if (images is None) != (masks is None):
-        raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
     with quiet_start():
-        from tfseg import data, training
+        from tfseg import training
     trained = training.Run(run)
-    settings = trained.settings()
-    if images is not None:
-        settings = {"ignore": 255, **settings, "images": images, "masks": masks, "val_images": None}
-        reader = training.open_folder(settings)
-    elif "images" in settings:
-        reader = training.open_readers(settings)[1]
-    else:
-        raise ValueError(f"'{run}' was not trained on a folder. Pass --images and --masks.")
-    data.check(reader, track("checking pictures"), at_least=1)
+    reader = labelled(trained, images, masks)
     report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size)
 
 
 def predict(
-    path: Annotated[Path, typer.Argument(metavar="FILE|DIR", help="A picture, or a folder of pictures.")],
+    paths: Pictures,
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
 ):
@@ -57,23 +48,19 @@ def predict(
         from PIL import Image
 
         from tfseg import data, inference, training, viz
-    files = data.picture_files(path) if path.is_dir() else [path]
     trained = training.Run(run)
     settings, model = trained.settings(), trained.model()
     names = data.label_names(settings["class_names"])
-    require_pictures(files)
-    # Two pictures may differ in their suffix only: then it stays in the name.
-    stems = [file.stem for file in files]
+    pictures = named_pictures(paths)
     out.mkdir(parents=True, exist_ok=True)
-    for file in track("predicting")(files, len(files)):
+    for name, file in track("predicting")(pictures.items(), len(pictures)):
         image = data.read_image(file, settings["channels"])
         labels = inference.predict(model, image)
-        name = file.stem if stems.count(file.stem) == 1 else file.name
         Image.fromarray(labels).save(out / f"{name}_labels.png")
         overlay = viz.blend(image, viz.without_background(labels, names), len(names))
         Image.fromarray(overlay).save(out / f"{name}_overlay.png")
     viz.legend(names).savefig(out / "legend.png", dpi=120)
-    say(f"{len(files)} picture{'s' * (len(files) > 1)} -> {out}; legend.png there tells the colours.")
+    say(f"{len(pictures)} picture{'s' * (len(pictures) > 1)} -> {out}; legend.png there tells the colours.")
 
 
 def export(
@@ -174,6 +161,24 @@ def _show(about):
     say("Every file is as it was written, and the signatures answer.")
 
 
+def labelled(run, images, masks):
+    """Return a reader of the pictures that a run validated on, or of two folders, once all of it is checked."""
+    from tfseg import data, training
+
+    if (images is None) != (masks is None):
+        raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
+    settings = run.settings()
+    if images is not None:
+        settings = {"ignore": 255, **settings, "images": images, "masks": masks, "val_images": None}
+        reader = training.open_folder(settings)
+    elif "images" in settings:
+        reader = training.open_readers(settings)[1]
+    else:
+        raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
+    data.check(reader, track("checking pictures"), at_least=1)
+    return reader
+
+
 def report_run(run, reader, out, batch_size):
     """Evaluate a run's best model, write tables and pictures into `out`, and print the table."""
     from tfseg import inference
@@ -183,17 +188,3 @@ def report_run(run, reader, out, batch_size):
     console.print(scores.table(f"{run.folder.name} on {len(reader)} pictures"))
     pictures = "samples.png, confusion.png" + (", curves.png" if history else "")
     say(f"Tables and pictures in {out}: evaluation.json, evaluation.csv, {pictures}.")
-
-
-def require_pictures(files):
-    """Tell of everything that cannot be read before the first result is written."""
-    from tfseg import data
-
-    problems = []
-    for file in files:
-        try:
-            data.read_header(file)
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-    if problems:
-        raise ValueError("\n".join(problems))

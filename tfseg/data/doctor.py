@@ -24,6 +24,7 @@ class Summary:
         class_pixels: labelled pixels of each of the reader's `label_names`.
         ignored_pixels: pixels without a label.
         mean, deviation: a channel, over all pixels of all images.
+        class_weights: one for each of the reader's `label_names`, by median frequency, for a loss's `class_weights=`.
     """
 
     count: int
@@ -31,6 +32,7 @@ class Summary:
     ignored_pixels: int
     mean: list
     deviation: list
+    class_weights: list
 
 
 def check(reader, track=lambda samples, total: samples, at_least=2):
@@ -61,8 +63,9 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
             f"Samples with a labelled pixel: {usable} of {len(reader)}; at least {at_least} are needed. "
             "Add labelled pictures, or check which value is ignored."
         )
-    pixels, *_, ignored = class_figures(samples, own_reading(samples, reader))
-    return Summary(len(reader), pixels, ignored, *_mean_and_deviation(samples))
+    pixels, _, shown, _, ignored = class_figures(samples, own_reading(samples, reader))
+    weights = class_weights(pixels, shown).tolist()
+    return Summary(len(reader), pixels, ignored, *_mean_and_deviation(samples), weights)
 
 
 def diagnose(

@@ -202,7 +202,7 @@ def imbalance(samples, read):
             f"({pixels[common] / pixels.sum():.1%} and {pixels[rare] / pixels.sum():.2%})."
         )
         weights = class_weights(pixels, shown).round(4).tolist() if len(pixels) <= 20 else "report.class_weights"
-        fix = f"CrossEntropy(class_weights={weights}) + Dice()  # median frequency"
+        fix = f"CrossEntropy(class_weights={weights}) + Dice(); to `tfseg train`: --class-weights median"
         yield Finding("class_imbalance", "warning", [], message, fix)
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import inspect
-import json
 from dataclasses import asdict
 
 from rich.console import Console
@@ -49,7 +48,8 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
         minutes: for the training.
         out: folder of the run.
         tune: a score of `tune_offsets` to which the decision between classes is fitted before it is evaluated and
-            exported, if that holds on the other pictures; None for none. What it is worth is in `tuning.json`.
+            exported, if that holds on the other pictures; None for none. What it is worth is in the run's
+            `tuning.json`.
         **options: of `training.compile_for`.
 
     Returns:
@@ -62,9 +62,9 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
         console.print(f"Timing some steps, to plan {minutes:g} minutes.")
     with Progress(console) as progress:
         steps = fit_within(minutes, model, stream, batches, run, settings, [progress], **options)
-    model = run.model()
     if tune is not None:
-        model = _tuned(model, val, tune, run.folder, console)
+        _tune(run, val, tune, console)
+    model = run.model()
     scores = report(model, val, run.folder, run.history())
     console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
     about = {"class_names": val.class_names, "metrics": scores.means()}
@@ -74,12 +74,13 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
     return model, scores
 
 
-def _tuned(model, val, score, folder, console):
-    """Return the model with offsets that suit the score, or as it is if they are worth nothing on other pictures."""
+def _tune(run, val, score, console):
+    """Keep offsets that suit the score, unless they are worth nothing on other pictures."""
+    model = run.model(tuned=False)
     tuning = tune_offsets(model, val, score)
-    (folder / "tuning.json").write_text(json.dumps(asdict(tuning), indent=1) + "\n")
+    if tuning.after > tuning.before:
+        run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
     console.print(
         f"The decision fitted to {score}: {tuning.before:.4f} before, {tuning.after:.4f} on pictures it was not fitted "
         "to. The table is of those it was."
     )
-    return with_offsets(model, tuning.offsets) if tuning.after > tuning.before else model

@@ -48,13 +48,14 @@ def open_folder(settings):
 
 
 def remember(settings, train, val, summary):
-    """Return settings with what was found in the data: how to read it, which samples, their mean and deviation."""
+    """Return settings with what was found in the data: how to read it, which samples, their values and classes."""
     return settings | {
         "mask_values": train.mask_values,
         "channels": train.channels,
         "train_names": [train.name(i) for i in range(len(train))],
         "val_names": [val.name(i) for i in range(len(val))],
         "normalization": [summary.mean, summary.deviation],
+        "median_weights": summary.class_weights,
     }
 
 
@@ -89,7 +90,7 @@ def network_for(train, settings):
         train: reader.
         settings: dict with "model", a name of `list_models()`; "encoder", a name of `list_encoders()` or None for the
             network's own; "weights" of the encoder, "imagenet", "none" or a file; "filters", None for the network's
-            own; "normalization".
+            own; "normalization" as `remember` found it, unless "normalize_each".
 
     Raises:
         ValueError: there is no such network or encoder, or it has no such option.
@@ -101,7 +102,9 @@ def network_for(train, settings):
     weights = None if settings["weights"].lower() == "none" else settings["weights"]
     if own or settings["encoder"] or weights not in (None, "imagenet"):
         options["weights"] = weights
-    if "weights" not in options or train.dtype != np.uint8:  # else the encoder sees what it was trained on
+    if settings.get("normalize_each"):
+        options["normalization"] = "image"
+    elif "weights" not in options or train.dtype != np.uint8:  # else the encoder sees what it was trained on
         options["normalization"] = settings["normalization"]
     shape = (None, None, train.channels)
     return build(settings["model"], train.num_classes, input_shape=shape, **options)
@@ -113,7 +116,8 @@ def train_folder(train, val, settings, out, callbacks=()):
     Args:
         train, val: readers.
         settings: dict as kept in `run.json`: "size", "batch_size", "epochs", "optimizer", "learning_rate" and "seed";
-            those of the network, see `network_for`; those of `open_readers` and `remember`.
+            those of the network, see `network_for`; those of `open_readers` and `remember`; "class_weights", "none" or
+            "median".
         out: folder of the run.
         callbacks: more Keras callbacks.
 
@@ -127,7 +131,9 @@ def train_folder(train, val, settings, out, callbacks=()):
     model = network_for(train, settings)
     augment = Augment(settings["size"], scale=(0.7, 1.5), rotate=10, flip="horizontal")
     steps = len(pipeline(train, settings["batch_size"], augment))
-    compile_for(model, settings["optimizer"], settings["learning_rate"], steps * settings["epochs"])
+    weights = settings["median_weights"] if settings.get("class_weights") == "median" else None
+    options = {"steps": steps * settings["epochs"], "class_weights": weights}
+    compile_for(model, settings["optimizer"], settings["learning_rate"], **options)
     run = Run(out)
     if not run.has_settings():  # only now: whatever was wrong with the settings has been said
         run.create(settings)

@@ -17,8 +17,8 @@ class Run:
     """The folder of a training.
 
     It holds `run.json` (the settings), `history.csv` (a row an epoch), `best.keras` (the model of the best
-    epoch) and `state/` (everything `restore` needs). Each file is written beside and renamed, so that a kill
-    at any moment leaves the last whole one.
+    epoch) and `state/` (everything `restore` needs); `tuned.keras` and `tuning.json` once its decision is tuned. Each
+    file is written beside and renamed, so that a kill at any moment leaves the last whole one.
 
     Args:
         folder: where the run lives.
@@ -31,6 +31,11 @@ class Run:
     def best(self):
         """Path of the model of the best epoch."""
         return self.folder / "best.keras"
+
+    @property
+    def tuned(self):
+        """Path of that model with a decision that was fitted to a score; a better epoch removes it."""
+        return self.folder / "tuned.keras"
 
     def refuse_if_taken(self):
         """Raise a FileExistsError if the folder already holds something."""
@@ -67,11 +72,30 @@ class Run:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is damaged ({error}). Start a new run.") from error
 
-    def model(self):
-        """Load the model of the best epoch."""
+    def model(self, tuned=True):
+        """Load the model of the best epoch.
+
+        Args:
+            tuned: with its decision tuned, if `keep_tuned` was called; False for the model as it was trained.
+        """
         if not self.best.is_file():
             raise FileNotFoundError(f"'{self.folder}' holds no model yet: its first epoch has not ended.")
-        return keras.saving.load_model(self.best)
+        return keras.saving.load_model(self.tuned if tuned and self.tuned.is_file() else self.best)
+
+    def keep_tuned(self, model, tuning):
+        """Keep the model of the best epoch with a decision fitted to a score, see `inference.tune_offsets`.
+
+        Args:
+            model: what `inference.with_offsets` made of `model(tuned=False)`.
+            tuning: dict for `tuning.json`, of what is known about it.
+        """
+        self._replace("tuning.json", lambda path: path.write_text(json.dumps(tuning, indent=1) + "\n"))
+        self._replace("tuned.keras", model.save)
+
+    def forget_tuning(self):
+        """Go back to the model as it was trained."""
+        for path in (self.tuned, self.folder / "tuning.json"):
+            path.unlink(missing_ok=True)
 
     def history(self):
         """Return {name: list of one number an epoch}."""
@@ -180,6 +204,7 @@ class _Keep(keras.callbacks.Callback):
         for name, value in row.items():
             self._history.setdefault(name, []).append(value)
         if not self._epochs_without_gain():
+            self._run.forget_tuning()
             self._run._replace("best.keras", self.model.save)
         self._run._write_history(self._history)
         self._run._write_state(self.model, epoch + 1)

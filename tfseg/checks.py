@@ -9,6 +9,11 @@ IGNORE_INDEX = 255
 BACKGROUND = "background"  # the class of what is none of the objects
 
 
+def label_names(class_names):
+    """Return the names of the ids 0, 1, ... in masks: a single class has "background" before it."""
+    return list(class_names) if len(class_names) > 1 else [BACKGROUND, *class_names]
+
+
 def one_of(owner, argument, value, allowed):
     """Return `value` if it is among `allowed`, else raise a ValueError that offers the nearest."""
     if value in allowed:

@@ -14,8 +14,8 @@ from conftest import draw_sample
 from PIL import Image
 
 from tfseg import cli
-from tfseg.data import read_image
-from tfseg.inference import predict, with_offsets
+from tfseg.data import Folder, read_image, windows
+from tfseg.inference import evaluate, predict, with_offsets
 from tfseg.models.blocks import Standardize
 from tfseg.models.encoders import efficientnet_lite
 from tfseg.training import Run
@@ -207,6 +207,87 @@ def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
     assert "1.0000 before" in printed
     assert "That is worth nothing" in printed
     assert not run.tuned.exists()
+
+
+def test_large_pictures_go_through_the_network_in_windows(tfseg, tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "LARGE", 2000)  # the pictures have 48 x 56 pixels
+    monkeypatch.setattr(windows, "WINDOW", 32)
+    fill(tmp_path)
+    code, printed = tfseg(*words(tmp_path), *SMALL, "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert "in windows of 32 pixels" in printed
+    run, picture = Run(tmp_path / "run"), tmp_path / "images" / "p0.jpg"
+    assert run.settings()["window"] == 32
+    tfseg("predict", picture, "--run", run.folder, "--out", tmp_path / "out")
+    labels = np.asarray(Image.open(tmp_path / "out" / "p0_labels.png"))
+    image, model = read_image(picture), run.model()
+    assert np.array_equal(labels, predict(model, image, window=32))
+    assert not np.array_equal(labels, predict(model, image))
+    seen = evaluate(model, Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")), window=32)
+    code, _ = tfseg("evaluate", "--run", run.folder, "--images", tmp_path / "images", "--masks", tmp_path / "masks")
+    found = json.loads((run.folder / "evaluation" / "evaluation.json").read_text())
+    assert found["confusion_matrix"] == seen.matrix.tolist()
+    code, printed = tfseg("export", "--run", run.folder, "--out", tmp_path / "served")
+    assert code == 0, printed
+    assert json.loads((tmp_path / "served/1/assets.extra/tfseg.json").read_text())["window"] == 32
+
+
+def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path):
+    deep = tmp_path / "deep"
+    deep.mkdir()
+    for file in (trained / "images").iterdir():
+        grey = np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 257
+        Image.fromarray(grey).save(deep / f"{file.stem}.png")
+    code, printed = tfseg("predict", deep / "p0.png", "--run", trained / "run", "--out", tmp_path / "out")
+    assert code == 1
+    assert "p0.png has more than 8 bit, but the run was trained on pictures of 8" in printed
+    code, printed = tfseg("evaluate", "--run", trained / "run", "--images", deep, "--masks", trained / "masks")
+    assert code == 1
+    assert "are of more than 8 bit, but the run was trained on such of 8 bit" in printed
+
+
+def test_a_run_whose_pictures_are_gone_is_exported_all_the_same(trained, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = Run(shutil.copytree(trained / "run", tmp_path / "moved"))
+    settings = run.settings() | {"images": "/nowhere/photos", "masks": "/nowhere/labels"}
+    (run.folder / "run.json").write_text(json.dumps(settings))
+    code, printed = tfseg("export", "--run", run.folder, "--format", "litert")
+    assert code == 1
+    assert "no folder '/nowhere/photos'. Check the path. Or pass other pictures" in printed
+    code, printed = tfseg("export", "--run", run.folder)
+    assert code == 0, printed
+    assert "Not compared with the model on pictures" in printed
+    assert "Exported and checked saved_models/moved/1" in printed
+
+
+def test_masks_of_others_have_an_ignored_value_of_their_own(trained, tfseg, tmp_path):
+    for name, change in (("nine", lambda mask: np.where(mask == 2, 9, mask)), ("gone", lambda mask: mask % 2)):
+        (tmp_path / name).mkdir()
+        for file in (trained / "masks").iterdir():
+            Image.fromarray(change(np.asarray(Image.open(file))).astype(np.uint8)).save(tmp_path / name / file.name)
+    words = "evaluate", "--run", trained / "run", "--images", trained / "images", "--out", tmp_path / "out", "--masks"
+    code, printed = tfseg(*words, tmp_path / "nine")
+    assert code == 1
+    assert "holds the value 9" in printed
+    code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
+    assert code == 0, printed
+    ignored = 6 * 8 * 56
+    assert f"Warning: no pixel to measure on is of the class band; {ignored} pixels are ignored" in printed
+    assert (
+        np.sum(json.loads((tmp_path / "out/evaluation.json").read_text())["confusion_matrix"]) == 6 * 48 * 56 - ignored
+    )
+
+
+def test_the_doctor_draws_two_files_of_one_name_and_numbers_beyond_255(tfseg, tmp_path):
+    write_clean(tmp_path)
+    image = Image.open(tmp_path / "images" / "p1.png")
+    image.save(tmp_path / "images" / "p1.bmp")
+    numbers = np.arange(image.height * image.width).reshape(image.height, image.width) % 300
+    Image.fromarray(numbers.astype(np.uint16)).save(tmp_path / "masks" / "p2.png")
+    code, printed = tfseg("doctor", tmp_path, "--html", tmp_path / "deep" / "report.html")
+    assert code == 1, printed
+    assert "same_name" in printed
+    assert (tmp_path / "deep" / "report.html").is_file()
 
 
 def test_training_with_weights_of_classes_and_pictures_by_themselves(tfseg, tmp_path):

@@ -106,15 +106,32 @@ def test_a_folder_outlives_the_reader(tmp_path):
 )
 def test_the_folder_of_another_data_set_is_refused(tmp_path, other):
     cached(Spy(), tmp_path)
-    with pytest.raises(ValueError, match=r"The cache '.*' holds the samples of another data set\. Delete it or name"):
+    with pytest.raises(ValueError, match=r"The cache '.*' holds the samples of another data set, .* Delete it or name"):
         cached(other(), tmp_path)
 
 
-def test_a_first_sample_that_cannot_be_read_any_more_is_no_other_data_set(folder, tmp_path):
-    reader = Folder(folder / "images", folder / "masks", NAMES)
-    first = cached(reader, tmp_path / "cache")[0]
-    (folder / "images" / "p0.jpg").write_bytes(b"junk")
-    assert same_sample(cached(reader, tmp_path / "cache")[0], first)
+def test_a_first_sample_that_cannot_be_read_any_more_is_no_other_data_set(tmp_path, monkeypatch):
+    first = cached(Spy(), tmp_path / "cache")[0]
+
+    def damaged(reader, index):
+        raise OSError("damaged")
+
+    monkeypatch.setattr(Spy, "__getitem__", damaged)
+    assert same_sample(cached(Spy(), tmp_path / "cache")[0], first)
+
+
+def test_a_corrected_mask_or_another_meaning_of_its_values_is_no_longer_in_the_cache(folder, tmp_path):
+    def reader(ids):
+        return Folder(folder / "images", folder / "masks", NAMES, mask_values=dict(enumerate(ids)))
+
+    cached(reader([0, 1, 2]), tmp_path / "cache")[0]
+    cached(reader([0, 1, 2]), tmp_path / "cache")
+    with pytest.raises(ValueError, match="or of this one before it was changed. Delete it"):
+        cached(reader([0, 2, 1]), tmp_path / "cache")
+    file = folder / "masks" / "p3.png"
+    Image.fromarray(np.asarray(Image.open(file)) * 0).save(file)
+    with pytest.raises(ValueError, match="or of this one before it was changed. Delete it"):
+        cached(reader([0, 1, 2]), tmp_path / "cache")
 
 
 def flipped(path):

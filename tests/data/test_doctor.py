@@ -3,7 +3,7 @@ import pytest
 from conftest import draw_sample
 from PIL import Image
 
-from tfseg.data import Arrays, Folder, check
+from tfseg.data import Arrays, Folder, check, diagnose
 
 NAMES = ["ground", "disc", "band"]
 
@@ -22,7 +22,7 @@ def test_a_summary_counts_pixels_and_measures_channels():
 
 def test_channels_of_more_than_8_bits_are_measured():
     images = np.random.default_rng(0).integers(0, 60000, (3, 20, 30, 2)).astype(np.uint16)
-    summary = check(Arrays(images, np.zeros((3, 20, 30), np.uint8), NAMES))
+    summary = check(Arrays(images, np.zeros((3, 20, 30), np.uint8), NAMES), at_least=1)
     assert summary.mean == pytest.approx(images.mean((0, 1, 2)).tolist())
     assert summary.deviation == pytest.approx(images.std((0, 1, 2)).tolist())
 
@@ -62,7 +62,25 @@ def test_two_labelled_samples_are_needed():
 
 def test_a_flat_image_has_a_deviation_to_divide_by():
     image = np.full((4, 4), 7, np.uint8)
-    assert min(check(Arrays([image] * 2, [image * 0] * 2, ["a", "b"])).deviation) > 0
+    assert min(check(Arrays([image] * 2, [image * 0] * 2, ["a", "b"]), at_least=1).deviation) > 0
+
+
+def test_objects_written_as_255_are_not_ignored_without_a_word():
+    mask = np.array([[0, 0, 255, 255]] * 4, np.uint8)
+    reader = Arrays([mask] * 2, [mask] * 2, ["background", "cell"])
+    with pytest.raises(ValueError, match="All labelled pixels are of the class 'background'; 16 pixels are ignored"):
+        check(reader)
+    assert check(reader, at_least=1).ignored_pixels == 16
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_no_network_can_use_are_told_of(value):
+    images, masks = np.ones((2, 4, 4), np.float32), np.array([[[0, 1, 0, 1]] * 4] * 2, np.uint8)
+    images[1, 2, 3] = value
+    reader = Arrays(images, masks, ["a", "b"])
+    with pytest.raises(ValueError, match="1 holds values that are NaN or infinite"):
+        check(reader)
+    assert any("NaN or infinite" in finding.message for finding in diagnose(reader).errors)
 
 
 def test_class_shares_of_camvid_are_those_of_its_readme(shared_data):

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from tfseg.data.files import picture_files, read_colors, read_header, read_image, read_mask, read_palette
+from tfseg.data.measure import measure_files
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
 GREY = RGB[..., 0]
@@ -136,6 +137,7 @@ def test_a_broken_orientation_tells_nothing(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"MM\0*", b"MX\0*"))
     assert np.array_equal(read_image(path), RGB)
     assert read_header(path)[:2] == (5, 7)
+    assert measure_files(path, None).faults == []
 
 
 def test_masks_are_ids_palette_indices_or_bits(tmp_path):

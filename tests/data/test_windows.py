@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfseg.data import Reader, corners
+from tfseg.data import Arrays, Reader, batch_for, corners, window_for
 from tfseg.data.cache import cached
 from tfseg.data.windows import block_means, block_middles, reduced, window_of
 
@@ -117,6 +117,29 @@ def test_tiles_are_a_reader_of_windows():
     assert np.unique(tiles[5]["instances"]).tolist() == [0, 1, 2]
     assert tiles.take([5]).name(0) == "large/8_14"
     assert tiles.read(5, 2)["boxes"].tolist() == [[0, 0, 7.5, 1], [7.5, 5.5, 8, 6]]
+
+
+def test_tiles_decode_a_picture_once():
+    class Counting(Arrays):
+        read_ = 0
+
+        def __getitem__(self, index):
+            Counting.read_ += 1
+            return super().__getitem__(index)
+
+    reader = Counting([np.zeros((40, 40))] * 2, [np.zeros((40, 40), int)] * 2, ["a", "b"]).tiles(10)
+    assert len([reader[i] for i in range(len(reader))]) == 32
+    assert Counting.read_ == 2
+
+
+def test_how_much_goes_through_a_network_at_once():
+    assert window_for([(1000, 2000), (1448, 1448)]) is None  # 2.0 and 2.097 million, 2**21 = 2097152
+    assert window_for([(10, 10), (3000, 4000)]) == 1024
+    assert window_for(np.zeros((0, 2))) is None
+    assert batch_for([(360, 480)], 8) == 8
+    assert batch_for([(1024, 1024)], 8) == 4
+    assert batch_for([(3000, 4000)], 8) == 1
+    assert batch_for([(3000, 4000)], 8, window=512) == 8
 
 
 def test_a_tile_in_memory_does_not_keep_its_picture():

@@ -93,6 +93,9 @@ def same_weights(one, other):
 def test_a_folder_that_is_taken_is_refused(tmp_path):
     run = Run(tmp_path / "run")
     run.create({})
+    run.create({"size": 32})  # nothing was trained yet, perhaps for want of memory
+    assert run.settings() == {"size": 32}
+    (run.folder / "state").mkdir()
     with pytest.raises(FileExistsError, match="already holds a run. Continue it with --resume"):
         run.create({})
     (tmp_path / "mine").mkdir()

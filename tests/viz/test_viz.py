@@ -25,6 +25,20 @@ def png_of(figure):
     return plt.imread(buffer)
 
 
+def test_a_single_name_is_that_of_the_ones():
+    image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
+    mask[4:] = 1
+    sample = {"image": image, "mask": mask, "boxes": np.array([[0, 4, 8, 8]]), "classes": np.array([1])}
+    for draw in (
+        lambda names: viz.overlay(image, mask, names),
+        lambda names: viz.samples([image], [mask], [mask], names),
+        lambda names: viz.labelled([sample], names),
+    ):
+        one, two = draw(["leaf"]), draw(["background", "leaf"])
+        assert [text.get_text() for text in one.legends[0].get_texts()] == ["background", "leaf"]
+        assert np.array_equal(png_of(one), png_of(two))
+
+
 @pytest.mark.parametrize("count", [2, 7, 20])
 def test_colours_can_be_told_apart_by_the_colour_blind(count):
     views = colours.seen(viz.palette(count))

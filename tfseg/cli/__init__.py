@@ -29,9 +29,17 @@ def main():
     try:
         app()
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        stderr.print("Error:", style="bold red", end=" ")
-        stderr.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _end(str(error))
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, which may not be loaded
+            raise
+        _end("There is too little memory. Lower --batch-size or --size, or pass a smaller --window to `tfseg train`.")
+
+
+def _end(message):
+    stderr.print("Error:", style="bold red", end=" ")
+    stderr.print(message, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 def demo(

@@ -34,6 +34,8 @@ def doctor(
     """
     if (val_images is None) != (val_masks is None):
         raise typer.BadParameter("--val-images and --val-masks go together.")
+    for file in filter(None, (html, json)):
+        file.parent.mkdir(parents=True, exist_ok=True)
     with quiet_start():
         from tfseg import data, training
     if masks is None:

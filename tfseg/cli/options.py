@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 RunFolder = Annotated[Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch.")]
+BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch; fewer where they are large.")]
 ClassNames = Annotated[
     str | None,
     typer.Option(
@@ -17,6 +17,10 @@ Ignore = Annotated[int, typer.Option(help="Value in the masks of pixels without 
 ValImages = Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")]
 ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
 LabelledImages = Annotated[Path | None, typer.Option("--images", help="Folder of pictures.")]
+OtherIgnore = Annotated[
+    int | None,
+    typer.Option("--ignore", help="Value in these masks of pixels without a label; the run's own by default."),
+]
 LabelledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
 
 

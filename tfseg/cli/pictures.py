@@ -1,6 +1,6 @@
 """The pictures that a command is given, and what their results are called."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,34 +9,41 @@ import typer
 Pictures = Annotated[list[Path], typer.Argument(metavar="PICTURE|DIR...", help="Pictures, or folders of pictures.")]
 
 
-def named_pictures(paths):
+def named_pictures(paths, dtype=None):
     """Return {name of its results: file} of pictures and of those in folders, before the first of them is read.
+
+    Args:
+        paths: pictures, and folders of pictures.
+        dtype: "uint8" if all must have 8 bit, another if none may; None for any.
 
     Raises:
         FileNotFoundError: a folder holds no picture.
-        ValueError: files that cannot be read, all of them, or that would write the same results.
+        ValueError: files that cannot be read or are of another depth, all of them, or would write the same results.
     """
     from tfseg import data
 
     files = [file for path in paths for file in (data.picture_files(path) if path.is_dir() else [path])]
     files = list(dict.fromkeys(files))
-    _require_readable(files)
-    stems = [file.stem for file in files]
+    _require_readable(files, dtype)
+    stems = Counter(file.stem for file in files)
     named = defaultdict(list)
     for file in files:  # pictures that differ in their suffix only keep it
-        named[file.stem if stems.count(file.stem) == 1 else file.name].append(file)
+        named[file.stem if stems[file.stem] == 1 else file.name].append(file)
     if alike := [" and ".join(map(str, same)) for same in named.values() if len(same) > 1]:
         raise ValueError(f"{'; '.join(alike)} would write the same results. Name them one by one, each with its --out.")
     return {name: file for name, (file,) in named.items()}
 
 
-def _require_readable(files):
+def _require_readable(files, dtype):
     from tfseg import data
 
     problems = []
     for file in files:
         try:
-            data.read_header(file)
+            eight_bit = data.read_header(file)[-1]
+            if dtype is not None and eight_bit != (dtype == "uint8"):
+                had, known = ("8 bit", "more") if eight_bit else ("more than 8 bit", "8")
+                problems.append(f"{file} has {had}, but the run was trained on pictures of {known}. Convert it first.")
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:

@@ -8,7 +8,7 @@ import typer
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.options import BatchSize, ClassNames, Ignore, ValImages, ValMasks, split
-from tfseg.cli.use import report_run
+from tfseg.cli.use import report_run, warn_of_absent
 
 ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
 Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
@@ -78,6 +78,15 @@ def train(
         bool,
         typer.Option("--normalize-each", help="Each picture by its own mean and deviation, as for microscopes."),
     ] = False,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            help="Side of the windows in which larger pictures are validated, measured and predicted; by default 1024 "
+            "if any has more than 2 megapixels, else they are taken whole.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ):
@@ -114,6 +123,7 @@ def train(
         "learning_rate": learning_rate or {"adam": 1e-3, "sgd": 5e-2}[optimizer.value],
         "class_weights": class_weights.value,
         "normalize_each": normalize_each,
+        "window": window,
         "seed": seed,
     }
     asked = {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in asked.items()}
@@ -139,11 +149,14 @@ def _train(run, settings, resume):
     train_reader, val_reader = training.open_readers(settings)
     # What is wrong with the network's options is to be said before all pictures are read.
     training.network_for(train_reader, {"normalization": None, **settings})
-    summary = _check_both(train_reader, val_reader)
-    training.require_two_classes(train_reader, summary)
+    summary, val_summary = _check_both(train_reader, val_reader)
     if not resume:
         settings = training.remember(settings, train_reader, val_reader, summary)
     _describe(train_reader, val_reader, summary)
+    warn_of_absent(train_reader, summary, "train")
+    warn_of_absent(val_reader, val_summary, "validate")
+    if settings.get("window"):
+        say(f"Larger pictures are validated, measured and predicted in windows of {settings['window']} pixels.")
     _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
     try:
         with training.Progress(console) as progress:
@@ -181,27 +194,25 @@ def _stored(run, asked, given):
 
 
 def _check_both(train_reader, val_reader):
-    """Read every sample; return the summary of the training ones, or raise all that is wrong in both."""
+    """Read every sample; return both summaries, or raise all that is wrong in both."""
     from tfseg import data
 
     summaries, problems = [], []
-    for reader, what in ((train_reader, "pictures to train on"), (val_reader, "pictures to validate on")):
+    parts = (train_reader, "pictures to train on", 2), (val_reader, "pictures to validate on", 1)
+    for reader, what, at_least in parts:
         try:
-            summaries.append(data.check(reader, track(f"checking {what}"), at_least=1))
+            summaries.append(data.check(reader, track(f"checking {what}"), at_least))
         except ValueError as error:
             problems.append(f"Among the {what}: {error}")
     if problems:
         raise ValueError("\n".join(problems))
-    return summaries[0]
+    return summaries
 
 
 def _describe(train_reader, val_reader, summary):
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
     classes = ", ".join(f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True))
     say(f"{len(train_reader)} pictures to train on, {len(val_reader)} to validate on. Pixels: {classes}")
-    missing = [n for n, p in zip(train_reader.label_names, summary.class_pixels, strict=True) if not p]
-    if missing:
-        say(f"Warning: no pixel to train on is of the class {', '.join(missing)}.")
     if train_reader.num_classes == 1:
         say(f"One class name: in the masks 0 is background and 1 is {train_reader.class_names[0]}.")
     if train_reader.mask_values == {0: 0, 255: 1}:

@@ -1,13 +1,12 @@
 """`tfseg tune`."""
 
-from dataclasses import asdict
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, RunFolder
+from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, RunFolder
 from tfseg.cli.use import labelled, report_run
 
 
@@ -23,6 +22,7 @@ def tune(
     score: Annotated[Score, typer.Option(help="What shall be large.")] = Score.mean_iou,
     images: LabelledImages = None,
     masks: LabelledMasks = None,
+    ignore: OtherIgnore = None,
     batch_size: BatchSize = 8,
 ):
     """Fit the decision between the classes, or the threshold of a single one, to a score: from then on the run has it.
@@ -32,17 +32,10 @@ def tune(
     Example:  [cyan]tfseg tune --run runs/leaves --score mean_dice[/]
     """
     with quiet_start():
-        from tfseg import inference, training
+        from tfseg import data, inference, training
     trained = training.Run(run)
-    reader = labelled(trained, images, masks)
-    model = trained.model(tuned=False)
-    tuning = inference.tune_offsets(model, reader, score.value, track=track("looking at pictures"))
-    say(f"{score.value}: {tuning.before:.4f} before, {tuning.after:.4f} on pictures it was not fitted to.")
-    if tuning.after > tuning.before:
-        trained.keep_tuned(inference.with_offsets(model, tuning.offsets), asdict(tuning))
-        say("The run decides so from now on. The table is of the pictures that it was fitted to.")
-    else:
-        trained.forget_tuning()
-        say("That is worth nothing: the largest logit decides.")
-    report_run(trained, reader, run, batch_size)
+    reader = labelled(trained, images, masks, ignore)
+    window = trained.settings().get("window") or data.window_for(reader.sizes)
+    say(inference.tune_run(trained, reader, score.value, window, track("looking at pictures")))
+    report_run(trained, reader, run if images is None else run / "evaluation", batch_size)
     say_commands(("tfseg", "predict", "PICTURES", "--run", run), ("tfseg", "export", "--run", run))

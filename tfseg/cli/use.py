@@ -8,16 +8,17 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, RunFolder
+from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, RunFolder
 from tfseg.cli.pictures import Pictures, named_pictures
 
-COMPARED = 10  # pictures
+COMPARED, COMPARED_SIDE = 10, 1024  # pictures, and the most of their sides
 
 
 def evaluate(
     run: RunFolder,
     images: LabelledImages = None,
     masks: LabelledMasks = None,
+    ignore: OtherIgnore = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder of the results; by default RUN, or RUN/evaluation with --images."),
@@ -31,7 +32,7 @@ def evaluate(
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
-    reader = labelled(trained, images, masks)
+    reader = labelled(trained, images, masks, ignore)
     report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size)
 
 
@@ -51,11 +52,11 @@ def predict(
     trained = training.Run(run)
     settings, model = trained.settings(), trained.model()
     names = data.label_names(settings["class_names"])
-    pictures = named_pictures(paths)
+    pictures = named_pictures(paths, settings.get("dtype"))
     out.mkdir(parents=True, exist_ok=True)
     for name, file in track("predicting")(pictures.items(), len(pictures)):
         image = data.read_image(file, settings["channels"])
-        labels = inference.predict(model, image)
+        labels = inference.predict(model, image, window=settings.get("window") or data.window_for([image.shape[:2]]))
         Image.fromarray(labels).save(out / f"{name}_labels.png")
         overlay = viz.blend(image, viz.without_background(labels, names), len(names))
         Image.fromarray(overlay).save(out / f"{name}_overlay.png")
@@ -104,8 +105,10 @@ def export(
         return
     trained = training.Run(run)
     settings = trained.settings()
-    about = {"class_names": settings["class_names"], "metrics": _figures(trained)}
-    pictures = _pictures(settings, images)
+    about = {"class_names": settings["class_names"], "metrics": _figures(trained), "tuning": trained.tuning()}
+    if window is None and not settings.get("normalize_each"):  # a window's own mean is not its picture's
+        window = settings.get("window")
+    pictures = _pictures(settings, images, bool(formats))
     folder = out or Path("saved_models") / trained.folder.resolve().name
     version = exporting.saved_model(
         trained.model(), folder, outputs or (), about, window, dtype=dtype, formats=formats or (), images=pictures
@@ -132,16 +135,24 @@ def _figures(run):
     return {name: value for name, value in json.loads(file.read_text()).items() if isinstance(value, float)}
 
 
-def _pictures(settings, images):
-    """Return some pictures of a folder, or of those a run validated on; none if it was not trained on a folder."""
+def _pictures(settings, images, needed):
+    """Return parts of some pictures of a folder, or of those a run validated on; none if these are not here."""
     from tfseg import data, training
 
     if images is not None:
-        return [data.read_image(file, settings["channels"]) for file in data.picture_files(images)[:COMPARED]]
-    if "images" not in settings:
+        found = [data.read_image(file, settings["channels"]) for file in data.picture_files(images)[:COMPARED]]
+    elif "images" not in settings:
         return []
-    reader = training.open_readers(settings)[1]
-    return [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
+    else:
+        try:
+            reader = training.open_readers(settings)[1]
+        except (OSError, ValueError) as error:
+            if needed:
+                raise ValueError(f"{error} Or pass other pictures to compare the forms on: --images.") from error
+            say(f"Not compared with the model on pictures: {error} --images names others.")
+            return []
+        found = [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
+    return [image[:COMPARED_SIDE, :COMPARED_SIDE] for image in found]
 
 
 def _show(about):
@@ -161,7 +172,7 @@ def _show(about):
     say("Every file is as it was written, and the signatures answer.")
 
 
-def labelled(run, images, masks):
+def labelled(run, images, masks, ignore):
     """Return a reader of the pictures that a run validated on, or of two folders, once all of it is checked."""
     from tfseg import data, training
 
@@ -169,22 +180,33 @@ def labelled(run, images, masks):
         raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
     settings = run.settings()
     if images is not None:
-        settings = {"ignore": 255, **settings, "images": images, "masks": masks, "val_images": None}
+        given = {} if ignore is None else {"ignore": ignore}
+        settings = {"ignore": 255, **settings, **given, "images": images, "masks": masks, "val_images": None}
         reader = training.open_folder(settings)
     elif "images" in settings:
         reader = training.open_readers(settings)[1]
     else:
         raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
-    data.check(reader, track("checking pictures"), at_least=1)
+    warn_of_absent(reader, data.check(reader, track("checking pictures"), at_least=1), "measure")
     return reader
+
+
+def warn_of_absent(reader, summary, purpose):
+    """Tell of classes that no pixel is of: perhaps they are written otherwise in these masks, and ignored."""
+    names = [n for n, pixels in zip(reader.label_names, summary.class_pixels, strict=True) if not pixels]
+    if names:
+        ignored = f"; {summary.ignored_pixels} pixels are ignored" if summary.ignored_pixels else ""
+        say(f"Warning: no pixel to {purpose} on is of the class {', '.join(names)}{ignored}.")
 
 
 def report_run(run, reader, out, batch_size):
     """Evaluate a run's best model, write tables and pictures into `out`, and print the table."""
-    from tfseg import inference
+    from tfseg import data, inference
 
     history = run.history() if Path(out) == run.folder else None
-    scores = inference.report(run.model(), reader, out, history, batch_size, track("evaluating"))
+    window = run.settings().get("window") or data.window_for(reader.sizes)
+    batch_size = data.batch_for(reader.sizes, batch_size)
+    scores = inference.report(run.model(), reader, out, history, batch_size, track("evaluating"), window)
     console.print(scores.table(f"{run.folder.name} on {len(reader)} pictures"))
     pictures = "samples.png, confusion.png" + (", curves.png" if history else "")
     say(f"Tables and pictures in {out}: evaluation.json, evaluation.csv, {pictures}.")

@@ -22,7 +22,7 @@ from tfseg.data.pipeline import pipeline
 from tfseg.data.readers import Arrays, Reader, label_names
 from tfseg.data.report import Report
 from tfseg.data.resize import Resize
-from tfseg.data.windows import corners
+from tfseg.data.windows import batch_for, corners, window_for
 
 __all__ = [
     "Arrays",
@@ -42,6 +42,7 @@ __all__ = [
     "TFRecords",
     "Voc",
     "Yolo",
+    "batch_for",
     "check",
     "corners",
     "diagnose",
@@ -53,5 +54,6 @@ __all__ = [
     "read_image",
     "read_mask",
     "reading_error",
+    "window_for",
     "write_tfrecords",
 ]

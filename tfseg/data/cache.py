@@ -58,7 +58,10 @@ class _OnDisk(Taken):
         told = json.loads(label.read_text())
         first = {told["first"], own["first"]} - {None}
         if told["samples"] != own["samples"] or len(first) > 1:
-            raise ValueError(f"The cache '{folder}' holds the samples of another data set. Delete it or name another.")
+            raise ValueError(
+                f"The cache '{folder}' holds the samples of another data set, or of this one before it was changed. "
+                "Delete it or name another."
+            )
 
     def __getitem__(self, index):
         return self.read(index)
@@ -87,9 +90,9 @@ def _write(path, write):
 
 
 def _fingerprint(reader):
-    """What tells one data set from another: names, sizes, classes and how samples are read."""
-    names = [reader.name(i) for i in range(len(reader))]
-    told = [names, reader.sizes.tolist(), reader.class_names, reader.fields, reader.channels, str(reader.dtype)]
+    """What tells one data set from another: names, sizes, classes, how samples are read, and when they were written."""
+    samples = [(reader.name(i), reader.stamp(i)) for i in range(len(reader))]
+    told = [samples, reader.sizes.tolist(), reader.class_names, reader.fields, reader.channels, str(reader.dtype)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

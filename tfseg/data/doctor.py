@@ -41,14 +41,15 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
     Args:
         reader: a `Reader`.
         track: wraps the iteration to show progress; called with the samples and their number.
-        at_least: how many samples must have a labelled pixel or an object; training takes two, evaluation one.
+        at_least: how many samples must have a labelled pixel or an object, and how many classes masks must show;
+            training takes two, evaluation one.
 
     Returns:
         Summary.
 
     Raises:
         ValueError: a sample cannot be read, a mask holds values that are no class, or fewer than
-            `at_least` samples have a labelled pixel. Every file at fault is named.
+            `at_least` samples have a labelled pixel, or classes one. Every file at fault is named.
     """
     samples = measure_all(lambda index: measure_sample(reader, index, False), range(len(reader)), track)
     problems = [text for sample in samples for _, _, text in sample.faults]
@@ -64,6 +65,13 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
             "Add labelled pictures, or check which value is ignored."
         )
     pixels, _, shown, _, ignored = class_figures(samples, own_reading(samples, reader))
+    found = [name for name, number in zip(reader.label_names, pixels, strict=True) if number]
+    if "mask" in reader.fields and len(found) < at_least:
+        raise ValueError(
+            f"All labelled pixels are of the class {found[0]!r}; {ignored} pixels are ignored. Training needs two "
+            "classes. Check the values in the masks: 255 is ignored, but where a `Folder` of two classes holds nothing "
+            "but 0 and 255. Write 1 for the second class."
+        )
     weights = class_weights(pixels, shown).tolist()
     return Summary(len(reader), pixels, ignored, *_mean_and_deviation(samples), weights)
 

@@ -38,7 +38,7 @@ def read_header(path):
     """Return (height, width, channels, is_8_bit) as `read_image` will give them, without decoding."""
     with _open(path) as image:
         width, height = image.size
-        if _orientation(image) >= 5:  # stored on its side
+        if orientation(image) >= 5:  # stored on its side
             width, height = height, width
         eight_bit = not _is_deep(image) and image.mode not in DEEP_MODES
         return height, width, 1 if _is_grey(image) else 3, eight_bit
@@ -64,7 +64,7 @@ def read_image(path, channels=None, shrink=1):
         grey, deep = _is_grey(image), _is_deep(image)
         try:
             left = _drafted(image, shrink)
-            if _orientation(image) != 1:
+            if orientation(image) != 1:
                 image = ImageOps.exif_transpose(image)
             if deep:
                 image.load()  # finds what is damaged; OpenCV says so on stderr, or not at all, by its version
@@ -90,7 +90,7 @@ def _drafted(image, shrink):
     """Let the decoder of a JPEG make the picture smaller where it can; return by how much it is still too large."""
     full = image.size
     # The decoder's blocks begin at the corner that is stored first; masks are read from the one that is upper left.
-    same_blocks = _orientation(image) == 1 or not (full[0] % shrink or full[1] % shrink)
+    same_blocks = orientation(image) == 1 or not (full[0] % shrink or full[1] % shrink)
     if shrink > 1 and min(full) >= shrink and same_blocks:
         image.draft(None, (full[0] // shrink, full[1] // shrink))
     return shrink if image.size == full else 1
@@ -196,7 +196,8 @@ def _deep_colours(path):
     return np.ascontiguousarray(array[..., 2::-1])
 
 
-def _orientation(image):
+def orientation(image):
+    """Return the EXIF orientation of an open Pillow image, 1 to 8; 1 is upright."""
     # Only cameras' formats: to find a PNG's EXIF Pillow would decode it.
     if image.format not in ("JPEG", "MPO", "WEBP"):
         return 1

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from tfseg.data.duplicates import fingerprint
-from tfseg.data.files import EXIF_ORIENTATION, read_colors, read_header, read_image, read_mask
+from tfseg.data.files import orientation, read_colors, read_header, read_image, read_mask
 
 MOST_COLOURS = 256  # a mask with more is a picture
 AROUND = np.ones((3, 3), np.uint8)
@@ -128,8 +128,7 @@ def measure_files(image, mask, val=False):
 def _look_at_image_file(sample, path, size):
     sample.size, sample.digest = size, _digest(path.read_bytes())
     with Image.open(path) as picture:
-        if picture.format in ("JPEG", "MPO", "WEBP"):
-            sample.orientation = picture.getexif().get(EXIF_ORIENTATION, 1)
+        sample.orientation = orientation(picture)
     image = read_image(path)
     _look_at_image(sample, image)
     sample.hash = fingerprint(image)
@@ -137,7 +136,12 @@ def _look_at_image_file(sample, path, size):
 
 def _look_at_image(sample, image):
     sample.size, sample.channels, sample.dtype = image.shape[:2], image.shape[-1], image.dtype
-    sample.moments = np.stack([_moments(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
+    moments = np.stack([_moments(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
+    if not np.isfinite(moments).all():
+        text = f"{sample.name} holds values that are NaN or infinite. Replace them, as by np.nan_to_num."
+        sample.faults.append(("refused", sample.name, text))
+        return
+    sample.moments = moments
 
 
 def _look_at_mask_file(sample, path, size):

@@ -2,17 +2,13 @@
 
 import numpy as np
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX
+from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.data import splits
+from tfseg.data.recent import recent
 from tfseg.data.windows import corners, reduced, window_of
 
-
-def label_names(class_names):
-    """Return the names of the ids 0, 1, ... in masks: a single class has "background" before it."""
-    return list(class_names) if len(class_names) > 1 else [BACKGROUND, *class_names]
-
-
 NAMES_SHOWN = 8  # of the classes, in a notebook
+WHOLE_KEPT = 2  # pictures of which windows are read one after the other
 VALUE_REMEDY = "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
 PICTURE_REMEDY = (
     "So many values are those of a picture, if images and masks are swapped, or of numbered objects: "
@@ -104,6 +100,10 @@ class Reader:
         """Return a name for the sample, unique in the reader."""
         return str(index)
 
+    def stamp(self, index):
+        """Return what changes when the sample's files do, or what their values mean, for JSON; None if unknown."""
+        return None
+
     def split(self, val_fraction, seed=0, groups=None, stratify=False):
         """Return (train, val) readers; the same seed gives the same split.
 
@@ -155,6 +155,8 @@ class Reader:
         Args:
             size: side of the windows in pixels, or (height, width). A smaller picture is one window, as it is.
             overlap: share of a window that the next one covers again at least, at least 0 and below 1.
+
+        Split before: windows of one picture are alike, and with `overlap` they show the same pixels.
         """
         return Tiles(self, size, overlap)
 
@@ -187,12 +189,17 @@ class Taken(Reader):
         """Return the sample's name in the other reader."""
         return self._reader.name(int(self._indices[index]))
 
+    def stamp(self, index):
+        """Return the sample's stamp in the other reader."""
+        return self._reader.stamp(int(self._indices[index]))
+
 
 class Tiles(Reader):
     """Windows of another reader's samples, see `Reader.tiles`; named by the sample and the window's corner."""
 
     def __init__(self, reader, size, overlap):
-        self._reader, self._size = reader, np.array([size, size] if np.ndim(size) == 0 else size)
+        self._size = np.array([size, size] if np.ndim(size) == 0 else size)
+        self._reader, self._whole = reader, recent(reader.__getitem__, WHOLE_KEPT)
         self._places = [
             (i, corner) for i, extent in enumerate(reader.sizes) for corner in corners(extent, size, overlap)
         ]
@@ -202,12 +209,16 @@ class Tiles(Reader):
 
     def __getitem__(self, index):
         sample, corner = self._places[index]
-        return window_of(self._reader[sample], corner, self._size)
+        return window_of(self._whole(sample), corner, self._size)
 
     def name(self, index):
         """Return the sample's name, and the window's upper left corner as y and x."""
         sample, (y, x) = self._places[index]
         return f"{self._reader.name(sample)}/{y}_{x}"
+
+    def stamp(self, index):
+        """Return the whole sample's stamp."""
+        return self._reader.stamp(self._places[index][0])
 
 
 class Arrays(Reader):

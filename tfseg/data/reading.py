@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers import checked_names, identity, label_names
 
 
@@ -63,7 +64,8 @@ def reading(samples, class_names=None, ignore=255, mask_values=None):
     if black_and_white and two_kinds:
         table = {0: 0, 255: 1}
     elif mask_values is None:
-        ids = identity(names) if names else {v: i for i, v in enumerate(v for v in drawn if v != ignore)}
+        labels = [value for value in drawn if value != ignore][:IGNORE_INDEX]  # more are numbers of objects
+        ids = identity(names) if names else {value: class_id for class_id, value in enumerate(labels)}
         table = {value: class_id for value, class_id in ids.items() if value != ignore}
     shown = names or [str(value) for value in sorted(table, key=table.get)]
     return Reading(shown, names is not None, table, ignore, totals, blurred, black_and_white, coloured)

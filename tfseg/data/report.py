@@ -124,7 +124,10 @@ class Report:
             (H, W, C); (H, W) class ids, 255 where ignored and `NO_CLASS` for any other value, or (H, W, C) of a mask
             that is a picture; (N, 4).
         """
-        sample = self.samples.get(name) or next(s for s in self.samples.values() if name == str(s.mask))
+        masked = (sample for sample in self.samples.values() if name == str(sample.mask))
+        sample = self.samples.get(name) or next(masked, None)
+        if sample is None:  # a file of another's name, that has no part
+            return _tried(read_image, name), None, None
         if sample.source is not None:
             reader, index = sample.source
             read = _tried(reader.__getitem__, index) or {}

@@ -5,6 +5,30 @@ import numpy as np
 from tfseg import checks
 
 SMALLEST_SHARE = 0.1  # of a box that a window must show, or the object is not in it
+LARGE, WINDOW = 2**21, 1024  # pixels of a picture that is not taken whole, and the side of its windows
+AT_ONCE = 2**22  # pixels of a batch of whole pictures
+
+
+def window_for(sizes):
+    """Return the side of the windows that slide over pictures too large to go through a network whole, or None.
+
+    A U-Net holds some hundred numbers a pixel at once: a picture of 12 megapixels takes 5 GB, one of 2 takes less
+    than one.
+
+    Args:
+        sizes: (N, 2) heights and widths.
+    """
+    return WINDOW if _largest(sizes) > LARGE else None
+
+
+def batch_for(sizes, batch_size, window=None):
+    """Return how many pictures of these (N, 2) sizes, or windows of them, go through a network at once: `batch_size`
+    at most, and one at least."""
+    return int(min(batch_size, max(1, AT_ONCE // min(_largest(sizes), (window or np.inf) ** 2))))
+
+
+def _largest(sizes):
+    return np.prod(np.asarray(sizes, np.int64).reshape(-1, 2), axis=1).max(initial=1)
 
 
 def corners(extent, size, overlap=0.0):

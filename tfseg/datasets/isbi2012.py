@@ -5,11 +5,11 @@ from tfseg.datasets.location import located
 
 CLASS_NAMES = ("membrane", "cell")
 SOURCE = "github.com/zhixuhao/unet, folder data/membrane/train (the ISBI 2012 challenge asks to be cited)"
-VAL_SECTIONS = 4
+SECTIONS, VAL_SECTIONS = 24, 4  # of the 30 that are labelled; the last six are left for a test
 
 
 def isbi2012(folder=None):
-    """Sections of a fly's brain; the last four of the stack validate, for neighbours are alike.
+    """Sections 0 to 23 of a fly's brain; the last four validate, for neighbours are alike.
 
     Args:
         folder: the set's folder, with `image` and `label`; None for `isbi2012_em` in TFSEG_DATA.
@@ -23,4 +23,5 @@ def isbi2012(folder=None):
     folder = located(folder, "isbi2012_em", SOURCE)
     stack = Folder(folder / "image", folder / "label", CLASS_NAMES)
     order = sorted(range(len(stack)), key=lambda index: int(stack.name(index)))
-    return stack.take(order[:-VAL_SECTIONS]), stack.take(order[-VAL_SECTIONS:])
+    first = SECTIONS - VAL_SECTIONS
+    return stack.take(order[:first]), stack.take(order[first:SECTIONS])

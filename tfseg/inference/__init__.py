@@ -6,7 +6,7 @@ from tfseg.inference.comparison import compare, scores_table
 from tfseg.inference.evaluation import Evaluation, evaluate
 from tfseg.inference.predictor import predict, predict_logits, top_ids
 from tfseg.inference.report import report
-from tfseg.inference.tuning import Tuning, tune_offsets, with_offsets
+from tfseg.inference.tuning import Tuning, tune_offsets, tune_run, with_offsets
 
 __all__ = [
     "Evaluation",
@@ -21,5 +21,6 @@ __all__ = [
     "scores_table",
     "top_ids",
     "tune_offsets",
+    "tune_run",
     "with_offsets",
 ]

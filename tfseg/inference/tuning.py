@@ -5,7 +5,7 @@ often better off if a class is chosen a little earlier or later; of one sigmoid 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import keras
 import numpy as np
@@ -98,6 +98,26 @@ def tune_offsets(
         after=_mean(_held_out(logits, truth, fold, measure), measure),
         offsets=tuple(offsets.tolist()),
     )
+
+
+def tune_run(run, reader, score="mean_iou", window=None, track=lambda items, total: items):
+    """Fit the decision of a run's best model to a score; the run keeps it if that holds on other pictures.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        reader, score, window, track: see `tune_offsets`.
+
+    Returns:
+        str: what came of it.
+    """
+    model = run.model(tuned=False)
+    tuning = tune_offsets(model, reader, score, window=window, track=track)
+    found = f"{score}: {tuning.before:.4f} before, {tuning.after:.4f} on pictures it was not fitted to."
+    if tuning.after <= tuning.before:
+        run.forget_tuning()
+        return f"{found} That is worth nothing: the largest logit decides."
+    run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
+    return f"{found} The run decides so from now on. Figures on these pictures are of those it was fitted to."
 
 
 def with_offsets(model, offsets):

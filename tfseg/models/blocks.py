@@ -89,7 +89,7 @@ def normalize(image, normalization=None):
     mean, deviation = normalization or (127.5, 127.5)
     channels = image.shape[-1]
     means, deviations = (_per_channel(value, channels) for value in (mean, deviation))
-    if min(deviations) <= 0:
+    if not min(deviations) > 0:  # NaN too
         raise ValueError(f"normalization: every deviation must be above zero; {deviations} came.")
     scale = [1 / deviation for deviation in deviations]
     offset = [-mean / deviation for mean, deviation in zip(means, deviations, strict=True)]

@@ -2,13 +2,12 @@
 
 import argparse
 import inspect
-from dataclasses import asdict
 
 from rich.console import Console
 
 from tfseg.data import pipeline
 from tfseg.export import saved_model
-from tfseg.inference import report, tune_offsets, with_offsets
+from tfseg.inference import report, tune_run
 from tfseg.training import Progress, Run, fit_within
 
 COMPARED = 10  # pictures, on which the export must agree with the model
@@ -63,24 +62,12 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
     with Progress(console) as progress:
         steps = fit_within(minutes, model, stream, batches, run, settings, [progress], **options)
     if tune is not None:
-        _tune(run, val, tune, console)
+        console.print(tune_run(run, val, tune))
     model = run.model()
     scores = report(model, val, run.folder, run.history())
     console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
-    about = {"class_names": val.class_names, "metrics": scores.means()}
+    about = {"class_names": val.class_names, "metrics": scores.means(), "tuning": run.tuning()}
     pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
     version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
     console.print(f"Figures and pictures are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
     return model, scores
-
-
-def _tune(run, val, score, console):
-    """Keep offsets that suit the score, unless they are worth nothing on other pictures."""
-    model = run.model(tuned=False)
-    tuning = tune_offsets(model, val, score)
-    if tuning.after > tuning.before:
-        run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
-    console.print(
-        f"The decision fitted to {score}: {tuning.before:.4f} before, {tuning.after:.4f} on pictures it was not fitted "
-        "to. The table is of those it was."
-    )

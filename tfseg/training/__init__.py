@@ -6,7 +6,7 @@ from tfseg.training.budget import fit_within
 from tfseg.training.callbacks import Progress
 from tfseg.training.determinism import deterministic
 from tfseg.training.doctor_page import write_doctor_page
-from tfseg.training.folder import network_for, open_folder, open_readers, remember, require_two_classes, train_folder
+from tfseg.training.folder import network_for, open_folder, open_readers, remember, train_folder
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
 from tfseg.training.run import Run
@@ -31,7 +31,6 @@ __all__ = [
     "open_folder",
     "open_readers",
     "remember",
-    "require_two_classes",
     "train_folder",
     "write_doctor_page",
 ]

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.data import Augment, Folder, pipeline, reading_error
+from tfseg.data import Augment, Folder, batch_for, pipeline, reading_error, window_for
 from tfseg.models import MODELS, build, list_models
 from tfseg.training.presets import compile_for
 from tfseg.training.run import Run
@@ -44,7 +44,17 @@ def open_folder(settings):
     if mask_values:  # JSON makes strings of keys
         mask_values = {int(value): class_id for value, class_id in mask_values.items()}
     how = settings["class_names"], settings["ignore"], mask_values, settings.get("channels")
-    return Folder(settings["images"], settings["masks"], *how)
+    reader = Folder(settings["images"], settings["masks"], *how)
+    if settings.get("dtype", reader.dtype) != reader.dtype:
+        raise ValueError(
+            f"The pictures in '{settings['images']}' are of {_bits(reader.dtype)}, but the run was trained on such of "
+            f"{_bits(settings['dtype'])}, whose values mean something else. Convert them first."
+        )
+    return reader
+
+
+def _bits(dtype):
+    return "8 bit" if np.dtype(dtype) == np.uint8 else "more than 8 bit"
 
 
 def remember(settings, train, val, summary):
@@ -56,18 +66,9 @@ def remember(settings, train, val, summary):
         "val_names": [val.name(i) for i in range(len(val))],
         "normalization": [summary.mean, summary.deviation],
         "median_weights": summary.class_weights,
+        "dtype": train.dtype.name,
+        "window": settings.get("window") or window_for([*train.sizes, *val.sizes]),
     }
-
-
-def require_two_classes(reader, summary):
-    """Raise a ValueError unless the masks hold pixels of at least two classes: else there is nothing to learn."""
-    found = [name for name, pixels in zip(reader.label_names, summary.class_pixels, strict=True) if pixels]
-    if len(found) < 2:
-        raise ValueError(
-            f"All labelled pixels are of the class {found[0]!r}; {summary.ignored_pixels} pixels are ignored. "
-            "Training needs two classes. Check the values in the masks: black and white masks (0 and 255) are "
-            "understood for two class names."
-        )
 
 
 def _named(reader, names):
@@ -117,7 +118,7 @@ def train_folder(train, val, settings, out, callbacks=()):
         train, val: readers.
         settings: dict as kept in `run.json`: "size", "batch_size", "epochs", "optimizer", "learning_rate" and "seed";
             those of the network, see `network_for`; those of `open_readers` and `remember`; "class_weights", "none" or
-            "median".
+            "median"; "window", the side of those that larger pictures are validated in, or None.
         out: folder of the run.
         callbacks: more Keras callbacks.
 
@@ -141,7 +142,7 @@ def train_folder(train, val, settings, out, callbacks=()):
     try:
         model.fit(
             pipeline(train, settings["batch_size"], augment, settings["seed"], first_step=done * steps),
-            validation_data=pipeline(val, settings["batch_size"]),
+            validation_data=_to_validate(val, settings["batch_size"], settings.get("window")),
             epochs=settings["epochs"],
             initial_epoch=done,
             callbacks=[*run.callbacks(done), *callbacks],
@@ -151,3 +152,9 @@ def train_folder(train, val, settings, out, callbacks=()):
     except tf.errors.OpError as error:
         raise reading_error(error) or error from error
     return run
+
+
+def _to_validate(val, batch_size, window):
+    """Batches of whole pictures, or of the windows of those that are larger."""
+    val = val if window is None else val.tiles(window)
+    return pipeline(val, batch_for(val.sizes, batch_size))

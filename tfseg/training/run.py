@@ -38,8 +38,10 @@ class Run:
         return self.folder / "tuned.keras"
 
     def refuse_if_taken(self):
-        """Raise a FileExistsError if the folder already holds something."""
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        """Raise a FileExistsError if the folder already holds something, but the settings of a run without an epoch."""
+        if self.folder.is_dir() and {path.name for path in self.folder.iterdir()} <= {"run.json"}:
+            return
+        if self.folder.exists():
             what = "already holds a run" if self.has_settings() else "already exists and is not empty"
             remedy = "Continue it with --resume, or choose" if self.has_settings() else "Choose"
             raise FileExistsError(f"'{self.folder}' {what}. {remedy} another folder.")
@@ -91,6 +93,11 @@ class Run:
         """
         self._replace("tuning.json", lambda path: path.write_text(json.dumps(tuning, indent=1) + "\n"))
         self._replace("tuned.keras", model.save)
+
+    def tuning(self):
+        """Return what `keep_tuned` was told about the decision; None if it is not tuned."""
+        file = self.folder / "tuning.json"
+        return json.loads(file.read_text()) if self.tuned.is_file() and file.is_file() else None
 
     def forget_tuning(self):
         """Go back to the model as it was trained."""

@@ -26,7 +26,8 @@ class TensorBoard(keras.callbacks.Callback):
         folder: where the two folders come to lie. A training that is resumed adds to them.
         samples: sequence of dicts of "image" (H, W, C) and "mask" (H, W), as readers give them. Of models with
             several outputs the first is shown.
-        class_names: names in the order of their ids, one a class of the metric.
+        class_names: names in the order of their ids, one a class of the metric; a single one has "background"
+            before it.
         every: number of epochs from picture to picture; drawing takes half a second or so.
 
     Raises:
@@ -41,7 +42,7 @@ class TensorBoard(keras.callbacks.Callback):
         for sample in samples:
             if not {"image", "mask"} <= set(sample):
                 raise ValueError(f"TensorBoard: a sample holds {sorted(sample)}; it needs 'image' and 'mask'.")
-        self._folder, self._samples, self._class_names = Path(folder), list(samples), list(class_names)
+        self._folder, self._samples, self._class_names = Path(folder), list(samples), checks.label_names(class_names)
         self._every = checks.positive_int("TensorBoard", "every", every)
         self._metric = None
 

@@ -4,13 +4,21 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX
+from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.viz.colours import as_rgb, blend, colour_labels, palette
 from tfseg.viz.figures import add_legend, done, legend_columns
 
 
 def overlay(image, labels, class_names, alpha=0.5):
-    """Figure of a picture with its classes laid over it and a legend of those that occur."""
+    """Figure of a picture with its classes laid over it and a legend of those that occur.
+
+    Args:
+        image: (H, W, C), or (H, W).
+        labels: (H, W) class ids.
+        class_names: names in the order of their ids; a single one has "background" before it.
+        alpha: 0 shows the picture only, 1 the classes only.
+    """
+    class_names = label_names(class_names)
     figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
     _show(axes, blend(image, labels, len(class_names), alpha))
     add_legend(figure, [labels], class_names)
@@ -24,8 +32,9 @@ def samples(images, masks, predictions, class_names):
         images: sequence of (H, W, C).
         masks: sequence of (H, W) class ids; 255 is ignored.
         predictions: sequence of (H, W) class ids, or None to show image and truth only.
-        class_names: names in the order of their ids.
+        class_names: names in the order of their ids; a single one has "background" before it.
     """
+    class_names = label_names(class_names)
     titles = ["image", "truth"] if predictions is None else ["image", "truth", "prediction", "errors (orange)"]
     rows, count = len(images), len(class_names)
     shape = images[0].shape
@@ -51,11 +60,12 @@ def labelled(samples, class_names, titles=None, columns=4, alpha=0.5):
     Args:
         samples: sequence of dicts of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes", as readers
             and `Augment.sample` give them.
-        class_names: names in the order of their ids.
+        class_names: names in the order of their ids; a single one has "background" before it.
         titles: one a sample, or None.
         columns: samples in a row.
         alpha: 0 shows the picture only, 1 the classes only.
     """
+    class_names = label_names(class_names)
     columns = min(columns, len(samples))
     rows = -(-len(samples) // columns)
     height, width = np.shape(samples[0]["image"])[:2]
@@ -102,7 +112,7 @@ def errors(image, mask, prediction):
 
 def legend(class_names):
     """Figure of the classes' colours alone, for a folder of overlays whose background is bare."""
-    width = 6
+    class_names, width = label_names(class_names), 6
     rows = -(-len(class_names) // legend_columns(width, class_names))
     figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))
     painted = [i for i, name in enumerate(class_names) if name != BACKGROUND]

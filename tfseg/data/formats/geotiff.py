@@ -8,9 +8,10 @@ import numpy as np
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.files import picture_files, read_header, read_mask
-from tfseg.data.formats.large_files import common_dtype, recent, whole_numbers
+from tfseg.data.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.formats.scene import Scene
 from tfseg.data.readers import Reader, class_ids, identity, listed
+from tfseg.data.recent import recent
 
 TIFF = (".tif", ".tiff")
 KEPT = 4  # decoded masks of other formats than TIFF

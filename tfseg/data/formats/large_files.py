@@ -1,25 +1,6 @@
-"""What the readers of scenes and of volumes share: one dtype, whole numbers, and a memory of what was decoded."""
-
-import functools
-import threading
-from collections import defaultdict
+"""What the readers of scenes and of volumes share: one dtype, and whole numbers."""
 
 import numpy as np
-
-
-def recent(load, count):
-    """Return a function like `load`, of one hashable argument, that remembers its last `count` results.
-
-    Threads that ask for the same thing at once wait for one of them to load it.
-    """
-    remembered = functools.lru_cache(maxsize=count)(load)
-    locks = defaultdict(threading.Lock)
-
-    def loaded(key):
-        with locks[key]:
-            return remembered(key)
-
-    return loaded
 
 
 def common_dtype(dtypes):

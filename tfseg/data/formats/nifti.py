@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, one_of
-from tfseg.data.formats.large_files import common_dtype, recent, whole_numbers
+from tfseg.data.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.formats.volume import Volume
 from tfseg.data.readers import Reader, class_ids, identity, listed
+from tfseg.data.recent import recent
 
 KEPT = 4  # volumes whose values stay in memory, of each of images and masks
 SUFFIXES = (".nii", ".nii.gz")

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import matplotlib.figure
+import numpy as np
 
 import tfseg
 
@@ -32,6 +33,15 @@ def test_the_notebook_cell_runs(folder, monkeypatch):
     for _ in range(2):  # the second time as after a kill
         exec(cell, names)
         assert tfseg.training.Run("runs/notebook").history()["epoch"] == [1, 2]
+
+
+def test_classes_of_whole_images():
+    cell = re.search(r"### Classes of whole images\n.*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1]
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 256, (20, 32, 32, 3), np.uint8), np.arange(20) % 10
+    names = {"tfseg": tfseg, "images": images, "labels": labels, "class_names": [f"c{i}" for i in range(10)]}
+    exec(cell.replace('weights="imagenet"', "weights=None").replace("epochs=5", "epochs=1"), names)
+    assert int(np.sum(names["confusion"].matrix)) == 20
 
 
 def test_what_needs_no_training_runs(folder, monkeypatch):

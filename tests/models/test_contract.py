@@ -17,8 +17,9 @@ from tfseg.models import build as build_by_name
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-# the smallest network of each name, and the stride it then has
+# the smallest network of each name, and the stride it then has; after a "+" with what is between it and its users
 PLAIN = {"encoder": "plain"}
+EVERYTHING = {"attention": True, "residual": True, "squeeze_excite": True}
 SMALL = {
     "unet": ({"filters": (2, 4, 8)}, 4),
     "unetpp": (PLAIN | {"filters": (2, 4, 6, 8)}, 32),
@@ -31,16 +32,27 @@ SMALL = {
     "upernet": (PLAIN | {"width": 8}, 32),
     "segformer": (PLAIN | {"width": 8}, 32),
     "tiny_unet": ({"filters": 4}, 2),
+    "unet+everything": ({"filters": (4, 8, 16)} | EVERYTHING, 4),
+    "linknet+resnet50": ({"encoder": "resnet50", "width": 8}, 32),
+    "fpn+mobilenet_v2": ({"encoder": "mobilenet_v2", "pyramid_width": 8, "width": 8}, 32),
+    "upernet+convnext_tiny": ({"encoder": "convnext_tiny", "width": 8}, 32),
+    "deeplab_v3_plus+mobilenet_v3_small": ({"encoder": "mobilenet_v3_small", "width": 8, "low_width": 4}, 16),
+    "segformer+mit_b0": ({"encoder": "mit_b0", "width": 8}, 32),
 }
 # by pooling, or by the statistics of group normalisation
 SEE_THE_WHOLE_IMAGE = {"fpn", "pspnet", "deeplab_v3", "deeplab_v3_plus", "lraspp", "upernet"}
+THROUGH_GATES = {"unet+everything", "segformer+mit_b0"}  # squeeze and excitation, attention
 # whose compilations, for tens of seconds each, belong to the tests that are run every time
 QUICK = ("unet", "pspnet", "lraspp", "tiny_unet")
-EACH = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
+SLOW = pytest.mark.slow
+EACH = [name if name in QUICK else pytest.param(name, marks=SLOW) for name in SMALL]
+BARE, OTHERS = ([name for name in SMALL if name.count("+") == count] for count in (0, 1))
 SIZES = [(65, 97), (17, 16), (5, 4), (1, 1), (8, 30)]
 
 
-@pytest.fixture(params=MODELS)
+@pytest.fixture(
+    params=[name if name in {*MODELS, "unet+everything"} else pytest.param(name, marks=SLOW) for name in SMALL]
+)
 def name(request):
     return request.param
 
@@ -51,9 +63,17 @@ def build(name):
 
     def small(num_classes=3, **options):
         keras.utils.set_random_seed(1)
-        return MODELS[name](num_classes, **SMALL[name][0] | options)
+        return MODELS[builder_of(name)](num_classes, **SMALL[name][0] | options)
 
     return small
+
+
+def builder_of(name):
+    return name.partition("+")[0]
+
+
+def test_every_model_is_here():
+    assert MODELS.keys() == set(map(builder_of, SMALL))
 
 
 @pytest.fixture
@@ -76,14 +96,14 @@ def logits_of(model, images):
 def test_any_size_comes_out_as_it_went_in(build, name):
     model = build()
     stride = SMALL[name][1]
-    for height, width in [*SIZES, (stride + 1, stride - 1)]:
+    for height, width in [*SIZES, (stride + 1, stride - 1), (stride + 1, stride + 1)]:
         logits = logits_of(model, draw(height, width))
         assert logits.shape == (2, height, width, 3)
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
 
 
-@pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 2), (5, 21)])
+@pytest.mark.parametrize(("channels", "classes"), [(1, 1), (3, 2), (5, 21), (3, 1), (1, 21)])
 def test_any_channels_and_classes(build, channels, classes):
     logits = logits_of(build(classes, input_shape=(None, None, channels)), draw(channels=channels))
     assert logits.shape == (2, 9, 14, classes)
@@ -138,7 +158,7 @@ def test_a_static_size_gives_the_same_logits(build, name):
 def test_moving_the_image_by_the_stride_moves_the_logits(build, name):
     model, stride = build(), SMALL[name][1]
     sight = describe(model)
-    assert sight.whole_image == (name in SEE_THE_WHOLE_IMAGE)
+    assert sight.whole_image == (builder_of(name) in SEE_THE_WHOLE_IMAGE or name in THROUGH_GATES)
     if sight.whole_image:
         pytest.skip("it sees the whole image: what enters at one side changes all")
     margin = -(-(sight.receptive_field // 2 + 2 * stride) // 32) * 32  # out of reach of what np.roll brings in
@@ -150,13 +170,15 @@ def test_moving_the_image_by_the_stride_moves_the_logits(build, name):
     assert expected.std() > 0.01
 
 
-def test_normalization_is_a_channel_s_own(build):
+def test_normalization_is_a_channel_s_own(build, name):
     options = {"input_shape": (None, None, 2)}
     images = draw(channels=2).astype("float32")
     plain = build(normalization=(0, 1), **options)
     told = build(normalization=((10, 200), (2, 50)), **options)
     normalized = (images - np.array([10, 200])) / np.array([2, 50])
-    assert logits_of(told, images) == pytest.approx(logits_of(plain, normalized), abs=1e-4)
+    assert logits_of(told, images) == pytest.approx(logits_of(plain, normalized), abs=1e-4, rel=1e-5)
+    if name in OTHERS and name != "unet+everything":
+        return  # encoders have a normalisation of their own
     # 0..255 becomes -1..1 when nothing is told
     assert logits_of(build(**options), images) == pytest.approx(logits_of(plain, images / 127.5 - 1), abs=1e-4)
 
@@ -190,7 +212,7 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["unet", *(pytest.param(name, marks=pytest.mark.slow) for name in ("fpn", "deeplab_v3_plus"))],
+    ["unet", *(pytest.param(name, marks=SLOW) for name in ("fpn", "deeplab_v3_plus", "pspnet", "segformer", "lraspp"))],
     indirect=True,
 )
 def test_four_images_are_learnt_by_heart(name):
@@ -199,6 +221,9 @@ def test_four_images_are_learnt_by_heart(name):
         "unet": {"filters": (8, 16, 32)},
         "fpn": PLAIN | {"pyramid_width": 32, "width": 32},
         "deeplab_v3_plus": PLAIN | {"width": 32, "low_width": 8, "dropout": 0},
+        "pspnet": PLAIN | {"width": 32, "dropout": 0},
+        "segformer": PLAIN | {"width": 32, "dropout": 0},
+        "lraspp": PLAIN | {"width": 32},
     }
     model = build_by_name(name, 3, **wide[name])
     images, labels = labelled()
@@ -210,13 +235,36 @@ def test_four_images_are_learnt_by_heart(name):
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["mean_iou"] > 0.9
 
 
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"], indirect=True)
+def test_a_single_class_is_learnt_in_half_precision(precision):
+    keras.utils.set_random_seed(0)
+    model = build_by_name("unet", 1, filters=(8, 16))
+    images, labels = labelled()
+    labels = np.where(labels == 255, 255, labels == 2)
+    model.compile(keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(1)])
+    losses = model.fit(images, labels, batch_size=4, epochs=30, verbose=0).history["loss"]
+    assert losses[-1] < 0.5 * losses[0]
+    model.compile(metrics=[ConfusionMetrics(1)])
+    assert model.evaluate(images, labels, verbose=0, return_dict=True)["mean_iou"] > 0.9
+
+
 @pytest.fixture(scope="module")
 def saved(plain_encoders, tmp_path_factory):
-    """A folder with every model as `.keras`, and an image."""
-    folder = tmp_path_factory.mktemp("saved")
+    """A folder with models as `.keras`, and an image: those without a "+", which build quickly."""
+    return save(tmp_path_factory.mktemp("saved"), BARE)
+
+
+@pytest.fixture(scope="module")
+def saved_others(plain_encoders, tmp_path_factory):
+    """As `saved`, of all other models."""
+    return save(tmp_path_factory.mktemp("others"), OTHERS)
+
+
+def save(folder, names):
     np.save(folder / "images.npy", draw(37, 50))
-    for name, (options, _) in SMALL.items():
-        model = MODELS[name](3, normalization=((1, 2, 3), (50, 60, 70)), **options)
+    for name in names:
+        options, _ = SMALL[name]
+        model = MODELS[builder_of(name)](3, normalization=((1, 2, 3), (50, 60, 70)), **options)
         model.compile("sgd", CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)])
         model.save(folder / f"{name}.keras")
         np.save(folder / f"{name}.npy", model.predict(draw(37, 50), verbose=0))
@@ -239,16 +287,36 @@ def logits_of_another_process(folder, names, backend):
 
 
 def test_a_fresh_process_reads_the_files(saved):
-    for name, logits in logits_of_another_process(saved, SMALL, keras.backend.backend()).items():
-        assert np.array_equal(logits, np.load(saved / f"{name}.npy")), name
+    same_in_another_process(saved, BARE)
+
+
+@pytest.mark.slow
+def test_a_fresh_process_reads_the_other_files(saved_others):
+    same_in_another_process(saved_others, OTHERS)
+
+
+def same_in_another_process(folder, names):
+    for name, logits in logits_of_another_process(folder, names, keras.backend.backend()).items():
+        assert np.array_equal(logits, np.load(folder / f"{name}.npy")), name
 
 
 def test_the_other_backend_gives_the_same_logits(saved):
+    same_under_the_other_backend(saved, ["pspnet"])
+
+
+@pytest.mark.slow
+def test_the_other_backend_gives_the_same_logits_for_all(saved, saved_others):
+    same_under_the_other_backend(saved, BARE)
+    same_under_the_other_backend(saved_others, OTHERS)
+
+
+def same_under_the_other_backend(folder, names):
     other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
     if not importlib.util.find_spec(other):
         pytest.skip(f"needs {other}")
-    for name, logits in logits_of_another_process(saved, ["pspnet"], other).items():
-        assert logits == pytest.approx(np.load(saved / f"{name}.npy"), abs=1e-4), name
+    for name, logits in logits_of_another_process(folder, names, other).items():
+        expected = np.load(folder / f"{name}.npy")
+        assert np.abs(logits - expected).max() < 1e-4 * max(1, np.abs(expected).max()), name
 
 
 def test_one_graph_serves_all_sizes(build):

@@ -5,7 +5,7 @@ from tfseg.models.build import build, list_models
 from tfseg.models.classifiers import classifier, cnn_classifier, transfer
 from tfseg.models.deeplab import deeplab_v3, deeplab_v3_plus
 from tfseg.models.describe import Description, describe
-from tfseg.models.encoders import encode, list_encoders
+from tfseg.models.encoders import encode, freeze, list_encoders, unfreeze
 from tfseg.models.fpn import fpn
 from tfseg.models.hed import hed
 from tfseg.models.linknet import linknet
@@ -44,6 +44,7 @@ __all__ = [
     "describe",
     "encode",
     "fpn",
+    "freeze",
     "hed",
     "linknet",
     "list_encoders",
@@ -55,5 +56,6 @@ __all__ = [
     "transfer",
     "unet",
     "unetpp",
+    "unfreeze",
     "upernet",
 ]

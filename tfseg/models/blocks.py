@@ -86,7 +86,7 @@ def normalize(image, normalization=None):
     if isinstance(normalization, str):
         checks.one_of("normalization", "normalization", normalization, ("image",))
         return Standardize(name="normalize")(image)
-    mean, deviation = normalization or (127.5, 127.5)
+    mean, deviation = (127.5, 127.5) if normalization is None else normalization
     channels = image.shape[-1]
     means, deviations = (_per_channel(value, channels) for value in (mean, deviation))
     if not min(deviations) > 0:  # NaN too

@@ -37,14 +37,17 @@ class AugmentedModel(keras.Model):
                 f"augmented: sample_weight of shape {tuple(weight.shape)} would have to be moved with the pixels. "
                 "Give one weight an image, or mark pixels that shall not count with 255 in the mask."
             )
-        labels = y if isinstance(y, dict) else {"mask": y}
+        outputs = len(y) if isinstance(y, tuple | list) else None  # a mask an output
+        labels = y if isinstance(y, dict) else {"mask": y if outputs is None else y[0]}
         # The numbers that the samples have in `pipeline` at this step.
         batch = ops.shape(x)[0]
         numbers = ops.cast(step, "int32") * batch + ops.arange(batch, dtype="int32")
         keys = ops.stack([ops.full_like(numbers, self.seed), numbers], axis=1)
         changed = self.augment({"image": x, **labels}, keys)
         x = changed.pop("image")
-        return x, changed if isinstance(y, dict) else changed["mask"]
+        if isinstance(y, dict):
+            return x, changed
+        return x, changed["mask"] if outputs is None else (changed["mask"],) * outputs
 
     def get_config(self):
         """Return the layers and the augmentation, for `.keras` files."""

@@ -1,6 +1,7 @@
 """Trainings that are given minutes, not epochs."""
 
 import itertools
+import json
 import time
 
 from tfseg.training.presets import compile_for
@@ -37,7 +38,7 @@ def fit_within(minutes, model, stream, val, run, settings, callbacks=(), **optio
     """
     if not minutes > 0:
         raise ValueError(f"fit_within: minutes={minutes} must be above 0.")
-    settings = {**settings, "minutes": minutes}
+    settings = json.loads(json.dumps({**settings, "minutes": minutes}))  # as the run will give them back
     if not run.has_settings():
         run.refuse_if_taken()
         steps = _steps_a_round(minutes * 60 / ROUNDS, model, stream(first_step=0), val, options)

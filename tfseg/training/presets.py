@@ -1,13 +1,13 @@
-"""How a segmentation model is compiled: optimizer, schedule of the learning rate, loss and metric that work."""
+"""How a model is compiled: optimizer, schedule of the learning rate, loss and metric that work."""
 
 import keras
 
 from tfseg import checks
-from tfseg.losses import CrossEntropy, Dice
+from tfseg.losses import CrossEntropy, Dice, deep_supervision
 from tfseg.metrics import ConfusionMetrics
 from tfseg.schedules import SCHEDULES
 
-WEIGHT_DECAY = 0.01
+WEIGHT_DECAY, TOP = 0.01, 5
 OPTIMIZERS = {
     "adam": (1e-3, lambda rate, **options: keras.optimizers.Adam(rate, **options)),
     "adamw": (1e-3, lambda rate, **options: _without_norms(keras.optimizers.AdamW(rate, WEIGHT_DECAY, **options))),
@@ -28,7 +28,12 @@ def compile_for(
     accumulate=None,
     jit_compile="auto",
 ):
-    """Compile a segmentation model for a training of `steps` steps: cross entropy + Dice, and the exact metric.
+    """Compile a model for a training of `steps` steps.
+
+    A segmentation model gets cross entropy + Dice, and the exact metric. Of several outputs (`deep_supervision=True`)
+    each next one counts half as much, and the first is measured; train with the mask once an output. A classifier gets
+    cross entropy, the accuracy, and of more than five classes the top-5 accuracy; its run chooses by
+    `Run.callbacks(monitor="val_accuracy")`.
 
     Args:
         model: a model of `tfseg.models`.
@@ -37,7 +42,8 @@ def compile_for(
         steps: number of batches in the whole training.
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: share of the steps over which the learning rate rises.
-        class_weights: one a class, for the cross entropy; `tfseg.data.diagnose` proposes some. None for none.
+        class_weights: one a class, for the cross entropy; `tfseg.data.diagnose` proposes some. None for none. A
+            classifier takes the `class_weight` of `fit`.
         clip_norm: largest norm of the gradients of all weights together; None for any.
         average: momentum, such as 0.999, of a running mean of the weights that takes their place when `fit` ends
             (Keras' `use_ema`); None for none.
@@ -52,14 +58,42 @@ def compile_for(
     checks.fraction("compile_for", "warmup", warmup)
     steps = checks.positive_int("compile_for", "steps", steps)
     default, make = OPTIMIZERS[optimizer]
-    updates = max(1, steps // (accumulate or 1))  # the schedule counts changes of the weights
-    rate = SCHEDULES[schedule](learning_rate or default, updates, max(1, round(warmup * updates)))
-    options = {"global_clipnorm": clip_norm, "gradient_accumulation_steps": accumulate}
+    highest = default if learning_rate is None else checks.above_zero("compile_for", "learning_rate", learning_rate)
+    batches = 1 if accumulate is None else checks.positive_int("compile_for", "accumulate", accumulate)
+    updates = max(1, steps // batches)  # the schedule counts changes of the weights
+    rate = SCHEDULES[schedule](highest, updates, max(1, round(warmup * updates)))
+    options = {"gradient_accumulation_steps": batches if batches > 1 else None}
+    if clip_norm is not None:
+        options["global_clipnorm"] = checks.above_zero("compile_for", "clip_norm", clip_norm)
     if average is not None:
         options |= {"use_ema": True, "ema_momentum": checks.fraction("compile_for", "average", average)}
-    loss = CrossEntropy(class_weights=class_weights) + Dice()
-    metrics = [ConfusionMetrics(model.output_shape[-1])]
-    model.compile(make(rate, **options), loss=loss, metrics=metrics, jit_compile=jit_compile)
+    goal = _classifying if len(model.outputs[0].shape) == 2 else _segmenting
+    model.compile(make(rate, **options), **goal(model, class_weights), jit_compile=jit_compile)
+
+
+def _segmenting(model, class_weights):
+    loss, outputs = CrossEntropy(class_weights=class_weights) + Dice(), len(model.outputs)
+    metrics = [ConfusionMetrics(model.outputs[0].shape[-1])]
+    if outputs == 1:
+        return {"loss": loss, "metrics": metrics}
+    weights = [0.5**number for number in range(outputs)]
+    return {"loss": deep_supervision(loss, weights), "metrics": [metrics] + [[]] * (outputs - 1)}
+
+
+def _classifying(model, class_weights):
+    if class_weights is not None:
+        raise ValueError(
+            f"compile_for: class_weights={class_weights} came with the classifier {model.name!r}. Pass them to "
+            "`fit`, as class_weight={0: ..., 1: ...}."
+        )
+    classes = model.outputs[0].shape[-1]
+    if classes == 1:
+        accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)  # of logits
+        return {"loss": keras.losses.BinaryCrossentropy(from_logits=True), "metrics": [accuracy]}
+    metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy")]
+    if classes > TOP:
+        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, f"top{TOP}_accuracy"))
+    return {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": metrics}
 
 
 def _without_norms(optimizer):

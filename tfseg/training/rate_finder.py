@@ -28,9 +28,10 @@ def find_learning_rate(model, batches, low=1e-6, high=1.0, steps=100):
 
     Args:
         model: a compiled model.
-        batches: a `tf.data.Dataset` of training batches; it is repeated as need be.
+        batches: a `tf.data.Dataset` of training batches; it is repeated as need be. Of a `pipeline` make one for the
+            search: it counts its steps, and goes on where the search ended.
         low, high: rates.
-        steps: how many there are between them.
+        steps: how many there are between them, at least 3.
 
     Returns:
         RateSearch; `tfseg.viz.rate_search` draws it. The search ends early where the loss has grown to four times
@@ -39,25 +40,37 @@ def find_learning_rate(model, batches, low=1e-6, high=1.0, steps=100):
     Raises:
         ValueError: the rates make no sense, or the loss is not finite at the lowest.
     """
-    checks.positive_int("find_learning_rate", "steps", steps)
+    checks.at_least("find_learning_rate", "steps", checks.positive_int("find_learning_rate", "steps", steps), 3)
     if not 0 < low < high:
         raise ValueError(f"find_learning_rate: low={low!r} and high={high!r} must be above 0, the first the lower.")
     rates = np.geomspace(low, high, steps)
-    weights, optimizer = model.get_weights(), model.optimizer
+    optimizer = model.optimizer
+    variables = [*model.trainable_variables, *model.non_trainable_variables]  # the states of random layers too
+    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     rising = _Rising(rates)
     try:
-        # An optimizer like the model's, whose rate is a number: schedules are compiled in.
-        model.optimizer = type(optimizer).from_config({**optimizer.get_config(), "learning_rate": low})
+        model.optimizer = _like(optimizer, low)
         model.train_function = None
         model.fit(batches.repeat(), steps_per_epoch=steps, verbose=0, callbacks=[rising], shuffle=False)
     finally:
         model.optimizer, model.train_function, model.stop_training = optimizer, None, False
-        model.set_weights(weights)
+        for variable, value in zip(variables, before, strict=True):
+            variable.assign(value)
     if len(rising.losses) < 3:
-        raise ValueError(f"find_learning_rate: the loss is not finite from a rate of {low} on. Choose a lower `low`.")
+        raise ValueError(
+            f"find_learning_rate: the loss is not finite, or grows fourfold, from a rate of {low} on. Choose a lower "
+            "`low`."
+        )
     losses = _smooth(rising.losses)
     slopes = np.gradient(losses, np.log(rates[: len(losses)]))
     return RateSearch(rates[: len(losses)], losses, float(rates[slopes[: losses.argmin() + 1].argmin()]))
+
+
+def _like(optimizer, rate):
+    """An optimizer like another, whose rate is a number: schedules are compiled in."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    again = type(inner).from_config({**inner.get_config(), "learning_rate": rate})
+    return again if inner is optimizer else keras.optimizers.LossScaleOptimizer(again)
 
 
 class _Rising(keras.callbacks.Callback):

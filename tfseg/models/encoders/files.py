@@ -1,5 +1,6 @@
 """Load a file of weights into a bare network: every tensor or none."""
 
+import difflib
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,10 @@ def load_file(network, path, owner):
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{owner}: weights='{path}': there is no such file. Take None, 'imagenet' or a path.")
+        hint = " Did you mean 'imagenet'?" if difflib.get_close_matches(str(path).lower(), ["imagenet"]) else ""
+        raise FileNotFoundError(
+            f"{owner}: weights='{path}': there is no such file. Take None, 'imagenet' or a path.{hint}"
+        )
     try:
         with h5py.File(path) as file:
             legacy = "layer_names" in file.attrs or "layer_names0" in file.attrs

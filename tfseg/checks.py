@@ -30,6 +30,13 @@ def positive_int(owner, argument, value):
     return int(value)
 
 
+def positive_ints(owner, argument, values):
+    """Return `values` as a list of whole numbers above zero, else raise a ValueError."""
+    if not hasattr(values, "__iter__"):
+        raise ValueError(f"{owner}: {argument}={values!r} must be several whole numbers, such as ({values!r},).")
+    return [positive_int(owner, argument, value) for value in values]
+
+
 def fraction(owner, argument, value):
     """Return `value` if it is in [0, 1), else raise a ValueError."""
     if not _real(value) or not 0 <= value < 1:

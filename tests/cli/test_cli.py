@@ -290,6 +290,24 @@ def test_the_doctor_draws_two_files_of_one_name_and_numbers_beyond_255(tfseg, tm
     assert (tmp_path / "deep" / "report.html").is_file()
 
 
+def test_values_with_gaps_and_grey_pictures_as_the_doctor_advises(tfseg, tmp_path):
+    fill(tmp_path)
+    for file in (tmp_path / "masks").iterdir():
+        mask = np.asarray(Image.open(file))
+        Image.fromarray(np.where(mask == 2, 9, mask).astype(np.uint8)).save(file)
+    code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES)
+    remedy = re.search(r"--mask-values \S+\d", printed)[0].split()
+    assert remedy[1] == "0=0,1=1,9=2"
+    code, printed = tfseg(*words(tmp_path), *SMALL, *remedy, "--grey", "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert Run(tmp_path / "run").model().input_shape[-1] == 1
+    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", *remedy)
+    assert code == 0, printed
+    code, printed = tfseg(*words(tmp_path), "--mask-values", "9:2", "--out", tmp_path / "other")
+    assert code == 2
+    assert "must be VALUE=ID with commas between" in printed
+
+
 def test_training_with_weights_of_classes_and_pictures_by_themselves(tfseg, tmp_path):
     fill(tmp_path)
     options = "--class-weights", "median", "--normalize-each"

@@ -105,7 +105,7 @@ FAULTS = {
     ),
     "gaps": (
         *(lambda mask: np.array([0, 1, 7], np.uint8)[mask], "*", NAMES, "error", "masks hold 0, 1, 7, where 0 to 2"),
-        r"mask_values=\{0: 0, 1: 1, 7: 2\}",
+        r"mask_values=\{0: 0, 1: 1, 7: 2\}\), or `tfseg train --mask-values 0=0,1=1,7=2`",
     ),
     "gaps without names": (
         *(lambda mask: np.array([0, 1, 7], np.uint8)[mask], "*", None, "warning", "masks hold 0, 1, 7, where 0 to 2"),

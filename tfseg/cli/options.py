@@ -24,6 +24,26 @@ OtherIgnore = Annotated[
 LabelledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
 
 
+MaskValues = Annotated[
+    str | None,
+    typer.Option(
+        help="What the masks' values stand for, as VALUE=ID with commas between, such as 0=0,1=1,9=2.",
+        show_default=False,
+    ),
+]
+
+
+def values(text):
+    """Return {"9": 2} of "9=2", its keys as JSON has them; None of None."""
+    if text is None:
+        return None
+    try:
+        pairs = [map(int, part.split("=")) for part in text.split(",")]
+        return {str(value): class_id for value, class_id in pairs}
+    except ValueError as error:
+        raise typer.BadParameter(f"'{text}' must be VALUE=ID with commas between, such as 0=0,1=1,9=2.") from error
+
+
 def split(text, kind):
     """Return the parts of "a,b,c" as a list of `kind`, str or int; None of None."""
     if text is None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, ClassNames, Ignore, ValImages, ValMasks, split
+from tfseg.cli.options import BatchSize, ClassNames, Ignore, MaskValues, ValImages, ValMasks, split, values
 from tfseg.cli.use import report_run, warn_of_absent
 
 ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
@@ -59,6 +59,8 @@ def train(
     masks: Annotated[Path | None, typer.Option(help="Folder of masks, named as their pictures.")] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
+    mask_values: MaskValues = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Read all pictures as grey.")] = False,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
     val_fraction: ValFraction = 0.2,
@@ -109,6 +111,8 @@ def train(
         "masks": masks,
         "class_names": split(class_names, str),
         "ignore": ignore,
+        "mask_values": values(mask_values),
+        "channels": 1 if grey else None,
         "val_images": val_images,
         "val_masks": val_masks,
         "val_fraction": val_fraction,

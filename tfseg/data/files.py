@@ -34,6 +34,16 @@ def picture_files(folder):
     return sorted(files)
 
 
+def by_stem(files):
+    """Return {name without suffix: file}; raise a ValueError if two files bear the same."""
+    found = {}
+    for path in files:
+        if path.stem in found:
+            raise ValueError(f"{found[path.stem]} and {path} bear the same name. Keep one of them.")
+        found[path.stem] = path
+    return found
+
+
 def read_header(path):
     """Return (height, width, channels, is_8_bit) as `read_image` will give them, without decoding."""
     with _open(path) as image:

@@ -199,7 +199,7 @@ def channels(samples):
     if grey and colour:
         rarer = min(grey, colour, key=len)
         message = f"{counted(grey, 'grey picture')} among {counted(colour, 'picture')} in colour: all are read as RGB."
-        fix = "If colour means nothing here, read all as grey: Folder(..., channels=1)."
+        fix = "If colour means nothing here, read all as grey: Folder(..., channels=1), or `tfseg train --grey`."
         yield Finding("mixed_channels", "warning", names_of(rarer), message, fix)
 
 

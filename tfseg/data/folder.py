@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.data.colors import ColorTable
-from tfseg.data.files import picture_files, read_colors, read_header, read_image, read_mask, read_palette
+from tfseg.data.files import by_stem, picture_files, read_colors, read_header, read_image, read_mask, read_palette
 from tfseg.data.objects import boxes_of, relabelled
 from tfseg.data.readers import Reader, class_ids, identity, listed
 from tfseg.data.windows import reduced_labels
@@ -251,22 +251,13 @@ def _shared_palette(masks, mask_values, count):
 
 def _pairs(images, masks):
     """List (picture, mask) by file stem."""
-    by_stem = [_by_stem(picture_files(folder)) for folder in (images, masks)]
-    problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(*by_stem)]
-    problems += [f"{path} has no picture '{stem}' in {images}" for stem, path in _only(*by_stem[::-1])]
+    pictures, labels = (by_stem(picture_files(folder)) for folder in (images, masks))
+    problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(pictures, labels)]
+    problems += [f"{path} has no picture '{stem}' in {images}" for stem, path in _only(labels, pictures)]
     if problems:
         remedy = "\nA mask has the name of its picture: rename or add the missing files, or remove the spare ones."
         raise ValueError(listed(problems) + remedy)
-    return [(path, by_stem[1][stem]) for stem, path in by_stem[0].items()]
-
-
-def _by_stem(files):
-    found = {}
-    for path in files:
-        if path.stem in found:
-            raise ValueError(f"{found[path.stem]} and {path} bear the same name. Keep one of them.")
-        found[path.stem] = path
-    return found
+    return [(path, labels[stem]) for stem, path in pictures.items()]
 
 
 def _only(first, second):

@@ -111,7 +111,11 @@ def unknown(samples, read):
     elif drawn and holes and len(drawn) <= len(read.names) and (read.unknown or not read.named):
         message = f"The ids have gaps: the masks hold {some(drawn, 40)}, where 0 to {len(drawn) - 1} were expected."
         table = ", ".join(f"{value}: {class_id}" for class_id, value in enumerate(drawn))
-        fix = f"If these are the classes in their order: Folder(..., mask_values={{{table}}})."
+        words = ",".join(f"{value}={class_id}" for class_id, value in enumerate(drawn))
+        fix = (
+            f"If these are the classes in their order: Folder(..., mask_values={{{table}}}), or `tfseg train "
+            f"--mask-values {words}`."
+        )
         yield Finding("gaps", severity, masks_of(found), message, fix)
     elif read.unknown:
         pixels = sum(int(read.totals[value][0]) for value in read.unknown)
@@ -127,7 +131,10 @@ def _remedy(values):
         return PICTURE_REMEDY
     if len(values) == 1:
         return f"If {values[0]} means no label, pass `--ignore {values[0]}`; else name one class more, or correct it."
-    return f"Name more classes, or map the values: Folder(..., mask_values={{..., {values[0]}: CLASS_ID}})."
+    return (
+        f"Name more classes, or map the values: Folder(..., mask_values={{..., {values[0]}: CLASS_ID}}), or `tfseg train "
+        f"--mask-values ...,{values[0]}=CLASS_ID`."
+    )
 
 
 def _numbered(samples, read):

@@ -37,7 +37,7 @@ def cnn_classifier(
     Raises:
         ValueError: an argument is out of its range.
     """
-    filters = [checks.positive_int("cnn_classifier", "filters", width) for width in filters]
+    filters = checks.positive_ints("cnn_classifier", "filters", filters)
     checks.positive_int("cnn_classifier", "hidden", hidden)
     checks.fraction("cnn_classifier", "dropout", dropout)
     image = open_image("cnn_classifier", num_classes, input_shape)

@@ -129,9 +129,8 @@ def pyramid(x, bins, width, name):
 
 def check_bins(owner, bins):
     """Raise a ValueError unless `bins` are one or more whole numbers, none twice."""
-    for count in bins:
-        checks.positive_int(owner, "bins", count)
-    if not bins or len(set(bins)) < len(bins):
+    counts = checks.positive_ints(owner, "bins", bins)
+    if not counts or len(set(counts)) < len(counts):
         raise ValueError(f"{owner}: bins={tuple(bins)} must name one or more numbers, none twice, e.g. (1, 2, 3, 6).")
 
 

@@ -21,7 +21,7 @@ def segformer(
 
     Args:
         num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()`, with features at strides 4 to 32; "mit_b0" to "mit_b5" are the paper's.
+        encoder: a name of `list_encoders()`, with features at strides 4 to 32; "mit_b0", 1 and 2 are the paper's.
         input_shape: (H, W, C); H and W may be None.
         weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
         width: channels of the decoder; in the paper 256 for b0 and b1, 768 for the others.

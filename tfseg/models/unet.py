@@ -82,7 +82,7 @@ def unet(
 
 def _filters(filters, encoder):
     filters = filters or (PLAIN if encoder is None else BEHIND_AN_ENCODER)
-    filters = [checks.positive_int("unet", "filters", width) for width in filters]
+    filters = checks.positive_ints("unet", "filters", filters)
     if len(filters) < 2:
         raise ValueError(f"unet: filters={tuple(filters)} must name at least two levels.")
     if encoder is not None and len(filters) != 5:

@@ -70,7 +70,7 @@ def unetpp(
 
 def _filters(filters, encoder):
     filters = filters or (PLAIN if encoder is None else BEHIND_AN_ENCODER)
-    filters = [checks.positive_int("unetpp", "filters", width) for width in filters]
+    filters = checks.positive_ints("unetpp", "filters", filters)
     if encoder is None and len(filters) < 2:
         raise ValueError(f"unetpp: filters={tuple(filters)} must name at least two levels.")
     if encoder is not None and len(filters) != 4:

@@ -1,5 +1,8 @@
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from tfseg.datasets import dsb2018
 
@@ -15,6 +18,30 @@ def test_nuclei_are_those_of_the_readme(shared_data):
         assert sample["instances"].max() == len(sample["boxes"]) == len(sample["classes"])
         assert np.array_equal(sample["mask"], sample["instances"] > 0)
         assert (sample["boxes"][:, :2] < sample["boxes"][:, 2:]).all()
+
+
+def test_the_competition_s_own_files_give_the_same(shared_data, tmp_path):
+    derived = dsb2018(shared_data / "dsb2018_fluo")
+    for part in derived:
+        for index in range(len(part)):
+            sample, folder = part[index], tmp_path / part.name(index)
+            for name in ("images", "masks"):
+                (folder / name).mkdir(parents=True)
+            Image.fromarray(sample["image"]).save(folder / "images" / f"{part.name(index)}.png")
+            for number in range(1, sample["instances"].max() + 1):
+                mask = 255 * (sample["instances"] == number).astype(np.uint8)
+                Image.fromarray(mask).save(folder / "masks" / f"{number:04d}.png")
+    (tmp_path / "of_another_kind").mkdir()
+    for expected, part in zip(derived, dsb2018(tmp_path), strict=True):
+        assert len(part) == len(expected)
+        for index in (0, 7, len(part) - 1):
+            assert part.name(index) == expected.name(index)
+            for name, value in expected[index].items():
+                assert np.array_equal(part[index][name], value), name
+                assert part[index][name].dtype == value.dtype
+    shutil.rmtree(tmp_path / derived[1].name(3))
+    with pytest.raises(FileNotFoundError, match=f"lacks the picture {derived[1].name(3)[:8]}... Get it from github"):
+        dsb2018(tmp_path)
 
 
 def test_the_first_box_is_that_of_its_pixels(shared_data):

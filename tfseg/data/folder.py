@@ -8,7 +8,7 @@ import numpy as np
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.data.colors import ColorTable
 from tfseg.data.files import by_stem, picture_files, read_colors, read_header, read_image, read_mask, read_palette
-from tfseg.data.objects import boxes_of, relabelled
+from tfseg.data.objects import objects_of
 from tfseg.data.readers import Reader, class_ids, identity, listed
 from tfseg.data.windows import reduced_labels
 
@@ -227,10 +227,7 @@ def _objects(path):
     values = read_mask(path)
     if values.min(initial=0) < 0:
         raise ValueError(f"{path} holds the negative value {values.min()}. Number objects from 1; 0 is background.")
-    instances = relabelled(values)[0]
-    boxes = boxes_of(instances)
-    mask = (instances > 0).astype(np.uint8)
-    return {"mask": mask, "instances": instances, "boxes": boxes, "classes": np.ones(len(boxes), np.int32)}
+    return objects_of(values)
 
 
 def _shared_palette(masks, mask_values, count):

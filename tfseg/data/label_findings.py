@@ -132,8 +132,8 @@ def _remedy(values):
     if len(values) == 1:
         return f"If {values[0]} means no label, pass `--ignore {values[0]}`; else name one class more, or correct it."
     return (
-        f"Name more classes, or map the values: Folder(..., mask_values={{..., {values[0]}: CLASS_ID}}), or `tfseg train "
-        f"--mask-values ...,{values[0]}=CLASS_ID`."
+        f"Name more classes, or map the values: Folder(..., mask_values={{..., {values[0]}: CLASS_ID}}), or `tfseg "
+        f"train --mask-values ...,{values[0]}=CLASS_ID`."
     )
 
 

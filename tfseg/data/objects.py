@@ -3,6 +3,14 @@
 import numpy as np
 
 
+def objects_of(values):
+    """Return the labels of (H, W) numbered objects of one class, 0 being background, as a `Reader` gives them."""
+    instances = relabelled(values)[0]
+    boxes = boxes_of(instances)
+    mask = (instances > 0).astype(np.uint8)
+    return {"mask": mask, "instances": instances, "boxes": boxes, "classes": np.ones(len(boxes), np.int32)}
+
+
 def relabelled(values):
     """Number the objects of a picture 1..N in the order of their ids.
 

@@ -33,7 +33,7 @@ SMALL = {
     "segformer": (PLAIN | {"width": 8}, 32),
     "tiny_unet": ({"filters": 4}, 2),
     "unet+everything": ({"filters": (4, 8, 16)} | EVERYTHING, 4),
-    "linknet+resnet50": ({"encoder": "resnet50", "width": 8}, 32),
+    "linknet+efficientnet_lite0": ({"encoder": "efficientnet_lite0", "width": 8}, 32),
     "fpn+mobilenet_v2": ({"encoder": "mobilenet_v2", "pyramid_width": 8, "width": 8}, 32),
     "upernet+convnext_tiny": ({"encoder": "convnext_tiny", "width": 8}, 32),
     "deeplab_v3_plus+mobilenet_v3_small": ({"encoder": "mobilenet_v3_small", "width": 8, "low_width": 4}, 16),

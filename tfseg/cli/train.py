@@ -52,6 +52,23 @@ class ClassWeights(StrEnum):
     median = "median"
 
 
+Balance = Annotated[
+    ClassWeights, typer.Option(help="median: rare classes count as much as common ones, by median frequency.")
+]
+NormalizeEach = Annotated[
+    bool, typer.Option("--normalize-each", help="Each picture by its own mean and deviation, as for microscopes.")
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        help="Side of the windows in which larger pictures are validated, measured and predicted; by default 1024 if any "
+        "has more than 2 megapixels, else they are taken whole.",
+        show_default=False,
+    ),
+]
+
+
 def train(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
@@ -73,22 +90,9 @@ def train(
     filters: Filters = None,
     optimizer: Annotated[Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")] = Optimizer.adam,
     learning_rate: LearningRate = None,
-    class_weights: Annotated[
-        ClassWeights, typer.Option(help="median: rare classes count as much as common ones, by median frequency.")
-    ] = ClassWeights.none,
-    normalize_each: Annotated[
-        bool,
-        typer.Option("--normalize-each", help="Each picture by its own mean and deviation, as for microscopes."),
-    ] = False,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            min=32,
-            help="Side of the windows in which larger pictures are validated, measured and predicted; by default 1024 "
-            "if any has more than 2 megapixels, else they are taken whole.",
-            show_default=False,
-        ),
-    ] = None,
+    class_weights: Balance = ClassWeights.none,
+    normalize_each: NormalizeEach = False,
+    window: Window = None,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ):

@@ -62,8 +62,8 @@ Window = Annotated[
     int | None,
     typer.Option(
         min=32,
-        help="Side of the windows in which larger pictures are validated, measured and predicted; by default 1024 if any "
-        "has more than 2 megapixels, else they are taken whole.",
+        help="Side of the windows in which larger pictures are validated, measured and predicted; by default 1024 if "
+        "any has more than 2 megapixels, else they are taken whole.",
         show_default=False,
     ),
 ]

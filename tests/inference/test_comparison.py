@@ -6,7 +6,7 @@ from rich.console import Console
 
 from tfseg.data import Arrays, Folder
 from tfseg.inference import compare, evaluate, predict_logits, refine, scores_table
-from tfseg.inference.comparison import object_scores, pixel_scores
+from tfseg.inference.comparison import ObjectScores, PixelScores
 from tfseg.models import unet
 
 
@@ -22,6 +22,13 @@ def reader():
 def model():
     keras.utils.set_random_seed(1)
     return unet(3, filters=(4, 8))
+
+
+def scored(kind, reader, truths, found):
+    scores = kind(reader)
+    for truth, result in zip(truths, found, strict=True):
+        scores.add(truth, result)
+    return scores.result()
 
 
 def test_the_network_scores_as_evaluate_says_and_the_truth_scores_one(reader, model):
@@ -43,7 +50,7 @@ def test_the_network_scores_as_evaluate_says_and_the_truth_scores_one(reader, mo
         refine.crf(predict_logits(model, reader[index]["image"]), reader[index]["image"]).argmax(-1)
         for index in range(4)
     ]
-    expected = pixel_scores(reader, [reader[index]["mask"] for index in range(4)], refined)
+    expected = scored(PixelScores, reader, [reader[index]["mask"] for index in range(4)], refined)
     assert {name: rows[4][name] for name in expected} == pytest.approx(expected, nan_ok=True)
     assert rows[0]["seconds"] > rows[1]["seconds"] > 0  # the network's own, and nothing on top
     console = Console(width=200, record=True, quiet=True)
@@ -53,11 +60,11 @@ def test_the_network_scores_as_evaluate_says_and_the_truth_scores_one(reader, mo
 def test_pixels_by_hand():
     # truth 0 0 1 1 and one ignored, found 0 1 1 1: IoU 1/2 and 2/3
     reader = Arrays([np.zeros((1, 5), np.uint8)], [np.zeros((1, 5), np.uint8)], ["a", "b"])
-    scores = pixel_scores(reader, [np.array([[0, 0, 1, 1, 255]])], [np.array([[0, 1, 1, 1, 0]])])
+    scores = scored(PixelScores, reader, [np.array([[0, 0, 1, 1, 255]])], [np.array([[0, 1, 1, 1, 0]])])
     assert scores["mean_iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert scores["pixel_accuracy"] == pytest.approx(3 / 4)
     with pytest.raises(ValueError, match="class ids from 7 to 7 came, expected 0 to 1"):
-        pixel_scores(reader, [np.array([[0]])], [np.array([[7]])])
+        scored(PixelScores, reader, [np.array([[0]])], [np.array([[7]])])
 
 
 def test_objects_are_scored_as_objects(folder):
@@ -80,7 +87,7 @@ def test_objects_are_scored_as_objects(folder):
     assert [row["method"] for row in rows] == ["network", "truth"]
     assert rows[0]["ap50"] == 0
     assert (rows[1]["ap50"], rows[1]["mean_ap"], rows[1]["pq"]) == (1, 1, 1)
-    assert object_scores(reader, [reader[0]["instances"]], [np.zeros((48, 56), int)])["ap50"] == 0
+    assert scored(ObjectScores, reader, [reader[0]["instances"]], [np.zeros((48, 56), int)])["ap50"] == 0
 
 
 def test_a_reader_without_what_is_scored_is_refused(reader, model):

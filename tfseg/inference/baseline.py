@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from tfseg import classical
-from tfseg.inference.comparison import object_scores, pixel_scores, require
+from tfseg.inference.comparison import ObjectScores, PixelScores, require
 from tfseg.inference.predictor import predict
 
 PICTURES = 60  # of the training part, on which options are chosen
@@ -41,36 +41,33 @@ def baseline(train, val, network=None, track=lambda items, total: items):
     for reader in (train, val):
         require("baseline", reader, objects)
     few = train.take(np.unique(np.linspace(0, len(train) - 1, min(PICTURES, len(train))).astype(int)))
-    tuning, judging = _Part(few, objects), _Part(val, objects)
-    candidates = _of_objects() if objects else _of_pixels(tuning)
+    few = [few[index] for index in range(len(few))]
+    measure = partial(_row, train, ObjectScores if objects else PixelScores, "instances" if objects else "mask")
+    candidates = _of_objects() if objects else _of_pixels(few, train.label_names)
     best, alone = {}, Counter(name for name, *_ in candidates)
     for name, options, function in track(candidates, len(candidates)):
-        score = next(iter(tuning.row(function).values())) if alone[name] > 1 else 0.0
+        score = next(iter(measure(few, function).values())) if alone[name] > 1 else 0.0
         if name not in best or score > best[name][0]:
             best[name] = score, options, function
     rows = [(name, _words(options), function) for name, (_, options, function) in best.items()]
     if network is not None:
         function = network if objects else partial(predict, network)
-        function(judging.images[0])  # the first call compiles it
+        function(val[0]["image"])  # the first call compiles it
         rows.append(("network", "", function))
-    rows = [{"method": name, "options": options, **judging.row(function)} for name, options, function in rows]
+    rows = [{"method": name, "options": options, **measure(val, function)} for name, options, function in rows]
     return sorted(rows, key=lambda row: -row["ap50" if objects else "mean_iou"])
 
 
-class _Part:
-    """The pictures of a reader, and how to score what is found in them."""
-
-    def __init__(self, reader, objects):
-        self.reader, self._score = reader, object_scores if objects else pixel_scores
-        samples = [reader[index] for index in range(len(reader))]
-        self.images = [sample["image"] for sample in samples]
-        self.truths = [sample["instances" if objects else "mask"] for sample in samples]
-
-    def row(self, function):
+def _row(reader, kind, field, samples, function):
+    """The figures of a function of a picture on samples, and its seconds a picture."""
+    scores, seconds = kind(reader), 0.0
+    for index in range(len(samples)):
+        sample = samples[index]
         began = time.perf_counter()
-        found = [function(image) for image in self.images]
-        seconds = (time.perf_counter() - began) / len(found)
-        return {**self._score(self.reader, self.truths, found), "seconds": seconds}
+        found = function(sample["image"])
+        seconds += (time.perf_counter() - began) / len(samples)
+        scores.add(sample[field], found)
+    return {**scores.result(), "seconds": seconds}
 
 
 def _candidates(name, function, **grid):
@@ -88,9 +85,9 @@ def _of_objects():
     ]
 
 
-def _of_pixels(part):
-    found = [_most_frequent(part), _forest(part)]
-    if len(part.reader.label_names) == 2:
+def _of_pixels(samples, names):
+    found = [_most_frequent(samples, names), _forest(samples)]
+    if len(names) == 2:
         sides = {"flipped": (False, True)}
         for name, function, grid in (
             ("Otsu", classical.otsu, {}),
@@ -124,21 +121,20 @@ def _local(image, size, offset, dark):
     return classical.split_touching(classical.smooth(bright == int(not dark)))
 
 
-def _most_frequent(part):
-    classes = len(part.reader.label_names)
-    counts = sum(np.bincount(truth.ravel(), minlength=256)[:classes] for truth in part.truths)
+def _most_frequent(samples, names):
+    counts = sum(np.bincount(sample["mask"].ravel(), minlength=256)[: len(names)] for sample in samples)
     top = int(counts.argmax())
     return (
         "most frequent class",
-        {"class": part.reader.label_names[top]},
+        {"class": names[top]},
         lambda image: np.full(image.shape[:2], top, np.uint8),
     )
 
 
-def _forest(part):
+def _forest(samples):
     rng = np.random.default_rng(0)
-    strokes = [_strokes(truth, rng) for truth in part.truths]
-    forest = classical.PixelClassifier().fit(part.images, strokes)
+    strokes = [_strokes(sample["mask"], rng) for sample in samples]
+    forest = classical.PixelClassifier().fit([sample["image"] for sample in samples], strokes)
     return "pixel classifier", {"strokes": f"{STROKES:.0%} of {len(strokes)} pictures"}, forest.predict
 
 

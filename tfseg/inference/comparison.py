@@ -1,7 +1,6 @@
 """Several ways to segment the same pictures, scored side by side."""
 
 import time
-from collections import defaultdict
 
 import numpy as np
 
@@ -34,20 +33,20 @@ def compare(model, reader, steps, objects=None, track=lambda items, total: items
     """
     require("compare", reader, objects is not None)
     steps = {"network": objects or (lambda logits, image: logits), **steps}
-    truths, found, seconds = [], defaultdict(list), defaultdict(float)
+    kind = ObjectScores if objects else PixelScores
+    scores, seconds = {name: kind(reader) for name in steps}, dict.fromkeys(steps, 0.0)
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
         began = time.perf_counter()
         logits = predict_logits(model, sample["image"], resize, window)
         seconds["network"] += (time.perf_counter() - began) / len(reader)
-        truths.append(sample["instances" if objects else "mask"])
         for name, step in steps.items():
             began = time.perf_counter()
             result = np.asarray(step(logits, sample["image"]))
-            found[name].append(top_ids(result) if result.ndim == 3 else result)
+            result = top_ids(result) if result.ndim == 3 else result
             seconds[name] += (time.perf_counter() - began) / len(reader)
-    scores = object_scores if objects else pixel_scores
-    return [{"method": name, **scores(reader, truths, found[name]), "seconds": seconds[name]} for name in steps]
+            scores[name].add(sample["instances" if objects else "mask"], result)
+    return [{"method": name, **scores[name].result(), "seconds": seconds[name]} for name in steps]
 
 
 def require(owner, reader, objects):
@@ -57,28 +56,47 @@ def require(owner, reader, objects):
         raise ValueError(f"{owner}: the reader gives {', '.join(reader.fields)}, but no {field} to score by.")
 
 
-def pixel_scores(reader, truths, found):
-    """Return "mean_iou", "mean_dice" and "pixel_accuracy" of class ids, exact over all pictures."""
-    classes = len(reader.label_names)
-    matrix = np.zeros((classes, classes), np.int64)
-    for truth, ids in zip(truths, found, strict=True):
+class PixelScores:
+    """ "mean_iou", "mean_dice" and "pixel_accuracy" of class ids, exact over all pictures."""
+
+    def __init__(self, reader):
+        self._names = reader.label_names
+        self._matrix = np.zeros((len(self._names),) * 2, np.int64)
+
+    def add(self, truth, ids):
+        """Count a picture's (H, W) class ids."""
+        classes = len(self._names)
         if ids.min(initial=0) < 0 or ids.max(initial=0) >= classes:
             raise ValueError(f"class ids from {ids.min()} to {ids.max()} came, expected 0 to {classes - 1}.")
         counted = truth < classes
         pairs = truth[counted].astype(int) * classes + ids[counted]
-        matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
-    means = Evaluation(reader.label_names, matrix).means()
-    return {name: means[name] for name in ("mean_iou", "mean_dice", "pixel_accuracy")}
+        self._matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+    def result(self):
+        """Return {name: figure}."""
+        means = Evaluation(self._names, self._matrix).means()
+        return {name: means[name] for name in ("mean_iou", "mean_dice", "pixel_accuracy")}
 
 
-def object_scores(reader, truths, found):
-    """Return "ap50" and "mean_ap", see `average_precision`, and "pq" of numbered objects, exact over all pictures."""
-    precision = average_precision(truths, found)
-    return {
-        "ap50": float(precision["ap"][0]),
-        "mean_ap": precision["mean_ap"],
-        "pq": panoptic_quality(truths, found)["pq"],
-    }
+class ObjectScores:
+    """ "ap50" and "mean_ap", see `average_precision`, and "pq" of numbered objects, exact over all pictures."""
+
+    def __init__(self, _reader):
+        self._truths, self._found = [], []
+
+    def add(self, truth, numbers):
+        """Keep a picture's (H, W) numbered objects."""
+        self._truths.append(truth)
+        self._found.append(numbers)
+
+    def result(self):
+        """Return {name: figure}."""
+        precision = average_precision(self._truths, self._found)
+        return {
+            "ap50": float(precision["ap"][0]),
+            "mean_ap": precision["mean_ap"],
+            "pq": panoptic_quality(self._truths, self._found)["pq"],
+        }
 
 
 def scores_table(rows, title="Scores"):

@@ -243,7 +243,11 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
     assert "p0.png has more than 8 bit, but the run was trained on pictures of 8" in printed
     code, printed = tfseg("evaluate", "--run", trained / "run", "--images", deep, "--masks", trained / "masks")
     assert code == 1
-    assert "are of more than 8 bit, but the run was trained on such of 8 bit" in printed
+    assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
+    val = "--val-images", deep, "--val-masks", trained / "masks"
+    code, printed = tfseg(*words(trained), *val, "--out", tmp_path / "run")
+    assert code == 1
+    assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
 
 
 def test_a_run_whose_pictures_are_gone_is_exported_all_the_same(trained, tfseg, tmp_path, monkeypatch):

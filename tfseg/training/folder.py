@@ -26,7 +26,7 @@ def open_readers(settings):
     """
     train = open_folder(settings)
     if settings["val_images"] is not None:
-        read_alike = {"mask_values": train.mask_values, "channels": train.channels}
+        read_alike = {"mask_values": train.mask_values, "channels": train.channels, "dtype": train.dtype}
         folders = {"images": settings["val_images"], "masks": settings["val_masks"]}
         val = open_folder(settings | read_alike | folders)
     elif "val_names" in settings:
@@ -47,7 +47,7 @@ def open_folder(settings):
     reader = Folder(settings["images"], settings["masks"], *how)
     if settings.get("dtype", reader.dtype) != reader.dtype:
         raise ValueError(
-            f"The pictures in '{settings['images']}' are of {_bits(reader.dtype)}, but the run was trained on such of "
+            f"The pictures in '{settings['images']}' are of {_bits(reader.dtype)}, but those to train on are of "
             f"{_bits(settings['dtype'])}, whose values mean something else. Convert them first."
         )
     return reader

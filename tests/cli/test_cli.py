@@ -176,6 +176,24 @@ def test_predict_takes_pictures_and_folders_side_by_side(trained, tfseg, tmp_pat
     assert re.search(r"p0\.jpg and .*images/p0\.jpg would write the same results. Name them one by one", printed)
 
 
+def test_another_try_into_a_folder_without_an_epoch_is_another_run(trained, tfseg, tmp_path):
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    shutil.copy(trained / "run" / "run.json", run.folder)  # killed in its first epoch
+    code, printed = tfseg(*words(trained, "a,b,c"), *SMALL, "--batch-size", "1", "--out", run.folder)
+    assert code == 0, printed
+    assert run.settings()["class_names"] == ["a", "b", "c"]
+    assert run.settings()["batch_size"] == 1
+
+
+def test_a_single_picture_to_train_on_will_do(tfseg, tmp_path):
+    fill(tmp_path, 2)
+    code, printed = tfseg(*words(tmp_path), *SMALL, "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert "tfseg tune" not in printed  # with one picture to validate on it cannot
+    assert "tfseg predict PICTURES" in printed
+
+
 def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_path):
     run = Run(shutil.copytree(trained / "run", tmp_path / "run"))
     with_offsets(run.model(), [3, 0, 0]).save(run.best)  # sees ground nearly everywhere
@@ -183,7 +201,7 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     before = json.loads((run.folder / "evaluation.json").read_text())["mean_iou"]
     code, printed = tfseg("tune", "--run", run.folder)
     assert code == 1
-    assert "1 labelled pictures" in printed  # it validated on one
+    assert "folds=1 of 1 pictures" in printed  # it validated on one
     data = "--images", trained / "images", "--masks", trained / "masks"
     code, printed = tfseg("tune", "--run", run.folder, "--score", "mean_dice", *data)
     assert code == 0, printed
@@ -192,7 +210,9 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     assert json.loads((run.folder / "evaluation.json").read_text())["mean_iou"] > before
     code, printed = tfseg("predict", trained / "images" / "p0.jpg", "--run", run.folder, "--out", tmp_path / "out")
     labels = np.asarray(Image.open(tmp_path / "out" / "p0_labels.png"))
-    assert np.array_equal(labels, predict(run.model(), read_image(trained / "images" / "p0.jpg")))
+    image = read_image(trained / "images" / "p0.jpg")
+    assert np.array_equal(labels, predict(run.model(), image))
+    assert not np.array_equal(labels, predict(run.model(tuned=False), image))
 
 
 def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
@@ -223,6 +243,10 @@ def test_large_pictures_go_through_the_network_in_windows(tfseg, tmp_path, monke
     image, model = read_image(picture), run.model()
     assert np.array_equal(labels, predict(model, image, window=32))
     assert not np.array_equal(labels, predict(model, image))
+    # what was validated are parts that show each pixel once: of 48 x 56, 24 x 28
+    val = Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")).named(run.settings()["val_names"])
+    best = max(run.history()["val_mean_iou"])
+    assert evaluate(model, val.parts(32)).means()["mean_iou"] == pytest.approx(best, abs=1e-5)
     seen = evaluate(model, Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")), window=32)
     code, _ = tfseg("evaluate", "--run", run.folder, "--images", tmp_path / "images", "--masks", tmp_path / "masks")
     found = json.loads((run.folder / "evaluation" / "evaluation.json").read_text())
@@ -240,7 +264,7 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
         Image.fromarray(grey).save(deep / f"{file.stem}.png")
     code, printed = tfseg("predict", deep / "p0.png", "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 1
-    assert "p0.png has more than 8 bit, but the run was trained on pictures of 8" in printed
+    assert "p0.png has more than 8 bit, but the run was trained on such of 8" in printed
     code, printed = tfseg("evaluate", "--run", trained / "run", "--images", deep, "--masks", trained / "masks")
     assert code == 1
     assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
@@ -275,7 +299,14 @@ def test_masks_of_others_have_an_ignored_value_of_their_own(trained, tfseg, tmp_
     assert "holds the value 9" in printed
     code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
     assert code == 0, printed
+    code, printed = tfseg(*words, trained / "masks", "--ignore", "2")  # a class in the run's own masks
+    assert code == 0, printed
     ignored = 6 * 8 * 56
+    assert f"is of the class band; {ignored} pixels are ignored" in printed
+    code, printed = tfseg("evaluate", "--run", trained / "run", "--ignore", "9")
+    assert code == 2
+    assert "--ignore goes with --images and --masks" in printed
+    code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
     assert f"Warning: no pixel to measure on is of the class band; {ignored} pixels are ignored" in printed
     assert (
         np.sum(json.loads((tmp_path / "out/evaluation.json").read_text())["confusion_matrix"]) == 6 * 48 * 56 - ignored
@@ -307,6 +338,13 @@ def test_values_with_gaps_and_grey_pictures_as_the_doctor_advises(tfseg, tmp_pat
     assert Run(tmp_path / "run").model().input_shape[-1] == 1
     code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", *remedy)
     assert code == 0, printed
+    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--class-weights", "none", "--grey")
+    assert code == 0, printed
+    code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES, *remedy)
+    assert code == 0, printed
+    code, printed = tfseg(*words(tmp_path), "--mask-values", "0=0,1=1,9=3", "--out", tmp_path / "other")
+    assert code == 1
+    assert "gives the ids 3; of 3 classes they are 0 to 2" in printed
     code, printed = tfseg(*words(tmp_path), "--mask-values", "9:2", "--out", tmp_path / "other")
     assert code == 2
     assert "must be VALUE=ID with commas between" in printed
@@ -314,7 +352,7 @@ def test_values_with_gaps_and_grey_pictures_as_the_doctor_advises(tfseg, tmp_pat
 
 def test_training_with_weights_of_classes_and_pictures_by_themselves(tfseg, tmp_path):
     fill(tmp_path)
-    options = "--class-weights", "median", "--normalize-each"
+    options = "--class-weights", "median", "--normalize-each", "--val-fraction", "0.4"
     code, printed = tfseg(*words(tmp_path), *SMALL, *options, "--out", tmp_path / "run")
     assert code == 0, printed
     assert "tfseg tune --run" in printed

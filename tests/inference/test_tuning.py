@@ -137,9 +137,9 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="score='iou' is unknown"):
         tune_offsets(bare(2), reader, "iou")
     assert tune_offsets(bare(2), reader) == tune_offsets(bare(2), reader, folds=3)  # one a picture
-    with pytest.raises(ValueError, match="3 labelled pictures in folds=1 parts"):
+    with pytest.raises(ValueError, match="folds=1 of 3 pictures"):
         tune_offsets(bare(2), reader, folds=1)
-    with pytest.raises(ValueError, match="1 labelled pictures in folds=1 parts"):
+    with pytest.raises(ValueError, match="folds=1 of 1 pictures"):
         tune_offsets(bare(2), reader_of([image], [mask]))
     with pytest.raises(ValueError, match="of 3 parts fewer than two hold pixels that are not ignored"):
         tune_offsets(bare(2), reader_of([image] * 3, [mask + 255, mask, mask + 255]), folds=3)

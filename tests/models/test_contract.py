@@ -363,6 +363,7 @@ def test_its_export_answers_as_it_does(build, tmp_path):
         ({"input_shape": (64, 64, None)}, r"must be \(H, W, C\) with C known"),
         ({"normalization": ((1, 2), 1)}, r"2 numbers came for an image of 3 channels"),
         ({"normalization": (0, (1, 0, 1))}, r"every deviation must be above zero"),
+        ({"normalization": (0, (1, 1, float("nan")))}, r"every deviation must be above zero"),
         ({"normalization": "picture"}, r"normalization='picture' is unknown"),
     ],
 )

@@ -33,7 +33,7 @@ def main():
     except Exception as error:
         if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, which may not be loaded
             raise
-        _end("There is too little memory. Lower --batch-size or --size, or pass a smaller --window to `tfseg train`.")
+        _end("There is too little memory. Lower --batch-size or --size, or pass a smaller --window.")
 
 
 def _end(message):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, track
-from tfseg.cli.options import ClassNames, Ignore, ValImages, ValMasks, split
+from tfseg.cli.options import ClassNames, Ignore, MaskValues, ValImages, ValMasks, split, values
 
 
 def doctor(
@@ -21,6 +21,7 @@ def doctor(
     ] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
+    mask_values: MaskValues = None,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
     html: Annotated[Path | None, typer.Option(help="File for the report with pictures.")] = None,
@@ -41,7 +42,9 @@ def doctor(
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
-    report = data.diagnose((images, masks), split(class_names, str), val, ignore, track=track("examining pictures"))
+    table = {int(value): class_id for value, class_id in (values(mask_values) or {}).items()} or None
+    names = split(class_names, str)
+    report = data.diagnose((images, masks), names, val, ignore, table, track=track("examining pictures"))
     console.print(*report.tables(), sep="\n")
     say(f"The doctor says: {report.verdict()}.")
     if html is not None:

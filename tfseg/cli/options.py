@@ -21,6 +21,15 @@ OtherIgnore = Annotated[
     int | None,
     typer.Option("--ignore", help="Value in these masks of pixels without a label; the run's own by default."),
 ]
+OtherWindow = Annotated[
+    int | None,
+    typer.Option(
+        "--window",
+        min=32,
+        help="Side of windows that slide over larger pictures; by default the run's, or 1024 above 2 megapixels.",
+        show_default=False,
+    ),
+]
 LabelledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
 
 

@@ -14,7 +14,7 @@ def named_pictures(paths, dtype=None):
 
     Args:
         paths: pictures, and folders of pictures.
-        dtype: "uint8" if all must have 8 bit, another if none may; None for any.
+        dtype: "uint8" if all must have 8 bit.
 
     Raises:
         FileNotFoundError: a folder holds no picture.
@@ -41,9 +41,8 @@ def _require_readable(files, dtype):
     for file in files:
         try:
             eight_bit = data.read_header(file)[-1]
-            if dtype is not None and eight_bit != (dtype == "uint8"):
-                had, known = ("8 bit", "more") if eight_bit else ("more than 8 bit", "8")
-                problems.append(f"{file} has {had}, but the run was trained on pictures of {known}. Convert it first.")
+            if dtype == "uint8" and not eight_bit:
+                problems.append(f"{file} has more than 8 bit, but the run was trained on such of 8. Convert it first.")
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:

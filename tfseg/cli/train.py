@@ -38,6 +38,10 @@ LearningRate = Annotated[
 ]
 
 
+# What runs were trained with that were begun before there were these options.
+OLDER = {"class_weights": "none", "normalize_each": False, "grey": False, "window": None}
+
+
 class Optimizer(StrEnum):
     """The choices of --optimizer."""
 
@@ -108,6 +112,8 @@ def train(
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
+    if normalize_each and window is not None:
+        raise typer.BadParameter("--window does not go with --normalize-each: a window's mean is not its picture's.")
     if learning_rate is not None and learning_rate <= 0:
         raise typer.BadParameter(f"--learning-rate {learning_rate} must be above 0.")
     asked = {
@@ -116,6 +122,7 @@ def train(
         "class_names": split(class_names, str),
         "ignore": ignore,
         "mask_values": values(mask_values),
+        "grey": grey,
         "channels": 1 if grey else None,
         "val_images": val_images,
         "val_masks": val_masks,
@@ -176,7 +183,8 @@ def _train(run, settings, resume):
         raise typer.Exit(130) from None
     _say_best(run.history())
     report_run(run, val_reader, run.folder, settings["batch_size"])
-    next_ = ("tune",), ("predict", "PICTURES"), ("export",)
+    tune = [("tune",)] if len(val_reader) > 1 else []
+    next_ = *tune, ("predict", "PICTURES"), ("export",)
     say_commands(*(("tfseg", *words, "--run", run.folder) for words in next_))
 
 
@@ -194,9 +202,10 @@ def _stored(run, asked, given):
     settings = run.settings()
     if "epochs" not in settings or "images" not in settings:
         raise ValueError(f"'{run.folder}' is no run of `tfseg train`. Start a new one.")
-    differing = sorted(name for name in given & asked.keys() if asked[name] != settings.get(name))
+    settings = OLDER | settings
+    differing = sorted(name for name in given & asked.keys() if asked[name] != settings[name])
     if differing:
-        named = ", ".join(f"--{name.replace('_', '-')} {settings.get(name)}" for name in differing)
+        named = ", ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in differing)
         raise ValueError(f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run.")
     return settings
 
@@ -207,9 +216,9 @@ def _check_both(train_reader, val_reader):
 
     summaries, problems = [], []
     parts = (train_reader, "pictures to train on", 2), (val_reader, "pictures to validate on", 1)
-    for reader, what, at_least in parts:
+    for reader, what, classes in parts:
         try:
-            summaries.append(data.check(reader, track(f"checking {what}"), at_least))
+            summaries.append(data.check(reader, track(f"checking {what}"), at_least=1, classes=classes))
         except ValueError as error:
             problems.append(f"Among the {what}: {error}")
     if problems:

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, RunFolder
-from tfseg.cli.use import labelled, report_run
+from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, OtherWindow, RunFolder
+from tfseg.cli.use import labelled, report_run, window_of
 
 
 class Score(StrEnum):
@@ -24,6 +24,7 @@ def tune(
     masks: LabelledMasks = None,
     ignore: OtherIgnore = None,
     batch_size: BatchSize = 8,
+    window: OtherWindow = None,
 ):
     """Fit the decision between the classes, or the threshold of a single one, to a score: from then on the run has it.
 
@@ -32,10 +33,10 @@ def tune(
     Example:  [cyan]tfseg tune --run runs/leaves --score mean_dice[/]
     """
     with quiet_start():
-        from tfseg import data, inference, training
+        from tfseg import inference, training
     trained = training.Run(run)
     reader = labelled(trained, images, masks, ignore)
-    window = trained.settings().get("window") or data.window_for(reader.sizes)
+    window = window_of(trained.settings(), reader.sizes, window)
     say(inference.tune_run(trained, reader, score.value, window, track("looking at pictures")))
-    report_run(trained, reader, run if images is None else run / "evaluation", batch_size)
+    report_run(trained, reader, run if images is None else run / "evaluation", batch_size, window)
     say_commands(("tfseg", "predict", "PICTURES", "--run", run), ("tfseg", "export", "--run", run))

@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, RunFolder
+from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, OtherWindow, RunFolder
 from tfseg.cli.pictures import Pictures, named_pictures
 
 COMPARED, COMPARED_SIDE = 10, 1024  # pictures, and the most of their sides
@@ -24,6 +24,7 @@ def evaluate(
         typer.Option(help="Folder of the results; by default RUN, or RUN/evaluation with --images."),
     ] = None,
     batch_size: BatchSize = 8,
+    window: OtherWindow = None,
 ):
     """Measure a trained run, on its validation pictures or on others.
 
@@ -33,13 +34,14 @@ def evaluate(
         from tfseg import training
     trained = training.Run(run)
     reader = labelled(trained, images, masks, ignore)
-    report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size)
+    report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size, window)
 
 
 def predict(
     paths: Pictures,
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
+    window: OtherWindow = None,
 ):
     """Segment pictures: NAME_labels.png (class ids) and NAME_overlay.png (to look at), at the original size.
 
@@ -56,7 +58,7 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     for name, file in track("predicting")(pictures.items(), len(pictures)):
         image = data.read_image(file, settings["channels"])
-        labels = inference.predict(model, image, window=settings.get("window") or data.window_for([image.shape[:2]]))
+        labels = inference.predict(model, image, window=window_of(settings, [image.shape[:2]], window))
         Image.fromarray(labels).save(out / f"{name}_labels.png")
         overlay = viz.blend(image, viz.without_background(labels, names), len(names))
         Image.fromarray(overlay).save(out / f"{name}_overlay.png")
@@ -106,8 +108,10 @@ def export(
     trained = training.Run(run)
     settings = trained.settings()
     about = {"class_names": settings["class_names"], "metrics": _figures(trained), "tuning": trained.tuning()}
-    if window is None and not settings.get("normalize_each"):  # a window's own mean is not its picture's
-        window = settings.get("window")
+    if window is None and settings.get("window"):
+        window = None if settings.get("normalize_each") else settings["window"]
+        if window is None:
+            say("The export takes pictures whole, as each has its own mean: it was measured in windows.")
     pictures = _pictures(settings, images, bool(formats))
     folder = out or Path("saved_models") / trained.folder.resolve().name
     version = exporting.saved_model(
@@ -178,10 +182,15 @@ def labelled(run, images, masks, ignore):
 
     if (images is None) != (masks is None):
         raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
-    settings = run.settings()
+    if ignore is not None and images is None:
+        raise typer.BadParameter("--ignore goes with --images and --masks: a run knows the value of its own masks.")
+    settings = {"ignore": 255, **run.settings()}
     if images is not None:
-        given = {} if ignore is None else {"ignore": ignore}
-        settings = {"ignore": 255, **settings, **given, "images": images, "masks": masks, "val_images": None}
+        if ignore is not None:  # before what the value has meant in the run's own masks
+            table = settings.get("mask_values") or {}
+            kept = {value: class_id for value, class_id in table.items() if int(value) != ignore}
+            settings |= {"ignore": ignore, "mask_values": kept or None}
+        settings |= {"images": images, "masks": masks, "val_images": None}
         reader = training.open_folder(settings)
     elif "images" in settings:
         reader = training.open_readers(settings)[1]
@@ -199,12 +208,19 @@ def warn_of_absent(reader, summary, purpose):
         say(f"Warning: no pixel to {purpose} on is of the class {', '.join(names)}{ignored}.")
 
 
-def report_run(run, reader, out, batch_size):
+def window_of(settings, sizes, asked=None):
+    """Return the side of the windows for pictures of these sizes: as asked for, as the run has it, or by their size."""
+    from tfseg import data
+
+    return asked or settings.get("window") or data.window_for(sizes)
+
+
+def report_run(run, reader, out, batch_size, window=None):
     """Evaluate a run's best model, write tables and pictures into `out`, and print the table."""
     from tfseg import data, inference
 
     history = run.history() if Path(out) == run.folder else None
-    window = run.settings().get("window") or data.window_for(reader.sizes)
+    window = window_of(run.settings(), reader.sizes, window)
     batch_size = data.batch_for(reader.sizes, batch_size)
     scores = inference.report(run.model(), reader, out, history, batch_size, track("evaluating"), window)
     console.print(scores.table(f"{run.folder.name} on {len(reader)} pictures"))

@@ -35,14 +35,14 @@ class Summary:
     class_weights: list
 
 
-def check(reader, track=lambda samples, total: samples, at_least=2):
+def check(reader, track=lambda samples, total: samples, at_least=2, classes=None):
     """Read every sample once.
 
     Args:
         reader: a `Reader`.
         track: wraps the iteration to show progress; called with the samples and their number.
-        at_least: how many samples must have a labelled pixel or an object, and how many classes masks must show;
-            training takes two, evaluation one.
+        at_least: how many samples must have a labelled pixel or an object; training takes two, evaluation one.
+        classes: how many the masks must show; None for as many.
 
     Returns:
         Summary.
@@ -66,11 +66,11 @@ def check(reader, track=lambda samples, total: samples, at_least=2):
         )
     pixels, _, shown, _, ignored = class_figures(samples, own_reading(samples, reader))
     found = [name for name, number in zip(reader.label_names, pixels, strict=True) if number]
-    if "mask" in reader.fields and len(found) < at_least:
+    if "mask" in reader.fields and len(found) < (at_least if classes is None else classes):
         raise ValueError(
-            f"All labelled pixels are of the class {found[0]!r}; {ignored} pixels are ignored. Training needs two "
-            "classes. Check the values in the masks: 255 is ignored, but where a `Folder` of two classes holds nothing "
-            "but 0 and 255. Write 1 for the second class."
+            f"All labelled pixels are of the class {' or '.join(map(repr, found)) or 'none'}; {ignored} pixels are "
+            "ignored. Training needs two classes. Check the values in the masks, and which of them is ignored: 255, if "
+            "nothing else was said. Folders of two classes that hold nothing but 0 and 255 are understood."
         )
     weights = class_weights(pixels, shown).tolist()
     return Summary(len(reader), pixels, ignored, *_mean_and_deviation(samples), weights)

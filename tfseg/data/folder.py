@@ -105,7 +105,10 @@ class Folder(Reader):
             files = [path.stat() for path in self._files[index]]
         except OSError:
             return None
-        return [[(file.st_size, file.st_mtime_ns) for file in files], sorted(self._table.items())]
+        return [
+            [(file.st_size, file.st_mtime_ns) for file in files],
+            sorted((int(v), int(i)) for v, i in self._table.items()),
+        ]
 
     def _holds_0_and_255(self):
         # Two classes of which only the first is ever drawn make no data set: 255 must be the other one.
@@ -208,6 +211,12 @@ def _check_kind(names, ignore, mask_values, colors, instances):
     given = [name for name, there in kinds.items() if there]
     if len(given) > 1:
         raise ValueError(f"Folder: {' and '.join(given)} came. Masks are of one kind: leave out all but one.")
+    wrong = set((mask_values or {}).values()) - {*range(len(names)), IGNORE_INDEX}
+    if wrong:
+        raise ValueError(
+            f"Folder: mask_values={mask_values} gives the ids {', '.join(map(str, sorted(wrong)))}; of {len(names)} "
+            f"classes they are 0 to {len(names) - 1}, and {IGNORE_INDEX} for pixels without a label."
+        )
     if instances and (len(names) != 2 or names[0] != BACKGROUND):
         raise ValueError(
             f"Folder: instances=True takes one class of objects, but class_names are {', '.join(names)}. "

@@ -2,10 +2,11 @@
 
 import numpy as np
 
+from tfseg import checks
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.data import splits
 from tfseg.data.recent import recent
-from tfseg.data.windows import corners, reduced, window_of
+from tfseg.data.windows import corners, parts, reduced, window_of
 
 NAMES_SHOWN = 8  # of the classes, in a notebook
 WHOLE_KEPT = 2  # pictures of which windows are read one after the other
@@ -158,7 +159,17 @@ class Reader:
 
         Split before: windows of one picture are alike, and with `overlap` they show the same pixels.
         """
-        return Tiles(self, size, overlap)
+        sides = (size, size) if np.ndim(size) == 0 else tuple(size)
+        places = [(i, at, sides) for i, extent in enumerate(self.sizes) for at in corners(extent, size, overlap)]
+        return Tiles(self, places)
+
+    def parts(self, size):
+        """Return a reader of parts of every picture, at most `size` pixels on a side, that do not overlap.
+
+        To measure in: each pixel is in one part. A picture that is not larger is one, as it is.
+        """
+        checks.positive_int("parts", "size", size)
+        return Tiles(self, [(i, *part) for i, extent in enumerate(self.sizes) for part in parts(extent, size)])
 
     def take(self, indices):
         """Return a reader of the samples with these indices, in this order."""
@@ -195,25 +206,27 @@ class Taken(Reader):
 
 
 class Tiles(Reader):
-    """Windows of another reader's samples, see `Reader.tiles`; named by the sample and the window's corner."""
+    """Windows of another reader's samples, see `Reader.tiles`; named by the sample and the window's corner.
 
-    def __init__(self, reader, size, overlap):
-        self._size = np.array([size, size] if np.ndim(size) == 0 else size)
+    Args:
+        reader: a `Reader`.
+        places: list of (index of a sample, corner (y, x), size (height, width)).
+    """
+
+    def __init__(self, reader, places):
         self._reader, self._whole = reader, recent(reader.__getitem__, WHOLE_KEPT)
-        self._places = [
-            (i, corner) for i, extent in enumerate(reader.sizes) for corner in corners(extent, size, overlap)
-        ]
-        sizes = [np.minimum(self._size, reader.sizes[i] - corner) for i, corner in self._places]
+        self._places = places
+        sizes = [np.minimum(size, reader.sizes[i] - corner) for i, corner, size in places]
         self.mask_values, self.fields, self.palette = reader.mask_values, reader.fields, reader.palette
         super().__init__(reader.class_names, sizes, reader.channels, reader.dtype)
 
     def __getitem__(self, index):
-        sample, corner = self._places[index]
-        return window_of(self._whole(sample), corner, self._size)
+        sample, corner, size = self._places[index]
+        return window_of(self._whole(sample), corner, size)
 
     def name(self, index):
         """Return the sample's name, and the window's upper left corner as y and x."""
-        sample, (y, x) = self._places[index]
+        sample, (y, x), _ = self._places[index]
         return f"{self._reader.name(sample)}/{y}_{x}"
 
     def stamp(self, index):

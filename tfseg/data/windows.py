@@ -1,5 +1,7 @@
 """Samples in part or smaller: windows that slide over a picture, and pictures at a half, a fourth, an eighth."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from tfseg import checks
@@ -21,10 +23,9 @@ def window_for(sizes):
     return WINDOW if _largest(sizes) > LARGE else None
 
 
-def batch_for(sizes, batch_size, window=None):
-    """Return how many pictures of these (N, 2) sizes, or windows of them, go through a network at once: `batch_size`
-    at most, and one at least."""
-    return int(min(batch_size, max(1, AT_ONCE // min(_largest(sizes), (window or np.inf) ** 2))))
+def batch_for(sizes, batch_size):
+    """Return how many pictures of these (N, 2) sizes go through a network at once: `batch_size`, fewer large ones."""
+    return int(min(batch_size, max(1, AT_ONCE // _largest(sizes))))
 
 
 def _largest(sizes):
@@ -52,6 +53,15 @@ def corners(extent, size, overlap=0.0):
         count = -(-spare // max(1, int(side * (1 - overlap)))) + 1
         along.append([round(i * spare / max(count - 1, 1)) for i in range(count)])
     return [(y, x) for y in along[0] for x in along[1]]
+
+
+def parts(extent, size):
+    """Return [(corner, (height, width))] of nearly equal parts of a picture, at most `size` on a side: each pixel is in
+    one of them.
+    """
+    edges = [np.linspace(0, length, -(-int(length) // size) + 1).round().astype(int).tolist() for length in extent]
+    rows, columns = (list(pairwise(along)) for along in edges)
+    return [((top, left), (bottom - top, right - left)) for top, bottom in rows for left, right in columns]
 
 
 def window_of(sample, corner, size):

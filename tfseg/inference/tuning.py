@@ -77,8 +77,8 @@ def tune_offsets(
     folds = min(checks.positive_int("tune_offsets", "folds", folds), len(reader))
     if folds < 2:
         raise ValueError(
-            f"tune_offsets: {len(reader)} labelled pictures in folds={folds} parts came. Two of each are needed at "
-            "least, to see what the offsets are worth on pictures they were not fitted to."
+            f"tune_offsets: folds={folds} of {len(reader)} pictures came. At least two pictures, and two folds, are "
+            "needed to see what the offsets are worth on pictures they were not fitted to."
         )
     if "mask" not in reader.fields:
         raise ValueError(f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by.")

@@ -89,7 +89,7 @@ def normalize(image, normalization=None):
     mean, deviation = (127.5, 127.5) if normalization is None else normalization
     channels = image.shape[-1]
     means, deviations = (_per_channel(value, channels) for value in (mean, deviation))
-    if not min(deviations) > 0:  # NaN too
+    if not all(deviation > 0 for deviation in deviations):  # nor NaN
         raise ValueError(f"normalization: every deviation must be above zero; {deviations} came.")
     scale = [1 / deviation for deviation in deviations]
     offset = [-mean / deviation for mean, deviation in zip(means, deviations, strict=True)]

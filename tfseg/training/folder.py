@@ -24,9 +24,9 @@ def open_readers(settings):
     Raises:
         ValueError: a sample that the run used is gone.
     """
-    train = open_folder(settings)
+    train = open_folder(settings | {"dtype": None})
     if settings["val_images"] is not None:
-        read_alike = {"mask_values": train.mask_values, "channels": train.channels, "dtype": train.dtype}
+        read_alike = {"mask_values": train.mask_values, "channels": train.channels, "dtype": train.dtype.name}
         folders = {"images": settings["val_images"], "masks": settings["val_masks"]}
         val = open_folder(settings | read_alike | folders)
     elif "val_names" in settings:
@@ -45,16 +45,12 @@ def open_folder(settings):
         mask_values = {int(value): class_id for value, class_id in mask_values.items()}
     how = settings["class_names"], settings["ignore"], mask_values, settings.get("channels")
     reader = Folder(settings["images"], settings["masks"], *how)
-    if settings.get("dtype", reader.dtype) != reader.dtype:
+    if settings.get("dtype") == "uint8" and reader.dtype != np.uint8:  # the reverse may be a part of a mixed set
         raise ValueError(
-            f"The pictures in '{settings['images']}' are of {_bits(reader.dtype)}, but those to train on are of "
-            f"{_bits(settings['dtype'])}, whose values mean something else. Convert them first."
+            f"The pictures in '{settings['images']}' are of more than 8 bit, but those to train on are of 8 bit, whose "
+            "values mean something else. Convert them first."
         )
     return reader
-
-
-def _bits(dtype):
-    return "8 bit" if np.dtype(dtype) == np.uint8 else "more than 8 bit"
 
 
 def remember(settings, train, val, summary):
@@ -136,7 +132,7 @@ def train_folder(train, val, settings, out, callbacks=()):
     options = {"steps": steps * settings["epochs"], "class_weights": weights}
     compile_for(model, settings["optimizer"], settings["learning_rate"], **options)
     run = Run(out)
-    if not run.has_settings():  # only now: whatever was wrong with the settings has been said
+    if run.is_free():  # only now: whatever was wrong with the settings has been said
         run.create(settings)
     done = run.restore(model)
     try:
@@ -155,6 +151,6 @@ def train_folder(train, val, settings, out, callbacks=()):
 
 
 def _to_validate(val, batch_size, window):
-    """Batches of whole pictures, or of the windows of those that are larger."""
-    val = val if window is None else val.tiles(window)
+    """Batches of whole pictures, or of parts of those that are larger: each pixel counts once."""
+    val = val if window is None else val.parts(window)
     return pipeline(val, batch_for(val.sizes, batch_size))

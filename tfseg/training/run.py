@@ -37,11 +37,15 @@ class Run:
         """Path of that model with a decision that was fitted to a score; a better epoch removes it."""
         return self.folder / "tuned.keras"
 
+    def is_free(self):
+        """Whether the folder holds nothing, or only the settings of a run that never ended an epoch."""
+        if self.folder.is_dir():
+            return {path.name for path in self.folder.iterdir()} <= {"run.json"}
+        return not self.folder.exists()
+
     def refuse_if_taken(self):
-        """Raise a FileExistsError if the folder already holds something, but the settings of a run without an epoch."""
-        if self.folder.is_dir() and {path.name for path in self.folder.iterdir()} <= {"run.json"}:
-            return
-        if self.folder.exists():
+        """Raise a FileExistsError unless the folder is free."""
+        if not self.is_free():
             what = "already holds a run" if self.has_settings() else "already exists and is not empty"
             remedy = "Continue it with --resume, or choose" if self.has_settings() else "Choose"
             raise FileExistsError(f"'{self.folder}' {what}. {remedy} another folder.")
@@ -78,7 +82,8 @@ class Run:
         """Load the model of the best epoch.
 
         Args:
-            tuned: with its decision tuned, if `keep_tuned` was called; False for the model as it was trained.
+            tuned: with its decision tuned, if `keep_tuned` was called, and then not compiled; False for the model as it
+                was trained.
         """
         if not self.best.is_file():
             raise FileNotFoundError(f"'{self.folder}' holds no model yet: its first epoch has not ended.")
@@ -91,6 +96,7 @@ class Run:
             model: what `inference.with_offsets` made of `model(tuned=False)`.
             tuning: dict for `tuning.json`, of what is known about it.
         """
+        self.forget_tuning()
         self._replace("tuning.json", lambda path: path.write_text(json.dumps(tuning, indent=1) + "\n"))
         self._replace("tuned.keras", model.save)
 

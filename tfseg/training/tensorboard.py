@@ -18,7 +18,8 @@ class TensorBoard(keras.callbacks.Callback):
     figure of the logs as "epoch_<figure>", and "epoch_learning_rate". To the validation it adds the curves
     "iou/<class>" and "dice/<class>", from the confusion matrix that the model's `ConfusionMetrics` has counted, and
     the picture "samples": image, truth, prediction and errors. A class without a score in an epoch has no point
-    there. Without validation data there are no curves of classes.
+    there. Without validation data there are no curves of classes. With averaged weights (`compile_for(average=)`) the
+    curves of a `Run` are of these, the picture is of the weights as they are trained.
 
     Look at it with `tensorboard --logdir FOLDER`.
 

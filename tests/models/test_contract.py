@@ -41,18 +41,17 @@ SMALL = {
 }
 # by pooling, or by the statistics of group normalisation
 SEE_THE_WHOLE_IMAGE = {"fpn", "pspnet", "deeplab_v3", "deeplab_v3_plus", "lraspp", "upernet"}
-THROUGH_GATES = {"unet+everything", "segformer+mit_b0"}  # squeeze and excitation, attention
+THROUGH_GATES = {"unet+everything"}  # squeeze and excitation
 # whose compilations, for tens of seconds each, belong to the tests that are run every time
 QUICK = ("unet", "pspnet", "lraspp", "tiny_unet")
 SLOW = pytest.mark.slow
 EACH = [name if name in QUICK else pytest.param(name, marks=SLOW) for name in SMALL]
 BARE, OTHERS = ([name for name in SMALL if name.count("+") == count] for count in (0, 1))
+REAL = [pytest.param(name, marks=SLOW) for name in OTHERS if name != "unet+everything"]
 SIZES = [(65, 97), (17, 16), (5, 4), (1, 1), (8, 30)]
 
 
-@pytest.fixture(
-    params=[name if name in {*MODELS, "unet+everything"} else pytest.param(name, marks=SLOW) for name in SMALL]
-)
+@pytest.fixture(params=[*MODELS, "unet+everything"])
 def name(request):
     return request.param
 
@@ -93,6 +92,7 @@ def logits_of(model, images):
     return ops.convert_to_numpy(model(images, training=False))
 
 
+@pytest.mark.parametrize("name", [*BARE, "unet+everything", *REAL], indirect=True)
 def test_any_size_comes_out_as_it_went_in(build, name):
     model = build()
     stride = SMALL[name][1]
@@ -123,6 +123,7 @@ def test_bytes_and_floats_give_equal_logits(build):
     assert model.predict(images, verbose=0) == pytest.approx(logits, abs=1e-5)
 
 
+@pytest.mark.parametrize("name", [*BARE, "unet+everything", *REAL], indirect=True)
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"], indirect=True)
 def test_logits_are_float32_under_mixed_precision(build, precision):
     model, images = build(input_shape=(None, None, 2), normalization=(40000, 2)), draw(channels=2)
@@ -184,15 +185,13 @@ def test_moving_a_thing_by_the_stride_moves_the_logits(build, name):
     assert np.abs(logits_of(model, image)[:, inner, inner] - expected).max() > 0.1 * np.ptp(expected)
 
 
-def test_normalization_is_a_channel_s_own(build, name):
+def test_normalization_is_a_channel_s_own(build):
     options = {"input_shape": (None, None, 2)}
     images = draw(channels=2).astype("float32")
     plain = build(normalization=(0, 1), **options)
     told = build(normalization=((10, 200), (2, 50)), **options)
     normalized = (images - np.array([10, 200])) / np.array([2, 50])
     assert logits_of(told, images) == pytest.approx(logits_of(plain, normalized), abs=1e-4, rel=1e-5)
-    if name in OTHERS and name != "unet+everything":
-        return  # encoders have a normalisation of their own
     # 0..255 becomes -1..1 when nothing is told
     assert logits_of(build(**options), images) == pytest.approx(logits_of(plain, images / 127.5 - 1), abs=1e-4)
 

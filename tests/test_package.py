@@ -17,7 +17,9 @@ def test_importing_tfseg_loads_nothing_heavy():
     assert loaded_after("import tfseg", *heavy) == "[]"
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "poly", "one_cycle"])
+@pytest.mark.parametrize(
+    "schedule", ["cosine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("poly", "one_cycle"))]
+)
 def test_a_model_as_training_leaves_it_loads_in_a_process_that_has_named_no_room(schedule, tmp_path):
     model = tfseg.models.unet(2, filters=(4, 8))
     tfseg.training.compile_for(model, schedule=schedule)

@@ -92,7 +92,7 @@ def test_a_finding_shows_at_most_six(clean):
     text, page = write(clean)
     assert "<p class=more>and 3 more</p>" in text
     assert len(page.pictures) == 6 + 6
-    assert "If these are the classes in their order: Folder(..., mask_values={0: 0, 1: 1, 9: 2})." in text
+    assert "If these are the classes in their order: Folder(..., mask_values={0: 0, 1: 1, 9: 2})" in text
 
 
 def test_values_that_are_no_class_are_magenta(clean):

@@ -106,7 +106,7 @@ def test_classifiers_have_their_own_loss_and_metrics(classes, names, tmp_path):
     )
     net, run = cnn_classifier(classes, (None, None, 1), (8, 16), dropout=0.0), Run(tmp_path)
     run.create({})
-    compile_for(net, "adam", 1e-2, steps=90, jit_compile=True)
+    compile_for(net, "adam", 1e-2, steps=90, jit_compile=classes == 1)  # XLA takes long to compile
     net.fit(
         *(images, labels),
         validation_data=(images, labels),
@@ -129,8 +129,8 @@ def test_deep_supervision_is_compiled_and_augmented_and_kept(tmp_path):
     compile_for(net, "adam", 1e-2, steps=40)
     outputs = len(net.outputs)
     data = batches().map(lambda image, mask: (image, (mask,) * outputs))
-    logs = net.fit(data, validation_data=data, epochs=20, verbose=0, callbacks=run.callbacks(), shuffle=False).history
-    assert logs["loss"][-1] < 0.85 * logs["loss"][0]
+    logs = net.fit(data, validation_data=data, epochs=8, verbose=0, callbacks=run.callbacks(), shuffle=False).history
+    assert logs["loss"][-1] < 0.95 * logs["loss"][0]
     weights = [loss.weights[0] for loss in net.loss]
     assert weights == pytest.approx([2 / 3, 1 / 3])
     assert run.model().output_names == net.output_names

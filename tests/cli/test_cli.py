@@ -317,8 +317,9 @@ def test_the_doctor_draws_two_files_of_one_name_and_numbers_beyond_255(tfseg, tm
     write_clean(tmp_path)
     image = Image.open(tmp_path / "images" / "p1.png")
     image.save(tmp_path / "images" / "p1.bmp")
-    numbers = np.arange(image.height * image.width).reshape(image.height, image.width) % 300
-    Image.fromarray(numbers.astype(np.uint16)).save(tmp_path / "masks" / "p2.png")
+    for extra, file in enumerate(sorted((tmp_path / "masks").iterdir())):
+        numbers = np.repeat(np.arange(image.height * image.width // 4) % (280 + extra), 4)
+        Image.fromarray(numbers.reshape(image.height, image.width).astype(np.uint16)).save(file)
     code, printed = tfseg("doctor", tmp_path, "--html", tmp_path / "deep" / "report.html")
     assert code == 1, printed
     assert "same_name" in printed

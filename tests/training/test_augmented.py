@@ -163,6 +163,15 @@ def test_targets_may_be_named(expected):
     assert losses(model, named, epochs=3) == pytest.approx(expected, rel=1e-3)
 
 
+def test_several_outputs_learn_from_one_change(expected):
+    net = network()
+    model = augmented(keras.Model(net.input, [net.output, net.output]), AUGMENT, seed=5)
+    options = {"loss": [CrossEntropy(), CrossEntropy()], "loss_weights": [0.5, 0.5], "jit_compile": True}
+    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), **options)
+    twice = whole().map(lambda image, mask: (image, (mask, mask)))
+    assert losses(model, twice, epochs=3) == pytest.approx(expected, rel=1e-3)
+
+
 def test_the_step_gives_what_a_sample_alone_becomes():
     samples = [draw_sample(i) for i in range(4)]
     x, mask = (np.stack(part) for part in zip(*samples, strict=True))

@@ -12,7 +12,7 @@ SIZE = 16
 IMAGES = np.random.default_rng(0).integers(0, 256, (8, SIZE, SIZE, 3)).astype("uint8")
 READER = Arrays(IMAGES, (IMAGES[..., 0] > 128).astype("uint8"), ["dark", "bright"])
 STREAM = partial(pipeline, READER, 2, Augment(SIZE))
-SETTINGS = {"class_names": ["dark", "bright"]}
+SETTINGS = {"class_names": ("dark", "bright")}  # JSON gives a list back
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from tfseg.data import Augment
 from tfseg.losses import CompositeLoss, CrossEntropy
 from tfseg.metrics import ConfusionMetrics
 from tfseg.models import cnn_classifier, unet
-from tfseg.training import Run, augmented, compile_for, find_learning_rate
+from tfseg.training import Run, augmented, compile_for, find_learning_rate, rate_finder
 from tfseg.viz import rate_search
 
 
@@ -122,6 +122,15 @@ def test_classifiers_have_their_own_loss_and_metrics(classes, names, tmp_path):
         compile_for(net, class_weights=[1, 2])
 
 
+def test_a_single_logit_above_zero_is_the_class():
+    image = keras.Input((2, 2, 1))
+    mean = keras.layers.GlobalAveragePooling2D()(image)
+    net = keras.Model(image, keras.layers.Dense(1, kernel_initializer="ones")(mean))
+    compile_for(net)
+    images = np.array([0.25, -0.25])[:, None, None, None] * np.ones((2, 2, 2, 1))
+    assert net.evaluate(images, np.array([1, 0]), verbose=0, return_dict=True)["accuracy"] == 1
+
+
 def test_deep_supervision_is_compiled_and_augmented_and_kept(tmp_path):
     keras.utils.set_random_seed(0)
     net, run = augmented(unet(3, filters=(4, 8, 16), deep_supervision=True), Augment(32, flip="both")), Run(tmp_path)
@@ -180,6 +189,7 @@ def test_a_search_under_half_precision_leaves_the_states_of_random_layers_alone(
     finally:
         keras.mixed_precision.set_dtype_policy(before)
     assert isinstance(net.optimizer, keras.optimizers.LossScaleOptimizer)
+    assert isinstance(rate_finder._like(net.optimizer, 0.1), keras.optimizers.LossScaleOptimizer)
     states = [variable.numpy() for variable in net.non_trainable_variables]
     optimizer = net.optimizer
     find_learning_rate(net, batches(), low=1e-5, high=1e-2, steps=6)

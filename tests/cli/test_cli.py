@@ -318,8 +318,10 @@ def test_the_doctor_draws_two_files_of_one_name_and_numbers_beyond_255(tfseg, tm
     image = Image.open(tmp_path / "images" / "p1.png")
     image.save(tmp_path / "images" / "p1.bmp")
     for extra, file in enumerate(sorted((tmp_path / "masks").iterdir())):
-        numbers = np.repeat(np.arange(image.height * image.width // 4) % (280 + extra), 4)
-        Image.fromarray(numbers.reshape(image.height, image.width).astype(np.uint16)).save(file)
+        rows, columns = -(-image.height // 3), -(-image.width // 3)
+        numbers = np.minimum(np.arange(rows * columns), 270 + extra).reshape(rows, columns)
+        numbers = numbers.repeat(3, 0).repeat(3, 1)[: image.height, : image.width]
+        Image.fromarray(numbers.astype(np.uint16)).save(file)
     code, printed = tfseg("doctor", tmp_path, "--html", tmp_path / "deep" / "report.html")
     assert code == 1, printed
     assert "same_name" in printed

@@ -71,12 +71,13 @@ def test_evaluate_repeats_the_figures_of_training(trained, tfseg):
 
 
 def test_evaluate_on_other_pictures(trained, tfseg, tmp_path):
-    code, _ = tfseg(
+    code, printed = tfseg(
         *("evaluate", "--run", trained / "run", "--images", trained / "images", "--masks", trained / "masks"),
         *("--out", tmp_path / "scores"),
     )
     report = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
     assert code == 0
+    assert "Warning: of these 6 pictures 5 were trained on" in printed
     assert np.sum(report["confusion_matrix"]) == 6 * 48 * 56
     code, printed = tfseg("evaluate", "--run", trained / "run", "--images", trained / "images")
     assert code == 2
@@ -264,7 +265,7 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
         Image.fromarray(grey).save(deep / f"{file.stem}.png")
     code, printed = tfseg("predict", deep / "p0.png", "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 1
-    assert "p0.png has more than 8 bit, but the run was trained on such of 8" in printed
+    assert "p0.png has more than 8 bit, but the run was trained on 8. Bring it to 0..255" in printed
     code, printed = tfseg("evaluate", "--run", trained / "run", "--images", deep, "--masks", trained / "masks")
     assert code == 1
     assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
@@ -285,7 +286,9 @@ def test_a_run_whose_pictures_are_gone_is_exported_all_the_same(trained, tfseg, 
     code, printed = tfseg("export", "--run", run.folder)
     assert code == 0, printed
     assert "Not compared with the model on pictures" in printed
-    assert "Exported and checked saved_models/moved/1" in printed
+    assert "Exported and checked saved_models/moved/1, on noise alone" in printed
+    code, printed = tfseg("evaluate", "--run", run.folder)
+    assert "no folder '/nowhere/photos'. Check the path. --images and --masks name others" in printed
 
 
 def test_masks_of_others_have_an_ignored_value_of_their_own(trained, tfseg, tmp_path):
@@ -540,6 +543,12 @@ def test_words_that_are_off_end_with_2(folder, tfseg):
     assert code == 2
     assert "--masks, --class-names" in printed
     assert not (folder / "run").exists()
+
+
+def test_networks_are_listed(tfseg):
+    code, printed = tfseg("train", "--networks")
+    assert code == 0
+    assert re.search(r"--model: .*unet, .* --encoder: .*efficientnet_lite0, ", printed)
 
 
 def test_a_network_that_cannot_be_built_leaves_no_run(folder, tfseg):

@@ -111,6 +111,11 @@ FAULTS = {
         *(lambda mask: np.array([0, 1, 7], np.uint8)[mask], "*", None, "warning", "masks hold 0, 1, 7, where 0 to 2"),
         r"mask_values=\{0: 0, 1: 1, 7: 2\}",
     ),
+    "stray_labels": (
+        lambda mask: np.where(stain(9)(0 * mask) == 9, 9, 255 * (mask > 0)).astype(np.uint8),
+        *("*", TWO, "error", r"hold 0 and 255, but for 384 pixels of 9 in 6 masks: .* \d+ pixels count as without"),
+        r"mask_values=\{0: 0, 255: 1, 9: 255\}\), `tfseg train --mask-values 0=0,255=1,9=255`",
+    ),
     "unknown_labels": (
         *(stain(7), "p1.png", NAMES, "error", r"^1 mask with the value 7 on 64 pixels.*\(classes: 0, 1, 2\)"),
         "--ignore 7",

@@ -42,7 +42,7 @@ def _require_readable(files, dtype):
         try:
             eight_bit = data.read_header(file)[-1]
             if dtype == "uint8" and not eight_bit:
-                problems.append(f"{file} has more than 8 bit, but the run was trained on such of 8. Convert it first.")
+                problems.append(f"{file} has more than 8 bit, but the run was trained on 8. Bring it to 0..255.")
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:

@@ -13,13 +13,11 @@ from tfseg.cli.use import report_run, warn_of_absent
 ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
 Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the pictures.")]
-Network = Annotated[
-    str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see `tfseg.models.list_models()`.")
-]
+Network = Annotated[str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see --networks.")]
 Encoder = Annotated[
     str | None,
     typer.Option(
-        help="The network's encoder: efficientnet_lite0, resnet50 ..., see `tfseg.models.list_encoders()`.",
+        help="The network's encoder: efficientnet_lite0, resnet50 ..., see --networks.",
         show_default=False,
     ),
 ]
@@ -28,7 +26,9 @@ Weights = Annotated[
 ]
 Filters = Annotated[
     str | None,
-    typer.Option(help="Width of each level of the U-Net: 32,64,128,256,512 without encoder.", show_default=False),
+    typer.Option(
+        help="Width of each level of the U-Net: 32,64,128,256,512 without encoder; five behind one.", show_default=False
+    ),
 ]
 LearningRate = Annotated[
     float | None,
@@ -73,6 +73,17 @@ Window = Annotated[
 ]
 
 
+def _list_networks(asked):
+    """Print the names for --model and --encoder, and end."""
+    if not asked:
+        return
+    with quiet_start():
+        from tfseg import models
+    say(f"--model: {', '.join(models.list_models())}")
+    say(f"--encoder: {', '.join(models.list_encoders())}")
+    raise typer.Exit
+
+
 def train(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
@@ -99,6 +110,10 @@ def train(
     window: Window = None,
     seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    _: Annotated[
+        bool,
+        typer.Option("--networks", is_eager=True, callback=_list_networks, help="List the networks and the encoders."),
+    ] = False,
 ):
     """Train a network on a folder of pictures and a folder of masks.
 

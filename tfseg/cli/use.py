@@ -119,7 +119,7 @@ def export(
     )
     if pictures:
         console.print(exporting.parity_table(exporting.read_parity(exporting.inspect(version)["parity"])))
-    say(f"Exported and checked {version}.")
+    say(f"Exported and checked {version}{'' if pictures else ', on noise alone'}.")
     say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
 
 
@@ -190,14 +190,27 @@ def labelled(run, images, masks, ignore):
             table = settings.get("mask_values") or {}
             kept = {value: class_id for value, class_id in table.items() if int(value) != ignore}
             settings |= {"ignore": ignore, "mask_values": kept or None}
-        settings |= {"images": images, "masks": masks, "val_images": None}
+        settings |= {"images_of_run": settings.get("images"), "images": images, "masks": masks, "val_images": None}
         reader = training.open_folder(settings)
     elif "images" in settings:
-        reader = training.open_readers(settings)[1]
+        try:
+            reader = training.open_readers(settings)[1]
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error} --images and --masks name others.") from error
     else:
         raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
+    _warn_of_known(reader, settings, images)
     warn_of_absent(reader, data.check(reader, track("checking pictures"), at_least=1), "measure")
     return reader
+
+
+def _warn_of_known(reader, settings, images):
+    """Tell how many pictures of a folder the run was trained on."""
+    if images is None or str(images.resolve()) != settings.get("images_of_run"):
+        return
+    known = {reader.name(index) for index in range(len(reader))} & set(settings.get("train_names", ()))
+    if known:
+        say(f"Warning: of these {len(reader)} pictures {len(known)} were trained on: figures of new ones are lower.")
 
 
 def warn_of_absent(reader, summary, purpose):

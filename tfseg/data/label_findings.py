@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfseg.checks import IGNORE_INDEX
 from tfseg.data.findings import Finding, counted, masks_of, names_of, some
 from tfseg.data.readers import PICTURE_REMEDY
 from tfseg.data.reading import class_figures, class_weights, seen
@@ -9,6 +10,7 @@ from tfseg.data.reading import class_figures, class_weights, seen
 IMBALANCE = 10  # times that the most frequent class may be as frequent as the rarest
 TINY = 4  # pixels; an object with a side below this is smaller than half a cell of stride 8
 COLOURS_SHOWN = 40
+STRAY = 0.25  # share of the white pixels below which others are strays in masks that are black and white
 BACKGROUND = ("background", "bg", "_background_", "nothing")
 
 
@@ -102,6 +104,9 @@ def unknown(samples, read):
     found = [s for s in samples if s.labels is not None and np.isin(s.labels.values, read.unknown).any()]
     severity = "error" if read.named else "warning"
     drawn = read.drawn
+    if strays := _strays(read):
+        yield _nearly_black_and_white(samples, read, strays, severity)
+        return
     holes = read.named or (drawn != list(range(len(drawn))) and not read.blurred)
     if (read.unknown or not read.named) and _numbered(samples, read):
         message = f"The masks hold the values 1, 2, ... up to {max(drawn)}, each its own number: they number objects."
@@ -124,6 +129,32 @@ def unknown(samples, read):
             f"pixels, which stand for no class (classes: {some(sorted(read.table), 40)})."
         )
         yield Finding("unknown_labels", "error", masks_of(found), message, _remedy(read.unknown))
+
+
+def _strays(read):
+    """The few values other than 0 and 255, where all else says that the masks are black and white; else nothing."""
+    values = [value for value in read.totals if value not in (0, 255)]
+    pixels = sum(int(read.totals[value][0]) for value in values)
+    white = int(read.totals[255][0]) if 255 in read.totals else 0
+    known = read.named and set(values) & set(read.table)
+    two = not read.named or len(read.names) == 2
+    return values if two and read.ignores(255) and 0 in read.totals and not known and pixels < STRAY * white else []
+
+
+def _nearly_black_and_white(samples, read, strays, severity):
+    holding = [s for s in samples if s.labels is not None and np.isin(s.labels.values, strays).any()]
+    pixels = sum(int(read.totals[value][0]) for value in strays)
+    message = (
+        f"The masks hold 0 and 255, but for {pixels} pixels of {some(strays)} in {counted(holding, 'mask')}: so 255 is "
+        f"not read as a class, and {int(read.totals[255][0])} pixels count as without a label."
+    )
+    table = {0: 0, 255: 1} | dict.fromkeys(strays, IGNORE_INDEX)
+    words = ",".join(f"{value}={class_id}" for value, class_id in table.items())
+    fix = (
+        f"Correct these masks; or Folder(..., mask_values={table}), `tfseg train --mask-values {words}`: 255 is then "
+        "the class, and the others have no label."
+    )
+    return Finding("stray_labels", severity, masks_of(holding), message, fix)
 
 
 def _remedy(values):

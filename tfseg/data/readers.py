@@ -321,7 +321,8 @@ def _require_known(found, table, where):
     ignored = [name for name in names[True] if int(name) >= 0]
     raise ValueError(
         f"{where} holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown[:8]))}"
-        f"{' ...' if len(unknown) > 8 else ''}, which stand for no class (classes: {', '.join(names[False])}; "
+        f"{' ...' if len(unknown) > 8 else ''}, which stand{'s' * (len(unknown) == 1)} for no "
+        f"class (classes: {', '.join(names[False])}; "
         f"ignored: {', '.join(ignored) or 'none'}). {PICTURE_REMEDY if len(unknown) > 8 else VALUE_REMEDY}"
     )
 

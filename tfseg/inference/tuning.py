@@ -117,7 +117,12 @@ def tune_run(run, reader, score="mean_iou", window=None, track=lambda items, tot
         run.forget_tuning()
         return f"{found} That is worth nothing: the largest logit decides."
     run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
-    return f"{found} The run decides so from now on. Figures on these pictures are of those it was fitted to."
+    limit = " Offsets at the limit of what is tried tell of too short a training." if _at_limit(tuning) else ""
+    return f"{found} The run decides so from now on. Figures on these pictures are of those it was fitted to.{limit}"
+
+
+def _at_limit(tuning):
+    return max(map(abs, tuning.offsets)) >= GRID.max()
 
 
 def with_offsets(model, offsets):

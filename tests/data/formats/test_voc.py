@@ -208,7 +208,7 @@ def test_classes_of_ones_own_have_no_palette(masks):
     write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
     reader = Voc(masks, class_names=["cell", "fibre"])
     assert (reader.label_names, reader.palette) == (["background", "cell", "fibre"], None)
-    with pytest.raises(ValueError, match=r"a\.png holds the value 2, which stand for no class \(classes: 0, 1;"):
+    with pytest.raises(ValueError, match=r"a\.png holds the value 2, which stands for no class \(classes: 0, 1;"):
         Voc(masks, class_names=["cell"])[0]
 
 

@@ -313,12 +313,8 @@ def same_in_another_process(folder, names):
         assert np.array_equal(logits, np.load(folder / f"{name}.npy")), name
 
 
-def test_the_other_backend_gives_the_same_logits(saved):
-    same_under_the_other_backend(saved, ["pspnet"])
-
-
 @pytest.mark.slow
-def test_the_other_backend_gives_the_same_logits_for_all(saved, saved_others):
+def test_the_other_backend_gives_the_same_logits(saved, saved_others):
     same_under_the_other_backend(saved, BARE)
     same_under_the_other_backend(saved_others, OTHERS)
 

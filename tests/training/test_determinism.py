@@ -31,6 +31,7 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdige
 """
 
 
+@pytest.mark.slow
 def test_two_processes_end_with_the_same_bits(request):
     commands = [[sys.executable, "-c", TRAIN, seed] for seed in ("7", "7", "8")]
     where = {"cwd": request.config.rootpath, "stdout": subprocess.PIPE, "text": True}

@@ -113,6 +113,7 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     assert re.search(r"metrics:\s+mean_iou: 0\.\d+", printed)
     assert re.search(r"files_sha256:\s.*saved_model.pb: [0-9a-f]{64}", printed)
     assert "SavedModel" in printed
+    assert "tuning" not in printed
     with Path("saved_models/run/1/saved_model.pb").open("ab") as file:
         file.write(b"x")
     code, printed = tfseg("export", "--inspect", "saved_models/run/1")
@@ -214,6 +215,9 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     image = read_image(trained / "images" / "p0.jpg")
     assert np.array_equal(labels, predict(run.model(), image))
     assert not np.array_equal(labels, predict(run.model(tuned=False), image))
+    tfseg("export", "--run", run.folder, "--out", tmp_path / "served")
+    code, printed = tfseg("export", "--inspect", tmp_path / "served" / "1")
+    assert re.search(r"tuning: score: mean_dice before: 0\.\d+ after: 0\.\d+", printed)
 
 
 def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):

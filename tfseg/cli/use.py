@@ -107,7 +107,9 @@ def export(
         return
     trained = training.Run(run)
     settings = trained.settings()
-    about = {"class_names": settings["class_names"], "metrics": _figures(trained), "tuning": trained.tuning()}
+    about = {"class_names": settings["class_names"], "metrics": _figures(trained)}
+    if tuning := trained.tuning():
+        about["tuning"] = tuning
     if window is None and settings.get("window"):
         window = None if settings.get("normalize_each") else settings["window"]
         if window is None:
@@ -190,7 +192,7 @@ def labelled(run, images, masks, ignore):
             table = settings.get("mask_values") or {}
             kept = {value: class_id for value, class_id in table.items() if int(value) != ignore}
             settings |= {"ignore": ignore, "mask_values": kept or None}
-        settings |= {"images_of_run": settings.get("images"), "images": images, "masks": masks, "val_images": None}
+        settings |= {"images": images, "masks": masks, "val_images": None}
         reader = training.open_folder(settings)
     elif "images" in settings:
         try:
@@ -199,14 +201,14 @@ def labelled(run, images, masks, ignore):
             raise FileNotFoundError(f"{error} --images and --masks name others.") from error
     else:
         raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
-    _warn_of_known(reader, settings, images)
+    _warn_of_known(reader, run.settings(), images)
     warn_of_absent(reader, data.check(reader, track("checking pictures"), at_least=1), "measure")
     return reader
 
 
 def _warn_of_known(reader, settings, images):
     """Tell how many pictures of a folder the run was trained on."""
-    if images is None or str(images.resolve()) != settings.get("images_of_run"):
+    if images is None or str(images.resolve()) != settings.get("images"):
         return
     known = {reader.name(index) for index in range(len(reader))} & set(settings.get("train_names", ()))
     if known:

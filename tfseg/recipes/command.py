@@ -66,7 +66,9 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
     model = run.model()
     scores = report(model, val, run.folder, run.history())
     console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
-    about = {"class_names": val.class_names, "metrics": scores.means(), "tuning": run.tuning()}
+    about = {"class_names": val.class_names, "metrics": scores.means()}
+    if tuning := run.tuning():
+        about["tuning"] = tuning
     pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
     version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
     console.print(f"Figures and pictures are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)

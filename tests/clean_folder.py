@@ -1,4 +1,4 @@
-"""A folder of pictures and masks in which the doctor finds nothing; tests plant one fault in it."""
+"""A folder of images and masks in which the doctor finds nothing; tests plant one fault in it."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ NAMES = ["ground", "wall", "band"]
 
 
 def draw_clean(index, height=64, width=80):
-    """Return a picture (H, W, 3) unlike all others, and its mask: 0 at the left, 1 at the right, 2 below."""
+    """Return an image (H, W, 3) unlike all others, and its mask: 0 at the left, 1 at the right, 2 below."""
     rng = np.random.default_rng(index)
     coarse = rng.uniform(20, 235, (6, 8, 3)).astype(np.float32)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)

@@ -21,28 +21,28 @@ def _seeded():
 
 @pytest.fixture(scope="session")
 def shared_data():
-    """The folder of real data sets."""
+    """The folder of real datasets."""
     folder = Path(os.environ.get("TFSEG_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"needs the data sets of TFSEG_DATA; there is no {folder}")
+        pytest.skip(f"needs the datasets of TFSEG_DATA; there is no {folder}")
     return folder
 
 
 def draw_sample(index, height=48, width=56):
-    """A grey-blue picture with a bright disc, and its mask: 0 ground, 1 disc, 2 the band below."""
+    """A gray-blue image with a bright disc, and its mask: 0 ground, 1 disc, 2 the band below."""
     rng = np.random.default_rng(index)
     y, x = np.mgrid[:height, :width]
-    centre = rng.uniform((12, 14), (height - 20, width - 14))
-    mask = np.where(np.hypot(y - centre[0], x - centre[1]) < 9, 1, 0)
+    center = rng.uniform((12, 14), (height - 20, width - 14))
+    mask = np.where(np.hypot(y - center[0], x - center[1]) < 9, 1, 0)
     mask[height - 8 :] = 2
-    colours = np.array([(60, 70, 110), (230, 200, 90), (40, 140, 60)])
-    image = colours[mask] + rng.normal(0, 12, (height, width, 3))
+    colors = np.array([(60, 70, 110), (230, 200, 90), (40, 140, 60)])
+    image = colors[mask] + rng.normal(0, 12, (height, width, 3))
     return image.clip(0, 255).astype(np.uint8), mask.astype(np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six pictures (JPEG) and masks (PNG) of three classes, in `images` and `masks`."""
+    """Six images (JPEG) and masks (PNG) of three classes, in `images` and `masks`."""
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     for index in range(6):

@@ -297,13 +297,13 @@ def normalized_gaussian(points):
     return kernel / roots[:, None] / roots
 
 
-def dense_crf(logits, image, iterations, smooth, near, bilateral, far, colour):
+def dense_crf(logits, image, iterations, smooth, near, bilateral, far, color):
     """Mean field of a fully connected CRF with Potts' model (arXiv:1210.5644), by all pairs: (H, W, C) shares."""
     height, width, classes = logits.shape
     places = np.stack(np.mgrid[:height, :width], -1).reshape(-1, 2)
-    colours = np.asarray(image, float).reshape(height * width, -1)
+    colors = np.asarray(image, float).reshape(height * width, -1)
     kernel = smooth * normalized_gaussian(places / near)
-    kernel += bilateral * normalized_gaussian(np.concatenate([places / far, colours / colour], 1))
+    kernel += bilateral * normalized_gaussian(np.concatenate([places / far, colors / color], 1))
     unary = scores = logits.reshape(-1, classes).astype(float)
     for _ in range(iterations + 1):
         shares = np.exp(scores - scores.max(1, keepdims=True))
@@ -320,12 +320,12 @@ def guided(values, image, radius, epsilon):
     for y in range(height):
         for x in range(width):
             place = np.s_[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
-            colours, shares = guide[place].reshape(-1, guide.shape[-1]), values[place].reshape(-1, classes)
-            off = colours - colours.mean(0)
+            colors, shares = guide[place].reshape(-1, guide.shape[-1]), values[place].reshape(-1, classes)
+            off = colors - colors.mean(0)
             slope = np.linalg.solve(
                 off.T @ off / len(off) + epsilon * np.eye(off.shape[1]), off.T @ (shares - shares.mean(0)) / len(off)
             )
-            line = (guide[place] - colours.mean(0)) @ slope + shares.mean(0)
+            line = (guide[place] - colors.mean(0)) @ slope + shares.mean(0)
             total[place] += line
             windows[place] += 1
     return total / windows

@@ -1,4 +1,4 @@
-"""The README's notebook cell does what it says, on a folder of pictures."""
+"""The README's notebook cell does what it says, on a folder of images."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_the_notebook_cell_runs(folder, monkeypatch):
     exec("\n".join(lines), names)
     assert isinstance(eval(last, names), matplotlib.figure.Figure)  # what Jupyter shows
     assert (folder / "saved_models" / "leaves" / "1" / "saved_model.pb").is_file()
-    tuning = {**names, "val": names["reader"]}  # one picture is too few
+    tuning = {**names, "val": names["reader"]}  # one image is too few
     exec(re.search(r"### The decision, .*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1], tuning)
     assert tuning["tuning"].score == "mean_dice"
     cell = re.search(r"### Curves, .*?```python\n(.*?)```", README.read_text(), re.DOTALL)[1]

@@ -1,4 +1,4 @@
-"""Image segmentation for Keras and TensorFlow: labelled images in, a measured and served model out."""
+"""Image segmentation for Keras and TensorFlow: labeled images in, a measured and served model out."""
 
 import importlib
 import sys

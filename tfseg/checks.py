@@ -4,7 +4,7 @@ import difflib
 import importlib
 from numbers import Real
 
-# The value of a mask's pixels without a label, from the readers to the pictures.
+# The value of a mask's pixels without a label, from the readers to the images.
 IGNORE_INDEX = 255
 BACKGROUND = "background"  # the class of what is none of the objects
 

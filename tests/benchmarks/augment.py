@@ -1,9 +1,9 @@
 """Images per second of one augmentation: ours, albumentations in two processes, Keras' layers, and bare OpenCV.
 
-Affine (scale, rotation), crop, mirror, colour jitter and normalisation of a picture and its mask, 360 x 480 -> 256 x
+Affine (scale, rotation), crop, mirror, color jitter and normalization of an image and its mask, 360 x 480 -> 256 x
 256, float32 out, from memory. Each side runs in processes of its own, in turns; ratios are the medians over turns of
 ours / theirs. albumentations (not a dependency: skipped where it is not installed) uses two processes as a DataLoader
-with two workers would, one OpenCV thread each. `cv2.warpAffine` of picture and mask in a loop does the geometry alone.
+with two workers would, one OpenCV thread each. `cv2.warpAffine` of image and mask in a loop does the geometry alone.
 """
 
 import json
@@ -23,7 +23,7 @@ MEAN, DEVIATION = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
 TARGETS = {"albumentations": 2.0, "keras": 12.0}
 
 
-def draw_pictures(count=BATCH):
+def draw_images(count=BATCH):
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, HEIGHT // 8, WIDTH // 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
     return images, rng.integers(0, 11, (count, HEIGHT, WIDTH), np.uint8)
@@ -58,7 +58,7 @@ def tfseg_side():
         hue=HUE,
         normalize=(MEAN, DEVIATION),
     )
-    images, masks = map(tf.constant, draw_pictures())
+    images, masks = map(tf.constant, draw_images())
 
     def change(step):
         numbers = step * BATCH + tf.range(BATCH, dtype=tf.int64)
@@ -82,7 +82,7 @@ def keras_side():
             brightness_factor=JITTER, contrast_factor=JITTER, saturation_factor=JITTER, hue_factor=HUE / 360
         ),
     ]
-    images, masks = map(tf.constant, draw_pictures())
+    images, masks = map(tf.constant, draw_images())
     mean, deviation = tf.constant(MEAN), tf.constant(DEVIATION)
 
     def change(_):
@@ -108,7 +108,7 @@ def albumentations_side():
             A.Normalize([m / 255 for m in MEAN], [d / 255 for d in DEVIATION]),
         ]
     )
-    images, masks = draw_pictures()
+    images, masks = draw_images()
 
     def run():
         for i in range(IMAGES // 2):  # the other process does the other half
@@ -120,7 +120,7 @@ def albumentations_side():
 def opencv_side():
     import cv2
 
-    images, masks = draw_pictures()
+    images, masks = draw_images()
     matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), ANGLE, 1.2)
 
     def run():

@@ -1,14 +1,14 @@
 """Megapixels a second of the classical methods, against the libraries they wrap called bare, and of our own code.
 
-Wrapped methods: what checks and conversions cost, ours / the library's call alone on a picture in the form it wants
+Wrapped methods: what checks and conversions cost, ours / the library's call alone on an image in the form it wants
 (target: at most 1.05). Own code: region growing against scikit-image's flood, and the fully connected CRF against
 pydensecrf2 at 480 x 360 x 12 (target: at most 1.0, labels alike on at least 99 % of the pixels), which is left out,
 saying so, where it is not installed. What is bare does less: the ratios of `compact_watershed` and `mean_shift` hold
 our gradient and our numbering of regions, and every label map of ours is int32. Both sides take turns in one process; a
 ratio is the median over rounds.
 
-The picture is a photograph of scikit-image; the CRF's logits are made from a blurred, noisy segmentation of it, or
-with `--run FOLDER` a trained network's on pictures of CamVid.
+The image is a photograph of scikit-image; the CRF's logits are made from a blurred, noisy segmentation of it, or
+with `--run FOLDER` a trained network's on images of CamVid.
 
 With `--rounds N`: other than 7 rounds.
 """
@@ -38,77 +38,77 @@ OVERHEAD, OWN, AGREEMENT = 1.05, 1.0, 0.99
 
 def wrapped():
     """(name, ours, the library's)."""
-    colours = cv2.resize(data.astronaut(), SIZE)
-    grey, share = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY), colours.astype(np.float32) / 255
-    double, floats = share.astype(float), grey.astype(np.float32)
-    gradient = cv2.GaussianBlur(classical.scharr(grey), (0, 0), 1)  # the landscape of `watershed`, ready to flood
-    markers = np.zeros(grey.shape, np.int32)
+    colors = cv2.resize(data.astronaut(), SIZE)
+    gray, share = cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY), colors.astype(np.float32) / 255
+    double, floats = share.astype(float), gray.astype(np.float32)
+    gradient = cv2.GaussianBlur(classical.scharr(gray), (0, 0), 1)  # the landscape of `watershed`, ready to flood
+    markers = np.zeros(gray.shape, np.int32)
     markers[20:40, 20:40], markers[100:140, 200:240] = 1, 2
     strokes = np.where(markers > 0, markers - 1, 255)
     normal = (double - double.mean()) / double.std()
-    state = np.full(grey.shape, cv2.GC_BGD, np.uint8)
+    state = np.full(gray.shape, cv2.GC_BGD, np.uint8)
     state[20:340, 60:420] = cv2.GC_PR_FGD
-    thin = partial(cv2.threshold, grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    window = partial(cv2.adaptiveThreshold, grey, 1, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 51, 0)
+    thin = partial(cv2.threshold, gray, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    window = partial(cv2.adaptiveThreshold, gray, 1, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 51, 0)
     return [
-        ("otsu", partial(classical.otsu, grey), thin),
-        ("adaptive", partial(classical.adaptive, grey), window),
-        ("slic", partial(classical.slic, colours), partial(segmentation.slic, share, 250, 10.0)),
+        ("otsu", partial(classical.otsu, gray), thin),
+        ("adaptive", partial(classical.adaptive, gray), window),
+        ("slic", partial(classical.slic, colors), partial(segmentation.slic, share, 250, 10.0)),
         (
             "felzenszwalb",
-            partial(classical.felzenszwalb, colours),
+            partial(classical.felzenszwalb, colors),
             partial(segmentation.felzenszwalb, double, 100, 0.8, 50, channel_axis=-1),
         ),
         (
             "compact_watershed",
-            partial(classical.compact_watershed, grey),
+            partial(classical.compact_watershed, gray),
             partial(segmentation.watershed, gradient, 250, compactness=0.1),
         ),
         (
             "watershed",
-            partial(classical.watershed, grey, markers),
+            partial(classical.watershed, gray, markers),
             partial(segmentation.watershed, gradient, markers),
         ),
         (
             "mean_shift",
-            partial(classical.mean_shift, colours),
-            partial(cv2.pyrMeanShiftFiltering, colours, 5, 10.0),
+            partial(classical.mean_shift, colors),
+            partial(cv2.pyrMeanShiftFiltering, colors, 5, 10.0),
         ),
         (
             "grabcut",
-            partial(classical.grabcut, colours, box=(60, 20, 420, 340)),
-            lambda: (cv2.setRNGSeed(0), cv2.grabCut(colours, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK)),
+            partial(classical.grabcut, colors, box=(60, 20, 420, 340)),
+            lambda: (cv2.setRNGSeed(0), cv2.grabCut(colors, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK)),
         ),
         (
             "random_walker",
-            partial(classical.random_walker, colours, strokes),
+            partial(classical.random_walker, colors, strokes),
             partial(segmentation.random_walker, normal, markers, 130.0, "bf", channel_axis=-1),
         ),
         (
             "chan_vese",
-            partial(classical.chan_vese, grey, iterations=20),
+            partial(classical.chan_vese, gray, iterations=20),
             partial(segmentation.chan_vese, floats, max_num_iter=20),
         ),
-        ("flood_fill", partial(classical.flood_fill, grey, (100, 100), 40), partial(flooded, grey)),
+        ("flood_fill", partial(classical.flood_fill, gray, (100, 100), 40), partial(flooded, gray)),
     ]
 
 
-def flooded(grey):
-    mask = np.zeros((grey.shape[0] + 2, grey.shape[1] + 2), np.uint8)
-    cv2.floodFill(grey, mask, (100, 100), 0, 40, 40, 4 | cv2.FLOODFILL_MASK_ONLY | 1 << 8 | cv2.FLOODFILL_FIXED_RANGE)
+def flooded(gray):
+    mask = np.zeros((gray.shape[0] + 2, gray.shape[1] + 2), np.uint8)
+    cv2.floodFill(gray, mask, (100, 100), 0, 40, 40, 4 | cv2.FLOODFILL_MASK_ONLY | 1 << 8 | cv2.FLOODFILL_FIXED_RANGE)
     return mask
 
 
 def own():
     """(name, ours, the peer's): the same answers by other code."""
-    grey = cv2.resize(data.camera(), SIZE)
-    flood = partial(segmentation.flood, grey, (100, 100), connectivity=1, tolerance=40)
-    growing = partial(classical.region_growing, grey, [(100, 100)], 40, "seed")
+    gray = cv2.resize(data.camera(), SIZE)
+    flood = partial(segmentation.flood, gray, (100, 100), connectivity=1, tolerance=40)
+    growing = partial(classical.region_growing, gray, [(100, 100)], 40, "seed")
     assert np.array_equal(growing(), flood())
-    sato = partial(filters.sato, grey, (1, 2, 3))
+    sato = partial(filters.sato, gray, (1, 2, 3))
     return [
         ("region_growing / skimage flood", growing, flood),
-        ("ridges / skimage sato", partial(classical.ridges, grey), sato),
+        ("ridges / skimage sato", partial(classical.ridges, gray), sato),
     ]
 
 
@@ -134,7 +134,7 @@ def crf_pair(image, logits):
 
 
 def made_up():
-    """[(picture, logits (360, 480, 12))]: twelve clusters of a photograph, blurred and noisy."""
+    """[(image, logits (360, 480, 12))]: twelve clusters of a photograph, blurred and noisy."""
     image = cv2.resize(data.astronaut(), SIZE)
     ids = classical.kmeans(image, 12, position=100.0)
     logits = cv2.GaussianBlur(np.eye(12, dtype=np.float32)[ids], (0, 0), 4) * 6
@@ -142,7 +142,7 @@ def made_up():
 
 
 def of_network(run):
-    """The same of a trained run on four pictures of CamVid; with eleven classes, a twelfth that is never likely."""
+    """The same of a trained run on four images of CamVid; with eleven classes, a twelfth that is never likely."""
     from tfseg import datasets, inference, training
 
     model, (_, val) = training.Run(Path(run)).model(), datasets.camvid()

@@ -31,7 +31,7 @@ BATCH, STEPS, TURNS = 8, 8, 6
 
 
 def camvid(folder):
-    """The CamVid folders, or as many made-up street-sized pictures where the data are absent."""
+    """The CamVid folders, or as many made-up street-sized images where the data are absent."""
     data = Path(os.environ.get("TFSEG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "camvid"
     if data.is_dir():
         return data / "train", data / "trainannot"

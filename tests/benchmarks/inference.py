@@ -6,7 +6,7 @@ pools disturb each other, and as many threads as there are cores; they take turn
 of ours / the peer's, each from the round's median call, with the smallest and the largest. OpenVINO is told the size
 beforehand, which its graph needs to be fastest; the others take any.
 
-Last comes what files cost: the signature `encoded`, JPEGs in and PNGs out, against `uint8` of the same pictures.
+Last comes what files cost: the signature `encoded`, JPEGs in and PNGs out, against `uint8` of the same images.
 
 With `--rounds N`: other than 9 rounds.
 """
@@ -45,7 +45,7 @@ def write(folder, pipe):
 
 
 def network():
-    """`unet(11)` with normalisations and biases as training leaves them; those of a new one are left out as no work."""
+    """`unet(11)` with normalizations and biases as training leaves them; those of a new one are left out as no work."""
     import keras
 
     from tfseg.models import unet

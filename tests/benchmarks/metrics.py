@@ -1,10 +1,10 @@
 """Milliseconds of one `ConfusionMetrics` update against its peers', and its share of a U-Net's train step.
 
-Every side gets the same labels and float32 logits of 8 pictures of 512 x 512 and goes from logits to counts, compiled
+Every side gets the same labels and float32 logits of 8 images of 512 x 512 and goes from logits to counts, compiled
 as its library would do it in training: tfseg and Keras in a `tf.function`; the libraries for torch, where they are
 installed, on (B, C, H, W) tensors whose channels lie last in memory (four times as fast for them as the other way),
 and with the argmax that they want of the caller. Sides take turns; the ratio is the median over rounds of ours /
-theirs. The train step is that of the default U-Net on 8 pictures of 256 x 256 with 11 classes.
+theirs. The train step is that of the default U-Net on 8 images of 256 x 256 with 11 classes.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Images per second from CamVid's files to augmented batches: ours, decoding alone, and torch's DataLoader.
 
-Ours: `pipeline` with an affine change, crop, mirror and colour jitter, 360 x 480 -> 16 x 256 x 256. Decoding alone: the
+Ours: `pipeline` with an affine change, crop, mirror and color jitter, 360 x 480 -> 16 x 256 x 256. Decoding alone: the
 same files read by the same functions in as many threads, and dropped. The peer, where torch and albumentations are
 installed: a DataLoader with two workers, OpenCV's reader and the same changes. Each side runs in a process of its own,
 in turns of one epoch; ratios are medians over turns. Then 20 epochs of ours, and the process' memory after each.
@@ -35,8 +35,8 @@ def tfseg_side():
 
     from tfseg.data import Augment, pipeline
 
-    colour = {"brightness": JITTER, "contrast": JITTER, "saturation": JITTER}
-    batches = pipeline(reader(), BATCH, Augment(SIZE, scale=SCALE, rotate=ANGLE, flip="horizontal", **colour))
+    color = {"brightness": JITTER, "contrast": JITTER, "saturation": JITTER}
+    batches = pipeline(reader(), BATCH, Augment(SIZE, scale=SCALE, rotate=ANGLE, flip="horizontal", **color))
     return lambda: sum(len(images) for images, _ in batches)
 
 
@@ -55,7 +55,7 @@ def names():
 
 
 class Files:
-    """CamVid for torch: a data set of (image, mask), read by OpenCV, changed by albumentations."""
+    """CamVid for torch: a dataset of (image, mask), read by OpenCV, changed by albumentations."""
 
     def __init__(self):
         import albumentations as A

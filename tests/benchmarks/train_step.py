@@ -1,8 +1,8 @@
 """Seconds of a train step of the default U-Net, in float32 and in bfloat16, against torch's.
 
-Both train the same layers (their parameters are counted) on one batch of 8 pictures of 256 x 256 and 11 classes, with
+Both train the same layers (their parameters are counted) on one batch of 8 images of 256 x 256 and 11 classes, with
 cross entropy and Adam. Ours goes the way of a user: `compile`, and `fit` over a repeated batch; "keras_bn" is the same
-with the batch normalisation of `keras.layers`. The peer, where torch is installed (`pip install -e '.[oracle]'`):
+with the batch normalization of `keras.layers`. The peer, where torch is installed (`pip install -e '.[oracle]'`):
 channels last, network and loss through `torch.compile`, fused Adam, bfloat16 by autocast. Each side has a process of
 its own and as many threads as there are cores; they take turns, and the ratio is the median over rounds of ours /
 torch's, each from the round's median step, with the smallest and the largest. The first step traces and compiles, with
@@ -12,7 +12,7 @@ With `--where`: where the time of our step goes, by kind of operation, out of Te
 side by side both count, so that the sum can exceed the step.
 
 What was tried, in seconds of a step in float32 and bfloat16 on 2 cores of an AMD EPYC with AVX-512 and bfloat16 units,
-TensorFlow 2.21, torch 2.13: with Keras' batch normalisation 1.82 and 1.26, with TensorFlow's fused kernel 1.55 and
+TensorFlow 2.21, torch 2.13: with Keras' batch normalization 1.82 and 1.26, with TensorFlow's fused kernel 1.55 and
 0.87, torch 2.25 and 1.26; all compiled by XLA 2.6 in float32. What remains in bfloat16 are convolutions, 94 % of it:
 the filters' gradient 0.70, the inputs' 0.39, forward 0.23 of operations' time. Behind EfficientNet-Lite0 the fused
 kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there bfloat16 is slower than float32.
@@ -56,7 +56,7 @@ def tfseg_side(precision):
 
 
 def keras_bn_side(precision):
-    """As `tfseg_side`, with the batch normalisation of `keras.layers`."""
+    """As `tfseg_side`, with the batch normalization of `keras.layers`."""
     from tfseg.models.batch_norm import BatchNorm
 
     BatchNorm._is_fused = lambda *_: False

@@ -11,12 +11,12 @@ from skimage.measure import label
 from sklearn.cluster import KMeans
 
 from tfseg.classical.clusters import (
-    colours,
+    colors,
     gaussian_mixture,
     kmeans,
     linked_regions,
     mean_shift,
-    neighbours,
+    neighbors,
     region_means,
 )
 
@@ -28,9 +28,9 @@ def draw(text):
     return np.array([[int(pixel) for pixel in row] for row in text.split()], np.int32)
 
 
-def painted(classes, noise=0.0, colours=(RED, GREEN, BLUE)):
-    """The classes in their colours, with noise of a standard deviation."""
-    image = np.array(colours)[classes] + np.random.default_rng(0).normal(0, noise, (*classes.shape, 3))
+def painted(classes, noise=0.0, colors=(RED, GREEN, BLUE)):
+    """The classes in their colors, with noise of a standard deviation."""
+    image = np.array(colors)[classes] + np.random.default_rng(0).normal(0, noise, (*classes.shape, 3))
     return image.clip(0, 255).astype(np.uint8)
 
 
@@ -44,7 +44,7 @@ def blocks(height=60, width=90):
 
 
 def same(one, other):
-    """Whether two label maps divide the picture alike, whatever the numbers."""
+    """Whether two label maps divide the image alike, whatever the numbers."""
     pairs = len(np.unique(one.astype(np.int64).ravel() * 10**6 + other.ravel()))
     return pairs == len(np.unique(one)) == len(np.unique(other))
 
@@ -59,44 +59,44 @@ def street(shared_data):
 
 
 @pytest.mark.parametrize("method", PIXELS)
-def test_classes_of_exact_colours(method):
+def test_classes_of_exact_colors(method):
     golden = draw("00112 00112 01122 33122 33322")
-    image = painted(golden, colours=(RED, GREEN, BLUE, (240, 240, 240)))
+    image = painted(golden, colors=(RED, GREEN, BLUE, (240, 240, 240)))
     result = method(image, clusters=4)
     assert result.dtype == np.int32
     np.testing.assert_array_equal(result, golden)
 
 
 @pytest.mark.parametrize("method", PIXELS)
-@pytest.mark.parametrize("form", ["bytes", "levels", "fractions", "16 bit", "grey", "grey with channel"])
+@pytest.mark.parametrize("form", ["bytes", "levels", "fractions", "16 bit", "gray", "gray with channel"])
 def test_classes_through_noise(method, form):
     classes = blocks()
     image = painted(classes, noise=8)
-    if form.startswith("grey"):
-        image = painted(classes, noise=8, colours=[(30,) * 3, (110,) * 3, (220,) * 3])[..., :1]
+    if form.startswith("gray"):
+        image = painted(classes, noise=8, colors=[(30,) * 3, (110,) * 3, (220,) * 3])[..., :1]
     image = {"levels": image.astype(np.float32), "fractions": image / 255, "16 bit": image.astype(np.uint16) * 257}.get(
-        form, image[..., 0] if form == "grey" else image
+        form, image[..., 0] if form == "gray" else image
     )
     np.testing.assert_array_equal(method(image, clusters=3), classes)
 
 
 @pytest.mark.parametrize("method", PIXELS)
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_turned_pictures(method, turns):
+def test_turned_images(method, turns):
     image = painted(blocks(), noise=8)
     assert same(np.rot90(method(image, clusters=3), turns), method(np.rot90(image, turns), clusters=3))
 
 
 @pytest.mark.parametrize("method", PIXELS)
-def test_brighter_grey_is_divided_alike(method):
+def test_brighter_gray_is_divided_alike(method):
     image = np.random.default_rng(1).choice([20, 60, 61, 64, 130], (31, 17))
     assert same(method(image.astype(np.uint8), clusters=3), method((image + 90).astype(np.uint8), clusters=3))
 
 
-def test_colours_are_cielab_or_a_hundred_levels():
+def test_colors_are_cielab_or_a_hundred_levels():
     image = np.random.default_rng(2).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    np.testing.assert_allclose(colours("", image), rgb2lab(image), atol=0.8)  # OpenCV interpolates a table
-    np.testing.assert_allclose(colours("", image[..., 0]), image[..., :1] / 2.55, rtol=1e-6)
+    np.testing.assert_allclose(colors("", image), rgb2lab(image), atol=0.8)  # OpenCV interpolates a table
+    np.testing.assert_allclose(colors("", image[..., 0]), image[..., :1] / 2.55, rtol=1e-6)
 
 
 def test_kmeans_compares_in_cielab():
@@ -110,7 +110,7 @@ def test_kmeans_compares_in_cielab():
 
 @pytest.mark.parametrize("clusters", [2, 5, 9])
 def test_kmeans_is_as_good_as_that_of_scikit_learn(street, clusters):
-    values = colours("", street).reshape(-1, 3)
+    values = colors("", street).reshape(-1, 3)
     best = KMeans(clusters, n_init=3, random_state=0).fit(values[::7]).predict(values)
     assert squared_error(values, kmeans(street, clusters).ravel()) <= 1.02 * squared_error(values, best)
 
@@ -128,7 +128,7 @@ def test_kmeans_gives_every_pixel_its_nearest_mean(seed, clusters, position):
     assert (distances[np.arange(63), np.searchsorted(numbers, result.ravel())] <= distances.min(axis=1) + 0.05).all()
 
 
-def test_place_divides_what_colour_cannot():
+def test_place_divides_what_color_cannot():
     flat = np.full((20, 40), 77, np.uint8)
     result = kmeans(flat, clusters=2, position=1.0)
     np.testing.assert_array_equal(result, np.repeat([[0, 1]], 20, axis=0).repeat(20, axis=1))
@@ -173,7 +173,7 @@ def test_a_seed_fixes_all_and_no_global_state_counts(method, street):
 
 
 @pytest.mark.parametrize("method", PIXELS)
-def test_more_clusters_than_colours(method):
+def test_more_clusters_than_colors(method):
     image = painted(draw("012 012"))
     with pytest.raises(ValueError, match=rf"{method.__name__}: clusters=4, .* only 3 different .* clusters=3 or fewer"):
         method(image, clusters=4)
@@ -183,7 +183,7 @@ def test_more_clusters_than_colours(method):
 
 
 @pytest.mark.parametrize("method", PIXELS)
-def test_rare_colours_that_a_sample_misses(method):
+def test_rare_colors_that_a_sample_misses(method):
     image = np.zeros((200, 300), np.uint8)
     image[100, :4] = 60, 120, 180, 240
     result = method(image, clusters=5)
@@ -193,7 +193,7 @@ def test_rare_colours_that_a_sample_misses(method):
 
 @pytest.mark.parametrize("method", [*PIXELS, mean_shift])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (7, 1, 3), (5, 3), (33, 17, 3)])
-def test_flat_pictures_of_odd_sizes_are_one(method, shape):
+def test_flat_images_of_odd_sizes_are_one(method, shape):
     result = method(np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"clusters": 1}))
     assert result.shape == shape[:2]
     assert result.dtype == np.int32
@@ -232,12 +232,12 @@ def test_mean_shift_numbers_regions_in_scan_order():
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
-def test_mean_shift_of_turned_pictures(turns):
+def test_mean_shift_of_turned_images(turns):
     image = painted(blocks(), noise=4)
     assert same(np.rot90(mean_shift(image), turns), mean_shift(np.rot90(image, turns)))
 
 
-def test_mean_shift_takes_grey_as_equal_colours():
+def test_mean_shift_takes_gray_as_equal_colors():
     image = painted(blocks(), noise=8)[..., 1]
     expected = mean_shift(np.repeat(image[..., None], 3, axis=-1))
     np.testing.assert_array_equal(mean_shift(image), expected)
@@ -245,12 +245,12 @@ def test_mean_shift_takes_grey_as_equal_colours():
 
 
 def test_mean_shift_links_modes_and_joins_specks():
-    # Two halves 12 apart: one region if the colours of a quarter of 48 are linked, else two.
+    # Two halves 12 apart: one region if the colors of a quarter of 48 are linked, else two.
     image = np.full((20, 20, 3), 100, np.uint8)
     image[:, 10:, 0] = 112
     assert mean_shift(image, color=11.0).max() == 2
     assert mean_shift(image, color=48.0).max() == 1
-    # A speck of 2 x 2 joins the half whose colour is nearer, though it lies within the other.
+    # A speck of 2 x 2 joins the half whose color is nearer, though it lies within the other.
     image[4:6, 8:10, 0] = 140
     golden = np.ones((20, 20), int)
     golden[:, 10:] = 2
@@ -289,12 +289,12 @@ def test_linked_regions_against_flooding(height, width, seed):
     np.testing.assert_array_equal(linked_regions(across, down), expected)
 
 
-def test_means_and_neighbours_by_hand():
+def test_means_and_neighbors_by_hand():
     labels = draw("11 03")
     pixels, means = region_means(np.array([[[1.0], [3.0]], [[5.0], [8.0]]]), labels)
     assert pixels.tolist() == [1, 2, 0, 1]
     assert means.tolist() == [[5], [2], [0], [8]]
-    assert sorted(map(tuple, neighbours(labels).tolist())) == [(0, 3), (1, 0), (1, 3)]
+    assert sorted(map(tuple, neighbors(labels).tolist())) == [(0, 3), (1, 0), (1, 3)]
 
 
 def test_scikit_learn_loads_late():

@@ -1,4 +1,4 @@
-"""Edges, ridges, lines and closed regions: by hand, against OpenCV, SciPy and scikit-image, and on real pictures."""
+"""Edges, ridges, lines and closed regions: by hand, against OpenCV, SciPy and scikit-image, and on real images."""
 
 import cv2
 import numpy as np
@@ -55,7 +55,7 @@ def section(shared_data):
 
 @pytest.fixture
 def street(shared_data):
-    """A picture of CamVid, RGB."""
+    """An image of CamVid, RGB."""
     return np.array(Image.open(min((shared_data / "camvid" / "val").glob("*.jpg"))))
 
 
@@ -77,9 +77,9 @@ def test_sobel_and_scharr_as_scikit_image():
         assert ours(image) == pytest.approx(expected, abs=1e-3)
 
 
-def test_equally_bright_colours_have_an_edge():
+def test_equally_bright_colors_have_an_edge():
     image = np.zeros((6, 8, 3), "float32")
-    image[:, :4, 0], image[:, 4:, 1] = 0.587 * 200, 0.299 * 200  # BT.601: red and green of the same grey
+    image[:, :4, 0], image[:, 4:, 1] = 0.587 * 200, 0.299 * 200  # BT.601: red and green of the same gray
     for gradient in (sobel, scharr):
         assert gradient(image[..., 0])[3, 3] == pytest.approx(0.587 * 100)
         assert gradient(image)[3, 3:5] == pytest.approx(0.587 * 100)
@@ -113,8 +113,8 @@ def test_canny_of_its_own_thresholds():
     assert len(np.unique(np.round(np.arctan2(y - 24, x - 28)[edges], 1))) > 60  # all around: 2 pi in steps of 0.1
 
 
-def test_canny_of_faint_pictures():
-    faint = disc(dtype="float64") / 255 * 4095  # 12 bits in 16, so 0..16 grey levels
+def test_canny_of_faint_images():
+    faint = disc(dtype="float64") / 255 * 4095  # 12 bits in 16, so 0..16 gray levels
     assert (canny(faint.round().astype("uint16")) != canny(disc(dtype="float64"))).mean() < 0.01
 
 
@@ -136,7 +136,7 @@ def test_zero_crossings_enclose_what_is_bright():
     positive = np.pad(response >= 0, 1)
     beside = positive[:-2, 1:-1] | positive[2:, 1:-1] | positive[1:-1, :-2] | positive[1:-1, 2:]
     assert (edges == (beside & (response < 0))).mean() > 0.999  # but for what is even to rounding
-    # No way of 4 neighbours leads from below 0 to above without one.
+    # No way of 4 neighbors leads from below 0 to above without one.
     pieces, count = ndimage.label(~edges)
     for number in range(1, count + 1):
         assert len(np.unique(response[pieces == number] > 0)) == 1
@@ -301,7 +301,7 @@ def test_dtypes_and_shapes_that_mean_the_same(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (2, 3), (9, 9), (9, 9, 3)])
 @pytest.mark.parametrize("value", [np.uint8(0), np.uint8(255), np.float32(100.3), np.uint16(900), True])
-def test_one_colour_has_no_edge(method, shape, value):
+def test_one_color_has_no_edge(method, shape, value):
     result = method(np.full(shape, value))
     assert not result.any()
     assert result.shape == ((0, 4) if method is hough_lines else shape[:2])
@@ -352,7 +352,7 @@ def test_options_that_do_not_fit(call, words):
 
 
 def test_a_street_has_edges_and_lines(street):
-    # Measured on nine pictures: 9 to 11 percent of the pixels, 31 to 49 lines.
+    # Measured on nine images: 9 to 11 percent of the pixels, 31 to 49 lines.
     assert 0.08 < canny(street).mean() < 0.13
     assert 25 < len(hough_lines(street)) < 60
     assert 0.06 < marr_hildreth(street).mean() < 0.1

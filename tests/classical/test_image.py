@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from tfseg.classical.image import as_bytes, grey, levels, mask_of, rgb
+from tfseg.classical.image import as_bytes, gray, levels, mask_of, rgb
 
 BYTES = np.arange(24, dtype=np.uint8).reshape(4, 6) * 11
 COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -45,24 +45,24 @@ def test_floats_of_either_range(dtype):
 
 @given(arrays("uint8", array_shapes(min_dims=2, max_dims=2, max_side=6)), st.sampled_from(("float32", "uint16", "f8")))
 @settings(deadline=None)
-def test_the_same_picture_of_other_dtypes(image, dtype):
+def test_the_same_image_of_other_dtypes(image, dtype):
     other = image * 257.0 if dtype == "uint16" else image
     if dtype != "uint16" and image.max(initial=0) <= 1:
         return  # these would be taken for 0..1
     np.testing.assert_array_equal(as_bytes(levels("f", other.astype(dtype))), image)
 
 
-def test_grey_levels_and_colours():
+def test_gray_levels_and_colors():
     expected = cv2.cvtColor(COLOURS, cv2.COLOR_RGB2GRAY)
-    np.testing.assert_array_equal(grey("f", COLOURS), expected)
+    np.testing.assert_array_equal(gray("f", COLOURS), expected)
     exact = COLOURS @ (0.299, 0.587, 0.114)
-    np.testing.assert_allclose(grey("f", COLOURS.astype("float64")), exact, rtol=1e-5)
-    np.testing.assert_array_equal(grey("f", BYTES), BYTES)
+    np.testing.assert_allclose(gray("f", COLOURS.astype("float64")), exact, rtol=1e-5)
+    np.testing.assert_array_equal(gray("f", BYTES), BYTES)
     np.testing.assert_array_equal(rgb("f", BYTES), np.stack([BYTES] * 3, -1))
     np.testing.assert_array_equal(rgb("f", COLOURS), COLOURS)
-    np.testing.assert_array_equal(grey("f", np.rot90(COLOURS)), np.rot90(expected))
+    np.testing.assert_array_equal(gray("f", np.rot90(COLOURS)), np.rot90(expected))
     assert rgb("f", COLOURS[::-1, ::2]).flags.c_contiguous
-    assert grey("f", COLOURS[:1, :1]).shape == (1, 1)
+    assert gray("f", COLOURS[:1, :1]).shape == (1, 1)
 
 
 def test_bytes_are_rounded():
@@ -72,7 +72,7 @@ def test_bytes_are_rounded():
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((4, 5, 4)), r"an image of shape \(4, 5, 4\) and dtype float64 came, expected grey \(H, W\) or RGB"),
+        (np.zeros((4, 5, 4)), r"an image of shape \(4, 5, 4\) and dtype float64 came, expected gray \(H, W\) or RGB"),
         (np.zeros((4, 5, 2)), "an image of shape"),
         (np.zeros(5), "an image of shape"),
         (np.zeros((1, 4, 5, 3)), "an image of shape"),
@@ -88,8 +88,8 @@ def test_bytes_are_rounded():
         (np.array([[0, 255.5]]), "values from 0 to 255.5"),
     ],
 )
-def test_no_such_picture(image, words):
-    for read in (levels, grey, rgb):
+def test_no_such_image(image, words):
+    for read in (levels, gray, rgb):
         with pytest.raises(ValueError, match=f"^owner: .*{words}"):
             read("owner", image)
 

@@ -11,8 +11,8 @@ from tfseg.classical.labels import connected_components
 RNG = np.random.default_rng(0)
 OBJECT = np.zeros((30, 41), bool)
 OBJECT[8:20, 12:31] = True
-PICTURE = np.where(OBJECT[..., None], (190, 120, 60), (60, 90, 130)) + RNG.normal(0, 12, (30, 41, 3))
-PICTURE = PICTURE.clip(0, 255).astype(np.uint8)
+IMAGE = np.where(OBJECT[..., None], (190, 120, 60), (60, 90, 130)) + RNG.normal(0, 12, (30, 41, 3))
+IMAGE = IMAGE.clip(0, 255).astype(np.uint8)
 BOX = (9, 5, 34, 23)
 
 
@@ -29,8 +29,8 @@ class TestGrabcut:
     def test_a_box_is_opencvs_rectangle(self):
         expected = np.zeros(OBJECT.shape, np.uint8)
         cv2.setRNGSeed(0)
-        cv2.grabCut(PICTURE, expected, (9, 5, 25, 18), None, None, 3, cv2.GC_INIT_WITH_RECT)
-        result = grabcut(PICTURE, BOX, iterations=3)
+        cv2.grabCut(IMAGE, expected, (9, 5, 25, 18), None, None, 3, cv2.GC_INIT_WITH_RECT)
+        result = grabcut(IMAGE, BOX, iterations=3)
         assert result.dtype == np.int32
         assert np.array_equal(result, expected & 1)  # 1 and 3 are foreground, for certain and probably
         assert np.array_equal(result, OBJECT)
@@ -47,31 +47,31 @@ class TestGrabcut:
     def test_strokes_alone(self):
         for last in (16, 28):  # even a single pixel
             both = strokes_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, last))])
-            assert np.array_equal(grabcut(PICTURE, strokes=both), OBJECT)
-        both[26, 36], both[14, 20] = 1, 0  # against what the colours say
-        result = grabcut(PICTURE, strokes=both)
+            assert np.array_equal(grabcut(IMAGE, strokes=both), OBJECT)
+        both[26, 36], both[14, 20] = 1, 0  # against what the colors say
+        result = grabcut(IMAGE, strokes=both)
         assert (result[26, 36], result[14, 20]) == (1, 0)
 
     def test_a_box_with_strokes_of_one_class(self):
         for number in (0, 1):
             strokes = np.where(number == OBJECT, number, 255)
             strokes[::2] = 255
-            assert np.array_equal(grabcut(PICTURE, BOX, strokes), OBJECT)
+            assert np.array_equal(grabcut(IMAGE, BOX, strokes), OBJECT)
 
-    def test_strokes_overrule_the_box_and_the_colours(self):
+    def test_strokes_overrule_the_box_and_the_colors(self):
         strokes = strokes_of(OBJECT.shape, _0=[(slice(10, 12), slice(14, 18))], _1=[(slice(1, 3), slice(0, 4))])
-        result = grabcut(PICTURE, BOX, strokes)
+        result = grabcut(IMAGE, BOX, strokes)
         assert not result[10:12, 14:18].any()
         assert result[1:3, :4].all()
         assert np.array_equal(result[3:, :12], OBJECT[3:, :12])
 
-    def test_grey_floats_and_one_colour(self):
-        grey = PICTURE[..., 0]
-        expected = grabcut(grey, BOX)
+    def test_gray_floats_and_one_color(self):
+        gray = IMAGE[..., 0]
+        expected = grabcut(gray, BOX)
         assert np.array_equal(expected, OBJECT)
-        assert np.array_equal(grabcut(np.repeat(grey[..., None], 3, -1), BOX), expected)
-        assert np.array_equal(grabcut(grey.astype("float32"), BOX), expected)
-        assert np.array_equal(grabcut(grey / 255.0, BOX), expected)
+        assert np.array_equal(grabcut(np.repeat(gray[..., None], 3, -1), BOX), expected)
+        assert np.array_equal(grabcut(gray.astype("float32"), BOX), expected)
+        assert np.array_equal(grabcut(gray / 255.0, BOX), expected)
         flat = grabcut(np.full((9, 7), 50, np.uint8), (1, 1, 5, 5))
         assert flat.shape == (9, 7)
         assert set(np.unique(flat)) <= {0, 1}
@@ -92,20 +92,20 @@ class TestGrabcut:
             ({"box": (9, 5, 9, 23)}, "expected finite x_min"),
             ({"box": (9, 5, np.nan, 23)}, "expected finite x_min"),
             ({"box": (9, 5, np.inf, 23)}, "expected finite x_min"),
-            ({"box": (41, 5, 50, 23)}, r"holds no pixel of the picture of 41 x 30"),
-            ({"box": (-9, 5, 0, 23)}, r"holds no pixel of the picture"),
-            ({"box": (3.6, 5, 4.4, 23)}, r"holds no pixel of the picture"),
+            ({"box": (41, 5, 50, 23)}, r"holds no pixel of the image of 41 x 30"),
+            ({"box": (-9, 5, 0, 23)}, r"holds no pixel of the image"),
+            ({"box": (3.6, 5, 4.4, 23)}, r"holds no pixel of the image"),
             ({"box": 5}, "box=5 must be a list of numbers"),
             ({"box": BOX, "iterations": 0}, "iterations=0 must be a whole number"),
         ],
     )
     def test_what_does_not_fit(self, options, words):
         with pytest.raises(ValueError, match=f"^grabcut: .*{words}"):
-            grabcut(PICTURE, **options)
+            grabcut(IMAGE, **options)
 
     def test_one_pixel(self):
         with pytest.raises(ValueError, match="no pixel for the background"):
-            grabcut(PICTURE[:1, :1], (0, 0, 1, 1))
+            grabcut(IMAGE[:1, :1], (0, 0, 1, 1))
 
     def test_a_car(self, shared_data):
         folder = shared_data / "davis_car_shadow"
@@ -121,7 +121,7 @@ class TestGrabcut:
     ("box", "rows", "columns"),
     [
         ((2, 1, 5, 4), (1, 4), (2, 5)),
-        ((1.5, 0.6, 5.5, 3.4), (1, 3), (1, 5)),  # the centres are at 0.5, 1.5 and so on
+        ((1.5, 0.6, 5.5, 3.4), (1, 3), (1, 5)),  # the centers are at 0.5, 1.5 and so on
         ((-7, -1e300, 1e300, 2), (0, 2), (0, 9)),
         (np.float32([8, 5, 9, 6]), (5, 6), (8, 9)),
     ],
@@ -131,7 +131,7 @@ def test_pixels_of_a_box(box, rows, columns):
 
 
 def slow_walk(picture, strokes, beta):
-    """Solve for the probabilities that the mean over the neighbours, weighted as documented, determines."""
+    """Solve for the probabilities that the mean over the neighbors, weighted as documented, determines."""
     values = picture.reshape(strokes.size, -1).astype(float)
     values /= np.sqrt(values.var(axis=0).mean())
     shape, divisor = strokes.shape, 10 * np.sqrt(values.shape[1])
@@ -188,13 +188,13 @@ class TestRandomWalker:
         assert np.array_equal(random_walker(picture / 255, strokes), expected)
 
     def test_it_is_scikit_images(self):
-        grey = data.camera()[100:200:2, 150:270:2]
-        strokes = strokes_of(grey.shape, _0=[(slice(2, 4), slice(5, 50))], _1=[(slice(30, 45), 30)])
-        scaled = (grey - grey.mean()) / grey.std()
+        gray = data.camera()[100:200:2, 150:270:2]
+        strokes = strokes_of(gray.shape, _0=[(slice(2, 4), slice(5, 50))], _1=[(slice(30, 45), 30)])
+        scaled = (gray - gray.mean()) / gray.std()
         expected = segmentation.random_walker(scaled, np.where(strokes == 255, 0, strokes + 1), 90, mode="bf") - 1
-        assert np.array_equal(random_walker(grey, strokes, 90), expected)
+        assert np.array_equal(random_walker(gray, strokes, 90), expected)
 
-    def test_one_colour_is_halved(self):
+    def test_one_color_is_halved(self):
         strokes = strokes_of((3, 8), _0=[(slice(None), 0)], _1=[(slice(None), 7)])
         for value in (0.1, 200.0):
             assert np.array_equal(random_walker(np.full((3, 8), value), strokes), [[0, 0, 0, 0, 1, 1, 1, 1]] * 3)
@@ -218,17 +218,17 @@ class TestRandomWalker:
     )
     def test_strokes_that_do_not_fit(self, strokes, words):
         with pytest.raises(ValueError, match=f"^random_walker: .*{words}"):
-            random_walker(PICTURE, strokes)
+            random_walker(IMAGE, strokes)
 
     def test_other_arguments_that_do_not_fit(self, monkeypatch):
         strokes = strokes_of(OBJECT.shape, _0=[(0, 0)], _1=[(9, 20)])
         with pytest.raises(ValueError, match="random_walker: beta=-1 must be"):
-            random_walker(PICTURE, strokes, beta=-1)
+            random_walker(IMAGE, strokes, beta=-1)
         with pytest.raises(ValueError, match="random_walker: the image has values from nan"):
             random_walker(np.full((30, 41), np.nan), strokes)
         monkeypatch.setattr(interactive, "MOST_PIXELS_TO_WALK", 1227)
         with pytest.raises(ValueError, match="expected at most 1227 pixels without a stroke"):
-            random_walker(PICTURE, strokes)  # 30 * 41 - 2 = 1228
+            random_walker(IMAGE, strokes)  # 30 * 41 - 2 = 1228
 
 
 def test_a_car_in_its_box(shared_data):

@@ -9,10 +9,10 @@ from tfseg.classical import pixel_classifier
 from tfseg.classical.pixel_classifier import PixelClassifier, pixel_classification, pixel_features
 
 RNG = np.random.default_rng(0)
-# Stripes and noise of the same brightness: no grey level tells them apart, the features of two scales do.
+# Stripes and noise of the same brightness: no gray level tells them apart, the features of two scales do.
 STRIPES = np.indices((60, 50)).sum(0) % 8 // 4 * 100 + 60
 TRUTH = (np.hypot(*np.indices((60, 50)) - np.reshape([28, 26], (2, 1, 1))) < 17).astype(int)
-PICTURE = np.where(TRUTH == 1, STRIPES, RNG.choice([60, 160], (60, 50))).astype(np.uint8)
+IMAGE = np.where(TRUTH == 1, STRIPES, RNG.choice([60, 160], (60, 50))).astype(np.uint8)
 STROKES = np.full(TRUTH.shape, 255)
 STROKES[3:6] = 0
 STROKES[:, 47:] = 0
@@ -56,49 +56,49 @@ class TestFeatures:
         assert result.dtype == np.float32
         np.testing.assert_allclose(result, np.concatenate(expected, -1), atol=2e-2, rtol=1e-4)
 
-    def test_turned_pictures_have_turned_features(self):
+    def test_turned_images_have_turned_features(self):
         np.testing.assert_allclose(
-            pixel_features(np.rot90(PICTURE)), np.rot90(pixel_features(PICTURE)), atol=2e-2, rtol=1e-4
+            pixel_features(np.rot90(IMAGE)), np.rot90(pixel_features(IMAGE)), atol=2e-2, rtol=1e-4
         )
 
-    def test_dtypes_of_the_same_picture(self):
-        expected = pixel_features(PICTURE, [1])
-        for same in (PICTURE[..., None], PICTURE.astype(float), PICTURE.astype("uint16") * 257):
+    def test_dtypes_of_the_same_image(self):
+        expected = pixel_features(IMAGE, [1])
+        for same in (IMAGE[..., None], IMAGE.astype(float), IMAGE.astype("uint16") * 257):
             np.testing.assert_allclose(pixel_features(same, [1]), expected, atol=1e-2)
 
     @pytest.mark.parametrize("sigmas", [(), (0,), (1, -1), (np.nan,), 3])
     def test_scales_that_do_not_fit(self, sigmas):
         with pytest.raises(ValueError, match="^pixel_features: sigmas="):
-            pixel_features(PICTURE, sigmas)
+            pixel_features(IMAGE, sigmas)
         with pytest.raises(ValueError, match="^PixelClassifier: sigmas="):
             PixelClassifier(sigmas)
 
 
 class TestClassifier:
     def test_textures_of_one_brightness(self):
-        result = pixel_classification(PICTURE, STROKES)
+        result = pixel_classification(IMAGE, STROKES)
         assert result.dtype == np.int32
         assert (result == TRUTH).mean() > 0.88  # 0.904 as measured
-        again = PixelClassifier().fit([PICTURE], [STROKES]).predict(PICTURE)
+        again = PixelClassifier().fit([IMAGE], [STROKES]).predict(IMAGE)
         assert np.array_equal(again, result)
 
-    def test_brightness_hardly_matters_to_strokes_on_the_picture_itself(self):
-        brighter = pixel_classification(PICTURE + 90, STROKES, trees=30)
-        assert (brighter == pixel_classification(PICTURE, STROKES, trees=30)).mean() > 0.99
+    def test_brightness_hardly_matters_to_strokes_on_the_image_itself(self):
+        brighter = pixel_classification(IMAGE + 90, STROKES, trees=30)
+        assert (brighter == pixel_classification(IMAGE, STROKES, trees=30)).mean() > 0.99
 
     def test_the_seed_is_all_that_is_random(self):
-        one, same, other = (PixelClassifier(trees=5, seed=seed).fit(PICTURE, STROKES) for seed in (0, 0, 1))
-        assert np.array_equal(one.predict_proba(PICTURE), same.predict_proba(PICTURE))
-        assert not np.array_equal(one.predict_proba(PICTURE), other.predict_proba(PICTURE))
+        one, same, other = (PixelClassifier(trees=5, seed=seed).fit(IMAGE, STROKES) for seed in (0, 0, 1))
+        assert np.array_equal(one.predict_proba(IMAGE), same.predict_proba(IMAGE))
+        assert not np.array_equal(one.predict_proba(IMAGE), other.predict_proba(IMAGE))
 
-    def test_several_pictures_of_any_size_and_classes_with_gaps(self):
-        colours = [np.array(c, np.uint8) for c in ((200, 30, 30), (30, 200, 30), (30, 30, 200))]
-        pictures = [np.full((9, 12, 3), colours[0]), np.full((7, 5, 3), colours[1]), np.full((8, 8, 3), colours[2])]
+    def test_several_images_of_any_size_and_classes_with_gaps(self):
+        colors = [np.array(c, np.uint8) for c in ((200, 30, 30), (30, 200, 30), (30, 30, 200))]
+        pictures = [np.full((9, 12, 3), colors[0]), np.full((7, 5, 3), colors[1]), np.full((8, 8, 3), colors[2])]
         strokes = [np.full(picture.shape[:2], 255, np.uint8) for picture in pictures]
         for mask, class_id in zip(strokes, (1, 4, 6), strict=True):
             mask[2:5, 1:4] = class_id
         model = PixelClassifier((1.0,), trees=20).fit(pictures, strokes)
-        canvas = np.concatenate([np.full((10, 20, 3), colour) for colour in colours])
+        canvas = np.concatenate([np.full((10, 20, 3), color) for color in colors])
         shares = model.predict_proba(canvas)
         assert shares.dtype == np.float32
         assert shares.shape == (30, 20, 7)
@@ -112,7 +112,7 @@ class TestClassifier:
         ]
 
     def test_every_class_weighs_the_same(self):
-        """In noise nothing tells the classes apart: nine tenths of the strokes are not nine tenths of the picture."""
+        """In noise nothing tells the classes apart: nine tenths of the strokes are not nine tenths of the image."""
         noise = np.random.default_rng(2).integers(0, 256, (80, 80), dtype=np.uint8)
         strokes = np.full((80, 80), 255)
         drawn = np.random.default_rng(3).random((80, 80))
@@ -137,27 +137,27 @@ class TestClassifier:
 
     def test_more_strokes_than_a_tree_takes(self, monkeypatch):
         monkeypatch.setattr(pixel_classifier, "_PIXELS_A_TREE", 200)
-        assert (pixel_classification(PICTURE, STROKES, trees=50) == TRUTH).mean() > 0.8
+        assert (pixel_classification(IMAGE, STROKES, trees=50) == TRUTH).mean() > 0.8
 
-    def test_what_was_learnt_before_is_forgotten(self):
+    def test_what_was_learned_before_is_forgotten(self):
         model = PixelClassifier((1.0,), 5).fit(np.zeros((4, 4, 3)), np.eye(4, dtype=int))
-        model.fit(PICTURE, STROKES)
-        assert model.predict(PICTURE).shape == PICTURE.shape
+        model.fit(IMAGE, STROKES)
+        assert model.predict(IMAGE).shape == IMAGE.shape
 
     @pytest.mark.parametrize(
         ("images", "strokes", "words"),
         [
-            (PICTURE, None, "no strokes came. Pass strokes="),
+            (IMAGE, None, "no strokes came. Pass strokes="),
             ([], [], "0 images and 0 strokes, expected one mask for each image"),
-            ([PICTURE, PICTURE], [STROKES], "2 images and 1 strokes"),
-            ([PICTURE, PICTURE], STROKES, "2 images and 1 strokes"),
-            ([PICTURE, np.zeros((3, 3, 3))], [STROKES, np.zeros((3, 3), int)], "one channel and with three came"),
-            (PICTURE, STROKES.T, r"strokes of shape \(50, 60\)"),
-            (PICTURE, STROKES.astype(float), "dtype float64"),
-            (PICTURE, STROKES + 1, "strokes hold 256"),
-            (PICTURE, np.minimum(STROKES, 0) + 255, r"strokes of the classes \[\] came"),
-            ([PICTURE] * 2, [np.where(STROKES == 0, 0, 255)] * 2, r"strokes of the classes \[0\] came, expected two"),
-            (PICTURE * np.nan, STROKES, "values from nan"),
+            ([IMAGE, IMAGE], [STROKES], "2 images and 1 strokes"),
+            ([IMAGE, IMAGE], STROKES, "2 images and 1 strokes"),
+            ([IMAGE, np.zeros((3, 3, 3))], [STROKES, np.zeros((3, 3), int)], "one channel and with three came"),
+            (IMAGE, STROKES.T, r"strokes of shape \(50, 60\)"),
+            (IMAGE, STROKES.astype(float), "dtype float64"),
+            (IMAGE, STROKES + 1, "strokes hold 256"),
+            (IMAGE, np.minimum(STROKES, 0) + 255, r"strokes of the classes \[\] came"),
+            ([IMAGE] * 2, [np.where(STROKES == 0, 0, 255)] * 2, r"strokes of the classes \[0\] came, expected two"),
+            (IMAGE * np.nan, STROKES, "values from nan"),
             (np.zeros((0, 5)), STROKES, "no pixel"),
         ],
     )
@@ -167,18 +167,18 @@ class TestClassifier:
 
     def test_other_misuse(self):
         with pytest.raises(ValueError, match="^pixel_classification: no strokes came. Pass strokes="):
-            pixel_classification(PICTURE)
+            pixel_classification(IMAGE)
         with pytest.raises(ValueError, match="^PixelClassifier: trees=0 must be"):
             PixelClassifier(trees=0)
         model = PixelClassifier(trees=2)
-        with pytest.raises(ValueError, match="^PixelClassifier.predict: nothing was learnt yet. Call `fit"):
-            model.predict(PICTURE)
-        model.fit(PICTURE, STROKES)
-        with pytest.raises(ValueError, match=r"an image of shape \(5, 5, 3\) came, but .* were grey"):
+        with pytest.raises(ValueError, match="^PixelClassifier.predict: nothing was learned yet. Call `fit"):
+            model.predict(IMAGE)
+        model.fit(IMAGE, STROKES)
+        with pytest.raises(ValueError, match=r"an image of shape \(5, 5, 3\) came, but .* were gray"):
             model.predict(np.zeros((5, 5, 3)))
 
     def test_membranes_from_few_strokes(self, shared_data):
-        """One pixel in 200 of three sections; the U-Net, which learnt from all of twenty, has Dice 0.807."""
+        """One pixel in 200 of three sections; the U-Net, which learned from all of twenty, has Dice 0.807."""
 
         def section(index):
             folder = shared_data / "isbi2012_em"

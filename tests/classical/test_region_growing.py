@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 
 from tfseg.classical.region_growing import NEIGHBOURS, SIMILARITIES, flood_fill, region_growing
 
-PICTURE = np.array(
+IMAGE = np.array(
     [
         [10, 10, 90, 90, 10],
         [10, 15, 90, 95, 10],
@@ -32,7 +32,7 @@ def grown(image, seeds, tolerance, similarity, connectivity):
                 if 0 <= v < height and 0 <= u < width and before[v, u]:
                     n = before[v, u]
                     sx, sy = seeds[n - 1]
-                    reference = {"mean": means[n], "seed": image[sy, sx], "neighbour": image[v, u]}[similarity]
+                    reference = {"mean": means[n], "seed": image[sy, sx], "neighbor": image[v, u]}[similarity]
                     found.append((np.abs(image[y, x] - reference).max(), n))
             found = [pair for pair in found if pair[0] <= tolerance]
             if found:
@@ -42,15 +42,15 @@ def grown(image, seeds, tolerance, similarity, connectivity):
 
 
 def test_what_a_pixel_is_compared_with():
-    # from 10 at the top left: the seed takes up to 20, the neighbours walk 10, 15, 25, 30
-    seed = region_growing(PICTURE, [(0, 0)], tolerance=10, similarity="seed")
+    # from 10 at the top left: the seed takes up to 20, the neighbors walk 10, 15, 25, 30
+    seed = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="seed")
     assert seed.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
-    neighbour = region_growing(PICTURE, [(0, 0)], tolerance=10, similarity="neighbour")
-    assert neighbour.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]]
+    neighbor = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="neighbor")
+    assert neighbor.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]]
     # means: 10, then of 10 10 10, of these with 15 and 20 it is 13, and 25 is too far by 2
-    mean = region_growing(PICTURE, [(0, 0)], tolerance=10, similarity="mean")
+    mean = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="mean")
     assert mean.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
-    assert region_growing(PICTURE, [(0, 0)], tolerance=12, similarity="mean")[2].tolist() == [1, 1, 0, 0, 0]
+    assert region_growing(IMAGE, [(0, 0)], tolerance=12, similarity="mean")[2].tolist() == [1, 1, 0, 0, 0]
 
 
 def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
@@ -61,19 +61,19 @@ def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
 
 
 def test_one_seed_needs_no_list():
-    assert np.array_equal(region_growing(PICTURE, (2, 0)), region_growing(PICTURE, [(2, 0)]))
+    assert np.array_equal(region_growing(IMAGE, (2, 0)), region_growing(IMAGE, [(2, 0)]))
     with pytest.raises(ValueError, match="flood_fill: 2 seeds came, expected one. `region_growing` takes several"):
-        flood_fill(PICTURE, [(0, 0), (1, 0)])
+        flood_fill(IMAGE, [(0, 0), (1, 0)])
 
 
-def test_a_diagonal_hangs_together_by_eight_neighbours_only():
+def test_a_diagonal_hangs_together_by_eight_neighbors_only():
     image = np.where(np.eye(3, dtype=bool), 200, 0).astype(np.uint8)
     assert flood_fill(image, (0, 0)).sum() == 1
     assert np.array_equal(flood_fill(image, (0, 0), connectivity=8), np.eye(3, dtype=int))
 
 
 def test_regions_keep_the_numbers_of_their_seeds():
-    labels = region_growing(PICTURE, [(4, 0), (2, 0), (0, 0)], tolerance=10)
+    labels = region_growing(IMAGE, [(4, 0), (2, 0), (0, 0)], tolerance=10)
     assert labels.dtype == np.int32
     assert labels.tolist() == [[3, 3, 2, 2, 1], [3, 3, 2, 2, 1], [3, 0, 0, 2, 1]]
 
@@ -121,22 +121,22 @@ def test_flood_fill_is_scikit_image_s():
         ([], "seeds=.*, expected whole numbers x and y"),
         ([(0.5, 1)], "expected whole numbers"),
         ([(1, 2, 3)], "expected whole numbers"),
-        ([(0, 0), (5, 0)], r"the seed \(5, 0\) lies outside of a picture 5 wide and 3 high"),
+        ([(0, 0), (5, 0)], r"the seed \(5, 0\) lies outside of an image 5 wide and 3 high"),
         ([(0, -1)], r"the seed \(0, -1\) lies outside"),
         ([(0, 0), (0, 0)], "two of the 2 seeds are the same pixel"),
     ],
 )
 def test_seeds_that_make_no_sense_are_refused(seeds, message):
     with pytest.raises(ValueError, match=f"region_growing: .*{message}"):
-        region_growing(PICTURE, seeds)
+        region_growing(IMAGE, seeds)
 
 
 def test_parameters_out_of_range_are_refused():
     with pytest.raises(ValueError, match="similarity='means' is unknown.* Did you mean 'mean'"):
-        region_growing(PICTURE, [(0, 0)], similarity="means")
+        region_growing(IMAGE, [(0, 0)], similarity="means")
     with pytest.raises(ValueError, match="tolerance=-1 must be a finite number of at least 0"):
-        region_growing(PICTURE, [(0, 0)], tolerance=-1)
+        region_growing(IMAGE, [(0, 0)], tolerance=-1)
     with pytest.raises(ValueError, match="connectivity=6 is unknown"):
-        flood_fill(PICTURE, (0, 0), connectivity=6)
+        flood_fill(IMAGE, (0, 0), connectivity=6)
     with pytest.raises(ValueError, match=r"flood_fill: seed=None, expected whole numbers x and y, such as \(20, 35\)"):
-        flood_fill(PICTURE)
+        flood_fill(IMAGE)

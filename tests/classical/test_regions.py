@@ -209,7 +209,7 @@ def test_smooth_is_opening_then_closing_of_opencv(radius):
 @pytest.mark.parametrize("clean", CLEANERS)
 @given(labels=LABELS, numbers=st.permutations((5, 70, 600)))
 @settings(deadline=None, max_examples=40)
-def test_turned_pictures_other_numbers_and_other_dtypes(clean, labels, numbers):
+def test_turned_images_other_numbers_and_other_dtypes(clean, labels, numbers):
     result = clean(labels)
     assert result.shape == labels.shape
     other = clean(np.array([0, *numbers])[np.rot90(labels)])

@@ -10,8 +10,8 @@ from tfseg.classical import METHODS, segment
 rng = np.random.default_rng(0)
 Y, X = np.mgrid[:48, :60]
 DISCS = (np.hypot(Y - 14, X - 16) < 9) | (np.hypot(Y - 30, X - 40) < 11)
-PICTURE = np.clip(np.where(DISCS, 190, 60)[..., None] + rng.normal(0, 6, (48, 60, 3)), 0, 255).astype(np.uint8)
-PICTURE.setflags(write=False)  # as `read_image` gives them
+IMAGE = np.clip(np.where(DISCS, 190, 60)[..., None] + rng.normal(0, 6, (48, 60, 3)), 0, 255).astype(np.uint8)
+IMAGE.setflags(write=False)  # as `read_image` gives them
 STROKES = np.full((48, 60), 255, np.uint8)
 STROKES[10:18, 14:18] = 1
 STROKES[26:33, 38:42] = 1
@@ -28,7 +28,7 @@ NEEDED = {
 PIECES = ("slic", "seeds", "felzenszwalb", "compact_watershed", "mean_shift", "split_and_merge")
 
 
-def found(name, image=PICTURE):
+def found(name, image=IMAGE):
     if name == "seeds" and not hasattr(__import__("cv2"), "ximgproc"):
         pytest.skip("needs the contrib build of OpenCV")
     return segment(image, name, **NEEDED.get(name, {}))
@@ -49,13 +49,13 @@ def test_every_method_gives_a_label_map_of_the_discs(name):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_takes_grey_and_floats_and_gives_the_same_again(name):
-    grey = PICTURE[..., 0]
-    labels = found(name, grey)
-    assert np.array_equal(found(name, grey), labels)
-    assert np.array_equal(found(name, grey[..., None]), labels)
+def test_every_method_takes_gray_and_floats_and_gives_the_same_again(name):
+    gray = IMAGE[..., 0]
+    labels = found(name, gray)
+    assert np.array_equal(found(name, gray), labels)
+    assert np.array_equal(found(name, gray[..., None]), labels)
     if name != "triangle":  # its rule hangs on the bins of the histogram, which floats have between their own ends
-        assert np.mean(found(name, grey.astype(np.float32)) == labels) > 0.95
+        assert np.mean(found(name, gray.astype(np.float32)) == labels) > 0.95
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -68,13 +68,13 @@ def test_every_method_takes_grey_and_floats_and_gives_the_same_again(name):
         (np.zeros((48, 60, 4), np.uint8), r"\(48, 60, 4\)"),
     ],
 )
-def test_every_method_refuses_what_is_no_picture(name, image, message):
+def test_every_method_refuses_what_is_no_image(name, image, message):
     with pytest.raises(ValueError, match=message):
         found(name, image)
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_every_method_takes_one_colour_or_says_why_not(name):
+def test_every_method_takes_one_color_or_says_why_not(name):
     image = np.full((48, 60, 3), 7, np.uint8)
     if name in ("kmeans", "gaussian_mixture"):
         with pytest.raises(ValueError, match=f"{name}: clusters=4, but the pixels of the image take only 1 different"):
@@ -87,9 +87,9 @@ def test_every_method_takes_one_colour_or_says_why_not(name):
 
 def test_unknown_names_are_answered_with_the_nearest():
     with pytest.raises(ValueError, match="method='watersheds' is unknown.* Did you mean 'watershed'"):
-        segment(PICTURE, "watersheds")
+        segment(IMAGE, "watersheds")
     with pytest.raises(ValueError, match="'slic' has no option 'counts'. It takes count, compactness.* mean 'count'"):
-        segment(PICTURE, "slic", counts=3)
+        segment(IMAGE, "slic", counts=3)
 
 
 def test_neither_tensorflow_nor_keras_is_loaded():

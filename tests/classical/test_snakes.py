@@ -14,7 +14,7 @@ COINS = data.coins()[20:140, 10:130]
 ROWS, COLUMNS = np.mgrid[:61, :71]
 DISC = np.hypot(ROWS - 28, COLUMNS - 37) < 15
 NOISE = np.random.default_rng(0).normal(0, 8, DISC.shape)
-PICTURE = (np.where(DISC, 150, 80) + NOISE).astype(np.uint8)
+IMAGE = (np.where(DISC, 150, 80) + NOISE).astype(np.uint8)
 BOX = (16, 8, 58, 50)
 
 
@@ -24,7 +24,7 @@ def iou(one, other):
 
 @pytest.fixture
 def scikit_images(monkeypatch):
-    """scikit-image's operators begun anew, and with what is outside of the picture left out of account."""
+    """scikit-image's operators begun anew, and with what is outside of the image left out of account."""
     lines = morphsnakes._P2
 
     def opened(u):
@@ -38,29 +38,29 @@ def scikit_images(monkeypatch):
 class TestByRegion:
     @pytest.mark.parametrize("method", BY_REGION)
     def test_a_disc_and_its_negative(self, method):
-        result = method(PICTURE)
+        result = method(IMAGE)
         assert result.dtype == np.int32
         assert iou(result == 1, DISC) > 0.97
-        assert iou(method(255 - PICTURE) == 1, ~DISC) > 0.97
-        assert np.array_equal(method(np.repeat(PICTURE[..., None], 3, -1)), result)
+        assert iou(method(255 - IMAGE) == 1, ~DISC) > 0.97
+        assert np.array_equal(method(np.repeat(IMAGE[..., None], 3, -1)), result)
 
     @pytest.mark.parametrize("method", BY_REGION)
     def test_brightness_and_contrast_do_not_matter(self, method):
-        low = PICTURE // 2
+        low = IMAGE // 2
         expected = method(low)
         assert np.array_equal(method(low + 127), expected)
         assert np.array_equal(method(low * 2), expected)
-        assert np.array_equal(method(low / 128), expected)  # a float picture in 0..1
+        assert np.array_equal(method(low / 128), expected)  # a float image in 0..1
 
     @pytest.mark.parametrize("method", BY_REGION)
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 1), (5, 7), (13, 11, 3)])
-    def test_one_colour_is_all_0(self, method, shape):
+    def test_one_color_is_all_0(self, method, shape):
         result = method(np.full(shape, 77, np.uint8))
         assert result.shape == shape[:2]
         assert not result.any()
 
     @pytest.mark.parametrize("method", BY_REGION)
-    def test_pictures_of_few_rows_or_columns(self, method):
+    def test_images_of_few_rows_or_columns(self, method):
         for width in (1, 2, 3):
             strip = np.array([[0] * 10 + [200] * 11] * width, np.uint8)
             for picture in (strip, strip.T):
@@ -75,13 +75,13 @@ class TestByRegion:
         with pytest.raises(ValueError, match=f"^{method.__name__}: the image has values from nan"):
             method(np.full((5, 5), np.nan))
         with pytest.raises(ValueError, match=f"^{method.__name__}: iterations=0"):
-            method(PICTURE, iterations=0)
+            method(IMAGE, iterations=0)
 
 
 def test_chan_vese_is_scikit_images():
-    grey = COINS.astype(np.float32)
-    expected = segmentation.chan_vese(grey, mu=0.1, tol=0.01, max_num_iter=30)
-    brighter = expected if grey[expected].mean() > grey[~expected].mean() else ~expected
+    gray = COINS.astype(np.float32)
+    expected = segmentation.chan_vese(gray, mu=0.1, tol=0.01, max_num_iter=30)
+    brighter = expected if gray[expected].mean() > gray[~expected].mean() else ~expected
     assert np.array_equal(chan_vese(COINS, mu=0.1, tolerance=0.01, iterations=30), brighter)
     for option in ("mu", "tolerance"):
         with pytest.raises(ValueError, match=f"chan_vese: {option}=-1 must be"):
@@ -105,13 +105,13 @@ def test_corners_belong_to_what_they_look_like():
 @pytest.mark.parametrize("smoothing", [-1, 0.5, np.nan])
 def test_smoothing_is_a_number_of_times(smoothing):
     with pytest.raises(ValueError, match="^morphological_chan_vese: smoothing="):
-        morphological_chan_vese(PICTURE, smoothing=smoothing)
+        morphological_chan_vese(IMAGE, smoothing=smoothing)
     with pytest.raises(ValueError, match="^geodesic_active_contour: smoothing="):
-        geodesic_active_contour(PICTURE, BOX, smoothing=smoothing)
+        geodesic_active_contour(IMAGE, BOX, smoothing=smoothing)
 
 
 class TestGeodesicActiveContour:
-    @pytest.mark.parametrize("picture", [PICTURE, 255 - PICTURE])
+    @pytest.mark.parametrize("image", [IMAGE, 255 - IMAGE])
     def test_it_shrinks_onto_a_disc_or_grows_to_its_edge(self, picture):
         result = geodesic_active_contour(picture, BOX)
         assert result.dtype == np.int32
@@ -138,7 +138,7 @@ class TestGeodesicActiveContour:
         )
 
     def test_brightness_contrast_and_turns_do_not_matter(self):
-        low = PICTURE // 2
+        low = IMAGE // 2
         start = (ROWS > 8) & (ROWS < 50) & (COLUMNS > 15) & (COLUMNS < 58)
         expected = geodesic_active_contour(low, start=start)
         assert np.array_equal(geodesic_active_contour(low + 127, start=start), expected)
@@ -149,13 +149,13 @@ class TestGeodesicActiveContour:
 
     def test_calls_do_not_depend_on_those_before(self):
         """scikit-image keeps in a variable of the module which operator is next."""
-        results = [geodesic_active_contour(PICTURE, BOX, iterations=9) for _ in range(2)]
-        segmentation.morphological_geodesic_active_contour(PICTURE / 255, 1)
+        results = [geodesic_active_contour(IMAGE, BOX, iterations=9) for _ in range(2)]
+        segmentation.morphological_geodesic_active_contour(IMAGE / 255, 1)
         assert np.array_equal(results[0], results[1])
-        assert np.array_equal(geodesic_active_contour(PICTURE, BOX, iterations=9), results[0])
+        assert np.array_equal(geodesic_active_contour(IMAGE, BOX, iterations=9), results[0])
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 1), (5, 7), (13, 11, 3)])
-    def test_in_one_colour_it_shrinks_to_nothing(self, shape):
+    def test_in_one_color_it_shrinks_to_nothing(self, shape):
         picture = np.full(shape, 77, np.uint8)
         everywhere = np.ones(shape[:2], bool)
         assert not geodesic_active_contour(picture, start=everywhere).any()
@@ -168,7 +168,7 @@ class TestGeodesicActiveContour:
         [
             ({}, "box or start, neither came. Pass box="),
             ({"box": BOX, "start": DISC}, "box or start, both came"),
-            ({"box": (80, 0, 90, 9)}, "holds no pixel of the picture of 71 x 61"),
+            ({"box": (80, 0, 90, 9)}, "holds no pixel of the image of 71 x 61"),
             ({"start": DISC.T}, r"start of shape \(71, 61\) and dtype bool came, expected bool or integers \(61, 71\)"),
             ({"start": DISC * 1.0}, "start of shape .* dtype float64"),
             ({"box": BOX, "iterations": 0}, "iterations=0"),
@@ -179,7 +179,7 @@ class TestGeodesicActiveContour:
     )
     def test_what_does_not_fit(self, options, words):
         with pytest.raises(ValueError, match=f"^geodesic_active_contour: .*{words}"):
-            geodesic_active_contour(PICTURE, **options)
+            geodesic_active_contour(IMAGE, **options)
 
     def test_nuclei_in_their_boxes(self, shared_data):
         folder = shared_data / "dsb2018_fluo"

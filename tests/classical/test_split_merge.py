@@ -11,7 +11,7 @@ from tfseg.classical.split_merge import _split, split_and_merge
 
 
 def slow_squares(image, tolerance):
-    """The quadtree's leaves, by recursion, of a square picture of 2 ** k pixels a side."""
+    """The quadtree's leaves, by recursion, of a square image of 2 ** k pixels a side."""
     labels, count = np.zeros(image.shape[:2], int), 0
 
     def visit(top, left, side):
@@ -29,7 +29,7 @@ def slow_squares(image, tolerance):
     return in_scan_order(labels, background=None)
 
 
-def neighbours(labels):
+def neighbors(labels):
     """The pairs of regions that share a side, (P, 2)."""
     sides = [(labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])]
     pairs = np.concatenate([np.stack([one.ravel(), other.ravel()], 1) for one, other in sides])
@@ -46,15 +46,15 @@ def check(image, labels, tolerance, min_size):
     assert sizes.min() >= min_size or labels.max() == 1
     pixels = np.atleast_3d(image).reshape(labels.size, -1).astype(float)
     means = np.stack([np.bincount(labels.ravel(), channel)[1:] / sizes for channel in pixels.T], 1)
-    for one, other in neighbours(labels):
+    for one, other in neighbors(labels):
         assert np.abs(means[one - 1] - means[other - 1]).max() > tolerance
 
 
-def test_areas_of_even_colour_by_hand():
+def test_areas_of_even_color_by_hand():
     image = np.full((11, 14), 50, np.uint8)
     image[2:7, 3:9] = 120
     image[8:, 10:] = 130  # apart from the other
-    image[4, 5] = 60  # within the tolerance of nothing but a part of it by its neighbours
+    image[4, 5] = 60  # within the tolerance of nothing but a part of it by its neighbors
     image[0, 0] = 255
     truth = (image >= 120).astype(int)
     truth[8:, 10:], truth[4, 5], truth[0, 0] = 2, 1, 0
@@ -72,10 +72,10 @@ def test_small_regions_join_the_nearest_mean():
     labels = split_and_merge(image, 30, min_size=10)
     np.testing.assert_array_equal(labels[0], [1] * 9 + [2] * 10)
     # Of the channels the one that is farthest counts: (0, 60, 0) is nearer to (50, 60, 50) than to (0, 0, 0).
-    colours = np.zeros((6, 19, 3), np.uint8)
-    colours[:, 9] = (0, 60, 0)
-    colours[:, 10:] = (50, 60, 50)
-    np.testing.assert_array_equal(split_and_merge(colours, 30, 10)[0], [1] * 9 + [2] * 10)
+    colors = np.zeros((6, 19, 3), np.uint8)
+    colors[:, 9] = (0, 60, 0)
+    colors[:, 10:] = (50, 60, 50)
+    np.testing.assert_array_equal(split_and_merge(colors, 30, 10)[0], [1] * 9 + [2] * 10)
 
 
 def test_a_ramp_is_cut_where_the_means_differ():
@@ -113,7 +113,7 @@ def test_promises_hold_at_any_size(image, tolerance, min_size):
 
 @given(arrays("uint8", st.sampled_from([(4, 8), (6, 10), (8, 2), (12, 12)]), elements=st.integers(0, 30)))
 @settings(deadline=None, max_examples=100)
-def test_a_picture_of_even_sides_may_be_turned(image):
+def test_a_image_of_even_sides_may_be_turned(image):
     labels = split_and_merge(image, 6, 3)
     for turns in (1, 2, 3):
         turned = np.rot90(split_and_merge(np.rot90(image, turns), 6, 3), -turns)
@@ -148,7 +148,7 @@ def test_a_street(shared_data):
 
 
 @pytest.mark.parametrize("image", [np.zeros((1, 1)), np.full((5, 7, 3), 9, np.uint8), np.ones((3, 1), bool)])
-def test_one_colour(image):
+def test_one_color(image):
     np.testing.assert_array_equal(split_and_merge(image), np.ones(image.shape[:2]))
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from skimage import graph, segmentation
 from skimage.measure import label
 
-from tfseg.classical.clusters import colours, mean_shift
+from tfseg.classical.clusters import colors, mean_shift
 from tfseg.classical.labels import in_scan_order
 from tfseg.classical.superpixels import compact_watershed, felzenszwalb, merge, seeds, slic
 
@@ -24,21 +24,21 @@ def draw(text):
 
 
 def noisy(shape=(61, 83, 3), seed=0):
-    """A picture of soft spots and noise, uint8."""
+    """An image of soft spots and noise, uint8."""
     image = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, shape), (0, 0), 4)
     image = image / np.abs(image).max() * 120 + 128 + np.random.default_rng(seed + 1).normal(0, 3, image.shape)
     return image.clip(0, 255).astype(np.uint8)
 
 
 def quarters(half=40):
-    """Four squares of different colours: numbers 1 to 4, and the picture."""
+    """Four squares of different colors: numbers 1 to 4, and the image."""
     labels = draw("12 34").repeat(half, axis=0).repeat(half, axis=1)
-    colours = [(0, 0, 0), (220, 40, 30), (30, 180, 60), (50, 60, 200), (210, 210, 210)]
-    return labels, np.array(colours, np.uint8)[labels]
+    colors = [(0, 0, 0), (220, 40, 30), (30, 180, 60), (50, 60, 200), (210, 210, 210)]
+    return labels, np.array(colors, np.uint8)[labels]
 
 
 def same(one, other):
-    """Whether two label maps divide the picture alike, whatever the numbers."""
+    """Whether two label maps divide the image alike, whatever the numbers."""
     pairs = len(np.unique(one.astype(np.int64) * 10**6 + other))
     return pairs == len(np.unique(one)) == len(np.unique(other))
 
@@ -71,7 +71,7 @@ def street(shared_data):
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_squares_of_one_colour_are_not_crossed(method):
+def test_squares_of_one_color_are_not_crossed(method):
     labels, image = quarters()
     result = method(image)
     assert result.dtype == np.int32
@@ -105,7 +105,7 @@ def test_count_is_met_roughly(method, count):
 
 
 @pytest.mark.parametrize("method", ALL)
-def test_all_forms_of_a_picture_give_the_same(method):
+def test_all_forms_of_a_image_give_the_same(method):
     image = noisy()
     options = {} if method is felzenszwalb else {"count": 60}
     expected = method(image, **options)
@@ -119,26 +119,26 @@ def test_equal_to_scikit_image():
     np.testing.assert_array_equal(slic(image, 80, 7.0), in_scan_order(segmentation.slic(image, 80, 7.0)))
     expected = segmentation.felzenszwalb(image, 60, 0.5, 20)
     np.testing.assert_array_equal(felzenszwalb(image, 60, 0.5, 20), in_scan_order(expected, None) + 1)
-    grey = image[..., 0]
-    expected = segmentation.felzenszwalb(grey, 60, 0.5, 20, channel_axis=None)
-    np.testing.assert_array_equal(felzenszwalb(grey, 60, 0.5, 20), in_scan_order(expected, None) + 1)
-    values = grey.astype(np.float32) / 255 * 100  # Sobel's filter, written out: (1 2 1) / 4 times (-1 0 1) / 2
+    gray = image[..., 0]
+    expected = segmentation.felzenszwalb(gray, 60, 0.5, 20, channel_axis=None)
+    np.testing.assert_array_equal(felzenszwalb(gray, 60, 0.5, 20), in_scan_order(expected, None) + 1)
+    values = gray.astype(np.float32) / 255 * 100  # Sobel's filter, written out: (1 2 1) / 4 times (-1 0 1) / 2
     padded = np.pad(values, 1, mode="reflect")
     x, y = padded[:, 2:] - padded[:, :-2], padded[2:] - padded[:-2]
     steps = (x[:-2] + 2 * x[1:-1] + x[2:]) / 8, (y[:, :-2] + 2 * y[:, 1:-1] + y[:, 2:]) / 8
     expected = in_scan_order(segmentation.watershed(np.hypot(*steps), 80, compactness=0.3))
-    assert (compact_watershed(grey, 80, 0.3) == expected).mean() > 0.99  # equal but for rounding
+    assert (compact_watershed(gray, 80, 0.3) == expected).mean() > 0.99  # equal but for rounding
 
 
-def test_slic_takes_grey_as_equal_colours_and_any_contrast():
-    # scikit-image's own SLIC takes grey of 0..1 against a compactness meant for CIELAB, and gives squares.
-    grey = noisy()[..., 0]
-    result = slic(grey, 60)
-    np.testing.assert_array_equal(result, slic(np.repeat(grey[..., None], 3, axis=-1), 60))
-    squares = segmentation.slic(grey, 60, 10.0, channel_axis=None)
-    spread = [sum(grey[r == k].var() * (r == k).sum() for k in np.unique(r)) for r in (result, squares)]
+def test_slic_takes_gray_as_equal_colors_and_any_contrast():
+    # scikit-image's own SLIC takes gray of 0..1 against a compactness meant for CIELAB, and gives squares.
+    gray = noisy()[..., 0]
+    result = slic(gray, 60)
+    np.testing.assert_array_equal(result, slic(np.repeat(gray[..., None], 3, axis=-1), 60))
+    squares = segmentation.slic(gray, 60, 10.0, channel_axis=None)
+    spread = [sum(gray[r == k].var() * (r == k).sum() for k in np.unique(r)) for r in (result, squares)]
     assert spread[0] < 0.8 * spread[1]
-    assert (slic(grey // 2, 60) == slic(grey // 2 * 2, 60)).mean() > 0.99
+    assert (slic(gray // 2, 60) == slic(gray // 2 * 2, 60)).mean() > 0.99
 
 
 def test_compactness_makes_squares():
@@ -157,7 +157,7 @@ def test_felzenszwalb_scale_and_least_size():
 
 @pytest.mark.parametrize("method", FROM_SCIKIT_IMAGE)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (7, 1, 3), (5, 3)])
-def test_flat_pictures_of_odd_sizes(method, shape):
+def test_flat_images_of_odd_sizes(method, shape):
     options = {} if method is felzenszwalb else {"count": 1}
     flat = np.full(shape, 9, np.uint8)
     np.testing.assert_array_equal(method(flat, **options), np.ones(shape[:2], int))
@@ -240,7 +240,7 @@ def test_merged_superpixels_keep_more_of_a_street_than_few_of_them(street):
 
 
 def slow_merge(values, labels, tolerance):
-    """Of all pairs of neighbours the nearest in mean, again and again, from the pixels anew."""
+    """Of all pairs of neighbors the nearest in mean, again and again, from the pixels anew."""
     labels = labels.copy()
     while True:
         pairs = set()
@@ -265,7 +265,7 @@ def test_merge_against_slow_merging(seed, height, width, regions, tolerance):
     rng = np.random.default_rng(seed)
     image = rng.uniform(0, 255, (height, width, 3) if seed % 2 else (height, width))
     labels = rng.integers(0, regions + 1, (height, width))
-    expected = slow_merge(colours("", image).astype(np.float64), labels, tolerance)
+    expected = slow_merge(colors("", image).astype(np.float64), labels, tolerance)
     result = merge(image, labels, tolerance)
     assert result.dtype == np.int32
     np.testing.assert_array_equal(result, expected)
@@ -284,7 +284,7 @@ def test_merge_equals_that_of_scikit_image(tolerance):
 
     image = noisy()
     labels = slic(image, 300)
-    rag = graph.rag_mean_color(colours("", image).astype(np.float64), labels, connectivity=1)
+    rag = graph.rag_mean_color(colors("", image).astype(np.float64), labels, connectivity=1)
     expected = graph.merge_hierarchical(labels, rag, tolerance, False, True, mean, weight)
     result = merge(image, labels, tolerance)
     assert result.max() < labels.max()
@@ -304,7 +304,7 @@ def test_merge_by_hand():
     assert merge(image, draw("7777"), 101.0).tolist() == [[1, 1, 1, 1]]
 
 
-def test_merge_of_turned_renumbered_and_brighter_pictures():
+def test_merge_of_turned_renumbered_and_brighter_images():
     image = np.random.default_rng(5).uniform(0, 150, (30, 40))
     labels = np.random.default_rng(6).integers(1, 40, (6, 8)).repeat(5, axis=0).repeat(5, axis=1)
     result = merge(image, labels)

@@ -1,4 +1,4 @@
-"""Thresholds: against OpenCV, scikit-image and slow truths, and on pictures that have nothing to part."""
+"""Thresholds: against OpenCV, scikit-image and slow truths, and on images that have nothing to part."""
 
 import itertools
 
@@ -73,7 +73,7 @@ def test_otsu_of_floats_has_256_bins_of_its_own():
     image = noise(3, dtype="float32") + np.float32(0.3)
     bins = ((image - image.min()) / np.ptp(image) * 256).clip(0, 255).astype(np.uint8)
     assert (otsu(image) == cv2.threshold(bins, 0, 1, cv2.THRESH_OTSU)[1]).all()
-    faint = 100 + (image - image.min()) / 1000  # 0.3 grey levels from end to end
+    faint = 100 + (image - image.min()) / 1000  # 0.3 gray levels from end to end
     assert (otsu(faint) != otsu(image)).mean() < 0.01
     level = otsu_level(image)
     assert ((image > level) == otsu(image)).all()
@@ -125,8 +125,8 @@ def test_adaptive_as_opencv(size, offset):
     assert (np.abs(image - mean + offset)[differs] <= 0.5).all()
 
 
-def test_adaptive_of_faint_pictures_and_even_ground():
-    # 12 bits in 16: 0.06 grey levels from end to end are told apart, even ground is not brighter than itself.
+def test_adaptive_of_faint_images_and_even_ground():
+    # 12 bits in 16: 0.06 gray levels from end to end are told apart, even ground is not brighter than itself.
     image = np.full((60, 60), 3000, np.uint16)
     image[20:30, 20:30] = 3015
     expected = np.zeros((60, 60), int)
@@ -151,7 +151,7 @@ def test_sauvola_as_scikit_image(size, k):
 @given(arrays("uint8", (7, 8)), st.integers(0, 250), st.integers(0, 60))
 @settings(deadline=None, max_examples=60)
 def test_hysteresis_as_scikit_image(image, low, step):
-    # Its neighbours are 4, or all 8 by a second way: the weak pieces that hold a strong pixel.
+    # Its neighbors are 4, or all 8 by a second way: the weak pieces that hold a strong pixel.
     high = low + step
     assert (hysteresis(image, low, high, 4) == filters.apply_hysteresis_threshold(image, low, high)).all()
     pieces, _ = ndimage.label(image > low, np.ones((3, 3)))
@@ -189,7 +189,7 @@ def test_brightness_and_contrast(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_colours_count_by_their_grey_levels(method):
+def test_colors_count_by_their_gray_levels(method):
     image = noise(7)
     assert (method(image[..., None]) == method(image)).all()
     assert (method(np.repeat(image[..., None], 3, -1)) == method(image)).all()
@@ -202,7 +202,7 @@ def test_colours_count_by_their_grey_levels(method):
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (5, 5)])
 @pytest.mark.parametrize("value", [np.uint8(0), np.uint8(255), np.float32(100.3), np.uint16(900), True])
-def test_one_colour_is_one_class(method, shape, value):
+def test_one_color_is_one_class(method, shape, value):
     assert (method(np.full(shape, value)) == np.zeros(shape)).all()
 
 

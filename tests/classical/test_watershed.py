@@ -19,7 +19,7 @@ SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
 def discs(*places, shape=(60, 90)):
     """A mask of discs (y, x, radius)."""
     y, x = np.indices(shape)
-    return np.any([np.hypot(y - centre_y, x - centre_x) < radius for centre_y, centre_x, radius in places], axis=0)
+    return np.any([np.hypot(y - center_y, x - center_x) < radius for center_y, center_x, radius in places], axis=0)
 
 
 THREE = discs((20, 20, 11.3), (20, 38, 9.7), (42, 70, 8.4))
@@ -84,7 +84,7 @@ def test_every_pixel_of_a_mask_stays_and_objects_hang_together(mask, min_distanc
     assert connected_components(labels).max(initial=0) == labels.max(initial=0)
 
 
-def test_bright_objects_of_a_picture_and_dark_ones():
+def test_bright_objects_of_a_image_and_dark_ones():
     image = micrograph(THREE)
     truth = split_touching(THREE)
     for labels in (watershed(image), watershed(255 - image, dark=True), watershed(image / 255)):
@@ -111,7 +111,7 @@ def test_specks_are_no_objects():
 
 
 def steps():
-    """Four areas of even colour, two of them one way of grey."""
+    """Four areas of even color, two of them one way of gray."""
     image = np.full((40, 60, 3), 90, np.uint8)
     image[:, 30:] = 140
     image[20:, :30] = (60, 120, 90)
@@ -119,7 +119,7 @@ def steps():
     return image
 
 
-def test_minima_cut_the_picture_into_its_areas():
+def test_minima_cut_the_image_into_its_areas():
     image = steps()
     labels = watershed(image, "minima")
     truth = in_scan_order(image.astype(int) @ (1, 300, 90000), background=None) + 1
@@ -173,7 +173,7 @@ def test_compact_regions_are_those_of_the_nearest_marker():
 
 
 @pytest.mark.parametrize("options", [{}, {"markers": "minima", "depth": 2}])
-def test_a_turned_picture_gives_the_same_regions(options):
+def test_a_turned_image_gives_the_same_regions(options):
     image = micrograph(THREE, seed=3)
     labels = watershed(image, **options)
     for turns in (1, 2, 3):
@@ -184,7 +184,7 @@ def test_a_turned_picture_gives_the_same_regions(options):
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 11)), np.full((5, 6, 3), 200, np.uint8), np.ones((1, 1)), np.eye(1, 7)])
-def test_pictures_without_anything(image):
+def test_images_without_anything(image):
     shape = image.shape[:2]
     assert (watershed(image, "minima") == 1).all()
     if image.min() == image.max():

@@ -35,7 +35,7 @@ def fill(folder, count=6):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with pictures, masks and a finished run."""
+    """A folder with images, masks and a finished run."""
     folder = tmp_path_factory.mktemp("trained")
     fill(folder)
     argv, sys.argv = sys.argv, ["tfseg", *map(str, words(folder)), *SMALL, "--out", str(folder / "run")]
@@ -70,14 +70,14 @@ def test_evaluate_repeats_the_figures_of_training(trained, tfseg):
     assert f"{before['mean_iou']:.4f}" in printed
 
 
-def test_evaluate_on_other_pictures(trained, tfseg, tmp_path):
+def test_evaluate_on_other_images(trained, tfseg, tmp_path):
     code, printed = tfseg(
         *("evaluate", "--run", trained / "run", "--images", trained / "images", "--masks", trained / "masks"),
         *("--out", tmp_path / "scores"),
     )
     report = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
     assert code == 0
-    assert "Warning: of these 6 pictures 5 were trained on" in printed
+    assert "Warning: of these 6 images 5 were trained on" in printed
     assert np.sum(report["confusion_matrix"]) == 6 * 48 * 56
     code, printed = tfseg("evaluate", "--run", trained / "run", "--images", trained / "images")
     assert code == 2
@@ -106,7 +106,7 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     answer = served(image=tf.constant(read_image(picture)[None], tf.float32))["class_ids"][0]
     assert np.array_equal(answer, labels)
 
-    assert "agreement" in printed  # the table of forms, on the pictures the run validated on
+    assert "agreement" in printed  # the table of forms, on the images the run validated on
     code, printed = tfseg("export", "--inspect", "saved_models/run/1")
     assert code == 0, printed
     assert "██ 0 ground ██ 1 disc ██ 2 band" in printed
@@ -121,7 +121,7 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     assert "saved_model.pb has changed" in printed
 
 
-def test_export_serves_what_is_asked_for_and_compares_on_other_pictures(trained, tfseg, tmp_path, monkeypatch):
+def test_export_serves_what_is_asked_for_and_compares_on_other_images(trained, tfseg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     options = ("--output", "probabilities", "--output", "rle", "--window", 32, "--images", trained / "images")
     code, printed = tfseg("export", "--run", trained / "run", "--out", "x/y", *options, "--format", "litert")
@@ -153,25 +153,25 @@ def test_exports_that_cannot_be_are_refused(options, message, trained, tfseg, tm
     assert "Traceback" not in printed
 
 
-def test_predict_takes_a_folder_of_mixed_pictures(trained, tfseg, tmp_path):
-    pictures = tmp_path / "pictures"
+def test_predict_takes_a_folder_of_mixed_images(trained, tfseg, tmp_path):
+    pictures = tmp_path / "images"
     pictures.mkdir()
     Image.fromarray(draw_sample(0)[0]).convert("L").save(pictures / "a.png")
     Image.fromarray(draw_sample(0)[0]).save(pictures / "a.jpg")
     Image.fromarray(draw_sample(1, 41, 37)[0]).convert("RGBA").save(pictures / "b.png")
     code, printed = tfseg("predict", pictures, "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 0
-    assert "3 pictures" in printed
+    assert "3 images" in printed
     labels = sorted(path.name for path in (tmp_path / "out").glob("*_labels.png"))
     assert labels == ["a.jpg_labels.png", "a.png_labels.png", "b_labels.png"]
 
 
-def test_predict_takes_pictures_and_folders_side_by_side(trained, tfseg, tmp_path):
+def test_predict_takes_images_and_folders_side_by_side(trained, tfseg, tmp_path):
     Image.fromarray(draw_sample(1)[0]).save(tmp_path / "b.png")
     run = "--run", trained / "run", "--out", tmp_path / "out"
     code, printed = tfseg("predict", tmp_path / "b.png", trained / "images", tmp_path / "b.png", *run)
     assert code == 0, printed
-    assert "7 pictures" in printed
+    assert "7 images" in printed
     Image.fromarray(draw_sample(1)[0]).save(tmp_path / "p0.jpg")
     code, printed = tfseg("predict", tmp_path / "p0.jpg", trained / "images", *run)
     assert code == 1
@@ -188,12 +188,12 @@ def test_another_try_into_a_folder_without_an_epoch_is_another_run(trained, tfse
     assert run.settings()["batch_size"] == 1
 
 
-def test_a_single_picture_to_train_on_will_do(tfseg, tmp_path):
+def test_a_single_image_to_train_on_will_do(tfseg, tmp_path):
     fill(tmp_path, 2)
     code, printed = tfseg(*words(tmp_path), *SMALL, "--out", tmp_path / "run")
     assert code == 0, printed
-    assert "tfseg tune" not in printed  # with one picture to validate on it cannot
-    assert "tfseg predict PICTURES" in printed
+    assert "tfseg tune" not in printed  # with one image to validate on it cannot
+    assert "tfseg predict IMAGES" in printed
 
 
 def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_path):
@@ -203,7 +203,7 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     before = json.loads((run.folder / "evaluation.json").read_text())["mean_iou"]
     code, printed = tfseg("tune", "--run", run.folder)
     assert code == 1
-    assert "folds=1 of 1 pictures" in printed  # it validated on one
+    assert "folds=1 of 1 images" in printed  # it validated on one
     data = "--images", trained / "images", "--masks", trained / "masks"
     code, printed = tfseg("tune", "--run", run.folder, "--score", "mean_dice", *data)
     assert code == 0, printed
@@ -234,8 +234,8 @@ def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
     assert not run.tuned.exists()
 
 
-def test_large_pictures_go_through_the_network_in_windows(tfseg, tmp_path, monkeypatch):
-    monkeypatch.setattr(windows, "LARGE", 2000)  # the pictures have 48 x 56 pixels
+def test_large_images_go_through_the_network_in_windows(tfseg, tmp_path, monkeypatch):
+    monkeypatch.setattr(windows, "LARGE", 2000)  # the images have 48 x 56 pixels
     monkeypatch.setattr(windows, "WINDOW", 32)
     fill(tmp_path)
     code, printed = tfseg(*words(tmp_path), *SMALL, "--out", tmp_path / "run")
@@ -265,8 +265,8 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
     deep = tmp_path / "deep"
     deep.mkdir()
     for file in (trained / "images").iterdir():
-        grey = np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 257
-        Image.fromarray(grey).save(deep / f"{file.stem}.png")
+        gray = np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 257
+        Image.fromarray(gray).save(deep / f"{file.stem}.png")
     code, printed = tfseg("predict", deep / "p0.png", "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 1
     assert "p0.png has more than 8 bit, but the run was trained on 8. Bring it to 0..255" in printed
@@ -279,17 +279,17 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
     assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
 
 
-def test_a_run_whose_pictures_are_gone_is_exported_all_the_same(trained, tfseg, tmp_path, monkeypatch):
+def test_a_run_whose_images_are_gone_is_exported_all_the_same(trained, tfseg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = Run(shutil.copytree(trained / "run", tmp_path / "moved"))
     settings = run.settings() | {"images": "/nowhere/photos", "masks": "/nowhere/labels"}
     (run.folder / "run.json").write_text(json.dumps(settings))
     code, printed = tfseg("export", "--run", run.folder, "--format", "litert")
     assert code == 1
-    assert "no folder '/nowhere/photos'. Check the path. Or pass other pictures" in printed
+    assert "no folder '/nowhere/photos'. Check the path. Or pass other images" in printed
     code, printed = tfseg("export", "--run", run.folder)
     assert code == 0, printed
-    assert "Not compared with the model on pictures" in printed
+    assert "Not compared with the model on images" in printed
     assert "Exported and checked saved_models/moved/1, on noise alone" in printed
     code, printed = tfseg("evaluate", "--run", run.folder)
     assert "no folder '/nowhere/photos'. Check the path. --images and --masks name others" in printed
@@ -335,7 +335,7 @@ def test_the_doctor_draws_two_files_of_one_name_and_numbers_beyond_255(tfseg, tm
     assert (tmp_path / "deep" / "report.html").is_file()
 
 
-def test_values_with_gaps_and_grey_pictures_as_the_doctor_advises(tfseg, tmp_path):
+def test_values_with_gaps_and_gray_images_as_the_doctor_advises(tfseg, tmp_path):
     fill(tmp_path)
     for file in (tmp_path / "masks").iterdir():
         mask = np.asarray(Image.open(file))
@@ -343,12 +343,12 @@ def test_values_with_gaps_and_grey_pictures_as_the_doctor_advises(tfseg, tmp_pat
     code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES)
     remedy = re.search(r"--mask-values \S+\d", printed)[0].split()
     assert remedy[1] == "0=0,1=1,9=2"
-    code, printed = tfseg(*words(tmp_path), *SMALL, *remedy, "--grey", "--out", tmp_path / "run")
+    code, printed = tfseg(*words(tmp_path), *SMALL, *remedy, "--gray", "--out", tmp_path / "run")
     assert code == 0, printed
     assert Run(tmp_path / "run").model().input_shape[-1] == 1
     code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", *remedy)
     assert code == 0, printed
-    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--class-weights", "none", "--grey")
+    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--class-weights", "none", "--gray")
     assert code == 0, printed
     code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES, *remedy)
     assert code == 0, printed
@@ -360,7 +360,7 @@ def test_values_with_gaps_and_grey_pictures_as_the_doctor_advises(tfseg, tmp_pat
     assert "must be VALUE=ID with commas between" in printed
 
 
-def test_training_with_weights_of_classes_and_pictures_by_themselves(tfseg, tmp_path):
+def test_training_with_weights_of_classes_and_images_by_themselves(tfseg, tmp_path):
     fill(tmp_path)
     options = "--class-weights", "median", "--normalize-each", "--val-fraction", "0.4"
     code, printed = tfseg(*words(tmp_path), *SMALL, *options, "--out", tmp_path / "run")
@@ -391,7 +391,7 @@ def test_a_run_keeps_to_its_own_samples(trained, tfseg, tmp_path):
     settings |= {name: str(folder / name) for name in ("images", "masks")}
     (folder / "run" / "run.json").write_text(json.dumps(settings))
     before = (folder / "run" / "evaluation.json").read_text()
-    for index in range(6, 12):  # pictures that came later take no part
+    for index in range(6, 12):  # images that came later take no part
         image, mask = draw_sample(index)
         Image.fromarray(image).save(folder / "images" / f"a{index}.png")
         Image.fromarray(mask).save(folder / "masks" / f"a{index}.png")
@@ -406,7 +406,7 @@ def test_a_run_keeps_to_its_own_samples(trained, tfseg, tmp_path):
     assert f"begun with are gone: {name}." in printed
 
 
-def test_validation_pictures_are_read_like_the_training_ones(tfseg, tmp_path):
+def test_validation_images_are_read_like_the_training_ones(tfseg, tmp_path):
     fill(tmp_path)
     (tmp_path / "val").mkdir()
     fill(tmp_path / "val", 2)
@@ -414,7 +414,7 @@ def test_validation_pictures_are_read_like_the_training_ones(tfseg, tmp_path):
         Image.open(image).convert("L").save(image)
     val = ("--val-images", tmp_path / "val" / "images", "--val-masks", tmp_path / "val" / "masks")
     code, printed = tfseg(*words(tmp_path), *val, *SMALL, "--out", tmp_path / "run")
-    assert code == 0, printed  # a grey run, colour pictures to validate on
+    assert code == 0, printed  # a gray run, color images to validate on
     others = ("--images", tmp_path / "val" / "images", "--masks", tmp_path / "val" / "masks")
     assert tfseg("evaluate", "--run", tmp_path / "run", *others)[0] == 0
 
@@ -443,13 +443,13 @@ def test_what_a_user_should_know_is_said(tfseg, tmp_path):
     assert "Warning: no pixel to train on is of the class band" in printed
 
 
-def test_pictures_that_cannot_be_predicted_are_all_named(trained, tfseg, tmp_path):
-    pictures = shutil.copytree(trained / "images", tmp_path / "pictures")
+def test_images_that_cannot_be_predicted_are_all_named(trained, tfseg, tmp_path):
+    pictures = shutil.copytree(trained / "images", tmp_path / "images")
     for name in ("p0.jpg", "p3.jpg"):
         (pictures / name).write_text("junk")
     code, printed = tfseg("predict", pictures, "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 1
-    assert re.search(r"p0\.jpg cannot be read.*p3\.jpg cannot be read as a picture. It does not begin as one", printed)
+    assert re.search(r"p0\.jpg cannot be read.*p3\.jpg cannot be read as an image. It does not begin as one", printed)
     assert not (tmp_path / "out").exists()
 
 
@@ -476,7 +476,7 @@ def test_a_run_of_black_and_white_masks_with_validation_folders(tfseg, tmp_path)
     )
     assert code == 0, printed
     assert "The masks hold 0 and 255: read as ground and disc" in printed
-    assert "6 pictures to train on, 6 to validate on" in printed
+    assert "6 images to train on, 6 to validate on" in printed
     assert json.loads((tmp_path / "run" / "run.json").read_text())["channels"] == 1
 
 
@@ -491,14 +491,14 @@ def paint(folder, change):
 
 BAD_INPUT = {
     "missing folder": (lambda f: shutil.rmtree(f / "images"), "no folder '.*images'"),
-    "empty folder": (lambda f: [p.unlink() for p in (f / "masks").iterdir()], "masks' holds no picture"),
+    "empty folder": (lambda f: [p.unlink() for p in (f / "masks").iterdir()], "masks' holds no image"),
     "no mask": (lambda f: (f / "masks" / "p1.png").unlink(), r"p1\.jpg has no mask 'p1\.png'"),
-    "no picture": (lambda f: (f / "images" / "p1.jpg").unlink(), r"p1\.png has no picture 'p1'"),
+    "no image": (lambda f: (f / "images" / "p1.jpg").unlink(), r"p1\.png has no image 'p1'"),
     "sizes differ": (lambda f: Image.new("L", (9, 9)).save(f / "masks" / "p1.png"), r"p1\.png is 9 x 9 pixels"),
     "no such class": (lambda f: Image.new("L", (56, 48), 9).save(f / "masks" / "p1.png"), "holds the value 9"),
     "truncated": (lambda f: cut_in_half(f / "images" / "p1.jpg"), r"p1\.jpg is damaged"),
     "truncated mask": (lambda f: cut_in_half(f / "masks" / "p1.png"), r"p1\.png is damaged"),
-    "junk": (lambda f: (f / "images" / "p1.jpg").write_text("junk"), r"p1\.jpg cannot be read as a picture"),
+    "junk": (lambda f: (f / "images" / "p1.jpg").write_text("junk"), r"p1\.jpg cannot be read as an image"),
     "JPEG mask": (
         lambda f: (
             (f / "masks" / "p1.png").rename(f / "masks" / "p1.jpg")
@@ -508,7 +508,7 @@ BAD_INPUT = {
     ),
     "black and white with three names": (
         lambda f: paint(f, lambda mask: np.where(mask == 1, 255, 0)),
-        "All labelled pixels are of the class 'ground'.*Check the values",
+        "All labeled pixels are of the class 'ground'.*Check the values",
     ),
     "swapped or numbered": (
         lambda f: paint(f, lambda mask: np.arange(mask.size).reshape(mask.shape) % 200),
@@ -562,7 +562,7 @@ def test_a_network_that_cannot_be_built_leaves_no_run(folder, tfseg):
     assert not (folder / "run").exists()
 
 
-def test_a_folder_that_is_taken_is_refused_before_the_pictures_are_read(trained, tfseg):
+def test_a_folder_that_is_taken_is_refused_before_the_images_are_read(trained, tfseg):
     code, printed = tfseg("train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained / "run")
     assert code == 1
     assert "already holds a run. Continue it with --resume" in printed
@@ -592,7 +592,7 @@ def test_the_doctor_warns_without_an_error(tfseg, tmp_path):
     write_clean(tmp_path)
     code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", f"{NAMES},tree")
     assert code == 0, printed
-    assert "No picture shows the class tree" in printed
+    assert "No image shows the class tree" in printed
 
 
 def test_the_doctor_finds_a_planted_fault_and_writes_its_reports(tfseg, tmp_path):
@@ -633,7 +633,7 @@ def test_any_network_of_the_house(tfseg, trained, tmp_path):
     assert Run(out).model().name == "lraspp"
 
 
-def test_a_network_that_does_not_exist_is_said_before_the_pictures_are_read(tfseg, folder):
+def test_a_network_that_does_not_exist_is_said_before_the_images_are_read(tfseg, folder):
     Image.fromarray(np.full((48, 56), 77, np.uint8)).save(folder / "masks" / "p1.png")  # no class
     code, printed = tfseg(*words(folder), "--encoder", "resnet5", "--out", folder / "run")
     assert code == 1

@@ -16,7 +16,7 @@ from tfseg.data import read_image
 
 @pytest.fixture
 def run(tfseg, monkeypatch, tmp_path):
-    """Run `tfseg segment` in a folder with three pictures; return (exit code, what it printed)."""
+    """Run `tfseg segment` in a folder with three images; return (exit code, what it printed)."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cells").mkdir()
     for index in range(3):
@@ -29,9 +29,9 @@ def run(tfseg, monkeypatch, tmp_path):
     return run
 
 
-def test_one_picture_gives_labels_and_an_overlay(run):
+def test_one_image_gives_labels_and_an_overlay(run):
     code, printed = run("cells/c0.png", "--method", "slic", "--set", "count=20", "--out", "out")
-    assert (code, printed) == (0, "1 picture -> out")
+    assert (code, printed) == (0, "1 image -> out")
     labels = Image.open("out/c0_labels.png")
     assert labels.mode == "I;16"
     assert np.array_equal(labels, segment(read_image("cells/c0.png"), "slic", count=20))
@@ -63,7 +63,7 @@ def test_a_click_fills(run):
 
 def test_a_folder_goes_through_processes(run):
     code, printed = run("cells", "--method", "multi_otsu", "--set", "classes=2", "--processes", "2")
-    assert (code, printed) == (0, "3 pictures -> segments")
+    assert (code, printed) == (0, "3 images -> segments")
     assert sorted(path.name for path in Path("segments").iterdir()) == [
         f"c{index}_{kind}.png" for index in range(3) for kind in ("labels", "overlay")
     ]
@@ -72,11 +72,11 @@ def test_a_folder_goes_through_processes(run):
         assert np.array_equal(Image.open(f"segments/c{index}_labels.png"), expected)
 
 
-def test_strokes_come_as_a_picture(run):
+def test_strokes_come_as_a_image(run):
     strokes = np.full((48, 56), 255, np.uint8)
     strokes[:3], strokes[42:] = 0, 1
     palette = Image.fromarray(strokes).convert("P")
-    palette.putpalette([90, 10, 200, 20, 180, 30] + [0] * 750 + [255, 255, 255, 0, 0, 0])  # ids, whatever their colours
+    palette.putpalette([90, 10, 200, 20, 180, 30] + [0] * 750 + [255, 255, 255, 0, 0, 0])  # ids, whatever their colors
     palette.putdata(strokes.ravel().tolist())
     palette.save("strokes.png")
     code, _ = run("cells/c1.png", "--method", "random_walker", "--strokes", "strokes.png", "--out", "out")
@@ -102,7 +102,7 @@ def test_strokes_come_as_a_picture(run):
     ],
 )
 def test_what_is_wrong_is_said_in_one_message(run, words, code, message):
-    Path("cells/notes.txt").write_text("no picture")
+    Path("cells/notes.txt").write_text("no image")
     found, printed = run(*words)
     assert found == code
     assert "Traceback" not in printed
@@ -113,5 +113,5 @@ def test_a_process_of_its_own_says_the_same(run, tmp_path):
     command = [sys.executable, "-m", "tfseg", "segment", "cells", "--set", "min_distance=4", "--processes", "2"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "3 pictures -> segments" in done.stdout
+    assert "3 images -> segments" in done.stdout
     assert len(list((tmp_path / "segments").iterdir())) == 6

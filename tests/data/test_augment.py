@@ -8,7 +8,7 @@ import tensorflow as tf
 from conftest import draw_sample
 
 from tfseg.data import Arrays, Augment, draws, pipeline
-from tfseg.data.objects import boxes_of, relabelled
+from tfseg.data.objects import boxes_of, relabeled
 from tfseg.ops import uniform
 
 GEOMETRY = {
@@ -121,7 +121,7 @@ def test_samples_for_which_nothing_was_drawn_keep_every_byte(name):
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
-def test_undrawn_windows_of_larger_pictures_are_crops_to_the_byte(interpolation):
+def test_undrawn_windows_of_larger_images_are_crops_to_the_byte(interpolation):
     batch, keys = random_batch(16, 41, 50), keys_of(16)
     moves = {name: value for name, value in GEOMETRY.items() if name != "flip"}
     augment = Augment((24, 33), **moves, probability=dict.fromkeys(moves, 0.1), interpolation=interpolation)
@@ -159,7 +159,7 @@ def test_image_and_mask_stay_aligned(name):
 
 
 @pytest.mark.parametrize("name", [*GEOMETRY, "all", "bicubic"])
-def test_the_centre_of_mass_moves_alike(name):
+def test_the_center_of_mass_moves_alike(name):
     y, x = np.mgrid[:70, :70]
     disc = (np.hypot(y - 37, x - 32) < 14).astype(np.uint8)
     sample = {"image": disc[..., None] * np.uint8(255), "mask": disc, "instances": disc.astype("int32")}
@@ -169,8 +169,8 @@ def test_the_centre_of_mass_moves_alike(name):
     shown = weights[1].sum((1, 2)) > 100
     assert shown.mean() > 0.8
     y, x = np.mgrid[:64, :64]
-    centres = [np.stack([(w * y).sum((1, 2)), (w * x).sum((1, 2))])[:, shown] / w.sum((1, 2))[shown] for w in weights]
-    difference = centres[0] - centres[1]
+    centers = [np.stack([(w * y).sum((1, 2)), (w * x).sum((1, 2))])[:, shown] / w.sum((1, 2))[shown] for w in weights]
+    difference = centers[0] - centers[1]
     assert np.abs(difference).max() < 0.75  # rounding to whole pixels, which a shift does to all alike
     assert np.abs(difference.mean(1)).max() < 0.05  # no shift
 
@@ -190,7 +190,7 @@ def test_outside_is_filled_and_ignored():
 def test_a_fill_may_differ_by_channel():
     image = np.full((4, 4, 3), 100, np.uint8)
     changed = change(Augment(6, fill=(1.5, 2, 3), brightness=(0.1, 0.1)), 1, image=image)["image"][0]
-    assert changed[0, 0].tolist() == pytest.approx([27, 27.5, 28.5])  # as a part of the picture, it changes with it
+    assert changed[0, 0].tolist() == pytest.approx([27, 27.5, 28.5])  # as a part of the image, it changes with it
     assert changed[3, 3].tolist() == pytest.approx([125.5] * 3)
     hole = change(Augment(4, fill=(1.5, 2, 3), brightness=(0.1, 0.1), cutout=(1, 1)), 1, image=image)["image"][0]
     assert hole[2, 2].tolist() == [1.5, 2, 3]
@@ -237,7 +237,7 @@ def test_geometry_is_that_of_opencv(options, angle, scale, size):
     image = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (41, 50)).astype("float32"), (0, 0), 1)
     mask = checkerboard(41, 50, 5)
     changed = change(Augment(size, crop="center", fill=50, **options), 1, image=image[..., None], mask=mask)
-    # OpenCV turns counter-clockwise as well; from the picture's middle to the window's
+    # OpenCV turns counter-clockwise as well; from the image's middle to the window's
     matrix = cv2.getRotationMatrix2D((24.5, 20), angle, scale)
     matrix[:, 2] += ((size[1] - 1) / 2 - 24.5, (size[0] - 1) / 2 - 20)
     theirs = cv2.warpAffine(image, matrix, size[::-1], None, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT, 50)
@@ -272,7 +272,7 @@ def objects(height=60, width=70, seed=0):
 
 def seen(instances):
     """{number: box} of the objects that have pixels."""
-    dense, ids = relabelled(instances)
+    dense, ids = relabeled(instances)
     return dict(zip(ids.tolist(), boxes_of(dense), strict=True))
 
 
@@ -470,7 +470,7 @@ def test_a_sample_is_the_same_alone_in_a_batch_and_in_any_order():
 
 
 def test_the_pipeline_gives_every_sample_its_number():
-    # the mask tells which picture it is
+    # the mask tells which image it is
     images = [draw_sample(i, 48 + 3 * i, 56)[0] for i in range(5)]
     reader = Arrays(images, [np.full(x.shape[:2], i, np.uint8) for i, x in enumerate(images)], list("abcde"))
     number = 6
@@ -482,37 +482,37 @@ def test_the_pipeline_gives_every_sample_its_number():
     assert number == 10
 
 
-# ---- colours ----
+# ---- colors ----
 
 
-def grey(value, augment, channels=3):
-    """What becomes of an even picture's pixel."""
+def gray(value, augment, channels=3):
+    """What becomes of an even image's pixel."""
     return change(augment, 1, image=np.full((8, 8, channels), value, "float32"))["image"][0, 3, 3]
 
 
-def test_colour_changes_by_hand():
-    assert grey(100, Augment(8, brightness=(0.1, 0.1))) == pytest.approx([125.5] * 3)
-    assert grey(100, Augment(8, contrast=(2, 2))) == pytest.approx([72.5] * 3)  # 127.5 - 2 * 27.5
-    assert grey(51, Augment(8, gamma=(2, 2))) == pytest.approx([10.2] * 3, rel=1e-4)  # 255 * 0.2 ** 2
-    assert grey((200, 100, 50), Augment(8, saturation=(1e-6, 1e-6))) == pytest.approx([124.2] * 3, abs=0.01)
-    turned = grey((200, 100, 50), Augment(8, hue=(120, 120)))  # luma stays
+def test_color_changes_by_hand():
+    assert gray(100, Augment(8, brightness=(0.1, 0.1))) == pytest.approx([125.5] * 3)
+    assert gray(100, Augment(8, contrast=(2, 2))) == pytest.approx([72.5] * 3)  # 127.5 - 2 * 27.5
+    assert gray(51, Augment(8, gamma=(2, 2))) == pytest.approx([10.2] * 3, rel=1e-4)  # 255 * 0.2 ** 2
+    assert gray((200, 100, 50), Augment(8, saturation=(1e-6, 1e-6))) == pytest.approx([124.2] * 3, abs=0.01)
+    turned = gray((200, 100, 50), Augment(8, hue=(120, 120)))  # luma stays
     assert turned @ (0.299, 0.587, 0.114) == pytest.approx(124.2, abs=0.01)
     assert turned.argmax() != 0
 
 
-def test_colours_are_clipped_to_the_value_range():
-    assert grey(250, Augment(8, brightness=(0.5, 0.5))).tolist() == [255] * 3
-    assert grey(5, Augment(8, brightness=(-0.5, -0.5))).tolist() == [0] * 3
-    assert grey(300, Augment(8, brightness=(0.5, 0.5), value_range=(-1000, 1000))).tolist() == [1000] * 3
-    assert grey(300, Augment(8)).tolist() == [300] * 3  # nothing else is
+def test_colors_are_clipped_to_the_value_range():
+    assert gray(250, Augment(8, brightness=(0.5, 0.5))).tolist() == [255] * 3
+    assert gray(5, Augment(8, brightness=(-0.5, -0.5))).tolist() == [0] * 3
+    assert gray(300, Augment(8, brightness=(0.5, 0.5), value_range=(-1000, 1000))).tolist() == [1000] * 3
+    assert gray(300, Augment(8)).tolist() == [300] * 3  # nothing else is
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_colour_changes_are_shares_of_the_value_range(channels):
-    colours = COLOURS if channels == 3 else {n: v for n, v in COLOURS.items() if n not in ("saturation", "hue")}
+def test_color_changes_are_shares_of_the_value_range(channels):
+    colors = COLOURS if channels == 3 else {n: v for n, v in COLOURS.items() if n not in ("saturation", "hue")}
     image = draw_sample(0, 32, 40)[0][..., :channels].astype("float32")
-    usual = change(Augment(32, **colours), 8, image=image)["image"]
-    other = change(Augment(32, **colours, value_range=(-1, 1)), 8, image=image / 127.5 - 1)["image"]
+    usual = change(Augment(32, **colors), 8, image=image)["image"]
+    other = change(Augment(32, **colors, value_range=(-1, 1)), 8, image=image / 127.5 - 1)["image"]
     assert usual.std() > 10
     # jpeg rounds: a last digit may become a step
     assert np.mean(np.abs((other + 1) * 127.5 - usual) > 0.05) < 0.01
@@ -528,7 +528,7 @@ def test_images_of_any_number_of_channels(channels):
     assert np.isfinite(changed).all()
     assert changed.min() >= 0
     assert changed.max() <= 255
-    assert grey(100, Augment(8, contrast=(2, 2), brightness=(0.1, 0.1)), channels) == pytest.approx([98] * channels)
+    assert gray(100, Augment(8, contrast=(2, 2), brightness=(0.1, 0.1)), channels) == pytest.approx([98] * channels)
 
 
 def test_what_is_for_other_channels_is_refused():
@@ -548,7 +548,7 @@ def test_normalized_at_last():
     usual = change(Augment(16, **options), 2, image=image)["image"]
     changed = change(Augment(16, **options, normalize=(mean, deviation)), 2, image=image)["image"]
     assert changed == pytest.approx((usual - mean) / deviation, abs=1e-4)
-    assert grey(110, Augment(8, normalize=(100, 10))).tolist() == [1] * 3
+    assert gray(110, Augment(8, normalize=(100, 10))).tolist() == [1] * 3
 
 
 def test_images_of_all_dtypes_become_the_same():
@@ -557,7 +557,7 @@ def test_images_of_all_dtypes_become_the_same():
     results = [change(augment, 8, image=image.astype(dtype), mask=mask) for dtype in ("uint8", "uint16", "float32")]
     for result in results[:2]:
         assert np.array_equal(result["mask"], results[2]["mask"])
-        assert np.abs(result["image"] - results[2]["image"]).max() <= 0.51  # averaged pictures are rounded
+        assert np.abs(result["image"] - results[2]["image"]).max() <= 0.51  # averaged images are rounded
     assert np.array_equal(results[0]["image"], results[1]["image"])
 
 
@@ -578,7 +578,7 @@ def test_arguments_are_checked():
         ({"size": 7.5}, "size=7.5 must be"),
         ({"size": (8, 8, 3)}, r"size=\(8, 8, 3\) must be a number or \(height, width\)"),
         ({"flip": "horizontl"}, "flip='horizontl' is unknown.*Did you mean 'horizontal'"),
-        ({"crop": "centre"}, "crop='centre' is unknown.*Did you mean 'center'"),
+        ({"crop": "center"}, "crop='center' is unknown.*Did you mean 'center'"),
         ({"interpolation": "cubic"}, "interpolation='cubic' is unknown.*Did you mean 'bicubic'"),
         ({"mosaic": 1.5}, "mosaic=1.5 is a probability and must be from 0 to 1"),
         ({"cutmix": -0.5}, "cutmix=-0.5 is a probability"),
@@ -619,7 +619,7 @@ def test_lists_arrays_and_tuples_are_one():
     assert Augment(np.int64(8)) == Augment(8) == Augment((8, 8))
 
 
-def test_pictures_read_smaller_are_magnified():
+def test_images_read_smaller_are_magnified():
     augment = Augment(8, scale=(0.25, 0.5), rotate=10)
     assert augment.placing.shrink == 2
     assert augment.magnified(1) is augment
@@ -641,9 +641,9 @@ def test_pictures_read_smaller_are_magnified():
 )
 def test_keypoints_stay_on_their_objects(options):
     y, x = np.mgrid[:60, :70]
-    centres = [(20, 14), (50, 22), (33, 45)]  # x, y of discs of radius 5
-    instances = sum((k + 1) * (np.hypot(x - cx, y - cy) < 5) for k, (cx, cy) in enumerate(centres)).astype("int32")
-    points = np.float32(centres) + 0.5
+    centers = [(20, 14), (50, 22), (33, 45)]  # x, y of discs of radius 5
+    instances = sum((k + 1) * (np.hypot(x - cx, y - cy) < 5) for k, (cx, cy) in enumerate(centers)).astype("int32")
+    points = np.float32(centers) + 0.5
     boxes = np.concatenate([points - 5, points + 5], axis=1).astype("float32")
     sample = {"image": np.zeros((60, 70, 1), "uint8"), "instances": instances, "boxes": boxes}
     sample |= {"classes": np.array([0, 1, 2], "int32"), "keypoints": points}

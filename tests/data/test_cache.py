@@ -106,7 +106,7 @@ def test_a_folder_outlives_the_reader(tmp_path):
 )
 def test_the_folder_of_another_data_set_is_refused(tmp_path, other):
     cached(Spy(), tmp_path)
-    with pytest.raises(ValueError, match=r"The cache '.*' holds the samples of another data set, .* Delete it or name"):
+    with pytest.raises(ValueError, match=r"The cache '.*' holds the samples of another dataset, .* Delete it or name"):
         cached(other(), tmp_path)
 
 
@@ -135,7 +135,7 @@ def test_a_corrected_mask_or_another_meaning_of_its_values_is_no_longer_in_the_c
 
 
 def flipped(path):
-    """One byte in the middle of a picture is another."""
+    """One byte in the middle of an image is another."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 255
     path.write_bytes(data)

@@ -51,11 +51,11 @@ def test_every_bad_file_is_named_at_once(folder):
         check(reader)
 
 
-def test_two_labelled_samples_are_needed():
+def test_two_labeled_samples_are_needed():
     images, masks = zip(*(draw_sample(i) for i in range(3)), strict=True)
     empty = np.full_like(masks[0], 255)
     reader = Arrays(images, [masks[0], empty, empty], NAMES)
-    with pytest.raises(ValueError, match="labelled pixel: 1 of 3; at least 2"):
+    with pytest.raises(ValueError, match="labeled pixel: 1 of 3; at least 2"):
         check(reader)
     assert check(reader, at_least=1).count == 3
 
@@ -68,7 +68,7 @@ def test_a_flat_image_has_a_deviation_to_divide_by():
 def test_objects_written_as_255_are_not_ignored_without_a_word():
     mask = np.array([[0, 0, 255, 255]] * 4, np.uint8)
     reader = Arrays([mask] * 2, [mask] * 2, ["background", "cell"])
-    with pytest.raises(ValueError, match="All labelled pixels are of the class 'background'; 16 pixels are ignored"):
+    with pytest.raises(ValueError, match="All labeled pixels are of the class 'background'; 16 pixels are ignored"):
         check(reader)
     assert check(reader, at_least=1).ignored_pixels == 16
 

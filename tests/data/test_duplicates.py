@@ -5,7 +5,7 @@ import pytest
 from clean_folder import draw_clean
 from PIL import Image
 
-from tfseg.data import picture_files, read_image
+from tfseg.data import image_files, read_image
 from tfseg.data.duplicates import NEAR, fingerprint, groups, nearest
 
 
@@ -26,7 +26,7 @@ def test_copies_are_near_and_others_are_not():
         "jpeg": resaved(image, format="JPEG", quality=30),
         "half": np.asarray(Image.fromarray(image).resize((40, 32))),
         "brighter": np.clip(image * 1.1 + 5, 0, 255).astype(np.uint8),
-        "grey": np.asarray(Image.fromarray(image).convert("L"))[..., None],
+        "gray": np.asarray(Image.fromarray(image).convert("L"))[..., None],
         "16 bit": image.astype(np.uint16) * 257,
         "float": image / 255,
     }
@@ -43,7 +43,7 @@ def test_a_hash_has_64_bits_half_of_them_set():
     assert hashed < 2**64
 
 
-def test_flat_pictures_have_no_hash():
+def test_flat_images_have_no_hash():
     noise = np.random.default_rng(0).integers(0, 2, (40, 40, 1)).astype(np.uint8)
     assert fingerprint(np.full((9, 9, 3), 7, np.uint8)) is None
     assert fingerprint(100 + noise) is None
@@ -81,10 +81,10 @@ def test_groups_are_linked_through_others():
     assert groups([]) == []
 
 
-@pytest.mark.parametrize(("pictures", "alike"), [("coco64/images/train2017", 0), ("bccd/JPEGImages", 1)])
+@pytest.mark.parametrize(("images", "alike"), [("coco64/images/train2017", 0), ("bccd/JPEGImages", 1)])
 def test_different_photographs_are_not_near(shared_data, pictures, alike):
     # BCCD holds one pair of the same view, which the eye confirms (BloodImage_00037 and _00038)
-    hashes = [fingerprint(read_image(path)) for path in picture_files(shared_data / pictures)]
+    hashes = [fingerprint(read_image(path)) for path in image_files(shared_data / pictures)]
     _, distances = nearest(hashes)
     assert (distances <= NEAR).sum() == alike
     assert (distances <= 13).sum() == alike  # twice as far there is still nothing

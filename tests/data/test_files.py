@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.data.files import picture_files, read_colors, read_header, read_image, read_mask, read_palette
+from tfseg.data.files import image_files, read_colors, read_header, read_image, read_mask, read_palette
 from tfseg.data.measure import measure_files
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -21,12 +21,12 @@ def saved(tmp_path, array, name, mode=None, **options):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_lossless_pictures_come_back_byte_for_byte(tmp_path, suffix):
+def test_lossless_images_come_back_byte_for_byte(tmp_path, suffix):
     assert np.array_equal(read_image(saved(tmp_path, RGB, f"a.{suffix}")), RGB)
     assert np.array_equal(read_image(saved(tmp_path, GREY, f"b.{suffix}")), GREY[..., None])
 
 
-def test_alpha_is_dropped_and_a_palette_becomes_colour(tmp_path):
+def test_alpha_is_dropped_and_a_palette_becomes_color(tmp_path):
     rgba = np.dstack([RGB, np.full((5, 7), 9, np.uint8)])
     assert np.array_equal(read_image(saved(tmp_path, rgba, "a.png")), RGB)
     palette = Image.fromarray(RGB).convert("P")
@@ -45,22 +45,22 @@ DEEP = np.random.default_rng(2).integers(0, 65536, (5, 7, 4)).astype(np.uint16)
 GREY_ALPHA_TYPE, RGB_TYPE, RGBA_TYPE = 4, 2, 6
 
 
-def write_png(path, array, colour_type):
+def write_png(path, array, color_type):
     """Write (H, W, C) of 16 bit as a PNG, byte for byte as its specification says."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
-    array = array[..., : {GREY_ALPHA_TYPE: 2, RGB_TYPE: 3, RGBA_TYPE: 4}[colour_type]]
-    head = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, colour_type, 0, 0, 0)
+    array = array[..., : {GREY_ALPHA_TYPE: 2, RGB_TYPE: 3, RGBA_TYPE: 4}[color_type]]
+    head = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, color_type, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in array))
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
 
 
-@pytest.mark.parametrize(("colour_type", "channels"), [(RGB_TYPE, 3), (RGBA_TYPE, 3), (GREY_ALPHA_TYPE, 1)])
-def test_sixteen_bits_of_several_channels_stay_in_their_order(tmp_path, colour_type, channels):
+@pytest.mark.parametrize(("color_type", "channels"), [(RGB_TYPE, 3), (RGBA_TYPE, 3), (GREY_ALPHA_TYPE, 1)])
+def test_sixteen_bits_of_several_channels_stay_in_their_order(tmp_path, color_type, channels):
     path = tmp_path / "deep.png"
-    write_png(path, DEEP, colour_type)
+    write_png(path, DEEP, color_type)
     image = read_image(path)
     assert image.dtype == np.uint16
     assert np.array_equal(image, DEEP[..., :channels])
@@ -68,20 +68,20 @@ def test_sixteen_bits_of_several_channels_stay_in_their_order(tmp_path, colour_t
     assert np.array_equal(read_image(path, 3)[..., 0], DEEP[..., 0])
 
 
-def test_colours_of_sixteen_bit_in_a_tiff(tmp_path):
+def test_colors_of_sixteen_bit_in_a_tiff(tmp_path):
     cv2.imwrite(str(tmp_path / "deep.tif"), DEEP[..., 2::-1])
     assert np.array_equal(read_image(tmp_path / "deep.tif"), DEEP[..., :3])
     assert read_header(tmp_path / "deep.tif") == (5, 7, 3, False)
 
 
-def test_sixteen_bit_colours_become_grey_by_luma(tmp_path):
+def test_sixteen_bit_colors_become_gray_by_luma(tmp_path):
     write_png(tmp_path / "deep.png", np.array([[[10000, 20000, 60000]]], np.uint16), RGB_TYPE)
-    grey = read_image(tmp_path / "deep.png", 1)
-    assert (grey.tolist(), grey.dtype) == ([[[21570]]], np.uint16)  # 2990 + 11740 + 6840
+    gray = read_image(tmp_path / "deep.png", 1)
+    assert (gray.tolist(), gray.dtype) == ([[[21570]]], np.uint16)  # 2990 + 11740 + 6840
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_a_truncated_file_of_sixteen_bit_colours_is_named(tmp_path, suffix, capfd):
+def test_a_truncated_file_of_sixteen_bit_colors_is_named(tmp_path, suffix, capfd):
     path = tmp_path / f"cut.{suffix}"
     big = np.random.default_rng(1).integers(0, 65536, (64, 64, 3)).astype(np.uint16)
     if suffix == "png":
@@ -100,15 +100,15 @@ def test_a_truncated_file_of_sixteen_bit_colours_is_named(tmp_path, suffix, capf
     assert "grfmt" not in told
 
 
-def test_sixteen_bit_colours_that_opencv_cannot_decode_are_named(tmp_path, monkeypatch):
+def test_sixteen_bit_colors_that_opencv_cannot_decode_are_named(tmp_path, monkeypatch):
     write_png(tmp_path / "deep.png", DEEP, RGB_TYPE)
     for array in (None, DEEP[..., 0], DEEP.astype(np.uint8)):
         monkeypatch.setattr(cv2, "imdecode", lambda *_, array=array: array)
-        with pytest.raises(ValueError, match=r"deep\.png: OpenCV cannot decode its colours of 16 bit\. Save it"):
+        with pytest.raises(ValueError, match=r"deep\.png: OpenCV cannot decode its colors of 16 bit\. Save it"):
             read_image(tmp_path / "deep.png")
 
 
-def test_grey_with_alpha_and_bits_are_grey(tmp_path):
+def test_gray_with_alpha_and_bits_are_gray(tmp_path):
     both = np.dstack([GREY, 255 - GREY])
     assert np.array_equal(read_image(saved(tmp_path, both, "la.png")), GREY[..., None])
     assert read_header(tmp_path / "la.png") == (5, 7, 1, True)
@@ -116,13 +116,13 @@ def test_grey_with_alpha_and_bits_are_grey(tmp_path):
     assert np.array_equal(read_image(bits)[..., 0], (GREY > 99) * 255)
 
 
-def test_grey_is_repeated_when_colour_is_asked_for(tmp_path):
+def test_gray_is_repeated_when_color_is_asked_for(tmp_path):
     path = saved(tmp_path, GREY, "g.png")
     assert np.array_equal(read_image(path, 3), np.repeat(GREY[..., None], 3, -1))
     assert read_image(saved(tmp_path, RGB, "c.png"), 1).shape == (5, 7, 1)
 
 
-def test_a_picture_stored_on_its_side_stands_upright(tmp_path):
+def test_a_image_stored_on_its_side_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
     path = saved(tmp_path, RGB, "turned.webp", exif=exif, lossless=True)
@@ -149,14 +149,14 @@ def test_masks_are_ids_palette_indices_or_bits(tmp_path):
     assert np.array_equal(read_mask(tmp_path / "indexed.png"), ids)
     bits = saved(tmp_path, (ids > 2).astype(np.uint8) * 255, "bits.png", mode="1")
     assert np.array_equal(read_mask(bits), ids > 2)
-    grey_in_colour = saved(tmp_path, np.repeat(ids[..., None], 3, -1), "rgb.png")
-    assert np.array_equal(read_mask(grey_in_colour), ids)
+    gray_in_color = saved(tmp_path, np.repeat(ids[..., None], 3, -1), "rgb.png")
+    assert np.array_equal(read_mask(gray_in_color), ids)
 
 
 def test_masks_that_cannot_hold_ids_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"m\.jpg is a JPEG used as a mask.*PNG"):
         read_mask(saved(tmp_path, GREY, "m.jpg"))
-    with pytest.raises(ValueError, match=r"c\.png holds colours"):
+    with pytest.raises(ValueError, match=r"c\.png holds colors"):
         read_mask(saved(tmp_path, RGB, "c.png"))
     with pytest.raises(ValueError, match=r"f\.tif holds floating numbers"):
         read_mask(saved(tmp_path, GREY.astype(np.float32), "f.tif"))
@@ -168,13 +168,13 @@ def test_what_would_lose_pages_or_bits_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"stack\.tif holds 3 pages"):
         read_image(tmp_path / "stack.tif")
     write_png(tmp_path / "deep.png", DEEP, RGB_TYPE)
-    with pytest.raises(ValueError, match=r"deep\.png holds colours of 16 bit, not class ids"):
+    with pytest.raises(ValueError, match=r"deep\.png holds colors of 16 bit, not class ids"):
         read_mask(tmp_path / "deep.png")
     wide = np.array([[70000, -5]], np.int32)
     assert np.array_equal(read_image(saved(tmp_path, wide, "wide.tif"))[..., 0], wide)
 
 
-def test_colours_of_masks_without_alpha(tmp_path):
+def test_colors_of_masks_without_alpha(tmp_path):
     rgba = np.dstack([RGB, np.full((5, 7), 9, np.uint8)])
     assert np.array_equal(read_colors(saved(tmp_path, rgba, "a.png")), RGB)
     with pytest.raises(ValueError, match=r"m\.jpg is a JPEG used as a mask.*PNG"):
@@ -201,24 +201,24 @@ def test_a_truncated_file_is_named(tmp_path, suffix):
 
 
 def test_junk_and_missing_files_are_named(tmp_path):
-    (tmp_path / "junk.png").write_bytes(b"not a picture")
-    with pytest.raises(OSError, match=r"junk\.png cannot be read as a picture\. It does not begin as one"):
+    (tmp_path / "junk.png").write_bytes(b"not an image")
+    with pytest.raises(OSError, match=r"junk\.png cannot be read as an image\. It does not begin as one"):
         read_image(tmp_path / "junk.png")
-    (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(OSError, match=r"notes\.txt cannot be read as a picture\. Expected \.bmp, "):
+    (tmp_path / "notes.txt").write_text("not an image")
+    with pytest.raises(OSError, match=r"notes\.txt cannot be read as an image\. Expected \.bmp, "):
         read_image(tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         read_image(tmp_path / "gone.png")
 
 
-def test_picture_files_are_sorted_and_nothing_else(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no picture"):
-        picture_files(tmp_path)
+def test_image_files_are_sorted_and_nothing_else(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        image_files(tmp_path)
     for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
-    assert [path.name for path in picture_files(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [path.name for path in image_files(tmp_path)] == ["a.jpg", "b.PNG"]
     with pytest.raises(FileNotFoundError, match="no folder"):
-        picture_files(tmp_path / "missing")
+        image_files(tmp_path / "missing")
 
 
 def block_means(image, shrink):
@@ -228,7 +228,7 @@ def block_means(image, shrink):
 
 
 def photo(height, width):
-    """Smooth colours and a sharp edge."""
+    """Smooth colors and a sharp edge."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([2 * x, 3 * y, 120 + 60 * np.sin(x / 7) * np.cos(y / 9)], -1)
     image[y > x] += 60
@@ -261,7 +261,7 @@ def test_the_decoder_of_a_jpeg_makes_it_smaller(tmp_path, monkeypatch, size, shr
     assert decoded == [(-(-size[1] // shrink), -(-size[0] // shrink))]
 
 
-def test_a_grey_jpeg_is_read_smaller(tmp_path):
+def test_a_gray_jpeg_is_read_smaller(tmp_path):
     path = saved(tmp_path, photo(40, 56)[..., 2], "g.jpg", quality=98)
     for channels, expected in ((None, 1), (3, 3)):
         smaller = read_image(path, channels, 4)
@@ -271,13 +271,13 @@ def test_a_grey_jpeg_is_read_smaller(tmp_path):
 
 @pytest.mark.parametrize("shrink", [2, 8])
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "bmp"])
-def test_other_pictures_are_read_smaller_by_means(tmp_path, shrink, suffix):
+def test_other_images_are_read_smaller_by_means(tmp_path, shrink, suffix):
     path = saved(tmp_path, photo(21, 35), f"a.{suffix}")
     expected = block_means(read_image(path), shrink)
     assert np.abs(read_image(path, shrink=shrink) - expected).max() <= 0.5 + 1e-4
 
 
-def test_deep_pictures_are_read_smaller_by_means(tmp_path):
+def test_deep_images_are_read_smaller_by_means(tmp_path):
     write_png(tmp_path / "deep.png", DEEP, RGB_TYPE)
     smaller = read_image(tmp_path / "deep.png", shrink=4)
     assert smaller.dtype == np.uint16

@@ -57,11 +57,11 @@ def palette_masks(folder, table):
 
 def deepen(folder, only="*"):
     for path in (folder / "images").glob(only):
-        grey = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 257
-        Image.fromarray(grey).save(path)
+        gray = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 257
+        Image.fromarray(gray).save(path)
 
 
-def all_grey(folder):
+def all_gray(folder):
     for path in (folder / "images").iterdir():
         Image.open(path).convert("L").save(path)
 
@@ -98,7 +98,7 @@ ROTATED = [(0, 0, 0, 255, 0, 0, 0, 255, 0), (255, 0, 0, 0, 0, 0, 0, 255, 0)]
 FAULTS = {
     "unreadable": (
         lambda f: (f / "images" / "p1.png").write_text("junk"),
-        ("error", ["images/p1.png"], r"p1\.png cannot be read as a picture", "Remove the file"),
+        ("error", ["images/p1.png"], r"p1\.png cannot be read as an image", "Remove the file"),
     ),
     "unreadable mask": (
         lambda f: (f / "masks" / "p2.png").write_bytes(b""),
@@ -118,11 +118,11 @@ FAULTS = {
     ),
     "no_mask": (
         lambda f: (f / "masks" / "p1.png").unlink(),
-        ("error", ["images/p1.png"], "^1 picture without a mask", "Add the missing file"),
+        ("error", ["images/p1.png"], "^1 image without a mask", "Add the missing file"),
     ),
-    "no_picture": (
+    "no_image": (
         lambda f: (f / "images" / "p1.png").unlink(),
-        ("error", ["masks/p1.png"], "^1 mask without a picture", "Add the missing file"),
+        ("error", ["masks/p1.png"], "^1 mask without an image", "Add the missing file"),
     ),
     "same_name": (
         same_name,
@@ -146,7 +146,7 @@ FAULTS = {
     ),
     "exif_rotation fits": (
         lambda f: turn(f, 8, lambda mask: mask.transpose(TRANSPOSE.ROTATE_90)),
-        ("note", ["images/p1.jpg"], "turns pictures upright, and their masks fit", "Nothing to do"),
+        ("note", ["images/p1.jpg"], "turns images upright, and their masks fit", "Nothing to do"),
     ),
     "lossy_masks": (
         lambda f: save_as(f / "masks" / "p1.png", ".jpg"),
@@ -163,17 +163,17 @@ FAULTS = {
     ),
     "palette_masks that differ": (
         lambda f: palette_masks(f, lambda path: ROTATED[path.stem == "p3"]),
-        ("warning", None, r"index 0, 1 stands for several colours, such as \(0, 0, 0\), \(255, 0, 0\)", "colors="),
+        ("warning", None, r"index 0, 1 stands for several colors, such as \(0, 0, 0\), \(255, 0, 0\)", "colors="),
     ),
     "mixed_channels": (
         lambda f: Image.open(f / "images" / "p1.png").convert("L").save(f / "images" / "p1.png"),
-        ("warning", ["images/p1.png"], "1 grey picture among 5 pictures in colour", "channels=1"),
+        ("warning", ["images/p1.png"], "1 gray image among 5 images in color", "channels=1"),
     ),
     "mixed_depth": (
-        lambda f: (all_grey(f), deepen(f, "p1.png")),
-        ("warning", ["images/p1.png"], "1 picture of 16 bit or more among 5 of 8", "257"),
+        lambda f: (all_gray(f), deepen(f, "p1.png")),
+        ("warning", ["images/p1.png"], "1 image of 16 bit or more among 5 of 8", "257"),
     ),
-    "deep_pictures": (deepen, ("note", None, "^6 pictures of 16 bit or more", "normalization")),
+    "deep_images": (deepen, ("note", None, "^6 images of 16 bit or more", "normalization")),
     "resolution_spread": (
         enlarge,
         ("warning", ["images/p0.png", "images/p1.png"], "from 80 x 64 to 400 x 320", "one scale"),
@@ -220,7 +220,7 @@ def test_an_error_is_what_training_refuses(clean, fault):
 def test_masks_of_other_names_get_a_command_that_renames_them(clean):
     rename_masks(clean)
     report = found(clean)
-    assert [finding.kind for finding in report.findings] == ["no_mask", "no_picture"]
+    assert [finding.kind for finding in report.findings] == ["no_mask", "no_image"]
     assert report.findings[0].fix.startswith("for f in pathlib.Path(")
     exec(f"import pathlib\n{report.findings[0].fix}")
     assert found(clean).findings == []
@@ -231,18 +231,18 @@ def test_the_turn_that_is_proposed_is_right(clean):
     f = clean / "masks" / "p1.png"
     exec(only(found(clean)).fix.split(": ", 1)[1], {"PIL": __import__("PIL.Image"), "f": f})
     assert [finding.severity for finding in found(clean).findings] == ["note"]
-    upright = np.rot90(draw_clean(1)[1], -1)  # orientation 6: the camera stored the picture turned to the left
+    upright = np.rot90(draw_clean(1)[1], -1)  # orientation 6: the camera stored the image turned to the left
     assert np.array_equal(np.asarray(Image.open(f)), upright)
 
 
-def test_pictures_to_validate_on_are_searched_for_those_to_train_on(clean):
+def test_images_to_validate_on_are_searched_for_those_to_train_on(clean):
     val = write_clean(clean / "val", 2, first=6)
     shutil.copy(clean / "images" / "p1.png", val / "images" / "p6.png")
     Image.open(clean / "images" / "p4.png").save(val / "images" / "p7.jpg", quality=50)
     (val / "images" / "p7.png").unlink()
     finding = only(found(clean, val=(val / "images", val / "masks")))
     assert (finding.kind, finding.severity) == ("leakage", "warning")
-    assert "2 of 2 pictures to validate on are among those to train on (1 to the byte, 1 nearly)" in finding.message
+    assert "2 of 2 images to validate on are among those to train on (1 to the byte, 1 nearly)" in finding.message
     pairs = ["images/p1.png", "val/images/p6.png", "images/p4.png", "val/images/p7.jpg"]
     assert finding.files == [str(clean / name) for name in pairs]
 
@@ -256,7 +256,7 @@ def test_camvid_is_video_but_its_parts_do_not_overlap(shared_data):
     assert "Frames of a video" in train.message
     # Both are cut from one drive, but val counts its frames by 2, train by 30; the nearest differ by more than 6 bits.
     assert (len(train.files), len(val.files)) == (63, 101)
-    assert "101 of 101 pictures to validate on are nearly alike" in val.message
+    assert "101 of 101 images to validate on are nearly alike" in val.message
 
 
 def test_frames_of_camvid_on_both_sides_are_leakage(shared_data, tmp_path):
@@ -270,4 +270,4 @@ def test_frames_of_camvid_on_both_sides_are_leakage(shared_data, tmp_path):
     sides = [(tmp_path / side / "images", tmp_path / side / "masks") for side in ("train", "held")]
     report = diagnose(sides[0], val=sides[1], ignore=11)
     leakage = next(finding for finding in report.findings if finding.kind == "leakage")
-    assert "15 of 15 pictures to validate on" in leakage.message
+    assert "15 of 15 images to validate on" in leakage.message

@@ -7,13 +7,13 @@ from tfseg.data import Folder, check, find_folders
 NAMES = ["road", "tree", "car"]
 COLORS = {"road": (128, 64, 128), "tree": (0, 200, 10), "car": (0, 10, 200)}
 TABLE = np.array([*COLORS.values(), (0, 0, 0)], np.uint8)
-IDS = np.array([[0, 1, 1, 2], [2, 2, 0, 3], [1, 0, 0, 0]])  # 3: the ignored colour
+IDS = np.array([[0, 1, 1, 2], [2, 2, 0, 3], [1, 0, 0, 0]])  # 3: the ignored color
 EXPECTED = np.array([[0, 1, 1, 2], [2, 2, 0, 255], [1, 0, 0, 0]])
 
 
 @pytest.fixture
 def write(tmp_path):
-    """Write masks and random pictures of their sizes; return the two folders."""
+    """Write masks and random images of their sizes; return the two folders."""
 
     def write(**masks):
         for name in ("images", "masks"):
@@ -35,7 +35,7 @@ def in_palette(ids, colors):
     return image
 
 
-def test_colours_stand_for_classes(write):
+def test_colors_stand_for_classes(write):
     alpha = np.dstack([TABLE[IDS], np.full(IDS.shape, 40, np.uint8)])
     folders = write(rgb=TABLE[IDS], rgba=alpha, p=in_palette(3 - IDS, TABLE[::-1]))
     for colors in (COLORS, dict(reversed(COLORS.items())), list(COLORS.values()), TABLE[:3]):
@@ -49,46 +49,46 @@ def test_colours_stand_for_classes(write):
     assert check(reader).class_pixels.tolist() == [15, 9, 9]
 
 
-def test_a_single_class_has_a_colour_for_the_background_too(write):
+def test_a_single_class_has_a_color_for_the_background_too(write):
     folders = write(a=np.array([[[9, 9, 9], [255, 0, 0]]], np.uint8))
     reader = Folder(*folders, ["road"], colors={"road": (255, 0, 0), "background": (9, 9, 9)})
     assert reader[0]["mask"].tolist() == [[0, 1]]
     assert reader.palette.tolist() == [[9, 9, 9], [255, 0, 0]]
 
 
-def test_a_grey_file_among_coloured_masks_is_read_by_its_colour(write):
-    # a PNG optimiser saves a mask that is black all over so
+def test_a_gray_file_among_colored_masks_is_read_by_its_color(write):
+    # a PNG optimizer saves a mask that is black all over so
     reader = Folder(*write(a=np.zeros((2, 2), np.uint8)), NAMES, colors=COLORS, ignore=(0, 0, 0))
     assert (reader[0]["mask"] == 255).all()
 
 
-def test_colours_of_no_class_are_told_with_the_nearest(write):
+def test_colors_of_no_class_are_told_with_the_nearest(write):
     mask = TABLE[IDS]
     mask[0, 0], mask[1, :2] = (130, 64, 120), (0, 0, 100)
     reader = Folder(*write(a=mask), NAMES, colors=COLORS)
     message = (
-        r"a\.png holds colours that stand for no class: \(0, 0, 100\) on 2 pixels \(nearest: \(0, 10, 200\), 'car'\); "
+        r"a\.png holds colors that stand for no class: \(0, 0, 100\) on 2 pixels \(nearest: \(0, 10, 200\), 'car'\); "
         r"\(0, 0, 0\) on 1 pixel \(nearest: .*\); \(130, 64, 120\) on 1 pixel \(nearest: \(128, 64, 128\), 'road'\)\. "
-        r"Add the colour to `colors`, name it as `ignore`"
+        r"Add the color to `colors`, name it as `ignore`"
     )
     with pytest.raises(ValueError, match=message):
         reader[0]
     near_void = TABLE[IDS] + np.uint8(1) * (IDS == 3)[..., None].astype(np.uint8)
     with pytest.raises(
-        ValueError, match=r"holds a colour that stands for no class: \(1, 1, 1\).*\(0, 0, 0\), 'ignored'"
+        ValueError, match=r"holds a color that stands for no class: \(1, 1, 1\).*\(0, 0, 0\), 'ignored'"
     ):
         Folder(*write(a=near_void), NAMES, colors=COLORS, ignore=(0, 0, 0))[0]
 
 
-def test_many_strange_colours_are_those_of_soft_edges(write):
+def test_many_strange_colors_are_those_of_soft_edges(write):
     mask = np.arange(7 * 3, dtype=np.uint8).reshape(1, 7, 3)
-    with pytest.raises(ValueError, match=r"\) on 1 pixel .*; and 3 more colours\. So many come of a mask .* resized"):
+    with pytest.raises(ValueError, match=r"\) on 1 pixel .*; and 3 more colors\. So many come of a mask .* resized"):
         Folder(*write(a=mask), NAMES, colors=COLORS)[0]
 
 
-def test_masks_that_hold_no_colours(write, tmp_path):
+def test_masks_that_hold_no_colors(write, tmp_path):
     images, masks = write(a=IDS.astype(np.uint16))
-    with pytest.raises(ValueError, match=r"a\.png holds uint16 numbers, not colours of 8 bit"):
+    with pytest.raises(ValueError, match=r"a\.png holds uint16 numbers, not colors of 8 bit"):
         Folder(images, masks, NAMES, colors=COLORS)[0]
     (masks / "a.png").unlink()
     Image.fromarray(TABLE[IDS]).save(masks / "a.jpg")
@@ -99,15 +99,15 @@ def test_masks_that_hold_no_colours(write, tmp_path):
 @pytest.mark.parametrize(
     ("colors", "message"),
     [
-        ({"road": (1, 2, 3), "tram": (4, 5, 6)}, "Without a colour: tree, car; colours of no class: tram"),
+        ({"road": (1, 2, 3), "tram": (4, 5, 6)}, "Without a color: tree, car; colors of no class: tram"),
         ([(1, 2, 3)], r"1 came for 3 classes \(road, tree, car\)"),
         ([(1, 2, 3), (4, 5, 6), (1, 2, 3)], r"'road' and 'car' both have \(1, 2, 3\)"),
-        ([(1, 2, 3), (4, 5, 256), (7, 8, 9)], r"colors: tree: \(4, 5, 256\) is no colour.*0\.\.255"),
-        ([(1, 2, 3), (4, 5), (7, 8, 9)], r"colors: tree: \(4, 5\) is no colour"),
-        ([(1, 2, 3), (4, 5, 0.5), (7, 8, 9)], r"colors: tree: \(4, 5, 0\.5\) is no colour"),
+        ([(1, 2, 3), (4, 5, 256), (7, 8, 9)], r"colors: tree: \(4, 5, 256\) is no color.*0\.\.255"),
+        ([(1, 2, 3), (4, 5), (7, 8, 9)], r"colors: tree: \(4, 5\) is no color"),
+        ([(1, 2, 3), (4, 5, 0.5), (7, 8, 9)], r"colors: tree: \(4, 5, 0\.5\) is no color"),
     ],
 )
-def test_colours_are_checked(write, colors, message):
+def test_colors_are_checked(write, colors, message):
     with pytest.raises(ValueError, match=message):
         Folder(*write(a=TABLE[IDS]), NAMES, colors=colors)
 
@@ -134,7 +134,7 @@ def test_the_palette_that_all_files_hold_is_the_readers(write):
     assert np.array_equal(Folder(*folders, NAMES)[1]["mask"], ids.T)
     # the id of a class stands at another place on disk: 2 is road, 0 is tree
     assert np.array_equal(Folder(*folders, ["road", "tree"], mask_values={2: 0, 0: 1}).palette, TABLE[[2, 0]])
-    assert Folder(*folders, NAMES, mask_values={0: 0, 1: 1}).palette is None  # no value, no colour
+    assert Folder(*folders, NAMES, mask_values={0: 0, 1: 1}).palette is None  # no value, no color
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_no_palette_unless_all_agree(write, other):
     assert reader[1]["mask"].max() <= 2
 
 
-def test_a_ramp_of_greys_is_no_choice_of_colours(write):
+def test_a_ramp_of_grays_is_no_choice_of_colors(write):
     ramp = np.repeat(np.arange(256)[:, None], 3, axis=1)
     assert Folder(*write(a=in_palette(np.minimum(IDS, 2), ramp)), NAMES).palette is None
 
@@ -177,7 +177,7 @@ def test_numbered_objects_are_instances(write, names, kind):
     assert kinds == [np.uint8, np.int32, np.float32, np.int32]
 
 
-def test_a_picture_without_objects(write):
+def test_a_image_without_objects(write):
     sample = Folder(*write(a=np.zeros((2, 3), np.uint8)), ["nucleus"], instances=True)[0]
     assert (sample["boxes"].shape, sample["classes"].shape, sample["instances"].max()) == ((0, 4), (0,), 0)
 
@@ -192,7 +192,7 @@ def test_objects_have_positive_numbers_and_ignore_no_part(write):
         Folder(images, masks, ["nucleus"], instances=True)[0]
 
 
-def test_pictures_of_sixteen_bit_are_floats_of_their_values(write):
+def test_images_of_sixteen_bit_are_floats_of_their_values(write):
     images, masks = write(a=np.minimum(IDS, 2).astype(np.uint8))
     deep = np.random.default_rng(0).integers(0, 65536, (3, 4)).astype(np.uint16)
     Image.fromarray(deep).save(images / "a.png")

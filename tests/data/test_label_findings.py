@@ -76,17 +76,17 @@ FAULTS = {
         *(black_and_white, "*", NAMES, "error", "0 and 255 only, but 3 classes are named: 255 is ignored"),
         "--class-names background,object",
     ),
-    "colour_masks": (
-        *(lambda mask: COLOURS[mask], "*", NAMES, "error", "^6 masks of RGB colours, not class ids; 3 colours"),
+    "color_masks": (
+        *(lambda mask: COLOURS[mask], "*", NAMES, "error", "^6 masks of RGB colors, not class ids; 3 colors"),
         r"colors=\{'ground': \(.*\), 'wall': \(.*\), 'band': \(.*\)\}",
     ),
-    "colour_masks of a photograph": (
+    "color_masks of a photograph": (
         *(
             lambda mask: draw_clean(int(mask.sum()))[0],
             "p1.png",
             NAMES,
             "error",
-            r"^1 mask of RGB colours.*256 colours",
+            r"^1 mask of RGB colors.*256 colors",
         ),
         "Are the folders swapped",
     ),
@@ -124,18 +124,18 @@ FAULTS = {
         *(lambda mask: stain(9, 4)(stain(7)(mask)), "p1.png", NAMES, "error", "values 7, 9 on 64 pixels"),
         "mask_values",
     ),
-    "unknown_labels of a picture": (
+    "unknown_labels of an image": (
         *(lambda mask: draw_clean(9)[0][..., 0].copy(), "p1.png", NAMES, "error", r"^1 mask with the values 3, 4"),
         "images and masks are swapped",
     ),
     "numbered_objects": (numbered, "*", ["cell"], "error", r"values 1, 2, \.\.\. up to \d\d", "instances=True"),
     "numbered_objects without names": (numbered, "*", None, "warning", "they number objects", "instances=True"),
-    "unlabelled": (all_of(255), "p1.png", NAMES, "warning", "^1 mask without a labelled pixel: all are 255", "Label"),
-    "unlabelled, all": (all_of(255), "*", NAMES, "error", "^6 masks without a labelled pixel", "Label"),
+    "unlabeled": (all_of(255), "p1.png", NAMES, "warning", "^1 mask without a labeled pixel: all are 255", "Label"),
+    "unlabeled, all": (all_of(255), "*", NAMES, "error", "^6 masks without a labeled pixel", "Label"),
     "only_background": (all_of(0), "p1.png", GROUND, "warning", "^1 mask of 6 with nothing but background", "nothing"),
-    "one_class": (all_of(1), "*", NAMES, "error", "All labelled pixels are of the class 'wall'", "two classes"),
+    "one_class": (all_of(1), "*", NAMES, "error", "All labeled pixels are of the class 'wall'", "two classes"),
     "absent_classes": (
-        *(lambda mask: np.minimum(mask, 1), "*", NAMES, "warning", "^No picture shows the class band", "never learnt"),
+        *(lambda mask: np.minimum(mask, 1), "*", NAMES, "warning", "^No image shows the class band", "never learned"),
     ),
     "class_imbalance": (
         *(shrink(1, 0), "*", NAMES, "warning", r"^ground has \d+ times the pixels of wall \(.*% and 0\.08%\)"),
@@ -156,7 +156,7 @@ def test_a_planted_fault_is_what_is_found(clean, fault):
         assert finding.files == [str(clean / "masks" / where)]
 
 
-def test_the_colours_to_paste_make_a_reader(clean):
+def test_the_colors_to_paste_make_a_reader(clean):
     change_masks(clean, lambda mask: COLOURS[mask])
     colors = eval(re.search(r"colors=(\{.*\})", only(found(clean)).fix)[1])
     assert sorted(colors.values()) == sorted(map(tuple, COLOURS.tolist()))
@@ -164,7 +164,7 @@ def test_the_colours_to_paste_make_a_reader(clean):
     assert diagnose(reader).findings == []
 
 
-def test_black_masks_among_coloured_ones_are_colours_too(clean):
+def test_black_masks_among_colored_ones_are_colors_too(clean):
     change_masks(clean, lambda mask: COLOURS[mask])
     change_masks(clean, lambda mask: mask * 0, "p1.png")
     report = found(clean)
@@ -192,7 +192,7 @@ def test_a_class_that_is_missing_only_in_validation_is_told(clean):
     change_masks(val, lambda mask: np.minimum(mask, 1))
     finding = only(found(clean, val=(val / "images", val / "masks")))
     assert finding.kind == "absent_classes"
-    assert finding.message == "No picture to validate on shows the class band."
+    assert finding.message == "No image to validate on shows the class band."
 
 
 class Boxes(Reader):
@@ -221,9 +221,9 @@ def test_readers_of_boxes(clean):
 @pytest.mark.parametrize(
     ("kind", "severity", "box", "class_id", "message"),
     [
-        ("degenerate_boxes", "error", [5, 5, 5, 9], 0, "^1 object without an area, in 1 picture"),
-        ("boxes_outside", "warning", [70, 10, 84, 20], 0, "^1 object that reach out of their pictures"),
-        ("boxes_outside", "warning", [-3, 10, 8, 20], 0, "^1 object that reach out of their pictures"),
+        ("degenerate_boxes", "error", [5, 5, 5, 9], 0, "^1 object without an area, in 1 image"),
+        ("boxes_outside", "warning", [70, 10, 84, 20], 0, "^1 object that reach out of their images"),
+        ("boxes_outside", "warning", [-3, 10, 8, 20], 0, "^1 object that reach out of their images"),
         ("tiny_objects", "warning", [5, 5, 8, 30], 0, "^1 object with a side below 4 pixels"),
         ("unknown_classes", "error", [5, 5, 30, 30], 2, "^1 object of a class without a name"),
     ],

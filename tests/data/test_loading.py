@@ -12,7 +12,7 @@ NAMES = ["ground", "disc", "band"]
 
 
 class Broken(Reader):
-    """Pictures of the value of their index and of the sizes told; those in `bad` cannot be read."""
+    """Images of the value of their index and of the sizes told; those in `bad` cannot be read."""
 
     fields = ("classes", "image", "boxes", "instances", "mask")
 
@@ -33,7 +33,7 @@ class Broken(Reader):
         }
 
     def name(self, index):
-        return f"picture{index}"
+        return f"image{index}"
 
 
 def test_names_and_shapes():
@@ -114,13 +114,11 @@ def test_no_sample_that_can_be_read():
 def test_the_report_names_what_was_skipped_once():
     loader = Loader(Broken([(2, 2)] * 12, bad=range(1, 11)), "skip")
     loader.sample_or_blank(3)
-    with pytest.warns(UserWarning, match=r"^pipeline: 1 sample was skipped:\n  picture3: file3\.png is damaged$"):
+    with pytest.warns(UserWarning, match=r"^pipeline: 1 sample was skipped:\n  image3: file3\.png is damaged$"):
         loader.report()
     for i in reversed(range(12)):
         loader.sample_or_blank(i)
-    with pytest.warns(
-        UserWarning, match=r"(?s)10 samples were skipped:\n  picture1: .*picture8: .*\n  \.\.\. and 2 more$"
-    ):
+    with pytest.warns(UserWarning, match=r"(?s)10 samples were skipped:\n  image1: .*image8: .*\n  \.\.\. and 2 more$"):
         loader.report()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -141,7 +139,7 @@ def test_a_sample_of_another_size_than_told_is_an_error(resize, shrink, found):
             return {**super().__getitem__(index), "mask": np.ones((9, 6), np.uint8)}
 
     loader = Loader(Changed([(4, 6)]), "raise", resize, shrink)
-    with pytest.raises(ValueError, match=rf"^picture0: its mask is {found}\. If the file has changed since"):
+    with pytest.raises(ValueError, match=rf"^image0: its mask is {found}\. If the file has changed since"):
         loader.sample(0)
 
 

@@ -16,7 +16,7 @@ def test_the_values_of_a_mask(dtype):
     labels = label_statistics(np.array(mask, dtype))
     assert labels.values.tolist() == [0, 3, 9]
     assert labels.pixels.tolist() == [12, 6, 6]
-    # all eight neighbours alike (those beyond the border do not count): columns 0 and 1
+    # all eight neighbors alike (those beyond the border do not count): columns 0 and 1
     assert labels.inner.tolist() == [8, 0, 0]
     # a smaller and a greater value within two pixels: the threes; a nine has no greater one
     assert labels.between.tolist() == [0, 6, 0]
@@ -37,7 +37,7 @@ def test_a_pair_of_files(tmp_path):
     assert (sample.name, sample.size, sample.mask_size, sample.channels) == (str(image), (2, 4), (1, 4), 3)
     # channel 0 holds 0, 3, ..., 21: their sum is 84, that of their squares 9 * (0 + 1 + 4 + ... + 49) = 1260
     assert sample.moments[:, 0].tolist() == [8, 84, 1260]
-    assert sample.colours == {(1, 2, 3): 3, (9, 9, 9): 1}
+    assert sample.colors == {(1, 2, 3): 3, (9, 9, 9): 1}
     assert sample.labels is None
     assert sample.faults == []
 

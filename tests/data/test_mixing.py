@@ -84,9 +84,9 @@ def test_mixed_windows_by_hand():
         found = mixing.mix(tensor(VALUES, dtype), tensor(SHOWN))
         assert ops.convert_to_numpy(found).dtype == dtype
         assert numbers(found) == expected
-    colours = np.stack([VALUES, np.multiply(VALUES, 2)], -1)
+    colors = np.stack([VALUES, np.multiply(VALUES, 2)], -1)
     assert np.array_equal(
-        numbers(mixing.mix(tensor(colours), tensor(SHOWN))), np.stack([expected, 2 * np.array(expected)], -1)
+        numbers(mixing.mix(tensor(colors), tensor(SHOWN))), np.stack([expected, 2 * np.array(expected)], -1)
     )
 
 

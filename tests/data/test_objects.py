@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from tfseg.data.objects import boxes_of, relabelled
+from tfseg.data.objects import boxes_of, relabeled
 
 INSTANCES = np.array(
     [
@@ -37,11 +37,11 @@ def test_a_number_without_pixels_has_no_box():
 @pytest.mark.parametrize("far", [250, 65535, 70000, 2**24 - 1])
 @pytest.mark.parametrize("ground", [0, 7])
 def test_objects_are_numbered_in_the_order_of_their_ids(far, ground):
-    instances, ids = relabelled(np.array([[far, ground, 9], [9, 7, far]]))
+    instances, ids = relabeled(np.array([[far, ground, 9], [9, 7, far]]))
     assert instances.tolist() == [[3, 1 if ground else 0, 2], [2, 1, 3]]
     assert (ids.tolist(), instances.dtype) == ([7, 9, far], np.int32)
 
 
-def test_a_picture_of_nothing_stays_nothing():
-    instances, ids = relabelled(np.zeros((2, 3), np.uint16))
+def test_a_image_of_nothing_stays_nothing():
+    instances, ids = relabeled(np.zeros((2, 3), np.uint16))
     assert (instances.tolist(), ids.tolist()) == ([[0, 0, 0]] * 2, [])

@@ -15,7 +15,7 @@ from conftest import draw_sample
 from PIL import Image
 
 from tfseg.data import Arrays, Augment, Folder, Reader, Resize, pipeline
-from tfseg.data.objects import boxes_of, relabelled
+from tfseg.data.objects import boxes_of, relabeled
 from tfseg.metrics import ConfusionMetrics
 
 NAMES = ["ground", "disc", "band"]
@@ -90,7 +90,7 @@ def test_a_set_smaller_than_a_batch_repeats_itself():
 
 
 @pytest.mark.parametrize("size", [(20, 300), (9, 9), (200, 200)])
-def test_pictures_smaller_and_larger_than_the_window_fit(size):
+def test_images_smaller_and_larger_than_the_window_fit(size):
     rng = np.random.default_rng(0)
     images = [rng.integers(1, 256, (*size, 1), np.uint8) for _ in range(4)]
     reader = Arrays(images, [np.ones(size, np.uint8)] * 4, NAMES)
@@ -118,7 +118,7 @@ def test_the_end_of_an_epoch_does_not_wait_for_tensorflow_s_tuner():
 
 
 class Things(Reader):
-    """Pictures with discs as objects: none in every third, else 1 to 3. `fields` as asked for."""
+    """Images with discs as objects: none in every third, else 1 to 3. `fields` as asked for."""
 
     def __init__(
         self, count=7, fields=("image", "mask", "instances", "boxes", "classes"), empty=lambda index: index % 3
@@ -133,7 +133,7 @@ class Things(Reader):
         instances = np.zeros((height, width), np.int32)
         for number in range(1, 1 + (index % 3 if self._empty(index) else 0)):
             instances[np.hypot(y - rng.uniform(9, 31), x - rng.uniform(12 * number - 8, 12 * number - 4)) < 4] = number
-        instances, ids = relabelled(instances)
+        instances, ids = relabeled(instances)
         classes = (1 + ids % 2).astype(np.int32)
         mask = np.array([0, *classes], np.uint8)[instances]
         image = rng.integers(0, 99, (height, width, 3), np.uint8) + np.uint8(50) * mask[..., None]
@@ -402,10 +402,10 @@ def test_arguments_are_checked():
         pipeline(reader.take([]))
 
 
-# --- pictures read smaller
+# --- images read smaller
 
 
-def test_small_windows_read_small_pictures():
+def test_small_windows_read_small_images():
     large = [draw_sample(i, 160, 200) for i in range(2)]
     reader = Arrays(*zip(*large, strict=True), NAMES)
     for augment, expected in (
@@ -423,7 +423,7 @@ def test_small_windows_read_small_pictures():
 
 
 @pytest.mark.parametrize("crop", ["random", "center"])
-def test_a_window_of_a_picture_read_smaller_shows_the_same(crop):
+def test_a_window_of_a_image_read_smaller_shows_the_same(crop):
     image, mask = draw_sample(1, 203, 251)
     reader = Arrays([cv2.GaussianBlur(image, (0, 0), 2)], [mask], NAMES)
     augment = Augment(64, scale=(0.3, 0.5), rotate=20, flip="both", crop=crop)

@@ -16,10 +16,10 @@ def drawn_of(augment, keys=KEYS):
     return draws.draw(keys, augment.ranges, augment.chances)
 
 
-def centres(augment, extent, focus=None, keys=KEYS):
+def centers(augment, extent, focus=None, keys=KEYS):
     extents = np.tile(np.array(extent, "float32"), (len(keys), 1))
     focus = None if focus is None else np.tile(np.array(focus, "float32"), (len(keys), 1))
-    return augment.placing.centre(drawn_of(augment, keys), extents, focus, np)
+    return augment.placing.center(drawn_of(augment, keys), extents, focus, np)
 
 
 def picture(height, width, channels=3, seed=0):
@@ -34,7 +34,7 @@ def picture(height, width, channels=3, seed=0):
 
 def test_random_windows_lie_at_every_place_as_often():
     # 7 - 4 + 1 = 4 rows, 9 - 4 + 1 = 6 columns; the middle of a window of 4 lies 1.5 behind its corner
-    found = centres(Augment(4), (7, 9)) - 1.5
+    found = centers(Augment(4), (7, 9)) - 1.5
     assert set(found[:, 0]) == {0, 1, 2, 3}
     assert set(found[:, 1]) == {0, 1, 2, 3, 4, 5}
     assert np.bincount(found[:, 0].astype(int)).min() > 300 / 4 - 4 * (300 * 3 / 16) ** 0.5
@@ -42,7 +42,7 @@ def test_random_windows_lie_at_every_place_as_often():
 
 def test_where_a_window_moves_it_lies_between_pixels_but_inside():
     augment = Augment(8, scale=(0.5, 2), probability={"scale": 0.5})
-    found, drawn = centres(augment, (40, 30)), drawn_of(augment)
+    found, drawn = centers(augment, (40, 30)), drawn_of(augment)
     half = 4 / drawn["scale"][:, None]
     assert (found - half >= -0.5 - 1e-4).all()
     assert (found + half <= np.array([40, 30]) - 0.5 + 1e-4).all()
@@ -54,22 +54,22 @@ def test_where_a_window_moves_it_lies_between_pixels_but_inside():
 
 def test_central_windows():
     # of 9 rows and 4: 2.5 over, 2 before it; of 10 columns 3
-    assert centres(Augment(4, crop="center"), (9, 10))[0].tolist() == [2 + 1.5, 3 + 1.5]
-    assert centres(Augment(4, crop="center", scale=(2, 2)), (9, 10))[0].tolist() == [4, 4.5]
-    assert centres(Augment(4, crop="center", rotate=5), (9, 10))[0].tolist() == [4, 4.5]
+    assert centers(Augment(4, crop="center"), (9, 10))[0].tolist() == [2 + 1.5, 3 + 1.5]
+    assert centers(Augment(4, crop="center", scale=(2, 2)), (9, 10))[0].tolist() == [4, 4.5]
+    assert centers(Augment(4, crop="center", rotate=5), (9, 10))[0].tolist() == [4, 4.5]
 
 
-def test_windows_larger_than_the_picture_are_centred_on_it():
+def test_windows_larger_than_the_image_are_centered_on_it():
     # 5 rows in a window of 8: 1.5 over, so that the window begins at -2; 6 columns: -1
     for crop in ("random", "center"):
-        assert {tuple(c) for c in centres(Augment(8, crop=crop), (5, 6)).tolist()} == {(1.5, 2.5)}
-        assert {tuple(c) for c in centres(Augment(8, crop=crop, rotate=5), (5, 6)).tolist()} == {(2, 2.5)}
+        assert {tuple(c) for c in centers(Augment(8, crop=crop), (5, 6)).tolist()} == {(1.5, 2.5)}
+        assert {tuple(c) for c in centers(Augment(8, crop=crop, rotate=5), (5, 6)).tolist()} == {(2, 2.5)}
 
 
 def test_translation_is_a_share_of_what_the_window_shows():
     augment = Augment((10, 20), crop="center", scale=(0.5, 0.5), translate=(0.1, 0.1))
     # the window shows 20 x 40 pixels
-    assert centres(augment, (101, 201))[0] == pytest.approx([50 + 2, 100 + 4], abs=1e-4)
+    assert centers(augment, (101, 201))[0] == pytest.approx([50 + 2, 100 + 4], abs=1e-4)
 
 
 @pytest.mark.parametrize("options", [{}, {"scale": (0.7, 1.9)}, {"scale": (1.5, 4), "flip": "both"}])
@@ -77,7 +77,7 @@ def test_a_window_holds_its_focus(options):
     augment = Augment((8, 12), crop="classes", **options)
     extent, half = (40, 50), np.array([4, 6]) / drawn_of(augment)["scale"][:, None]
     for focus in ((0, 0), (20, 30), (39, 49), (3, 47)):
-        found = centres(augment, extent, focus)
+        found = centers(augment, extent, focus)
         low, high = found - half, found + half
         assert (low <= np.array(focus) + 1e-4).all()
         assert (np.array(focus) <= high + 1e-4).all()
@@ -86,7 +86,7 @@ def test_a_window_holds_its_focus(options):
             assert (low >= -0.5).all()
             assert (high <= np.array(extent) - 0.5).all()
     # away from the border it lies anywhere in the window
-    across = ((20, 30) - centres(augment, extent, (20, 30))) / half
+    across = ((20, 30) - centers(augment, extent, (20, 30))) / half
     assert across.min(0) == pytest.approx([-1, -1], abs=0.15)
     assert across.max(0) == pytest.approx([1, 1], abs=0.15)
 
@@ -122,7 +122,7 @@ def test_the_device_chooses_the_same_pixels_as_numpy():
     cuts = [augment.placing.cut({"image": m[..., None], "mask": m}, k) for m, k in zip(masks, KEYS, strict=True)]
     assert np.array_equal(found, [cut["focus"] for cut in cuts])
     assert found[1::5].tolist() == [[7, 3]] * 60
-    assert found[2::5].tolist() == [[19.5, 24.5]] * 60  # nothing labelled: the middle
+    assert found[2::5].tolist() == [[19.5, 24.5]] * 60  # nothing labeled: the middle
 
 
 def test_classes_want_a_mask():
@@ -148,7 +148,7 @@ def test_a_piece_is_cut_out_where_it_says():
         assert all(cut[name].dtype == "float32" for name in ("corner", "extent", "focus"))
 
 
-def test_pieces_of_small_pictures_are_filled_up():
+def test_pieces_of_small_images_are_filled_up():
     augment = Augment(32)
     height, width = augment.placing.canvas
     cut = augment.placing.cut(picture(20, 90), KEYS[0])
@@ -160,7 +160,7 @@ def test_pieces_of_small_pictures_are_filled_up():
     assert cut["corner"][0] == 0
 
 
-def test_no_piece_is_larger_than_the_largest_picture():
+def test_no_piece_is_larger_than_the_largest_image():
     augment = Augment(32)
     cut = augment.placing.cut(picture(20, 90), KEYS[0], largest=(30, 100))
     assert cut["image"].shape == (30, augment.placing.canvas[1], 3)
@@ -182,7 +182,7 @@ def test_the_canvas_is_no_larger_than_windows_are(rotate):
     assert 0.95 * width < np.ptp(x, axis=1).max() <= width
 
 
-def test_how_often_pictures_are_averaged_and_read_smaller():
+def test_how_often_images_are_averaged_and_read_smaller():
     assert Augment(8).placing.levels == 0
     assert Augment(8, scale=(0.72, 1)).placing.levels == 0
     assert Augment(8, scale=(0.7, 1)).placing.levels == 1
@@ -191,7 +191,7 @@ def test_how_often_pictures_are_averaged_and_read_smaller():
     assert Augment(8, scale=(0.1, 0.5)).placing.shrink == 2
     assert Augment(8, scale=(0.1, 0.24)).placing.shrink == 4
     assert Augment(8, scale=(0.01, 0.01)).placing.shrink == 8
-    # a window that is not drawn shows the picture at its size
+    # a window that is not drawn shows the image at its size
     assert Augment(8, scale=(0.1, 0.5), probability={"scale": 0.9}).placing.shrink == 1
 
 
@@ -224,7 +224,7 @@ PARTS = [
 
 
 def piece_and_whole(augment, sample, keys, height, width):
-    """What becomes of the piece alone, and of the whole picture in the upper left of (height, width)."""
+    """What becomes of the piece alone, and of the whole image in the upper left of (height, width)."""
     pieces = [augment.placing.cut(sample, key) for key in keys]
     piece = augment({name: np.stack([cut[name] for cut in pieces]) for name in pieces[0]}, keys)
     padding = [(0, height - sample["mask"].shape[0]), (0, width - sample["mask"].shape[1])]
@@ -242,7 +242,7 @@ def piece_and_whole(augment, sample, keys, height, width):
 @pytest.mark.parametrize("augment", PARTS)
 @settings(max_examples=12, deadline=None)
 @given(height=st.integers(1, 80), width=st.integers(1, 80), seed=st.integers(0, 10**6))
-def test_a_piece_gives_the_very_same_as_the_whole_picture(augment, height, width, seed):
+def test_a_piece_gives_the_very_same_as_the_whole_image(augment, height, width, seed):
     keys = np.stack([np.full(8, seed), np.arange(8)], 1)
     piece, whole = piece_and_whole(augment, picture(height, width, seed=seed), keys, 80, 80)
     for name, values in piece.items():
@@ -250,7 +250,7 @@ def test_a_piece_gives_the_very_same_as_the_whole_picture(augment, height, width
 
 
 @pytest.mark.parametrize("augment", PARTS)
-def test_a_piece_of_a_large_picture_gives_the_very_same(augment):
+def test_a_piece_of_a_large_image_gives_the_very_same(augment):
     keys = KEYS[:24]
     sample = picture(500, 600, channels=1)
     piece, whole = piece_and_whole(augment, sample, keys, 500, 600)

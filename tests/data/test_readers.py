@@ -13,7 +13,7 @@ def reader_of(folder, names=NAMES, **options):
     return Folder(folder / "images", folder / "masks", names, **options)
 
 
-def test_a_folder_gives_pictures_and_class_ids(folder):
+def test_a_folder_gives_images_and_class_ids(folder):
     reader = reader_of(folder)
     assert (len(reader), reader.num_classes, reader.channels, reader.dtype) == (6, 3, 3, np.uint8)
     assert reader.sizes.tolist() == [[48, 56]] * 6
@@ -75,10 +75,10 @@ def test_values_of_no_class_are_named(folder):
         reader_of(folder, ["ground", "disc"])[4]
 
 
-def test_pictures_and_masks_must_pair(folder):
+def test_images_and_masks_must_pair(folder):
     (folder / "masks" / "p1.png").unlink()
     (folder / "masks" / "spare.png").write_bytes((folder / "masks" / "p2.png").read_bytes())
-    with pytest.raises(ValueError, match=r"(?s)2 problems.*p1\.jpg has no mask.*spare\.png has no picture.*rename"):
+    with pytest.raises(ValueError, match=r"(?s)2 problems.*p1\.jpg has no mask.*spare\.png has no image.*rename"):
         reader_of(folder)
 
 
@@ -94,9 +94,9 @@ def test_sizes_must_agree(folder):
         reader_of(folder)
 
 
-def test_grey_among_colour_is_read_as_colour(folder):
-    grey = Image.open(folder / "images" / "p0.jpg").convert("L")
-    grey.save(folder / "images" / "p0.jpg")
+def test_gray_among_color_is_read_as_color(folder):
+    gray = Image.open(folder / "images" / "p0.jpg").convert("L")
+    gray.save(folder / "images" / "p0.jpg")
     reader = reader_of(folder)
     assert reader.channels == 3
     assert reader[0]["image"].shape == (48, 56, 3)

@@ -37,10 +37,10 @@ def test_json_has_the_same_keys_whatever_was_found(clean, tmp_path):
     (clean / "masks" / "p1.png").unlink()
     found(clean).save(tmp_path / "faulty.json")
     reports = [json.loads((tmp_path / name).read_text()) for name in ("clean.json", "faulty.json")]
-    keys = ["pictures", "val_pictures", "smallest", "largest", "channels", "normalization", "ignored_pixels", "classes"]
+    keys = ["images", "val_images", "smallest", "largest", "channels", "normalization", "ignored_pixels", "classes"]
     assert [list(report) for report in reports] == [[*keys, "findings"]] * 2
     assert reports[0]["findings"] == []
-    row = {"id": 1, "name": "wall", "pixels": int, "pictures": 6, "objects": 0, "weight": float, "share": float}
+    row = {"id": 1, "name": "wall", "pixels": int, "images": 6, "objects": 0, "weight": float, "share": float}
     assert list(reports[0]["classes"][1]) == list(row)
     assert list(reports[1]["findings"][0]) == ["kind", "severity", "files", "message", "fix"]
     assert reports[1]["findings"][0]["files"] == [str(clean / "images" / "p1.png")]

@@ -41,7 +41,7 @@ def test_stretch_by_hand():
 
 
 @pytest.mark.parametrize(
-    ("policy", "size", "picture", "outer", "inner"),
+    ("policy", "size", "image", "outer", "inner"),
     [
         ("letterbox", 100, (50, 200), (100, 100), (25, 100)),
         ("letterbox", (100, 60), (50, 20), (100, 60), (100, 40)),
@@ -60,7 +60,7 @@ def test_sizes(policy, size, picture, outer, inner):
 
 
 @pytest.mark.parametrize("policy", ["letterbox", "shorter", "stretch"])
-def test_a_picture_that_fits_stays_to_the_byte(policy):
+def test_a_image_that_fits_stays_to_the_byte(policy):
     image, mask = draw_sample(0, 48, 48)
     resized = Resize(48, policy)({"image": image, "mask": mask})
     assert np.array_equal(resized["image"], image)
@@ -143,7 +143,7 @@ def test_masks_come_back(policy, size):
 
 
 def test_a_prediction_of_another_size_does_not_come_back():
-    with pytest.raises(ValueError, match=r"shape \(6, 4\) came back for a picture of 6 x 4, which is resized to 3 x 3"):
+    with pytest.raises(ValueError, match=r"shape \(6, 4\) came back for an image of 6 x 4, which is resized to 3 x 3"):
         Resize(3).back(np.zeros((6, 4), np.uint8), 6, 4)
 
 
@@ -176,7 +176,7 @@ def test_all_sizes(policy, size, picture):
     assert shrink == 8 or not larger.all()
 
 
-def test_a_picture_read_smaller_comes_to_the_same_size():
+def test_a_image_read_smaller_comes_to_the_same_size():
     image, mask = draw_sample(0, 101, 203)
     resize = Resize(24)
     assert resize.shrink(101, 203) == 8

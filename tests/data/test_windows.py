@@ -82,7 +82,7 @@ def test_a_window_without_objects():
 
 
 class Objects(Reader):
-    """The sample above, and a smaller picture without objects."""
+    """The sample above, and a smaller image without objects."""
 
     fields = ("image", "mask", "instances", "boxes", "classes")
 
@@ -119,7 +119,7 @@ def test_tiles_are_a_reader_of_windows():
     assert tiles.read(5, 2)["boxes"].tolist() == [[0, 0, 7.5, 1], [7.5, 5.5, 8, 6]]
 
 
-def test_tiles_decode_a_picture_once():
+def test_tiles_decode_a_image_once():
     class Counting(Arrays):
         read_ = 0
 
@@ -160,7 +160,7 @@ def test_how_much_goes_through_a_network_at_once():
     assert batch_for([(3000, 4000)], 8) == 1
 
 
-def test_a_tile_in_memory_does_not_keep_its_picture():
+def test_a_tile_in_memory_does_not_keep_its_image():
     tiles = cached(Objects().tiles((5, 5)), "memory")
     for name in ("image", "mask"):
         assert tiles[0][name].base is None

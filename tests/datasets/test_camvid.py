@@ -22,7 +22,7 @@ def test_counts_and_shares_are_those_of_the_readme(parts):
     assert check(val).class_pixels.min() > 0
 
 
-def test_lists_sequences_and_colours(parts, shared_data):
+def test_lists_sequences_and_colors(parts, shared_data):
     train, val = parts
     for reader, name in ((train, "train.txt"), (val, "val.txt")):
         assert len(reader.named(shared_data / "camvid" / name)) == len(reader)

@@ -72,5 +72,5 @@ def test_panoptic_boxes_are_those_of_the_json_file(shared_data):
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="task='instances' is unknown.*Did you mean 'instance'"):
         coco64("instances")
-    with pytest.raises(FileNotFoundError, match="no folder '.*nowhere' for the data set coco64.*lightly-ai"):
+    with pytest.raises(FileNotFoundError, match="no folder '.*nowhere' for the dataset coco64.*lightly-ai"):
         coco64(folder=tmp_path / "nowhere")

@@ -30,7 +30,7 @@ def noise(*shape):
 
 
 def telling(model):
-    """Give every batch normalisation statistics that matter, and the logits sizes at which classes differ."""
+    """Give every batch normalization statistics that matter, and the logits sizes at which classes differ."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, layers.BatchNormalization):

@@ -42,32 +42,32 @@ def as_file(image, kind):
     return file.getvalue()
 
 
-PICTURES = np.stack([draw_sample(index, 47, 61)[0] for index in range(2)])
+IMAGES = np.stack([draw_sample(index, 47, 61)[0] for index in range(2)])
 FILES = [
-    as_file(PICTURES[0], "PNG"),
+    as_file(IMAGES[0], "PNG"),
     b"these are no pixels",
-    as_file(PICTURES[1, :29, :33], "JPEG"),
-    as_file(PICTURES[1], "PNG")[:-300],
+    as_file(IMAGES[1, :29, :33], "JPEG"),
+    as_file(IMAGES[1], "PNG")[:-300],
     b"",
 ]
 REQUESTS = {
-    "two of odd size": ("serving_default", {"image": PICTURES.astype(np.float32)}),
-    "a wrong rank": ("serving_default", {"image": PICTURES[0].astype(np.float32)}),
-    "one pixel": ("serving_default", {"image": PICTURES[:1, :1, :1].astype(np.float32)}),
+    "two of odd size": ("serving_default", {"image": IMAGES.astype(np.float32)}),
+    "a wrong rank": ("serving_default", {"image": IMAGES[0].astype(np.float32)}),
+    "one pixel": ("serving_default", {"image": IMAGES[:1, :1, :1].astype(np.float32)}),
     "none": ("serving_default", {"image": np.zeros((0, 5, 7, 3), np.float32)}),
-    "bytes": ("uint8", {"image": PICTURES[:, 2:, 5:]}),
-    "grey for colours": ("serving_default", {"image": PICTURES[..., :1].astype(np.float32)}),
-    "floats for bytes": ("uint8", {"image": PICTURES.astype(np.float32)}),
-    "no picture": ("serving_default", {}),
+    "bytes": ("uint8", {"image": IMAGES[:, 2:, 5:]}),
+    "gray for colors": ("serving_default", {"image": IMAGES[..., :1].astype(np.float32)}),
+    "floats for bytes": ("uint8", {"image": IMAGES.astype(np.float32)}),
+    "no image": ("serving_default", {}),
     "files": ("encoded", {"image_bytes": np.array(FILES, object)}),
     "one file": ("encoded", {"image_bytes": np.array(FILES[:1], object)}),
     "no files": ("encoded", {"image_bytes": np.zeros(0, object)}),
 }
 REFUSED = {  # a session looks at no signature's shape: what the graph does not refuse is answered
     "a wrong rank": "expected shape [?,?,?,3]",
-    "grey for colours": "expected shape [?,?,?,3]",
+    "gray for colors": "expected shape [?,?,?,3]",
     "floats for bytes": "to be uint8 but float is provided",
-    "no picture": "must feed a value",
+    "no image": "must feed a value",
 }
 
 

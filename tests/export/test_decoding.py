@@ -1,4 +1,4 @@
-"""Values of decoded pictures; that bad ones are told apart is in `test_encoded`."""
+"""Values of decoded images; that bad ones are told apart is in `test_encoded`."""
 
 import io
 
@@ -15,15 +15,15 @@ from tfseg.export.decoding import decode
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(
     ("mode", "options"),
-    # no colours that are stored at half the size, which libjpeg has several ways to enlarge
+    # no colors that are stored at half the size, which libjpeg has several ways to enlarge
     [("RGB", {"format": "PNG"}), ("RGB", {"format": "JPEG", "subsampling": 0}), ("L", {"format": "JPEG"})],
 )
 def test_values_are_those_of_read_image(mode, options, channels, tmp_path):
     file = io.BytesIO()
     Image.fromarray(draw_sample(0)[0]).convert(mode).save(file, **options)
-    (tmp_path / "picture").write_bytes(file.getvalue())
+    (tmp_path / "image").write_bytes(file.getvalue())
     suffix = "." + options["format"].lower()
-    path = (tmp_path / "picture").rename(tmp_path / f"picture{suffix}")
+    path = (tmp_path / "image").rename(tmp_path / f"image{suffix}")
     found, ok = decode(tf.constant(file.getvalue()), channels, 2**20)
     assert ok
     assert np.array_equal(found, read_image(path, channels))

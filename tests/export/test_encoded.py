@@ -75,14 +75,14 @@ def test_files_of_mixed_sizes_have_the_answers_of_predict(model, encoded, tmp_pa
         "b.jpg": as_file(image[:31, :17], "JPEG", quality=90),
         "c.jpg": as_file(image[:20, :20], "JPEG", progressive=True),
         "cmyk.jpg": as_file(Image.fromarray(image).convert("CMYK"), "JPEG"),
-        "grey.jpg": as_file(Image.fromarray(image).convert("L"), "JPEG"),
-        "grey.png": as_file(Image.fromarray(image).convert("L")),
+        "gray.jpg": as_file(Image.fromarray(image).convert("L"), "JPEG"),
+        "gray.png": as_file(Image.fromarray(image).convert("L")),
         "one_bit.png": as_file(Image.fromarray(image).convert("1")),
         "palette.png": as_file(Image.fromarray(image).quantize(16)),
         "alpha.png": as_file(np.dstack([image, image[..., :1]])),
-        "grey_alpha.png": as_file(Image.fromarray(image).convert("LA")),
+        "gray_alpha.png": as_file(Image.fromarray(image).convert("LA")),
         "deep.png": png_of_16_bit(image.astype(np.uint16) * 200),
-        "deep_grey.png": as_file(image[..., 0].astype(np.uint16) * 200),
+        "deep_gray.png": as_file(image[..., 0].astype(np.uint16) * 200),
         "dot.png": as_file(image[:1, :1]),
     }
     answers = ask(encoded, *files.values())
@@ -92,7 +92,7 @@ def test_files_of_mixed_sizes_have_the_answers_of_predict(model, encoded, tmp_pa
         expected = predict(model, read_image(tmp_path / name, 3))
         mask = answers["masks"][index]
         assert mask.shape == expected.shape, name
-        # libjpeg has several ways to enlarge colours; everything else is the same to the bit
+        # libjpeg has several ways to enlarge colors; everything else is the same to the bit
         agreement = np.mean(mask == expected)
         assert agreement == 1 or (name.endswith("jpg") and agreement > 0.98), (name, agreement)
         assert answers["class_pixels"][index].tolist() == np.bincount(mask.ravel(), minlength=3).tolist()
@@ -141,7 +141,7 @@ def test_a_bad_file_flags_itself_and_spoils_no_other(name, encoded):
         assert answers["mask_png_bytes"][index] == alone["mask_png_bytes"][0]
 
 
-def test_a_picture_of_the_largest_size_is_taken(encoded):
+def test_a_image_of_the_largest_size_is_taken(encoded):
     files = [as_file(np.zeros((*size, 3), np.uint8)) for size in ((80, 80), (20, 320), (320, 20))]
     assert ask(encoded, *files)["ok"].all()
 
@@ -163,7 +163,7 @@ def test_a_decompression_bomb_is_not_decoded(encoded):
     assert grown < 100  # MiB; decoded it has 300, and 1200 in float32
 
 
-def test_grey_models_see_colours_as_pillow_makes_them_grey(tmp_path):
+def test_gray_models_see_colors_as_pillow_makes_them_gray(tmp_path):
     model = unet(2, (None, None, 1), filters=(4, 8))
     version = saved_model(model, tmp_path / "name")
     signature = tf.saved_model.load(str(version)).signatures["encoded"]
@@ -182,7 +182,7 @@ def test_run_lengths_are_coco_s(encoded):
 
 
 @pytest.mark.parametrize("shape", [(32, 48, 3), (None, 48, 3)])
-def test_a_model_of_fixed_size_takes_pictures_of_any(shape, tmp_path):
+def test_a_model_of_fixed_size_takes_images_of_any(shape, tmp_path):
     model = unet(3, shape, filters=(4, 8))
     signature = tf.saved_model.load(str(saved_model(model, tmp_path))).signatures["encoded"]
     image = np.random.default_rng(0).integers(0, 256, (150, 200, 3), np.uint8)

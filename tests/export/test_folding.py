@@ -13,7 +13,7 @@ NORMS = (layers.BatchNormalization,)
 
 
 def with_statistics(model):
-    """Give every batch normalisation statistics that matter, as training does."""
+    """Give every batch normalization statistics that matter, as training does."""
     rng = np.random.default_rng(0)
     for layer in model.layers:
         if isinstance(layer, NORMS):
@@ -45,7 +45,7 @@ def close(ours, theirs, share=1e-5):
         lambda: build("segformer", encoder="mit_b0", num_classes=3),
     ],
 )
-def test_nothing_changes_but_the_normalisations_are_gone(make):
+def test_nothing_changes_but_the_normalizations_are_gone(make):
     model = with_statistics(make())
     before = model.get_weights()
     copy = folded(model)
@@ -55,7 +55,7 @@ def test_nothing_changes_but_the_normalisations_are_gone(make):
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_all_kinds_of_convolution_take_their_normalisation():
+def test_all_kinds_of_convolution_take_their_normalization():
     x = image = keras.Input((None, None, 3))
     for layer in (
         layers.Conv2D(4, 3, padding="same", use_bias=False),
@@ -71,7 +71,7 @@ def test_all_kinds_of_convolution_take_their_normalisation():
     close(copy(pictures(), training=False), model(pictures(), training=False))
 
 
-def test_a_normalisation_stays_where_it_has_no_convolution_of_its_own():
+def test_a_normalization_stays_where_it_has_no_convolution_of_its_own():
     image = keras.Input((None, None, 3))
     before = BatchNorm(name="first")(image)
     shared = layers.Conv2D(4, 1)(before)  # is also used bare
@@ -86,7 +86,7 @@ def test_a_normalisation_stays_where_it_has_no_convolution_of_its_own():
     close(copy(pictures(), training=False), model(pictures(), training=False))
 
 
-def test_a_normalisation_of_several_convolutions_stays():
+def test_a_normalization_of_several_convolutions_stays():
     image = keras.Input((None, None, 3))
     norm = BatchNorm(name="shared")
     model = with_statistics(keras.Model(image, layers.Add()([norm(layers.Conv2D(3, 1)(image)), norm(image)])))
@@ -97,7 +97,7 @@ def test_a_normalisation_of_several_convolutions_stays():
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_convolution_that_is_an_output_stays(count):
-    # whether the normalisation is of the same model, or of a longer one
+    # whether the normalization is of the same model, or of a longer one
     image = keras.Input((None, None, 3))
     conv = layers.Conv2D(3, 1)(image)
     outputs = [conv, BatchNorm()(conv)]

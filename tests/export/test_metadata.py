@@ -59,13 +59,13 @@ def test_a_classifier_is_proven_too(tmp_path):
     assert len(about["palette"]) == 3
 
 
-def test_a_normalisation_of_small_values_keeps_its_digits(tmp_path):
+def test_a_normalization_of_small_values_keeps_its_digits(tmp_path):
     small = (0.000312, 0.0213), (0.0000278, 0.0125)
     about = inspect(saved_model(unet(2, (None, None, 2), filters=(4, 8), normalization=small), tmp_path))
     assert about["normalization"] == {"mean": [0.000312, 0.0213], "deviation": [0.0000278, 0.0125]}
 
 
-def test_images_that_are_normalised_each_by_itself_are_told_of(tmp_path):
+def test_images_that_are_normalized_each_by_itself_are_told_of(tmp_path):
     version = saved_model(unet(2, filters=(4, 8), normalization="image"), tmp_path, outputs=("probabilities",))
     assert inspect(version)["normalization"] == "image"
     images = np.random.default_rng(0).integers(0, 100, (2, 9, 7, 3)).astype(np.float32)

@@ -57,7 +57,7 @@ def test_features_are_turned_around_once_at_either_end(tmp_path):
     assert softmax.output == ["probabilities"]  # over the last axis, which ONNX Runtime is quick at
 
 
-def test_bilinear_upsampling_has_half_pixel_centres(tmp_path):
+def test_bilinear_upsampling_has_half_pixel_centers(tmp_path):
     image = keras.Input((None, None, 3))
     x = layers.Conv2D(8, 3, strides=4, padding="same")(image)
     model = telling(close_logits(x, image, 3, 4, "coarse"))

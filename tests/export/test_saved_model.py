@@ -145,7 +145,7 @@ def test_pixels_are_asked_of_no_classifier(options, tmp_path):
         saved_model(cnn_classifier(3, filters=(4, 8)), tmp_path, **options)
 
 
-def test_windows_do_not_go_with_images_normalised_each_by_itself(tmp_path):
+def test_windows_do_not_go_with_images_normalized_each_by_itself(tmp_path):
     model = unet(2, filters=(4, 8), normalization="image")
     with pytest.raises(ValueError, match="window=32 came for a model of normalization='image'"):
         saved_model(model, tmp_path, window=32)

@@ -7,15 +7,15 @@ from oracles import dense_crf, normalized_gaussian
 from tfseg.inference.crf import mean_field, softmax
 from tfseg.inference.permutohedral import Permutohedral
 
-PARAMETERS = {"iterations": 5, "smooth": 3.0, "near": 3.0, "bilateral": 4.0, "far": 20.0, "colour": 10.0}
+PARAMETERS = {"iterations": 5, "smooth": 3.0, "near": 3.0, "bilateral": 4.0, "far": 20.0, "color": 10.0}
 
 
 def noisy(height, width, classes, channels=3):
-    """Logits that know the classes badly, and a picture that shows them: bands of colour."""
+    """Logits that know the classes badly, and an image that shows them: bands of color."""
     rng = np.random.default_rng(0)
     truth = (np.mgrid[:height, :width][1] * classes // width + np.mgrid[:height, :width][0] // 8) % classes
-    colours = rng.integers(0, 256, (classes, channels))
-    image = np.clip(colours[truth] + rng.normal(0, 4, (height, width, channels)), 0, 255).astype(np.uint8)
+    colors = rng.integers(0, 256, (classes, channels))
+    image = np.clip(colors[truth] + rng.normal(0, 4, (height, width, channels)), 0, 255).astype(np.uint8)
     logits = 2 * np.eye(classes)[truth] + rng.normal(0, 1.5, (height, width, classes))
     return logits.astype(np.float32), image[..., 0] if channels == 1 else image, truth
 

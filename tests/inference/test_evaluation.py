@@ -92,7 +92,7 @@ def test_one_class_is_told_from_the_background():
     assert scores.matrix.sum(1).tolist() == [np.sum(np.stack(masks) != 1), np.sum(np.stack(masks) == 1)]
 
 
-def test_prediction_takes_grey_and_names_what_does_not_fit():
+def test_prediction_takes_gray_and_names_what_does_not_fit():
     model = unet(2, (None, None, 1), filters=(4, 8))
     assert predict(model, np.zeros((9, 11), np.uint8)).shape == (9, 11)
     with pytest.raises(ValueError, match=r"shape \(9, 11, 3\) came; this model takes one \(H, W, 1\)"):
@@ -109,7 +109,7 @@ def test_prediction_takes_grey_and_names_what_does_not_fit():
         {"resize": Resize(40, "shorter"), "window": 24},
     ],
 )
-def test_every_labelled_pixel_of_the_original_counts_once(options):
+def test_every_labeled_pixel_of_the_original_counts_once(options):
     sizes = [(48, 56), (41, 37), (64, 30)]
     samples = [draw_sample(i, *size) for i, size in enumerate(sizes)]
     samples[0][1][:5] = 255

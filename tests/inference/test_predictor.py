@@ -30,7 +30,7 @@ def per_pixel(classes=3, channels=3):
 
 
 @pytest.mark.parametrize("window", [None, 56, (48, 56), (100, 57)])
-def test_a_window_that_holds_the_picture_gives_the_whole(window):
+def test_a_window_that_holds_the_image_gives_the_whole(window):
     image = draw_sample(0)[0]
     model = Watched(unet(3, filters=(4, 8)))
     expected = model.predict_on_batch(image[None])[0]
@@ -80,7 +80,7 @@ def test_no_pixel_of_a_window_weighs_nothing():
 
 
 @pytest.mark.parametrize("policy", ["letterbox", "shorter", "stretch"])
-def test_logits_come_back_to_the_picture_s_size(policy):
+def test_logits_come_back_to_the_image_s_size(policy):
     image, _ = draw_sample(2, 60, 90)
     model = Watched(per_pixel())
     whole = predict_logits(model, image)
@@ -96,7 +96,7 @@ def test_logits_come_back_to_the_picture_s_size(policy):
     assert np.array_equal(predict_logits(model, image, Resize((60, 90), "stretch")), whole)
 
 
-def test_windows_slide_over_the_resized_picture():
+def test_windows_slide_over_the_resized_image():
     image, _ = draw_sample(2, 60, 90)
     model = Watched(per_pixel())
     expected = predict_logits(model, image, Resize(45))
@@ -107,7 +107,7 @@ def test_windows_slide_over_the_resized_picture():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1)])
-def test_narrow_pictures(size):
+def test_narrow_images(size):
     model = unet(2, (None, None, 1), filters=(4, 8))
     image = np.full(size, 100, np.uint8)
     for options in ({}, {"window": 4}, {"resize": Resize(8)}, {"resize": Resize(8, "stretch"), "window": 3}):

@@ -22,7 +22,7 @@ def test_a_sigmoid_is_two_classes(function):
 
 
 @pytest.mark.parametrize("function", [refine.crf, refine.guided_filter])
-def test_a_float_picture_is_the_same_picture(function):
+def test_a_float_image_is_the_same_image(function):
     expected = function(LOGITS, IMAGE)
     assert function(LOGITS, IMAGE.astype(np.float32)) == pytest.approx(expected, abs=1e-4)
     assert function(LOGITS, IMAGE / 255) == pytest.approx(expected, abs=1e-3)
@@ -42,7 +42,7 @@ def test_more_classes_than_opencv_filters_at_once():
     assert found == pytest.approx(np.maximum(guided(shares, image, 2, 0.02), 1e-6), abs=1e-4)
 
 
-def test_one_colour_one_pixel_one_class():
+def test_one_color_one_pixel_one_class():
     for function in (refine.crf, refine.guided_filter):
         assert np.isfinite(function(LOGITS, np.full((13, 11), 7, np.uint8))).all()
         assert function(LOGITS[:1, :1], IMAGE[:1, :1]).argmax(-1) == LOGITS[:1, :1].argmax(-1)
@@ -92,7 +92,7 @@ def test_no_small_piece_is_left_beside_a_larger_one(ids, min_area):
 @pytest.mark.parametrize("function", [refine.crf, refine.guided_filter])
 def test_what_does_not_fit_is_refused(function):
     name = function.__name__
-    with pytest.raises(ValueError, match=rf"{name}: logits of shape \(13, 11, 4\) came with a picture \(11, 13\)"):
+    with pytest.raises(ValueError, match=rf"{name}: logits of shape \(13, 11, 4\) came with an image \(11, 13\)"):
         function(LOGITS, IMAGE.transpose(1, 0, 2))
     with pytest.raises(ValueError, match=rf"{name}: logits of shape \(13, 11\)"):
         function(LOGITS[..., 0], IMAGE)

@@ -31,7 +31,7 @@ def test_a_rare_class_that_is_chosen_too_late():
     mask = np.array([[0] * 10 + [1] * 4], np.uint8)
     tuning = tune_offsets(bare(2), reader_of([image] * 2, [mask] * 2), folds=2)
     assert tuning.before == pytest.approx((10 / 13 + 1 / 4) / 2)
-    # both pictures are alike: what one gives holds for the other
+    # both images are alike: what one gives holds for the other
     assert tuning.after == pytest.approx((9 / 10 + 4 / 5) / 2)
     assert tuning.offsets[1] - tuning.offsets[0] == 1.0625
     tuned = evaluate(with_offsets(bare(2), tuning.offsets), reader_of([image], [mask]))
@@ -49,8 +49,8 @@ def test_a_sigmoid_has_a_threshold():
     assert np.array_equal(predict_logits(with_offsets(bare(1), [offset]), image)[..., 0] > 0, mask == 1)
 
 
-def test_what_holds_for_some_pictures_only_is_seen():
-    # the first pictures want class 1 later, the last ones earlier
+def test_what_holds_for_some_images_only_is_seen():
+    # the first images want class 1 later, the last ones earlier
     image = np.array([[0.3, -0.3]], np.float32)[..., None]
     masks = [np.array([[0, 0]], np.uint8)] * 3 + [np.array([[1, 1]], np.uint8)] * 3
     tuning = tune_offsets(bare(1), reader_of([image] * 6, masks, 1), folds=2)
@@ -101,8 +101,8 @@ def test_the_score_never_falls_and_no_single_offset_is_better(logits, truth, sco
         assert _mean(_matrix(logits + moved, truth), measure) <= best + 1e-6
 
 
-def test_pictures_count_by_their_pixels():
-    # 6 of 8 pixels of the large pictures are right, 1 of 8 of the small ones; as many of each are drawn as there are
+def test_images_count_by_their_pixels():
+    # 6 of 8 pixels of the large images are right, 1 of 8 of the small ones; as many of each are drawn as there are
     large = np.full((40, 40, 1), 1, np.float32), np.tile([[0, 1, 1, 1]], (40, 10)).astype(np.uint8)
     small = np.full((4, 4, 1), 1, np.float32), np.tile([[0, 0, 0, 1]], (4, 1)).astype(np.uint8)
     images, masks = zip(*[large, small] * 3, strict=True)
@@ -111,7 +111,7 @@ def test_pictures_count_by_their_pixels():
     assert tune_offsets(bare(1), reader, pixels=3000, folds=2).before == pytest.approx(whole, abs=0.02)
 
 
-def test_a_picture_is_seen_as_in_use():
+def test_a_image_is_seen_as_in_use():
     image = np.array([[-1, -1, 3, 3], [-1, -1, 3, 3]], np.float32)[..., None]
     mask = (image[..., 0] > 0).astype(np.uint8)
     reader = reader_of([image] * 2, [mask] * 2, 1)
@@ -136,10 +136,10 @@ def test_what_cannot_be_is_refused():
     reader = reader_of([image] * 3, [mask] * 3)
     with pytest.raises(ValueError, match="score='iou' is unknown"):
         tune_offsets(bare(2), reader, "iou")
-    assert tune_offsets(bare(2), reader) == tune_offsets(bare(2), reader, folds=3)  # one a picture
-    with pytest.raises(ValueError, match="folds=1 of 3 pictures"):
+    assert tune_offsets(bare(2), reader) == tune_offsets(bare(2), reader, folds=3)  # one an image
+    with pytest.raises(ValueError, match="folds=1 of 3 images"):
         tune_offsets(bare(2), reader, folds=1)
-    with pytest.raises(ValueError, match="folds=1 of 1 pictures"):
+    with pytest.raises(ValueError, match="folds=1 of 1 images"):
         tune_offsets(bare(2), reader_of([image], [mask]))
     with pytest.raises(ValueError, match="of 3 parts fewer than two hold pixels that are not ignored"):
         tune_offsets(bare(2), reader_of([image] * 3, [mask + 255, mask, mask + 255]), folds=3)

@@ -65,7 +65,7 @@ def test_the_farther_a_mistake_the_more_it_costs():
         assert costs[0] > 0
 
 
-# A bar three rows thick; its centreline is row 2.
+# A bar three rows thick; its centerline is row 2.
 BAR = np.zeros((1, 5, 7), "uint8")
 BAR[0, 1:4] = 1
 LINE = np.zeros((1, 5, 7), "uint8")
@@ -81,7 +81,7 @@ def test_the_skeleton_of_a_bar_is_its_middle():
 
 def test_cl_dice_of_lines():
     loss = CLDice(smooth=0, iterations=2)
-    # bar and line have one centreline, each in the other
+    # bar and line have one centerline, each in the other
     assert float(loss(BAR, certain(LINE == 1))) == pytest.approx(0, abs=1e-6)
     assert float(loss(LINE, certain(BAR == 1))) == pytest.approx(0, abs=1e-6)
     # 3 of the 7 pixels are found, nothing else: precision 1, recall 3/7; 2 * 3/7 / (10/7)
@@ -90,7 +90,7 @@ def test_cl_dice_of_lines():
     assert float(loss(LINE, certain(part == 1))) == pytest.approx(1 - 6 / 10)
     # smooth 1: precision (3 + 1) / (3 + 1), recall (3 + 1) / (7 + 1)
     assert float(CLDice(smooth=1, iterations=2)(LINE, certain(part == 1))) == pytest.approx(1 - 1 / 1.5)
-    # A line at the bar's rim lies in the bar, but the bar's centreline not in it
+    # A line at the bar's rim lies in the bar, but the bar's centerline not in it
     rim = np.roll(LINE, -1, axis=1)
     assert float(loss(BAR, certain(rim == 1))) == pytest.approx(1)
 

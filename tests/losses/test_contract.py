@@ -137,7 +137,7 @@ class TestLoss:
         assert value == expected[0]
         assert gradient == pytest.approx(expected[1], rel=0.01, abs=1e-6)  # rounded once
 
-    def test_a_large_picture_in_half_precision(self, name):
+    def test_a_large_image_in_half_precision(self, name):
         # a sum over 66 564 pixels overflows in float16
         labels, logits = draw(shape=(1, 258, 258))
         half = ops.cast(logits, "float16")

@@ -89,7 +89,7 @@ def test_it_agrees_with(name, loss, expected):
     assert float(loss(labels, logits)) == pytest.approx(expected, rel=2e-6)
 
 
-def test_the_pictures_are_what_the_figures_were_made_of():
+def test_the_images_are_what_the_figures_were_made_of():
     labels, logits = draw()
     assert np.bincount(labels.ravel()).tolist() == [98, 25, 21]
     assert float(np.abs(logits).sum()) == pytest.approx(680.16, abs=0.01)

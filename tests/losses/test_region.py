@@ -79,7 +79,7 @@ def test_alpha_weighs_false_positives_and_beta_false_negatives():
     assert float(Tversky(smooth=0, **options)(GUESS, single(LABELS))) == pytest.approx(1 - 1 / 1.2)
 
 
-def test_tversky_generalises_dice_and_jaccard():
+def test_tversky_generalizes_dice_and_jaccard():
     labels, logits = draw()
     assert float(Tversky(smooth=0.5)(labels, logits)) == pytest.approx(float(Dice(smooth=1)(labels, logits)), rel=1e-6)
     same = Tversky(alpha=1, beta=1)
@@ -109,7 +109,7 @@ def test_log_cosh_of_each_class():
     assert value(Dice(smooth=0, log_cosh=True)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_generalised_dice_weighs_classes_by_their_size_squared():
+def test_generalized_dice_weighs_classes_by_their_size_squared():
     # labels 0001, prediction 0011: I = (2, 1), P = (2, 2), T = (3, 1), so w = (1/9, 1):
     # 2 (2/9 + 1) / (5/9 + 3) = 22/32
     labels, guess = np.array([[[0, 0, 0, 1]]]), np.array([[[0, 0, 1, 1]]])
@@ -120,7 +120,7 @@ def test_generalised_dice_weighs_classes_by_their_size_squared():
     assert value(GeneralizedDice(smooth=1), labels, guess) == pytest.approx(1 - 25 / 35)
 
 
-def test_generalised_dice_of_all_classes_counts_the_false_positives_of_an_absent_one():
+def test_generalized_dice_of_all_classes_counts_the_false_positives_of_an_absent_one():
     # labels 0000, prediction 0011; class 0: w = 1/16, class 1: w = 1 (as if of one pixel)
     # 2 (2/16) / (6/16 + 2) = 4/38
     labels, guess = np.array([[[0, 0, 0, 0]]]), np.array([[[0, 0, 1, 1]]])

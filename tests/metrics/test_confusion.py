@@ -413,7 +413,7 @@ class TestPerImage:
         labels = np.array([[[0] * 9], [[1, 1] + [255] * 7]])
         guess = np.array([[[0] * 9], [[1, 0] + [0] * 7]])
         metric = measure(ConfusionMetrics(2, ["mean_iou", "per_image_iou"]), (labels, logits_of(guess, 2)))
-        # over the data set 9 / 10 and 1 / 2; of image 0: 1; of image 1: (0 + 1 / 2) / 2
+        # over the dataset 9 / 10 and 1 / 2; of image 0: 1; of image 1: (0 + 1 / 2) / 2
         assert figures(metric) == pytest.approx({"mean_iou": 0.7, "per_image_iou": 0.625}, **CLOSE)
         assert len(metric.variables) == 3
         assert len(ConfusionMetrics(2).variables) == 1

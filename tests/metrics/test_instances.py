@@ -48,10 +48,10 @@ def cells(seed, shape=(64, 80), count=14):
     y, x = np.indices(shape)
     truth, prediction = np.zeros(shape, "uint16"), np.zeros(shape, "int32")
     for number in range(1, count + 1):
-        centre, radius, shift = rng.uniform(0, shape), rng.uniform(4, 9), rng.uniform(-2.5, 2.5, 2)
-        truth[np.hypot(y - centre[0], x - centre[1]) < radius] = number
+        center, radius, shift = rng.uniform(0, shape), rng.uniform(4, 9), rng.uniform(-2.5, 2.5, 2)
+        truth[np.hypot(y - center[0], x - center[1]) < radius] = number
         if rng.random() < 0.85:
-            prediction[np.hypot(y - centre[0] - shift[0], x - centre[1] - shift[1]) < radius] = 100 - 3 * number
+            prediction[np.hypot(y - center[0] - shift[0], x - center[1] - shift[1]) < radius] = 100 - 3 * number
     prediction[2:6, 3:9] = 7
     return truth, prediction
 

@@ -28,7 +28,7 @@ def draw(text):
 
 
 def slow_surface(mask):
-    """Coordinates (N, rank) of the pixels that have a neighbour outside, beyond the edge being outside."""
+    """Coordinates (N, rank) of the pixels that have a neighbor outside, beyond the edge being outside."""
     padded = np.pad(mask, 1)
     steps = [step for axis in np.eye(mask.ndim, dtype=int) for step in (axis, -axis)]
     places = np.argwhere(mask)
@@ -54,8 +54,8 @@ def slow_rim(mask, distance):
 def blobs(rng, shape, count):
     grid, mask = np.indices(shape), np.zeros(shape, bool)
     for _ in range(count):
-        centre, radius = rng.uniform(0, shape), rng.uniform(3, 9)
-        mask |= sum((axis - x) ** 2 for axis, x in zip(grid, centre, strict=True)) < radius**2
+        center, radius = rng.uniform(0, shape), rng.uniform(3, 9)
+        mask |= sum((axis - x) ** 2 for axis, x in zip(grid, center, strict=True)) < radius**2
     return mask
 
 
@@ -134,7 +134,7 @@ def test_a_distance_equal_to_the_tolerance_is_within_in_spite_of_rounding(tolera
 @pytest.mark.parametrize(
     ("truth", "prediction"),
     [
-        # Diagonal neighbours do not count: the corners beside the hole are inside.
+        # Diagonal neighbors do not count: the corners beside the hole are inside.
         ("##### ##### ##.## ##### #####", "##### #.#.# ##.## #.#.# #####"),
         # Beyond the edge is outside: the full image has a surface.
         ("#### #### ####", "#### #..# ####"),
@@ -153,7 +153,7 @@ def test_a_cube_and_its_shell_are_one_surface():
     shell = cube.copy()
     shell[1, 1:3, 1:4] = False
     assert hausdorff_distance(cube, shell) == 0
-    shell[1, 1, 0] = False  # now (1, 1, 1), 1 from the shell, is its nearest neighbour
+    shell[1, 1, 0] = False  # now (1, 1, 1), 1 from the shell, is its nearest neighbor
     assert hausdorff_distance(cube, shell) == 1
 
 
@@ -167,7 +167,7 @@ def test_boundary_iou_by_hand():
 
 
 def test_the_rim_of_boundary_iou_is_counted_like_a_king_moves():
-    # All 24 pixels around the hole are its neighbours, across corners, or the edge's. The full square's rim are 16.
+    # All 24 pixels around the hole are its neighbors, across corners, or the edge's. The full square's rim are 16.
     assert score(boundary_iou, np.ones((5, 5), bool), draw("##### ##### ##.## ##### #####"), 1) == pytest.approx(
         16 / 24
     )

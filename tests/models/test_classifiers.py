@@ -14,7 +14,7 @@ def draw(height, width, channels=3):
 
 
 def test_the_cnn_has_its_parameters():
-    # 3 x 3 convolutions without bias 3>64>128>256>512: 9 (192 + 8,192 + 32,768 + 131,072); normalisation: 4 * 960
+    # 3 x 3 convolutions without bias 3>64>128>256>512: 9 (192 + 8,192 + 32,768 + 131,072); normalization: 4 * 960
     # dense 512>256: 131,328; 256>10: 2,570
     assert cnn_classifier(10).count_params() == 9 * 172_224 + 3_840 + 131_328 + 2_570
     names = [layer.name for layer in cnn_classifier(2).layers if isinstance(layer, keras.layers.MaxPooling2D)]

@@ -39,7 +39,7 @@ SMALL = {
     "deeplab_v3_plus+mobilenet_v3_small": ({"encoder": "mobilenet_v3_small", "width": 8, "low_width": 4}, 16),
     "segformer+mit_b0": ({"encoder": "mit_b0", "width": 8}, 32),
 }
-# by pooling, or by the statistics of group normalisation
+# by pooling, or by the statistics of group normalization
 SEE_THE_WHOLE_IMAGE = {"fpn", "pspnet", "deeplab_v3", "deeplab_v3_plus", "lraspp", "upernet"}
 THROUGH_GATES = {"unet+everything"}  # squeeze and excitation
 # whose compilations, for tens of seconds each, belong to the tests that are run every time
@@ -130,14 +130,14 @@ def test_logits_are_float32_under_mixed_precision(build, precision):
     assert model.get_layer("classes").compute_dtype == precision.removeprefix("mixed_")
     logits = logits_of(model, images + np.uint16(40000 - 128))
     assert logits.dtype == np.float32
-    # Half precision would round 40001 to 40000 and more: the images must be normalised in float32.
+    # Half precision would round 40001 to 40000 and more: the images must be normalized in float32.
     keras.mixed_precision.set_dtype_policy("float32")
     exact = build(input_shape=(None, None, 2), normalization=(40000, 2))
     expected = logits_of(exact, images + np.uint16(40000 - 128))
     assert np.abs(logits - expected).max() < 0.05 * np.abs(expected).max()
 
 
-def test_images_may_be_normalised_each_by_itself(build):
+def test_images_may_be_normalized_each_by_itself(build):
     model, images = build(normalization="image"), draw().astype("float32")
     logits = logits_of(model, images)
     scale, shift = np.array([[[[0.5]]], [[[30]]]]), np.array([[[[3, 0, 1]]], [[[0, 100, -20]]]])
@@ -196,8 +196,8 @@ def test_normalization_is_a_channel_s_own(build):
     assert logits_of(build(**options), images) == pytest.approx(logits_of(plain, images / 127.5 - 1), abs=1e-4)
 
 
-def labelled(block=16):
-    """Four images of 3 x 4 blocks in the colours of their labels; the first row is not labelled."""
+def labeled(block=16):
+    """Four images of 3 x 4 blocks in the colors of their labels; the first row is not labeled."""
     labels = draw(3, 4, 1, batch=4)[..., 0] % 3
     labels = labels.repeat(block, axis=1).repeat(block, axis=2)
     images = np.stack([labels * 100, 200 - labels * 50, labels * 0], -1).astype("uint8")
@@ -207,7 +207,7 @@ def labelled(block=16):
 
 @pytest.mark.parametrize("name", EACH, indirect=True)
 def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
-    images, labels = labelled()
+    images, labels = labeled()
     model = build()
     metrics = [ConfusionMetrics(3, report=["mean_iou", "dice"], class_names=["a", "b", "c"])]
     model.compile(keras.optimizers.Adam(0.02), CrossEntropy() + 0.5 * Dice(), metrics=metrics, jit_compile=True)
@@ -228,7 +228,7 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
     ["unet", *(pytest.param(name, marks=SLOW) for name in ("fpn", "deeplab_v3_plus", "pspnet", "segformer", "lraspp"))],
     indirect=True,
 )
-def test_four_images_are_learnt_by_heart(name):
+def test_four_images_are_learned_by_heart(name):
     keras.utils.set_random_seed(0)
     wide = {
         "unet": {"filters": (8, 16, 32)},
@@ -239,7 +239,7 @@ def test_four_images_are_learnt_by_heart(name):
         "lraspp": PLAIN | {"width": 32},
     }
     model = build_by_name(name, 3, **wide[name])
-    images, labels = labelled()
+    images, labels = labeled()
     images = (images * 0.5 + np.random.default_rng(1).normal(40, 20, images.shape)).clip(0, 255).astype("uint8")
     model.compile(
         keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)], jit_compile=False
@@ -249,10 +249,10 @@ def test_four_images_are_learnt_by_heart(name):
 
 
 @pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"], indirect=True)
-def test_a_single_class_is_learnt_in_half_precision(precision):
+def test_a_single_class_is_learned_in_half_precision(precision):
     keras.utils.set_random_seed(0)
     model = build_by_name("unet", 1, filters=(8, 16))
-    images, labels = labelled()
+    images, labels = labeled()
     labels = np.where(labels == 255, 255, labels == 2)
     model.compile(keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(1)])
     losses = model.fit(images, labels, batch_size=4, epochs=30, verbose=0).history["loss"]
@@ -359,7 +359,7 @@ def test_its_export_answers_as_it_does(build, tmp_path):
         ({"normalization": ((1, 2), 1)}, r"2 numbers came for an image of 3 channels"),
         ({"normalization": (0, (1, 0, 1))}, r"every deviation must be above zero"),
         ({"normalization": (0, (1, 1, float("nan")))}, r"every deviation must be above zero"),
-        ({"normalization": "picture"}, r"normalization='picture' is unknown"),
+        ({"normalization": "image"}, r"normalization='image' is unknown"),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(build, options, message):

@@ -8,7 +8,7 @@ from tfseg.models.decoding import PixelShuffle, PoolToBins, ResizeLike, Upsample
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-# `plain` has widths 2 4 6 8 10 at strides 2 to 32: 3 x 3 kernels without bias, four numbers of normalisation a channel
+# `plain` has widths 2 4 6 8 10 at strides 2 to 32: 3 x 3 kernels without bias, four numbers of normalization a channel
 PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (2 + 4 + 6 + 8 + 10)
 
 
@@ -33,7 +33,7 @@ def test_means_of_many_pixels_are_exact_under_half_precision():
     )  # its sum, 9e7, is beyond float16
 
 
-def test_upsampling_has_half_pixel_centres():
+def test_upsampling_has_half_pixel_centers():
     # [0, 8] doubled: places -0.25, 0.25, 0.75, 1.25 between the two, the outer ones held at the border
     x = np.array([0.0, 8.0], "float32").reshape(1, 1, 2, 1)
     assert ops.convert_to_numpy(Upsample(2)(x))[0, :, :, 0].tolist() == [[0, 2, 6, 8]] * 2
@@ -69,14 +69,14 @@ def test_linknet_has_its_parameters():
 
 def test_fpn_has_its_parameters():
     # lateral 1 x 1 with bias: 5 8 + 7 8 + 9 8 + 11 8 = 256; pyramid 3 x 3 8>8 with bias 584, four times
-    # branches: 1 + 1 + 2 + 3 convolutions, 3 x 3, the first of each 8>4 288, then 4>4 144; group normalisation 2 * 4
+    # branches: 1 + 1 + 2 + 3 convolutions, 3 x 3, the first of each 8>4 288, then 4>4 144; group normalization 2 * 4
     model = fpn(3, "plain", pyramid_width=8, width=4)
     assert model.count_params() == PLAIN + 256 + 4 * 584 + 4 * 288 + 3 * 144 + 7 * 8 + 15
     assert model.get_layer("decoder_branch3_0_gn").groups == 4
 
 
 def test_lraspp_has_its_parameters_and_keeps_stride_16():
-    # high 1 x 1 10>5 50 and normalisation 20; factors 10>5 50; classes on 5 + 6 channels: 33 + 3
+    # high 1 x 1 10>5 50 and normalization 20; factors 10>5 50; classes on 5 + 6 channels: 33 + 3
     model = lraspp(3, "plain", width=5)
     assert model.count_params() == PLAIN + 50 + 20 + 50 + 36
     assert model.get_layer("encoder5_conv5").strides == (1, 1)

@@ -30,7 +30,7 @@ def test_deeplab_v3_has_its_parameters():
 
 
 def test_deeplab_v3_plus_has_its_parameters():
-    # separable a>4: 9 a + 4 a (normalisation) + 4 a + 16 = 17 a + 16
+    # separable a>4: 9 a + 4 a (normalization) + 4 a + 16 = 17 a + 16
     # branches: 40 + 16; three of a = 10: 186; image 44; project 96; low 1 x 1 4>3: 12 + 12
     # merge a = 7: 135, a = 4: 84; classes 15
     model = deeplab_v3_plus(3, "plain", width=4, low_width=3)

@@ -34,7 +34,7 @@ def test_the_u_net_has_the_figures_known_of_it():
     assert round(facts.gflops) == 24
     assert facts.trainable + facts.frozen == model.count_params()
     assert round(model.count_params() / 1e6, 2) == 7.77
-    assert facts.frozen == 2 * 2 * (32 + 64 + 128 + 256) * 2 + 2 * 512 * 2  # mean and variance of each normalisation
+    assert facts.frozen == 2 * 2 * (32 + 64 + 128 + 256) * 2 + 2 * 512 * 2  # mean and variance of each normalization
     assert (facts.output_stride, facts.whole_image) == (16, False)
 
 
@@ -132,7 +132,7 @@ def test_a_receptive_field_may_be_larger_than_any_image():
 
 
 @pytest.mark.parametrize("build", [pspnet, lraspp, fpn])
-def test_pooling_and_group_normalisation_see_the_whole_image(build):
+def test_pooling_and_group_normalization_see_the_whole_image(build):
     facts = describe(build(2, "plain"), (64, 96))
     assert facts.whole_image
     assert facts.receptive_field > 63

@@ -33,7 +33,7 @@ def small(monkeypatch):
 
 
 def draw(height=37, width=50, batch=2):
-    """Noisy pictures of a bright disc each."""
+    """Noisy images of a bright disc each."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     disc = np.hypot(y - 0.4 * height, x - 0.6 * width) < 0.3 * height
@@ -55,7 +55,7 @@ def package():
     model = HED()
 
     def sides(image):
-        """One picture -> the side outputs (h, w) at their strides, by the package's layers, and the fusion's."""
+        """One image -> the side outputs (h, w) at their strides, by the package's layers, and the fusion's."""
         x, maps = preprocess_image(image).astype("float32"), []
         for level in range(1, 6):
             x = getattr(model, f"block{level}")(x)
@@ -108,8 +108,8 @@ def test_borders_of_street_scenes_stand_out_more_than_by_gradient(trained, share
     image = cv2.imread(str(folder / "val" / f"{name}.jpg"))[100:260, :240, ::-1]
     classes = cv2.imread(str(folder / "valannot" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)[100:260, :240]
     border = cv2.morphologyEx(classes, cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
-    grey = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2)
-    gradient = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2)
+    gradient = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
     found = rank(logits_of(trained, image[None])[0, ..., 0], border)
     assert found > rank(gradient, border) + 0.03  # 0.81 and 0.75
 
@@ -226,7 +226,7 @@ def test_its_sides_are_outputs_too(small):
     sides = [model.get_layer(f"side{level}").output for level in range(1, 6)]
     fused, *sides = (ops.convert_to_numpy(x) for x in keras.Model(model.input, [model.output, *sides])(images))
     assert all(side.shape == (2, 37, 50, 1) and side.dtype == np.float32 for side in sides)
-    assert fused == pytest.approx(np.mean(sides, axis=0), abs=1e-5)  # until it has learnt otherwise
+    assert fused == pytest.approx(np.mean(sides, axis=0), abs=1e-5)  # until it has learned otherwise
 
 
 @ON_TENSORFLOW

@@ -22,7 +22,7 @@ def test_the_paper_s_network_has_its_parameters():
     assert model.count_params() == 18_843_200 + 12_188_480 + 130
 
 
-def test_batch_normalisation_takes_the_place_of_the_bias():
+def test_batch_normalization_takes_the_place_of_the_bias():
     # 3>2>2: 54 + 36; 2>4>4: 72 + 144; up 4>2: 34; 4>2>2: 72 + 36; classes 2>3: 9; four numbers a channel: 4 * 16
     assert unet(3, filters=(2, 4)).count_params() == 90 + 216 + 34 + 108 + 9 + 64
 
@@ -181,7 +181,7 @@ def test_a_shallow_network_has_fewer_outputs():
 
 
 def test_unetpp_is_the_paper_s():
-    # arXiv:1807.10165, table 3: U-Net 7.76 M, U-Net++ 9.04 M, without batch normalisation
+    # arXiv:1807.10165, table 3: U-Net 7.76 M, U-Net++ 9.04 M, without batch normalization
     model = unetpp(1, encoder=None, batch_norm=False)
     assert round(model.count_params() / 1e6, 2) == 9.04
     assert model.get_layer("decoder_0_4_join").output.shape[-1] == 5 * 32

@@ -56,7 +56,7 @@ def test_clipping_by_hand():
     assert ops.convert_to_numpy(box_area(array(outside))).tolist() == [0, 0, 0]
 
 
-def test_every_picture_has_its_own_region():
+def test_every_image_has_its_own_region():
     boxes = array(np.broadcast_to([0, 0, 9, 9], (2, 3, 4)))
     regions = array([[1, 2, 3, 4], [5, 6, 7, 8]])[:, None]
     clipped = ops.convert_to_numpy(clip_boxes(boxes, regions))
@@ -71,12 +71,12 @@ def test_the_identity_moves_no_box():
 
 def test_shifts_and_magnification_by_hand():
     assert moved([[1, 2, 4, 7]], [[1, 0, 3], [0, 1, -2], [0, 0, 1]]).tolist() == [[4, 0, 7, 5]]
-    # points x -> 2 x + 0.5 take a picture's border at 0, the point -0.5, to itself: borders double
+    # points x -> 2 x + 0.5 take an image's border at 0, the point -0.5, to itself: borders double
     assert moved([[1, 2, 4, 7]], [[2, 0, 0.5], [0, 3, 1], [0, 0, 1]]).tolist() == [[2, 6, 8, 21]]
 
 
 def test_mirrored_and_turned_boxes_by_hand():
-    # mirrored in a picture 15 wide: point x -> 14 - x, box (1, 4) -> (11, 14)
+    # mirrored in an image 15 wide: point x -> 14 - x, box (1, 4) -> (11, 14)
     assert moved([[1, 2, 4, 7]], [[-1, 0, 14], [0, 1, 0], [0, 0, 1]]).tolist() == [[11, 2, 14, 7]]
     # a quarter counter-clockwise: point (x, y) -> (y, 14 - x)
     assert moved([[1, 2, 4, 7]], [[0, 1, 0], [-1, 0, 14], [0, 0, 1]]).tolist() == [[2, 11, 7, 14]]
@@ -88,7 +88,7 @@ def test_mirrored_and_turned_boxes_by_hand():
     assert moved([[4, 4, 6, 6]], turn) == pytest.approx(np.array(expected), abs=1e-5)
 
 
-def test_each_picture_goes_through_its_own_matrix():
+def test_each_image_goes_through_its_own_matrix():
     shift = np.stack([IDENTITY, IDENTITY])
     shift[1, 0, 2] = 5
     boxes = np.array([[[1, 2, 3, 4], [2, 2, 9, 9]], [[1, 2, 3, 4], [0, 0, 1, 1]]], "float32")
@@ -117,11 +117,11 @@ def test_points_are_corrected_at_last():
     assert moved([[1, 2, 4, 7]], IDENTITY, moved_back=further).tolist() == [[2, 3.5, 5, 13.5]]
 
 
-def inverse_window(perspective, size=(41, 61), centre=(300.0, 400.0)):
+def inverse_window(perspective, size=(41, 61), center=(300.0, 400.0)):
     one = np.ones(1, "float32")
     turn = np.array([0.3], "float32"), np.array([0.1], "float32")
     matrices = window_matrices(
-        size, array([centre]), array(0.5 * one), *map(array, turn), array(one), array(-one), array([perspective])
+        size, array([center]), array(0.5 * one), *map(array, turn), array(one), array(-one), array([perspective])
     )
     return np.linalg.inv(ops.convert_to_numpy(matrices)[0].astype("float64"))
 

@@ -41,7 +41,7 @@ def compiled(function):
     return tf.function(function, jit_compile=True)
 
 
-# --- the affine map of colours
+# --- the affine map of colors
 
 
 def test_identity_values_change_nothing():
@@ -49,16 +49,16 @@ def test_identity_values_change_nothing():
     assert np.array_equal(colored(images), images)
 
 
-def test_without_saturation_a_picture_is_grey_of_its_luma():
+def test_without_saturation_a_image_is_gray_of_its_luma():
     images = pictures()
-    grey = colored(images, saturation=0.0)
-    assert grey == pytest.approx(np.repeat(luma(images)[..., None], 3, -1), abs=1e-3)
+    gray = colored(images, saturation=0.0)
+    assert gray == pytest.approx(np.repeat(luma(images)[..., None], 3, -1), abs=1e-3)
 
 
-def test_saturation_is_a_factor_of_the_distance_to_grey():
+def test_saturation_is_a_factor_of_the_distance_to_gray():
     images = pictures()
-    grey = luma(images)[..., None]
-    assert colored(images, saturation=1.7) == pytest.approx(grey + 1.7 * (images - grey), abs=2e-3)
+    gray = luma(images)[..., None]
+    assert colored(images, saturation=1.7) == pytest.approx(gray + 1.7 * (images - gray), abs=2e-3)
 
 
 @pytest.mark.parametrize("turn", [2 * np.pi, -2 * np.pi, 4 * np.pi])
@@ -68,21 +68,21 @@ def test_a_whole_turn_of_hue_is_none(turn):
 
 
 @pytest.mark.parametrize("hue", [0.3, -1.2, np.pi])
-def test_hue_keeps_luma_and_grey(hue):
+def test_hue_keeps_luma_and_gray(hue):
     images = pictures()
     turned = colored(images, hue=hue)
     assert np.abs(turned - images).max() > 10
     assert luma(turned) == pytest.approx(luma(images), abs=2e-3)
-    grey = np.repeat(images[..., :1], 3, -1)
-    assert colored(grey, hue=hue) == pytest.approx(grey, abs=2e-3)
+    gray = np.repeat(images[..., :1], 3, -1)
+    assert colored(gray, hue=hue) == pytest.approx(gray, abs=2e-3)
 
 
 def test_hue_turns_the_plane_of_cb_and_cr():
     images = pictures()
-    grey = luma(images)
+    gray = luma(images)
 
-    def differences(colours):
-        return np.stack([(colours[..., 2] - luma(colours)) / 1.772, (colours[..., 0] - luma(colours)) / 1.402])
+    def differences(colors):
+        return np.stack([(colors[..., 2] - luma(colors)) / 1.772, (colors[..., 0] - luma(colors)) / 1.402])
 
     blue, red = differences(images)
     cos, sin = np.cos(0.4), np.sin(0.4)
@@ -90,7 +90,7 @@ def test_hue_turns_the_plane_of_cb_and_cr():
     assert np.stack(differences(turned)) == pytest.approx(
         np.stack([cos * blue - sin * red, sin * blue + cos * red]), abs=2e-3
     )
-    assert luma(turned) == pytest.approx(grey, abs=2e-3)
+    assert luma(turned) == pytest.approx(gray, abs=2e-3)
 
 
 def test_two_turns_are_their_sum():
@@ -118,7 +118,7 @@ def test_contrast_comes_first_and_brightness_last():
     assert colored(images, **change) == pytest.approx(one_by_one, abs=5e-3)
 
 
-def test_every_picture_has_its_own_colours():
+def test_every_image_has_its_own_colors():
     images = pictures()
     change = {"contrast": [0.6, 1.0], "hue": [0.7, -2.0], "brightness": [0.0, 20.0]}
     found = colored(images, **change)
@@ -138,7 +138,7 @@ def blurred(images, *sigma):
 @pytest.mark.parametrize("size", [(31, 40), (17, 23)])
 def test_blur_matches_opencv(sigma, size):
     image = pictures((1, *size, 3))
-    # cv2.BORDER_REFLECT repeats the border's pixel; the kernel reaches 5 deviations, as far as the shorter picture goes
+    # cv2.BORDER_REFLECT repeats the border's pixel; the kernel reaches 5 deviations, as far as the shorter image goes
     reach = 2 * min(int(np.ceil(5 * sigma)), 16) + 1
     theirs = cv2.GaussianBlur(image[0], (reach, reach), sigma, borderType=cv2.BORDER_REFLECT)
     assert blurred(image, sigma)[0] == pytest.approx(theirs, abs=0.05)
@@ -152,7 +152,7 @@ def test_no_deviation_changes_no_value():
     assert mixed[1].std() < images[1].std() / 2
 
 
-def test_every_picture_has_its_own_blur():
+def test_every_image_has_its_own_blur():
     images = pictures((2, 8, 9, 2))
     found = blurred(images, 0.7, 2.1)
     for i, sigma in enumerate((0.7, 2.1)):
@@ -160,7 +160,7 @@ def test_every_picture_has_its_own_blur():
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (3, 5)])
-def test_small_pictures_are_blurred_along_the_sides_they_have(size):
+def test_small_images_are_blurred_along_the_sides_they_have(size):
     image = pictures((1, *size, 1))
     found = blurred(image, 0.8)
     theirs = cv2.GaussianBlur(image[0, ..., 0], (9, 9), 0.8, borderType=cv2.BORDER_REFLECT)
@@ -200,10 +200,10 @@ def test_noise_has_the_deviation_asked_for_and_no_mean():
     assert abs((drawn**3).mean()) < 0.05
 
 
-def test_noise_of_pictures_pixels_and_channels_is_independent():
+def test_noise_of_images_pixels_and_channels_is_independent():
     added = noisy(np.zeros((4, 100, 100, 3), "float32"), (1.0,) * 4, KEYS)
     pairs = {
-        "pictures": (added[0], added[1]),
+        "images": (added[0], added[1]),
         "seeds": (added[0], added[2]),
         "channels": (added[..., 0], added[..., 1]),
         "columns": (added[:, :, 1:], added[:, :, :-1]),
@@ -235,7 +235,7 @@ def test_noise_is_drawn_from_streams_of_its_own():
 # --- JPEG
 
 
-def smooth_picture(height, width, channels=3):
+def smooth_image(height, width, channels=3):
     """Slopes, edges and a little texture, whole numbers."""
     y, x = np.mgrid[:height, :width].astype("float64")
     waves = [120 + 80 * np.sin(x / (5 + i) + i) * np.cos(y / (9 - i)) for i in range(channels)]
@@ -261,9 +261,9 @@ def packed(image, quality):
 @pytest.mark.parametrize("size", [(64, 80), (61, 83)])
 @pytest.mark.parametrize("quality", [30, 60, 90])
 def test_jpeg_matches_pillow(quality, size, channels, bound):
-    image = smooth_picture(*size, channels)
+    image = smooth_image(*size, channels)
     ours, theirs = packed(image, quality), pillow(image, quality)
-    # Pillow 13.0 with libjpeg-turbo: 0.31 to 0.53 grey, 0.50 to 0.77 in colour, of which its whole numbers make 0.25;
+    # Pillow 13.0 with libjpeg-turbo: 0.31 to 0.53 gray, 0.50 to 0.77 in color, of which its whole numbers make 0.25;
     # the rest are coefficients halfway between two steps
     assert np.abs(ours - theirs).mean() < bound
     assert np.abs(ours - theirs).mean() < np.abs(image - theirs).mean() / 5
@@ -272,13 +272,13 @@ def test_jpeg_matches_pillow(quality, size, channels, bound):
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("size", [(9, 7), (3, 2), (1, 1), (1, 17)])
 def test_blocks_beyond_the_border_repeat_the_last_pixels_as_libjpeg_does(size, channels):
-    image = smooth_picture(*size, channels)
+    image = smooth_image(*size, channels)
     ours = packed(image, 90)
     assert ours.shape == image.shape
     assert np.abs(ours - pillow(image, 90)).mean() < 0.7
 
 
-def test_quantisation_tables_are_those_of_libjpeg():
+def test_quantization_tables_are_those_of_libjpeg():
     for quality in range(1, 101):
         stream = io.BytesIO()
         Image.new("RGB", (8, 8)).save(stream, "JPEG", quality=quality, subsampling=0)
@@ -289,18 +289,18 @@ def test_quantisation_tables_are_those_of_libjpeg():
 
 
 def test_jpeg_of_quality_100_loses_nearly_nothing():
-    image = smooth_picture(61, 83)
+    image = smooth_image(61, 83)
     assert np.abs(packed(image, 100) - image).mean() < 0.6
     assert np.abs(packed(image, 100) - image).max() < 3
     assert np.abs(packed(image[..., :1], 100) - image[..., :1]).mean() < 0.3
 
 
-def test_every_picture_has_its_own_quality_and_fractions_lie_between():
-    images = np.stack([smooth_picture(24, 20)] * 4).astype("float32")
+def test_every_image_has_its_own_quality_and_fractions_lie_between():
+    images = np.stack([smooth_image(24, 20)] * 4).astype("float32")
     found = ops.convert_to_numpy(jpeg(ops.convert_to_tensor(images), vector(20, 95, 1, 33.3)))
     losses = np.abs(found - images).mean((1, 2, 3))
     assert losses[1] < losses[3] < losses[0] < losses[2]
-    assert found[1] == pytest.approx(packed(smooth_picture(24, 20), 95), abs=1e-2)
+    assert found[1] == pytest.approx(packed(smooth_image(24, 20), 95), abs=1e-2)
 
 
 def test_jpeg_stays_within_the_range():
@@ -311,7 +311,7 @@ def test_jpeg_stays_within_the_range():
 
 
 def test_a_compression_of_what_was_compressed_changes_little():
-    once = packed(smooth_picture(32, 40, 1), 40)
+    once = packed(smooth_image(32, 40, 1), 40)
     # no value was clipped, so that all coefficients are whole steps already
     assert once.min() > 0
     assert once.max() < 255

@@ -118,7 +118,7 @@ def test_spacing_of_large_images_loses_no_digits():
     mask = np.zeros((2, 4001), bool)
     mask[0, 4000] = True
     assert distance(mask, (1, 0), (0.1, 0.3))[1, 3999] == pytest.approx(0.1**2 + 0.3**2, rel=1e-6)
-    # Pixels of 30 metres, 100 kilometres away.
+    # Pixels of 30 meters, 100 kilometers away.
     assert distance(mask, (1, 0), (30, 30))[1, 500] == pytest.approx(30**2 + 105000**2, rel=1e-6)
 
 

@@ -125,14 +125,14 @@ def pair_counts(a, b):
 
 
 @pytest.mark.parametrize("seed", [0, 5])
-def test_streams_neighbouring_keys_and_seeds_are_independent(seed):
+def test_streams_neighboring_keys_and_seeds_are_independent(seed):
     u, other = numbers(seed), numbers(seed + 1)
     pairs = {
         "streams": (u[:, 0], u[:, 1]),
         "distant streams": (u[:, 0], u[:, 3]),
-        "neighbouring keys": (u[:-1, 0], u[1:, 0]),
-        "neighbouring streams of neighbouring keys": (u[:-1, 1], u[1:, 0]),
-        "neighbouring seeds": (u[:, 0], other[:, 0]),
+        "neighboring keys": (u[:-1, 0], u[1:, 0]),
+        "neighboring streams of neighboring keys": (u[:-1, 1], u[1:, 0]),
+        "neighboring seeds": (u[:, 0], other[:, 0]),
         "diagonals of seed and key": (u[1:, 2], other[:-1, 2]),
     }
     for name, (a, b) in pairs.items():

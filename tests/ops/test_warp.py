@@ -30,8 +30,8 @@ def warp(images, matrices, size, *rest, displacement=None, **options):
     return read(images, *source_points(ops.convert_to_tensor(matrices), size, displacement), *rest, **options)
 
 
-def matrices(size, centre, scale=1.0, angle=0.0, shear=0.0, flip_x=1.0, flip_y=1.0, perspective=None):
-    values = [np.array([value], "float32") for value in (centre, scale, angle, shear, flip_x, flip_y)]
+def matrices(size, center, scale=1.0, angle=0.0, shear=0.0, flip_x=1.0, flip_y=1.0, perspective=None):
+    values = [np.array([value], "float32") for value in (center, scale, angle, shear, flip_x, flip_y)]
     far = None if perspective is None else np.array([perspective], "float32")
     return ops.convert_to_numpy(window_matrices(size, *map(ops.convert_to_tensor, values), far))
 
@@ -98,13 +98,13 @@ def test_flips_and_turns_move_whole_pixels(interpolation):
     assert np.allclose(moved((6, 9), angle=np.pi), np.rot90(image, 2), atol=2e-3)
 
 
-def test_a_turned_picture_is_mirrored_at_last():
+def test_a_turned_image_is_mirrored_at_last():
     image = noise((6, 9, 2))
     moved = warp(image[None], matrices((9, 6), middle(image), angle=np.pi / 2, flip_x=-1.0), (9, 6))[0]
     assert np.allclose(moved, np.rot90(image)[:, ::-1], atol=2e-3)
 
 
-def test_scale_magnifies_about_the_centre():
+def test_scale_magnifies_about_the_center():
     image = np.arange(9.0, dtype="float32")[None, None, :, None] * np.ones((1, 5, 1, 1), "float32")
     # output x = 0..8 with its middle 4 on source 5, shown twice as large: source 5 + (x - 4) / 2
     magnified = warp(image, matrices((1, 9), (2, 5), scale=2.0), (1, 9))[0, 0, :, 0]
@@ -143,7 +143,7 @@ def test_nearest_keeps_the_dtype_and_makes_no_new_label(dtype):
 
 
 @every_interpolation
-def test_what_lies_beyond_a_pictures_extent_never_shows(interpolation):
+def test_what_lies_beyond_a_images_extent_never_shows(interpolation):
     sizes = [(5, 8), (9, 12), (4, 3)]
     pictures = [noise((*size, 2), "float32", seed) for seed, size in enumerate(sizes)]
     array = np.full((3, 9, 12, 2), 1e6, "float32")
@@ -247,7 +247,7 @@ CHANGE = {"scale": 0.7, "angle": 0.6, "shear": -0.3, "flip_x": -1.0, "flip_y": -
 
 @pytest.mark.parametrize("perspective", [None, (0.3, -0.35)])
 @pytest.mark.parametrize("size", [(11, 15), (10, 24), (1, 1), (1, 8)])
-def test_the_outputs_middle_lands_on_the_centre(size, perspective):
+def test_the_outputs_middle_lands_on_the_center(size, perspective):
     matrix = matrices(size, (33.25, -7.5), **CHANGE, perspective=perspective)
     point = np.array([[(size[1] - 1) / 2]], "float32"), np.array([[(size[0] - 1) / 2]], "float32")
     x, y = (ops.convert_to_numpy(side) for side in apply_matrices(ops.convert_to_tensor(matrix), *point))
@@ -255,21 +255,21 @@ def test_the_outputs_middle_lands_on_the_centre(size, perspective):
 
 
 def test_the_map_is_scale_turn_shear_flip_and_perspective_in_turn():
-    size, centre, (right, low) = (11, 15), (33.25, -7.5), (0.3, -0.35)
+    size, center, (right, low) = (11, 15), (33.25, -7.5), (0.3, -0.35)
     to_middle = np.array([[1, 0, -7], [0, 1, -5], [0, 0, 1.0]])
     far = np.array([[1, 0, 0], [0, 1, 0], [-right / 7, -low / 5, 1]])
     flips = np.diag([-1.0, -1, 1])
     shear = np.array([[1, np.tan(-0.3), 0], [0, 1, 0], [0, 0, 1]])
     turn = np.array([[np.cos(0.6), -np.sin(0.6), 0], [np.sin(0.6), np.cos(0.6), 0], [0, 0, 1]])
-    shrink, to_centre = np.diag([1 / 0.7, 1 / 0.7, 1]), np.array([[1, 0, -7.5], [0, 1, 33.25], [0, 0, 1]])
-    expected = to_centre @ shrink @ turn @ shear @ flips @ far @ to_middle
-    found = matrices(size, centre, **CHANGE, perspective=(right, low))[0]
+    shrink, to_center = np.diag([1 / 0.7, 1 / 0.7, 1]), np.array([[1, 0, -7.5], [0, 1, 33.25], [0, 0, 1]])
+    expected = to_center @ shrink @ turn @ shear @ flips @ far @ to_middle
+    found = matrices(size, center, **CHANGE, perspective=(right, low))[0]
     assert found == pytest.approx(expected, abs=1e-4)
-    expected = to_centre @ shrink @ turn @ shear @ flips @ to_middle
-    assert matrices(size, centre, **CHANGE)[0] == pytest.approx(expected[:2], abs=1e-4)
+    expected = to_center @ shrink @ turn @ shear @ flips @ to_middle
+    assert matrices(size, center, **CHANGE)[0] == pytest.approx(expected[:2], abs=1e-4)
 
 
-def test_points_of_any_number_go_through_their_pictures_matrix():
+def test_points_of_any_number_go_through_their_images_matrix():
     maps = np.array([[[1, 2, 3], [4, 5, 6]], [[0, 1, 0], [1, 0, 0]]], "float32")
     x, y = np.array([[1, 2], [3, 4]], "float32"), np.array([[5, 6], [7, 8]], "float32")
     moved = [ops.convert_to_numpy(side).tolist() for side in apply_matrices(maps, x, y)]
@@ -288,21 +288,21 @@ def test_a_displacement_is_added_to_the_outputs_points():
     assert y.tolist() == [[5, 5, 5], [8, 8, 308]]
 
 
-# --- pictures averaged down
+# --- images averaged down
 
 
 def halved_window(image, times, **options):
-    """The whole picture shown at 1/2, 1/4 ..., and read from the level of this size."""
+    """The whole image shown at 1/2, 1/4 ..., and read from the level of this size."""
     size = tuple(-(-side // 2**times) for side in image.shape[:2])
-    # the middle of the blocks, which reach beyond an odd picture
-    centre = [(side * 2**times - 1) / 2 for side in size]
-    matrix = matrices(size, centre, scale=0.5**times)
+    # the middle of the blocks, which reach beyond an odd image
+    center = [(side * 2**times - 1) / 2 for side in size]
+    matrix = matrices(size, center, scale=0.5**times)
     return warp(image[None], matrix, size, levels=(np.array([times], "int32"), times), **options)[0]
 
 
 @linear_or_cubic
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_picture_at_half_and_quarter_size_is_the_mean_of_its_blocks(times, interpolation):
+def test_a_image_at_half_and_quarter_size_is_the_mean_of_its_blocks(times, interpolation):
     image = noise((12, 20, 3), "float32")
     size = 20 // 2**times, 12 // 2**times
     found = halved_window(image, times, interpolation=interpolation)
@@ -339,7 +339,7 @@ def test_every_image_is_read_from_its_own_level():
 
 @linear_or_cubic
 @pytest.mark.parametrize("sizes", [[(5, 8), (9, 12), (4, 3)], [(7, 11), (1, 1), (9, 5)]])
-def test_what_lies_beyond_a_pictures_extent_is_in_no_mean(interpolation, sizes):
+def test_what_lies_beyond_a_images_extent_is_in_no_mean(interpolation, sizes):
     pictures = [noise((*size, 2), "float32", seed) for seed, size in enumerate(sizes)]
     array = np.full((3, 9, 12, 2), 1e6, "float32")
     for i, picture in enumerate(pictures):
@@ -387,10 +387,10 @@ def test_a_smooth_field_stays_within_its_coefficients():
 # --- compiled
 
 
-def whole_map(images, extents, levels, coarse, centre, interpolation):
-    one = ops.ones_like(centre[:, 0])
+def whole_map(images, extents, levels, coarse, center, interpolation):
+    one = ops.ones_like(center[:, 0])
     far = ops.stack([0.2 * one, -0.1 * one], -1)
-    maps = window_matrices((9, 11), centre, 0.6 * one, 0.3 * one, 0.1 * one, -one, one, far)
+    maps = window_matrices((9, 11), center, 0.6 * one, 0.3 * one, 0.1 * one, -one, one, far)
     x, y = source_points(maps, (9, 11), smooth_field(coarse, (9, 11)))
     return resample(images, x, y, interpolation, (20, 0, 90), extents, (levels, 2))
 

@@ -44,4 +44,4 @@ def test_the_demo_reaches_its_scores(tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True)
     report = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     dice = {row["class"]: row["dice"] for row in report["classes"]}
-    assert min(dice["grey matter"], dice["white matter"]) >= 0.90
+    assert min(dice["gray matter"], dice["white matter"]) >= 0.90

@@ -1,4 +1,4 @@
-"""The recipes as commands, on few pictures and for seconds; `make test-slow` trains on all of them for minutes."""
+"""The recipes as commands, on few images and for seconds; `make test-slow` trains on all of them for minutes."""
 
 import json
 import subprocess
@@ -19,7 +19,7 @@ FOLDERS = {"camvid": "camvid", "isbi2012": "isbi2012_em", "dsb2018": "dsb2018_fl
 
 @pytest.fixture(params=FOLDERS)
 def recipe(request, monkeypatch):
-    """A recipe's module that reads six pictures and looks at small windows."""
+    """A recipe's module that reads six images and looks at small windows."""
     module = import_module(f"tfseg.recipes.{request.param}")
     whole = getattr(module, request.param)
     monkeypatch.setattr(module, request.param, lambda folder: [part.take(range(3)) for part in whole(folder)])
@@ -31,20 +31,20 @@ def recipe(request, monkeypatch):
 
 # each takes a minute or two; `tfseg demo`, a recipe too, goes the whole way in the default tests
 @pytest.mark.slow
-def test_a_recipe_ends_with_figures_pictures_and_a_saved_model(recipe, shared_data, tmp_path, capsys):
+def test_a_recipe_ends_with_figures_images_and_a_saved_model(recipe, shared_data, tmp_path, capsys):
     name = recipe.__name__.rsplit(".", 1)[1]
     recipe.run(shared_data / FOLDERS[name], 0.3, tmp_path / "run")
     assert Run(tmp_path / "run").settings()["recipe"] == name
     assert (tmp_path / "run" / "samples.png").is_file()
-    assert ("on pictures it was not fitted to" in capsys.readouterr().out.replace("\n", " ")) == (name == "camvid")
+    assert ("on images it was not fitted to" in capsys.readouterr().out.replace("\n", " ")) == (name == "camvid")
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").is_file()
     assert 0 <= json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] <= 1
 
 
 @pytest.mark.parametrize("holds", [True, False])
-def test_a_decision_is_tuned_if_that_holds_on_other_pictures(holds, tmp_path):
+def test_a_decision_is_tuned_if_that_holds_on_other_images(holds, tmp_path):
     image = keras.Input((None, None, 1))
-    model = keras.Model(image, keras.layers.Rescaling(1.0)(image))  # its logits are the picture
+    model = keras.Model(image, keras.layers.Rescaling(1.0)(image))  # its logits are the image
     picture = np.array([[-3, -0.5, 2]], np.float32)[..., None]
     right, wrong = np.array([[[0, 1, 1]], [[0, 0, 0]]], np.uint8)
     masks = [right] * 4 if holds else [right] * 2 + [wrong] * 2

@@ -40,7 +40,7 @@ def test_rims_lie_where_nuclei_touch_another_or_the_background():
 
 def test_insides_that_hang_together_are_parted_at_their_neck():
     y, x = np.mgrid[:30, :56]
-    left, right = (np.hypot(y - 15, x - centre) < 11 for centre in (15, 36))
+    left, right = (np.hypot(y - 15, x - center) < 11 for center in (15, 36))
     inside = left | right
     assert cv2.connectedComponents(inside.astype(np.uint8))[0] == 2  # with the background
     found = dsb2018.split(certain(np.where(inside, dsb2018.INSIDE, 0)))

@@ -108,7 +108,7 @@ def test_layers_weights_and_predictions_are_the_model_s_own():
     assert np.array_equal(model(image, training=True), inner(image, training=True))
     assert model.name == inner.name
     assert model.output_shape == inner.output_shape == (None, None, None, 3)
-    # whole pictures, as they are
+    # whole images, as they are
     first, second = (compiled(m, False).evaluate(pipeline(reader(), 2), verbose=0) for m in (model, inner))
     assert first == second
 
@@ -123,7 +123,7 @@ def test_the_step_counts_while_gradients_accumulate():
 
     model = augmented(network(), Augment(32, flip="both"), seed=5)
     model.compile(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2), Spy(), run_eagerly=True)
-    one = pipeline(reader(1), 1, shuffle=True)  # the same picture in every step
+    one = pipeline(reader(1), 1, shuffle=True)  # the same image in every step
     losses(model, one, epochs=4)
     assert len(masks) == 4
     theirs = [model.augment.sample(reader(1)[0], 5, number)["mask"] for number in range(4)]

@@ -15,7 +15,7 @@ from tfseg.training import write_doctor_page
 
 
 class Page(HTMLParser):
-    """The tags of a page, those that are not closed, and its pictures."""
+    """The tags of a page, those that are not closed, and its images."""
 
     def __init__(self, text):
         super().__init__()
@@ -53,11 +53,11 @@ def clean(tmp_path):
 
 def test_a_clean_page(clean):
     text, page = write(clean)
-    assert "Nothing found: the data set is fit to train on." in text
+    assert "Nothing found: the dataset is fit to train on." in text
     assert "leaves &amp; &lt;twigs&gt;" in text
     assert len(page.pictures) == 6  # samples
-    ground, colours = draw_clean(0)
-    expected = viz.blend(ground, colours, 3)
+    ground, colors = draw_clean(0)
+    expected = viz.blend(ground, colors, 3)
     shown = np.asarray(Image.fromarray(page.pictures[0]).resize((80, 64)))
     assert np.abs(shown.astype(int) - expected).mean() < 8  # enlarged, JPEG, made small
     widths = [float(width) for width in re.findall(r"width:([\d.]+)%", text)]
@@ -109,7 +109,7 @@ def test_what_does_not_fit_is_shown_side_by_side(clean):
     (clean / "masks" / "p4.png").write_text("junk")
     (clean / "images" / "p4.png").write_text("junk")
     text, page = write(clean)
-    shapes = [picture.shape[:2] for picture in page.pictures[5:]]  # after four samples, one of them two pictures
+    shapes = [picture.shape[:2] for picture in page.pictures[5:]]  # after four samples, one of them two images
     assert shapes == [(208, 260)] * 2 + [(208, 260), (260, 208)]
     assert text.count("cannot be read</div>") == 2
 

@@ -11,14 +11,14 @@ MEASURED = {"normalization": ([10.0, 20.0, 30.0], [1.0, 2.0, 4.0])}
 
 
 def first_scale(settings, dtype="uint8"):
-    """The factors by which the network for a three-channel picture of that dtype multiplies its channels."""
+    """The factors by which the network for a three-channel image of that dtype multiplies its channels."""
     reader = Arrays(np.zeros((2, 32, 32, 3), dtype), np.zeros((2, 32, 32), int), ["ground", "disc", "band"])
     model = network_for(reader, PLAIN | MEASURED | settings)
     assert model.output_shape == (None, None, None, 3)
     return np.ravel(model.get_layer("normalize").scale)
 
 
-def test_plain_network_is_normalised_as_the_pictures_are():
+def test_plain_network_is_normalized_as_the_images_are():
     assert_allclose(first_scale({}), [1, 1 / 2, 1 / 4])
 
 
@@ -29,7 +29,7 @@ def test_encoder_sees_what_it_was_trained_on(settings):
     assert_allclose(first_scale(settings, "uint16"), [1, 1 / 2, 1 / 4])
 
 
-def test_each_picture_by_its_own_values():
+def test_each_image_by_its_own_values():
     reader = Arrays(np.zeros((2, 32, 32, 3), "uint8"), np.zeros((2, 32, 32), int), ["ground", "disc", "band"])
     model = network_for(reader, PLAIN | MEASURED | {"normalize_each": True})
     pixels = np.random.default_rng(0).uniform(0, 50, (1, 32, 32, 3)).astype("float32")
@@ -38,7 +38,7 @@ def test_each_picture_by_its_own_values():
 
 @pytest.mark.parametrize(("asked", "weights"), [("median", [1 / 2, 1, 5]), ("none", None)])
 def test_rare_classes_weigh_more_if_asked_for(asked, weights, tmp_path):
-    # every class is in both pictures; 16 rows of the first, 8 of the second, 1.6 of the third
+    # every class is in both images; 16 rows of the first, 8 of the second, 1.6 of the third
     mask = np.repeat([0] * 160 + [1] * 80 + [2] * 16, 4).reshape(32, 32)
     reader = Arrays(np.zeros((2, 32, 32, 3), "uint8"), np.stack([mask] * 2), ["ground", "disc", "band"])
     options = {"size": 32, "batch_size": 2, "epochs": 1, "optimizer": "adam", "learning_rate": 1e-3, "seed": 0}

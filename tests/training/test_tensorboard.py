@@ -21,7 +21,7 @@ SAMPLES = [READER[0], READER[3]]
 
 
 def compiled(metrics, channels=4, loss=None):
-    """A pixel's class by its colour; never the last class."""
+    """A pixel's class by its color; never the last class."""
     keras.utils.set_random_seed(2)
     image = keras.Input((None, None, 3))
     layer = keras.layers.Conv2D(channels, 1)
@@ -84,7 +84,7 @@ class Witness(keras.callbacks.Callback):
         self.model.evaluate(pipeline(READER.named(["1"]), 1), verbose=0)
 
 
-def test_event_files_hold_the_logs_the_rate_the_classes_curves_and_the_pictures(tmp_path):
+def test_event_files_hold_the_logs_the_rate_the_classes_curves_and_the_images(tmp_path):
     witness = Witness()
     logs = fit(compiled([ConfusionMetrics(4)]), witness, TensorBoard(tmp_path, SAMPLES, NAMES)).history
     train, val = read(tmp_path / "train"), read(tmp_path / "validation")
@@ -109,7 +109,7 @@ def test_event_files_hold_the_logs_the_rate_the_classes_curves_and_the_pictures(
     assert (witness.pictures[0] != witness.pictures[1]).any()
 
 
-def test_pictures_come_every_so_many_epochs_and_a_resumed_training_adds_to_its_curves(tmp_path):
+def test_images_come_every_so_many_epochs_and_a_resumed_training_adds_to_its_curves(tmp_path):
     model = compiled([ConfusionMetrics(4)])
     fit(model, TensorBoard(tmp_path, SAMPLES, NAMES, every=2), epochs=3)
     fit(model, TensorBoard(tmp_path, SAMPLES, NAMES, every=2), epochs=4, initial_epoch=3)
@@ -147,9 +147,9 @@ def test_what_does_not_fit_is_refused_before_an_epoch_is_lost(tmp_path):
         fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, SAMPLES, NAMES[:2]))
     with pytest.raises(ValueError, match=r"has only loss. Compile it with metrics=\[tfseg.metrics.Confus"):
         fit(compiled([]), TensorBoard(tmp_path, SAMPLES, NAMES))
-    grey = [{"image": SAMPLES[0]["image"][..., :1], "mask": SAMPLES[0]["mask"]}]
+    gray = [{"image": SAMPLES[0]["image"][..., :1], "mask": SAMPLES[0]["mask"]}]
     with pytest.raises(ValueError, match="shape"):
-        fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, grey, NAMES))
+        fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, gray, NAMES))
 
 
 def test_an_evaluation_by_itself_writes_nothing(tmp_path):

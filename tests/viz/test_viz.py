@@ -7,7 +7,7 @@ from conftest import draw_sample
 from matplotlib.figure import Figure
 
 from tfseg import viz
-from tfseg.viz import colours
+from tfseg.viz import colors
 
 NAMES = ["ground", "disc", "band"]
 # four bins, the first empty
@@ -32,7 +32,7 @@ def test_a_single_name_is_that_of_the_ones():
     for draw in (
         lambda names: viz.overlay(image, mask, names),
         lambda names: viz.samples([image], [mask], [mask], names),
-        lambda names: viz.labelled([sample], names),
+        lambda names: viz.labeled([sample], names),
     ):
         one, two = draw(["leaf"]), draw(["background", "leaf"])
         assert [text.get_text() for text in one.legends[0].get_texts()] == ["background", "leaf"]
@@ -40,8 +40,8 @@ def test_a_single_name_is_that_of_the_ones():
 
 
 @pytest.mark.parametrize("count", [2, 7, 20])
-def test_colours_can_be_told_apart_by_the_colour_blind(count):
-    views = colours.seen(viz.palette(count))
+def test_colors_can_be_told_apart_by_the_color_blind(count):
+    views = colors.seen(viz.palette(count))
     distances = np.linalg.norm(views[:, :, None] - views[:, None], axis=-1)
     distances[:, np.eye(count, dtype=bool)] = np.inf
     # a difference of 2.3 in CIELAB is just noticeable
@@ -53,7 +53,7 @@ def test_a_palette_begins_like_every_shorter_one():
     assert len(np.unique(viz.palette(255), axis=0)) == 255
 
 
-def test_blend_colours_classes_and_leaves_ignored_pixels_bare():
+def test_blend_colors_classes_and_leaves_ignored_pixels_bare():
     image, labels = np.full((2, 2, 3), 100, np.uint8), np.array([[0, 1], [255, 1]])
     mixed = viz.blend(image, labels, 2, alpha=0.5)
     expected = (100 + viz.palette(2).astype(int)) // 2
@@ -169,7 +169,7 @@ def test_a_reliability_diagram_of_nothing_is_empty():
     assert len(viz.reliability(nothing).axes[0].patches) == 0
 
 
-def test_labelled_samples_show_classes_objects_and_ignored_pixels():
+def test_labeled_samples_show_classes_objects_and_ignored_pixels():
     image = np.full((12, 16, 3), 100, np.uint8)
     mask = np.zeros((12, 16), np.uint8)
     mask[2:6, 3:9], mask[9:] = 1, 255
@@ -180,11 +180,11 @@ def test_labelled_samples_show_classes_objects_and_ignored_pixels():
         "boxes": np.array([[3, 2, 9, 6], [0, 0, 0, 0]], "float32"),
         "classes": np.array([1, -1]),
     }
-    figure = viz.labelled([sample, {"image": image}], NAMES, titles=["all", "bare"])
+    figure = viz.labeled([sample, {"image": image}], NAMES, titles=["all", "bare"])
     first, second = figure.axes
     assert (first.get_title(), second.get_title()) == ("all", "bare")
     painted = first.images[0].get_array()
-    assert np.array_equal(painted[4, 5], (100 + viz.palette(3)[1].astype(int)) // 2)  # half the picture, half its class
+    assert np.array_equal(painted[4, 5], (100 + viz.palette(3)[1].astype(int)) // 2)  # half the image, half its class
     assert {tuple(pixel) for pixel in painted[9:].reshape(-1, 3)} == {(100,) * 3, (255,) * 3}  # stripes
     assert (painted[2, 3:9] == 0).all()  # an outline
     assert [patch.get_bbox().bounds for patch in first.patches] == [(2.5, 1.5, 6, 4)]  # the object of class -1 is none
@@ -195,7 +195,7 @@ def test_labelled_samples_show_classes_objects_and_ignored_pixels():
 
 def test_samples_without_masks_show_their_boxes():
     sample = {"image": np.zeros((8, 8, 1), np.uint8), "boxes": np.float32([[1, 2, 5, 6]]), "classes": np.array([2])}
-    figure = viz.labelled([sample], NAMES)
+    figure = viz.labeled([sample], NAMES)
     assert len(figure.axes[0].patches) == 1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["band"]
 
@@ -243,14 +243,14 @@ def test_a_trade_off_of_nonsense_is_refused(costs, sizes, message):
         viz.trade_off(["a", "b"], costs, [0.5, 0.6], sizes)
 
 
-def test_regions_have_colours_and_lines_and_the_ground_none():
+def test_regions_have_colors_and_lines_and_the_ground_none():
     labels = np.array([[1, 1, 0, 0], [1, 1, 0, 0], [13, 13, 2, 2]])
     shown = viz.regions(np.full((3, 4), 200, np.uint8), labels, alpha=0.5)
-    colours = viz.palette(12)
-    assert shown[0, 0].tolist() == (100 + colours[0] * 0.5).astype(int).tolist()
-    assert shown[2, 0].tolist() == shown[0, 0].tolist()  # the thirteenth has the first's colour
+    colors = viz.palette(12)
+    assert shown[0, 0].tolist() == (100 + colors[0] * 0.5).astype(int).tolist()
+    assert shown[2, 0].tolist() == shown[0, 0].tolist()  # the thirteenth has the first's color
     assert shown[0, 2].tolist() == [200, 200, 200]
     black = (shown == 0).all(-1)
     assert black.tolist() == [[False, True, False, False], [True] * 4, [False, True, False, False]]
-    with pytest.raises(ValueError, match=r"regions: labels of shape \(3, 4\) came with a picture \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"regions: labels of shape \(3, 4\) came with an image \(4, 3\)"):
         viz.regions(np.zeros((4, 3)), labels)

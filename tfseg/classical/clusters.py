@@ -1,4 +1,4 @@
-"""Pixels grouped by colour and place: k-means, Gaussian mixtures, mean shift."""
+"""Pixels grouped by color and place: k-means, Gaussian mixtures, mean shift."""
 
 import cv2
 import numpy as np
@@ -7,22 +7,22 @@ from tfseg import checks
 from tfseg.classical.image import as_bytes, levels, rgb
 from tfseg.classical.labels import in_scan_order
 
-SAMPLE = 20_000  # pixels that a model is fitted on: more move its centres by less than the noise of a photograph
+SAMPLE = 20_000  # pixels that a model is fitted on: more move its centers by less than the noise of a photograph
 ATTEMPTS = 5  # k-means ends in a local optimum; the best of so many is kept
 
 
 def kmeans(image, clusters=4, position=0.0, seed=0):
-    """Sort pixels into classes of like colour by k-means, begun by k-means++ (Arthur and Vassilvitskii 2007).
+    """Sort pixels into classes of like color by k-means, begun by k-means++ (Arthur and Vassilvitskii 2007).
 
-    Colours are compared in CIELAB, grey levels as they are, scaled so that black and white are 100 apart in either.
-    The centres are fitted on a random sample of the pixels of a large picture.
+    Colors are compared in CIELAB, gray levels as they are, scaled so that black and white are 100 apart in either.
+    The centers are fitted on a random sample of the pixels of a large image.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
         clusters: number of classes.
-        position: weight of the place: how far apart the ends of the picture's longer side are, in units of colour.
-            0 for colour alone; near 100 the place counts as much as the colour.
-        seed: fixes sample and first centres.
+        position: weight of the place: how far apart the ends of the image's longer side are, in units of color.
+            0 for color alone; near 100 the place counts as much as the color.
+        seed: fixes sample and first centers.
 
     Returns:
         (H, W) int32 class ids from 0, in the order of their first pixels line by line.
@@ -34,21 +34,21 @@ def kmeans(image, clusters=4, position=0.0, seed=0):
     features, shape = _features("kmeans", image, position)
     rng = np.random.default_rng(seed)
     sample = _sample("kmeans", features, clusters, rng)
-    centres = _centres(sample, int(clusters), rng)
-    return _sorted_pixels(features, lambda part: _nearest(part, centres), shape)
+    centers = _centers(sample, int(clusters), rng)
+    return _sorted_pixels(features, lambda part: _nearest(part, centers), shape)
 
 
 def gaussian_mixture(image, clusters=4, position=False, seed=0):
-    """Sort pixels into the most probable of several normal distributions of colour, fitted by EM.
+    """Sort pixels into the most probable of several normal distributions of color, fitted by EM.
 
-    Colours as in `kmeans`. Each class has its own full covariance, so it may be long in one direction, and it may
+    Colors as in `kmeans`. Each class has its own full covariance, so it may be long in one direction, and it may
     lie within a wider one. Needs scikit-learn, the extra `classical`.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
         clusters: number of classes.
         position: whether row and column count as well. They have no weight: a covariance makes up for any scale.
-        seed: fixes the sample of pixels and the first centres, those of k-means.
+        seed: fixes the sample of pixels and the first centers, those of k-means.
 
     Returns:
         (H, W) int32 class ids from 0, in the order of their first pixels line by line. A class that is nowhere the
@@ -64,26 +64,26 @@ def gaussian_mixture(image, clusters=4, position=False, seed=0):
     sample = _sample("gaussian_mixture", features, clusters, np.random.default_rng(seed))
     if len(sample) == 1:  # scikit-learn wants two
         return np.zeros(shape, np.int32)
-    # Without this floor a class of one exact colour, such as clipped white, would shrink to a point.
+    # Without this floor a class of one exact color, such as clipped white, would shrink to a point.
     model = mixture.GaussianMixture(int(clusters), reg_covar=0.1, random_state=seed).fit(sample)
     return _sorted_pixels(features, model.predict, shape)
 
 
 def mean_shift(image, space=5, color=15.0, min_size=50):
-    """Divide a picture into regions of like colour by mean shift (Comaniciu and Meer, doi:10.1109/34.1000236).
+    """Divide an image into regions of like color by mean shift (Comaniciu and Meer, doi:10.1109/34.1000236).
 
-    `cv2.pyrMeanShiftFiltering` moves every pixel to a mode of place and colour; neighbours whose modes differ by at
-    most a quarter of `color` are one region; one that is too small joins its neighbour of nearest mean mode. Colours
-    are compared in RGB, rounded to bytes; grey counts as RGB of three equal values.
+    `cv2.pyrMeanShiftFiltering` moves every pixel to a mode of place and color; neighbors whose modes differ by at
+    most a quarter of `color` are one region; one that is too small joins its neighbor of nearest mean mode. Colors
+    are compared in RGB, rounded to bytes; gray counts as RGB of three equal values.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
         space: radius of the window in pixels, a whole number; time grows with its square.
         color: radius of the window in RGB, a distance in levels of 0..255.
-        min_size: pixels that a region has at least, unless the picture has fewer.
+        min_size: pixels that a region has at least, unless the image has fewer.
 
     Returns:
-        (H, W) int32: regions 1 to N in scan order, each one piece by 4 neighbours.
+        (H, W) int32: regions 1 to N in scan order, each one piece by 4 neighbors.
 
     Raises:
         ValueError: no such image, or a number out of range.
@@ -98,8 +98,8 @@ def mean_shift(image, space=5, color=15.0, min_size=50):
     return _without_specks(modes, linked_regions(across, down), min_size)
 
 
-def colours(owner, image):
-    """Return what distances of colour are taken in: (H, W, 1) grey levels of 0..100 or (H, W, 3) CIELAB, float32."""
+def colors(owner, image):
+    """Return what distances of color are taken in: (H, W, 1) gray levels of 0..100 or (H, W, 3) CIELAB, float32."""
     share = np.ascontiguousarray(levels(owner, image), np.float32) / 255
     return 100 * share[..., None] if share.ndim == 2 else cv2.cvtColor(share, cv2.COLOR_RGB2LAB)
 
@@ -108,7 +108,7 @@ def linked_regions(across, down):
     """Number the regions of pixels that hang together by links.
 
     Args:
-        across: (H, W - 1) bool, which pixels are linked with their right neighbour.
+        across: (H, W - 1) bool, which pixels are linked with their right neighbor.
         down: (H - 1, W) bool, which with the one below.
 
     Returns:
@@ -131,7 +131,7 @@ def region_means(values, labels):
     return pixels, np.stack(totals, axis=-1) / np.maximum(pixels, 1)[:, None]
 
 
-def neighbours(labels):
+def neighbors(labels):
     """Return (E, 2) the numbers of pixels side by side or one above the other that differ."""
     beside = np.stack([labels[:, :-1].ravel(), labels[:, 1:].ravel()], axis=-1)
     above = np.stack([labels[:-1].ravel(), labels[1:].ravel()], axis=-1)
@@ -140,10 +140,10 @@ def neighbours(labels):
 
 
 def _without_specks(values, labels, least):
-    """Join regions of fewer than `least` pixels, all at once, to their neighbours until there are none."""
+    """Join regions of fewer than `least` pixels, all at once, to their neighbors until there are none."""
     while labels.max() > 1:
         pixels, means = region_means(values, labels)
-        pairs = neighbours(labels)
+        pairs = neighbors(labels)
         pairs = np.concatenate([pairs, pairs[:, ::-1]])
         pairs = pairs[pixels[pairs[:, 0]] < least]
         if not len(pairs):
@@ -162,8 +162,8 @@ def _one_goal(one, other, goal):
 
 
 def _features(owner, image, position):
-    """Return (H * W, C) float32 colours, followed by row and column if they weigh anything, and (H, W)."""
-    values = colours(owner, image)
+    """Return (H * W, C) float32 colors, followed by row and column if they weigh anything, and (H, W)."""
+    values = colors(owner, image)
     height, width = values.shape[:2]
     if position:
         places = np.moveaxis(np.indices((height, width), np.float32), 0, -1)
@@ -188,8 +188,8 @@ def _sample(owner, features, clusters, rng):
     return features
 
 
-def _centres(sample, clusters, rng):
-    """Return (K, D) centres: the best of several k-means."""
+def _centers(sample, clusters, rng):
+    """Return (K, D) centers: the best of several k-means."""
     limits = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 0.01)
     tries = []
     for _ in range(ATTEMPTS):
@@ -201,18 +201,18 @@ def _centres(sample, clusters, rng):
 
 
 def _spread(sample, clusters, rng):
-    """Draw first centres by k-means++: each with a chance that grows with its squared distance to the others."""
-    centres = [sample[rng.integers(len(sample))]]
+    """Draw first centers by k-means++: each with a chance that grows with its squared distance to the others."""
+    centers = [sample[rng.integers(len(sample))]]
     distances = np.inf
-    while len(centres) < clusters:
-        distances = np.minimum(distances, np.square(sample - centres[-1], dtype=np.float64).sum(axis=1))
-        centres.append(sample[rng.choice(len(sample), p=distances / distances.sum())])
-    return np.array(centres)
+    while len(centers) < clusters:
+        distances = np.minimum(distances, np.square(sample - centers[-1], dtype=np.float64).sum(axis=1))
+        centers.append(sample[rng.choice(len(sample), p=distances / distances.sum())])
+    return np.array(centers)
 
 
-def _nearest(points, centres):
-    """Return (N,) the centre nearest to each point; of several the first."""
-    return np.argmin([np.square(points - centre).sum(axis=1) for centre in centres], axis=0)
+def _nearest(points, centers):
+    """Return (N,) the center nearest to each point; of several the first."""
+    return np.argmin([np.square(points - center).sum(axis=1) for center in centers], axis=0)
 
 
 def _sorted_pixels(features, classes, shape):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import grey, levels, mask_of
+from tfseg.classical.image import gray, levels, mask_of
 from tfseg.classical.labels import connected_components, in_scan_order
 from tfseg.classical.thresholds import otsu_level
 
@@ -18,15 +18,15 @@ _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def sobel(image):
-    """Gradient magnitude by Sobel's 3 x 3 masks, over their sum: a ramp of g grey levels a pixel gives g.
+    """Gradient magnitude by Sobel's 3 x 3 masks, over their sum: a ramp of g gray levels a pixel gives g.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see `tfseg.classical.image.levels`. Of
-            colours the channel with the steepest gradient counts, as for `cv2.Canny`: an edge between colours
+            colors the channel with the steepest gradient counts, as for `cv2.Canny`: an edge between colors
             that are equally bright is one.
 
     Returns:
-        (H, W) float32, grey levels (0..255) a pixel.
+        (H, W) float32, gray levels (0..255) a pixel.
 
     Raises:
         ValueError: no such image.
@@ -46,10 +46,10 @@ def canny(image, low=None, high=None, sigma=1.0):
         image: see `sobel`.
         low, high: the thresholds of `cv2.Canny(image, low, high, L2gradient=True)`: sums of Sobel's masks, so 8 times
             the figures of `sobel`. high=None is Otsu's threshold of the gradient magnitudes, low=None half of `high`.
-        sigma: deviation in pixels of the Gaussian before; 0 for none. Noisy pictures want 2 and more.
+        sigma: deviation in pixels of the Gaussian before; 0 for none. Noisy images want 2 and more.
 
     Returns:
-        (H, W) bool. A picture of one colour has no edge.
+        (H, W) bool. An image of one color has no edge.
 
     Raises:
         ValueError: no such image, a negative sigma, or thresholds that are negative or in the wrong order.
@@ -68,14 +68,14 @@ def canny(image, low=None, high=None, sigma=1.0):
 
 
 def laplacian_of_gaussian(image, sigma=2.0):
-    """Laplacian of the picture blurred by a Gaussian: below 0 on bright blobs and lines, above 0 on dark ones.
+    """Laplacian of the image blurred by a Gaussian: below 0 on bright blobs and lines, above 0 on dark ones.
 
     Args:
-        image: see `sobel`; of colours the grey levels count.
+        image: see `sobel`; of colors the gray levels count.
         sigma: deviation of the Gaussian in pixels, at least 1. Blobs of radius 1.4 * sigma answer most.
 
     Returns:
-        (H, W) float32, grey levels (0..255) per square pixel; times sigma**2, scales compare.
+        (H, W) float32, gray levels (0..255) per square pixel; times sigma**2, scales compare.
 
     Raises:
         ValueError: no such image, or a sigma below 1, for which a grid of pixels is too coarse.
@@ -89,7 +89,7 @@ def marr_hildreth(image, sigma=2.0, contrast=None):
     Args:
         image: see `laplacian_of_gaussian`.
         sigma: deviation of the Gaussian in pixels, at least 1.
-        contrast: the least step of the Laplacian between a pixel and one of its 4 neighbours, in the unit of
+        contrast: the least step of the Laplacian between a pixel and one of its 4 neighbors, in the unit of
             `laplacian_of_gaussian`; None for 0.75 times its mean size, as in MATLAB's `edge`. 0 gives closed curves.
 
     Returns:
@@ -109,23 +109,23 @@ def marr_hildreth(image, sigma=2.0, contrast=None):
 def ridges(image, sigmas=(1, 2, 3), dark=True):
     """Strength of lines, such as membranes, vessels or roads (Sato et al., Medical Image Analysis 2, 1998).
 
-    The greater eigenvalue of the Hessian of the picture blurred by a Gaussian, times sigma**2, 0 where it is below 0;
-    the greatest over all scales. It is `skimage.filters.sato` but for the margins: there the picture is mirrored, and
+    The greater eigenvalue of the Hessian of the image blurred by a Gaussian, times sigma**2, 0 where it is below 0;
+    the greatest over all scales. It is `skimage.filters.sato` but for the margins: there the image is mirrored, and
     not its derivative.
 
     Args:
-        image: see `sobel`; of colours the grey levels count.
+        image: see `sobel`; of colors the gray levels count.
         sigmas: deviations of the Gaussians in pixels, each at least 1: half the width of the lines. Scales below
             answer to noise.
         dark: whether the lines are darker than what is beside them.
 
     Returns:
-        (H, W) float32, from 0, in grey levels (0..255).
+        (H, W) float32, from 0, in gray levels (0..255).
 
     Raises:
         ValueError: no such image, no sigma, or one below 1.
     """
-    image = grey("ridges", image)
+    image = gray("ridges", image)
     sigmas = [checks.at_least("ridges", "sigmas", sigma, 1) for sigma in checks.numbers("ridges", "sigmas", sigmas)]
     if not sigmas:
         raise ValueError("ridges: sigmas is empty. Pass at least one, half the width of the lines in pixels.")
@@ -144,11 +144,11 @@ def hough_lines(image, low=None, high=None, sigma=1.0, votes=None, min_length=No
         image: see `sobel`.
         low, high, sigma: see `canny`.
         votes: edge pixels on a line of any length, in steps of one pixel and one degree; None for half of `min_length`.
-        min_length: pixels that a line spans along x or y, at least; None for a tenth of the picture's diagonal.
+        min_length: pixels that a line spans along x or y, at least; None for a tenth of the image's diagonal.
         max_gap: pixels without an edge within a line; None for a tenth of `min_length`.
 
     Returns:
-        (N, 4) float32, the longest line first: x1, y1, x2, y2 in pixels, the centre of the first pixel at 0, 0.
+        (N, 4) float32, the longest line first: x1, y1, x2, y2 in pixels, the center of the first pixel at 0, 0.
 
     Raises:
         ValueError: see `canny`; or votes, a length or a gap that is no such number.
@@ -174,7 +174,7 @@ def closed_regions(edges, gap=2, min_area=20, frame=False):
         edges: (H, W) bool, or integers that are 0 beside the edges: of `canny`, or `ridges(image) > level`.
         gap: pixels missing between two ends, at most, to be closed; 0 for none. Regions narrower than this are lost.
         min_area: pixels of the smallest region kept.
-        frame: whether the frame of the picture encloses too, as for cells cut by it. Else what is open to the frame is
+        frame: whether the frame of the image encloses too, as for cells cut by it. Else what is open to the frame is
             outside.
 
     Returns:
@@ -210,7 +210,7 @@ def _grown(regions, walls):
 
 
 def _gradient(image, masks, scale):
-    """The derivatives (dx, dy), float32, of the shape of the picture; beyond the margin its levels are repeated."""
+    """The derivatives (dx, dy), float32, of the shape of the image; beyond the margin its levels are repeated."""
     dx, dy = (
         masks(image, cv2.CV_32F, *order, scale=scale, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1))
     )
@@ -224,14 +224,14 @@ def _steepness(gradient):
 
 
 def _laplacian(owner, image, sigma):
-    xx, _, yy = _second_derivatives(grey(owner, image), checks.at_least(owner, "sigma", sigma, 1))
+    xx, _, yy = _second_derivatives(gray(owner, image), checks.at_least(owner, "sigma", sigma, 1))
     return xx + yy
 
 
 def _second_derivatives(image, sigma):
-    """The second derivatives (xx, xy, yy), float32, of a grey picture blurred by a Gaussian."""
+    """The second derivatives (xx, xy, yy), float32, of a gray image blurred by a Gaussian."""
     blur, first, second = _gaussian_kernels(float(sigma))
-    image = (image - image.min()).astype(np.float32)  # so one colour gives 0 to the last digit
+    image = (image - image.min()).astype(np.float32)  # so one color gives 0 to the last digit
     return [
         cv2.sepFilter2D(image, -1, along_x, along_y, borderType=cv2.BORDER_REFLECT)
         for along_x, along_y in ((second, blur), (first, first), (blur, second))

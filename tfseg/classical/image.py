@@ -1,30 +1,30 @@
-"""What every method takes: a picture, brought to grey levels or colours of 0..255."""
+"""What every method takes: an image, brought to gray levels or colors of 0..255."""
 
 import cv2
 import numpy as np
 
 
 def levels(owner, image):
-    """Return a picture in 0..255: uint8 as it is, anything else as float32.
+    """Return an image in 0..255: uint8 as it is, anything else as float32.
 
     Args:
         owner: name for error messages.
         image: (H, W), (H, W, 1) or (H, W, 3). Integers are in 0..255; if one is above, they are taken for 16 bit and
-            scaled; multiply pictures of 12 bit by 16 first. Floating values are in 0..255; if none is above 1, they
+            scaled; multiply images of 12 bit by 16 first. Floating values are in 0..255; if none is above 1, they
             are taken for 0..1 and scaled, as bool is.
 
     Returns:
         (H, W) or (H, W, 3), uint8 or float32.
 
     Raises:
-        ValueError: no picture of one or three channels, no pixel, values that are not finite or out of range.
+        ValueError: no image of one or three channels, no pixel, values that are not finite or out of range.
     """
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)) or image.dtype.kind not in "buif":
         raise ValueError(
-            f"{owner}: an image of shape {image.shape} and dtype {image.dtype} came, expected grey (H, W) or RGB "
+            f"{owner}: an image of shape {image.shape} and dtype {image.dtype} came, expected gray (H, W) or RGB "
             "(H, W, 3) numbers. `tfseg.data.read_image(file, channels=3)` reads files so."
         )
     if not image.size:
@@ -46,20 +46,20 @@ def levels(owner, image):
     return image.astype(np.float32) * np.float32(scale)
 
 
-def grey(owner, image):
-    """Return the grey levels (H, W) of a picture, uint8 or float32 in 0..255; colours weigh as in ITU-R BT.601."""
+def gray(owner, image):
+    """Return the gray levels (H, W) of an image, uint8 or float32 in 0..255; colors weigh as in ITU-R BT.601."""
     image = levels(owner, image)
     return image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
 
 
 def rgb(owner, image):
-    """Return the colours (H, W, 3) of a picture, uint8 or float32 in 0..255; grey is repeated."""
+    """Return the colors (H, W, 3) of an image, uint8 or float32 in 0..255; gray is repeated."""
     image = levels(owner, image)
     return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else np.ascontiguousarray(image)
 
 
 def as_bytes(image):
-    """Return a picture in 0..255 rounded to uint8, for functions that take nothing else."""
+    """Return an image in 0..255 rounded to uint8, for functions that take nothing else."""
     return image if image.dtype == np.uint8 else np.rint(image).astype(np.uint8)
 
 

@@ -19,40 +19,40 @@ def grabcut(image, box=None, strokes=None, iterations=5, seed=0):
     """Cut an object out of its background (GrabCut: Rother, Kolmogorov and Blake 2004, as OpenCV implements it).
 
     Pixels outside the box and under strokes of class 0 are background for certain, those under strokes of class 1
-    object. The rest begins as object inside a box; without one, as the class whose strokes have the nearest colour.
+    object. The rest begins as object inside a box; without one, as the class whose strokes have the nearest color.
     A box and a few strokes on what it got wrong do best.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; rounded to bytes.
-        box: x_min, y_min, x_max, y_max around the object in pixels, the picture reaching from 0 to its width and
-            height; a pixel is inside if its centre is.
+        box: x_min, y_min, x_max, y_max around the object in pixels, the image reaching from 0 to its width and
+            height; a pixel is inside if its center is.
         strokes: (H, W) integers: 0 background, 1 object, 255 not drawn on. They overrule the box; without one both
             classes must be drawn.
-        iterations: how often colour models and cut are improved.
-        seed: of OpenCV's random numbers, which the colour models begin with; the thread's generator is left so.
+        iterations: how often color models and cut are improved.
+        seed: of OpenCV's random numbers, which the color models begin with; the thread's generator is left so.
 
     Returns:
         (H, W) int32: 1 on the object, 0 elsewhere.
 
     Raises:
         ValueError: neither box nor strokes; no pixel left for the object or for the background; strokes of one class
-            without a box, of other classes, of another shape or on every pixel; a box outside of the picture.
+            without a box, of other classes, of another shape or on every pixel; a box outside of the image.
         ImportError: strokes came without a box and SciPy is not installed.
     """
-    colours = as_bytes(rgb("grabcut", image))
+    colors = as_bytes(rgb("grabcut", image))
     count = checks.positive_int("grabcut", "iterations", iterations)
     if box is None and strokes is None:
         raise ValueError(
             "grabcut: neither a box nor strokes came. Pass box=(x_min, y_min, x_max, y_max) around the object, or "
             "strokes=(H, W) with 0 on background, 1 on the object and 255 elsewhere."
         )
-    shape = colours.shape[:2]
+    shape = colors.shape[:2]
     strokes = np.full(shape, checks.IGNORE_INDEX) if strokes is None else strokes
     strokes = checked_strokes("grabcut", strokes, shape, classes=2)
     cv2.setRNGSeed(seed)
-    state = _by_strokes(colours, strokes) if box is None else _by_box(box, strokes)
+    state = _by_strokes(colors, strokes) if box is None else _by_box(box, strokes)
     _require_undecided("grabcut", strokes)
-    cv2.grabCut(colours, state, None, None, None, count, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(colors, state, None, None, None, count, cv2.GC_INIT_WITH_MASK)
     return (state % 2).astype(np.int32)
 
 
@@ -68,11 +68,11 @@ def _by_box(box, strokes):
     return state
 
 
-def _by_strokes(colours, strokes):
-    """The same by the nearest colour under a stroke: a colour model of few pixels fits no others."""
+def _by_strokes(colors, strokes):
+    """The same by the nearest color under a stroke: a color model of few pixels fits no others."""
     classes_drawn("grabcut", strokes)
     tree = checks.need("scipy.spatial", "classical").KDTree
-    background, thing = (tree(np.unique(colours[strokes == side], axis=0)).query(colours)[0] for side in (0, 1))
+    background, thing = (tree(np.unique(colors[strokes == side], axis=0)).query(colors)[0] for side in (0, 1))
     state = np.where(thing < background, cv2.GC_PR_FGD, cv2.GC_PR_BGD)
     return np.where(strokes == checks.IGNORE_INDEX, state, strokes).astype(np.uint8)
 
@@ -80,11 +80,11 @@ def _by_strokes(colours, strokes):
 def random_walker(image, strokes=None, beta=130.0):
     """Give each pixel the class whose strokes a random walk from it reaches first (Grady 2006).
 
-    The walk avoids steps between pixels that differ: a step of d standard deviations of the picture has the weight
-    exp(-beta d**2 / 10) in a grey one; in colours d**2 is summed over the three and divided by sqrt(3). So neither
+    The walk avoids steps between pixels that differ: a step of d standard deviations of the image has the weight
+    exp(-beta d**2 / 10) in a gray one; in colors d**2 is summed over the three and divided by sqrt(3). So neither
     brightness nor contrast matter. This is scikit-image's `random_walker`, by its direct solver ("bf"): without the
     package pyamg the iterative ones are many times slower and less exact. It takes 2 kB a pixel, thus 2 GB for a
-    picture of 1024 x 1024.
+    image of 1024 x 1024.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
@@ -99,24 +99,24 @@ def random_walker(image, strokes=None, beta=130.0):
             to solve for.
         ImportError: scikit-image is not installed.
     """
-    colours = levels("random_walker", image)
+    colors = levels("random_walker", image)
     beta = checks.at_least("random_walker", "beta", beta, 0)
-    strokes = checked_strokes("random_walker", strokes, colours.shape[:2])
+    strokes = checked_strokes("random_walker", strokes, colors.shape[:2])
     classes = classes_drawn("random_walker", strokes)
     _require_undecided("random_walker", strokes)
     drawn = strokes != checks.IGNORE_INDEX
     if drawn.size - np.count_nonzero(drawn) > MOST_PIXELS_TO_WALK:
         raise ValueError(
-            f"random_walker: a picture of shape {colours.shape}, expected at most {MOST_PIXELS_TO_WALK} pixels without "
-            "a stroke, for memory's sake. Shrink picture and strokes, and enlarge the result."
+            f"random_walker: an image of shape {colors.shape}, expected at most {MOST_PIXELS_TO_WALK} pixels without "
+            "a stroke, for memory's sake. Shrink image and strokes, and enlarge the result."
         )
     seeds = np.where(drawn, np.searchsorted(classes, strokes) + 1, 0)
-    return classes[_walk(colours, seeds, beta) - 1].astype(np.int32)
+    return classes[_walk(colors, seeds, beta) - 1].astype(np.int32)
 
 
-def _walk(colours, seeds, beta):
+def _walk(colors, seeds, beta):
     segmentation = checks.need("skimage.segmentation", "classical")
-    data = colours.astype(np.float64)
+    data = colors.astype(np.float64)
     data -= data.mean(axis=(0, 1))
     deviation = data.std()
     if deviation > 0:
@@ -139,7 +139,7 @@ def checked_strokes(owner, strokes, shape, classes=checks.IGNORE_INDEX):
     if strokes.shape != tuple(shape) or strokes.dtype.kind not in "ui":
         raise ValueError(
             f"{owner}: strokes of shape {strokes.shape} and dtype {strokes.dtype} came, expected integers of the "
-            f"picture's shape {tuple(shape)}: class ids, 255 where none is drawn."
+            f"image's shape {tuple(shape)}: class ids, 255 where none is drawn."
         )
     wrong = strokes[((strokes < 0) | (strokes >= classes)) & (strokes != checks.IGNORE_INDEX)]
     if wrong.size:
@@ -170,10 +170,10 @@ def _require_undecided(owner, strokes):
 
 
 def pixels_of_box(owner, box, shape):
-    """Return the rows and columns, two slices, of the pixels whose centres are in the box.
+    """Return the rows and columns, two slices, of the pixels whose centers are in the box.
 
     Raises:
-        ValueError: not four finite numbers in order, or no pixel of the picture is inside.
+        ValueError: not four finite numbers in order, or no pixel of the image is inside.
     """
     edges = checks.numbers(owner, "box", box)
     if len(edges) != 4 or not all(map(math.isfinite, edges)) or edges[0] >= edges[2] or edges[1] >= edges[3]:
@@ -184,6 +184,6 @@ def pixels_of_box(owner, box, shape):
     rows, columns = slice(y_min, min(y_max, shape[0])), slice(x_min, min(x_max, shape[1]))
     if rows.start >= rows.stop or columns.start >= columns.stop:
         raise ValueError(
-            f"{owner}: box={box!r} holds no pixel of the picture of {shape[1]} x {shape[0]} (width, height)."
+            f"{owner}: box={box!r} holds no pixel of the image of {shape[1]} x {shape[0]} (width, height)."
         )
     return rows, columns

@@ -47,7 +47,7 @@ def connected_components(labels, connectivity=4):
 
     Args:
         labels: (H, W) bool or integers; 0 is outside, and pixels of different values never hang together.
-        connectivity: 4 or 8 neighbours.
+        connectivity: 4 or 8 neighbors.
 
     Returns:
         (H, W) int32: 0 outside, the pieces 1 to N in scan order.

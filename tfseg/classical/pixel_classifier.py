@@ -15,9 +15,9 @@ _PIXELS_A_TREE = 50_000  # to learn from, drawn anew for each tree
 
 
 def pixel_classification(image, strokes=None, sigmas=SIGMAS, trees=100, seed=0):
-    """Learn the classes of a picture from strokes drawn on it, and give each pixel its class.
+    """Learn the classes of an image from strokes drawn on it, and give each pixel its class.
 
-    See `PixelClassifier`, which learns from several pictures and classifies others.
+    See `PixelClassifier`, which learns from several images and classifies others.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
@@ -25,7 +25,7 @@ def pixel_classification(image, strokes=None, sigmas=SIGMAS, trees=100, seed=0):
         sigmas, trees, seed: see `PixelClassifier`.
 
     Returns:
-        (H, W) int32 class ids, those of the strokes. Strokes are learnt from, not copied.
+        (H, W) int32 class ids, those of the strokes. Strokes are learned from, not copied.
 
     Raises:
         ValueError: see `PixelClassifier.fit`.
@@ -37,10 +37,10 @@ def pixel_classification(image, strokes=None, sigmas=SIGMAS, trees=100, seed=0):
 
 
 class PixelClassifier:
-    """Classes of pixels learnt from a few strokes, by a random forest over `pixel_features` (Berg et al. 2019).
+    """Classes of pixels learned from a few strokes, by a random forest over `pixel_features` (Berg et al. 2019).
 
     Every class weighs the same, however much of it is drawn. There is no `save`: a forest is a pickle, which may run
-    code when it is read, and `fit` takes about a second: keep the pictures and strokes.
+    code when it is read, and `fit` takes about a second: keep the images and strokes.
 
     Args:
         sigmas: the scales of the features in pixels, each above 0. They should span the objects' details and widths.
@@ -59,11 +59,11 @@ class PixelClassifier:
         self._channels = None
 
     def fit(self, images, strokes):
-        """Learn from the pixels that were drawn on; what was learnt before is forgotten.
+        """Learn from the pixels that were drawn on; what was learned before is forgotten.
 
         Args:
-            images: one picture, (H, W), (H, W, 1) or (H, W, 3), see `levels`; or a list of them, of any sizes, all
-                grey or all colours.
+            images: one image, (H, W), (H, W, 1) or (H, W, 3), see `levels`; or a list of them, of any sizes, all
+                gray or all colors.
             strokes: one mask (H, W), or a list of as many: class ids in 0..254, 255 where nothing was drawn. Two
                 classes at least in all of them together.
 
@@ -71,7 +71,7 @@ class PixelClassifier:
             This classifier.
 
         Raises:
-            ValueError: strokes missing, of one class only or unlike the pictures; grey pictures among colours.
+            ValueError: strokes missing, of one class only or unlike the images; gray images among colors.
             ImportError: scikit-learn is not installed.
         """
         forests = checks.need("sklearn.ensemble", "classical")
@@ -96,20 +96,20 @@ class PixelClassifier:
         return self
 
     def predict_proba(self, image):
-        """Return the classes' probabilities, (H, W, K) float32, for a picture like those learnt from.
+        """Return the classes' probabilities, (H, W, K) float32, for an image like those learned from.
 
         K is the highest class id that was drawn, plus one; a class below it that was not drawn has probability 0.
 
         Raises:
-            ValueError: nothing was learnt yet, or a grey picture came after colours or the reverse.
+            ValueError: nothing was learned yet, or a gray image came after colors or the reverse.
         """
         if self._forest is None:
-            raise ValueError("PixelClassifier.predict: nothing was learnt yet. Call `fit(images, strokes)` first.")
+            raise ValueError("PixelClassifier.predict: nothing was learned yet. Call `fit(images, strokes)` first.")
         picture = levels("PixelClassifier.predict", image)
         if picture.ndim != self._channels:
             raise ValueError(
-                f"PixelClassifier.predict: an image of shape {picture.shape} came, but the pictures learnt from were "
-                f"{'grey' if self._channels == 2 else 'in colours'}. Convert it."
+                f"PixelClassifier.predict: an image of shape {picture.shape} came, but the images learned from were "
+                f"{'gray' if self._channels == 2 else 'in colors'}. Convert it."
             )
         classes = self._forest.classes_
         result = np.zeros((*picture.shape[:2], classes[-1] + 1), np.float32)
@@ -119,7 +119,7 @@ class PixelClassifier:
         return result
 
     def predict(self, image):
-        """Return the class ids (H, W) int32 of a picture like those learnt from: the most probable of those drawn.
+        """Return the class ids (H, W) int32 of an image like those learned from: the most probable of those drawn.
 
         Raises:
             ValueError: see `predict_proba`.
@@ -128,11 +128,11 @@ class PixelClassifier:
 
 
 def pixel_features(image, sigmas=SIGMAS):
-    """Filter a picture at several scales: ilastik's features, without regard to direction.
+    """Filter an image at several scales: ilastik's features, without regard to direction.
 
     A scale gives eight: Gaussian; gradient magnitude; Laplacian of Gaussian; the larger and the smaller eigenvalue of
     the Hessian, then of the structure tensor, which is smoothed at twice the scale; and the difference to the
-    Gaussian at 1.6 times the scale. Outside of the picture its border is mirrored.
+    Gaussian at 1.6 times the scale. Outside of the image its border is mirrored.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
@@ -142,7 +142,7 @@ def pixel_features(image, sigmas=SIGMAS):
         (H, W, F) float32, F being 8 a channel and scale: first the scales of the first channel.
 
     Raises:
-        ValueError: no picture, or no such scales.
+        ValueError: no image, or no such scales.
     """
     return _features(levels("pixel_features", image), _checked_sigmas("pixel_features", sigmas))
 
@@ -182,7 +182,7 @@ def _eigenvalues(xx, xy, yy):
 
 
 def _strips(picture, sigmas, needed=None):
-    """Yield the rows (a slice) of one strip of a picture after the other, and their features.
+    """Yield the rows (a slice) of one strip of an image after the other, and their features.
 
     A strip is filtered with as many rows around it as its features reach, so that the cuts do not show. Those
     without a pixel that is `needed` (H, W) are left out.
@@ -199,7 +199,7 @@ def _strips(picture, sigmas, needed=None):
 
 
 def _pairs(owner, images, strokes):
-    """Pictures and strokes as two lists that fit each other."""
+    """Images and strokes as two lists that fit each other."""
     images, strokes = ([each] if not isinstance(each, (list, tuple)) else list(each) for each in (images, strokes))
     if not images or len(images) != len(strokes):
         raise ValueError(f"{owner}: {len(images)} images and {len(strokes)} strokes, expected one mask for each image.")

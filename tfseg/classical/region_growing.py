@@ -7,7 +7,7 @@ from tfseg import checks
 from tfseg.classical.image import levels
 from tfseg.classical.labels import CONNECTIVITIES
 
-SIMILARITIES = ("mean", "seed", "neighbour")
+SIMILARITIES = ("mean", "seed", "neighbor")
 NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))  # the first four share a side
 
 
@@ -17,14 +17,14 @@ def flood_fill(image, seed=None, tolerance=10.0, connectivity=4):
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3).
         seed: (x, y) in pixels, from 0.
-        tolerance: grey levels of 0..255 by which a pixel may differ from the seed, in any channel.
-        connectivity: 4 or 8 neighbours.
+        tolerance: gray levels of 0..255 by which a pixel may differ from the seed, in any channel.
+        connectivity: 4 or 8 neighbors.
 
     Returns:
         (H, W) int32: 1 in the region, 0 elsewhere.
 
     Raises:
-        ValueError: no seed, one outside of the picture, or a parameter out of range.
+        ValueError: no seed, one outside of the image, or a parameter out of range.
     """
     image = levels("flood_fill", image)
     _check("flood_fill", tolerance, connectivity)
@@ -35,7 +35,7 @@ def flood_fill(image, seed=None, tolerance=10.0, connectivity=4):
 
 
 def region_growing(image, seeds=None, tolerance=10.0, similarity="mean", connectivity=4):
-    """Let regions grow from seeds, wave by wave, until no neighbour is like them (Adams and Bischof 1994).
+    """Let regions grow from seeds, wave by wave, until no neighbor is like them (Adams and Bischof 1994).
 
     In a wave every region takes the free pixels beside it that differ from it by at most the tolerance; a pixel that
     several could take goes to the most similar, then to the one whose seed comes first.
@@ -43,16 +43,16 @@ def region_growing(image, seeds=None, tolerance=10.0, similarity="mean", connect
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3).
         seeds: (N, 2) integers, x and y of each seed in pixels, from 0, or (2,) of one; no two the same.
-        tolerance: grey levels of 0..255; in colour it holds for the channel that differs most.
+        tolerance: gray levels of 0..255; in color it holds for the channel that differs most.
         similarity: what a pixel is compared with: "mean", the mean of the region before the wave; "seed", the seed;
-            "neighbour", the pixel of the region beside it.
-        connectivity: 4 or 8 neighbours.
+            "neighbor", the pixel of the region beside it.
+        connectivity: 4 or 8 neighbors.
 
     Returns:
         (H, W) int32: k in the region of the k-th seed, counted from 1; 0 in none.
 
     Raises:
-        ValueError: no seeds, seeds outside of the picture or twice, or a parameter unknown or out of range.
+        ValueError: no seeds, seeds outside of the image or twice, or a parameter unknown or out of range.
     """
     image = levels("region_growing", image)
     _check("region_growing", tolerance, connectivity)
@@ -78,7 +78,7 @@ def _points(owner, name, seeds, shape):
     outside = ~((points >= 0) & (points < (shape[1], shape[0]))).all(1)
     if outside.any():
         raise ValueError(
-            f"{owner}: the seed {tuple(points[outside][0].tolist())} lies outside of a picture {shape[1]} wide and "
+            f"{owner}: the seed {tuple(points[outside][0].tolist())} lies outside of an image {shape[1]} wide and "
             f"{shape[0]} high. Seeds are (x, y), from 0."
         )
     if len(np.unique(points, axis=0)) < len(points):
@@ -89,14 +89,14 @@ def _points(owner, name, seeds, shape):
 def _flooded(image, point, tolerance, connectivity, flag):
     mask = np.zeros((image.shape[0] + 2, image.shape[1] + 2), np.uint8)
     bound = (float(tolerance),) * 3
-    # a copy: OpenCV refuses what may not be written to, as pictures read from files are, though it writes nothing here
+    # a copy: OpenCV refuses what may not be written to, as images read from files are, though it writes nothing here
     flags = connectivity | cv2.FLOODFILL_MASK_ONLY | (1 << 8) | flag
     cv2.floodFill(np.array(image, order="C"), mask, tuple(map(int, point)), 0, bound, bound, flags)
     return mask[1:-1, 1:-1].astype(np.int32)
 
 
 class _Growth:
-    """Regions on a picture with a frame around it, whose pixels are known by one number."""
+    """Regions on an image with a frame around it, whose pixels are known by one number."""
 
     def __init__(self, image, points, similarity, connectivity):
         height, width = image.shape[:2]

@@ -71,7 +71,7 @@ def filter_objects(labels, min_area=0, max_area=None, min_solidity=0, min_circul
 def fill_holes(labels, max_area=None):
     """Give each hole that is wholly enclosed by one object to that object.
 
-    A hole is a piece of the outside, of pixels that share a side, that does not touch the frame; its neighbours all
+    A hole is a piece of the outside, of pixels that share a side, that does not touch the frame; its neighbors all
     belong to one object. So two objects that enclose a hole together leave it open, and so does an object within the
     hole of another; in a mask these are filled too, as by `scipy.ndimage.binary_fill_holes`.
 

@@ -49,7 +49,7 @@ METHODS = {
 
 
 def segment(image, method="watershed", **options):
-    """Segment a picture without training.
+    """Segment an image without training.
 
         labels = segment(image, "slic", count=400)
 

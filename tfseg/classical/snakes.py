@@ -1,10 +1,10 @@
-"""Active contours: a closed line that moves until the picture holds it, kept as the mask of its inside."""
+"""Active contours: a closed line that moves until the image holds it, kept as the mask of its inside."""
 
 import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import grey, mask_of
+from tfseg.classical.image import gray, mask_of
 from tfseg.classical.interactive import pixels_of_box
 
 # The four lines of three pixels: where a mask covers none of them it is narrower than a line, and curved.
@@ -14,25 +14,25 @@ _STEEPNESS = 250  # of the falling edge function; the strength of an edge is an 
 
 
 def chan_vese(image, mu=0.25, tolerance=1e-3, iterations=500):
-    """Part a picture into two regions of little variance with a short line between (Chan and Vese 2001).
+    """Part an image into two regions of little variance with a short line between (Chan and Vese 2001).
 
     scikit-image's `chan_vese`, which solves the differential equation. Neither brightness nor contrast matter.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colours are made grey.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colors are made gray.
         mu: at least 0, usually up to 1; the larger, the shorter and rounder the line.
         tolerance: the iteration stops where the level set moves less, root mean square.
         iterations: at most so many steps.
 
     Returns:
-        (H, W) int32: 1 in the region that is brighter on average, 0 in the other. One flat colour is all 0.
+        (H, W) int32: 1 in the region that is brighter on average, 0 in the other. One flat color is all 0.
 
     Raises:
-        ValueError: no picture, or a number out of range.
+        ValueError: no image, or a number out of range.
         ImportError: scikit-image is not installed.
     """
     owner = "chan_vese"
-    picture = grey(owner, image).astype(np.float32)
+    picture = gray(owner, image).astype(np.float32)
     inside = checks.need("skimage.segmentation", "classical").chan_vese(
         picture,
         mu=checks.at_least(owner, "mu", mu, 0),
@@ -43,24 +43,24 @@ def chan_vese(image, mu=0.25, tolerance=1e-3, iterations=500):
 
 
 def morphological_chan_vese(image, iterations=100, smoothing=1):
-    """Part a picture into two regions of little variance by morphology (Marquez-Neila et al. 2014, "ACWE").
+    """Part an image into two regions of little variance by morphology (Marquez-Neila et al. 2014, "ACWE").
 
     The same aim as `chan_vese`, from a chessboard of squares of 5 x 5 pixels. The steps are scikit-image's, written
     anew because there the first smoothing depends on the calls before; and that smoothing rounds off whatever
-    touches the border of the picture, which is left out of account here. Neither brightness nor contrast matter.
+    touches the border of the image, which is left out of account here. Neither brightness nor contrast matter.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colours are made grey.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colors are made gray.
         iterations: how many steps.
         smoothing: how often the contour is smoothed in each; 0 is not at all, 3 is much.
 
     Returns:
-        (H, W) int32: 1 in the region that is brighter on average, 0 in the other. One flat colour is all 0.
+        (H, W) int32: 1 in the region that is brighter on average, 0 in the other. One flat color is all 0.
 
     Raises:
-        ValueError: no picture, or numbers that are not whole or out of range.
+        ValueError: no image, or numbers that are not whole or out of range.
     """
-    picture = grey("morphological_chan_vese", image).astype(np.float64)
+    picture = gray("morphological_chan_vese", image).astype(np.float64)
     rows, columns = (np.arange(size) // 5 % 2 for size in picture.shape)
     start = (rows[:, None] ^ columns).astype(np.uint8)
 
@@ -81,24 +81,24 @@ def geodesic_active_contour(image, box=None, start=None, iterations=300, smoothi
     `morphological_chan_vese` for what differs. Neither brightness nor contrast matter.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colours are made grey.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colors are made gray.
         box: x_min, y_min, x_max, y_max in pixels to start from, usually a little larger than the object.
         start: (H, W) bool or integers, 0 outside: the mask to start from, in place of a box.
         iterations: how many steps; the contour goes one pixel in each at most.
         smoothing: how often the contour is smoothed in each; 0 is not at all, 3 is much.
         balloon: -1 shrinks the contour where there is no edge, 1 lets it grow, 0 leaves it to the edges nearby.
         sigma: of the Gaussian before the slope is taken, in pixels.
-        edge: the slope from which on the balloon rests, in standard deviations of the picture a pixel.
+        edge: the slope from which on the balloon rests, in standard deviations of the image a pixel.
 
     Returns:
-        (H, W) int32: 1 inside the contour, 0 outside. It may have shrunk to nothing, as in one flat colour.
+        (H, W) int32: 1 inside the contour, 0 outside. It may have shrunk to nothing, as in one flat color.
 
     Raises:
-        ValueError: not one of box and start, a box outside of the picture, or a number out of range.
+        ValueError: not one of box and start, a box outside of the image, or a number out of range.
         ImportError: scikit-image is not installed.
     """
     owner = "geodesic_active_contour"
-    picture = grey(owner, image).astype(np.float64)
+    picture = gray(owner, image).astype(np.float64)
     checks.one_of(owner, "balloon", balloon, (-1, 0, 1))
     inside = _start(owner, box, start, picture.shape)
     flatness = checks.need("skimage.segmentation", "classical").inverse_gaussian_gradient(
@@ -156,7 +156,7 @@ def _closed(inside):
 
 
 def _inflated(inside, balloon):
-    """One pixel more, or one less all around: outside of the picture is outside of the contour."""
+    """One pixel more, or one less all around: outside of the image is outside of the contour."""
     morph = cv2.dilate if balloon > 0 else cv2.erode
     return morph(inside, _AROUND, borderType=cv2.BORDER_CONSTANT, borderValue=0)
 
@@ -167,5 +167,5 @@ def _moved(inside, pull):
 
 
 def _slopes(values):
-    """Differences of the two neighbours, along y and along x."""
+    """Differences of the two neighbors, along y and along x."""
     return [cv2.Sobel(values, cv2.CV_64F, dx, 1 - dx, ksize=1, borderType=cv2.BORDER_REPLICATE) for dx in (0, 1)]

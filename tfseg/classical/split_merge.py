@@ -1,4 +1,4 @@
-"""Split and merge: a picture cut into even squares, which then join their neighbours."""
+"""Split and merge: an image cut into even squares, which then join their neighbors."""
 
 import cv2
 import numpy as np
@@ -9,22 +9,22 @@ from tfseg.classical.labels import in_scan_order
 
 
 def split_and_merge(image, tolerance=16, min_size=20):
-    """Regions of even colour by split and merge (Horowitz and Pavlidis, 1976).
+    """Regions of even color by split and merge (Horowitz and Pavlidis, 1976).
 
-    The picture, continued by its edge to squares of 2 ** k pixels a side, is split into quarters, and these again,
-    until within each square no channel ranges over more than `tolerance`. Then neighbours whose means differ by at most
-    `tolerance` in every channel merge, and regions below `min_size` pixels join the neighbour of the nearest mean,
+    The image, continued by its edge to squares of 2 ** k pixels a side, is split into quarters, and these again,
+    until within each square no channel ranges over more than `tolerance`. Then neighbors whose means differ by at most
+    `tolerance` in every channel merge, and regions below `min_size` pixels join the neighbor of the nearest mean,
     until neither is left. The most alike merge first: all at once the pairs each of which is the other's nearest, and
     with them regions of at most a quarter the size that are nearest to one of them.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see `tfseg.classical.image.levels`.
-        tolerance: grey levels of 0..255, at least 0. The greater, the fewer regions.
-        min_size: pixels of the smallest region, from 1; if the picture has as many.
+        tolerance: gray levels of 0..255, at least 0. The greater, the fewer regions.
+        min_size: pixels of the smallest region, from 1; if the image has as many.
 
     Returns:
         (H, W) int32, regions 1 to N in scan order; no background. Pixels of a region hang together by their sides. A
-        picture of even height and width turned by 90 degrees gives the same regions, but for rounding of floats. An
+        image of even height and width turned by 90 degrees gives the same regions, but for rounding of floats. An
         odd side is continued by one pixel more at its end, so its squares lie otherwise when turned.
 
     Raises:
@@ -73,7 +73,7 @@ def _shuffled(keys):
 
 
 class _Regions:
-    """Pixels and sums of the regions, and the pairs of neighbours.
+    """Pixels and sums of the regions, and the pairs of neighbors.
 
     Ties among pairs are broken by keys, which are as good as random: in the order of the numbers, a row of equal steps
     would merge one pair a round. The key of a region is the sum of those of its squares.
@@ -101,7 +101,7 @@ class _Regions:
     def _merge_alike(self, tolerance):
         """Join pairs each of which is the other's nearest, and to these at once far smaller regions nearest to them.
 
-        Else a large region would take in its thousand small neighbours one by one.
+        Else a large region would take in its thousand small neighbors one by one.
         """
         apart = self._distances()
         alike = apart <= tolerance

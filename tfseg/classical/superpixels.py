@@ -1,4 +1,4 @@
-"""Superpixels: small regions that follow the edges of a picture, and their merging into larger ones."""
+"""Superpixels: small regions that follow the edges of an image, and their merging into larger ones."""
 
 import heapq
 import math
@@ -7,16 +7,16 @@ import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.clusters import colours, linked_regions, neighbours, region_means
+from tfseg.classical.clusters import colors, linked_regions, neighbors, region_means
 from tfseg.classical.image import as_bytes, levels, mask_of, rgb
 from tfseg.classical.labels import in_scan_order
 
 
 def slic(image, count=250, compactness=10.0):
-    """Divide a picture into superpixels of near equal size by SLIC (doi:10.1109/TPAMI.2012.120), of scikit-image.
+    """Divide an image into superpixels of near equal size by SLIC (doi:10.1109/TPAMI.2012.120), of scikit-image.
 
-    k-means in CIELAB and place about the nodes of a grid. The picture is first stretched to the full range, so
-    contrast does not matter; grey counts as RGB of three equal values.
+    k-means in CIELAB and place about the nodes of a grid. The image is first stretched to the full range, so
+    contrast does not matter; gray counts as RGB of three equal values.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
@@ -26,7 +26,7 @@ def slic(image, count=250, compactness=10.0):
             the grid. Higher for squarer superpixels.
 
     Returns:
-        (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbours.
+        (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbors.
 
     Raises:
         ValueError: no such image, or a number out of range.
@@ -40,20 +40,20 @@ def slic(image, count=250, compactness=10.0):
 
 
 def felzenszwalb(image, scale=100.0, sigma=0.8, min_size=50):
-    """Divide a picture into regions by the graph of Felzenszwalb and Huttenlocher, of scikit-image.
+    """Divide an image into regions by the graph of Felzenszwalb and Huttenlocher, of scikit-image.
 
     doi:10.1023/B:VISI.0000022288.19776.77. Two regions stay apart if the weakest edge between them is stronger than
-    what either holds within. Edges are distances in RGB or of grey levels, in 0..255. The regions are of any size:
+    what either holds within. Edges are distances in RGB or of gray levels, in 0..255. The regions are of any size:
     large in the sky, small in a crowd; their number cannot be told beforehand.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
         scale: the paper's k, in levels times pixels. Higher for larger regions.
-        sigma: standard deviation in pixels of the Gaussian that smooths the picture first.
-        min_size: pixels that a region has at least, unless the picture has fewer.
+        sigma: standard deviation in pixels of the Gaussian that smooths the image first.
+        min_size: pixels that a region has at least, unless the image has fewer.
 
     Returns:
-        (H, W) int32: regions 1 to N in scan order, each one piece by 8 neighbours.
+        (H, W) int32: regions 1 to N in scan order, each one piece by 8 neighbors.
 
     Raises:
         ValueError: no such image, or a number out of range.
@@ -70,9 +70,9 @@ def felzenszwalb(image, scale=100.0, sigma=0.8, min_size=50):
 
 
 def compact_watershed(image, count=250, compactness=0.1):
-    """Divide a picture into superpixels by compact watershed (doi:10.1109/ICPR.2014.181), of scikit-image.
+    """Divide an image into superpixels by compact watershed (doi:10.1109/ICPR.2014.181), of scikit-image.
 
-    The gradient is flooded from the nodes of a grid. It is taken by Sobel's filter in CIELAB or of grey levels,
+    The gradient is flooded from the nodes of a grid. It is taken by Sobel's filter in CIELAB or of gray levels,
     scaled so that black and white are 100 apart in either, a pixel.
 
     Args:
@@ -82,14 +82,14 @@ def compact_watershed(image, count=250, compactness=0.1):
             1 all but squares.
 
     Returns:
-        (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbours.
+        (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbors.
 
     Raises:
         ValueError: no such image, or a number out of range.
         ImportError: no scikit-image, the extra `classical`.
     """
     segmentation = checks.need("skimage.segmentation", "classical")
-    values = colours("compact_watershed", image)
+    values = colors("compact_watershed", image)
     count = min(checks.positive_int("compact_watershed", "count", count), values.shape[0] * values.shape[1])
     compactness = checks.at_least("compact_watershed", "compactness", compactness, 0)
     steps = [cv2.Sobel(values, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (0, 1)]
@@ -98,10 +98,10 @@ def compact_watershed(image, count=250, compactness=0.1):
 
 
 def seeds(image, count=250):
-    """Divide a picture into superpixels by SEEDS (doi:10.1007/s11263-014-0744-2), of OpenCV's contrib build.
+    """Divide an image into superpixels by SEEDS (doi:10.1007/s11263-014-0744-2), of OpenCV's contrib build.
 
-    Blocks, then single pixels, at the borders of a grid's cells move to the neighbour whose histogram they fit.
-    Histograms have 5 x 5 x 5 bins of RGB, or 16 of grey levels, rounded to bytes.
+    Blocks, then single pixels, at the borders of a grid's cells move to the neighbor whose histogram they fit.
+    Histograms have 5 x 5 x 5 bins of RGB, or 16 of gray levels, rounded to bytes.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
@@ -109,7 +109,7 @@ def seeds(image, count=250):
             blocks. OpenCV takes 10 for anything lower.
 
     Returns:
-        (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbours.
+        (H, W) int32: superpixels 1 to N in scan order, each one piece by 4 neighbors.
 
     Raises:
         ValueError: no such image, or one too small for that many.
@@ -122,7 +122,7 @@ def seeds(image, count=250):
         )
     picture = np.ascontiguousarray(as_bytes(levels("seeds", image)))
     height, width = picture.shape[:2]
-    channels, bins = (3, 5) if picture.ndim == 3 else (1, 16)  # with 5 of grey, nuclei and ground share one
+    channels, bins = (3, 5) if picture.ndim == 3 else (1, 16)  # with 5 of gray, nuclei and ground share one
     count = max(checks.positive_int("seeds", "count", count), 10)
     rows = int(math.sqrt(count * height / width))
     columns = rows * width // height
@@ -138,10 +138,10 @@ def seeds(image, count=250):
 
 
 def merge(image, labels, tolerance=4.0):
-    """Merge neighbouring regions, always the two of nearest mean colour, until none are nearer than `tolerance`.
+    """Merge neighboring regions, always the two of nearest mean color, until none are nearer than `tolerance`.
 
-    The distance is that of the mean colours in CIELAB, or of the mean grey levels scaled to 0..100; the mean of a
-    merged region is that of its pixels. Regions are neighbours by 4 neighbours of their pixels.
+    The distance is that of the mean colors in CIELAB, or of the mean gray levels scaled to 0..100; the mean of a
+    merged region is that of its pixels. Regions are neighbors by 4 neighbors of their pixels.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
@@ -155,10 +155,10 @@ def merge(image, labels, tolerance=4.0):
         ValueError: no such image or labels, or a tolerance below 0.
     """
     tolerance = checks.at_least("merge", "tolerance", tolerance, 0)
-    values = colours("merge", image)
+    values = colors("merge", image)
     mask_of("merge", "labels", labels, values.shape[:2])
     regions = in_scan_order(labels)
-    pairs = np.sort(neighbours(regions), axis=1)
+    pairs = np.sort(neighbors(regions), axis=1)
     pairs = np.unique(pairs[pairs[:, 0] > 0], axis=0)
     pixels, means = region_means(values, regions)
     return in_scan_order(_merged(pixels.tolist(), means.tolist(), pairs.tolist(), tolerance)[regions])

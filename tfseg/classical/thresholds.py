@@ -1,17 +1,17 @@
 """Thresholds: pixels sorted into classes by their brightness, 0 the darkest.
 
-Dark objects on bright ground are thus class 0: `otsu(image) == 0` is their mask. Colours are judged by their grey
-levels. A picture of one colour has one class, so every pixel is 0.
+Dark objects on bright ground are thus class 0: `otsu(image) == 0` is their mask. Colors are judged by their gray
+levels. An image of one color has one class, so every pixel is 0.
 """
 
 import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import grey
+from tfseg.classical.image import gray
 from tfseg.classical.labels import connected_components
 
-# A sum of a window is off by less than this many grey levels in float32: flat ground is never brighter than its mean.
+# A sum of a window is off by less than this many gray levels in float32: flat ground is never brighter than its mean.
 _ROUNDING = 1e-3
 
 
@@ -23,12 +23,12 @@ def otsu(image):
             is not uint8 is counted in 256 equal bins between its own least and greatest level.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright; all 0 if the picture has one colour.
+        (H, W) int32, 0 dark and 1 bright; all 0 if the image has one color.
 
     Raises:
         ValueError: no such image.
     """
-    return _two_classes(grey("otsu", image), cv2.THRESH_OTSU)
+    return _two_classes(gray("otsu", image), cv2.THRESH_OTSU)
 
 
 def triangle(image):
@@ -41,12 +41,12 @@ def triangle(image):
         image: see `otsu`.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright; all 0 if the picture has one colour.
+        (H, W) int32, 0 dark and 1 bright; all 0 if the image has one color.
 
     Raises:
         ValueError: no such image.
     """
-    return _two_classes(grey("triangle", image), cv2.THRESH_TRIANGLE)
+    return _two_classes(gray("triangle", image), cv2.THRESH_TRIANGLE)
 
 
 def multi_otsu(image, classes=3):
@@ -57,14 +57,14 @@ def multi_otsu(image, classes=3):
         classes: a whole number of at least 2, which gives the classes of `otsu`.
 
     Returns:
-        (H, W) int32 in [0, classes). A picture of fewer levels than classes has a class for each level.
+        (H, W) int32 in [0, classes). An image of fewer levels than classes has a class for each level.
 
     Raises:
         ValueError: no such image, or classes below 2.
     """
     if checks.positive_int("multi_otsu", "classes", classes) < 2:
         raise ValueError(f"multi_otsu: classes={classes} must be at least 2.")
-    image = _in_bytes(grey("multi_otsu", image))
+    image = _in_bytes(gray("multi_otsu", image))
     counts = np.bincount(image.ravel(), minlength=256)
     levels = np.flatnonzero(counts)
     starts = _class_starts(levels, counts[levels], min(int(classes), len(levels)))
@@ -73,7 +73,7 @@ def multi_otsu(image, classes=3):
 
 
 def _class_starts(levels, counts, classes):
-    """Where each class begins among the levels, so that the sum of (sum of its grey levels)^2 / pixels is greatest.
+    """Where each class begins among the levels, so that the sum of (sum of its gray levels)^2 / pixels is greatest.
 
     That sum is the spread between the classes but for a constant. It adds up class by class, so the best `c` classes
     of the levels below some start are kept for every start: scikit-image tries all sets of thresholds, for 5 classes
@@ -99,14 +99,14 @@ def adaptive(image, size=51, offset=0):
     """Two classes against the mean around each pixel, as `cv2.adaptiveThreshold`: for uneven light.
 
     A pixel is bright if it is above the mean of a Gaussian window less the offset. Within even ground there is only
-    noise to tell apart, so give an offset of a few grey levels: above 0 even ground turns bright and what is darker
+    noise to tell apart, so give an offset of a few gray levels: above 0 even ground turns bright and what is darker
     by that much stays dark (ink on paper); below 0 even ground is dark (bright cells).
 
     Args:
         image: see `otsu`.
         size: side of the window in pixels, odd, at least 3: wider than the objects. The deviation of the Gaussian is
             that of cv2, 0.15 * size + 0.35: 8 for 51.
-        offset: grey levels of 0..255, of either sign.
+        offset: gray levels of 0..255, of either sign.
 
     Returns:
         (H, W) int32, 0 dark and 1 bright. On uint8 the mean is rounded, as cv2 does, else it is not.
@@ -114,7 +114,7 @@ def adaptive(image, size=51, offset=0):
     Raises:
         ValueError: no such image, an even or too small size, an offset that is not finite.
     """
-    image, size = grey("adaptive", image), _window("adaptive", size)
+    image, size = gray("adaptive", image), _window("adaptive", size)
     if not np.isfinite(offset):
         raise ValueError(f"adaptive: offset={offset!r} must be a finite number.")
     if image.min() == image.max():
@@ -138,12 +138,12 @@ def sauvola(image, size=25, k=0.2):
         k: at least 0; the greater, the darker a pixel of even ground has to be for class 0.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright; all 0 if the picture has one colour, be it blank paper.
+        (H, W) int32, 0 dark and 1 bright; all 0 if the image has one color, be it blank paper.
 
     Raises:
         ValueError: no such image, an even or too small size, a negative k.
     """
-    image, size = grey("sauvola", image).astype(np.float64), _window("sauvola", size)
+    image, size = gray("sauvola", image).astype(np.float64), _window("sauvola", size)
     k = checks.at_least("sauvola", "k", k, 0)
     if image.min() == image.max():
         return np.zeros(image.shape, np.int32)
@@ -155,22 +155,22 @@ def sauvola(image, size=25, k=0.2):
 def hysteresis(image, low=None, high=None, connectivity=8):
     """Two classes by two thresholds: pixels above the low one that hang together with one above the high one.
 
-    The second threshold of Canny (IEEE TPAMI 8, 1986), for any picture or map: noise that passes a single threshold
+    The second threshold of Canny (IEEE TPAMI 8, 1986), for any image or map: noise that passes a single threshold
     here and there is left out, and weak parts of what is strong elsewhere are kept.
 
     Args:
         image: see `otsu`.
-        low: grey level of 0..255; None for Otsu's threshold.
-        high: grey level of 0..255, not below `low`; None for halfway from `low` to the mean of the pixels above it.
-        connectivity: 4 or 8 neighbours.
+        low: gray level of 0..255; None for Otsu's threshold.
+        high: gray level of 0..255, not below `low`; None for halfway from `low` to the mean of the pixels above it.
+        connectivity: 4 or 8 neighbors.
 
     Returns:
-        (H, W) int32, 1 the pixels kept, 0 the others; all 0 if the picture has one colour and `low` is None.
+        (H, W) int32, 1 the pixels kept, 0 the others; all 0 if the image has one color and `low` is None.
 
     Raises:
         ValueError: no such image or connectivity, or thresholds that are no numbers or in the wrong order.
     """
-    image = grey("hysteresis", image)
+    image = gray("hysteresis", image)
     low = otsu_level(image) if low is None else low
     weak = image > low
     if high is None:
@@ -196,7 +196,7 @@ def _two_classes(image, rule):
 
 
 def _in_bytes(image):
-    """The picture as uint8: as it is, or the numbers of 256 equal bins between its least and greatest level."""
+    """The image as uint8: as it is, or the numbers of 256 equal bins between its least and greatest level."""
     if image.dtype == np.uint8:
         return image
     low, high = float(image.min()), float(image.max())

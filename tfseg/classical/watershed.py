@@ -1,7 +1,7 @@
-"""Watersheds: a picture or a distance map as a landscape, flooded from markers until the waters meet.
+"""Watersheds: an image or a distance map as a landscape, flooded from markers until the waters meet.
 
 The flooding is scikit-image's `watershed`: it leaves no lines between the regions, keeps to a mask and floods float
-landscapes. `cv2.watershed` leaves lines one pixel wide, much of a small nucleus, and takes 8-bit colours only.
+landscapes. `cv2.watershed` leaves lines one pixel wide, much of a small nucleus, and takes 8-bit colors only.
 """
 
 import cv2
@@ -9,7 +9,7 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.classical.edges import scharr
-from tfseg.classical.image import grey, mask_of
+from tfseg.classical.image import gray, mask_of
 from tfseg.classical.labels import connected_components
 from tfseg.classical.thresholds import otsu_level
 
@@ -20,25 +20,25 @@ def watershed(image, markers="distance", mask=None, dark=False, min_distance=3, 
     """Segment by the marker-controlled watershed (Meyer, 1994), compact if wished (Neubert and Protzel, 2014).
 
     `markers="distance"` finds objects, such as nuclei, and parts those that touch: the foreground is split by
-    `split_touching`. Without a mask it is what is brighter than Otsu's threshold of the square roots of the grey
+    `split_touching`. Without a mask it is what is brighter than Otsu's threshold of the square roots of the gray
     levels, under which bright and dim objects weigh more alike, less specks that a 3 x 3 cross does not fit in.
-    `markers="minima"` cuts the whole picture into regions, one for each valley of the gradient. An array of markers
+    `markers="minima"` cuts the whole image into regions, one for each valley of the gradient. An array of markers
     floods the gradient from places that are known.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see `tfseg.classical.image.levels`.
         markers: "distance", "minima", or integers (H, W): 0 where unknown, and a number above it for each region.
         mask: (H, W) bool or integers; pixels where it is 0 belong to no region. None for the foreground as above if
-            the markers are "distance", else for the whole picture.
+            the markers are "distance", else for the whole image.
         dark: with "distance": whether the objects are darker than the ground.
         min_distance: with "distance": see `split_touching`.
-        depth: with "minima": how deep a valley of the gradient is at least, in grey levels a pixel: the greater, the
+        depth: with "minima": how deep a valley of the gradient is at least, in gray levels a pixel: the greater, the
             fewer regions.
         compactness: 0 follows the landscape only, above it the nearest marker counts too, and regions grow rounder.
 
     Returns:
         (H, W) int32, 0 outside the objects or the mask, regions 1 to N in scan order; or the numbers of the markers,
-        if these were given, and 0 where none of them reaches. Apart from ties, a picture turned by 90 degrees
+        if these were given, and 0 where none of them reaches. Apart from ties, an image turned by 90 degrees
         gives the same regions.
 
     Raises:
@@ -47,7 +47,7 @@ def watershed(image, markers="distance", mask=None, dark=False, min_distance=3, 
     """
     checks.at_least("watershed", "compactness", compactness, 0)
     checks.one_of("watershed", "dark", dark, (False, True))
-    bright = grey("watershed", image)
+    bright = gray("watershed", image)
     mask = None if mask is None else mask_of("watershed", "mask", mask, bright.shape)
     if not isinstance(markers, str):
         return _flood(_gradient(image), _given(markers, bright.shape), mask, compactness)

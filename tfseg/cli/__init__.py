@@ -14,7 +14,7 @@ from tfseg.cli.tune import tune
 from tfseg.cli.use import evaluate, export, predict
 
 app = typer.Typer(
-    help="Image segmentation: from labelled pictures to a measured model that TF Serving loads.",
+    help="Image segmentation: from labeled images to a measured model that TF Serving loads.",
     epilog="Exit codes: 0 done, 1 not done, and the message says why, 2 options are missing or not understood, "
     "130 interrupted.",
     no_args_is_help=True,

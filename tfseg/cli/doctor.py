@@ -13,21 +13,21 @@ def doctor(
     images: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR|IMAGES", help="A data set's folder, such as of `images` and `masks`; or the pictures'."
+            metavar="DIR|IMAGES", help="A dataset's folder, such as of `images` and `masks`; or the images'."
         ),
     ],
     masks: Annotated[
-        Path | None, typer.Argument(metavar="[MASKS]", help="Folder of masks, named as their pictures.")
+        Path | None, typer.Argument(metavar="[MASKS]", help="Folder of masks, named as their images.")
     ] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
     mask_values: MaskValues = None,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
-    html: Annotated[Path | None, typer.Option(help="File for the report with pictures.")] = None,
+    html: Annotated[Path | None, typer.Option(help="File for the report with images.")] = None,
     json: Annotated[Path | None, typer.Option(help="File for the report as JSON.")] = None,
 ):
-    """Examine a data set: files, duplicates, masks, classes. Ends with 1 if training would refuse it.
+    """Examine a dataset: files, duplicates, masks, classes. Ends with 1 if training would refuse it.
 
     Without --class-names every value in the masks counts as a class.
 
@@ -44,7 +44,7 @@ def doctor(
     val = None if val_images is None else (val_images, val_masks)
     table = {int(value): class_id for value, class_id in (values(mask_values) or {}).items()} or None
     names = split(class_names, str)
-    report = data.diagnose((images, masks), names, val, ignore, table, track=track("examining pictures"))
+    report = data.diagnose((images, masks), names, val, ignore, table, track=track("examining images"))
     console.print(*report.tables(), sep="\n")
     say(f"The doctor says: {report.verdict()}.")
     if html is not None:

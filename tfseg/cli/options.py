@@ -14,9 +14,9 @@ ClassNames = Annotated[
     ),
 ]
 Ignore = Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")]
-ValImages = Annotated[Path | None, typer.Option(help="Folder of pictures to validate on.")]
+ValImages = Annotated[Path | None, typer.Option(help="Folder of images to validate on.")]
 ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
-LabelledImages = Annotated[Path | None, typer.Option("--images", help="Folder of pictures.")]
+LabeledImages = Annotated[Path | None, typer.Option("--images", help="Folder of images.")]
 OtherIgnore = Annotated[
     int | None,
     typer.Option("--ignore", help="Value in these masks of pixels without a label; the run's own by default."),
@@ -26,11 +26,11 @@ OtherWindow = Annotated[
     typer.Option(
         "--window",
         min=32,
-        help="Side of windows that slide over larger pictures; by default the run's, or 1024 above 2 megapixels.",
+        help="Side of windows that slide over larger images; by default the run's, or 1024 above 2 megapixels.",
         show_default=False,
     ),
 ]
-LabelledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
+LabeledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
 
 
 MaskValues = Annotated[

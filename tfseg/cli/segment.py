@@ -1,4 +1,4 @@
-"""Pictures segmented without training: `tfseg segment`."""
+"""Images segmented without training: `tfseg segment`."""
 
 import ast
 import inspect
@@ -12,9 +12,9 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, track
-from tfseg.cli.pictures import Pictures, named_pictures
+from tfseg.cli.pictures import Images, named_images
 
-AHEAD = 2  # pictures a process that are read before they are needed: a folder is never held whole
+AHEAD = 2  # images a process that are read before they are needed: a folder is never held whole
 
 
 def _list_methods(asked):
@@ -34,7 +34,7 @@ def _list_methods(asked):
 
 
 def segment(
-    paths: Pictures,
+    paths: Images,
     method: Annotated[str, typer.Option(help="A method of tfseg.classical, see --methods.")] = "watershed",
     options: Annotated[
         list[str] | None,
@@ -51,7 +51,7 @@ def segment(
         typer.Option("--methods", is_eager=True, callback=_list_methods, help="List the methods and their options."),
     ] = False,
 ):
-    """Segment pictures without training: NAME_labels.png (numbers of 16 bit) and NAME_overlay.png (to look at).
+    """Segment images without training: NAME_labels.png (numbers of 16 bit) and NAME_overlay.png (to look at).
 
     Example:  [cyan]tfseg segment cells/ --method watershed --set min_distance=5[/]
 
@@ -63,11 +63,11 @@ def segment(
     if strokes is not None:
         chosen["strokes"] = data.read_mask(strokes)
     classical.check_options(method, chosen)
-    pictures = named_pictures(paths)
+    pictures = named_images(paths)
     found = _segmented(pictures, method, chosen, processes or os.cpu_count())
     for name, image, labels in track("segmenting")(found, len(pictures)):
         _save(out, name, image, labels)
-    say(f"{len(pictures)} picture{'s' * (len(pictures) > 1)} -> {out}")
+    say(f"{len(pictures)} image{'s' * (len(pictures) > 1)} -> {out}")
 
 
 def _option(text):
@@ -83,7 +83,7 @@ def _option(text):
 
 
 def _segmented(pictures, method, options, processes):
-    """Yield (name, picture, its labels) of {name: file}; an error names the file."""
+    """Yield (name, image, its labels) of {name: file}; an error names the file."""
     from tfseg import classical, data
 
     if len(pictures) == 1 or processes == 1:

@@ -12,7 +12,7 @@ from tfseg.cli.use import report_run, warn_of_absent
 
 ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
 Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the pictures.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Passes over the images.")]
 Network = Annotated[str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see --networks.")]
 Encoder = Annotated[
     str | None,
@@ -39,7 +39,7 @@ LearningRate = Annotated[
 
 
 # What runs were trained with that were begun before there were these options.
-OLDER = {"class_weights": "none", "normalize_each": False, "grey": False, "window": None}
+OLDER = {"class_weights": "none", "normalize_each": False, "gray": False, "window": None}
 
 
 class Optimizer(StrEnum):
@@ -60,13 +60,13 @@ Balance = Annotated[
     ClassWeights, typer.Option(help="median: rare classes count as much as common ones, by median frequency.")
 ]
 NormalizeEach = Annotated[
-    bool, typer.Option("--normalize-each", help="Each picture by its own mean and deviation, as for microscopes.")
+    bool, typer.Option("--normalize-each", help="Each image by its own mean and deviation, as for microscopes.")
 ]
 Window = Annotated[
     int | None,
     typer.Option(
         min=32,
-        help="Side of the windows in which larger pictures are validated, measured and predicted; by default 1024 if "
+        help="Side of the windows in which larger images are validated, measured and predicted; by default 1024 if "
         "any has more than 2 megapixels, else they are taken whole.",
         show_default=False,
     ),
@@ -87,12 +87,12 @@ def _list_networks(asked):
 def train(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of pictures.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of masks, named as their pictures.")] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of masks, named as their images.")] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
     mask_values: MaskValues = None,
-    grey: Annotated[bool, typer.Option("--grey", help="Read all pictures as grey.")] = False,
+    gray: Annotated[bool, typer.Option("--gray", help="Read all images as gray.")] = False,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
     val_fraction: ValFraction = 0.2,
@@ -115,7 +115,7 @@ def train(
         typer.Option("--networks", is_eager=True, callback=_list_networks, help="List the networks and the encoders."),
     ] = False,
 ):
-    """Train a network on a folder of pictures and a folder of masks.
+    """Train a network on a folder of images and a folder of masks.
 
     Masks are PNGs with one class id a pixel; of two classes, also black (0) and white (255).
 
@@ -128,7 +128,7 @@ def train(
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
     if normalize_each and window is not None:
-        raise typer.BadParameter("--window does not go with --normalize-each: a window's mean is not its picture's.")
+        raise typer.BadParameter("--window does not go with --normalize-each: a window's mean is not its image's.")
     if learning_rate is not None and learning_rate <= 0:
         raise typer.BadParameter(f"--learning-rate {learning_rate} must be above 0.")
     asked = {
@@ -137,8 +137,8 @@ def train(
         "class_names": split(class_names, str),
         "ignore": ignore,
         "mask_values": values(mask_values),
-        "grey": grey,
-        "channels": 1 if grey else None,
+        "gray": gray,
+        "channels": 1 if gray else None,
         "val_images": val_images,
         "val_masks": val_masks,
         "val_fraction": val_fraction,
@@ -173,11 +173,11 @@ def train(
 
 
 def _train(run, settings, resume):
-    """Check the pictures, train, and report; a new run's settings first learn what is in the data."""
+    """Check the images, train, and report; a new run's settings first learn what is in the data."""
     from tfseg import training
 
     train_reader, val_reader = training.open_readers(settings)
-    # What is wrong with the network's options is to be said before all pictures are read.
+    # What is wrong with the network's options is to be said before all images are read.
     training.network_for(train_reader, {"normalization": None, **settings})
     summary, val_summary = _check_both(train_reader, val_reader)
     if not resume:
@@ -186,7 +186,7 @@ def _train(run, settings, resume):
     warn_of_absent(train_reader, summary, "train")
     warn_of_absent(val_reader, val_summary, "validate")
     if settings.get("window"):
-        say(f"Larger pictures are validated, measured and predicted in windows of {settings['window']} pixels.")
+        say(f"Larger images are validated, measured and predicted in windows of {settings['window']} pixels.")
     _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
     try:
         with training.Progress(console) as progress:
@@ -199,7 +199,7 @@ def _train(run, settings, resume):
     _say_best(run.history())
     report_run(run, val_reader, run.folder, settings["batch_size"])
     tune = [("tune",)] if len(val_reader) > 1 else []
-    next_ = *tune, ("predict", "PICTURES"), ("export",)
+    next_ = *tune, ("predict", "IMAGES"), ("export",)
     say_commands(*(("tfseg", *words, "--run", run.folder) for words in next_))
 
 
@@ -230,7 +230,7 @@ def _check_both(train_reader, val_reader):
     from tfseg import data
 
     summaries, problems = [], []
-    parts = (train_reader, "pictures to train on", 2), (val_reader, "pictures to validate on", 1)
+    parts = (train_reader, "images to train on", 2), (val_reader, "images to validate on", 1)
     for reader, what, classes in parts:
         try:
             summaries.append(data.check(reader, track(f"checking {what}"), at_least=1, classes=classes))
@@ -244,7 +244,7 @@ def _check_both(train_reader, val_reader):
 def _describe(train_reader, val_reader, summary):
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
     classes = ", ".join(f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True))
-    say(f"{len(train_reader)} pictures to train on, {len(val_reader)} to validate on. Pixels: {classes}")
+    say(f"{len(train_reader)} images to train on, {len(val_reader)} to validate on. Pixels: {classes}")
     if train_reader.num_classes == 1:
         say(f"One class name: in the masks 0 is background and 1 is {train_reader.class_names[0]}.")
     if train_reader.mask_values == {0: 0, 255: 1}:
@@ -261,4 +261,4 @@ def _say_steps(count, settings, done):
 
 def _say_best(history):
     best = max(range(len(history["epoch"])), key=lambda i: history["val_mean_iou"][i])
-    say(f"Best of {len(history['epoch'])} epochs by mean IoU on the validation pictures: {best + 1}.")
+    say(f"Best of {len(history['epoch'])} epochs by mean IoU on the validation images: {best + 1}.")

@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, OtherWindow, RunFolder
-from tfseg.cli.use import labelled, report_run, window_of
+from tfseg.cli.options import BatchSize, LabeledImages, LabeledMasks, OtherIgnore, OtherWindow, RunFolder
+from tfseg.cli.use import labeled, report_run, window_of
 
 
 class Score(StrEnum):
@@ -20,8 +20,8 @@ class Score(StrEnum):
 def tune(
     run: RunFolder,
     score: Annotated[Score, typer.Option(help="What shall be large.")] = Score.mean_iou,
-    images: LabelledImages = None,
-    masks: LabelledMasks = None,
+    images: LabeledImages = None,
+    masks: LabeledMasks = None,
     ignore: OtherIgnore = None,
     batch_size: BatchSize = 8,
     window: OtherWindow = None,
@@ -35,8 +35,8 @@ def tune(
     with quiet_start():
         from tfseg import inference, training
     trained = training.Run(run)
-    reader = labelled(trained, images, masks, ignore)
+    reader = labeled(trained, images, masks, ignore)
     window = window_of(trained.settings(), reader.sizes, window)
-    say(inference.tune_run(trained, reader, score.value, window, track("looking at pictures")))
+    say(inference.tune_run(trained, reader, score.value, window, track("looking at images")))
     report_run(trained, reader, run if images is None else run / "evaluation", batch_size, window)
-    say_commands(("tfseg", "predict", "PICTURES", "--run", run), ("tfseg", "export", "--run", run))
+    say_commands(("tfseg", "predict", "IMAGES", "--run", run), ("tfseg", "export", "--run", run))

@@ -8,16 +8,16 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabelledImages, LabelledMasks, OtherIgnore, OtherWindow, RunFolder
-from tfseg.cli.pictures import Pictures, named_pictures
+from tfseg.cli.options import BatchSize, LabeledImages, LabeledMasks, OtherIgnore, OtherWindow, RunFolder
+from tfseg.cli.pictures import Images, named_images
 
-COMPARED, COMPARED_SIDE = 10, 1024  # pictures, and the most of their sides
+COMPARED, COMPARED_SIDE = 10, 1024  # images, and the most of their sides
 
 
 def evaluate(
     run: RunFolder,
-    images: LabelledImages = None,
-    masks: LabelledMasks = None,
+    images: LabeledImages = None,
+    masks: LabeledMasks = None,
     ignore: OtherIgnore = None,
     out: Annotated[
         Path | None,
@@ -26,24 +26,24 @@ def evaluate(
     batch_size: BatchSize = 8,
     window: OtherWindow = None,
 ):
-    """Measure a trained run, on its validation pictures or on others.
+    """Measure a trained run, on its validation images or on others.
 
     Example:  [cyan]tfseg evaluate --run runs/leaves --images test/photos --masks test/labels[/]
     """
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
-    reader = labelled(trained, images, masks, ignore)
+    reader = labeled(trained, images, masks, ignore)
     report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size, window)
 
 
 def predict(
-    paths: Pictures,
+    paths: Images,
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("predictions"),
     window: OtherWindow = None,
 ):
-    """Segment pictures: NAME_labels.png (class ids) and NAME_overlay.png (to look at), at the original size.
+    """Segment images: NAME_labels.png (class ids) and NAME_overlay.png (to look at), at the original size.
 
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """
@@ -54,7 +54,7 @@ def predict(
     trained = training.Run(run)
     settings, model = trained.settings(), trained.model()
     names = data.label_names(settings["class_names"])
-    pictures = named_pictures(paths, settings.get("dtype"))
+    pictures = named_images(paths, settings.get("dtype"))
     out.mkdir(parents=True, exist_ok=True)
     for name, file in track("predicting")(pictures.items(), len(pictures)):
         image = data.read_image(file, settings["channels"])
@@ -63,7 +63,7 @@ def predict(
         overlay = viz.blend(image, viz.without_background(labels, names), len(names))
         Image.fromarray(overlay).save(out / f"{name}_overlay.png")
     viz.legend(names).savefig(out / "legend.png", dpi=120)
-    say(f"{len(pictures)} picture{'s' * (len(pictures) > 1)} -> {out}; legend.png there tells the colours.")
+    say(f"{len(pictures)} image{'s' * (len(pictures) > 1)} -> {out}; legend.png there tells the colors.")
 
 
 def export(
@@ -81,9 +81,9 @@ def export(
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Pictures to compare the forms on; by default those the run validated on.")
+        Path | None, typer.Option(help="Images to compare the forms on; by default those the run validated on.")
     ] = None,
-    window: Annotated[int | None, typer.Option(help="Side of windows that slide over larger pictures.")] = None,
+    window: Annotated[int | None, typer.Option(help="Side of windows that slide over larger images.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for processors that know it.")] = "float32",
     inspect: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Show an exported version, and prove it again.")
@@ -113,7 +113,7 @@ def export(
     if window is None and settings.get("window"):
         window = None if settings.get("normalize_each") else settings["window"]
         if window is None:
-            say("The export takes pictures whole, as each has its own mean: it was measured in windows.")
+            say("The export takes images whole, as each has its own mean: it was measured in windows.")
     pictures = _pictures(settings, images, bool(formats))
     folder = out or Path("saved_models") / trained.folder.resolve().name
     version = exporting.saved_model(
@@ -142,11 +142,11 @@ def _figures(run):
 
 
 def _pictures(settings, images, needed):
-    """Return parts of some pictures of a folder, or of those a run validated on; none if these are not here."""
+    """Return parts of some images of a folder, or of those a run validated on; none if these are not here."""
     from tfseg import data, training
 
     if images is not None:
-        found = [data.read_image(file, settings["channels"]) for file in data.picture_files(images)[:COMPARED]]
+        found = [data.read_image(file, settings["channels"]) for file in data.image_files(images)[:COMPARED]]
     elif "images" not in settings:
         return []
     else:
@@ -154,20 +154,20 @@ def _pictures(settings, images, needed):
             reader = training.open_readers(settings)[1]
         except (OSError, ValueError) as error:
             if needed:
-                raise ValueError(f"{error} Or pass other pictures to compare the forms on: --images.") from error
-            say(f"Not compared with the model on pictures: {error} --images names others.")
+                raise ValueError(f"{error} Or pass other images to compare the forms on: --images.") from error
+            say(f"Not compared with the model on images: {error} --images names others.")
             return []
         found = [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
     return [image[:COMPARED_SIDE, :COMPARED_SIDE] for image in found]
 
 
 def _show(about):
-    """Print the metadata of an exported version: classes in their colours, and its table of forms last."""
+    """Print the metadata of an exported version: classes in their colors, and its table of forms last."""
     from tfseg import export as exporting
 
-    parity, colours = about.pop("parity", None), about.pop("palette")
-    for number, (name, colour) in enumerate(zip(about.pop("class_names"), colours, strict=True)):
-        console.print(Text("  \u2588\u2588 ", "rgb({},{},{})".format(*colour)), Text(f"{number} {name}"), sep="")
+    parity, colors = about.pop("parity", None), about.pop("palette")
+    for number, (name, color) in enumerate(zip(about.pop("class_names"), colors, strict=True)):
+        console.print(Text("  \u2588\u2588 ", "rgb({},{},{})".format(*color)), Text(f"{number} {name}"), sep="")
     for name, value in about.items():
         lines = [f"  {key}: {part}" for key, part in value.items()] if isinstance(value, dict) else []
         say(f"{name}:" if lines else f"{name}: {value}")
@@ -178,12 +178,12 @@ def _show(about):
     say("Every file is as it was written, and the signatures answer.")
 
 
-def labelled(run, images, masks, ignore):
-    """Return a reader of the pictures that a run validated on, or of two folders, once all of it is checked."""
+def labeled(run, images, masks, ignore):
+    """Return a reader of the images that a run validated on, or of two folders, once all of it is checked."""
     from tfseg import data, training
 
     if (images is None) != (masks is None):
-        raise typer.BadParameter("--images and --masks go together; without them the validation pictures are used.")
+        raise typer.BadParameter("--images and --masks go together; without them the validation images are used.")
     if ignore is not None and images is None:
         raise typer.BadParameter("--ignore goes with --images and --masks: a run knows the value of its own masks.")
     settings = {"ignore": 255, **run.settings()}
@@ -202,17 +202,17 @@ def labelled(run, images, masks, ignore):
     else:
         raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
     _warn_of_known(reader, run.settings(), images)
-    warn_of_absent(reader, data.check(reader, track("checking pictures"), at_least=1), "measure")
+    warn_of_absent(reader, data.check(reader, track("checking images"), at_least=1), "measure")
     return reader
 
 
 def _warn_of_known(reader, settings, images):
-    """Tell how many pictures of a folder the run was trained on."""
+    """Tell how many images of a folder the run was trained on."""
     if images is None or str(images.resolve()) != settings.get("images"):
         return
     known = {reader.name(index) for index in range(len(reader))} & set(settings.get("train_names", ()))
     if known:
-        say(f"Warning: of these {len(reader)} pictures {len(known)} were trained on: figures of new ones are lower.")
+        say(f"Warning: of these {len(reader)} images {len(known)} were trained on: figures of new ones are lower.")
 
 
 def warn_of_absent(reader, summary, purpose):
@@ -224,20 +224,20 @@ def warn_of_absent(reader, summary, purpose):
 
 
 def window_of(settings, sizes, asked=None):
-    """Return the side of the windows for pictures of these sizes: as asked for, as the run has it, or by their size."""
+    """Return the side of the windows for images of these sizes: as asked for, as the run has it, or by their size."""
     from tfseg import data
 
     return asked or settings.get("window") or data.window_for(sizes)
 
 
 def report_run(run, reader, out, batch_size, window=None):
-    """Evaluate a run's best model, write tables and pictures into `out`, and print the table."""
+    """Evaluate a run's best model, write tables and images into `out`, and print the table."""
     from tfseg import data, inference
 
     history = run.history() if Path(out) == run.folder else None
     window = window_of(run.settings(), reader.sizes, window)
     batch_size = data.batch_for(reader.sizes, batch_size)
     scores = inference.report(run.model(), reader, out, history, batch_size, track("evaluating"), window)
-    console.print(scores.table(f"{run.folder.name} on {len(reader)} pictures"))
+    console.print(scores.table(f"{run.folder.name} on {len(reader)} images"))
     pictures = "samples.png, confusion.png" + (", curves.png" if history else "")
-    say(f"Tables and pictures in {out}: evaluation.json, evaluation.csv, {pictures}.")
+    say(f"Tables and images in {out}: evaluation.json, evaluation.csv, {pictures}.")

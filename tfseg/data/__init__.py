@@ -1,8 +1,8 @@
-"""From pictures on disk to batches: readers, the check before training, augmentation, pipeline."""
+"""From images on disk to batches: readers, the check before training, augmentation, pipeline."""
 
 from tfseg.data.augment import Augment
 from tfseg.data.doctor import Summary, check, diagnose
-from tfseg.data.files import picture_files, read_header, read_image, read_mask
+from tfseg.data.files import image_files, read_header, read_image, read_mask
 from tfseg.data.findings import Finding
 from tfseg.data.folder import Folder, find_folders
 from tfseg.data.formats import (
@@ -48,7 +48,7 @@ __all__ = [
     "diagnose",
     "find_folders",
     "label_names",
-    "picture_files",
+    "image_files",
     "pipeline",
     "read_header",
     "read_image",

@@ -1,4 +1,4 @@
-"""Random changes of pictures and their labels: one resampling and one colour map a picture, in one compiled kernel."""
+"""Random changes of images and their labels: one resampling and one color map an image, in one compiled kernel."""
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -23,7 +23,7 @@ LABELS = ("mask", "instances", "boxes", "classes")
 class Augment:
     """Cut one window out of every image, changed at random, and take its labels along.
 
-    All geometry is one map, and the image is resampled once. All linear colour changes are one map as well. What
+    All geometry is one map, and the image is resampled once. All linear color changes are one map as well. What
     a sample becomes depends on the seed and its number alone, not on its batch, the device or the number of threads.
 
     Every argument but `size` leaves everything as it is by default, to the byte. A range may be given as (smallest,
@@ -41,11 +41,11 @@ class Augment:
         perspective: how much farther than the middle one border lies, as a share; [-v, v], below 0.4.
         elastic: largest shift in the window's pixels of a smooth random field of 8 x 8 points; [0, v].
         crop: where the window lies: "random", "center", or "classes": around a random pixel of a class drawn evenly
-            from those in the picture, so that rare ones come as often as common ones.
+            from those in the image, so that rare ones come as often as common ones.
         brightness: shift as a share of `value_range`; [-v, v].
         contrast: a factor of the distance to the middle of `value_range`.
-        saturation: a factor of the distance to grey. RGB only.
-        hue: turn of the colours about the grey axis in degrees; [-v, v]. RGB only.
+        saturation: a factor of the distance to gray. RGB only.
+        hue: turn of the colors about the gray axis in degrees; [-v, v]. RGB only.
         gamma: exponent of the values, a factor.
         blur: standard deviation of a Gaussian blur in pixels; [0, v].
         noise: standard deviation of Gaussian noise as a share of `value_range`; [0, v].
@@ -55,10 +55,10 @@ class Augment:
         mosaic: probability that the window shows parts of four windows of the batch.
         probability: {name: probability} of the arguments from `scale` to `cutout`, but `flip` and `crop`; 1 for those
             that are not named.
-        interpolation: "bilinear" or "bicubic", of images. Where a window shows the picture at 0.7 of its size or
+        interpolation: "bilinear" or "bicubic", of images. Where a window shows the image at 0.7 of its size or
             less, it reads one averaged down by 2, 4 ... Masks are read at the nearest pixel.
-        fill: what images show outside the picture, a number or one a channel. Masks hold 255 there.
-        value_range: the smallest and largest value of images. Colour changes are clipped to it.
+        fill: what images show outside the image, a number or one a channel. Masks hold 255 there.
+        value_range: the smallest and largest value of images. Color changes are clipped to it.
         normalize: (mean, deviation), numbers or one a channel, by which images are shifted and divided at last; None
             for models that do it themselves, as those of `tfseg.models` do.
     """
@@ -132,7 +132,7 @@ class Augment:
         return Placing(self.size, self.crop, self.ranges, self.chances)
 
     def magnified(self, factor):
-        """Return the same augmentation for pictures that were read at 1 / `factor` of their size."""
+        """Return the same augmentation for images that were read at 1 / `factor` of their size."""
         if factor == 1:
             return self
         return replace(self, scale=tuple(factor * bound for bound in self.ranges["scale"]))
@@ -158,7 +158,7 @@ class Augment:
         Args:
             batch: dict of "image" (B, H, W, C), any dtype, and any of "mask" and "instances" (B, H, W), "boxes"
                 (B, N, 4) and "classes" (B, N), -1 where there is no object, "keypoints" (B, K, 2), x and y in pixels as
-                those of boxes. If the images are pieces of pictures
+                those of boxes. If the images are pieces of images
                 that `Placing.cut` cut out, also "extent", "corner" and "focus", (B, 2) each.
             keys: (B, 2) integers, a seed and a sample's number each.
 

@@ -19,7 +19,7 @@ def cached(reader, where):
     Args:
         reader: a `Reader`.
         where: "memory"; the path of a folder, which is made, for as much disk as the decoded samples take; or None
-            to return the reader as it is. To tell a folder of another data set, the first sample is read as well.
+            to return the reader as it is. To tell a folder of another dataset, the first sample is read as well.
 
     Raises:
         ValueError: the folder holds the samples of another reader.
@@ -59,7 +59,7 @@ class _OnDisk(Taken):
         first = {told["first"], own["first"]} - {None}
         if told["samples"] != own["samples"] or len(first) > 1:
             raise ValueError(
-                f"The cache '{folder}' holds the samples of another data set, or of this one before it was changed. "
+                f"The cache '{folder}' holds the samples of another dataset, or of this one before it was changed. "
                 "Delete it or name another."
             )
 
@@ -90,7 +90,7 @@ def _write(path, write):
 
 
 def _fingerprint(reader):
-    """What tells one data set from another: names, sizes, classes, how samples are read, and when they were written."""
+    """What tells one dataset from another: names, sizes, classes, how samples are read, and when they were written."""
     samples = [(reader.name(i), reader.stamp(i)) for i in range(len(reader))]
     told = [samples, reader.sizes.tolist(), reader.class_names, reader.fields, reader.channels, str(reader.dtype)]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()

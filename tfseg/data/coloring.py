@@ -1,4 +1,4 @@
-"""The colours of an augmentation: one affine map of the channels, and what is not affine."""
+"""The colors of an augmentation: one affine map of the channels, and what is not affine."""
 
 import math
 
@@ -8,7 +8,7 @@ from tfseg.ops import apply_color, blur, color_matrices, jpeg, noise
 
 
 def colored(augment, image, drawn, keys):
-    """Change the colours of a batch as an `Augment` says.
+    """Change the colors of a batch as an `Augment` says.
 
     Args:
         augment: the `Augment`.

@@ -1,4 +1,4 @@
-"""The check of a data set before training, and the doctor: every file is read once, and all that is wrong is said."""
+"""The check of a dataset before training, and the doctor: every file is read once, and all that is wrong is said."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.files import picture_files
+from tfseg.data.files import image_files
 from tfseg.data.findings import file_findings
 from tfseg.data.label_findings import label_findings
 from tfseg.data.measure import measure_all, measure_files, measure_sample
@@ -17,11 +17,11 @@ from tfseg.data.report import ClassRow, Report
 
 @dataclass
 class Summary:
-    """What a data set holds.
+    """What a dataset holds.
 
     Attributes:
         count: number of samples.
-        class_pixels: labelled pixels of each of the reader's `label_names`.
+        class_pixels: labeled pixels of each of the reader's `label_names`.
         ignored_pixels: pixels without a label.
         mean, deviation: a channel, over all pixels of all images.
         class_weights: one for each of the reader's `label_names`, by median frequency, for a loss's `class_weights=`.
@@ -41,7 +41,7 @@ def check(reader, track=lambda samples, total: samples, at_least=2, classes=None
     Args:
         reader: a `Reader`.
         track: wraps the iteration to show progress; called with the samples and their number.
-        at_least: how many samples must have a labelled pixel or an object; training takes two, evaluation one.
+        at_least: how many samples must have a labeled pixel or an object; training takes two, evaluation one.
         classes: how many the masks must show; None for as many.
 
     Returns:
@@ -49,7 +49,7 @@ def check(reader, track=lambda samples, total: samples, at_least=2, classes=None
 
     Raises:
         ValueError: a sample cannot be read, a mask holds values that are no class, or fewer than
-            `at_least` samples have a labelled pixel, or classes one. Every file at fault is named.
+            `at_least` samples have a labeled pixel, or classes one. Every file at fault is named.
     """
     samples = measure_all(lambda index: measure_sample(reader, index, False), range(len(reader)), track)
     problems = [text for sample in samples for _, _, text in sample.faults]
@@ -61,14 +61,14 @@ def check(reader, track=lambda samples, total: samples, at_least=2, classes=None
     )
     if usable < at_least:
         raise ValueError(
-            f"Samples with a labelled pixel: {usable} of {len(reader)}; at least {at_least} are needed. "
-            "Add labelled pictures, or check which value is ignored."
+            f"Samples with a labeled pixel: {usable} of {len(reader)}; at least {at_least} are needed. "
+            "Add labeled images, or check which value is ignored."
         )
     pixels, _, shown, _, ignored = class_figures(samples, own_reading(samples, reader))
     found = [name for name, number in zip(reader.label_names, pixels, strict=True) if number]
     if "mask" in reader.fields and len(found) < (at_least if classes is None else classes):
         raise ValueError(
-            f"All labelled pixels are of the class {' or '.join(map(repr, found)) or 'none'}; {ignored} pixels are "
+            f"All labeled pixels are of the class {' or '.join(map(repr, found)) or 'none'}; {ignored} pixels are "
             "ignored. Training needs two classes. Check the values in the masks, and which of them is ignored: 255, if "
             "nothing else was said. Folders of two classes that hold nothing but 0 and 255 are understood."
         )
@@ -84,12 +84,12 @@ def diagnose(
     mask_values=None,
     track=lambda samples, total: samples,
 ):
-    """Examine a data set, whatever its state; nothing is raised for what is wrong with its files.
+    """Examine a dataset, whatever its state; nothing is raised for what is wrong with its files.
 
     Args:
-        data: (folder of pictures, folder of masks), also such that `Folder` refuses; or a `Reader`.
+        data: (folder of images, folder of masks), also such that `Folder` refuses; or a `Reader`.
         class_names: as of `Folder`; None takes every value in the masks for a class. A reader has its own.
-        val: the data to validate on, of the same kind, or None: it is searched for pictures of the other.
+        val: the data to validate on, of the same kind, or None: it is searched for images of the other.
         ignore, mask_values: as of `Folder`.
         track: wraps the iteration to show progress; called with the samples and their number.
 
@@ -161,10 +161,10 @@ def _measure_paths(item):
 
 
 def _paired(images, masks, val=False):
-    """List (picture, mask, val, [(file, another of that name)]) by file stem; either file may be None."""
+    """List (image, mask, val, [(file, another of that name)]) by file stem; either file may be None."""
     first, second, twins = {}, {}, {}
     for folder, files in ((images, first), (masks, second)):
-        for path in picture_files(folder):
+        for path in image_files(folder):
             if path.stem in files:
                 twins.setdefault(path.stem, []).append((files[path.stem], path))
             else:
@@ -173,7 +173,7 @@ def _paired(images, masks, val=False):
 
 
 def _mean_and_deviation(samples):
-    """Return two lists of one number a channel; grey pictures among coloured ones count in all channels."""
+    """Return two lists of one number a channel; gray images among colored ones count in all channels."""
     measured = [sample.moments for sample in samples if sample.moments is not None]
     if not measured:
         return [], []

@@ -1,39 +1,39 @@
-"""Pictures that are alike: a perceptual hash of 64 bits, and the search for the nearest."""
+"""Images that are alike: a perceptual hash of 64 bits, and the search for the nearest."""
 
 import numpy as np
 
 from tfseg.data.files import LUMA
 
 # Bits by which the hashes of near-duplicates differ at most. Measured on COCO, BCCD and DSB 2018 (49,000 pairs of
-# pictures): all but one pair, two takes of one view, differ by 14 bits or more; at least 98 % of copies by 6 or fewer,
+# images): all but one pair, two takes of one view, differ by 14 bits or more; at least 98 % of copies by 6 or fewer,
 # saved as JPEG of quality 30, made half as large, brighter by a quarter, or cropped by 1 % on each side. Cropped by
 # 5 % they differ by 12 and are missed.
 NEAR = 6
 FLAT = 1 / 256  # contrast, as a share of the range, below which a hash would be of noise only
-ROWS = 256  # hashes compared with all others at once: 40 MB for 20,000 pictures
+ROWS = 256  # hashes compared with all others at once: 40 MB for 20,000 images
 
 
 def fingerprint(image):
-    """Return the perceptual hash of a picture: which of its 64 lowest frequencies are above their median.
+    """Return the perceptual hash of an image: which of its 64 lowest frequencies are above their median.
 
-    pHash: the discrete cosine transform of the picture as 32 x 32 grey levels.
+    pHash: the discrete cosine transform of the image as 32 x 32 gray levels.
 
     Args:
         image: (H, W, C), of any range.
 
     Returns:
-        An int of 64 bits; None if the picture is flat, which makes it like any other flat one.
+        An int of 64 bits; None if the image is flat, which makes it like any other flat one.
     """
-    import cv2  # its half second is spent here, not by all who read pictures
+    import cv2  # its half second is spent here, not by all who read images
 
     if image.dtype not in (np.uint8, np.uint16, np.float32):
         image = image.astype(np.float32)
     small = cv2.resize(image, (32, 32), interpolation=cv2.INTER_AREA).astype(np.float32)
-    grey = small if small.ndim == 2 else small @ LUMA if small.shape[-1] == 3 else small.mean(-1)
+    gray = small if small.ndim == 2 else small @ LUMA if small.shape[-1] == 3 else small.mean(-1)
     span = 255 if image.dtype == np.uint8 else float(image.max()) - float(image.min())
-    if not grey.std() > FLAT * span:
+    if not gray.std() > FLAT * span:
         return None
-    low = cv2.dct(grey)[:8, :8].ravel()
+    low = cv2.dct(gray)[:8, :8].ravel()
     return int.from_bytes(np.packbits(low > np.median(low[1:])).tobytes())
 
 

@@ -1,7 +1,7 @@
-"""Pictures and masks on disk -> arrays.
+"""Images and masks on disk -> arrays.
 
-Pillow reads them, not OpenCV: `cv2.imread` gives a truncated JPEG back as a half-grey picture without an error,
-and turns a palette's class ids into colours. Only colours of 16 bit, of which Pillow would drop half, are OpenCV's,
+Pillow reads them, not OpenCV: `cv2.imread` gives a truncated JPEG back as a half-gray image without an error,
+and turns a palette's class ids into colors. Only colors of 16 bit, of which Pillow would drop half, are OpenCV's,
 after Pillow has found the file whole.
 """
 
@@ -19,18 +19,18 @@ DEEP_MODES = ("I;16", "I;16B", "I", "F")
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as Pillow's
 
 
-def picture_files(folder):
-    """Return the picture files of a folder, sorted by name; hidden files are left out.
+def image_files(folder):
+    """Return the image files of a folder, sorted by name; hidden files are left out.
 
     Raises:
-        FileNotFoundError: there is no such folder, or it holds no picture.
+        FileNotFoundError: there is no such folder, or it holds no image.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
     files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
     if not files:
-        raise FileNotFoundError(f"The folder '{folder}' holds no picture. Expected files {', '.join(SUFFIXES)}.")
+        raise FileNotFoundError(f"The folder '{folder}' holds no image. Expected files {', '.join(SUFFIXES)}.")
     return sorted(files)
 
 
@@ -51,53 +51,53 @@ def read_header(path):
         if orientation(image) >= 5:  # stored on its side
             width, height = height, width
         eight_bit = not _is_deep(image) and image.mode not in DEEP_MODES
-        return height, width, 1 if _is_grey(image) else 3, eight_bit
+        return height, width, 1 if _is_gray(image) else 3, eight_bit
 
 
 def read_image(path, channels=None, shrink=1):
-    """Read a picture, upright as its EXIF orientation says; alpha is dropped, a palette becomes RGB.
+    """Read an image, upright as its EXIF orientation says; alpha is dropped, a palette becomes RGB.
 
     Args:
         path: file.
-        channels: 1 or 3 to convert to grey or RGB; None keeps grey grey and colour RGB.
+        channels: 1 or 3 to convert to gray or RGB; None keeps gray gray and color RGB.
         shrink: 1, 2, 4 or 8: read it at this fraction of its size, rounded up, by means of blocks. JPEGs are decoded
             so, for a fraction of the work.
 
     Returns:
-        (H, W, 1 or 3) uint8; uint16 for files of 16 bit; (H, W, 1) float32 for floating grey files.
+        (H, W, 1 or 3) uint8; uint16 for files of 16 bit; (H, W, 1) float32 for floating gray files.
 
     Raises:
-        OSError: the file is missing, truncated or no picture; the message names it.
-        ValueError: it holds several pages, or colours of 16 bit packed in a way that OpenCV does not know.
+        OSError: the file is missing, truncated or no image; the message names it.
+        ValueError: it holds several pages, or colors of 16 bit packed in a way that OpenCV does not know.
     """
     with _open(path) as image:
-        grey, deep = _is_grey(image), _is_deep(image)
+        gray, deep = _is_gray(image), _is_deep(image)
         try:
             left = _drafted(image, shrink)
             if orientation(image) != 1:
                 image = ImageOps.exif_transpose(image)
             if deep:
                 image.load()  # finds what is damaged; OpenCV says so on stderr, or not at all, by its version
-                array = _deep_colours(path)
-            elif not grey:
+                array = _deep_colors(path)
+            elif not gray:
                 array = np.asarray(image.convert("RGB"))
             else:
                 array = np.asarray(image.convert("L") if image.mode in ("1", "LA") else image)
         except (OSError, SyntaxError, ValueError) as error:
             raise OSError(_damaged(path, error)) from error
     if array is None:
-        raise ValueError(f"{path}: OpenCV cannot decode its colours of 16 bit. Save it as a PNG of 16 bit.")
+        raise ValueError(f"{path}: OpenCV cannot decode its colors of 16 bit. Save it as a PNG of 16 bit.")
     if array.dtype == np.int32:  # how Pillow holds some 16-bit files, and those of 32 bit
         array = array.astype(np.uint16 if array.min() >= 0 and array.max() < 2**16 else np.float32)
     array = array.reshape(*array.shape[:2], -1)
-    if grey:
+    if gray:
         array = array[..., :1]
     array = _with_channels(array, channels)
     return block_means(array, left)
 
 
 def _drafted(image, shrink):
-    """Let the decoder of a JPEG make the picture smaller where it can; return by how much it is still too large."""
+    """Let the decoder of a JPEG make the image smaller where it can; return by how much it is still too large."""
     full = image.size
     # The decoder's blocks begin at the corner that is stored first; masks are read from the one that is upper left.
     same_blocks = orientation(image) == 1 or not (full[0] % shrink or full[1] % shrink)
@@ -118,22 +118,22 @@ def _with_channels(array, channels):
 
 
 def read_mask(path):
-    """Read a mask's values as they are on disk: grey levels, or the indices of a palette.
+    """Read a mask's values as they are on disk: gray levels, or the indices of a palette.
 
     Returns:
         (H, W) integers.
 
     Raises:
-        OSError: the file is missing, truncated or no picture.
-        ValueError: it is a JPEG, or holds colours or floating numbers.
+        OSError: the file is missing, truncated or no image.
+        ValueError: it is a JPEG, or holds colors or floating numbers.
     """
     array = _mask_array(path)
     if array.ndim == 3:
         first = array[..., :1]
         if (array[..., : 3 if array.shape[-1] >= 3 else 1] != first).any():
             raise ValueError(
-                f"{path} holds colours, not class ids. Save one class id a pixel as a grey or palette PNG, or name "
-                'the colours: Folder(..., colors={"road": (128, 64, 128), ...}).'
+                f"{path} holds colors, not class ids. Save one class id a pixel as a gray or palette PNG, or name "
+                'the colors: Folder(..., colors={"road": (128, 64, 128), ...}).'
             )
         array = first[..., 0]
     if array.dtype.kind == "f":
@@ -142,18 +142,18 @@ def read_mask(path):
 
 
 def read_colors(path):
-    """Read the colours of a mask in which colours stand for classes; alpha is dropped, a palette becomes RGB.
+    """Read the colors of a mask in which colors stand for classes; alpha is dropped, a palette becomes RGB.
 
     Returns:
         (H, W, 3) uint8.
 
     Raises:
-        OSError: the file is missing, truncated or no picture.
+        OSError: the file is missing, truncated or no image.
         ValueError: it is a JPEG, or has more than 8 bit a channel.
     """
     array = _mask_array(path, lambda image: image if image.mode in DEEP_MODES else image.convert("RGB"))
     if array.dtype != np.uint8:
-        raise ValueError(f"{path} holds {array.dtype} numbers, not colours of 8 bit. Save the mask as an RGB PNG.")
+        raise ValueError(f"{path} holds {array.dtype} numbers, not colors of 8 bit. Save the mask as an RGB PNG.")
     return array
 
 
@@ -175,7 +175,7 @@ def _mask_array(path, convert=lambda image: image):
             )
         if _is_deep(image):
             raise ValueError(
-                f"{path} holds colours of 16 bit, not class ids. Save one class id a pixel as a grey or palette PNG."
+                f"{path} holds colors of 16 bit, not class ids. Save one class id a pixel as a gray or palette PNG."
             )
         try:
             return np.asarray(convert(image))
@@ -183,7 +183,7 @@ def _mask_array(path, convert=lambda image: image):
             raise OSError(_damaged(path, error)) from error
 
 
-def _is_grey(image):
+def _is_gray(image):
     return image.mode in GREY_MODES or _raw_mode(image).startswith("LA;16")
 
 
@@ -196,7 +196,7 @@ def _raw_mode(image):
     return str(image.tile[0][3]) if image.tile else ""
 
 
-def _deep_colours(path):
+def _deep_colors(path):
     """Return (H, W, 3) uint16 RGB of a file whose several channels have 16 bit; None if OpenCV cannot."""
     import cv2  # its half second is spent by those alone who have such files
 
@@ -226,7 +226,7 @@ def _open(path):
     except UnidentifiedImageError as error:
         known = Path(path).suffix.lower() in SUFFIXES
         told = "It does not begin as one. Copy it again, or remove it" if known else f"Expected {', '.join(SUFFIXES)}"
-        raise OSError(f"{path} cannot be read as a picture. {told}.") from error
+        raise OSError(f"{path} cannot be read as an image. {told}.") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
     except (OSError, SyntaxError, TypeError, ValueError) as error:

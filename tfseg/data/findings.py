@@ -1,4 +1,4 @@
-"""What can be wrong with the files of a data set: each examination takes samples and returns findings."""
+"""What can be wrong with the files of a dataset: each examination takes samples and returns findings."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import numpy as np
 
 from tfseg.data.duplicates import NEAR, groups, nearest
 
-SPREAD = 4  # times that the longest side of the largest picture may be that of the smallest
+SPREAD = 4  # times that the longest side of the largest image may be that of the smallest
 TURNED_BACK = {  # what Pillow does to the pixels of each EXIF orientation to turn them upright
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
@@ -22,7 +22,7 @@ TURNED_BACK = {  # what Pillow does to the pixels of each EXIF orientation to tu
 
 @dataclass
 class Finding:
-    """Something about a data set that its owner should know.
+    """Something about a dataset that its owner should know.
 
     Attributes:
         kind: a word for it, the same in all reports, such as "no_mask".
@@ -60,21 +60,21 @@ def faults(samples):
 
 
 def pairs(samples):
-    """Pictures without a mask and the reverse."""
+    """Images without a mask and the reverse."""
     if all(sample.image is None for sample in samples):
         return
     without = [sample for sample in samples if sample.mask is None]
     spare = [sample for sample in samples if sample.image is None]
     remedy = _renaming(without, spare) or "Add the missing file, or move the one without a partner out of its folder."
-    for kind, found, lack in (("no_mask", without, "picture"), ("no_picture", spare, "mask")):
+    for kind, found, lack in (("no_mask", without, "image"), ("no_image", spare, "mask")):
         if found:
-            other = "mask" if lack == "picture" else "picture"
+            other = "mask" if lack == "image" else "image"
             message = f"{counted(found, lack)} without a {other}: both must bear one name, but for the suffix."
             yield Finding(kind, "error", names_of(found), message, remedy)
 
 
 def _renaming(without, spare):
-    """Return a line of code if all masks bear the names of pictures with one and the same addition."""
+    """Return a line of code if all masks bear the names of images with one and the same addition."""
     stems = sorted((sample.image.stem for sample in without), key=len, reverse=True)
     masks = [sample.mask.stem for sample in spare]
     base = next((stem for stem in stems if masks and stem in masks[0]), None)
@@ -97,7 +97,7 @@ def same_names(samples):
 
 
 def sizes(samples):
-    """Masks of another size than their pictures; those that only lie on their side are told apart."""
+    """Masks of another size than their images; those that only lie on their side are told apart."""
     differing = [s for s in samples if s.size and s.mask_size and s.size != s.mask_size]
     lying = [s for s in differing if s.size == s.mask_size[::-1] and s.orientation < 5]
     other = [s for s in differing if s not in lying and not _drawn_as_stored(s)]
@@ -115,14 +115,14 @@ def sizes(samples):
     ):
         if found:
             examples = [f"{_pixels(s.size)} with a mask of {_pixels(s.mask_size)}" for s in found]
-            what = "on its side" if kind == "transposed" else "of another size than its picture"
+            what = "on its side" if kind == "transposed" else "of another size than its image"
             yield Finding(
                 kind, "error", masks_of(found), f"{counted(found, 'mask')}, each {what}: {joined(examples, 3)}.", fix
             )
 
 
 def orientations(samples):
-    """Pictures that a camera stored turned: tfseg turns them upright, and their masks must be upright too."""
+    """Images that a camera stored turned: tfseg turns them upright, and their masks must be upright too."""
     turned = [s for s in samples if s.orientation in TURNED_BACK and s.size]
     against = [s for s in turned if _drawn_as_stored(s)]
     surely = [s for s in turned if s.orientation >= 5 and s.size == s.mask_size and s.size[0] != s.size[1]]
@@ -140,10 +140,10 @@ def orientations(samples):
             "and their masks have the same size either way: whether they are upright cannot be told",
             _turning(unsure, "Look at an overlay. If the masks are not upright: "),
         ),
-        ("note", surely, "and their masks fit the upright pictures", "Nothing to do."),
+        ("note", surely, "and their masks fit the upright images", "Nothing to do."),
     ):
         if found:
-            message = f"{counted(found, 'picture')} with an EXIF rotation: tfseg turns pictures upright, {what}."
+            message = f"{counted(found, 'picture')} with an EXIF rotation: tfseg turns images upright, {what}."
             yield Finding("exif_rotation", severity, names_of(found), message, fix)
 
 
@@ -163,7 +163,7 @@ def lossy_masks(samples):
         formats = ", ".join(sorted({text for _, text in found}))
         message = f"{len(found)} of the masks are {formats}: lossy compression invents class ids along edges."
         fix = (
-            "Export them again as PNG from the labelling tool. If they are black and white only: "
+            "Export them again as PNG from the labeling tool. If they are black and white only: "
             "PIL.Image.open(f).convert('L').point(lambda v: 255 * (v > 127)).save(f.with_suffix('.png'))"
         )
         yield Finding("lossy_masks", "error", [name for name, _ in found], message, fix)
@@ -174,37 +174,37 @@ def palettes(samples):
     found = [s for s in samples if s.palette is not None]
     if not found:
         return
-    colours = defaultdict(set)
+    colors = defaultdict(set)
     for sample in found:
-        for value, colour in sample.palette.items():
-            colours[value].add(colour)
-    mixed = sorted(value for value, several in colours.items() if len(several) > 1)
+        for value, color in sample.palette.items():
+            colors[value].add(color)
+    mixed = sorted(value for value, several in colors.items() if len(several) > 1)
     if mixed:
         message = (
-            f"{counted(found, 'mask')} with palettes that differ: the index {some(mixed)} stands for several colours, "
-            f"such as {some(sorted(colours[mixed[0]]), 3)}. Indices are read as class ids, so classes change places."
+            f"{counted(found, 'mask')} with palettes that differ: the index {some(mixed)} stands for several colors, "
+            f"such as {some(sorted(colors[mixed[0]]), 3)}. Indices are read as class ids, so classes change places."
         )
-        fix = "Read the colours, not the indices: Folder(..., colors={'NAME': (red, green, blue), ...})."
+        fix = "Read the colors, not the indices: Folder(..., colors={'NAME': (red, green, blue), ...})."
         yield Finding("palette_masks", "warning", masks_of(found), message, fix)
         return
-    table = ", ".join(f"{value} = {min(colours[value])}" for value in sorted(colours)[:12])
+    table = ", ".join(f"{value} = {min(colors[value])}" for value in sorted(colors)[:12])
     message = f"{counted(found, 'mask')} with a palette: the indices are read as class ids ({table})."
     yield Finding("palette_masks", "note", masks_of(found), message, "Nothing to do if the ids are right.")
 
 
 def channels(samples):
-    """Grey pictures among coloured ones."""
-    grey = [s for s in samples if s.channels == 1]
-    colour = [s for s in samples if s.channels and s.channels != 1]
-    if grey and colour:
-        rarer = min(grey, colour, key=len)
-        message = f"{counted(grey, 'grey picture')} among {counted(colour, 'picture')} in colour: all are read as RGB."
-        fix = "If colour means nothing here, read all as grey: Folder(..., channels=1), or `tfseg train --grey`."
+    """Gray images among colored ones."""
+    gray = [s for s in samples if s.channels == 1]
+    color = [s for s in samples if s.channels and s.channels != 1]
+    if gray and color:
+        rarer = min(gray, color, key=len)
+        message = f"{counted(gray, 'gray picture')} among {counted(color, 'picture')} in color: all are read as RGB."
+        fix = "If color means nothing here, read all as gray: Folder(..., channels=1), or `tfseg train --gray`."
         yield Finding("mixed_channels", "warning", names_of(rarer), message, fix)
 
 
 def depths(samples):
-    """Pictures of more than 8 bits."""
+    """Images of more than 8 bits."""
     deep = [s for s in samples if s.dtype is not None and s.dtype != np.uint8]
     shallow = [s for s in samples if s.dtype == np.uint8]
     if deep and shallow:
@@ -215,21 +215,21 @@ def depths(samples):
     elif deep:
         message = f"{counted(deep, 'picture')} of 16 bit or more: a model built by hand has to know their range."
         fix = "Pass the report's `normalization` to the model; `tfseg train` does so."
-        yield Finding("deep_pictures", "note", names_of(deep), message, fix)
+        yield Finding("deep_images", "note", names_of(deep), message, fix)
 
 
 def spread(samples):
-    """Pictures of very different sizes."""
+    """Images of very different sizes."""
     sized = sorted((s for s in samples if s.size), key=lambda s: max(s.size))
     if sized and max(sized[-1].size) > SPREAD * max(sized[0].size):
         small, large = sized[0], sized[-1]
-        message = f"The pictures reach from {_pixels(small.size)} to {_pixels(large.size)}."
-        fix = "Objects should appear at like sizes: bring the pictures to one scale, or leave out the odd ones."
+        message = f"The images reach from {_pixels(small.size)} to {_pixels(large.size)}."
+        fix = "Objects should appear at like sizes: bring the images to one scale, or leave out the odd ones."
         yield Finding("resolution_spread", "warning", names_of([small, large]), message, fix)
 
 
 def duplicates(samples):
-    """The same picture twice, to the byte or nearly, on one side of the split."""
+    """The same image twice, to the byte or nearly, on one side of the split."""
     for part, where in zip(_sides(samples), ("", " to validate on"), strict=True):
         same = defaultdict(list)
         for sample in part:
@@ -259,7 +259,7 @@ def _near(part, where):
         found = [part[i] for group in alike for i in group]
         examples = joined([_equals([part[i] for i in group[:2]]) for group in alike], 3)
         message = (
-            f"{len(found)} of {len(part)} pictures{where} are nearly alike, in {counted(alike, 'group')}: {examples}."
+            f"{len(found)} of {len(part)} images{where} are nearly alike, in {counted(alike, 'group')}: {examples}."
             " Frames of a video and re-saved copies look so."
         )
         fix = (
@@ -270,7 +270,7 @@ def _near(part, where):
 
 
 def leakage(samples):
-    """Pictures to validate on that training has seen."""
+    """Images to validate on that training has seen."""
     train, val = _sides(samples)
     at = {sample.digest: sample for sample in train}
     seen = [(at[s.digest], s, "") for s in val if s.digest in at]
@@ -285,8 +285,8 @@ def leakage(samples):
         examples = joined([f"{_equals([one, other])}{how}" for one, other, how in seen], 3)
         exactly = sum(how == "" for *_, how in seen)
         message = (
-            f"{len(seen)} of {len(val)} pictures to validate on are among those to train on ({exactly} to the byte, "
-            f"{len(seen) - exactly} nearly): {examples}. Scores on them say nothing about new pictures."
+            f"{len(seen)} of {len(val)} images to validate on are among those to train on ({exactly} to the byte, "
+            f"{len(seen) - exactly} nearly): {examples}. Scores on them say nothing about new images."
         )
         files = [name for one, other, _ in seen for name in (one.name, other.name)]
         yield Finding("leakage", "warning", files, message, "Remove them from one side; split videos by sequence.")

@@ -1,4 +1,4 @@
-"""The reader of a folder of pictures and a folder of masks."""
+"""The reader of a folder of images and a folder of masks."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.data.colors import ColorTable
-from tfseg.data.files import by_stem, picture_files, read_colors, read_header, read_image, read_mask, read_palette
+from tfseg.data.files import by_stem, image_files, read_colors, read_header, read_image, read_mask, read_palette
 from tfseg.data.objects import objects_of
 from tfseg.data.readers import Reader, class_ids, identity, listed
 from tfseg.data.windows import reduced_labels
@@ -17,22 +17,22 @@ LOOKED_AT = 32  # masks between two looks whether they are black and white
 
 
 class Folder(Reader):
-    """A folder of pictures and a folder of masks, paired by file name without suffix.
+    """A folder of images and a folder of masks, paired by file name without suffix.
 
     Opens the header of every file, so that files that cannot belong together are found at once. Masks hold class
-    ids, as grey levels or palette indices; with `colors` they hold colours, with `instances` numbered objects.
+    ids, as gray levels or palette indices; with `colors` they hold colors, with `instances` numbered objects.
 
     Args:
-        images: folder of pictures (PNG, JPEG, BMP, TIFF, WebP; grey or RGB of 8 or 16 bit, palette; alpha is dropped).
+        images: folder of images (PNG, JPEG, BMP, TIFF, WebP; gray or RGB of 8 or 16 bit, palette; alpha is dropped).
         masks: folder of masks (PNG, BMP, TIFF).
         class_names: names in the order of their ids.
-        ignore: the value on disk of pixels without a label, translated to 255; -1 for none. With `colors`, a colour.
+        ignore: the value on disk of pixels without a label, translated to 255; -1 for none. With `colors`, a color.
         mask_values: {value on disk: class id}, which go before `ignore`; or None: values are ids, except that
             masks of two classes that hold nothing but 0 and 255 are read as 0 and 1.
-        channels: 1 or 3 to read all pictures as grey or RGB; None for RGB if any is in colour.
+        channels: 1 or 3 to read all images as gray or RGB; None for RGB if any is in color.
         colors: {class name: (red, green, blue)}, or a list of such triples in the order of the class names, if
-            masks are RGB(A) or palette files whose colours stand for classes. A single class name has "background"
-            before it, which needs a colour too.
+            masks are RGB(A) or palette files whose colors stand for classes. A single class name has "background"
+            before it, which needs a color too.
         instances: whether masks are numbered objects of one class: 0 is background, any other value an object.
             Samples then also hold "instances", "boxes" and "classes"; `class_names` is one name, which may have
             "background" before it. Objects are numbered 1..N in the order of their values; `ignore` has no part.
@@ -42,9 +42,9 @@ class Folder(Reader):
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: pictures without a mask or the reverse, or sizes that differ; every such file is named.
+        ValueError: images without a mask or the reverse, or sizes that differ; every such file is named.
             Or arguments that do not go together.
-        OSError: a file is no picture.
+        OSError: a file is no image.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Folder(Reader):
         return {"mask": class_ids(read_mask(path), self._table, path)}
 
     def name(self, index):
-        """Return the picture's file name without its suffix."""
+        """Return the image's file name without its suffix."""
         return self._files[index][0].stem
 
     def stamp(self, index):
@@ -111,7 +111,7 @@ class Folder(Reader):
         ]
 
     def _holds_0_and_255(self):
-        # Two classes of which only the first is ever drawn make no data set: 255 must be the other one.
+        # Two classes of which only the first is ever drawn make no dataset: 255 must be the other one.
         # All masks are looked at, for the first of them may be empty; ids 0 and 1 end the search early.
         seen = set()
         with ThreadPoolExecutor() as pool:
@@ -134,7 +134,7 @@ def _values(path):
     return set(np.unique(mask).tolist())
 
 
-# What the two folders of a data set are called, the pictures' and the masks'.
+# What the two folders of a dataset are called, the images' and the masks'.
 PAIRS = (
     ("images", "masks"),
     ("images", "labels"),
@@ -149,7 +149,7 @@ PAIRS = (
 
 
 def find_folders(root):
-    """Return the folders of pictures and of masks in a data set's folder, by their usual names.
+    """Return the folders of images and of masks in a dataset's folder, by their usual names.
 
     Raises:
         FileNotFoundError: there are none such; the message tells the names.
@@ -161,23 +161,23 @@ def find_folders(root):
             return there[images], there[masks]
     expected = ", ".join(" and ".join(pair) for pair in PAIRS)
     raise FileNotFoundError(
-        f"'{root}' holds no folders of pictures and of masks by their usual names ({expected}). Name both folders."
+        f"'{root}' holds no folders of images and of masks by their usual names ({expected}). Name both folders."
     )
 
 
 def read_headers(files):
-    """Open the headers of pictures and of the masks that belong to them.
+    """Open the headers of images and of the masks that belong to them.
 
     Args:
-        files: list of (picture, mask, ...): any number of masks, each of its picture's size.
+        files: list of (image, mask, ...): any number of masks, each of its image's size.
 
     Returns:
         sizes: list of (height, width).
-        channels: 3 if any picture is in colour, else 1.
-        dtype: uint8 if all pictures have 8 bit, else float32.
+        channels: 3 if any image is in color, else 1.
+        dtype: uint8 if all images have 8 bit, else float32.
 
     Raises:
-        ValueError: files that are no pictures, or masks of another size; every one is named.
+        ValueError: files that are no images, or masks of another size; every one is named.
     """
     with ThreadPoolExecutor() as pool:
         headers = list(pool.map(_header, files))
@@ -190,7 +190,7 @@ def read_headers(files):
 
 
 def _header(files):
-    """Return the picture's header, or what is wrong with it and its masks."""
+    """Return the image's header, or what is wrong with it and its masks."""
     try:
         image, *masks = (read_header(path) for path in files)
     except (OSError, ValueError) as error:
@@ -200,7 +200,7 @@ def _header(files):
             (height, width), (mask_height, mask_width) = image[:2], mask[:2]
             return (
                 f"{files[0]} is {width} x {height}, but its mask {path} is {mask_width} x {mask_height} pixels. "
-                "Resize the mask with nearest neighbour, or label again."
+                "Resize the mask with nearest neighbor, or label again."
             )
     return image
 
@@ -228,7 +228,7 @@ def _check_kind(names, ignore, mask_values, colors, instances):
     if instances and ignore not in no_part:
         raise ValueError(f"Folder: ignore={ignore!r} came with instances=True, where every value but 0 is an object.")
     if colors is not None and isinstance(ignore, WHOLE) and ignore not in no_part:
-        raise ValueError(f"Folder: ignore={ignore!r} came with `colors`. Give the ignored colour, such as (0, 0, 0).")
+        raise ValueError(f"Folder: ignore={ignore!r} came with `colors`. Give the ignored color, such as (0, 0, 0).")
 
 
 def _objects(path):
@@ -240,7 +240,7 @@ def _objects(path):
 
 
 def _shared_palette(masks, mask_values, count):
-    """Return the (count, 3) colours of class ids that all mask files agree on, or None."""
+    """Return the (count, 3) colors of class ids that all mask files agree on, or None."""
     values, ids = zip(*sorted(mask_values.items(), key=lambda item: item[1]), strict=True)
     if ids != tuple(range(count)):
         return None  # several values for a class, or none
@@ -251,17 +251,17 @@ def _shared_palette(masks, mask_values, count):
         if palette is None or len(palette) <= max(values) or (shared is not None and (palette[values] != shared).any()):
             return None
         shared = palette[values]
-    grey_levels = np.repeat(np.array(values)[:, None], 3, axis=1)
-    return None if np.array_equal(shared, grey_levels) else shared  # a ramp of greys is no choice of colours
+    gray_levels = np.repeat(np.array(values)[:, None], 3, axis=1)
+    return None if np.array_equal(shared, gray_levels) else shared  # a ramp of grays is no choice of colors
 
 
 def _pairs(images, masks):
-    """List (picture, mask) by file stem."""
-    pictures, labels = (by_stem(picture_files(folder)) for folder in (images, masks))
+    """List (image, mask) by file stem."""
+    pictures, labels = (by_stem(image_files(folder)) for folder in (images, masks))
     problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(pictures, labels)]
-    problems += [f"{path} has no picture '{stem}' in {images}" for stem, path in _only(labels, pictures)]
+    problems += [f"{path} has no image '{stem}' in {images}" for stem, path in _only(labels, pictures)]
     if problems:
-        remedy = "\nA mask has the name of its picture: rename or add the missing files, or remove the spare ones."
+        remedy = "\nA mask has the name of its image: rename or add the missing files, or remove the spare ones."
         raise ValueError(listed(problems) + remedy)
     return [(path, labels[stem]) for stem, path in pictures.items()]
 

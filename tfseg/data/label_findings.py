@@ -1,10 +1,10 @@
-"""What can be wrong with the labels of a data set: each examination takes samples and how they are read."""
+"""What can be wrong with the labels of a dataset: each examination takes samples and how they are read."""
 
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.findings import Finding, counted, masks_of, names_of, some
-from tfseg.data.readers import PICTURE_REMEDY
+from tfseg.data.readers import IMAGE_REMEDY
 from tfseg.data.reading import class_figures, class_weights, seen
 
 IMBALANCE = 10  # times that the most frequent class may be as frequent as the rarest
@@ -21,7 +21,7 @@ def label_findings(samples, read):
         samples: list of Sample.
         read: Reading.
     """
-    examinations = (colour_masks, black_and_white, blurred, unknown, unlabelled, only_background, objects)
+    examinations = (color_masks, black_and_white, blurred, unknown, unlabeled, only_background, objects)
     found = [finding for examine in examinations for finding in examine(samples, read)]
     first = ("numbered_objects", "interpolated_labels")  # what follows would be consequences of these, and of errors
     if not any(finding.severity == "error" or finding.kind in first for finding in found):
@@ -29,33 +29,33 @@ def label_findings(samples, read):
     return found
 
 
-def colour_masks(samples, read):
-    """Masks of RGB colours."""
-    if not read.coloured:
+def color_masks(samples, read):
+    """Masks of RGB colors."""
+    if not read.colored:
         return
-    found = [s for s in samples if s.colours]
+    found = [s for s in samples if s.colors]
     totals = {}
     for sample in found:
-        for colour, pixels in sample.colours.items():
-            totals[colour] = totals.get(colour, 0) + pixels
-    ranked = sorted(totals, key=lambda colour: -totals[colour])
+        for color, pixels in sample.colors.items():
+            totals[color] = totals.get(color, 0) + pixels
+    ranked = sorted(totals, key=lambda color: -totals[color])
     if len(ranked) > 255:
         fix = (
-            "So many colours are those of a photograph, or of masks smoothed or saved as JPEG. Are the folders swapped?"
+            "So many colors are those of a photograph, or of masks smoothed or saved as JPEG. Are the folders swapped?"
         )
     else:
         shown = ranked[:COLOURS_SHOWN]
         names = read.names if read.named and len(read.names) == len(shown) else [f"class{i}" for i in range(len(shown))]
-        fix = f"Put the names in their right order and pass to Folder: {colours_argument(names, shown)}"
+        fix = f"Put the names in their right order and pass to Folder: {colors_argument(names, shown)}"
         if len(ranked) > len(shown):
             fix += f"  # and {len(ranked) - len(shown)} rarer ones, perhaps of smoothed edges"
-    message = f"{counted(found, 'mask')} of RGB colours, not class ids; {len(ranked)} colours, the most frequent first."
-    yield Finding("colour_masks", "error", masks_of(found), message, fix)
+    message = f"{counted(found, 'mask')} of RGB colors, not class ids; {len(ranked)} colors, the most frequent first."
+    yield Finding("color_masks", "error", masks_of(found), message, fix)
 
 
-def colours_argument(names, colours):
-    """Return the text of Folder's argument for the colours of the names."""
-    return "colors={" + ", ".join(f"{name!r}: {colour}" for name, colour in zip(names, colours, strict=True)) + "}"
+def colors_argument(names, colors):
+    """Return the text of Folder's argument for the colors of the names."""
+    return "colors={" + ", ".join(f"{name!r}: {color}" for name, color in zip(names, colors, strict=True)) + "}"
 
 
 def black_and_white(samples, read):
@@ -159,7 +159,7 @@ def _nearly_black_and_white(samples, read, strays, severity):
 
 def _remedy(values):
     if len(values) > 8:
-        return PICTURE_REMEDY
+        return IMAGE_REMEDY
     if len(values) == 1:
         return f"If {values[0]} means no label, pass `--ignore {values[0]}`; else name one class more, or correct it."
     return (
@@ -180,14 +180,14 @@ def _numbered(samples, read):
     return len(highest) > 1 and max(highest) > 8
 
 
-def unlabelled(samples, read):
+def unlabeled(samples, read):
     """Masks of ignored pixels only."""
     masks = [s for s in samples if s.labels is not None]
     found = [s for s in masks if all(read.ignores(value) for value in s.labels.values.tolist())]
     if found:
         severity = "error" if len(found) == len(masks) else "warning"
-        message = f"{counted(found, 'mask')} without a labelled pixel: all are {read.ignore}, which is ignored."
-        yield Finding("unlabelled", severity, masks_of(found), message, "Label the pictures, or remove them.")
+        message = f"{counted(found, 'mask')} without a labeled pixel: all are {read.ignore}, which is ignored."
+        yield Finding("unlabeled", severity, masks_of(found), message, "Label the images, or remove them.")
 
 
 def only_background(samples, read):
@@ -200,7 +200,7 @@ def only_background(samples, read):
     found = [s for s in masks if set(seen(s, read)) == {0} and len(s.labels.values) == 1]
     if found and len(found) < len(masks):
         message = f"{counted(found, 'mask')} of {len(masks)} with nothing but {read.names[0]}."
-        fix = "Fine if there is nothing to see. If they were never labelled, label them or remove them."
+        fix = "Fine if there is nothing to see. If they were never labeled, label them or remove them."
         yield Finding("only_background", "warning", masks_of(found), message, fix)
 
 
@@ -208,24 +208,24 @@ def few_classes(samples, read):
     """Labels of a single class: nothing to learn."""
     present = sorted({class_id for s in samples for class_id in seen(s, read)})
     if len(present) == 1:
-        message = f"All labelled pixels are of the class {read.names[present[0]]!r}."
+        message = f"All labeled pixels are of the class {read.names[present[0]]!r}."
         fix = "Training needs two classes. Check how the masks were exported, and which value is ignored."
         yield Finding("one_class", "error", [], message, fix)
 
 
 def absent(samples, read):
     """Classes that are never drawn."""
-    labelled = [s for s in samples if s.labels is not None or s.classes is not None]
+    labeled = [s for s in samples if s.labels is not None or s.classes is not None]
     for part, where in ((False, ""), (True, " to validate on")):
-        chosen = [s for s in labelled if s.val == part]
+        chosen = [s for s in labeled if s.val == part]
         present = {class_id for s in chosen for class_id in seen(s, read)}
         missing = [name for class_id, name in enumerate(read.names) if class_id not in present]
         if part and missing:  # what is nowhere has been said
-            everywhere = {class_id for s in labelled for class_id in seen(s, read)}
+            everywhere = {class_id for s in labeled for class_id in seen(s, read)}
             missing = [name for name in missing if read.names.index(name) in everywhere]
         if chosen and missing and len(missing) < len(read.names) - (not part):
-            message = f"No picture{where} shows the class{'es' * (len(missing) > 1)} {some(missing, 40)}."
-            fix = "Label some, or leave the name out; a class that is never seen is never learnt, nor measured."
+            message = f"No image{where} shows the class{'es' * (len(missing) > 1)} {some(missing, 40)}."
+            fix = "Label some, or leave the name out; a class that is never seen is never learned, nor measured."
             yield Finding("absent_classes", "warning", [], message, fix)
 
 
@@ -245,7 +245,7 @@ def imbalance(samples, read):
 
 
 def objects(samples, read):
-    """Boxes that are empty, outside of their picture or tiny, and classes of objects that have no name."""
+    """Boxes that are empty, outside of their image or tiny, and classes of objects that have no name."""
     cases = {"degenerate_boxes": [], "boxes_outside": [], "tiny_objects": [], "unknown_classes": []}
     for sample in samples:
         if sample.boxes is not None and len(sample.boxes):
@@ -262,13 +262,13 @@ def objects(samples, read):
         "degenerate_boxes": ("error", "without an area", "Remove these objects from the annotations."),
         "boxes_outside": (
             "warning",
-            "that reach out of their pictures",
+            "that reach out of their images",
             "Cut them at the border: np.clip(boxes, 0, size).",
         ),
         "tiny_objects": (
             "warning",
             f"with a side below {TINY} pixels",
-            "Larger pictures or smaller tiles show them better.",
+            "Larger images or smaller tiles show them better.",
         ),
         "unknown_classes": ("error", "of a class without a name", "Name more classes, or correct the ids."),
     }

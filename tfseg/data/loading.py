@@ -13,7 +13,7 @@ from tfseg.checks import IGNORE_INDEX
 PADDING = {"image": 0, "mask": IGNORE_INDEX, "instances": 0, "boxes": 0, "classes": -1}
 TYPES = {"mask": tf.uint8, "instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
 SHAPES = {"boxes": [None, 4], "classes": [None]}
-# Of a training sample: which it is, and where its piece lies in the picture (see `Placing.cut`).
+# Of a training sample: which it is, and where its piece lies in the image (see `Placing.cut`).
 PLACE = {"key": tf.int64, "extent": tf.float32, "corner": tf.float32, "focus": tf.float32}
 
 
@@ -66,7 +66,7 @@ class Loader:
         raise ValueError(self._none_readable(self.failed))
 
     def sample_or_blank(self, index):
-        """Return the sample, or one of its size without a labelled pixel or object."""
+        """Return the sample, or one of its size without a labeled pixel or object."""
         try:
             return self.sample(index)
         except (OSError, ValueError) as error:

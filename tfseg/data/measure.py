@@ -12,7 +12,7 @@ from PIL import Image
 from tfseg.data.duplicates import fingerprint
 from tfseg.data.files import orientation, read_colors, read_header, read_image, read_mask
 
-MOST_COLOURS = 256  # a mask with more is a picture
+MOST_COLOURS = 256  # a mask with more is an image
 AROUND = np.ones((3, 3), np.uint8)
 NEARBY = np.ones((5, 5), np.uint8)  # a mask enlarged twofold has strips two pixels wide along its edges
 
@@ -24,7 +24,7 @@ class Labels:
     Attributes:
         values: on disk, ascending.
         pixels: how many pixels have each.
-        inner: those of them whose eight neighbours have it too.
+        inner: those of them whose eight neighbors have it too.
         between: those of them with a smaller and a greater value at most two pixels away.
     """
 
@@ -39,18 +39,18 @@ class Sample:
     """What is known of a sample; None where it has no such thing or could not be read.
 
     Attributes:
-        name: of the picture, or of the mask if there is no picture: its path, or the reader's name.
+        name: of the image, or of the mask if there is no image: its path, or the reader's name.
         image, mask: paths; None in memory.
         val: is for validation.
         faults: list of (kind, name, what is wrong).
-        size, mask_size: (height, width) in pixels, of the picture as tfseg turns it.
+        size, mask_size: (height, width) in pixels, of the image as tfseg turns it.
         orientation: EXIF, 1..8; 1 is upright.
-        channels, dtype: of the picture.
+        channels, dtype: of the image.
         digest, mask_digest: of the bytes, equal for equal ones.
         hash: see `fingerprint`.
         moments: (3, C): number, sum and sum of squares of the pixels.
         labels: Labels.
-        colours: {(red, green, blue): pixels} of a colour mask; the first 256.
+        colors: {(red, green, blue): pixels} of a color mask; the first 256.
         palette: {value: (red, green, blue)} of the values in a palette mask.
         boxes, classes: (N, 4) and (N,) of the objects.
         source: (reader, index) of a sample that is in no folder.
@@ -71,7 +71,7 @@ class Sample:
     hash: int | None = None
     moments: np.ndarray | None = None
     labels: Labels | None = None
-    colours: dict | None = None
+    colors: dict | None = None
     palette: dict | None = None
     boxes: np.ndarray | None = None
     classes: np.ndarray | None = None
@@ -79,7 +79,7 @@ class Sample:
 
 
 def measure_all(measure, items, track=lambda samples, total: samples):
-    """Return the list of `measure(item)`, made in threads: decoding keeps a core busy, and a large picture's memory."""
+    """Return the list of `measure(item)`, made in threads: decoding keeps a core busy, and a large image's memory."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(track(pool.map(measure, items), len(items)))
 
@@ -107,7 +107,7 @@ def measure_sample(reader, index, closely=True):
 
 
 def measure_files(image, mask, val=False):
-    """Return the Sample of a picture's file and a mask's, either of which may be None."""
+    """Return the Sample of an image's file and a mask's, either of which may be None."""
     sample = Sample(str(image or mask), image, mask, val)
     for path, look in ((image, _look_at_image_file), (mask, _look_at_mask_file)):
         if path is None:
@@ -151,8 +151,8 @@ def _look_at_mask_file(sample, path, size):
             sample.faults.append(("lossy_mask", str(path), picture.format))
             return
         if picture.mode in ("RGB", "RGBA"):
-            sample.colours = _colours(read_colors(path))
-            if any(len(set(colour)) > 1 for colour in sample.colours):
+            sample.colors = _colors(read_colors(path))
+            if any(len(set(color)) > 1 for color in sample.colors):
                 return
         table = np.reshape(picture.getpalette("RGB"), (-1, 3)) if picture.mode == "P" else None
     sample.labels = label_statistics(read_mask(path))
@@ -169,12 +169,12 @@ def label_statistics(mask, closely=True):
         values, ranks = np.unique(mask, return_inverse=True)
         values, ranks = values[: 2**16], np.minimum(ranks.reshape(mask.shape), 2**16 - 1).astype(np.uint16)
     pixels = np.bincount(ranks.ravel(), minlength=len(values))
-    inner, between = _neighbourhoods(ranks, len(values)) if closely else np.zeros((2, len(values)), int)
+    inner, between = _neighborhoods(ranks, len(values)) if closely else np.zeros((2, len(values)), int)
     there = pixels > 0
     return Labels(values[there], pixels[there], inner[there], between[there])
 
 
-def _neighbourhoods(ranks, count):
+def _neighborhoods(ranks, count):
     """Count the pixels of each rank among their like, and those between others, see `Labels`."""
     import cv2  # as late as in `fingerprint`
 
@@ -183,7 +183,7 @@ def _neighbourhoods(ranks, count):
     return [np.bincount(ranks[chosen], minlength=count) for chosen in (inside, between)]
 
 
-def _colours(array):
+def _colors(array):
     """Return {(red, green, blue): pixels} of (H, W, 3), the most frequent first."""
     packed = array.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     values, counts = np.unique(packed, return_counts=True)
@@ -201,7 +201,7 @@ def _digest(data):
 
 def _moments(channel):
     """Return number, sum and sum of squares of an array's values."""
-    if channel.dtype == np.uint8:  # by a histogram: a large picture is never held in float64
+    if channel.dtype == np.uint8:  # by a histogram: a large image is never held in float64
         counts = np.bincount(channel.ravel(), minlength=256)
         values = np.arange(256)
         return [counts.sum(), counts @ values, counts @ values**2]

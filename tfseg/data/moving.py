@@ -25,12 +25,12 @@ def windows(augment, batch, drawn, keys):
         (B, height, width, C) float32 images, and a dict of the "mask" and "instances" that came.
     """
     extents, focus = _whole(augment, batch, drawn)
-    centre = augment.placing.centre(drawn, extents, focus, ops)
-    # Points count from near the middle: they are the same to the bit in a piece and in the whole picture.
+    center = augment.placing.center(drawn, extents, focus, ops)
+    # Points count from near the middle: they are the same to the bit in a piece and in the whole image.
     block = 2.0**augment.placing.levels
-    origin = block * ops.floor(centre / block)
+    origin = block * ops.floor(center / block)
     displacement = _displacement(augment, drawn, keys)
-    x, y = source_points(_matrices(augment, drawn, centre - origin), augment.size, displacement)
+    x, y = source_points(_matrices(augment, drawn, center - origin), augment.size, displacement)
     corner = ops.cast(batch.get("corner", 0), "float32")
     inside = ops.minimum(extents - corner, np.array(batch["image"].shape[1:3], "float32"))
     origin = origin - corner
@@ -57,7 +57,7 @@ def move_objects(augment, changed, objects, batch, keys):
     """
     drawn = draws.draw(keys, augment.ranges, augment.chances)
     extents, focus = _whole(augment, batch, drawn)
-    matrices = _matrices(augment, drawn, augment.placing.centre(drawn, extents, focus, ops))
+    matrices = _matrices(augment, drawn, augment.placing.center(drawn, extents, focus, ops))
     if matrices.shape[1] == 2:
         matrices = ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + np.diag([0, 0, 1]).astype("float32")
     field_of = _displacement(augment, drawn, keys)
@@ -86,7 +86,7 @@ def _move_boxes(changed, objects, into_windows, shown):
 
 
 def _whole(augment, batch, drawn):
-    """(B, 2) sizes of the whole pictures, and the points that windows are to hold."""
+    """(B, 2) sizes of the whole images, and the points that windows are to hold."""
     images, *size = ops.shape(batch["image"])[:3]
     extents = batch.get("extent")
     if extents is None:
@@ -98,13 +98,13 @@ def _whole(augment, batch, drawn):
     return extents, ops.cast(focus, "float32")
 
 
-def _matrices(augment, drawn, centre):
+def _matrices(augment, drawn, center):
     radians = lambda name: drawn[name] * (math.pi / 180)  # noqa: E731
     flip = lambda axis, ways: ops.where((drawn[axis] < 0.5) & (augment.flip in ways), -1.0, 1.0)  # noqa: E731
     far = ops.stack([drawn["perspective"], drawn["perspective_y"]], -1) if "perspective" in augment.ranges else None
     flips = flip("flip_x", ("horizontal", "both")), flip("flip_y", ("vertical", "both"))
     return window_matrices(
-        augment.size, centre, drawn["scale"], radians("rotate"), radians("shear"), *flips, perspective=far
+        augment.size, center, drawn["scale"], radians("rotate"), radians("shear"), *flips, perspective=far
     )
 
 

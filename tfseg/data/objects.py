@@ -1,18 +1,18 @@
-"""Pictures of numbered objects: their numbers made dense, and the boxes around them."""
+"""Images of numbered objects: their numbers made dense, and the boxes around them."""
 
 import numpy as np
 
 
 def objects_of(values):
     """Return the labels of (H, W) numbered objects of one class, 0 being background, as a `Reader` gives them."""
-    instances = relabelled(values)[0]
+    instances = relabeled(values)[0]
     boxes = boxes_of(instances)
     mask = (instances > 0).astype(np.uint8)
     return {"mask": mask, "instances": instances, "boxes": boxes, "classes": np.ones(len(boxes), np.int32)}
 
 
-def relabelled(values):
-    """Number the objects of a picture 1..N in the order of their ids.
+def relabeled(values):
+    """Number the objects of an image 1..N in the order of their ids.
 
     Args:
         values: (H, W) non-negative integers: 0 where there is no object, any id on an object's pixels.
@@ -31,13 +31,13 @@ def relabelled(values):
 
 
 def boxes_of(instances):
-    """Return the boxes around the objects of a picture.
+    """Return the boxes around the objects of an image.
 
     Args:
         instances: (H, W) integers: 0 where there is no object, k in 1..N on the k-th object.
 
     Returns:
-        (N, 4) float32: x_min, y_min, x_max, y_max in pixels, the picture reaching from 0 to its width and height:
+        (N, 4) float32: x_min, y_min, x_max, y_max in pixels, the image reaching from 0 to its width and height:
         an object of the one pixel in row 3 and column 5 has the box 5, 3, 6, 4.
 
     Raises:
@@ -60,6 +60,6 @@ def boxes_of(instances):
     if missing.size:
         raise ValueError(
             f"instances: the objects {', '.join(map(str, missing[:8].tolist()))} of {count} have no pixel. "
-            "Number objects from 1 without gaps, as `relabelled` does."
+            "Number objects from 1 without gaps, as `relabeled` does."
         )
     return np.concatenate([low, high], axis=1).astype(np.float32)

@@ -31,7 +31,7 @@ def pipeline(
     the batch that an undisturbed one gives at step k. Without it, an evaluation stream: every sample once, whole,
     images of one size to a batch.
 
-    Where `augment` shows pictures at half of their size or less, or `resize` does, they are read smaller: JPEGs are
+    Where `augment` shows images at half of their size or less, or `resize` does, they are read smaller: JPEGs are
     decoded at a half, a fourth or an eighth.
 
     Args:

@@ -1,4 +1,4 @@
-"""Where a random window lies in a picture, and the piece of the picture that it needs."""
+"""Where a random window lies in an image, and the piece of the image that it needs."""
 
 import math
 
@@ -20,9 +20,9 @@ class Placing:
         ranges, chances: what is drawn, see `draw`.
 
     Attributes:
-        canvas: (height, width) in the picture's pixels that no window reaches beyond.
-        levels: how often pictures are averaged down by 2 at most.
-        shrink: the power of 2, at most 8, by which pictures may be read smaller, for no window shows more of them.
+        canvas: (height, width) in the image's pixels that no window reaches beyond.
+        levels: how often images are averaged down by 2 at most.
+        shrink: the power of 2, at most 8, by which images may be read smaller, for no window shows more of them.
     """
 
     def __init__(self, size, crop, ranges, chances):
@@ -44,24 +44,24 @@ class Placing:
         width = width + height * math.tan(math.radians(largest.get("shear", 0)))
         grown = 1 / smallest_scale / depth
         height, width, angle = grown * height, grown * width, largest.get("rotate", 0)
-        # Neighbours that the interpolation reads, 2.5 pixels of the coarsest level on either side, and two more by
+        # Neighbors that the interpolation reads, 2.5 pixels of the coarsest level on either side, and two more by
         # which a piece may lie off its place.
         margin = 7 * 2**self.levels
         self.canvas = _reach(height, width, angle) + margin, _reach(width, height, angle) + margin
 
-    def centre(self, drawn, extents, focus, array):
-        """Return (B, 2) float: (y, x) of each window's middle in the picture; a pixel's middle is a whole number.
+    def center(self, drawn, extents, focus, array):
+        """Return (B, 2) float: (y, x) of each window's middle in the image; a pixel's middle is a whole number.
 
         Args:
             drawn: what `draw` gives.
-            extents: (B, 2) float, the pictures' heights and widths.
+            extents: (B, 2) float, the images' heights and widths.
             focus: (B, 2) float, (y, x) of a pixel that the window is to hold; None for none.
             array: the module of the arrays, `numpy` or `keras.ops`.
         """
         size = np.array(self.size, "float32")
         window = size / drawn["scale"][..., None]
         place = array.stack([drawn["crop_y"], drawn["crop_x"]], -1)
-        # The window lies inside the picture where it can, and is centred on it where it cannot.
+        # The window lies inside the image where it can, and is centered on it where it cannot.
         zero, half, one = np.array([0, 0.5, 1], "float32")
         room = array.maximum(extents - window, zero)
         spare = array.minimum(extents - window, zero) * half
@@ -90,10 +90,10 @@ class Placing:
         Args:
             sample: dict of NumPy arrays, as readers give them.
             key: (2,) integers, a seed and the sample's number.
-            largest: (height, width) of the largest picture, if it is known: no array is larger.
+            largest: (height, width) of the largest image, if it is known: no array is larger.
 
         Returns:
-            dict: the arrays, filled up with 0 (masks: 255), and (2,) float32 each "extent", the picture's height and
+            dict: the arrays, filled up with 0 (masks: 255), and (2,) float32 each "extent", the image's height and
             width; "corner", where the piece begins; "focus", a pixel that the window holds with `crop="classes"`.
         """
         drawn = draw(np.asarray(key)[None], self.ranges, self.chances)
@@ -101,10 +101,10 @@ class Placing:
         focus = None
         if self.crop == "classes":
             focus = _class_focus(mask_of(sample), drawn["class"][0], drawn["pixel"][0])
-        centre = self.centre(drawn, extent[None], None if focus is None else focus[None], np)[0]
+        center = self.center(drawn, extent[None], None if focus is None else focus[None], np)[0]
         canvas = np.array(self.canvas if largest is None else np.minimum(self.canvas, largest))
-        corner = np.clip(centre + 0.5 - canvas / 2, 0, np.maximum(extent - canvas, 0))
-        block = 2**self.levels  # pictures averaged down are the same only from whole blocks on
+        corner = np.clip(center + 0.5 - canvas / 2, 0, np.maximum(extent - canvas, 0))
+        block = 2**self.levels  # images averaged down are the same only from whole blocks on
         corner = block * np.ceil(corner / block).astype(int)
         piece = {"image": 0, "mask": IGNORE_INDEX, "instances": 0}
         cut = {
@@ -117,7 +117,7 @@ class Placing:
     def class_focus(self, masks, drawn):
         """Return (B, 2) float, (y, x) of a random pixel of a class drawn evenly from those in each mask, as `cut` does.
 
-        The middle of the picture where there is no labelled pixel.
+        The middle of the image where there is no labeled pixel.
         """
         batch, height, width = ops.shape(masks)
         flat = ops.cast(ops.reshape(masks, (batch, -1)), "int32")

@@ -9,10 +9,10 @@ from tfseg.data.recent import recent
 from tfseg.data.windows import corners, parts, reduced, window_of
 
 NAMES_SHOWN = 8  # of the classes, in a notebook
-WHOLE_KEPT = 2  # pictures of which windows are read one after the other
+WHOLE_KEPT = 2  # images of which windows are read one after the other
 VALUE_REMEDY = "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
-PICTURE_REMEDY = (
-    "So many values are those of a picture, if images and masks are swapped, or of numbered objects: "
+IMAGE_REMEDY = (
+    "So many values are those of an image, if images and masks are swapped, or of numbered objects: "
     "give every pixel the id of its class, such as (objects > 0) for one class."
 )
 
@@ -39,7 +39,7 @@ class Reader:
     - "mask" (H, W) uint8: class ids in [0, num_classes) and `ignore_index` (255), whatever was on disk.
     - "instances" (H, W) int32: 0 where there is no object, k on the k-th of the sample's N objects. Where objects
       overlap the smaller lies on top.
-    - "boxes" (N, 4) float32: x_min, y_min, x_max, y_max of the objects in pixels, the picture reaching from 0 to
+    - "boxes" (N, 4) float32: x_min, y_min, x_max, y_max of the objects in pixels, the image reaching from 0 to
       its width and height; no box is empty.
     - "classes" (N,) int32: the objects' class ids.
 
@@ -52,7 +52,7 @@ class Reader:
         sizes: (N, 2) int array of heights and widths.
         channels: C.
         dtype: NumPy dtype of the images.
-        palette: (C, 3) uint8 RGB colours of `label_names` as the data set's makers show them; None if they say none.
+        palette: (C, 3) uint8 RGB colors of `label_names` as the dataset's makers show them; None if they say none.
         mask_values: {value on disk: class id}; None for masks in memory.
     """
 
@@ -108,7 +108,7 @@ class Reader:
     def split(self, val_fraction, seed=0, groups=None, stratify=False):
         """Return (train, val) readers; the same seed gives the same split.
 
-        Samples are drawn singly. Where neighbours are alike (frames of a video, sections of a stack, slices of a
+        Samples are drawn singly. Where neighbors are alike (frames of a video, sections of a stack, slices of a
         patient) the val part is then easier than new data: name what belongs together by `groups`.
 
         Args:
@@ -151,22 +151,22 @@ class Reader:
         return self.take(splits.positions(self, names))
 
     def tiles(self, size, overlap=0.0):
-        """Return a reader of windows that cover every picture: sliding crops, for pictures too large to take whole.
+        """Return a reader of windows that cover every image: sliding crops, for images too large to take whole.
 
         Args:
-            size: side of the windows in pixels, or (height, width). A smaller picture is one window, as it is.
+            size: side of the windows in pixels, or (height, width). A smaller image is one window, as it is.
             overlap: share of a window that the next one covers again at least, at least 0 and below 1.
 
-        Split before: windows of one picture are alike, and with `overlap` they show the same pixels.
+        Split before: windows of one image are alike, and with `overlap` they show the same pixels.
         """
         sides = (size, size) if np.ndim(size) == 0 else tuple(size)
         places = [(i, at, sides) for i, extent in enumerate(self.sizes) for at in corners(extent, size, overlap)]
         return Tiles(self, places)
 
     def parts(self, size):
-        """Return a reader of parts of every picture, at most `size` pixels on a side, that do not overlap.
+        """Return a reader of parts of every image, at most `size` pixels on a side, that do not overlap.
 
-        To measure in: each pixel is in one part. A picture that is not larger is one, as it is.
+        To measure in: each pixel is in one part. An image that is not larger is one, as it is.
         """
         checks.positive_int("parts", "size", size)
         return Tiles(self, [(i, *part) for i, extent in enumerate(self.sizes) for part in parts(extent, size)])
@@ -323,13 +323,13 @@ def _require_known(found, table, where):
         f"{where} holds the value{'s' if len(unknown) > 1 else ''} {', '.join(map(str, unknown[:8]))}"
         f"{' ...' if len(unknown) > 8 else ''}, which stand{'s' * (len(unknown) == 1)} for no "
         f"class (classes: {', '.join(names[False])}; "
-        f"ignored: {', '.join(ignored) or 'none'}). {PICTURE_REMEDY if len(unknown) > 8 else VALUE_REMEDY}"
+        f"ignored: {', '.join(ignored) or 'none'}). {IMAGE_REMEDY if len(unknown) > 8 else VALUE_REMEDY}"
     )
 
 
 def listed(problems, most=8):
     """Join problems, one a line, naming at most `most`."""
-    remedies = [remedy for remedy in (VALUE_REMEDY, PICTURE_REMEDY) if any(remedy in text for text in problems)]
+    remedies = [remedy for remedy in (VALUE_REMEDY, IMAGE_REMEDY) if any(remedy in text for text in problems)]
     if len(problems) > 1:  # once is enough
         for remedy in remedies:
             problems = [text.replace(f" {remedy}", "") for text in problems]

@@ -20,7 +20,7 @@ class Reading:
         totals: {value: (pixels, inner, between)} over all masks, see `Labels`.
         blurred: values that only occur between others, where a mask was resized or smoothed.
         black_and_white: nothing but 0 and 255 was drawn.
-        coloured: the masks are RGB colours.
+        colored: the masks are RGB colors.
     """
 
     names: list
@@ -30,7 +30,7 @@ class Reading:
     totals: dict
     blurred: list
     black_and_white: bool
-    coloured: bool
+    colored: bool
 
     @property
     def drawn(self):
@@ -49,10 +49,10 @@ class Reading:
 
 def reading(samples, class_names=None, ignore=255, mask_values=None):
     """Return how the masks of samples are to be read, as `Folder` does; without class names, every value is a class."""
-    coloured = any(len(set(colour)) > 1 for s in samples for colour in s.colours or ())
-    if coloured:  # a black one among them is no grey one
+    colored = any(len(set(color)) > 1 for s in samples for color in s.colors or ())
+    if colored:  # a black one among them is no gray one
         for sample in samples:
-            sample.labels = None if sample.colours else sample.labels
+            sample.labels = None if sample.colors else sample.labels
     totals = _totals(samples)
     names = None if class_names is None else label_names(checked_names(class_names))
     table = mask_values if names is None else mask_values or identity(names)
@@ -68,7 +68,7 @@ def reading(samples, class_names=None, ignore=255, mask_values=None):
         ids = identity(names) if names else {value: class_id for class_id, value in enumerate(labels)}
         table = {value: class_id for value, class_id in ids.items() if value != ignore}
     shown = names or [str(value) for value in sorted(table, key=table.get)]
-    return Reading(shown, names is not None, table, ignore, totals, blurred, black_and_white, coloured)
+    return Reading(shown, names is not None, table, ignore, totals, blurred, black_and_white, colored)
 
 
 def own_reading(samples, reader):
@@ -95,7 +95,7 @@ def _blurred(samples, totals, known):
     strays = [value for value in thin if value not in known]
     between = sum(totals[value][2] for value in strays)
     if between <= 0.5 * sum(totals[value][0] for value in strays) or _share(samples, strays) > 0.5:
-        strays = []  # specks, or no mask at all but a picture
+        strays = []  # specks, or no mask at all but an image
     return sorted(strays + [v for v in thin if v in known and totals[v][2] >= 0.9 * totals[v][0]])
 
 
@@ -118,8 +118,8 @@ def class_figures(samples, read):
 
     Returns:
         pixels: (C,) of each class.
-        pictures: (C,) those with the class.
-        shown: (C,) pixels of these pictures.
+        images: (C,) those with the class.
+        shown: (C,) pixels of these images.
         objects: (C,) of each class.
         ignored: pixels without a label.
     """
@@ -147,7 +147,7 @@ def class_weights(pixels, shown):
 
     Args:
         pixels: (C,) pixels of each class.
-        shown: (C,) pixels of the pictures in which the class occurs.
+        shown: (C,) pixels of the images in which the class occurs.
 
     Returns:
         median of all frequencies / frequency, a frequency being pixels / shown; 1 for a class that never occurs.

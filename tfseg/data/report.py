@@ -11,15 +11,15 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data.files import read_image, read_mask
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-COLUMNS = {"pixels": "{:,}", "share": "{:.2%}", "pictures": "{}", "objects": "{}", "weight": "{:.4f}"}
-NO_CLASS = 256  # in `Report.picture`; no class id, and not the ignored one
+COLUMNS = {"pixels": "{:,}", "share": "{:.2%}", "images": "{}", "objects": "{}", "weight": "{:.4f}"}
+NO_CLASS = 256  # in `Report.image`; no class id, and not the ignored one
 FILES_SHOWN = 4
 CLASSES_SHOWN = 40
 
 
 @dataclass
 class ClassRow:
-    """A class: its name, its pixels, the pictures with it, its objects, its weight by median frequency."""
+    """A class: its name, its pixels, the images with it, its objects, its weight by median frequency."""
 
     name: str
     pixels: int
@@ -30,15 +30,15 @@ class ClassRow:
 
 @dataclass
 class Report:
-    """The state of a data set.
+    """The state of a dataset.
 
     Attributes:
-        pictures, val_pictures: numbers of pictures to train and to validate on.
+        images, val_images: numbers of images to train and to validate on.
         sizes: list of the (height, width) that occur, ascending by the longer side.
-        channels: of the pictures to train on.
+        channels: of the images to train on.
         normalization: (mean, deviation), one number a channel over all pixels to train on: for a model's
             `normalization=`.
-        classes: list of ClassRow, of the pictures to train on.
+        classes: list of ClassRow, of the images to train on.
         ignored_pixels: pixels without a label, or with a value that is no class.
         findings: list of Finding, errors first, then warnings, then notes.
         samples: {name: Sample}.
@@ -84,8 +84,8 @@ class Report:
         mean, deviation = self.normalization
         total = max(sum(row.pixels for row in self.classes), 1)
         return {
-            "pictures": self.pictures,
-            "val_pictures": self.val_pictures,
+            "images": self.pictures,
+            "val_images": self.val_pictures,
             "smallest": list(self.sizes[0]) if self.sizes else None,
             "largest": list(self.sizes[-1]) if self.sizes else None,
             "channels": self.channels,
@@ -100,15 +100,15 @@ class Report:
         Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
     def facts(self):
-        """Return {what: text} of the data set, the last two ready to paste."""
+        """Return {what: text} of the dataset, the last two ready to paste."""
         mean, deviation = ([round(value, 2) for value in values] for values in self.normalization)
         small, large = (f"{w} x {h}" for h, w in (self.sizes[0], self.sizes[-1])) if self.sizes else ("-", "-")
         return {
-            "pictures": f"{self.pictures} to train on, {self.val_pictures} to validate on"
+            "images": f"{self.pictures} to train on, {self.val_pictures} to validate on"
             if self.val_pictures
             else str(self.pictures),
             "pixels": small if small == large else f"{small} to {large}, {len(self.sizes)} sizes",
-            "channels": {0: "-", 1: "1 (grey)", 3: "3 (RGB)"}.get(self.channels, str(self.channels)),
+            "channels": {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}.get(self.channels, str(self.channels)),
             "to paste": f"normalization=({mean}, {deviation})",
             "and": f"class_weights={self.class_weights}",
         }
@@ -122,7 +122,7 @@ class Report:
         Returns:
             (image, labels, boxes), each None where there is none or it cannot be read:
             (H, W, C); (H, W) class ids, 255 where ignored and `NO_CLASS` for any other value, or (H, W, C) of a mask
-            that is a picture; (N, 4).
+            that is an image; (N, 4).
         """
         masked = (sample for sample in self.samples.values() if name == str(sample.mask))
         sample = self.samples.get(name) or next(masked, None)
@@ -146,12 +146,12 @@ class Report:
         )
 
     def __str__(self):
-        lines = [f"{self.verdict()}: {self.facts()['pictures']} pictures"]
+        lines = [f"{self.verdict()}: {self.facts()['pictures']} images"]
         lines += [f"{f.severity} {f.kind}: {f.message} {f.fix}" for f in self.findings]
         return "\n".join(lines)
 
     def tables(self):
-        """Return what to print with `rich`: the data set, its classes and the findings."""
+        """Return what to print with `rich`: the dataset, its classes and the findings."""
         from rich.table import Table
         from rich.text import Text
 

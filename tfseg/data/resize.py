@@ -1,4 +1,4 @@
-"""Whole pictures at another size, and the way back to their own pixels."""
+"""Whole images at another size, and the way back to their own pixels."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ OPENCV_CHANNELS = 4  # as many as OpenCV averages over areas at a time
 
 @dataclass(frozen=True)
 class Resize:
-    """Bring pictures of any size to one, labels alike, and predictions back.
+    """Bring images of any size to one, labels alike, and predictions back.
 
     The same corners stay corners: a pixel's middle lies at whole numbers and a half. Images are read bilinearly, and
     averaged over areas where they shrink; masks at the nearest pixel.
@@ -22,7 +22,7 @@ class Resize:
     Args:
         size: pixels, or (height, width).
         policy: "letterbox" keeps the shape and fills up at the right and the bottom; "shorter" makes the shorter side
-            `size` pixels long and keeps the shape, so that pictures still differ in size; "stretch" changes the shape.
+            `size` pixels long and keeps the shape, so that images still differ in size; "stretch" changes the shape.
         fill: what images hold where they are filled up. Masks hold 255 there.
     """
 
@@ -40,7 +40,7 @@ class Resize:
             raise ValueError(f"Resize: the policy 'shorter' takes one length; size={self.size} came.")
 
     def fit(self, height, width):
-        """Return ((height, width) of the result, (height, width) of the picture in it)."""
+        """Return ((height, width) of the result, (height, width) of the image in it)."""
         if self.policy == "stretch":
             return self.size, self.size
         factor = max if self.policy == "shorter" else min
@@ -49,7 +49,7 @@ class Resize:
         return (inner if self.policy == "shorter" else self.size), inner
 
     def shrink(self, height, width):
-        """Return the power of 2, at most 8, by which a picture may be read smaller before it is resized."""
+        """Return the power of 2, at most 8, by which an image may be read smaller before it is resized."""
         inner = self.fit(height, width)[1]
         return 2 ** max(0, min(3, math.floor(math.log2(min(height / inner[0], width / inner[1])))))
 
@@ -58,7 +58,7 @@ class Resize:
 
         Args:
             sample: the sample.
-            size: (height, width) of the picture, if the sample was read smaller.
+            size: (height, width) of the image, if the sample was read smaller.
 
         Returns:
             dict of the same names and dtypes.
@@ -77,24 +77,24 @@ class Resize:
         return resized
 
     def back(self, prediction, height, width):
-        """Bring a prediction for a resized picture back to the picture's own pixels.
+        """Bring a prediction for a resized image back to the image's own pixels.
 
         Args:
             prediction: (h, w) class ids, read at the nearest pixel, or (h, w, C) scores, read bilinearly.
-            height, width: of the picture.
+            height, width: of the image.
 
         Returns:
             (height, width) or (height, width, C) of the prediction's dtype.
 
         Raises:
-            ValueError: the prediction has not the size that such a picture is resized to.
+            ValueError: the prediction has not the size that such an image is resized to.
         """
         outer, inner = self.fit(height, width)
         prediction = np.asarray(prediction)
         if prediction.shape[:2] != outer:
             raise ValueError(
-                f"Resize: a prediction of shape {prediction.shape} came back for a picture of {height} x {width}, "
-                f"which is resized to {outer[0]} x {outer[1]}. Pass what the model made of the resized picture."
+                f"Resize: a prediction of shape {prediction.shape} came back for an image of {height} x {width}, "
+                f"which is resized to {outer[0]} x {outer[1]}. Pass what the model made of the resized image."
             )
         part = prediction[: inner[0], : inner[1]]
         return _resized(part, (height, width), smooth=part.ndim == 3)

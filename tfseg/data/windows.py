@@ -1,4 +1,4 @@
-"""Samples in part or smaller: windows that slide over a picture, and pictures at a half, a fourth, an eighth."""
+"""Samples in part or smaller: windows that slide over an image, and images at a half, a fourth, an eighth."""
 
 from itertools import pairwise
 
@@ -7,14 +7,14 @@ import numpy as np
 from tfseg import checks
 
 SMALLEST_SHARE = 0.1  # of a box that a window must show, or the object is not in it
-LARGE, WINDOW = 2**21, 1024  # pixels of a picture that is not taken whole, and the side of its windows
-AT_ONCE = 2**22  # pixels of a batch of whole pictures
+LARGE, WINDOW = 2**21, 1024  # pixels of an image that is not taken whole, and the side of its windows
+AT_ONCE = 2**22  # pixels of a batch of whole images
 
 
 def window_for(sizes):
-    """Return the side of the windows that slide over pictures too large to go through a network whole, or None.
+    """Return the side of the windows that slide over images too large to go through a network whole, or None.
 
-    A U-Net holds some hundred numbers a pixel at once: a picture of 12 megapixels takes 5 GB, one of 2 takes less
+    A U-Net holds some hundred numbers a pixel at once: an image of 12 megapixels takes 5 GB, one of 2 takes less
     than one.
 
     Args:
@@ -24,7 +24,7 @@ def window_for(sizes):
 
 
 def batch_for(sizes, batch_size):
-    """Return how many pictures of these (N, 2) sizes go through a network at once: `batch_size`, fewer large ones."""
+    """Return how many images of these (N, 2) sizes go through a network at once: `batch_size`, fewer large ones."""
     return int(min(batch_size, max(1, AT_ONCE // _largest(sizes))))
 
 
@@ -33,15 +33,15 @@ def _largest(sizes):
 
 
 def corners(extent, size, overlap=0.0):
-    """Return the upper left corners (y, x) of windows that cover a picture, evenly spaced, row by row.
+    """Return the upper left corners (y, x) of windows that cover an image, evenly spaced, row by row.
 
     Args:
-        extent: (height, width) of the picture.
+        extent: (height, width) of the image.
         size: side of the windows, or (height, width).
         overlap: share of a window that the next one covers again at least.
 
     Returns:
-        list of (y, x). No window reaches over the border unless the picture is smaller.
+        list of (y, x). No window reaches over the border unless the image is smaller.
     """
     sides = (size, size) if np.ndim(size) == 0 else size
     for side in sides:
@@ -56,7 +56,7 @@ def corners(extent, size, overlap=0.0):
 
 
 def parts(extent, size):
-    """Return [(corner, (height, width))] of nearly equal parts of a picture, at most `size` on a side: each pixel is in
+    """Return [(corner, (height, width))] of nearly equal parts of an image, at most `size` on a side: each pixel is in
     one of them.
     """
     edges = [np.linspace(0, length, -(-int(length) // size) + 1).round().astype(int).tolist() for length in extent]
@@ -68,7 +68,7 @@ def window_of(sample, corner, size):
     """Return the part of a sample in a window; objects of which it shows less than a tenth are left out."""
     (top, left), (height, width) = corner, size
     part = {
-        # A copy: a view would keep the whole picture in memory.
+        # A copy: a view would keep the whole image in memory.
         name: array[top : top + height, left : left + width].copy() if array.ndim > 1 and name != "boxes" else array
         for name, array in sample.items()
     }

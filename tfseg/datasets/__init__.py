@@ -1,4 +1,4 @@
-"""Named data sets, ready as readers."""
+"""Named datasets, ready as readers."""
 
 from tfseg.datasets.bccd import bccd
 from tfseg.datasets.brain_tissue import brain_tissue

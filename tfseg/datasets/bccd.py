@@ -14,7 +14,7 @@ def bccd(folder=None):
         folder: the set's folder, with `JPEGImages`, `Annotations` and `ImageSets`; None for `bccd` in TFSEG_DATA.
 
     Returns:
-        (train, val): readers of 205 and 87 RGB 640 x 480 pictures, with "boxes" and "classes"; their `dropped`
+        (train, val): readers of 205 and 87 RGB 640 x 480 images, with "boxes" and "classes"; their `dropped`
         tells of two boxes without area.
 
     Raises:

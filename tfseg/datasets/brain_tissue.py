@@ -7,7 +7,7 @@ import numpy as np
 from tfseg import checks
 from tfseg.data import Arrays
 
-CLASS_NAMES = ("background", "grey matter", "white matter", "other tissue")
+CLASS_NAMES = ("background", "gray matter", "white matter", "other tissue")
 TEMPLATE = "mni_icbm152_{}_tal_nlin_sym_09a_converted.nii.gz"
 
 
@@ -17,10 +17,10 @@ def brain_tissue():
     The template is the average of 152 people's brains (doi:10.1016/j.neuroimage.2010.07.033): one averaged
     brain, smooth and free of noise. Scores on it say that the way works, not how well it does on a patient.
 
-    A pixel is grey or white matter where that probability map is above one half, "other tissue" where it is
-    neither but the image is not zero, else background. The slices that hold grey or white matter are cut from
+    A pixel is gray or white matter where that probability map is above one half, "other tissue" where it is
+    neither but the image is not zero, else background. The slices that hold gray or white matter are cut from
     neck to crown into five contiguous slabs: validation is the second, test the fourth, and the three others
-    train. Two slices on each side of a slab's border belong to none, for neighbours are alike.
+    train. Two slices on each side of a slab's border belong to none, for neighbors are alike.
 
     Returns:
         (train, val, test): readers of (233, 197, 1) uint8 images.

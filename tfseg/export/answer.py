@@ -45,7 +45,7 @@ def run_lengths(ids, classes):
     height, width = (tf.strings.as_string(tf.shape(ids)[axis]) for axis in (0, 1))
 
     def one(index):
-        # framed so that it begins and ends outside: every run ends where two neighbours differ
+        # framed so that it begins and ends outside: every run ends where two neighbors differ
         inside = tf.pad(flat == index, [[1, 1]])
         ends = tf.where(inside[1:] != inside[:-1])[:, 0]
         stops = tf.concat([[0], ends, [tf.size(flat, tf.int64)]], 0)

@@ -1,4 +1,4 @@
-"""JPEG and PNG bytes -> pictures, inside a graph, where no bad file may stop the others."""
+"""JPEG and PNG bytes -> images, inside a graph, where no bad file may stop the others."""
 
 from functools import partial
 
@@ -9,7 +9,7 @@ JPEG = b"\xff\xd8\xff"
 
 
 def decode(file, channels, max_pixels):
-    """Decode one picture as `tfseg.data.read_image` does, but for EXIF: how the camera was held is left alone.
+    """Decode one image as `tfseg.data.read_image` does, but for EXIF: how the camera was held is left alone.
 
     Args:
         file: () string, bytes of a JPEG or PNG; PNGs of 16 bit keep their values, alpha is dropped.
@@ -17,8 +17,8 @@ def decode(file, channels, max_pixels):
         max_pixels: the header's height x width may be so much, or nothing is decoded.
 
     Returns:
-        ((H, W, channels) float32, () bool). The picture is 1 x 1 and black, and the bool False, if the bytes are no
-        such picture, or a damaged or too large one.
+        ((H, W, channels) float32, () bool). The image is 1 x 1 and black, and the bool False, if the bytes are no
+        such image, or a damaged or too large one.
     """
     # `tf.data` is the only thing in TensorFlow's graphs that goes on after an operation has failed.
     picture = tf.data.Dataset.from_tensors(file).map(partial(_picture, channels=channels, max_pixels=max_pixels))
@@ -36,8 +36,8 @@ def _picture(file, channels, max_pixels):
     fits = tf.reduce_all(size > 0) & (pixels <= max_pixels)
     with tf.control_dependencies([tf.debugging.Assert(fits, [size])]):
         file = tf.identity(file)
-    colours = tf.cond(is_png, lambda: _decode_png(file), lambda: _decode_jpeg(file))
-    return colours if channels == 3 else _luma(colours), True
+    colors = tf.cond(is_png, lambda: _decode_png(file), lambda: _decode_jpeg(file))
+    return colors if channels == 3 else _luma(colors), True
 
 
 def _png_size(file):
@@ -63,8 +63,8 @@ def _decode_jpeg(file):
     return tf.cast(tf.io.decode_jpeg(file, 3, dct_method="INTEGER_ACCURATE"), tf.float32)
 
 
-def _luma(colours):
-    """(H, W, 3) -> (H, W, 1), whole numbers; ITU-R BT.601 in the fixed point of Pillow, grey stays as it is."""
+def _luma(colors):
+    """(H, W, 3) -> (H, W, 1), whole numbers; ITU-R BT.601 in the fixed point of Pillow, gray stays as it is."""
     weights = tf.constant([19595, 38470, 7471], tf.int64)
-    total = tf.reduce_sum(tf.cast(colours, tf.int64) * weights, -1, keepdims=True)
+    total = tf.reduce_sum(tf.cast(colors, tf.int64) * weights, -1, keepdims=True)
     return tf.cast(tf.bitwise.right_shift(total + 0x8000, tf.constant(16, tf.int64)), tf.float32)

@@ -1,4 +1,4 @@
-"""A trained model as it is cheapest to run: batch normalisation inside the convolutions, weights as constants."""
+"""A trained model as it is cheapest to run: batch normalization inside the convolutions, weights as constants."""
 
 import keras
 import numpy as np
@@ -23,9 +23,9 @@ HALF = (
 
 
 def folded(model, dtype="float32"):
-    """Return a copy of a functional model whose batch normalisations have gone into the convolutions before them.
+    """Return a copy of a functional model whose batch normalizations have gone into the convolutions before them.
 
-    A normalisation by stored statistics is a scale and a shift a channel, so kernel and bias can take it:
+    A normalization by stored statistics is a scale and a shift a channel, so kernel and bias can take it:
     y = gamma (conv(x) + b - mean) / sqrt(variance + epsilon) + beta. One that does not directly follow a convolution,
     or of which either is also used elsewhere, stays.
 
@@ -79,7 +79,7 @@ def frozen(model):
 
 
 def _pairs(model):
-    """Return {convolution: the batch normalisation that takes its output, and nobody else does}."""
+    """Return {convolution: the batch normalization that takes its output, and nobody else does}."""
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and once(layer)]
     pairs = {}
     for layer in (layer for layer in model.layers if isinstance(layer, CONVOLUTIONS) and once(layer)):
@@ -123,7 +123,7 @@ def _pointwise_weights(kernel, *bias):
 
 
 def _scaled(conv, norm):
-    """Return [kernel, bias] of a convolution that does the normalisation's work."""
+    """Return [kernel, bias] of a convolution that does the normalization's work."""
     kernel, *bias = (weight.astype(np.float64) for weight in conv.get_weights())
     bias = bias[0] if bias else 0.0
     gamma, beta, mean, variance = (keras.ops.convert_to_numpy(x).astype(np.float64) for x in _statistics(norm))

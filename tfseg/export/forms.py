@@ -49,7 +49,7 @@ def check_formats(formats, images):
     if formats and not len(images):
         raise ValueError(
             f"saved_model: formats={tuple(formats)} came without images. Every form is compared with the model: pass "
-            "`images`, about ten real pictures (H, W, C)."
+            "`images`, about ten real images (H, W, C)."
         )
 
 

@@ -32,7 +32,7 @@ def litert(model, file, quantize=None, samples=None):
         file: ends in ".tflite"; its folder is made if need be, and a file of that name replaced.
         quantize: None for float32; "float16" for weights of half the size; "dynamic" for weights in int8, their
             products rounded as they come; "int8" for activations in int8 too, which is the fastest on phones. A model
-            that normalises each image by itself is then less exact on dim images.
+            that normalizes each image by itself is then less exact on dim images.
         samples: iterable of images (H, W, C) in 0..255 as they will come. "int8" finds the ranges of the activations
             with all of them: about a hundred, of all kinds, not of one street. Up to ten, evenly chosen, are compared;
             without samples a drawn pattern is.
@@ -126,7 +126,7 @@ def _check_shape(shape, expected, owner, argument):
 
 
 def _pattern(model):
-    """Return an image (H, W, C) of odd size, with waves of every length in it, as pictures have them."""
+    """Return an image (H, W, C) of odd size, with waves of every length in it, as images have them."""
     height, width = (size or 65 + 32 * i for i, size in enumerate(model.input_shape[1:3]))
     y, x, c = np.mgrid[:height, :width, : model.input_shape[-1]]
     waves = sum(np.sin(x / length + 2 * c) + np.cos(y / length - c) for length in (1, 3, 9, 27))

@@ -15,9 +15,9 @@ def onnx(model, file):
 
     Its input is `image` (B, H, W, C) float32, in the values the model was trained on (0..255), any B, H and W that the
     model takes. Its outputs are `class_ids` (B, H, W) uint8, or uint16 of more than 256 classes, and `probabilities`
-    (B, H, W, classes) float32. Pictures are decoded before: a graph that does it loads in no ONNX runtime.
+    (B, H, W, classes) float32. Images are decoded before: a graph that does it loads in no ONNX runtime.
 
-    The file is written beside, checked, compared with the model on a picture of odd size, and only then renamed.
+    The file is written beside, checked, compared with the model on an image of odd size, and only then renamed.
 
     Args:
         model: a model of `tfseg.models`; it stays as it is.

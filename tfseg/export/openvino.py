@@ -16,7 +16,7 @@ def openvino(model, file):
     """Write a model as OpenVINO's intermediate representation: `<name>.xml`, and beside it `<name>.bin`.
 
     Input and outputs are those of `onnx`; weights stay float32. Both files are written beside, compared with the model
-    on a picture of odd size, and only then renamed, the .xml last.
+    on an image of odd size, and only then renamed, the .xml last.
 
     The package openvino tells its makers over the network that it was imported, unless `opt_in_out --opt_out`, which
     comes with it, has been run or the environment has CI=true.

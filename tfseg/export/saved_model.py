@@ -40,7 +40,7 @@ def saved_model(
 ):
     """Export a model for TF Serving, under the next free version.
 
-    Batch normalisation goes into the convolutions and the weights become constants of the graph, so an export is for
+    Batch normalization goes into the convolutions and the weights become constants of the graph, so an export is for
     inference; to train on, keep the `.keras` file. Signatures:
 
     `serving_default`: `image` (B, H, W, C) float32, in the values the model was trained on (0..255), any B, H and W ->
@@ -49,7 +49,7 @@ def saved_model(
     `encoded`, of models of 1 or 3 channels: `image_bytes` (B,), JPEG or PNG files of mixed sizes -> for each
         `mask_png_bytes`, its class ids as a PNG of its own size; `class_pixels` (B, classes) int64; `ok`. A file that
         is damaged, something else or too large has `ok` False, an empty mask and no pixels; it spoils no other answer.
-        EXIF is left alone: a mask lies as the picture's pixels do.
+        EXIF is left alone: a mask lies as the image's pixels do.
 
     Of a classifier of whole images `class_ids` are (B,), from `encoded` too, and probabilities (B, C).
 
@@ -64,12 +64,12 @@ def saved_model(
             entropy over the classes as a share of the largest; "rle" (B, classes), in `encoded`: COCO's run lengths of
             each class as JSON.
         about: dict for the metadata, such as {"class_names": [...], "metrics": {...}}, of what JSON can hold.
-        window: side of windows that slide over larger pictures and overlap by a quarter, so that of large pictures only
+        window: side of windows that slide over larger images and overlap by a quarter, so that of large images only
             logits are held whole, not features; None for none.
-        max_pixels: height x width of an encoded picture at most; the header is looked at before anything is decoded.
+        max_pixels: height x width of an encoded image at most; the header is looked at before anything is decoded.
         dtype: "float32" or "bfloat16", of the convolutions; where processors know it, the latter is faster.
         formats: of `FORMATS`: the model in other forms too, as files in the version's `assets.extra`.
-        images: list of (H, W, C), real pictures on which every form is compared with the model; needed with `formats`.
+        images: list of (H, W, C), real images on which every form is compared with the model; needed with `formats`.
             The figures go into `assets.extra/parity.json`, see `Parity`.
 
     Returns:

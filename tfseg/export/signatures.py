@@ -14,13 +14,13 @@ def serving(logits_of, shape, extra, dtype):
     Args:
         logits_of: function (B, H, W, C) float32 -> (B, H, W, K).
         shape: of the image, without the batch; None where any is taken.
-        extra: of `EXTRA_OUTPUTS`; "rle" is for encoded pictures only.
+        extra: of `EXTRA_OUTPUTS`; "rle" is for encoded images only.
         dtype: of the images.
     """
 
     @tf.function(input_signature=[tf.TensorSpec((None, *shape), dtype, name="image")], autograph=False)
     def serve(image):
-        image = tf.ensure_shape(image, (None, *shape))  # outside Python nobody else looks, and grey would broadcast
+        image = tf.ensure_shape(image, (None, *shape))  # outside Python nobody else looks, and gray would broadcast
         # An empty tensor crashes oneDNN's convolutions: a black pixel goes in its place, and its answer is cut off.
         some = tf.size(image) > 0
         blank = tf.zeros((1, *(side or 1 for side in shape[:2]), shape[2]), dtype)
@@ -54,7 +54,7 @@ def encoded(logits_of, shape, extra, max_pixels):
     "ok" (B,) bool: whether the bytes were a JPEG or PNG, whole, and of at most `max_pixels`. What else is answered of a
     file that is not is empty, or 0. Of logits for each pixel:
 
-    "mask_png_bytes" (B,) string: the class ids of each picture at its own size.
+    "mask_png_bytes" (B,) string: the class ids of each image at its own size.
     "class_pixels" (B, classes) int64: how many pixels have each class.
     "rle" (B, classes) string, if it is among the extra outputs, see `run_lengths`.
 
@@ -78,7 +78,7 @@ def encoded(logits_of, shape, extra, max_pixels):
 
 
 def _at_size(logits_of, picture, shape):
-    """Return the logits (1, H, W, K), or (1, K), of a picture (H, W, C), which is resized for a model of fixed size."""
+    """Return the logits (1, H, W, K), or (1, K), of an image (H, W, C), which is resized for a model of fixed size."""
     if shape[0] is None and shape[1] is None:
         return logits_of(picture[None])
     height, width = (side or tf.shape(picture)[axis] for axis, side in enumerate(shape[:2]))
@@ -87,7 +87,7 @@ def _at_size(logits_of, picture, shape):
 
 
 def _of_file(logits, extra):
-    """Return the answers to one picture, of its logits (1, H, W, K) or (1, K)."""
+    """Return the answers to one image, of its logits (1, H, W, K) or (1, K)."""
     if len(logits.shape) == 2:
         return {name: value[0] for name, value in _answers(logits, extra).items()}
     classes = max(2, logits.shape[-1])

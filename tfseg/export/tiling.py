@@ -1,4 +1,4 @@
-"""Logits of large pictures window by window, inside a graph."""
+"""Logits of large images window by window, inside a graph."""
 
 import tensorflow as tf
 
@@ -11,7 +11,7 @@ def windowed(logits_of, window, overlap, classes):
 
     Args:
         logits_of: function (B, H, W, C) -> (B, H, W, classes).
-        window: side of the windows; smaller pictures go through whole.
+        window: side of the windows; smaller images go through whole.
         overlap: share of a window that the next one covers again at least.
         classes: channels of the logits.
     """

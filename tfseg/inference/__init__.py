@@ -1,4 +1,4 @@
-"""Use of a trained model: predictions for pictures, exact evaluation of a data set."""
+"""Use of a trained model: predictions for images, exact evaluation of a dataset."""
 
 from tfseg.inference import refine
 from tfseg.inference.baseline import baseline

@@ -1,4 +1,4 @@
-"""What is reached on a data set without a network: to know whether deep learning earns its cost there."""
+"""What is reached on a dataset without a network: to know whether deep learning earns its cost there."""
 
 import itertools
 import time
@@ -11,27 +11,27 @@ from tfseg import classical
 from tfseg.inference.comparison import ObjectScores, PixelScores, require
 from tfseg.inference.predictor import predict
 
-PICTURES = 60  # of the training part, on which options are chosen
+IMAGES = 60  # of the training part, on which options are chosen
 STROKES = 0.01  # share of their pixels that the pixel classifier learns from
 
 
 def baseline(train, val, network=None, track=lambda items, total: items):
-    """Try the classical methods that fit a data set, choose their options on its training part, and score them.
+    """Try the classical methods that fit a dataset, choose their options on its training part, and score them.
 
     Objects, where the readers give "instances": thresholds and watersheds, chosen by AP@0.5. Two classes of pixels:
     thresholds and ridges, either side, chosen by the mean IoU. Classes of pixels, two or more: a random forest over
-    filters, from strokes on some pictures, and the class that most pixels have. Options are tried on at most 60
-    pictures, evenly spaced; the scores are those on all of `val`.
+    filters, from strokes on some images, and the class that most pixels have. Options are tried on at most 60
+    images, evenly spaced; the scores are those on all of `val`.
 
     Args:
         train, val: readers of the same classes.
-        network: None; or a model of `tfseg.models`, or of objects a function of a picture (H, W, C) that numbers them
+        network: None; or a model of `tfseg.models`, or of objects a function of an image (H, W, C) that numbers them
             (H, W), for a row beside the others.
         track: wraps the iteration over all that is tried; called with it and its length.
 
     Returns:
         list of dicts, the best on `val` first: "method"; "options", as chosen; "mean_iou", "mean_dice" and
-        "pixel_accuracy", or of objects "ap50", "mean_ap" and "pq"; "seconds" a picture. `scores_table` prints it.
+        "pixel_accuracy", or of objects "ap50", "mean_ap" and "pq"; "seconds" an image. `scores_table` prints it.
 
     Raises:
         ValueError: readers without masks or instances.
@@ -40,7 +40,7 @@ def baseline(train, val, network=None, track=lambda items, total: items):
     objects = "instances" in train.fields
     for reader in (train, val):
         require("baseline", reader, objects)
-    few = train.take(np.unique(np.linspace(0, len(train) - 1, min(PICTURES, len(train))).astype(int)))
+    few = train.take(np.unique(np.linspace(0, len(train) - 1, min(IMAGES, len(train))).astype(int)))
     few = [few[index] for index in range(len(few))]
     measure = partial(_row, train, ObjectScores if objects else PixelScores, "instances" if objects else "mask")
     candidates = _of_objects() if objects else _of_pixels(few, train.label_names)
@@ -59,7 +59,7 @@ def baseline(train, val, network=None, track=lambda items, total: items):
 
 
 def _row(reader, kind, field, samples, function):
-    """The figures of a function of a picture on samples, and its seconds a picture."""
+    """The figures of a function of an image on samples, and its seconds an image."""
     scores, seconds = kind(reader), 0.0
     for index in range(len(samples)):
         sample = samples[index]
@@ -71,7 +71,7 @@ def _row(reader, kind, field, samples, function):
 
 
 def _candidates(name, function, **grid):
-    """Every combination of options: (name, options, function of a picture)."""
+    """Every combination of options: (name, options, function of an image)."""
     choices = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
     return [(name, options, partial(function, **options)) for options in choices]
 
@@ -135,7 +135,7 @@ def _forest(samples):
     rng = np.random.default_rng(0)
     strokes = [_strokes(sample["mask"], rng) for sample in samples]
     forest = classical.PixelClassifier().fit([sample["image"] for sample in samples], strokes)
-    return "pixel classifier", {"strokes": f"{STROKES:.0%} of {len(strokes)} pictures"}, forest.predict
+    return "pixel classifier", {"strokes": f"{STROKES:.0%} of {len(strokes)} images"}, forest.predict
 
 
 def _strokes(truth, rng):

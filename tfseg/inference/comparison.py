@@ -1,4 +1,4 @@
-"""Several ways to segment the same pictures, scored side by side."""
+"""Several ways to segment the same images, scored side by side."""
 
 import time
 
@@ -17,16 +17,16 @@ def compare(model, reader, steps, objects=None, track=lambda items, total: items
     Args:
         model: a model of `tfseg.models`.
         reader: a `tfseg.data.Reader` with masks; with "instances" if objects are to be scored.
-        steps: {name: function of logits (H, W, C) and the picture (H, W, C)}, which gives logits again, class ids
+        steps: {name: function of logits (H, W, C) and the image (H, W, C)}, which gives logits again, class ids
             (H, W) or, if objects are scored, numbered objects (H, W).
         objects: None to score pixels; to score objects, the same kind of function, for the first row: logits and
-            picture to numbered objects as the model alone would have them.
+            image to numbered objects as the model alone would have them.
         track: wraps the iteration to show progress; called with the indices and their number.
-        resize, window: how the model sees a picture, see `predict_logits`.
+        resize, window: how the model sees an image, see `predict_logits`.
 
     Returns:
         list of dicts, first "network", then the steps: "method"; "mean_iou", "mean_dice" and "pixel_accuracy", or
-        "ap50", "mean_ap" and "pq"; "seconds" a picture, of a step without those of the network.
+        "ap50", "mean_ap" and "pq"; "seconds" an image, of a step without those of the network.
 
     Raises:
         ValueError: the reader lacks what is to be scored, or a step gives other class ids.
@@ -57,14 +57,14 @@ def require(owner, reader, objects):
 
 
 class PixelScores:
-    """ "mean_iou", "mean_dice" and "pixel_accuracy" of class ids, exact over all pictures."""
+    """ "mean_iou", "mean_dice" and "pixel_accuracy" of class ids, exact over all images."""
 
     def __init__(self, reader):
         self._names = reader.label_names
         self._matrix = np.zeros((len(self._names),) * 2, np.int64)
 
     def add(self, truth, ids):
-        """Count a picture's (H, W) class ids."""
+        """Count an image's (H, W) class ids."""
         classes = len(self._names)
         if ids.min(initial=0) < 0 or ids.max(initial=0) >= classes:
             raise ValueError(f"class ids from {ids.min()} to {ids.max()} came, expected 0 to {classes - 1}.")
@@ -79,13 +79,13 @@ class PixelScores:
 
 
 class ObjectScores:
-    """ "ap50" and "mean_ap", see `average_precision`, and "pq" of numbered objects, exact over all pictures."""
+    """ "ap50" and "mean_ap", see `average_precision`, and "pq" of numbered objects, exact over all images."""
 
     def __init__(self, _reader):
         self._truths, self._found = [], []
 
     def add(self, truth, numbers):
-        """Keep a picture's (H, W) numbered objects."""
+        """Keep an image's (H, W) numbered objects."""
         self._truths.append(truth)
         self._found.append(numbers)
 

@@ -20,7 +20,7 @@ SCORES = (*COLUMNS, "specificity")
 
 @dataclass
 class Evaluation:
-    """The scores of a model on a data set.
+    """The scores of a model on a dataset.
 
     Attributes:
         class_names: list of C names.
@@ -94,7 +94,7 @@ def _figure(value):
 
 
 def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches, resize=None, window=None):
-    """Count a model's right and wrong pixels over a whole data set, in the pixels of every image's own.
+    """Count a model's right and wrong pixels over a whole dataset, in the pixels of every image's own.
 
     Args:
         model: a model of `tfseg.models`, with `reader.num_classes` channels.

@@ -1,4 +1,4 @@
-"""Gaussian filtering in many dimensions, as along position and colour together.
+"""Gaussian filtering in many dimensions, as along position and color together.
 
 The permutohedral lattice of Adams, Baek and Davis (2010, doi:10.1111/j.1467-8659.2009.01645.x): values are spread to
 the corners of the simplices that their points lie in, blurred along the axes of the lattice, and gathered again.
@@ -12,7 +12,7 @@ from tfseg import checks
 class Permutohedral:
     """Sums of values under a Gaussian of points: of N points to the N points themselves.
 
-    The kernel is normalised as fully connected conditional random fields want it: D^-1/2 K D^-1/2, K the Gaussians
+    The kernel is normalized as fully connected conditional random fields want it: D^-1/2 K D^-1/2, K the Gaussians
     exp(-distance^2 / 2) and D the sums of its rows.
 
     Args:
@@ -25,8 +25,8 @@ class Permutohedral:
     def __init__(self, points):
         sparse = checks.need("scipy.sparse", "classical")
         base, rank, weights = _simplices(_elevated(np.asarray(points, np.float32)))
-        corners, self._neighbours = _lattice(base, rank)
-        shape = weights.shape[0], len(self._neighbours[0][0]) - 1
+        corners, self._neighbors = _lattice(base, rank)
+        shape = weights.shape[0], len(self._neighbors[0][0]) - 1
         starts = np.arange(0, weights.size + 1, weights.shape[1], dtype=np.int32)
         self._gather = sparse.csr_array((weights.ravel(), corners.ravel(), starts), shape)
         sums = self(np.ones((len(weights), 1), np.float32))
@@ -36,7 +36,7 @@ class Permutohedral:
         """(N, K) float32 -> (N, K) float32: for each point the weighted sum of the values of all."""
         values = self._gather.T @ values
         values = np.concatenate([values, np.zeros_like(values[:1])])  # the last stands for points that are not there
-        for before, after in self._neighbours:
+        for before, after in self._neighbors:
             around = values.take(before, axis=0)
             around += values.take(after, axis=0)
             around *= 0.5
@@ -100,7 +100,7 @@ def _lattice(base, rank):
         arrays of the corners before and after each corner, M where there is none.
     """
     size = len(base)
-    # What lies at whole coordinates is known by their sum with odd 64-bit factors, which wraps around. Neighbours then
+    # What lies at whole coordinates is known by their sum with odd 64-bit factors, which wraps around. Neighbors then
     # differ by the same sum everywhere; that two of a million points have the same has a probability of 3e-8.
     factors = np.random.default_rng(0).integers(0, 2**63, 2 * size, np.uint64) * np.uint64(2) + np.uint64(1)
     factors[size - 1] = 0  # the last coordinate follows from the others
@@ -110,8 +110,8 @@ def _lattice(base, rank):
     codes = np.stack([_code(corner, factors[:size]) for corner in corners], -1)
     found, _, numbers = _numbered(codes.ravel())
     steps = factors[:size].sum() - factors[:size] * np.uint64(size)
-    neighbours = [(_places(found, found - step), _places(found, found + step)) for step in steps]
-    return numbers.reshape(codes.shape).take(simplex_of, axis=0), neighbours
+    neighbors = [(_places(found, found - step), _places(found, found + step)) for step in steps]
+    return numbers.reshape(codes.shape).take(simplex_of, axis=0), neighbors
 
 
 def _code(coordinates, factors):

@@ -1,4 +1,4 @@
-"""Class ids for pictures."""
+"""Class ids for images."""
 
 import keras
 import numpy as np
@@ -7,10 +7,10 @@ from tfseg.data import corners
 
 
 def predict(model, image, resize=None, window=None, overlap=0.25):
-    """Return the class of every pixel of one picture, at its own size.
+    """Return the class of every pixel of one image, at its own size.
 
     Args:
-        model: a model of `tfseg.models`: pictures -> logits.
+        model: a model of `tfseg.models`: images -> logits.
         image: (H, W, C) or (H, W), the values the model was trained on (0..255), any dtype.
         resize, window, overlap: see `predict_logits`.
 
@@ -30,13 +30,13 @@ def top_ids(logits):
 
 
 def predict_logits(model, image, resize=None, window=None, overlap=0.25):
-    """Return the logits of one picture, at its own size.
+    """Return the logits of one image, at its own size.
 
     Args:
         model: a model of `tfseg.models`.
         image: (H, W, C) or (H, W).
-        resize: a `tfseg.data.Resize` that the picture goes through, and its logits back; None for none.
-        window: side, or (height, width), of windows that slide over the picture one at a time, so that a large one
+        resize: a `tfseg.data.Resize` that the image goes through, and its logits back; None for none.
+        window: side, or (height, width), of windows that slide over the image one at a time, so that a large one
             needs little memory; None for the whole at once. Where they overlap, logits are averaged, the middle of
             a window counting most. A model of normalization="image" sees each window by its own mean and deviation.
         overlap: share of a window that the next one covers again at least.

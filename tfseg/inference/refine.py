@@ -1,4 +1,4 @@
-"""Better masks out of a network's answers, without training: by the edges of the picture, by area, by shape.
+"""Better masks out of a network's answers, without training: by the edges of the image, by area, by shape.
 
 `crf` and `guided_filter` take logits and give logits, so that they follow each other; `absorb_small` takes class ids.
 `fill_holes`, `remove_small` and `split_touching` are those of `tfseg.classical`, for objects.
@@ -20,20 +20,20 @@ CHANNELS = 128  # that OpenCV filters at once
 _LEAST = 1e-6  # share of a class: what a filter takes to 0 or below would have no logarithm
 
 
-def crf(logits, image, iterations=5, smooth=3.0, near=3.0, bilateral=4.0, far=60.0, colour=10.0):
-    """Draw the borders of classes to the edges of the picture, by a fully connected conditional random field.
+def crf(logits, image, iterations=5, smooth=3.0, near=3.0, bilateral=4.0, far=60.0, color=10.0):
+    """Draw the borders of classes to the edges of the image, by a fully connected conditional random field.
 
-    Krähenbühl and Koltun 2011 (arXiv:1210.5644), with Potts' model and symmetrically normalised kernels: the answers
+    Krähenbühl and Koltun 2011 (arXiv:1210.5644), with Potts' model and symmetrically normalized kernels: the answers
     are those of the package pydensecrf2. The default parameters are strong: they suit coarse scores, but take
     thin things away that a good network has found. `compare` tells.
 
     Args:
         logits: (H, W, C) of `predict_logits`; a single channel is a sigmoid.
-        image: (H, W), (H, W, 1) or (H, W, 3): the picture, of the same size.
+        image: (H, W), (H, W, 1) or (H, W, 3): the image, of the same size.
         iterations: of the mean field, at least 1.
         smooth, near: weight of the kernel of places, and its standard deviation in pixels; a weight of 0 leaves it out.
-        bilateral, far, colour: weight of the kernel of places and colours, and its standard deviations in pixels and
-            in grey levels of 0..255; a weight of 0 leaves it out.
+        bilateral, far, color: weight of the kernel of places and colors, and its standard deviations in pixels and
+            in gray levels of 0..255; a weight of 0 leaves it out.
 
     Returns:
         (H, W, C) float32 logits.
@@ -46,24 +46,24 @@ def crf(logits, image, iterations=5, smooth=3.0, near=3.0, bilateral=4.0, far=60
     checks.positive_int("crf", "iterations", iterations)
     for name, value in {"smooth": smooth, "bilateral": bilateral}.items():
         checks.at_least("crf", name, value, 0)
-    for name, value in {"near": near, "far": far, "colour": colour}.items():
+    for name, value in {"near": near, "far": far, "color": color}.items():
         checks.above_zero("crf", name, value)
     if smooth == bilateral == 0:
         raise ValueError("crf: smooth and bilateral are both 0, which leaves nothing to do. Raise one of them.")
-    return _by_classes(logits, lambda x: mean_field(x, image, iterations, smooth, near, bilateral, far, colour))
+    return _by_classes(logits, lambda x: mean_field(x, image, iterations, smooth, near, bilateral, far, color))
 
 
 def guided_filter(logits, image, radius=4, epsilon=0.01):
-    """Smooth the shares of classes within windows, but along the edges of the picture.
+    """Smooth the shares of classes within windows, but along the edges of the image.
 
-    In each window shares are taken for a linear function of the picture's colours, and each pixel gets the mean of the
+    In each window shares are taken for a linear function of the image's colors, and each pixel gets the mean of the
     functions of its windows: He, Sun and Tang 2010 (doi:10.1109/TPAMI.2012.213).
 
     Args:
         logits: (H, W, C) of `predict_logits`; a single channel is a sigmoid.
-        image: (H, W), (H, W, 1) or (H, W, 3): the picture, of the same size.
+        image: (H, W), (H, W, 1) or (H, W, 3): the image, of the same size.
         radius: windows are 2 * radius + 1 pixels wide.
-        epsilon: variance, of colours from 0 to 1, below which a window counts as flat and is averaged.
+        epsilon: variance, of colors from 0 to 1, below which a window counts as flat and is averaged.
 
     Returns:
         (H, W, C) float32 logits.
@@ -87,12 +87,12 @@ def absorb_small(class_ids, min_area=50, connectivity=4):
     """Give each small piece of a class to the class that most of the pixels around it have.
 
     Pixels of other small pieces do not count. Where a piece lies among small ones only, it waits until one of them has
-    changed; in a picture of small pieces only none changes.
+    changed; in an image of small pieces only none changes.
 
     Args:
         class_ids: (H, W) integers.
         min_area: pixels; smaller pieces change.
-        connectivity: 4 or 8 neighbours, of pieces.
+        connectivity: 4 or 8 neighbors, of pieces.
 
     Returns:
         (H, W) class ids of the same dtype.
@@ -123,7 +123,7 @@ def _picture(owner, logits, image):
     image = levels(owner, image)
     if np.ndim(logits) != 3 or np.shape(logits)[:2] != image.shape[:2]:
         raise ValueError(
-            f"{owner}: logits of shape {np.shape(logits)} came with a picture {image.shape[:2]}, expected (H, W, C) of "
+            f"{owner}: logits of shape {np.shape(logits)} came with an image {image.shape[:2]}, expected (H, W, C) of "
             "the same height and width, such as those of `predict_logits`."
         )
     if not np.isfinite(logits).all():
@@ -167,7 +167,7 @@ def _guided(values, guide, radius, epsilon):
 
     area = total(np.ones((height, width, 1), np.float32))
 
-    def mean(x):  # over a window, or what of it lies in the picture
+    def mean(x):  # over a window, or what of it lies in the image
         return total(x) / area
 
     mean_guide, mean_values = mean(guide), mean(values)

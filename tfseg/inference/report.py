@@ -10,7 +10,7 @@ from tfseg.inference.predictor import predict
 
 
 def report(model, reader, folder, history=None, batch_size=8, track=lambda batches, total: batches, window=None):
-    """Evaluate a model and write tables and pictures.
+    """Evaluate a model and write tables and images.
 
     Writes evaluation.json, evaluation.csv, confusion.png, samples.png (up to four samples: image, truth,
     prediction, errors) and, with a history, curves.png.

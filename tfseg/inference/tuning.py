@@ -29,8 +29,8 @@ class Tuning:
     Attributes:
         score: name of the score that was made large.
         before: the score without offsets.
-        after: the score by offsets that were found each time on the other pictures: what to expect of new ones.
-        offsets: one a channel of the logits, found on all pictures, for `with_offsets`.
+        after: the score by offsets that were found each time on the other images: what to expect of new ones.
+        offsets: one a channel of the logits, found on all images, for `with_offsets`.
     """
 
     score: str
@@ -49,7 +49,7 @@ def tune_offsets(
     folds=5,
     track=lambda items, total: items,
 ):
-    """Find offsets of a model's logits by which a score on a data set is better.
+    """Find offsets of a model's logits by which a score on a dataset is better.
 
     One class' offset after the other is set to the best of those from -3 to 3, as long as the score rises. This is the
     decision rule of "logit adjustment" (arXiv:2007.07314), fitted to the score instead of the classes' shares.
@@ -57,18 +57,18 @@ def tune_offsets(
     Args:
         model: a model of `tfseg.models`.
         reader: samples the model was not trained on, two at least.
-        score: "mean_iou" or "mean_dice", of the pixels of all pictures together.
+        score: "mean_iou" or "mean_dice", of the pixels of all images together.
         resize, window: how the model sees an image, see `predict_logits`; None for as it is.
-        pixels: how many are looked at in all, the same share of each picture. Each takes 20 bytes a class; 2**20 of 11
+        pixels: how many are looked at in all, the same share of each image. Each takes 20 bytes a class; 2**20 of 11
             classes take half a minute after the predictions.
-        folds: parts of neighbouring pictures, by which `Tuning.after` is found; at most one a picture.
-        track: wraps the iteration to show progress; called with the pictures' numbers and their count.
+        folds: parts of neighboring images, by which `Tuning.after` is found; at most one an image.
+        track: wraps the iteration to show progress; called with the images' numbers and their count.
 
     Returns:
         `Tuning`. Where `after` is not above `before`, the model is better left as it is.
 
     Raises:
-        ValueError: the reader has no masks or a single picture, nearly all pixels are ignored, or the model
+        ValueError: the reader has no masks or a single image, nearly all pixels are ignored, or the model
             gives several outputs or logits that are not finite.
     """
     measure = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
@@ -77,8 +77,8 @@ def tune_offsets(
     folds = min(checks.positive_int("tune_offsets", "folds", folds), len(reader))
     if folds < 2:
         raise ValueError(
-            f"tune_offsets: folds={folds} of {len(reader)} pictures came. At least two pictures, and two folds, are "
-            "needed to see what the offsets are worth on pictures they were not fitted to."
+            f"tune_offsets: folds={folds} of {len(reader)} images came. At least two images, and two folds, are "
+            "needed to see what the offsets are worth on images they were not fitted to."
         )
     if "mask" not in reader.fields:
         raise ValueError(f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by.")
@@ -101,7 +101,7 @@ def tune_offsets(
 
 
 def tune_run(run, reader, score="mean_iou", window=None, track=lambda items, total: items):
-    """Fit the decision of a run's best model to a score; the run keeps it if that holds on other pictures.
+    """Fit the decision of a run's best model to a score; the run keeps it if that holds on other images.
 
     Args:
         run: a `tfseg.training.Run`.
@@ -112,13 +112,13 @@ def tune_run(run, reader, score="mean_iou", window=None, track=lambda items, tot
     """
     model = run.model(tuned=False)
     tuning = tune_offsets(model, reader, score, window=window, track=track)
-    found = f"{score}: {tuning.before:.4f} before, {tuning.after:.4f} on pictures it was not fitted to."
+    found = f"{score}: {tuning.before:.4f} before, {tuning.after:.4f} on images it was not fitted to."
     if tuning.after <= tuning.before:
         run.forget_tuning()
         return f"{found} That is worth nothing: the largest logit decides."
     run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
     limit = " Offsets at the limit of what is tried tell of too short a training." if _at_limit(tuning) else ""
-    return f"{found} The run decides so from now on. Figures on these pictures are of those it was fitted to.{limit}"
+    return f"{found} The run decides so from now on. Figures on these images are of those it was fitted to.{limit}"
 
 
 def _at_limit(tuning):
@@ -157,7 +157,7 @@ def _require_one_output(owner, model):
 
 
 def _sample(model, reader, share, resize, window, track):
-    """Return logits (N, C), C >= 2, classes (N,) and numbers of the picture (N,) of a share of all labelled pixels."""
+    """Return logits (N, C), C >= 2, classes (N,) and numbers of the image (N,) of a share of all labeled pixels."""
     parts = []
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
@@ -174,8 +174,8 @@ def _draw(logits, truth, share, seed):
     logits, truth = logits.reshape(-1, logits.shape[-1]), truth.ravel()
     if logits.shape[-1] == 1:
         logits = np.concatenate([np.zeros_like(logits), logits], -1)
-    labelled = np.flatnonzero(truth < logits.shape[-1])
-    chosen = np.random.default_rng(seed).permutation(labelled)[: math.ceil(share * len(labelled))]
+    labeled = np.flatnonzero(truth < logits.shape[-1])
+    chosen = np.random.default_rng(seed).permutation(labeled)[: math.ceil(share * len(labeled))]
     return logits[chosen], truth[chosen].astype(np.int64)
 
 

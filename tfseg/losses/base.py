@@ -31,7 +31,7 @@ class SegmentationLoss(Composable):
         ignore_index: label whose pixels carry no loss and exactly no gradient, whatever finite logits they have.
             Labels outside [0, C) are ignored as well.
         class_weights: one weight a class (two, background and foreground, for a single sigmoid channel), or
-            None. They are normalised: only their ratios matter.
+            None. They are normalized: only their ratios matter.
         multi_label: one sigmoid a channel instead of a softmax over channels.
         reduction: "sum_over_batch_size" (the mean over all that counts), "sum", or "none".
         name: name of the loss.

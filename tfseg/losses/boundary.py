@@ -119,7 +119,7 @@ class HausdorffDistance(_FieldLoss):
 
 @loss_class
 class CLDice(RegionLoss):
-    """Centreline Dice (arXiv:2003.07311) for vessels, roads, membranes: 1 - clDice, the mean over classes, in [0, 1].
+    """Centerline Dice (arXiv:2003.07311) for vessels, roads, membranes: 1 - clDice, the mean over classes, in [0, 1].
 
     clDice is the harmonic mean of the share of the prediction's skeleton that lies in the target and the share of
     the target's skeleton that lies in the prediction. For images (B, H, W, C) and volumes (B, D, H, W, C).
@@ -128,7 +128,7 @@ class CLDice(RegionLoss):
         from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
         smooth: added to both shares' numerator and denominator, in pixels.
         iterations: erosions; at least half the width of the thickest structure, in pixels.
-        per_image, over, include_background: see `RegionLoss`. The background, having no centreline, is left out by
+        per_image, over, include_background: see `RegionLoss`. The background, having no centerline, is left out by
             default.
         reduction, name, dtype: see `SegmentationLoss`.
     """

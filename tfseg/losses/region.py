@@ -107,7 +107,7 @@ class Tversky(_ScoreLoss):
         from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
         smooth: s, in pixels.
         alpha: weight of false positives.
-        beta: weight of false negatives; above alpha it favours recall.
+        beta: weight of false negatives; above alpha it favors recall.
         per_image, over, include_background: see `RegionLoss`.
         reduction, name, dtype: see `SegmentationLoss`.
     """

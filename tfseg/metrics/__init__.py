@@ -1,4 +1,4 @@
-"""Exact metrics: the state is counts over the whole data set, and one division at the end."""
+"""Exact metrics: the state is counts over the whole dataset, and one division at the end."""
 
 from tfseg.metrics.base import PixelMetric
 from tfseg.metrics.calibration import CalibrationError

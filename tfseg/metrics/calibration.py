@@ -21,7 +21,7 @@ POWERS = np.round(ONE * np.exp2(-np.arange(STEPS) / STEPS)).astype("int32")
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class CalibrationError(PixelMetric):
-    """Expected calibration error (arXiv:1706.04599) of the top class' confidence, over the whole data set.
+    """Expected calibration error (arXiv:1706.04599) of the top class' confidence, over the whole dataset.
 
     Pixels are sorted by confidence into bins of equal width, (0, 1/bins] to (1 - 1/bins, 1]. The error is the mean
     over pixels of the distance, in their bin, between the mean confidence and the share of right pixels: 0 when of

@@ -1,4 +1,4 @@
-"""Many figures from one confusion matrix of the whole data set."""
+"""Many figures from one confusion matrix of the whole dataset."""
 
 import math
 
@@ -87,7 +87,7 @@ def _counts(matrix):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class ConfusionMetrics(PixelMetric):
-    """Many figures from one exact confusion matrix of the whole data set.
+    """Many figures from one exact confusion matrix of the whole dataset.
 
     The state is an integer count for every (true class, predicted class), in 64 bits: no count saturates before
     2**63, and batch size, order and replicas cannot change a digit. Under JAX without x64 a cell holds 2**31 - 1

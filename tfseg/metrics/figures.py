@@ -46,7 +46,7 @@ class SingleFigure(ConfusionMetrics):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class MeanIoU(SingleFigure):
-    """Mean over classes of the Jaccard index TP / (TP + FP + FN), from counts over the whole data set."""
+    """Mean over classes of the Jaccard index TP / (TP + FP + FN), from counts over the whole dataset."""
 
     figure = "mean_iou"
 
@@ -60,7 +60,7 @@ class FrequencyWeightedIoU(SingleFigure):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class MeanDice(SingleFigure):
-    """Mean over classes of the Dice coefficient 2 TP / (2 TP + FP + FN), from counts over the data set."""
+    """Mean over classes of the Dice coefficient 2 TP / (2 TP + FP + FN), from counts over the dataset."""
 
     figure = "mean_dice"
 

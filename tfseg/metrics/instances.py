@@ -48,7 +48,7 @@ def match_instances(truth, prediction, threshold=0.5):
 
 
 def average_precision(truths, predictions, thresholds=THRESHOLDS):
-    """Average precision of a data set, as StarDist and the Data Science Bowl 2018 report it: TP / (TP + FP + FN).
+    """Average precision of a dataset, as StarDist and the Data Science Bowl 2018 report it: TP / (TP + FP + FN).
 
     The counts are summed over all images before the division. (It ranks nothing by confidence, unlike the average
     precision of COCO.)
@@ -76,7 +76,7 @@ def average_precision(truths, predictions, thresholds=THRESHOLDS):
 
 
 def panoptic_quality(truths, predictions):
-    """Panoptic quality of a data set (arXiv:1801.00868), all objects being of one class.
+    """Panoptic quality of a dataset (arXiv:1801.00868), all objects being of one class.
 
     Objects match if their IoU is above one half. The counts are summed over all images before the division.
 

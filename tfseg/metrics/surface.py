@@ -1,7 +1,7 @@
 """Metrics of the surfaces of two masks of one object: how far apart they lie, and how much of them agrees.
 
 All take bool masks (H, W) or (D, H, W) as NumPy arrays, one pair a call, and give a float. The surface of a mask is the
-set of its pixels that have a neighbour across a side (a face, in a volume) outside of the mask; beyond the edge of the
+set of its pixels that have a neighbor across a side (a face, in a volume) outside of the mask; beyond the edge of the
 image is outside. A distance is that of the pixels' middles, in the units of `spacing`, the pixel's size along each axis
 (1 by default), and exact. MedPy counts like this, and MONAI without its subvoxels; `surface-distance` lays the surface
 between the voxels and weighs each piece by its area, and so gives other figures.
@@ -65,7 +65,7 @@ def average_surface_distance(truth, prediction, spacing=None, symmetric=True):
 
 
 def surface_dice(truth, prediction, tolerance, spacing=None):
-    """Normalised surface Dice (arXiv:1809.04430): the share of both surfaces at most `tolerance` from the other.
+    """Normalized surface Dice (arXiv:1809.04430): the share of both surfaces at most `tolerance` from the other.
 
     Pixels of the surface are counted, as MONAI does; the paper sums areas of a surface drawn through the voxels.
 
@@ -169,7 +169,7 @@ def _within(distances, tolerance):
 
 
 def _surface(mask):
-    """The pixels of a mask that have a neighbour outside, across a side."""
+    """The pixels of a mask that have a neighbor outside, across a side."""
     padded = np.pad(mask, 1)
     inner = mask
     for axis in range(mask.ndim):

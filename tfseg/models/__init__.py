@@ -1,4 +1,4 @@
-"""Builders of networks: plain functional `keras.Model`s, pictures (B, H, W, C) in 0..255 -> float32 logits."""
+"""Builders of networks: plain functional `keras.Model`s, images (B, H, W, C) in 0..255 -> float32 logits."""
 
 from tfseg.models.blocks import CropToImage, PadToStride
 from tfseg.models.build import build, list_models

@@ -15,7 +15,7 @@ _BY_INPUT = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTransp
 def multiply_adds(call):
     """Return the multiply-adds of one call: convolutions, dense layers, matrix products and what attention is made of.
 
-    Normalisation, activations, pooling, resizing and sums count as nothing.
+    Normalization, activations, pooling, resizing and sums count as nothing.
     """
     operation, (inputs, outputs) = call.operation, call.shapes()
     if isinstance(operation, PoolToBins | ResizeLike):

@@ -1,4 +1,4 @@
-"""Batch normalisation by TensorFlow's fused kernel."""
+"""Batch normalization by TensorFlow's fused kernel."""
 
 import keras
 from keras import layers, ops
@@ -8,7 +8,7 @@ FUSED = ("float32", "bfloat16", "float16")
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class BatchNorm(layers.BatchNormalization):
-    """Batch normalisation (arXiv:1502.03167): `keras.layers.BatchNormalization`, one kernel instead of ten.
+    """Batch normalization (arXiv:1502.03167): `keras.layers.BatchNormalization`, one kernel instead of ten.
 
     Keras writes it out in means, products and sums, each a pass over the features. TensorFlow has a kernel for the
     whole, forward and back, that takes half precision as it is: a train step of `unet(11)` then takes 0.85 of the time

@@ -100,7 +100,7 @@ def normalize(image, normalization=None):
 class Standardize(layers.Layer):
     """Subtract each channel's mean over an image and divide by its deviation there, in float32: (B, H, W, C) -> same.
 
-    So neither brightness nor contrast matter: what makes microscopes' pictures differ most. A channel of one value
+    So neither brightness nor contrast matter: what makes microscopes' images differ most. A channel of one value
     becomes 0. All pixels count, also those of what was never seen: an image with one NaN becomes NaN, and a window of
     an image has the window's mean and deviation.
     """
@@ -113,10 +113,10 @@ class Standardize(layers.Layer):
         """Return (B, H, W, C) float32."""
         image = ops.cast(image, "float32")
         mean = _mean_over_places(image)
-        centred = image - mean
-        centred = centred - _mean_over_places(centred)  # float32 has rounded the first mean
-        deviation = ops.sqrt(_mean_over_places(ops.square(centred)))
-        return centred / (deviation + ROUNDING * ops.abs(mean) + TINY)
+        centered = image - mean
+        centered = centered - _mean_over_places(centered)  # float32 has rounded the first mean
+        deviation = ops.sqrt(_mean_over_places(ops.square(centered)))
+        return centered / (deviation + ROUNDING * ops.abs(mean) + TINY)
 
 
 def _mean_over_places(x):
@@ -132,7 +132,7 @@ def _per_channel(value, channels):
 
 
 def conv_block(x, width, batch_norm=True, name=None):
-    """Two 3 x 3 convolutions, each with (batch normalisation and) ReLU: (B, H, W, C) -> (B, H, W, width)."""
+    """Two 3 x 3 convolutions, each with (batch normalization and) ReLU: (B, H, W, C) -> (B, H, W, width)."""
     for i in (1, 2):
         x = layers.Conv2D(
             width,

@@ -19,7 +19,7 @@ def cnn_classifier(
 ):
     """A plain convolutional classifier: (B, H, W, C) in 0..255 -> (B, num_classes) float32 logits.
 
-    Each stage is a 3 x 3 convolution with batch normalisation and ReLU and a 2 x 2 pooling; two dense layers follow.
+    Each stage is a 3 x 3 convolution with batch normalization and ReLU and a 2 x 2 pooling; two dense layers follow.
     Between them the mean over the image takes the place of flattening, so that any H x W will do.
 
     Args:

@@ -71,21 +71,21 @@ def close_logits(x, image, num_classes, stride, name, dropout=0.0):
 
 
 def upsample(x, factor, name, dtype=None):
-    """Bilinear, with half-pixel centres: (B, H, W, C) -> (B, factor H, factor W, C); a factor of 1 returns `x`."""
+    """Bilinear, with half-pixel centers: (B, H, W, C) -> (B, factor H, factor W, C); a factor of 1 returns `x`."""
     if factor == 1:
         return x
     return Upsample(factor, dtype=dtype, name=name)(x)
 
 
 def conv_bn(x, width, kernel, name, dilation=1, batch_norm=True, relu=True):
-    """Convolution, (batch normalisation), (ReLU): (B, H, W, C) -> (B, H, W, width)."""
+    """Convolution, (batch normalization), (ReLU): (B, H, W, C) -> (B, H, W, width)."""
     options = {"padding": "same", "dilation_rate": dilation, "kernel_initializer": "he_normal"}
     x = layers.Conv2D(width, kernel, use_bias=not batch_norm, name=f"{name}_conv", **options)(x)
     return _bn_relu(x, name, batch_norm, relu)
 
 
 def separable_conv_bn(x, width, name, dilation=1):
-    """3 x 3 convolution a channel, then 1 x 1 across them, each with batch normalisation and ReLU."""
+    """3 x 3 convolution a channel, then 1 x 1 across them, each with batch normalization and ReLU."""
     options = {"padding": "same", "dilation_rate": dilation, "depthwise_initializer": "he_normal"}
     x = layers.DepthwiseConv2D(3, use_bias=False, name=f"{name}_depthwise", **options)(x)
     x = _bn_relu(x, f"{name}_depthwise")
@@ -99,7 +99,7 @@ def _bn_relu(x, name, batch_norm=True, relu=True):
 
 
 def conv_gn(x, width, name):
-    """3 x 3 convolution, group normalisation (32 groups, or what divides the width), ReLU."""
+    """3 x 3 convolution, group normalization (32 groups, or what divides the width), ReLU."""
     x = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(x)
     x = layers.GroupNormalization(math.gcd(32, width), name=f"{name}_gn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
@@ -113,8 +113,8 @@ def global_mean(x, name):
 def pooled(x, bins, width, name):
     """Means over bins x bins parts, a 1 x 1 convolution, ReLU, and back to the size of `x`: (B, H, W, width).
 
-    The convolution has a bias and no batch normalisation: with one bin it would see a single value an image, and
-    at small batches normalise it to nothing.
+    The convolution has a bias and no batch normalization: with one bin it would see a single value an image, and
+    at small batches normalize it to nothing.
     """
     y = global_mean(x, f"{name}_pool") if bins == 1 else PoolToBins(bins, name=f"{name}_pool")(x)
     y = conv_bn(y, width, 1, name, batch_norm=False)
@@ -172,7 +172,7 @@ def _shares(size, bins):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class ResizeLike(layers.Layer):
-    """Bilinear resize with half-pixel centres to another map's size: (B, h, w, C), (B, H, W, D) -> (B, H, W, C)."""
+    """Bilinear resize with half-pixel centers to another map's size: (B, h, w, C), (B, H, W, D) -> (B, H, W, C)."""
 
     def call(self, x, like):
         """Return `x` at the size of `like`."""
@@ -185,7 +185,7 @@ class ResizeLike(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class Upsample(layers.Layer):
-    """Bilinear upsampling with half-pixel centres: (B, H, W, C) -> (B, factor H, factor W, C)."""
+    """Bilinear upsampling with half-pixel centers: (B, H, W, C) -> (B, factor H, factor W, C)."""
 
     def __init__(self, factor, **kwargs):
         super().__init__(**kwargs)

@@ -101,7 +101,7 @@ def _check(owner, output_stride, width, dropout):
 
 
 def conv_bn_3x3(x, width, name, dilation):
-    """3 x 3 convolution, batch normalisation, ReLU."""
+    """3 x 3 convolution, batch normalization, ReLU."""
     return conv_bn(x, width, 3, name, dilation)
 
 

@@ -20,13 +20,13 @@ class Description:
         size: (H, W) of the images.
         batch_size: number of images in `activation_bytes`.
         trainable: number of parameters that training changes.
-        frozen: number of other parameters, such as the means of batch normalisation.
+        frozen: number of other parameters, such as the means of batch normalization.
         gflops: 1e9 operations for one image forward, two a multiply-add, see `arithmetic.multiply_adds`.
         activation_bytes: outputs of all layers for the whole batch, which training keeps for the way back; prediction
             needs the few largest of them.
         receptive_field: side of the square of the image, in pixels, that one output pixel sees through convolutions,
             poolings and resizing; None if there is no such way.
-        whole_image: whether it sees the whole image besides, by global pooling, attention or group normalisation.
+        whole_image: whether it sees the whole image besides, by global pooling, attention or group normalization.
         output_stride: pixels of the image a pixel of the coarsest map.
     """
 

@@ -19,7 +19,7 @@ def fpn(
     """Semantic FPN (arXiv:1901.02446): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
 
     A feature pyramid (arXiv:1612.03144); each of its levels is brought to stride 4 by convolutions with group
-    normalisation and bilinear doublings, and their sum decides.
+    normalization and bilinear doublings, and their sum decides.
 
     Args:
         num_classes: channels of the output; 1 for a single sigmoid.

@@ -18,7 +18,7 @@ def pspnet(
     """PSPNet (arXiv:1612.01105): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
 
     The deepest features beside their means over 1, 4, 9 and 36 parts of the image, whatever its size. The pooled
-    branches have a bias where the paper normalises by batch, and there is no auxiliary loss.
+    branches have a bias where the paper normalizes by batch, and there is no auxiliary loss.
 
     Args:
         num_classes: channels of the output; 1 for a single sigmoid.

@@ -22,7 +22,7 @@ class Reach(NamedTuple):
     Attributes:
         first, last: (n,) int64, the first and last image pixel that reaches it through windows; None if there is no
             such way.
-        whole: whether the whole image reaches it by pooling, attention or group normalisation.
+        whole: whether the whole image reaches it by pooling, attention or group normalization.
     """
 
     first: np.ndarray | None

@@ -47,7 +47,7 @@ def unet(
         filters: width of each level, finest first. Their number is the depth: each level but the last halves the
             image. None for (32, 64, 128, 256, 512). With an encoder: of the five levels of the decoder, at strides
             1 to 16; None for (16, 32, 64, 128, 256).
-        batch_norm: batch normalisation after every 3 x 3 convolution.
+        batch_norm: batch normalization after every 3 x 3 convolution.
         dropout: rate at the end of the contracting path, on its two deepest levels as in the paper; 0 for none.
         normalization: (mean, deviation) of the images, each one number or one a channel, or "image" for those of
             each, which suits microscopes; None for 0..255, or with an encoder for what that was trained with.

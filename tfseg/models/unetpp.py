@@ -41,7 +41,7 @@ def unetpp(
         weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
         filters: width of each level, finest first. With an encoder: of the nodes at strides 2, 4, 8 and 16, None for
             (32, 64, 128, 256). Without: of all levels, as in `unet`, None for (32, 64, 128, 256, 512).
-        batch_norm: batch normalisation after every 3 x 3 convolution.
+        batch_norm: batch normalization after every 3 x 3 convolution.
         deep_supervision: logits of every column, see above.
         normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
             trained with, or 0..255.

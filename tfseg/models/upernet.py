@@ -19,7 +19,7 @@ def upernet(
     """UPerNet (arXiv:1807.10221): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
 
     A feature pyramid over pyramid pooling, all its levels joined at stride 4. The pooled branches have a bias where
-    the paper normalises by batch.
+    the paper normalizes by batch.
 
     Args:
         num_classes: channels of the output; 1 for a single sigmoid.

@@ -1,4 +1,4 @@
-"""Boxes (..., 4) as x_min, y_min, x_max, y_max in pixels, a picture reaching from 0 to its width and height."""
+"""Boxes (..., 4) as x_min, y_min, x_max, y_max in pixels, an image reaching from 0 to its width and height."""
 
 import numpy as np
 from keras import ops

@@ -1,4 +1,4 @@
-"""Changes of a batch's colours, (B, H, W, C) float32 each: one affine map of the channels, and what is not affine."""
+"""Changes of a batch's colors, (B, H, W, C) float32 each: one affine map of the channels, and what is not affine."""
 
 import numpy as np
 from keras import ops
@@ -29,13 +29,13 @@ CHROMA_TABLE = (
 
 
 def color_matrices(brightness, contrast, saturation, hue, pivot):
-    """All of a picture's colour changes as one affine map of RGB: contrast, then saturation and hue, then brightness.
+    """All of an image's color changes as one affine map of RGB: contrast, then saturation and hue, then brightness.
 
     Args:
         brightness: (B,) added to every channel.
         contrast: (B,) factor of the distance to `pivot`, the same in all channels.
-        saturation: (B,) factor of the distance to grey of the same luma; 0 is grey.
-        hue: (B,) radians by which colours turn about the grey axis, at constant luma.
+        saturation: (B,) factor of the distance to gray of the same luma; 0 is gray.
+        hue: (B,) radians by which colors turn about the gray axis, at constant luma.
         pivot: the value that contrast leaves alone.
 
     Returns:
@@ -48,7 +48,7 @@ def color_matrices(brightness, contrast, saturation, hue, pivot):
     turn = ops.stack([ops.stack(row, -1) for row in rows], 1)
     turned = ops.matmul(np.linalg.inv(YCBCR), ops.matmul(turn, YCBCR)) + np.eye(3, dtype="float32")
     matrix = turned * contrast[:, None, None]
-    # grey stays grey: the offset needs no turn
+    # gray stays gray: the offset needs no turn
     offset = pivot * (1 - contrast) + brightness
     return ops.swapaxes(matrix, 1, 2), ops.repeat(offset[:, None], 3, axis=1)
 
@@ -100,7 +100,7 @@ def noise(images, sigma, keys):
 def jpeg(images, quality):
     """What JPEG compression leaves of (B, H, W, 1 or 3) values in 0..255, each image at its own (B,) quality, 1..100.
 
-    Blocks of 8 x 8, the tables of ITU-T T.81 annex K scaled as libjpeg does, colour at full resolution.
+    Blocks of 8 x 8, the tables of ITU-T T.81 annex K scaled as libjpeg does, color at full resolution.
     """
     height, width, channels = images.shape[1:]
     x = images
@@ -111,7 +111,7 @@ def jpeg(images, quality):
     if channels == 3:
         x = ops.matmul(x, YCBCR.T)
     shift = np.array([128.0, 0, 0][:channels], "float32")
-    # rounded before the transform, as files hold whole numbers: it decides where quantisation falls
+    # rounded before the transform, as files hold whole numbers: it decides where quantization falls
     blocks = ops.reshape(ops.round(x) - shift, (-1, x.shape[1] // 8, 8, x.shape[2] // 8, 8, channels))
     table = _tables(quality, channels)
     dct = _dct_matrix()
@@ -124,7 +124,7 @@ def jpeg(images, quality):
 
 
 def _tables(quality, channels):
-    """(B, 1, 8, 1, 8, C) quantisation steps."""
+    """(B, 1, 8, 1, 8, C) quantization steps."""
     scale = ops.floor(ops.where(quality < 50, 5000 / ops.maximum(quality, 1), 200 - 2 * quality))
     tables = np.stack([LUMA_TABLE, CHROMA_TABLE, CHROMA_TABLE][:channels], axis=-1).astype("float32")
     steps = ops.floor((scale[:, None, None, None] * tables + 50) / 100)

@@ -1,4 +1,4 @@
-"""Batched resampling: all geometry as one map an image, one gather a neighbour, so that XLA fuses it into one kernel.
+"""Batched resampling: all geometry as one map an image, one gather a neighbor, so that XLA fuses it into one kernel.
 
 Points are (x, y) in pixels; a pixel's middle lies at whole numbers, as in OpenCV.
 """
@@ -7,12 +7,12 @@ import numpy as np
 from keras import ops
 
 
-def window_matrices(size, centre, scale, angle, shear, flip_x, flip_y, perspective=None):
-    """Matrices that take output pixels to source pixels; the output's middle lands on `centre`.
+def window_matrices(size, center, scale, angle, shear, flip_x, flip_y, perspective=None):
+    """Matrices that take output pixels to source pixels; the output's middle lands on `center`.
 
     Args:
         size: (height, width) of the output.
-        centre: (B, 2) float, source (y, x) of the output's middle.
+        center: (B, 2) float, source (y, x) of the output's middle.
         scale: (B,) magnification; 2.0 shows the source twice as large.
         angle: (B,) radians, counter-clockwise as seen on the screen.
         shear: (B,) radians by which vertical lines lean, their upper ends to the right.
@@ -32,8 +32,8 @@ def window_matrices(size, centre, scale, angle, shear, flip_x, flip_y, perspecti
     else:
         g, h = -perspective[:, 0] / max(middle_x, 1), -perspective[:, 1] / max(middle_y, 1)
         w = 1 - g * middle_x - h * middle_y
-    # Row by row: the map about the middle, moved to the centre.
-    x, y = centre[:, 1], centre[:, 0]
+    # Row by row: the map about the middle, moved to the center.
+    x, y = center[:, 1], center[:, 0]
     shift_x = x * (w if perspective is not None else 1.0) - a * middle_x - b * middle_y
     shift_y = y * (w if perspective is not None else 1.0) - c * middle_x - d * middle_y
     rows = [[a + x * g, b + x * h, shift_x], [c + y * g, d + y * h, shift_y]]
@@ -108,7 +108,7 @@ def resample(images, x, y, interpolation="bilinear", fill=0, extents=None, level
         pixels, inside = source.at(ops.floor(y + 0.5), ops.floor(x + 0.5))
         return ops.where(inside[..., None], pixels, ops.cast(fill, images.dtype))
     taps = _cubic_taps if interpolation == "bicubic" else _linear_taps
-    # Weights that are zero outside, instead of a select a neighbour: XLA makes code of this that is 3x faster.
+    # Weights that are zero outside, instead of a select a neighbor: XLA makes code of this that is 3x faster.
     result, covered = 0.0, 0.0
     for row, weight_y in taps(y):
         for column, weight_x in taps(x):
@@ -185,7 +185,7 @@ def _halved(images, sides):
         if x.shape[axis] % 2:
             x = ops.pad(x, [[0, int(i == axis)] for i in range(4)], mode="symmetric")
         first, second = (x[:, i::2] if axis == 1 else x[:, :, i::2] for i in (0, 1))
-        if sides is not None:  # beyond them lies what the picture was filled up with
+        if sides is not None:  # beyond them lies what the image was filled up with
             place = ops.cast(ops.arange(1, x.shape[axis], 2), "float32")
             inside = place < sides[:, axis - 1, None]
             second = ops.where(inside[:, :, None, None] if axis == 1 else inside[:, None, :, None], second, first)

@@ -1,8 +1,8 @@
 """Four tissues of an averaged brain: the whole way in one command, `tfseg demo`.
 
-2.1 minutes on 2 cores, installation apart: Dice on the test slab 0.943 for grey matter, 0.962 for white matter,
+2.1 minutes on 2 cores, installation apart: Dice on the test slab 0.943 for gray matter, 0.962 for white matter,
 0.706 for other tissue, mean 0.902. Eight epochs on windows of 160 pixels gave 0.939 and 0.960.
-Batch normalisation needs a momentum of 0.9 here: at Keras' 0.99 the averages lag behind for the hundred
+Batch normalization needs a momentum of 0.9 here: at Keras' 0.99 the averages lag behind for the hundred
 steps there are, and the validation scores are those of an untrained network for six epochs.
 """
 
@@ -33,8 +33,8 @@ SERVE = """
 import sys
 sys.modules["keras"] = sys.modules["tfseg"] = None  # `import tensorflow` itself would import keras
 import numpy as np, tensorflow as tf
-version, picture, answer = sys.argv[1:]
-image = tf.io.decode_png(tf.io.read_file(picture), channels=1)[None]
+version, image, answer = sys.argv[1:]
+image = tf.io.decode_png(tf.io.read_file(image), channels=1)[None]
 serve = tf.saved_model.load(version).signatures["serving_default"]
 np.save(answer, serve(image=tf.cast(image, tf.float32))["class_ids"][0].numpy())
 """

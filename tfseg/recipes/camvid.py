@@ -2,46 +2,46 @@
 
     python -m tfseg.recipes.camvid --data ../shared/data/camvid --minutes 88 --out runs/camvid
 
-Mean IoU on the 101 pictures to validate on, at 480 x 360, without averaging over flips, on 2 cores of an AMD EPYC. They
+Mean IoU on the 101 images to validate on, at 480 x 360, without averaging over flips, on 2 cores of an AMD EPYC. They
 share a street with those to train on: other streets are harder.
 
     minutes  mean IoU  pole   sign   pedestrian
     30       0.751     0.157  0.510  0.606       windows of 256 x 352, scale 0.6 to 1.9, square roots of the weights
-    64       0.767     0.210  0.554  0.676       scale 0.75 to 1.6, rotation 6, stronger colours
+    64       0.767     0.210  0.554  0.676       scale 0.75 to 1.6, rotation 6, stronger colors
     95       0.785     0.227  0.587  0.718       as it stands here, `--minutes 88` while other work ran beside it
              0.786     0.226  0.586  0.715       the same again, 10500 steps, halted now and then
     89       0.782     0.220  0.584  0.691       11560 steps, the third time; minutes from rounds without other work
-             0.790                               by `tune_offsets`, on pictures it was not fitted to: a fifth at a time
+             0.790                               by `tune_offsets`, on images it was not fitted to: a fifth at a time
              0.793     0.269  0.587  0.700       and on those it was
     30       0.734     0.116  0.482  0.612       the same, on 2 cores of an Intel Xeon, which took 2320 steps
-             0.752                               by `tune_offsets`, on pictures it was not fitted to
+             0.752                               by `tune_offsets`, on images it was not fitted to
              0.756     0.158  0.493  0.652       and on those it was; fence 0.743 instead of 0.670
 
 The figures above those of 89 minutes are from before `tune_offsets`.
 
 Of the first of the three, 0.766 was there after 7 of its 20 rounds and the best after 11; from then on it stays between
 0.774 and 0.784 while the mean IoU on its training windows goes from 0.80 to 0.84: what is left is in what the training
-pictures show. Of the second, the mean of the weights after the last 9, 7, 5 and 3 rounds has 0.781, 0.782, 0.783 and
-0.785; after training, `refine.crf` with its own parameters costs 0.016 on a fifth of the pictures, for it takes poles
+images show. Of the second, the mean of the weights after the last 9, 7, 5 and 3 rounds has 0.781, 0.782, 0.783 and
+0.785; after training, `refine.crf` with its own parameters costs 0.016 on a fifth of the images, for it takes poles
 away, and weak ones or `refine.guided_filter(radius=2, epsilon=0.001)` gain 0.001.
 
 What was tried in 7 to 10 minutes each, to be compared with each other only: a rate of 0.0005 instead of 0.002 gives
 0.573 in 10 minutes; in 7 minutes batches of 3 give 0.631, batches of 6 with weaker augmentation and the first two
-stages frozen 0.677. On the first of the long runs, after its training: 0.760 with the mean of a picture and its
-mirror image; 0.751 and 0.750 when the picture is magnified 1.25 and 1.5 times; 0.749 with the statistics of batch
-normalisation taken anew over 60 batches; 0.756 when the logits are shifted by -0.4 times the logarithm of the
-weights, hence their fourth root. On the second, the best shift of each class' logits, chosen on the very pictures
+stages frozen 0.677. On the first of the long runs, after its training: 0.760 with the mean of an image and its
+mirror image; 0.751 and 0.750 when the image is magnified 1.25 and 1.5 times; 0.749 with the statistics of batch
+normalization taken anew over 60 batches; 0.756 when the logits are shifted by -0.4 times the logarithm of the
+weights, hence their fourth root. On the second, the best shift of each class' logits, chosen on the very images
 that are scored, gives 0.778.
 
 On a GPU (NVIDIA H200, JAX, augmented in the train step by `training.augmented`, batches of 12, three trainings side by
-side for four and a half minutes), the best round and the last of 20, then tuned, on pictures it was not fitted to:
+side for four and a half minutes), the best round and the last of 20, then tuned, on images it was not fitted to:
 
     steps  best   last   tuned
     7100   0.777  0.774          the same network and augmentation, a quarter more windows than in 89 minutes on 2 cores
     7000   0.780  0.778  0.784   with `cutmix=0.5`
     5700   0.783  0.782  0.790   with that, and EfficientNet-Lite2: 0.794 on those it was fitted to
 
-So more steps bring nothing; a larger encoder and mixed pictures do. Neither was tried for 88 minutes on 2 cores.
+So more steps bring nothing; a larger encoder and mixed images do. Neither was tried for 88 minutes on 2 cores.
 """
 
 from functools import partial
@@ -85,15 +85,15 @@ def network(num_classes, input_shape=(None, None, 3), weights="imagenet"):
 
 
 def run(data=None, minutes=88, out="runs/camvid"):
-    """Train on the 367 pictures, choose and tune on the 101, evaluate, draw and export.
+    """Train on the 367 images, choose and tune on the 101, evaluate, draw and export.
 
     Args:
-        data: folder of the data set; None for `camvid` in TFSEG_DATA.
+        data: folder of the dataset; None for `camvid` in TFSEG_DATA.
         minutes: for the training.
-        out: folder of the run, with figures, pictures and `saved_model/`.
+        out: folder of the run, with figures, images and `saved_model/`.
 
     Returns:
-        The `Evaluation` on the 101 pictures.
+        The `Evaluation` on the 101 images.
     """
     train, val = camvid(data)
     keras.utils.set_random_seed(0)

@@ -10,7 +10,7 @@ from tfseg.export import saved_model
 from tfseg.inference import report, tune_run
 from tfseg.training import Progress, Run, fit_within
 
-COMPARED = 10  # pictures, on which the export must agree with the model
+COMPARED = 10  # images, on which the export must agree with the model
 
 
 def command(recipe):
@@ -21,9 +21,9 @@ def command(recipe):
     arguments = inspect.signature(recipe).parameters
     description = inspect.getmodule(recipe).__doc__
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", help="folder of the data set; by default its folder in TFSEG_DATA")
+    parser.add_argument("--data", help="folder of the dataset; by default its folder in TFSEG_DATA")
     parser.add_argument("--minutes", type=float, help="for the training, whose schedule fits them (%(default)g)")
-    parser.add_argument("--out", help="folder of the run, its figures, pictures and saved_model/ (%(default)s)")
+    parser.add_argument("--out", help="folder of the run, its figures, images and saved_model/ (%(default)s)")
     parser.set_defaults(**{name: argument.default for name, argument in arguments.items()})
     try:
         recipe(**vars(parser.parse_args()))
@@ -47,7 +47,7 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
         minutes: for the training.
         out: folder of the run.
         tune: a score of `tune_offsets` to which the decision between classes is fitted before it is evaluated and
-            exported, if that holds on the other pictures; None for none. What it is worth is in the run's
+            exported, if that holds on the other images; None for none. What it is worth is in the run's
             `tuning.json`.
         **options: of `training.compile_for`.
 
@@ -65,11 +65,11 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
         console.print(tune_run(run, val, tune))
     model = run.model()
     scores = report(model, val, run.folder, run.history())
-    console.print(scores.table(f"The best of {steps} steps, on {len(val)} pictures to validate on"))
+    console.print(scores.table(f"The best of {steps} steps, on {len(val)} images to validate on"))
     about = {"class_names": val.class_names, "metrics": scores.means()}
     if tuning := run.tuning():
         about["tuning"] = tuning
     pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
     version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
-    console.print(f"Figures and pictures are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
+    console.print(f"Figures and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
     return model, scores

@@ -2,8 +2,8 @@
 
     python -m tfseg.recipes.dsb2018 --data ../shared/data/dsb2018_fluo --minutes 5 --out runs/dsb2018
 
-On 20 pictures, 6 minutes and 300 steps on 2 cores of an Intel Xeon: AP@0.5 of nuclei 0.768, the mean of AP@0.5 to 0.95
-0.442. With the mean and deviation of the data set instead of each picture's, 0.775 and 0.411. With insides that are
+On 20 images, 6 minutes and 300 steps on 2 cores of an Intel Xeon: AP@0.5 of nuclei 0.768, the mean of AP@0.5 to 0.95
+0.442. With the mean and deviation of the dataset instead of each image's, 0.775 and 0.411. With insides that are
 neither parted at their necks nor dropped where they are tiny, 0.404 and 0.247: a short training leaves specks. Rims
 without a fault would give 0.987 and 0.973.
 """
@@ -42,21 +42,21 @@ AUGMENT = Augment(
 
 
 def run(data=None, minutes=5, out="runs/dsb2018"):
-    """Train on 80 pictures, choose on 20, evaluate pixels and nuclei, draw and export.
+    """Train on 80 images, choose on 20, evaluate pixels and nuclei, draw and export.
 
     Args:
-        data: folder of the data set; None for `dsb2018_fluo` in TFSEG_DATA.
+        data: folder of the dataset; None for `dsb2018_fluo` in TFSEG_DATA.
         minutes: for the training.
-        out: folder of the run, with figures, pictures and `saved_model/`.
+        out: folder of the run, with figures, images and `saved_model/`.
 
     Returns:
-        dict "ap" (10,) and "mean_ap" of `average_precision` on the 20 pictures.
+        dict "ap" (10,) and "mean_ap" of `average_precision` on the 20 images.
     """
     checks.need("skimage.segmentation", "classical")  # which is wanted in the end
     nuclei = dsb2018(data)
     train, val = (_with_rims(part) for part in nuclei)
     keras.utils.set_random_seed(0)
-    # some pictures are ten times as bright as others
+    # some images are ten times as bright as others
     model = unet(3, encoder="efficientnet_lite0", weights="imagenet", normalization="image")
     stream = partial(pipeline, train, 8, AUGMENT)
     model, _ = carry_out("dsb2018", model, stream, val, minutes, out, learning_rate=1e-3)

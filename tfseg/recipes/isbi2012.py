@@ -38,9 +38,9 @@ def run(data=None, minutes=10, out="runs/isbi2012"):
     """Train on the first 20 sections, choose on the last 4, evaluate, draw and export.
 
     Args:
-        data: folder of the data set; None for `isbi2012_em` in TFSEG_DATA.
+        data: folder of the dataset; None for `isbi2012_em` in TFSEG_DATA.
         minutes: for the training.
-        out: folder of the run, with figures, pictures and `saved_model/`.
+        out: folder of the run, with figures, images and `saved_model/`.
 
     Returns:
         The `Evaluation` on the last 4 sections.

@@ -1,4 +1,4 @@
-"""The doctor's report as one HTML file that needs no other: figures, findings, and pictures of what was found."""
+"""The doctor's report as one HTML file that needs no other: figures, findings, and images of what was found."""
 
 import base64
 import io
@@ -54,7 +54,7 @@ figcaption { color: var(--soft); font-size: 12px; max-width: 260px; overflow-wra
 """
 
 
-def write_doctor_page(report, path, title="Data set"):
+def write_doctor_page(report, path, title="Dataset"):
     """Write a report as a self-contained HTML file.
 
     Args:
@@ -81,15 +81,15 @@ def _facts(report):
 def _classes(report):
     if not report.classes:
         return ""
-    colours = viz.palette(len(report.classes))
+    colors = viz.palette(len(report.classes))
     rows = report.to_dict()["classes"]
     most = max(row["share"] for row in rows) or 1
     objects = any(row["objects"] for row in rows)
-    names = ["id", "class", "", "share", "pixels", "pictures", *["objects"] * objects, "weight"]
+    names = ["id", "class", "", "share", "pixels", "images", *["objects"] * objects, "weight"]
     lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
-    for row, colour in zip(rows, colours, strict=True):
-        paint = f"background:rgb({colour[0]},{colour[1]},{colour[2]})"
-        cells = [f"{row['share']:.2%}", f"{row['pixels']:,}", row["pictures"], *[row["objects"]] * objects]
+    for row, color in zip(rows, colors, strict=True):
+        paint = f"background:rgb({color[0]},{color[1]},{color[2]})"
+        cells = [f"{row['share']:.2%}", f"{row['pixels']:,}", row["images"], *[row["objects"]] * objects]
         lines.append(
             f"<tr><td>{row['id']}</td><td><span class=swatch style='{paint}'></span>{escape(row['name'])}</td>"
             f"<td class=bar><i style='{paint};width:{row['share'] / most:.1%}'></i></td>"
@@ -97,7 +97,7 @@ def _classes(report):
             + "</tr>"
         )
     note = (
-        f"<p class=small>{report.ignored_pixels:,} pixels without a label stay bare in the pictures below; values that "
+        f"<p class=small>{report.ignored_pixels:,} pixels without a label stay bare in the images below; values that "
         "stand for no class are magenta. Weight: median frequency / frequency of the class.</p>"
     )
     return f"<h2>Classes</h2><div class=card><table>{''.join(lines)}</table>{note}</div>"
@@ -111,7 +111,7 @@ def _samples(report):
 
 def _findings(report):
     if not report.findings:
-        yield "<h2>Findings</h2><div class=card>Nothing found: the data set is fit to train on.</div>"
+        yield "<h2>Findings</h2><div class=card>Nothing found: the dataset is fit to train on.</div>"
         return
     yield "<h2>Findings</h2>"
     for finding in report.findings:
@@ -135,7 +135,7 @@ def _shots(report, names):
 
 
 def _shot(image, labels, boxes, count):
-    """Yield a picture with its labels laid over it; beside each other where they do not fit."""
+    """Yield an image with its labels laid over it; beside each other where they do not fit."""
     if image is None and labels is None:
         yield "<div class=gone>cannot be read</div>"
         return
@@ -143,13 +143,13 @@ def _shot(image, labels, boxes, count):
         boxes = None if boxes is None else boxes * (SIDE / max(image.shape[:2]))
         image = _sized(viz.as_rgb(image), cv2.INTER_AREA)
     if labels is not None:
-        is_picture = labels.ndim == 3
-        labels = _sized(viz.as_rgb(labels) if is_picture else labels, cv2.INTER_NEAREST)
+        is_image = labels.ndim == 3
+        labels = _sized(viz.as_rgb(labels) if is_image else labels, cv2.INTER_NEAREST)
         if image is not None and image.shape[:2] == labels.shape:
             image, labels = _marked(viz.blend, labels, image, count), None
-        elif not is_picture:
-            labels = _marked(lambda _, ids, count: viz.colour_labels(ids, count), labels, None, count)
-    for array, what in ((image, "picture"), (labels, "mask")):
+        elif not is_image:
+            labels = _marked(lambda _, ids, count: viz.color_labels(ids, count), labels, None, count)
+    for array, what in ((image, "image"), (labels, "mask")):
         if array is not None:
             yield f"<img alt={what} src='{_embedded(array, boxes if what == 'picture' else None)}'>"
 

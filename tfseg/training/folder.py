@@ -1,4 +1,4 @@
-"""From a folder of pictures and masks to a trained run: what `tfseg train` does."""
+"""From a folder of images and masks to a trained run: what `tfseg train` does."""
 
 import inspect
 
@@ -39,7 +39,7 @@ def open_readers(settings):
 
 
 def open_folder(settings):
-    """Return a reader of settings["images"] and settings["masks"], read as the run reads its pictures."""
+    """Return a reader of settings["images"] and settings["masks"], read as the run reads its images."""
     mask_values = settings.get("mask_values")
     if mask_values:  # JSON makes strings of keys
         mask_values = {int(value): class_id for value, class_id in mask_values.items()}
@@ -47,7 +47,7 @@ def open_folder(settings):
     reader = Folder(settings["images"], settings["masks"], *how)
     if settings.get("dtype") == "uint8" and reader.dtype != np.uint8:  # the reverse may be a part of a mixed set
         raise ValueError(
-            f"The pictures in '{settings['images']}' are of more than 8 bit, but those to train on are of 8 bit, whose "
+            f"The images in '{settings['images']}' are of more than 8 bit, but those to train on are of 8 bit, whose "
             "values mean something else. Convert them first."
         )
     return reader
@@ -72,7 +72,7 @@ def _named(reader, names):
     gone = [name for name in names if name not in there]
     if gone:
         raise ValueError(
-            f"{len(gone)} of the pictures that the run was begun with are gone: {', '.join(gone[:8])}. "
+            f"{len(gone)} of the images that the run was begun with are gone: {', '.join(gone[:8])}. "
             "Put them back, or start a new run."
         )
     return reader.named(names)
@@ -81,7 +81,7 @@ def _named(reader, names):
 def network_for(train, settings):
     """Build the network of a run.
 
-    A plain network is normalised as its pictures are; so is an encoder of pictures that are not 8-bit.
+    A plain network is normalized as its images are; so is an encoder of images that are not 8-bit.
 
     Args:
         train: reader.
@@ -114,7 +114,7 @@ def train_folder(train, val, settings, out, callbacks=()):
         train, val: readers.
         settings: dict as kept in `run.json`: "size", "batch_size", "epochs", "optimizer", "learning_rate" and "seed";
             those of the network, see `network_for`; those of `open_readers` and `remember`; "class_weights", "none" or
-            "median"; "window", the side of those that larger pictures are validated in, or None.
+            "median"; "window", the side of those that larger images are validated in, or None.
         out: folder of the run.
         callbacks: more Keras callbacks.
 
@@ -151,6 +151,6 @@ def train_folder(train, val, settings, out, callbacks=()):
 
 
 def _to_validate(val, batch_size, window):
-    """Batches of whole pictures, or of parts of those that are larger: each pixel counts once."""
+    """Batches of whole images, or of parts of those that are larger: each pixel counts once."""
     val = val if window is None else val.parts(window)
     return pipeline(val, batch_for(val.sizes, batch_size))

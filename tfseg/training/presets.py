@@ -97,6 +97,6 @@ def _classifying(model, class_weights):
 
 
 def _without_norms(optimizer):
-    # Shifts, and the scales of normalisation, are not to be drawn towards 0.
+    # Shifts, and the scales of normalization, are not to be drawn towards 0.
     optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
     return optimizer

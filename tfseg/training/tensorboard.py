@@ -1,4 +1,4 @@
-"""Curves and pictures of a training for TensorBoard."""
+"""Curves and images of a training for TensorBoard."""
 
 import io
 from pathlib import Path
@@ -17,9 +17,9 @@ class TensorBoard(keras.callbacks.Callback):
     Folders and names of the scalars are those of `keras.callbacks.TensorBoard`: `train/` and `validation/`, each
     figure of the logs as "epoch_<figure>", and "epoch_learning_rate". To the validation it adds the curves
     "iou/<class>" and "dice/<class>", from the confusion matrix that the model's `ConfusionMetrics` has counted, and
-    the picture "samples": image, truth, prediction and errors. A class without a score in an epoch has no point
+    the image "samples": image, truth, prediction and errors. A class without a score in an epoch has no point
     there. Without validation data there are no curves of classes. With averaged weights (`compile_for(average=)`) the
-    curves of a `Run` are of these, the picture is of the weights as they are trained.
+    curves of a `Run` are of these, the image is of the weights as they are trained.
 
     Look at it with `tensorboard --logdir FOLDER`.
 
@@ -29,7 +29,7 @@ class TensorBoard(keras.callbacks.Callback):
             several outputs the first is shown.
         class_names: names in the order of their ids, one a class of the metric; a single one has "background"
             before it.
-        every: number of epochs from picture to picture; drawing takes half a second or so.
+        every: number of epochs from image to image; drawing takes half a second or so.
 
     Raises:
         ImportError: the package `tensorboard` is missing.

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tfseg.viz.colours import palette
+from tfseg.viz.palette import palette
 from tfseg.viz.figures import done
 
 
@@ -12,7 +12,7 @@ def curves(history):
 
     Args:
         history: {name: list of one value an epoch}, as in `model.fit(...).history`; "val_" names are drawn
-            in the colour of their partner, thicker.
+            in the color of their partner, thicker.
     """
     base = [name for name in history if not name.startswith("val_") and name not in ("epoch", "seconds")]
     groups = [
@@ -21,11 +21,11 @@ def curves(history):
     ]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, names, title in zip(axes, groups, ("loss", "score"), strict=True):
-        for name, colour in zip(names, palette(max(len(names), 1)) / 255, strict=False):
+        for name, color in zip(names, palette(max(len(names), 1)) / 255, strict=False):
             for key, style in ((name, {"lw": 1, "ls": "--"}), (f"val_{name}", {"lw": 2})):
                 if key in history:
                     epochs = np.arange(1, len(history[key]) + 1)
-                    axis.plot(epochs, history[key], color=colour, marker=".", label=key, **style)
+                    axis.plot(epochs, history[key], color=color, marker=".", label=key, **style)
         axis.set(xlabel="epoch", title=title)
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
@@ -42,7 +42,7 @@ def rate_search(search):
     """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     axes.plot(search.rates, search.losses)
-    axes.axvline(search.best, color="grey", linestyle="--", label=f"falls fastest at {search.best:.2g}")
+    axes.axvline(search.best, color="gray", linestyle="--", label=f"falls fastest at {search.best:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
     axes.legend(frameon=False)
     return done(figure)
@@ -64,8 +64,8 @@ def confusion_matrix(matrix, class_names):
         for column in ticks:
             value = shares[row, column]
             if value >= 0.005:
-                colour = "black" if value > 0.5 else "white"
-                axis.text(column, row, f"{value:.0%}", ha="center", va="center", color=colour, fontsize=8)
+                color = "black" if value > 0.5 else "white"
+                axis.text(column, row, f"{value:.0%}", ha="center", va="center", color=color, fontsize=8)
     return done(figure)
 
 
@@ -84,12 +84,12 @@ def reliability(curve):
     figure, (top, below) = plt.subplots(2, 1, figsize=(5, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
     bar = {"width": width, "align": "edge", "edgecolor": "white"}
     top.bar(left[filled], accuracy[filled], color=palette(1)[0] / 255, label="share of right pixels", **bar)
-    top.plot([0, 1], [0, 1], color="grey", ls="--", label="perfectly calibrated")
+    top.plot([0, 1], [0, 1], color="gray", ls="--", label="perfectly calibrated")
     top.plot(
         confidence[filled], accuracy[filled], color="black", marker="o", ms=4, lw=1, label="at the mean confidence"
     )
     top.set(ylim=(0, 1), ylabel="accuracy", title=f"expected calibration error {error:.3f}")
     top.legend(loc="upper left")
-    below.bar(left, share, color="grey", **bar)
+    below.bar(left, share, color="gray", **bar)
     below.set(xlim=(0, 1), xlabel="confidence", ylabel="share of pixels")
     return done(figure)

@@ -7,18 +7,18 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.viz.colours import palette
+from tfseg.viz.palette import palette
 
 
 def add_legend(figure, label_maps, class_names, loc="outside lower center"):
-    """Add the colours of those classes that the label maps hold."""
+    """Add the colors of those classes that the label maps hold."""
     present = functools.reduce(np.union1d, [np.unique(labels) for labels in label_maps])
-    colours = palette(len(class_names)) / 255
+    colors = palette(len(class_names)) / 255
     patches = [
-        Patch(facecolor=colours[i], edgecolor="grey", label=name) for i, name in enumerate(class_names) if i in present
+        Patch(facecolor=colors[i], edgecolor="gray", label=name) for i, name in enumerate(class_names) if i in present
     ]
     if IGNORE_INDEX in present:
-        patches.append(Patch(facecolor="white", edgecolor="grey", label="ignored"))
+        patches.append(Patch(facecolor="white", edgecolor="gray", label="ignored"))
     columns = min(max(1, len(patches)), legend_columns(figure.get_figwidth(), [patch.get_label() for patch in patches]))
     figure.legend(handles=patches, loc=loc, ncols=columns, frameon=False)
 

@@ -1,22 +1,22 @@
-"""Pictures beside their labels and predictions."""
+"""Images beside their labels and predictions."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
-from tfseg.viz.colours import as_rgb, blend, colour_labels, palette
+from tfseg.viz.palette import as_rgb, blend, color_labels, palette
 from tfseg.viz.figures import add_legend, done, legend_columns
 
 
 def overlay(image, labels, class_names, alpha=0.5):
-    """Figure of a picture with its classes laid over it and a legend of those that occur.
+    """Figure of an image with its classes laid over it and a legend of those that occur.
 
     Args:
         image: (H, W, C), or (H, W).
         labels: (H, W) class ids.
         class_names: names in the order of their ids; a single one has "background" before it.
-        alpha: 0 shows the picture only, 1 the classes only.
+        alpha: 0 shows the image only, 1 the classes only.
     """
     class_names = label_names(class_names)
     figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
@@ -42,19 +42,19 @@ def samples(images, masks, predictions, class_names):
     figure, axes = plt.subplots(rows, len(titles), figsize=figsize, squeeze=False, layout="constrained")
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         mask = np.asarray(mask)
-        cells = [as_rgb(image), colour_labels(mask, count)]
+        cells = [as_rgb(image), color_labels(mask, count)]
         if predictions is not None:
-            cells += [colour_labels(predictions[row], count), errors(image, mask, predictions[row])]
+            cells += [color_labels(predictions[row], count), errors(image, mask, predictions[row])]
         for axis, cell, title in zip(axes[row], cells, titles, strict=True):
             _show(axis, cell, title if row == 0 else None)
     add_legend(figure, [*masks, *(predictions if predictions is not None else [])], class_names)
     return done(figure)
 
 
-def labelled(samples, class_names, titles=None, columns=4, alpha=0.5):
+def labeled(samples, class_names, titles=None, columns=4, alpha=0.5):
     """Figure of samples with all of their labels: what the network sees.
 
-    Masks colour the image by class, ignored pixels are hatched out in white; every object has a black outline and its
+    Masks color the image by class, ignored pixels are hatched out in white; every object has a black outline and its
     box.
 
     Args:
@@ -63,7 +63,7 @@ def labelled(samples, class_names, titles=None, columns=4, alpha=0.5):
         class_names: names in the order of their ids; a single one has "background" before it.
         titles: one a sample, or None.
         columns: samples in a row.
-        alpha: 0 shows the picture only, 1 the classes only.
+        alpha: 0 shows the image only, 1 the classes only.
     """
     class_names = label_names(class_names)
     columns = min(columns, len(samples))
@@ -100,18 +100,18 @@ def _draw_boxes(axis, sample, count):
     for box, kind in zip(sample.get("boxes", ()), sample.get("classes", ()), strict=True):
         if kind >= 0:
             x0, y0, x1, y1 = np.asarray(box) - 0.5  # a box's edges are those of pixels, imshow's whole numbers middles
-            colour = palette(count)[kind] / 255
-            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=colour, linewidth=1.5))
+            color = palette(count)[kind] / 255
+            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5))
 
 
 def errors(image, mask, prediction):
-    """Return (H, W, 3) uint8: the picture, dimmed, with wrong pixels in orange; ignored ones are never wrong."""
+    """Return (H, W, 3) uint8: the image, dimmed, with wrong pixels in orange; ignored ones are never wrong."""
     wrong = (np.asarray(prediction) != mask) & (np.asarray(mask) != IGNORE_INDEX)
     return np.where(wrong[..., None], np.array([213, 94, 0], np.uint8), as_rgb(image) // 2)
 
 
 def legend(class_names):
-    """Figure of the classes' colours alone, for a folder of overlays whose background is bare."""
+    """Figure of the classes' colors alone, for a folder of overlays whose background is bare."""
     class_names, width = label_names(class_names), 6
     rows = -(-len(class_names) // legend_columns(width, class_names))
     figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))

@@ -39,7 +39,7 @@ CROWD = {"size": [9, 10], "counts": [0, 18, 72]}  # the first two columns
 
 @pytest.fixture
 def written(tmp_path):
-    """Write pictures a, b, c and a file of annotations; return a function that reads it, changed."""
+    """Write images a, b, c and a file of annotations; return a function that reads it, changed."""
     for name, size in SIZES.items():
         Image.fromarray(np.full((*size, 3), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
     images = [
@@ -110,7 +110,7 @@ def test_a_crowd_may_be_an_object(written):
         written(crowd="ignored")
 
 
-def test_a_picture_without_annotations_is_kept_empty(written):
+def test_a_image_without_annotations_is_kept_empty(written):
     sample = written()[2]
     assert not sample["mask"].any()
     assert not sample["instances"].any()
@@ -149,8 +149,8 @@ def test_what_has_no_area_is_dropped_and_told(written):
     assert reader.dropped == [
         ("a", "annotation 5: its polygon has 2 points"),
         ("b", "annotation 6: its polygon has no area"),
-        ("a", "annotation 7: its box from 3, 4 to 3, 6 has no area in the picture"),
-        ("a", "annotation 8: its box from 16, 4 to 21, 6 has no area in the picture"),
+        ("a", "annotation 7: its box from 3, 4 to 3, 6 has no area in the image"),
+        ("a", "annotation 8: its box from 16, 4 to 21, 6 has no area in the image"),
         ("a", "annotation 9: it has no segmentation"),
         ("b", "annotation 11: its polygon has 1 point"),
     ]

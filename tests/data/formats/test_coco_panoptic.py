@@ -33,7 +33,7 @@ SEGMENTS = [
 
 @pytest.fixture
 def written(tmp_path):
-    """Write a picture and its segments; return a function that reads them, the JSON file changed."""
+    """Write an image and its segments; return a function that reads them, the JSON file changed."""
     for folder in ("images", "panoptic"):
         (tmp_path / folder).mkdir()
     Image.fromarray(np.full((4, 6, 3), 7, np.uint8)).save(tmp_path / "images" / "a.png")
@@ -81,7 +81,7 @@ def test_segments_are_classes_and_objects(written):
     assert kinds == {"image": "u1", "mask": "u1", "instances": "i4", "boxes": "f4", "classes": "i4"}
 
 
-def test_a_picture_without_segments_is_ignored(written, tmp_path):
+def test_a_image_without_segments_is_ignored(written, tmp_path):
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "panoptic" / "a_segments.png")
     sample = written(lambda content: content["annotations"][0].update(segments_info=[]))[0]
     assert (sample["mask"] == 255).all()
@@ -102,7 +102,7 @@ def test_segments_in_one_file_alone_are_named(written):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda c: c["annotations"].clear(), r"panoptic\.json: the picture a\.png has no annotation"),
+        (lambda c: c["annotations"].clear(), r"panoptic\.json: the image a\.png has no annotation"),
         (lambda c: c["categories"].pop(0), r"a_segments\.png: there is no category 200"),
         (lambda c: c["images"][0].update(height=5), r"a\.png is 6 x 4 pixels, but .*panoptic\.json says 6 x 5"),
     ],

@@ -173,7 +173,7 @@ def test_scenes_and_masks_must_pair(tmp_path):
     with pytest.raises(ValueError, match=r"(?s)2 problems.*b\.tif has no mask.*c\.tif has no scene"):
         read(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no picture"):
+    with pytest.raises(FileNotFoundError, match="holds no image"):
         GeoTiff(tmp_path / "empty", tmp_path / "masks", NAMES)
 
 
@@ -191,6 +191,6 @@ def test_damaged_files_are_named(tmp_path, layout):
     path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(OSError, match=r"a\.tif is damaged"):
         [reader[i] for i in range(len(reader))]
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     with pytest.raises(ValueError, match=r"a\.tif cannot be read as a TIFF"):
         read(tmp_path)

@@ -7,7 +7,7 @@ import pytest
 from tfseg.data.formats.nifti import Nifti
 from tfseg.data.formats.volume import Volume
 
-NAMES = ["nothing", "liver", "tumour"]
+NAMES = ["nothing", "liver", "tumor"]
 RNG = np.random.default_rng(0)
 VOXELS = RNG.integers(-900, 900, (4, 5, 6)).astype(np.int16)  # to the right, the front, the crown
 LABELS = RNG.integers(0, 3, (4, 5, 6)).astype(np.uint8)

@@ -19,7 +19,7 @@ def example(index):
         "image": rng.integers(0, 256, (*size, 3), np.uint8),
         "deep": rng.integers(0, 2**16, (*size, 1)).astype(np.uint16),
         "segmentation_mask": rng.integers(1, 4, (*size, 1), np.uint8),
-        "labelled": rng.integers(0, 2, (*size, 1), np.uint8),
+        "labeled": rng.integers(0, 2, (*size, 1), np.uint8),
         "objects": [
             {"bbox": tfds.features.BBox(*box), "label": label, "is_crowd": crowd}
             for box, label, crowd in zip([*BOXES, BOXES[0], EMPTY], LABELS, [False, False, True, False], strict=True)
@@ -41,7 +41,7 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
             "image": tfds.features.Image(shape=(None, None, 3)),
             "deep": tfds.features.Image(shape=(None, None, 1), dtype=np.uint16),
             "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
-            "labelled": tfds.features.LabeledImage(labels=["ground", "roof"], shape=(None, None, 1)),
+            "labeled": tfds.features.LabeledImage(labels=["ground", "roof"], shape=(None, None, 1)),
             "objects": tfds.features.Sequence(objects),
             "text": tfds.features.Text(),
         }
@@ -68,7 +68,7 @@ def index_of(read):
     return int(read["image"].shape[0]) - 10  # tfds shuffles when it prepares
 
 
-def test_pictures_and_masks_are_what_was_put_in(builder):
+def test_images_and_masks_are_what_was_put_in(builder):
     reader = Tfds(builder, "train", **PETS)
     assert (len(reader), reader.fields, reader.channels, reader.dtype) == (5, ("image", "mask"), 3, np.uint8)
     assert reader.name(3) == "train/00003"
@@ -82,16 +82,16 @@ def test_pictures_and_masks_are_what_was_put_in(builder):
         assert (list(sample["mask"].shape), sample["mask"].dtype) == (size, np.uint8)
 
 
-def test_pictures_of_16_bit_stay(builder):
+def test_images_of_16_bit_stay(builder):
     reader = Tfds(builder, "train", image="deep", **PETS)
     assert (reader.channels, reader.dtype) == (1, np.uint16)
     assert np.array_equal(reader[2]["image"], example(index_of(reader[2]))["deep"])
 
 
 def test_masks_name_their_classes(builder):
-    reader = Tfds(builder, "train", mask="labelled")
+    reader = Tfds(builder, "train", mask="labeled")
     assert reader.class_names == ["ground", "roof"]
-    assert np.array_equal(reader[1]["mask"], example(index_of(reader[1]))["labelled"][..., 0])
+    assert np.array_equal(reader[1]["mask"], example(index_of(reader[1]))["labeled"][..., 0])
     with pytest.raises(ValueError, match="does not name its classes. Give `class_names`"):
         Tfds(builder, "train")
 
@@ -101,7 +101,7 @@ def test_objects_are_boxes_in_pixels(builder):
     assert (reader.fields, reader.class_names) == (("image", "boxes", "classes"), ["cat", "dog"])
     odd = [i for i in range(5) if index_of(reader[i]) % 2]
     assert [name for name, _ in reader.dropped] == [reader.name(i) for i in odd]
-    assert all("has no area in the picture" in why for _, why in reader.dropped)
+    assert all("has no area in the image" in why for _, why in reader.dropped)
     for i in range(5):
         sample = reader[i]
         index = index_of(sample)
@@ -137,7 +137,7 @@ def test_unknown_features_and_sets_that_are_not_prepared_are_named(builder, tmp_
         Tfds(Tiny(data_dir=tmp_path), "train", **PETS)
 
 
-def test_a_damaged_picture_is_named(builder):
+def test_a_damaged_image_is_named(builder):
     reader = Tfds(builder, "train", **PETS)
     samples = [dict(reader._samples[i]) for i in range(5)]
     samples[2]["image"] = samples[2]["image"][:40]

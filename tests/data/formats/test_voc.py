@@ -46,7 +46,7 @@ def write_root(root, stems, folder):
 
 @pytest.fixture
 def boxes(tmp_path):
-    """Two pictures: "one" with a dog, a difficult cat and two boxes of no use, "two" with nothing."""
+    """Two images: "one" with a dog, a difficult cat and two boxes of no use, "two" with nothing."""
     root = write_root(tmp_path, ["one", "two"], "Main")
     nothing = [("dog", 7, 9, 7, 20, 0), ("cat", 61, 1, 70, 9, 0)]
     write_xml(root, "one", [("dog", 1, 3, 60, 9, 0), *nothing, ("cat", 11.5, 21, 65, 30, 1)])
@@ -70,7 +70,7 @@ def test_boxes_count_from_zero_to_the_end_of_the_last_pixel(boxes):
 def test_boxes_without_area_are_dropped_and_told(boxes):
     assert Voc(boxes, "train", "detection").dropped == [
         ("one", "dog (7, 9, 7, 20) has no area"),
-        ("one", "cat (61, 1, 70, 9) lies outside of the picture of 60 x 40"),
+        ("one", "cat (61, 1, 70, 9) lies outside of the image of 60 x 40"),
     ]
 
 
@@ -111,7 +111,7 @@ def test_every_annotation_at_fault_is_told(boxes):
     with pytest.raises(ValueError, match=r"two\.xml: an object's bndbox has .* = 1, nothing, 60, x\. Expected four"):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(WIDTH, HEIGHT + 1))
-    with pytest.raises(ValueError, match=r"two\.xml: made for a picture of 60 x 41, but it is 60 x 40"):
+    with pytest.raises(ValueError, match=r"two\.xml: made for an image of 60 x 41, but it is 60 x 40"):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(0, 0))  # tools that do not know it write 0
     assert len(Voc(boxes, "train", "detection")) == 2
@@ -131,12 +131,12 @@ def test_what_is_missing_is_told(boxes):
     with pytest.raises(ValueError, match=r"train\.txt holds no name"):
         Voc(boxes, "train", "detection")
     (boxes / "ImageSets" / "Main" / "train.txt").write_text("one\n")
-    (boxes / "JPEGImages").rename(boxes / "pictures")
+    (boxes / "JPEGImages").rename(boxes / "images")
     with pytest.raises(FileNotFoundError, match=r"no folder '.*JPEGImages'"):
         Voc(boxes, "train", "detection")
 
 
-def test_pictures_of_other_formats_are_found(boxes):
+def test_images_of_other_formats_are_found(boxes):
     Image.open(boxes / "JPEGImages" / "two.jpg").save(boxes / "JPEGImages" / "two.png")
     (boxes / "JPEGImages" / "two.jpg").unlink()
     assert Voc(boxes, "train", "detection")[1]["image"][0, 0].tolist() == pytest.approx([90, 20, 7], abs=3)
@@ -206,8 +206,8 @@ def test_an_object_has_no_class_of_the_border(masks):
 
 def test_classes_of_ones_own_have_no_palette(masks):
     write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
-    reader = Voc(masks, class_names=["cell", "fibre"])
-    assert (reader.label_names, reader.palette) == (["background", "cell", "fibre"], None)
+    reader = Voc(masks, class_names=["cell", "fiber"])
+    assert (reader.label_names, reader.palette) == (["background", "cell", "fiber"], None)
     with pytest.raises(ValueError, match=r"a\.png holds the value 2, which stands for no class \(classes: 0, 1;"):
         Voc(masks, class_names=["cell"])[0]
 
@@ -219,7 +219,7 @@ def test_an_object_where_the_mask_has_none(masks):
         Voc(masks)[1]
 
 
-def test_masks_are_of_their_pictures_size(masks):
+def test_masks_are_of_their_images_size(masks):
     write_mask(masks, "SegmentationClass", "b", MASK[1:])
     with pytest.raises(ValueError, match=r"b\.jpg is 60 x 40, but its mask .*SegmentationClass/b\.png is 60 x 39"):
         Voc(masks)

@@ -10,7 +10,7 @@ NAMES = ["cat", "dog", "brush"]
 
 @pytest.fixture
 def folders(tmp_path):
-    """Pictures a and b, 20 wide and 10 high; the texts lie beside them."""
+    """Images a and b, 20 wide and 10 high; the texts lie beside them."""
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     for i, name in enumerate("ab"):
@@ -23,7 +23,7 @@ def read(folders, a="", names=NAMES, task="boxes"):
     return Yolo(folders / "images", folders / "labels", names, task)
 
 
-def test_boxes_are_shares_of_the_picture(folders):
+def test_boxes_are_shares_of_the_image(folders):
     # 0.25 * 20 = 5 wide around 0.5 * 20 = 10; 0.4 * 10 = 4 high around 3
     reader = read(folders, "2 0.5 0.3 0.25 0.4\n\n0 0.1 0.9 0.2 0.2\n")
     assert (reader.fields, reader.class_names) == (("image", "boxes", "classes"), NAMES)
@@ -90,8 +90,8 @@ def test_names_are_read_from_yaml(folders, names):
 def test_what_has_no_area_is_dropped_and_told(folders):
     reader = read(folders, "0 0.5 0.5 0 0.5\n0 0.5 0.5 0.5 0.5\n1 1.02 0.5 0.04 0.5\n")
     assert reader.dropped == [
-        ("a", "line 1: its box from 10, 2.5 to 10, 7.5 has no area in the picture"),
-        ("a", "line 3: its box from 20, 2.5 to 20.8, 7.5 has no area in the picture"),
+        ("a", "line 1: its box from 10, 2.5 to 10, 7.5 has no area in the image"),
+        ("a", "line 3: its box from 20, 2.5 to 20.8, 7.5 has no area in the image"),
     ]
     assert len(reader[0]["boxes"]) == 1
     reader = read(folders, "0 0.1 0.1 0.2 0.2 0.4 0.4\n", task="polygons")
@@ -118,8 +118,8 @@ BOX, OUTLINE = "boxes", "polygons"
         (BOX, "3 0.5 0.5 0.5 0.5", "class 3 has no name; the numbers of the class names are 0 to 2"),
         (BOX, "0.5 0.5 0.5 0.5 0.5", "class 0.5 has no name"),
         (BOX, "cat 0.5 0.5 0.5 0.5", "'cat 0.5 0.5 0.5 0.5' is no line of numbers"),
-        (BOX, "0 0.5 0.5 1.11 0.5", "x = -0.055 lies outside the picture"),
-        (BOX, "0 0.5 0.5 0.5 1.21", "y = -0.105 lies outside the picture"),
+        (BOX, "0 0.5 0.5 1.11 0.5", "x = -0.055 lies outside the image"),
+        (BOX, "0 0.5 0.5 0.5 1.21", "y = -0.105 lies outside the image"),
         (BOX, "0 100 50 30 30", "x = 85 lies outside"),
         (BOX, "0 nan 0.5 0.5 0.5", "x = nan lies outside"),
         (BOX, "0 0.5 0.5 -0.2 0.5", "the box has a negative width or height"),
@@ -134,11 +134,11 @@ def test_bad_lines_are_named(folders, task, line, told):
         read(folders, f"{good}\n\n{line}\n", task=task)
 
 
-def test_texts_and_pictures_must_pair(folders):
+def test_texts_and_images_must_pair(folders):
     (folders / "labels" / "classes.txt").write_text("cat\ndog\n")
     read(folders)
     (folders / "labels" / "spare.txt").touch()
-    with pytest.raises(ValueError, match=r"spare\.txt has no picture 'spare'"):
+    with pytest.raises(ValueError, match=r"spare\.txt has no image 'spare'"):
         read(folders)
     with pytest.raises(FileNotFoundError, match="holds no text file"):
         Yolo(folders / "images", folders / "images", NAMES)

@@ -125,7 +125,7 @@ def test_features_are_those_of_keras_s_network(name, tmp_path):
         assert np.abs(ops.convert_to_numpy(ours[index]) - theirs).max() < 2e-5 * np.abs(theirs).max()
 
 
-def test_bgr_weights_read_rgb_and_serve_grey(tmp_path):
+def test_bgr_weights_read_rgb_and_serve_gray(tmp_path):
     network = original("VGG16")
     network.save_weights(tmp_path / "bare.weights.h5")
     kernel = ops.convert_to_numpy(network.get_layer("block1_conv1").kernel)
@@ -137,7 +137,7 @@ def test_bgr_weights_read_rgb_and_serve_grey(tmp_path):
         )
 
 
-def test_the_normalisation_of_one_channel_is_the_mean_of_three():
+def test_the_normalization_of_one_channel_is_the_mean_of_three():
     image = keras.Input((None, None, 1))
     model = keras.Model(image, encode(image, "mobilenet_v3_small")[0][0])
     assert model.get_layer("normalize").scale == pytest.approx([2 / 255])

@@ -38,7 +38,7 @@ def convolve(x, kernel, stride=1, depthwise=False):
 
 
 def forward(weights, image):
-    """(3, H, W) normalised image -> 1000 logits, in float64."""
+    """(3, H, W) normalized image -> 1000 logits, in float64."""
 
     def norm(x, name, relu=True):
         scale = weights[f"{name}.weight"] / np.sqrt(weights[f"{name}.running_var"] + 1e-3)
@@ -60,7 +60,7 @@ def forward(weights, image):
 
 
 def photo(name, size):
-    """The middle of one of scikit-image's photos, (1, size, size, 3) normalised."""
+    """The middle of one of scikit-image's photos, (1, size, size, 3) normalized."""
     image = Image.fromarray(getattr(skimage.data, name)())
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2

@@ -1,4 +1,4 @@
-"""`encode`: channels, normalisation, precision, errors."""
+"""`encode`: channels, normalization, precision, errors."""
 
 import keras
 import numpy as np
@@ -27,7 +27,7 @@ def run(model, images):
 
 
 @pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
-def test_batch_normalisation_is_the_fused_one_and_follows_quickly(name):
+def test_batch_normalization_is_the_fused_one_and_follows_quickly(name):
     model, _ = build(name)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert norms
@@ -67,10 +67,10 @@ def rgb():
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4, 5])
-def test_a_grey_picture_gives_the_same_in_any_number_of_channels(channels, rgb):
-    grey = draw(40, 33, 1)
-    expected = run(rgb, np.repeat(grey, 3, -1))
-    for ours, theirs in zip(run(pretrained(channels), np.repeat(grey, channels, -1)), expected, strict=True):
+def test_a_gray_image_gives_the_same_in_any_number_of_channels(channels, rgb):
+    gray = draw(40, 33, 1)
+    expected = run(rgb, np.repeat(gray, 3, -1))
+    for ours, theirs in zip(run(pretrained(channels), np.repeat(gray, channels, -1)), expected, strict=True):
         assert ours == pytest.approx(theirs, abs=2e-3)
         assert theirs.std() > 0.3
 
@@ -83,7 +83,7 @@ def test_channels_take_the_kernels_of_red_green_and_blue_in_turn(rgb):
     assert np.array_equal(four, three[:, :, [0, 1, 2, 0]] / np.array([2, 1, 1, 2])[:, None])
 
 
-def test_the_normalisation_can_be_told(rgb):
+def test_the_normalization_can_be_told(rgb):
     images = draw(40, 33)
     expected = run(rgb, images)
     told = pretrained(3, normalization=((127 / 255 + 3), 128 / 255))

@@ -8,7 +8,7 @@ from keras import ops
 from tfseg.models.encoders import ENCODERS, encode, freeze, list_encoders, stage_of
 
 # keras 3.15.1: `keras.applications.<name>(include_top=False, weights=None).count_params()`. EfficientNet-B's are less
-# by the 7 numbers of its built-in normalisation, which is part of ours here. EfficientNet-Lite's and MiT's are
+# by the 7 numbers of its built-in normalization, which is part of ours here. EfficientNet-Lite's and MiT's are
 # derived in their tests.
 PARAMETERS = {
     "efficientnet_lite0": 2_998_304,

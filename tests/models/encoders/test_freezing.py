@@ -33,7 +33,7 @@ def test_stages_freeze_from_the_first_on(model):
     assert trainable_stages(model) == {1, 2, 3, 4, 5, None}
 
 
-def test_frozen_batch_normalisation_uses_and_keeps_its_statistics(model):
+def test_frozen_batch_normalization_uses_and_keeps_its_statistics(model):
     images = np.random.default_rng(0).uniform(0, 255, (4, 32, 32, 3)).astype("float32")
     freeze(model, until=3)
     norms = [model.get_layer(name) for name in ("encoder1_stem_bn", "encoder5_block15_project_bn")]

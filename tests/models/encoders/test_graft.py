@@ -63,7 +63,7 @@ def test_output_stride_16_holds_the_coarse_features_between_its_own(source):
     *after, fine = run(copy(source, 16), IMAGES)
     assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
     assert (coarse.shape, fine.shape) == ((20, 20, 5), (40, 40, 5))
-    # stage 5 pads ((0, 1), (0, 1)): output i is centred on position 2 i + 1. Borders differ by what is padded.
+    # stage 5 pads ((0, 1), (0, 1)): output i is centered on position 2 i + 1. Borders differ by what is padded.
     assert fine[1::2, 1::2][3:-3, 3:-3] == pytest.approx(coarse[3:-3, 3:-3], abs=1e-5)
     assert coarse.std() > 0.1
     assert np.abs(fine[0::2, 0::2][3:-3, 3:-3] - coarse[3:-3, 3:-3]).max() > 0.1
@@ -73,7 +73,7 @@ def test_output_stride_8_too(source):
     *_, middle, coarse = run(copy(source, 32), IMAGES)
     *_, held, fine = run(copy(source, 8), IMAGES)
     assert held.shape == fine.shape == (80, 80, 5)
-    # stage 4 pads 1 all around: output i is centred on 2 i; so stage 5's on 2 (2 i + 1)
+    # stage 4 pads 1 all around: output i is centered on 2 i; so stage 5's on 2 (2 i + 1)
     assert held[0::2, 0::2][3:-3, 3:-3] == pytest.approx(middle[3:-3, 3:-3], abs=1e-5)
     assert fine[2::4, 2::4][4:-4, 4:-4] == pytest.approx(coarse[4:-4, 4:-4], abs=1e-5)
 

@@ -59,7 +59,7 @@ def test_attention_is_the_formula(reduction):
 
     for image in range(3):
         read = x[image]
-        if reduction == 2:  # each 2 x 2 patch through one matrix, then normalised
+        if reduction == 2:  # each 2 x 2 patch through one matrix, then normalized
             patches = read.reshape(2, 2, 3, 2, 8).transpose(0, 2, 1, 3, 4).reshape(2, 3, 32)
             read = patches @ weights["reduce/kernel"].reshape(32, 8) + weights["reduce/bias"]
             read = (read - read.mean(-1, keepdims=True)) / np.sqrt(read.var(-1, keepdims=True) + 1e-5)

@@ -1,4 +1,4 @@
-"""Readers of the formats in which segmentation data sets come, one a file.
+"""Readers of the formats in which segmentation datasets come, one a file.
 
 Each keeps the contract of `tfseg.data.Reader`: the check, the pipeline, the splits and the metrics work on it.
 """

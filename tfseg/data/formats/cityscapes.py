@@ -7,10 +7,10 @@ import numpy as np
 from tfseg.checks import IGNORE_INDEX, one_of
 from tfseg.data.files import read_image, read_mask
 from tfseg.data.folder import read_headers
-from tfseg.data.objects import boxes_of, relabelled
+from tfseg.data.objects import boxes_of, relabeled
 from tfseg.data.readers import Reader, class_ids
 
-# Of every id in labelIds files: name, colour, train id (None: not evaluated, ignored in training).
+# Of every id in labelIds files: name, color, train id (None: not evaluated, ignored in training).
 LABELS = (
     ("unlabeled", (0, 0, 0), None),
     ("ego vehicle", (0, 0, 0), None),
@@ -71,7 +71,7 @@ class Cityscapes(Reader):
 
     Raises:
         FileNotFoundError: a folder is missing or holds no frame.
-        ValueError: files are missing, broken or do not fit their picture; every one is named.
+        ValueError: files are missing, broken or do not fit their image; every one is named.
     """
 
     def __init__(self, root, split="train", mode="fine", ids="train"):
@@ -112,7 +112,7 @@ def _frames(folder):
     images = sorted(folder.glob("*/*_leftImg8bit.png"))
     if not images:
         raise FileNotFoundError(
-            f"'{folder}' holds no <city>/<frame>_leftImg8bit.png. Check the path and the split; the data set is "
+            f"'{folder}' holds no <city>/<frame>_leftImg8bit.png. Check the path and the split; the dataset is "
             "given out at www.cityscapes-dataset.com."
         )
     return images
@@ -126,7 +126,7 @@ def _mask_stem(image, root, split, folder):
 def _instances(path, label_ids):
     """Return "instances", "boxes" and "classes" of an instanceIds file."""
     values = read_mask(path)
-    numbers, ids = relabelled(np.where(values < PER_CLASS, 0, values))
+    numbers, ids = relabeled(np.where(values < PER_CLASS, 0, values))
     unknown = [value for value in ids.tolist() if value // PER_CLASS not in label_ids]
     if unknown:
         raise ValueError(

@@ -29,9 +29,9 @@ class Coco(Reader):
         dropped: list of (name of the sample, why) of objects without area.
 
     Raises:
-        FileNotFoundError: pictures, or the JSON file, are missing; they are named.
-        ValueError: the JSON file contradicts itself or the pictures.
-        OSError: a file is no picture.
+        FileNotFoundError: images, or the JSON file, are missing; they are named.
+        ValueError: the JSON file contradicts itself or the images.
+        OSError: a file is no image.
     """
 
     def __init__(self, images, annotations, crowd="ignore"):
@@ -65,11 +65,11 @@ class Coco(Reader):
         return sample
 
     def name(self, index):
-        """Return the picture's file name, as the JSON file has it, without its suffix."""
+        """Return the image's file name, as the JSON file has it, without its suffix."""
         return self._names[index]
 
     def _sort(self, data, ids, crowd):
-        """Return for each picture a list of (annotation, box, class id); the box of what is ignored is None."""
+        """Return for each image a list of (annotation, box, class id); the box of what is ignored is None."""
         index = {image["id"]: i for i, image in enumerate(data["images"])}
         objects, problems = [[] for _ in index], []
         for entry in data["annotations"]:

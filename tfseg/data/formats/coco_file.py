@@ -27,16 +27,16 @@ def category_names(data):
 
 
 def pictures(data, folder, annotations, masks=()):
-    """Find the pictures that the file lists, and check them against it.
+    """Find the images that the file lists, and check them against it.
 
     Args:
         data: the file's content.
         folder: where its file names start.
         annotations: the file's path.
-        masks: one mask file a picture, or none at all.
+        masks: one mask file an image, or none at all.
 
     Returns:
-        files: list of (picture,) or (picture, mask).
+        files: list of (image,) or (image, mask).
         sizes, channels, dtype: as `read_headers` gives them.
     """
     files = [(folder / image["file_name"],) for image in data["images"]]
@@ -59,7 +59,7 @@ def pictures(data, folder, annotations, masks=()):
 
 
 def stem(image):
-    """Return a picture's file name, as the JSON file has it, without its suffix."""
+    """Return an image's file name, as the JSON file has it, without its suffix."""
     return str(Path(image["file_name"]).with_suffix(""))
 
 

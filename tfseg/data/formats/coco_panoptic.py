@@ -12,20 +12,20 @@ from tfseg.data.readers import Reader, listed
 
 
 class CocoPanoptic(Reader):
-    """Panoptic segments of COCO: a PNG a picture, whose colours number the segments, and a JSON file on them.
+    """Panoptic segments of COCO: a PNG an image, whose colors number the segments, and a JSON file on them.
 
     A segment's number is red + 256 green + 65536 blue. The mask holds the categories, things and stuff, in the order
     of their ids; 255 where there is no segment. Objects are the segments of things that are no crowds.
 
     Args:
-        images: folder of the pictures.
+        images: folder of the images.
         panoptic: folder of the PNG files.
         annotations: the JSON file.
 
     Raises:
         FileNotFoundError: files are missing; they are named.
-        ValueError: the JSON file contradicts itself or the pictures. On reading: it contradicts the segments of a PNG.
-        OSError: a file is no picture.
+        ValueError: the JSON file contradicts itself or the images. On reading: it contradicts the segments of a PNG.
+        OSError: a file is no image.
     """
 
     fields = ("image", "mask", "instances", "boxes", "classes")
@@ -60,15 +60,15 @@ class CocoPanoptic(Reader):
         }
 
     def name(self, index):
-        """Return the picture's file name, as the JSON file has it, without its suffix."""
+        """Return the image's file name, as the JSON file has it, without its suffix."""
         return self._names[index]
 
     def _match(self, data, folder):
-        """Return the PNG of each picture, and its segments."""
+        """Return the PNG of each image, and its segments."""
         by_image = {entry["image_id"]: entry for entry in data["annotations"]}
         categories = {category["id"] for category in data["categories"]}
         problems = [
-            f"{self._path}: the picture {image['file_name']} has no annotation"
+            f"{self._path}: the image {image['file_name']} has no annotation"
             for image in data["images"]
             if image["id"] not in by_image
         ]
@@ -87,7 +87,7 @@ class CocoPanoptic(Reader):
         """
         colors = read_image(png, 3)
         if colors.dtype != np.uint8:
-            raise ValueError(f"{png} holds {colors.dtype}. Expected colours of 8 bit that number the segments.")
+            raise ValueError(f"{png} holds {colors.dtype}. Expected colors of 8 bit that number the segments.")
         flat = (colors.astype(np.int32) @ np.array([1, 256, 65536], np.int32)).ravel()
         starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
         values = flat[starts]

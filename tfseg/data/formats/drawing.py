@@ -1,4 +1,4 @@
-"""Objects given as polygons or runs -> masks, as the reference implementation of COCO (pycocotools) rasterises them."""
+"""Objects given as polygons or runs -> masks, as the reference implementation of COCO (pycocotools) rasterizes them."""
 
 import numpy as np
 
@@ -45,17 +45,17 @@ def runs_region(runs, size):
     Args:
         runs: {"size": [H, W], "counts": ...}: the lengths of runs of 0, 1, 0, ... down the columns, or the string into
             which pycocotools packs them.
-        size: height and width of the picture.
+        size: height and width of the image.
 
     Raises:
-        ValueError: the runs do not fill the picture. (pycocotools would read memory that is not theirs.)
+        ValueError: the runs do not fill the image. (pycocotools would read memory that is not theirs.)
     """
     coco = checks.need("pycocotools.mask", "coco")
     counts = runs["counts"]
     counts = unpacked(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, np.int64)
     if tuple(runs["size"]) != tuple(size) or counts.sum() != size[0] * size[1] or counts.min(initial=0) < 0:
         raise ValueError(
-            f"runs of size {list(runs['size'])} fill {counts.sum()} pixels, but the picture's height and width are "
+            f"runs of size {list(runs['size'])} fill {counts.sum()} pixels, but the image's height and width are "
             f"{list(size)}: {size[0] * size[1]} pixels"
         )
     return coco.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
@@ -114,7 +114,7 @@ def polygons_with_area(polygons):
 
 
 def clipped(box, size):
-    """Return (the box cut off at the picture's edges, None), or (None, why there is none).
+    """Return (the box cut off at the image's edges, None), or (None, why there is none).
 
     Raises:
         ValueError: the box is not made of finite numbers.
@@ -124,4 +124,4 @@ def clipped(box, size):
     x_min, y_min, x_max, y_max = np.clip(box, 0, [size[1], size[0]] * 2).astype(np.float32).tolist()
     if x_min < x_max and y_min < y_max:
         return (x_min, y_min, x_max, y_max), None
-    return None, f"its box from {box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g} has no area in the picture"
+    return None, f"its box from {box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g} has no area in the image"

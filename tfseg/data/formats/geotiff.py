@@ -1,4 +1,4 @@
-"""The reader of scenes of several bands: satellite and aerial pictures as GeoTIFF, cut into windows."""
+"""The reader of scenes of several bands: satellite and aerial images as GeoTIFF, cut into windows."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.files import by_stem, picture_files, read_header, read_mask
+from tfseg.data.files import by_stem, image_files, read_header, read_mask
 from tfseg.data.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.formats.scene import Scene
 from tfseg.data.readers import Reader, class_ids, identity, listed
@@ -96,7 +96,7 @@ def _open(pair):
         (height, width), (mask_height, mask_width) = scene.size, size
         return (
             f"{image} is {width} x {height}, but its mask {mask} is {mask_width} x {mask_height} pixels. "
-            "Bring the mask to the scene's grid with nearest neighbour."
+            "Bring the mask to the scene's grid with nearest neighbor."
         )
     return scene, labels
 
@@ -124,8 +124,8 @@ def _windows(number, size, window):
 
 def _pairs(images, masks):
     """List (scene, mask) by file stem."""
-    scenes = by_stem(path for path in picture_files(images) if path.suffix.lower() in TIFF)
-    labels = by_stem(picture_files(masks))
+    scenes = by_stem(path for path in image_files(images) if path.suffix.lower() in TIFF)
+    labels = by_stem(image_files(masks))
     if not scenes:
         raise FileNotFoundError(f"The folder '{images}' holds no TIFF. Expected files {', '.join(TIFF)}.")
     problems = [f"{path} has no mask '{stem}.tif' in {masks}" for stem, path in scenes.items() if stem not in labels]

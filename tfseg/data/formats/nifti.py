@@ -100,7 +100,7 @@ def _open(files):
         if other.shape != first.shape:
             return (
                 f"{first.path} has {first.shape} voxels (right, anterior, superior), but {other.path} {other.shape}. "
-                "Bring both to one grid, masks with nearest neighbour."
+                "Bring both to one grid, masks with nearest neighbor."
             )
         shift = first.distance(other)
         if shift > 0.5:

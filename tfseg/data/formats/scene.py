@@ -26,7 +26,7 @@ class Scene:
     Raises:
         FileNotFoundError: there is no such file.
         OSError: it is no TIFF.
-        ValueError: it holds several pictures, or a volume.
+        ValueError: it holds several images, or a volume.
     """
 
     def __init__(self, path):

@@ -1,4 +1,4 @@
-"""The reader of data sets that TensorFlow Datasets has prepared (https://www.tensorflow.org/datasets)."""
+"""The reader of datasets that TensorFlow Datasets has prepared (https://www.tensorflow.org/datasets)."""
 
 import io
 import os
@@ -14,15 +14,15 @@ from tfseg.data.readers import Reader, class_ids, identity, integers
 
 
 class Tfds(Reader):
-    """A split of a data set of TensorFlow Datasets, already downloaded and prepared; never downloads.
+    """A split of a dataset of TensorFlow Datasets, already downloaded and prepared; never downloads.
 
-    Files of the format "array_record" are read at random; of others the encoded pictures are held in memory. Needs
+    Files of the format "array_record" are read at random; of others the encoded images are held in memory. Needs
     tensorflow_datasets (extra `tfds`).
 
     Args:
         builder: a `tfds.core.DatasetBuilder`, or its name, such as "oxford_iiit_pet".
         split: such as "train" or "train[:80%]".
-        image: name of the pictures' feature.
+        image: name of the images' feature.
         mask: name of the masks' feature, (H, W, 1) integers; None for none.
         class_names: names in the order of their ids. None: those that the feature of the masks, or else of the
             objects' labels has.
@@ -35,7 +35,7 @@ class Tfds(Reader):
         dropped: list of (name, why) of objects without area.
 
     Raises:
-        FileNotFoundError: the data set is not prepared.
+        FileNotFoundError: the dataset is not prepared.
         ValueError: it has no such features, or nothing names the classes.
     """
 
@@ -80,7 +80,7 @@ class Tfds(Reader):
         if not isinstance(value, bytes):
             return np.asarray(value)
         try:
-            # Not decode_example_np: OpenCV gives a truncated JPEG back as a half-grey picture without an error.
+            # Not decode_example_np: OpenCV gives a truncated JPEG back as a half-gray image without an error.
             array = self._features[part].decode_example(value).numpy()
         except (tf.errors.OpError, ValueError) as error:
             raise OSError(f"The {part} of {self.name(index)} is damaged ({error}). Prepare the set again.") from error
@@ -113,10 +113,10 @@ class Tfds(Reader):
 
 
 def _samples(tfds, builder, split, keys):
-    """Return a sequence of {key: value}; pictures are bytes as encoded on disk."""
+    """Return a sequence of {key: value}; images are bytes as encoded on disk."""
     if not os.path.exists(builder.data_path):
         raise FileNotFoundError(
-            f"The data set {builder.name} is not at '{builder.data_path}'. Prepare it: "
+            f"The dataset {builder.name} is not at '{builder.data_path}'. Prepare it: "
             f"tensorflow_datasets.builder({builder.name!r}).download_and_prepare(file_format='array_record')."
         )
     skip = {
@@ -143,5 +143,5 @@ def _class_names(features):
     if not names and "objects" in features:
         names = getattr(features["objects"].feature["label"], "names", None)
     if not names:
-        raise ValueError("Tfds: the data set does not name its classes. Give `class_names`, in the order of their ids.")
+        raise ValueError("Tfds: the dataset does not name its classes. Give `class_names`, in the order of their ids.")
     return names

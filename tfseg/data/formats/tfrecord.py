@@ -1,7 +1,7 @@
 """Samples of any reader in sharded TFRecord files, written once and read in any order.
 
 A record is a `tf.train.Example`. Its features are "name" and the sample's fields: "boxes" as floats and "classes" as
-integers; pictures, masks and instances as bytes, a PNG if "<field>/format" says so, else raw values, row after row;
+integers; images, masks and instances as bytes, a PNG if "<field>/format" says so, else raw values, row after row;
 "<field>/dtype" and "<field>/shape" tell what they were. What comes back equals what went in, to the last bit.
 """
 

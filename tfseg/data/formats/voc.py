@@ -1,4 +1,4 @@
-"""Pascal VOC: pictures with XML annotations, palette masks and lists of names (devkit of VOC 2012)."""
+"""Pascal VOC: images with XML annotations, palette masks and lists of names (devkit of VOC 2012)."""
 
 from pathlib import Path
 from xml.etree import ElementTree
@@ -8,7 +8,7 @@ import numpy as np
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, one_of
 from tfseg.data.files import SUFFIXES, read_image, read_mask
 from tfseg.data.folder import read_headers
-from tfseg.data.objects import boxes_of, relabelled
+from tfseg.data.objects import boxes_of, relabeled
 from tfseg.data.readers import Reader, class_ids, listed
 from tfseg.data.splits import read_names
 
@@ -20,13 +20,13 @@ BORDER = 255  # of the masks: pixels around objects that are nobody's
 
 
 class Voc(Reader):
-    """A data set in the layout of Pascal VOC.
+    """A dataset in the layout of Pascal VOC.
 
     `root` holds JPEGImages and ImageSets, and by task:
 
     - "detection": Annotations/<name>.xml, the list ImageSets/Main/<split>.txt. Samples hold "image", "boxes" and
       "classes". VOC counts pixels from 1 and a box includes its last ones: (xmin, ymin, xmax, ymax) becomes
-      (xmin - 1, ymin - 1, xmax, ymax), clipped to the picture.
+      (xmin - 1, ymin - 1, xmax, ymax), clipped to the image.
     - "segmentation": SegmentationClass/<name>.png, the list ImageSets/Segmentation/<split>.txt. Samples hold "image"
       and "mask"; 0 is the background, 255 the border that is ignored. Where there is a folder SegmentationObject,
       also "instances", "boxes" (around the objects' pixels, not those of the XML) and "classes".
@@ -41,11 +41,11 @@ class Voc(Reader):
 
     Attributes:
         dropped: list of (name, why) of boxes that enclose nothing (detection).
-        palette: VOC's colours, of its own classes.
+        palette: VOC's colors, of its own classes.
 
     Raises:
         FileNotFoundError: the folder or the list is missing.
-        ValueError: files are missing, broken or do not fit their picture; every one is named.
+        ValueError: files are missing, broken or do not fit their image; every one is named.
     """
 
     def __init__(self, root, split="train", task="segmentation", class_names=None, difficult=True):
@@ -108,12 +108,12 @@ class Voc(Reader):
         return sample
 
     def name(self, index):
-        """Return the name in the list: the picture's file name without its suffix."""
+        """Return the name in the list: the image's file name without its suffix."""
         return self._names[index]
 
 
 def colormap(count):
-    """Return VOC's (count, 3) uint8 colours: an id's bits, dealt out to red, green and blue from the highest down."""
+    """Return VOC's (count, 3) uint8 colors: an id's bits, dealt out to red, green and blue from the highest down."""
     ids = np.arange(count)
     colors = np.zeros((count, 3), np.uint8)
     for place in range(8):
@@ -123,9 +123,9 @@ def colormap(count):
 
 
 def _pictures(folder, names):
-    """Return the pictures of these names: JPEGs in VOC, anything readable in the sets that copy its layout."""
+    """Return the images of these names: JPEGs in VOC, anything readable in the sets that copy its layout."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder '{folder}'. A data set in VOC's layout keeps its pictures there.")
+        raise FileNotFoundError(f"There is no folder '{folder}'. A dataset in VOC's layout keeps its images there.")
     there = {path.name for path in folder.iterdir()}
     found = [next((name + s for s in (".jpg", *SUFFIXES) if name + s in there), f"{name}.jpg") for name in names]
     return [folder / name for name in found]
@@ -134,7 +134,7 @@ def _pictures(folder, names):
 def _instances(path, mask):
     """Return "instances", "boxes" and "classes" of a mask of objects; an object has the class of most of its pixels."""
     values = read_mask(path)
-    instances = relabelled(np.where(values == BORDER, 0, values))[0]
+    instances = relabeled(np.where(values == BORDER, 0, values))[0]
     boxes = boxes_of(instances)
     pairs = instances.astype(int) * 256 + mask
     pixels = np.bincount(pairs.ravel(), minlength=(len(boxes) + 1) * 256).reshape(-1, 256)[1:]
@@ -188,8 +188,8 @@ def _check_size(annotation, size):
     height, width = (_text(annotation, f"size/{name}") for name in ("height", "width"))
     if height.isdigit() and width.isdigit() and int(height) and int(width) and [int(height), int(width)] != list(size):
         raise ValueError(
-            f"made for a picture of {width} x {height}, but it is {size[1]} x {size[0]} pixels. "
-            "Bring back the picture that was labelled, or correct the XML."
+            f"made for an image of {width} x {height}, but it is {size[1]} x {size[0]} pixels. "
+            "Bring back the image that was labeled, or correct the XML."
         )
 
 
@@ -209,7 +209,7 @@ def _box(item, size):
     height, width = size
     box = [max(x_min - 1, 0), max(y_min - 1, 0), min(x_max, width), min(y_max, height)]
     if not (box[0] < box[2] and box[1] < box[3]):
-        return None, f"{told} lies outside of the picture of {width} x {height}"
+        return None, f"{told} lies outside of the image of {width} x {height}"
     return box, None
 
 

@@ -6,21 +6,21 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.data.files import picture_files, read_image
+from tfseg.data.files import image_files, read_image
 from tfseg.data.folder import read_headers
 from tfseg.data.formats.drawing import clipped, draw, polygon_region, polygons_with_area
 from tfseg.data.readers import Reader, listed
 
 
 class Yolo(Reader):
-    """A folder of pictures and a folder of text files of the same names; a missing or empty one tells of no object.
+    """A folder of images and a folder of text files of the same names; a missing or empty one tells of no object.
 
-    A line is a class number and shares of the picture's width (x) and height (y): "c x_centre y_centre width height",
+    A line is a class number and shares of the image's width (x) and height (y): "c x_center y_center width height",
     or "c x1 y1 x2 y2 ..." around the object. Polygons are drawn as pycocotools draws them (extra `coco`); class ids
     then have "background" before them. An object that smaller ones cover wholly keeps its box and class.
 
     Args:
-        images: folder of pictures.
+        images: folder of images.
         labels: folder of text files; one named classes.txt is left out.
         class_names: names in the order of the numbers from 0, or {number: name} (numbers may have gaps), or the path
             of a YAML file whose `names` is one of both (needs PyYAML, extra `yolo`).
@@ -31,14 +31,14 @@ class Yolo(Reader):
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: lines of a wrong count of numbers, of an unknown class or more than a pixel outside the picture, or
-            text files without a picture; all are named.
-        OSError: a file is no picture.
+        ValueError: lines of a wrong count of numbers, of an unknown class or more than a pixel outside the image, or
+            text files without an image; all are named.
+        OSError: a file is no image.
     """
 
     def __init__(self, images, labels, class_names, task="boxes"):
         checks.one_of("Yolo", "task", task, ("boxes", "polygons"))
-        self._files = picture_files(images)
+        self._files = image_files(images)
         sizes, channels, dtype = read_headers([(path,) for path in self._files])
         names = _names(class_names)
         drawn = task == "polygons"
@@ -64,11 +64,11 @@ class Yolo(Reader):
         return sample
 
     def name(self, index):
-        """Return the picture's file name without its suffix."""
+        """Return the image's file name without its suffix."""
         return self._files[index].stem
 
     def _read(self, texts, ids, shape):
-        """Return for each picture a list of (polygon or None, box, class id)."""
+        """Return for each image a list of (polygon or None, box, class id)."""
         objects, problems = [], []
         for index, path in enumerate(texts):
             objects.append([])
@@ -127,12 +127,12 @@ def _polygon(values, size):
 
 
 def _check_inside(x, y, size):
-    """Raise a ValueError of places more than a pixel outside the picture: they were no shares of its size."""
+    """Raise a ValueError of places more than a pixel outside the image: they were no shares of its size."""
     for axis, values, length in (("x", x, size[1]), ("y", y, size[0])):
         for value in values:
             if not -1 <= value <= length + 1:
                 raise ValueError(
-                    f"{axis} = {value / length:g} lies outside the picture. Expected shares of its size, from 0 to 1."
+                    f"{axis} = {value / length:g} lies outside the image. Expected shares of its size, from 0 to 1."
                 )
 
 
@@ -152,17 +152,17 @@ def _names(class_names):
 
 
 def _texts(pictures, folder):
-    """Return the text file of each picture, or None."""
+    """Return the text file of each image, or None."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
     texts = {path.stem: path for path in sorted(folder.glob("*.txt")) if path.name != "classes.txt"}
     if not texts:
-        raise FileNotFoundError(f"The folder '{folder}' holds no text file. Expected one a picture, with its objects.")
+        raise FileNotFoundError(f"The folder '{folder}' holds no text file. Expected one an image, with its objects.")
     stems = {}
     for path in pictures:
         if stems.setdefault(path.stem, path) is not path:
             raise ValueError(f"{stems[path.stem]} and {path} bear the same name. Keep one of them.")
-    spare = [f"{path} has no picture '{stem}'" for stem, path in texts.items() if stem not in stems]
+    spare = [f"{path} has no image '{stem}'" for stem, path in texts.items() if stem not in stems]
     if spare:
-        raise ValueError(listed(spare) + "\nAdd the missing pictures, or remove the spare text files.")
+        raise ValueError(listed(spare) + "\nAdd the missing images, or remove the spare text files.")
     return [texts.get(path.stem) for path in pictures]

@@ -36,11 +36,11 @@ def list_encoders():
 def encode(image, encoder, weights=None, output_stride=32, normalization=None, owner="encode"):
     """Turn an image into five features, in one flat graph; layers are named "encoder<stage>_<name>".
 
-    Stage k gives the feature of stride 2^k. The image is cast, normalised and zero-padded at the bottom and right to
+    Stage k gives the feature of stride 2^k. The image is cast, normalized and zero-padded at the bottom and right to
     a multiple of `output_stride`; features are those of the padded image.
 
     Weights trained on RGB serve any number of channels: the first kernel is shared out among them (`fit_kernel`) such
-    that a picture alike in all its channels gives what it gave in grey RGB.
+    that an image alike in all its channels gives what it gave in gray RGB.
 
     Args:
         image: KerasTensor (B, H, W, C) in 0..255, H and W may be None.

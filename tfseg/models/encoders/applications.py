@@ -51,7 +51,7 @@ def _not_downloaded(function, owner, error):
 
 
 def _resnet_v2(blocks):
-    # each group but the last strides in its last block, so that its features are that block's normalised input
+    # each group but the last strides in its last block, so that its features are that block's normalized input
     taps = [f"conv{group}_block{count}_preact_relu" for group, count in zip((2, 3, 4), blocks, strict=True)]
     return ("conv1_conv", *taps, "post_relu")
 
@@ -64,7 +64,7 @@ def _convnext(size):
     return (None, *(f"convnext_{size}_stage_{stage}_" for stage in range(4)))
 
 
-# the normalisation of keras.applications' preprocess_input, or of the layers some have built in
+# the normalization of keras.applications' preprocess_input, or of the layers some have built in
 ENCODERS = {
     "resnet50": _encoder("ResNet50", RESNET_TAPS, CAFFE, bgr=True),
     "resnet101": _encoder("ResNet101", RESNET_TAPS, CAFFE, bgr=True),

@@ -47,7 +47,7 @@ PUBLISHED = {
 
 
 def efficientnet_lite(name, weights=None, include_top=False):
-    """Build EfficientNet-Lite: normalised RGB (B, H, W, 3), that is (x - 127) / 128 of 0..255 -> features or logits.
+    """Build EfficientNet-Lite: normalized RGB (B, H, W, 3), that is (x - 127) / 128 of 0..255 -> features or logits.
 
     Args:
         name: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2".

@@ -11,10 +11,10 @@ IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # (0.485, 0.456
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network, where its features lie, and how its images are normalised.
+    """A network, where its features lie, and how its images are normalized.
 
     Attributes:
-        build: (weights, owner) -> `keras.Model` of normalised RGB (B, H, W, 3); weights: None, "imagenet" or a path.
+        build: (weights, owner) -> `keras.Model` of normalized RGB (B, H, W, 3); weights: None, "imagenet" or a path.
         taps: for strides 2, 4, 8, 16 and 32 the name of a layer of `graft.read_nodes`, or its beginning: the last such
             layer in the order of the graph gives the feature. None where the network has no such stride.
         normalization: (mean, deviation) of images in 0..255, in the order red, green, blue.

@@ -10,7 +10,7 @@ STAGES = (1, 2, 3, 4, 5)
 
 
 def freeze(model, until="all"):
-    """Make the encoder's stages 1 to `until` untrainable; their batch normalisations use their stored statistics.
+    """Make the encoder's stages 1 to `until` untrainable; their batch normalizations use their stored statistics.
 
     Stage k ends with the feature of stride 2^k. What was frozen beyond `until` stays so. Compile the model afterwards:
     Keras looks at what is trainable only then.

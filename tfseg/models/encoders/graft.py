@@ -103,7 +103,7 @@ def _stable_name(operation, order, sources):
 
 
 def _point(value, names):
-    """Replace the tensors of serialised arguments by the `Source`s they come from."""
+    """Replace the tensors of serialized arguments by the `Source`s they come from."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
             return Source(names[value["config"]["keras_history"][0]])

@@ -23,7 +23,7 @@ def fit_kernel(kernel, channels):
 
     With fewer than three channels each takes an equal part of the sum of the three kernels; otherwise they take the
     three in turn, and those that take the same share it. Activations so keep the size that the layers after, and their
-    statistics of batch normalisation, were trained on.
+    statistics of batch normalization, were trained on.
     """
     if channels < 3:
         return np.repeat(kernel.sum(axis=2, keepdims=True) / channels, channels, axis=2)

@@ -71,7 +71,7 @@ class ReducedAttention(layers.Layer):
 
 
 def mit(name, weights=None):
-    """Build a Mix Transformer: normalised RGB (B, H, W, 3), multiples of 32 -> (B, H / 32, W / 32, C).
+    """Build a Mix Transformer: normalized RGB (B, H, W, 3), multiples of 32 -> (B, H / 32, W / 32, C).
 
     Args:
         name: "mit_b0", "mit_b1" or "mit_b2".

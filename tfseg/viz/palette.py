@@ -1,4 +1,4 @@
-"""Colours of classes, and label maps painted in them."""
+"""Colors of classes, and label maps painted in them."""
 
 import functools
 
@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
 
-# Okabe and Ito's colours, made to be told apart by colour-blind people.
+# Okabe and Ito's colors, made to be told apart by color-blind people.
 OKABE_ITO = (
     (86, 180, 233),
     (230, 159, 0),
@@ -28,58 +28,58 @@ COLOUR_BLINDNESS = (
 
 @functools.cache
 def palette(count):
-    """Return (count, 3) uint8 RGB colours that colour-blind people can tell apart as well.
+    """Return (count, 3) uint8 RGB colors that color-blind people can tell apart as well.
 
-    The first seven are Okabe and Ito's; each further one is the colour farthest from all before it, in CIELAB
-    as seen with normal vision and with each of the three kinds of colour blindness.
+    The first seven are Okabe and Ito's; each further one is the color farthest from all before it, in CIELAB
+    as seen with normal vision and with each of the three kinds of color blindness.
     """
     steps = np.linspace(30, 255, 8)
     candidates = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(-1, 3)
-    colours = np.concatenate([np.array(OKABE_ITO, float), candidates])
-    views = seen(colours)
+    colors = np.concatenate([np.array(OKABE_ITO, float), candidates])
+    views = seen(colors)
     chosen = list(range(min(count, len(OKABE_ITO))))
     nearest = np.min([_distance(views, i) for i in chosen], axis=0)
     while len(chosen) < count:
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, _distance(views, chosen[-1]))
-    result = colours[chosen].astype(np.uint8)
+    result = colors[chosen].astype(np.uint8)
     result.setflags(write=False)  # shared by all callers
     return result
 
 
-def seen(colours):
+def seen(colors):
     """Return (4, N, 3) CIELAB of (N, 3) RGB 0..255: normal vision, then without red, green, blue cones."""
-    share = np.asarray(colours, np.float32) / 255
+    share = np.asarray(colors, np.float32) / 255
     linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
     views = [linear] + [np.clip(linear @ np.array(matrix).T, 0, 1) for matrix in COLOUR_BLINDNESS]
     return np.stack([cv2.cvtColor(view[None].astype(np.float32), cv2.COLOR_LRGB2Lab)[0] for view in views])
 
 
 def _distance(views, index):
-    """Distance of every colour to one of them, in the view where it is smallest."""
+    """Distance of every color to one of them, in the view where it is smallest."""
     return np.linalg.norm(views - views[:, index : index + 1], axis=-1).min(axis=0)
 
 
-def colour_labels(labels, count):
-    """Return (H, W, 3) uint8 colours of (H, W) class ids; ignored pixels are white."""
+def color_labels(labels, count):
+    """Return (H, W, 3) uint8 colors of (H, W) class ids; ignored pixels are white."""
     table = np.full((256, 3), 255, np.uint8)
     table[:count] = palette(count)
     return table[np.asarray(labels)]
 
 
 def blend(image, labels, count, alpha=0.5):
-    """Return (H, W, 3) uint8: the picture with its classes laid over it; ignored pixels stay bare.
+    """Return (H, W, 3) uint8: the image with its classes laid over it; ignored pixels stay bare.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), 0..255 or any other range, which is then stretched.
         labels: (H, W) class ids.
         count: number of classes.
-        alpha: 0 shows the picture only, 1 the classes only.
+        alpha: 0 shows the image only, 1 the classes only.
     """
     labels = np.asarray(labels)
     image = as_rgb(image)
-    colours = colour_labels(labels, count)
-    mixed = (image * (1 - alpha) + colours * alpha).astype(np.uint8)
+    colors = color_labels(labels, count)
+    mixed = (image * (1 - alpha) + colors * alpha).astype(np.uint8)
     return np.where((labels < count)[..., None], mixed, image)
 
 
@@ -91,7 +91,7 @@ def without_background(labels, class_names):
 
 
 def as_rgb(image):
-    """Return (H, W, 3) uint8 of a picture of any range and 1, 3 or more channels (the first three)."""
+    """Return (H, W, 3) uint8 of an image of any range and 1, 3 or more channels (the first three)."""
     image = np.asarray(image)
     image = image[..., None] if image.ndim == 2 else image
     image = np.repeat(image[..., :1], 3, axis=-1) if image.shape[-1] < 3 else image[..., :3]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from tfseg.data import diagnose
+from tfseg.doctor import diagnose
 
 NAMES = ["ground", "wall", "band"]
 

@@ -9,6 +9,7 @@ _ROOMS = (
     "classical",
     "data",
     "datasets",
+    "doctor",
     "export",
     "inference",
     "losses",

@@ -14,7 +14,8 @@ from conftest import draw_sample
 from PIL import Image
 
 from tfseg import cli
-from tfseg.data import Folder, read_image, windows
+from tfseg.data import Folder, read_image
+from tfseg.data.readers import extract
 from tfseg.inference import evaluate, predict, with_offsets
 from tfseg.models.blocks import Standardize
 from tfseg.models.encoders import efficientnet_lite
@@ -235,8 +236,8 @@ def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
 
 
 def test_large_images_go_through_the_network_in_windows(tfseg, tmp_path, monkeypatch):
-    monkeypatch.setattr(windows, "LARGE", 2000)  # the images have 48 x 56 pixels
-    monkeypatch.setattr(windows, "WINDOW", 32)
+    monkeypatch.setattr(extract, "LARGE", 2000)  # the images have 48 x 56 pixels
+    monkeypatch.setattr(extract, "WINDOW", 32)
     fill(tmp_path)
     code, printed = tfseg(*words(tmp_path), *SMALL, "--out", tmp_path / "run")
     assert code == 0, printed

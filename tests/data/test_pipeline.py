@@ -15,7 +15,7 @@ from conftest import draw_sample
 from PIL import Image
 
 from tfseg.data import Arrays, Augment, Folder, Reader, Resize, pipeline
-from tfseg.data.objects import boxes_of, relabeled
+from tfseg.data.readers.objects import boxes_of, relabeled
 from tfseg.metrics import ConfusionMetrics
 
 NAMES = ["ground", "disc", "band"]

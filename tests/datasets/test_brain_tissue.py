@@ -2,8 +2,8 @@ import sys
 
 import numpy as np
 
-from tfseg.data import check
 from tfseg.datasets import brain_tissue
+from tfseg.doctor import check
 
 module = sys.modules["tfseg.datasets.brain_tissue"]  # the function of that name hides it
 

@@ -1,7 +1,7 @@
 import pytest
 
-from tfseg.data import check
 from tfseg.datasets import camvid
+from tfseg.doctor import check
 
 
 @pytest.fixture(scope="module")

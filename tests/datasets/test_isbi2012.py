@@ -1,7 +1,7 @@
 import pytest
 
-from tfseg.data import check
 from tfseg.datasets import isbi2012
+from tfseg.doctor import check
 
 
 def test_sections_and_shares_are_those_of_the_readme(shared_data):

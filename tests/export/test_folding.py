@@ -7,7 +7,7 @@ from keras import layers
 from tfseg.export.folding import folded, frozen
 from tfseg.models import build, unet
 from tfseg.models.batch_norm import BatchNorm
-from tfseg.models.decoding import PixelShuffle
+from tfseg.models.decoders import PixelShuffle
 
 NORMS = (layers.BatchNormalization,)
 

@@ -8,9 +8,9 @@ import tensorflow as tf
 from conftest import draw_sample
 from keras import layers
 
-from tfseg.export.answer import answer
 from tfseg.export.folding import folded
 from tfseg.export.litert import litert, litert_runner
+from tfseg.export.postprocess import answer
 from tfseg.export.quantizing import equalize_joins, sensitive_layers
 from tfseg.models import cnn_classifier, unet
 from tfseg.recipes.camvid import network

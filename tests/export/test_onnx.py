@@ -10,7 +10,7 @@ from keras import layers
 
 from tfseg.export import onnx, onnx_runner
 from tfseg.models import cnn_classifier, list_models, unet
-from tfseg.models.decoding import close_logits
+from tfseg.models.decoders import close_logits
 
 MODULE = sys.modules["tfseg.export.onnx"]  # the function of that name hides it
 

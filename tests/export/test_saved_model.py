@@ -9,7 +9,7 @@ import tensorflow as tf
 from conftest import draw_sample
 
 from tfseg.export import saved_model, serve_command
-from tfseg.export.answer import answer, uncertainty
+from tfseg.export.postprocess import answer, uncertainty
 from tfseg.inference import predict
 from tfseg.models import cnn_classifier, unet
 

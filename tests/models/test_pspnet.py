@@ -1,7 +1,7 @@
 import pytest
 
 from tfseg.models import pspnet
-from tfseg.models.decoding import PoolToBins
+from tfseg.models.decoders import PoolToBins
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 

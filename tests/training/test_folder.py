@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tfseg.data import Arrays, Folder, check
+from tfseg.data import Arrays, Folder
+from tfseg.doctor import check
 from tfseg.losses import CrossEntropy
 from tfseg.training import Run, network_for, remember, train_folder
 

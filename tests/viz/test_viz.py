@@ -7,7 +7,7 @@ from conftest import draw_sample
 from matplotlib.figure import Figure
 
 from tfseg import viz
-from tfseg.viz import colors
+from tfseg.viz import class_colors
 
 NAMES = ["ground", "disc", "band"]
 # four bins, the first empty
@@ -41,7 +41,7 @@ def test_a_single_name_is_that_of_the_ones():
 
 @pytest.mark.parametrize("count", [2, 7, 20])
 def test_colors_can_be_told_apart_by_the_color_blind(count):
-    views = colors.seen(viz.palette(count))
+    views = class_colors.seen(viz.palette(count))
     distances = np.linalg.norm(views[:, :, None] - views[:, None], axis=-1)
     distances[:, np.eye(count, dtype=bool)] = np.inf
     # a difference of 2.3 in CIELAB is just noticeable

@@ -38,17 +38,18 @@ def doctor(
     for file in filter(None, (html, json)):
         file.parent.mkdir(parents=True, exist_ok=True)
     with quiet_start():
-        from tfseg import data, training
+        from tfseg import data
+        from tfseg.doctor import diagnose, write_doctor_page
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
     table = {int(value): class_id for value, class_id in (values(mask_values) or {}).items()} or None
     names = split(class_names, str)
-    report = data.diagnose((images, masks), names, val, ignore, table, track=track("examining images"))
+    report = diagnose((images, masks), names, val, ignore, table, track=track("examining images"))
     console.print(*report.tables(), sep="\n")
     say(f"The doctor says: {report.verdict()}.")
     if html is not None:
-        training.write_doctor_page(report, html, images.resolve().name)
+        write_doctor_page(report, html, images.resolve().name)
     if json is not None:
         report.save(json)
     raise typer.Exit(bool(report.errors))

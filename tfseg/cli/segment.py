@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, track
-from tfseg.cli.pictures import Images, named_images
+from tfseg.cli.image_paths import Images, named_images
 
 AHEAD = 2  # images a process that are read before they are needed: a folder is never held whole
 

@@ -227,13 +227,13 @@ def _stored(run, asked, given):
 
 def _check_both(train_reader, val_reader):
     """Read every sample; return both summaries, or raise all that is wrong in both."""
-    from tfseg import data
+    from tfseg import doctor
 
     summaries, problems = [], []
     parts = (train_reader, "images to train on", 2), (val_reader, "images to validate on", 1)
     for reader, what, classes in parts:
         try:
-            summaries.append(data.check(reader, track(f"checking {what}"), at_least=1, classes=classes))
+            summaries.append(doctor.check(reader, track(f"checking {what}"), at_least=1, classes=classes))
         except ValueError as error:
             problems.append(f"Among the {what}: {error}")
     if problems:

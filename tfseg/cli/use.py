@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
+from tfseg.cli.image_paths import Images, named_images
 from tfseg.cli.options import BatchSize, LabeledImages, LabeledMasks, OtherIgnore, OtherWindow, RunFolder
-from tfseg.cli.pictures import Images, named_images
 
 COMPARED, COMPARED_SIDE = 10, 1024  # images, and the most of their sides
 
@@ -180,7 +180,7 @@ def _show(about):
 
 def labeled(run, images, masks, ignore):
     """Return a reader of the images that a run validated on, or of two folders, once all of it is checked."""
-    from tfseg import data, training
+    from tfseg import doctor, training
 
     if (images is None) != (masks is None):
         raise typer.BadParameter("--images and --masks go together; without them the validation images are used.")
@@ -202,7 +202,7 @@ def labeled(run, images, masks, ignore):
     else:
         raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
     _warn_of_known(reader, run.settings(), images)
-    warn_of_absent(reader, data.check(reader, track("checking images"), at_least=1), "measure")
+    warn_of_absent(reader, doctor.check(reader, track("checking images"), at_least=1), "measure")
     return reader
 
 

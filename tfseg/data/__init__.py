@@ -1,28 +1,31 @@
-"""From images on disk to batches: readers, the check before training, augmentation, pipeline."""
+"""From images on disk to batches: readers, augmentation, pipeline."""
 
 from tfseg.data.augment import Augment
-from tfseg.data.doctor import Summary, check, diagnose
-from tfseg.data.files import image_files, read_header, read_image, read_mask
-from tfseg.data.findings import Finding
-from tfseg.data.folder import Folder, find_folders
-from tfseg.data.formats import (
+from tfseg.data.loading import reading_error
+from tfseg.data.pipeline import pipeline
+from tfseg.data.readers import (
+    Arrays,
     Cityscapes,
     Coco,
     CocoPanoptic,
+    Folder,
     GeoTiff,
     Nifti,
+    Reader,
     Tfds,
     TFRecords,
     Voc,
     Yolo,
+    find_folders,
+    image_files,
+    label_names,
+    read_header,
+    read_image,
+    read_mask,
     write_tfrecords,
 )
-from tfseg.data.loading import reading_error
-from tfseg.data.pipeline import pipeline
-from tfseg.data.readers import Arrays, Reader, label_names
-from tfseg.data.report import Report
+from tfseg.data.readers.extract import batch_for, corners, window_for
 from tfseg.data.resize import Resize
-from tfseg.data.windows import batch_for, corners, window_for
 
 __all__ = [
     "Arrays",
@@ -30,25 +33,20 @@ __all__ = [
     "Cityscapes",
     "Coco",
     "CocoPanoptic",
-    "Finding",
     "Folder",
     "GeoTiff",
     "Nifti",
     "Reader",
-    "Report",
     "Resize",
-    "Summary",
-    "Tfds",
     "TFRecords",
+    "Tfds",
     "Voc",
     "Yolo",
     "batch_for",
-    "check",
     "corners",
-    "diagnose",
     "find_folders",
-    "label_names",
     "image_files",
+    "label_names",
     "pipeline",
     "read_header",
     "read_image",

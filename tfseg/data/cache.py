@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.data.readers import Taken
+from tfseg.data.readers.base import Taken
 
 
 def cached(reader, where):

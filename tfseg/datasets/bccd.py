@@ -1,6 +1,6 @@
 """BCCD: boxes around blood cells under the light microscope."""
 
-from tfseg.data.formats import Voc
+from tfseg.data.readers.formats import Voc
 from tfseg.datasets.location import located
 
 CLASS_NAMES = ("RBC", "WBC", "Platelets")

@@ -4,7 +4,7 @@ import json
 
 from tfseg import checks
 from tfseg.data import Folder
-from tfseg.data.formats import CocoPanoptic, Yolo
+from tfseg.data.readers.formats import CocoPanoptic, Yolo
 from tfseg.datasets.location import located
 
 SOURCE = "github.com/lightly-ai/coco128_yolo (annotations CC BY 4.0; the images keep their licenses)"

@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfseg.data import Folder, Reader, image_files, read_header, read_image, read_mask
-from tfseg.data.objects import objects_of
+from tfseg.data.readers.objects import objects_of
 from tfseg.datasets.location import located
 
 CLASS_NAMES = ("nucleus",)

@@ -1,7 +1,7 @@
 """Artifacts of a trained model, written whole or not at all."""
 
 from tfseg.export.folding import folded
-from tfseg.export.forms import FORMATS
+from tfseg.export.formats import FORMATS
 from tfseg.export.litert import litert, litert_runner
 from tfseg.export.metadata import inspect
 from tfseg.export.onnx import onnx, onnx_runner

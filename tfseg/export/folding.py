@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfseg.models.decoding import PixelShuffle
+from tfseg.models.decoders import PixelShuffle
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 # what neither adds up many numbers nor is written for float32

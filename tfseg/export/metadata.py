@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.checks import IGNORE_INDEX
-from tfseg.export.files import ids_of_files
+from tfseg.export.encoded_client import ids_of_files
 from tfseg.models.blocks import Standardize
 from tfseg.viz import palette
 

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from tfseg.export.answer import answer
+from tfseg.export.postprocess import answer
 
 BATCHES = (1, 8)
 ROUNDS = 5

@@ -5,9 +5,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfseg.export.answer import answer
 from tfseg.export.folding import CONVOLUTIONS, folded, once
-from tfseg.models.decoding import ResizeLike, Upsample
+from tfseg.export.postprocess import answer
+from tfseg.models.decoders import ResizeLike, Upsample
 
 # what gives s times the output for s times the input, a channel by itself, if s is above zero
 HOMOGENEOUS = (layers.ReLU, layers.MaxPooling2D, layers.Dropout, Upsample, ResizeLike)

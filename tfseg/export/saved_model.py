@@ -8,15 +8,15 @@ import tensorflow as tf
 
 from tfseg import checks
 from tfseg.data import label_names
-from tfseg.export.answer import answer, require_logits
-from tfseg.export.files import ids_of_files, png
+from tfseg.export.encoded_client import ids_of_files, png
 from tfseg.export.folding import folded, frozen
-from tfseg.export.forms import check_formats, write_forms
+from tfseg.export.formats import check_formats, write_forms
 from tfseg.export.metadata import require_json, write_metadata
+from tfseg.export.postprocess import answer, require_logits
 from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
-from tfseg.export.tiling import windowed
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
+from tfseg.export.windowed import windowed
 from tfseg.export.writing import noise, require_same
 from tfseg.models.blocks import Standardize
 

@@ -2,8 +2,8 @@
 
 import tensorflow as tf
 
-from tfseg.export.answer import answer, run_lengths, uncertainty
-from tfseg.export.decoding import decode
+from tfseg.export.image_decoding import decode
+from tfseg.export.postprocess import answer, run_lengths, uncertainty
 
 EXTRA_OUTPUTS = ("probabilities", "uncertainty", "rle")
 

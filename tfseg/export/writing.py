@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfseg.export.answer import answer, require_logits
 from tfseg.export.folding import frozen
 from tfseg.export.parity import keras_runner
+from tfseg.export.postprocess import answer, require_logits
 
 AGREEMENT = 0.999  # share of pixels; ties may fall either way
 DIFFERENCE = 1e-3  # of probabilities

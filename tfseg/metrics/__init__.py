@@ -2,8 +2,9 @@
 
 from tfseg.metrics.base import PixelMetric
 from tfseg.metrics.calibration import CalibrationError
-from tfseg.metrics.confusion import ConfusionMetrics, scores_of
-from tfseg.metrics.figures import (
+from tfseg.metrics.confusion_metrics import ConfusionMetrics, scores_of
+from tfseg.metrics.instances import InstanceMatch, average_precision, match_instances, panoptic_quality
+from tfseg.metrics.single_scores import (
     CohenKappa,
     FrequencyWeightedIoU,
     MatthewsCorrelation,
@@ -13,7 +14,6 @@ from tfseg.metrics.figures import (
     PixelAccuracy,
     SingleFigure,
 )
-from tfseg.metrics.instances import InstanceMatch, average_precision, match_instances, panoptic_quality
 from tfseg.metrics.surface import (
     average_surface_distance,
     boundary_f1,

@@ -4,7 +4,7 @@ from math import prod
 
 from keras import layers
 
-from tfseg.models.decoding import PoolToBins, ResizeLike
+from tfseg.models.decoders import PoolToBins, ResizeLike
 from tfseg.models.trace import inside
 
 # Layers whose every output value is one sum over the kernel's other axes.

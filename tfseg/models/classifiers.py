@@ -5,7 +5,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import normalize
-from tfseg.models.decoding import conv_bn, open_image
+from tfseg.models.decoders import conv_bn, open_image
 from tfseg.models.encoders import encode
 
 

@@ -3,7 +3,7 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoding import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
+from tfseg.models.decoders import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
 
 # of the 3 x 3 convolutions, at output stride 16 (arXiv:1706.05587); at half the stride twice as wide apart
 RATES = (6, 12, 18)

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.models.arithmetic import multiply_adds
-from tfseg.models.reach import Reach, follow
+from tfseg.models.receptive_field import Reach, follow
 from tfseg.models.trace import trace
 
 

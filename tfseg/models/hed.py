@@ -9,9 +9,9 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import CropToImage, normalize
-from tfseg.models.decoding import open_image, upsample
+from tfseg.models.decoders import open_image, upsample
 from tfseg.models.encoders.coverage import require_full_coverage
-from tfseg.models.encoders.files import load_file
+from tfseg.models.encoders.weight_files import load_file
 
 # convolutions of each block of VGG16, and their width
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))

@@ -4,7 +4,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.batch_norm import BatchNorm
-from tfseg.models.decoding import close_logits, conv_bn, open_image, taps
+from tfseg.models.decoders import close_logits, conv_bn, open_image, taps
 
 
 def linknet(

@@ -1,7 +1,7 @@
 """PSPNet."""
 
 from tfseg import checks
-from tfseg.models.decoding import check_bins, close_logits, conv_bn, open_image, pyramid, taps
+from tfseg.models.decoders import check_bins, close_logits, conv_bn, open_image, pyramid, taps
 
 
 def pspnet(

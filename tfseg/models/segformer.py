@@ -3,7 +3,7 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoding import close_logits, conv_bn, open_image, taps, upsample
+from tfseg.models.decoders import close_logits, conv_bn, open_image, taps, upsample
 
 
 def segformer(

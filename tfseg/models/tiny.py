@@ -4,7 +4,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import PadToStride, normalize
-from tfseg.models.decoding import close_logits, open_image
+from tfseg.models.decoders import close_logits, open_image
 
 
 def tiny_unet(num_classes, input_shape=(None, None, 3), filters=16, normalization=None):

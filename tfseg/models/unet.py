@@ -7,7 +7,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import CropToImage, PadToStride, conv_block, normalize
-from tfseg.models.decoding import conv_bn, global_mean, open_image, taps, upsample
+from tfseg.models.decoders import conv_bn, global_mean, open_image, taps, upsample
 
 PLAIN = (32, 64, 128, 256, 512)
 BEHIND_AN_ENCODER = (16, 32, 64, 128, 256)

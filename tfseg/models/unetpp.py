@@ -7,7 +7,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import CropToImage, conv_block
-from tfseg.models.decoding import open_image, upsample
+from tfseg.models.decoders import open_image, upsample
 from tfseg.models.unet import contracting_path, encoder_path
 
 PLAIN = (32, 64, 128, 256, 512)

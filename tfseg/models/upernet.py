@@ -3,7 +3,7 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoding import check_bins, close_logits, conv_bn, open_image, pyramid, taps, upsample
+from tfseg.models.decoders import check_bins, close_logits, conv_bn, open_image, pyramid, taps, upsample
 
 
 def upernet(

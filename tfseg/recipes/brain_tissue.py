@@ -16,8 +16,9 @@ import keras
 import numpy as np
 from PIL import Image
 
-from tfseg.data import Augment, check, pipeline
+from tfseg.data import Augment, pipeline
 from tfseg.datasets.brain_tissue import CLASS_NAMES, brain_tissue
+from tfseg.doctor import check
 from tfseg.export import saved_model, serve_command
 from tfseg.inference import predict, report
 from tfseg.losses import CrossEntropy, Dice

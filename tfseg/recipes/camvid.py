@@ -50,9 +50,10 @@ import keras
 import numpy as np
 from keras import layers
 
-from tfseg.data import Augment, check, pipeline
+from tfseg.data import Augment, pipeline
 from tfseg.datasets import camvid
-from tfseg.models.decoding import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
+from tfseg.doctor import check
+from tfseg.models.decoders import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
 from tfseg.recipes.command import carry_out, command
 
 AUGMENT = Augment(

@@ -5,7 +5,6 @@ from tfseg.training.augmented import AugmentedModel, augmented
 from tfseg.training.budget import fit_within
 from tfseg.training.callbacks import Progress
 from tfseg.training.determinism import deterministic
-from tfseg.training.doctor_page import write_doctor_page
 from tfseg.training.folder import network_for, open_folder, open_readers, remember, train_folder
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
@@ -32,5 +31,4 @@ __all__ = [
     "open_readers",
     "remember",
     "train_folder",
-    "write_doctor_page",
 ]

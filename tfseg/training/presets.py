@@ -42,7 +42,7 @@ def compile_for(
         steps: number of batches in the whole training.
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: share of the steps over which the learning rate rises.
-        class_weights: one a class, for the cross entropy; `tfseg.data.diagnose` proposes some. None for none. A
+        class_weights: one a class, for the cross entropy; `tfseg.doctor.diagnose` proposes some. None for none. A
             classifier takes the `class_weight` of `fit`.
         clip_norm: largest norm of the gradients of all weights together; None for any.
         average: momentum, such as 0.999, of a running mean of the weights that takes their place when `fit` ends

@@ -1,9 +1,9 @@
 """Images of data and results. Every function returns a matplotlib Figure, in Jupyter and without a display."""
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
+from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.palette import as_rgb, blend, color_labels, palette, without_background
-from tfseg.viz.pictures import errors, labeled, legend, overlay, samples
-from tfseg.viz.regions import regions
+from tfseg.viz.region_outlines import regions
 from tfseg.viz.trade_off import trade_off
 
 __all__ = [

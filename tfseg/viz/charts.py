@@ -3,8 +3,8 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tfseg.viz.palette import palette
 from tfseg.viz.figures import done
+from tfseg.viz.palette import palette
 
 
 def curves(history):

@@ -5,8 +5,8 @@ import numpy as np
 from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 
-from tfseg.viz.palette import palette
 from tfseg.viz.figures import done
+from tfseg.viz.palette import palette
 
 # area of the largest disc in square points, and on which side of it a name stands, the first that is
 # free; the steps leave a disc to the right and below

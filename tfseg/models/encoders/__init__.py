@@ -9,9 +9,9 @@ from tfseg.models.encoders import efficientnet_lite as _lite
 from tfseg.models.encoders import mit as _mit
 from tfseg.models.encoders.efficientnet_lite import efficientnet_lite
 from tfseg.models.encoders.freezing import freeze, stage_of, unfreeze
-from tfseg.models.encoders.graft import graft
 from tfseg.models.encoders.kernels import copy_weights
 from tfseg.models.encoders.mit import ReducedAttention, mit
+from tfseg.models.encoders.rebuild import graft
 
 ENCODERS = {**_lite.ENCODERS, **_mit.ENCODERS, **_applications.ENCODERS}
 

@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from tfseg.models.encoders.encoder import CAFFE, IMAGENET, PLUS_MINUS_ONE, Encoder
-from tfseg.models.encoders.files import load_file
+from tfseg.models.encoders.weight_files import load_file
 
 RESNET_TAPS = ("conv1_relu", "conv2_", "conv3_", "conv4_", "conv5_")
 DENSENET_TAPS = ("conv1_relu", "pool2_relu", "pool3_relu", "pool4_relu", "relu")

@@ -14,7 +14,7 @@ from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.encoders.checkpoints import read_checkpoint
 from tfseg.models.encoders.coverage import require_full_coverage
 from tfseg.models.encoders.encoder import Encoder
-from tfseg.models.encoders.files import load_file
+from tfseg.models.encoders.weight_files import load_file
 
 # kernel, stride, expansion, width of each group of blocks
 GROUPS = ((3, 1, 1, 16), (3, 2, 6, 24), (5, 2, 6, 40), (3, 2, 6, 80), (5, 1, 6, 112), (5, 2, 6, 192), (3, 1, 6, 320))

@@ -4,7 +4,7 @@ import keras
 from keras import layers, ops
 
 from tfseg.models.encoders.encoder import IMAGENET, Encoder
-from tfseg.models.encoders.files import load_file
+from tfseg.models.encoders.weight_files import load_file
 
 HEADS = (1, 2, 5, 8)
 REDUCTIONS = (8, 4, 2, 1)  # keys and values are read at stride 32 in every stage

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfseg.data.readers.formats import Cityscapes
+from tfseg.doctor import check
+
+FRAMES = ["aachen/aachen_000000_000019", "aachen/aachen_000001_000019", "ulm/ulm_000003_000019"]
+# 7 road, 8 sidewalk, 24 person, 26 car, 29 caravan (ignored in training), 33 bicycle
+IDS = np.array([[0, 7, 7, 8, 8, 24], [26, 26, 26, 29, 33, 24]], np.uint8)
+TRAIN = [[255, 0, 0, 1, 1, 11], [13, 13, 13, 255, 18, 11]]
+# two cars, a caravan, the person; the bicycle is one of a group that nobody took apart
+OBJECTS = np.array([[0, 7, 7, 8, 8, 24000], [26012, 26001, 26001, 29000, 33, 24000]], np.uint16)
+
+
+def write(root, frames, folder, kind, array, split="train"):
+    for frame in frames:
+        path = root / folder / split / f"{frame}_{kind}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(array).save(path)
+
+
+@pytest.fixture
+def root(tmp_path):
+    write(tmp_path, FRAMES, "leftImg8bit", "leftImg8bit", np.full((2, 6, 3), (5, 6, 7), np.uint8))
+    write(tmp_path, FRAMES, "gtFine", "gtFine_labelIds", IDS)
+    return tmp_path
+
+
+def test_masks_are_train_ids(root):
+    reader = Cityscapes(root)
+    assert (len(reader), reader.num_classes, reader.fields) == (3, 19, ("image", "mask"))
+    assert reader[0]["mask"].tolist() == TRAIN
+    assert reader[0]["image"][1, 2].tolist() == [5, 6, 7]
+    assert [reader.class_names[i] for i in (0, 1, 11, 13, 18)] == ["road", "sidewalk", "person", "car", "bicycle"]
+    assert reader.palette[[0, 13, 18]].tolist() == [[128, 64, 128], [0, 0, 142], [119, 11, 32]]
+    assert len(reader.palette) == 19
+    assert check(reader).ignored_pixels == 6
+
+
+def test_all_ids_stay_as_they_are(root):
+    reader = Cityscapes(root, ids="all")
+    assert (reader.num_classes, reader.class_names[26], len(reader.palette)) == (34, "car", 34)
+    assert np.array_equal(reader[1]["mask"], IDS)
+
+
+def test_cities_are_groups(root):
+    reader = Cityscapes(root)
+    assert [reader.name(i) for i in range(3)] == FRAMES
+    train, val = reader.split(0.3, groups=lambda name: name.split("/")[0])
+    assert [train.name(i) for i in range(len(train))] == FRAMES[:2]
+    assert val.name(0) == FRAMES[2]
+
+
+def test_objects_of_evaluated_classes_are_instances(root):
+    write(root, FRAMES, "gtFine", "gtFine_instanceIds", OBJECTS)
+    reader = Cityscapes(root)
+    sample = reader[2]
+    assert reader.fields == tuple(sample) == ("image", "mask", "instances", "boxes", "classes")
+    assert sample["instances"].tolist() == [[0, 0, 0, 0, 0, 1], [3, 2, 2, 0, 0, 1]]
+    assert sample["boxes"].tolist() == [[5, 0, 6, 2], [1, 1, 3, 2], [0, 1, 1, 2]]
+    assert [reader.class_names[i] for i in sample["classes"]] == ["person", "car", "car"]
+    kinds = [sample[name].dtype for name in ("mask", "instances", "boxes", "classes")]
+    assert kinds == [np.uint8, np.int32, np.float32, np.int32]
+
+
+def test_with_all_ids_the_caravan_is_an_instance_too(root):
+    write(root, FRAMES, "gtFine", "gtFine_instanceIds", OBJECTS)
+    sample = Cityscapes(root, ids="all")[0]
+    assert sample["instances"].tolist() == [[0, 0, 0, 0, 0, 1], [3, 2, 2, 4, 0, 1]]
+    assert sample["classes"].tolist() == [24, 26, 26, 29]
+
+
+def test_instances_need_a_file_for_every_frame(root):
+    write(root, FRAMES[1:], "gtFine", "gtFine_instanceIds", OBJECTS)
+    assert Cityscapes(root).fields == ("image", "mask")
+
+
+def test_coarse_masks(root):
+    write(root, FRAMES, "gtCoarse", "gtCoarse_labelIds", IDS[:, ::-1].copy())
+    assert Cityscapes(root, mode="coarse")[0]["mask"].tolist() == [row[::-1] for row in TRAIN]
+
+
+def test_train_ids_on_disk_serve_where_no_label_ids_are(root):
+    write(root, FRAMES, "gtFine", "gtFine_labelTrainIds", np.array(TRAIN, np.uint8)[::-1].copy())
+    assert Cityscapes(root)[0]["mask"].tolist() == TRAIN
+    for path in root.rglob("*_labelIds.png"):
+        path.unlink()
+    assert Cityscapes(root)[0]["mask"].tolist() == TRAIN[::-1]
+    with pytest.raises(ValueError, match=r"(?s)3 problems.*aachen_000000_000019_gtFine_labelIds\.png"):
+        Cityscapes(root, ids="all")
+
+
+def test_faults_are_told(root):
+    with pytest.raises(ValueError, match=r"mode='fin' is unknown.*Did you mean 'fine'"):
+        Cityscapes(root, mode="fin")
+    with pytest.raises(ValueError, match=r"ids='eval' is unknown"):
+        Cityscapes(root, ids="eval")
+    with pytest.raises(FileNotFoundError, match=r"leftImg8bit/val' holds no <city>/<frame>_leftImg8bit\.png"):
+        Cityscapes(root, "val")
+    write(root, FRAMES[:1], "gtFine", "gtFine_labelIds", IDS + np.uint8(30))
+    with pytest.raises(ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png holds the values 37, 38"):
+        Cityscapes(root)[0]
+    write(root, FRAMES[:1], "gtFine", "gtFine_labelIds", IDS[:, 1:].copy())
+    with pytest.raises(ValueError, match=r"000019_leftImg8bit\.png is 6 x 2, but its mask .*labelIds\.png is 5 x 2"):
+        Cityscapes(root)
+
+
+def test_an_object_of_no_class_is_told(root):
+    write(root, FRAMES, "gtFine", "gtFine_instanceIds", OBJECTS + np.uint16(10000) * (OBJECTS == 26012))
+    with pytest.raises(ValueError, match=r"gtFine_instanceIds\.png holds the values 36012, which are of no class"):
+        Cityscapes(root)[0]

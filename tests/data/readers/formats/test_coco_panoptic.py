@@ -1,0 +1,126 @@
+import copy
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfseg.data.readers.formats.coco_panoptic import CocoPanoptic
+
+CATEGORIES = [
+    {"id": 200, "name": "rug", "isthing": 0},
+    {"id": 1, "name": "person", "isthing": 1},
+    {"id": 92, "name": "banner", "isthing": 0},
+    {"id": 3, "name": "car", "isthing": 1},
+]
+# 70000 = 112 + 17 * 256 + 1 * 65536, 300 = 44 + 256, 9 and 66051 = 3 + 2 * 256 + 65536
+COLORS = {0: (0, 0, 0), 70000: (112, 17, 1), 300: (44, 1, 0), 9: (9, 0, 0), 66051: (3, 2, 1)}
+NUMBERS = np.array(
+    [
+        [0, 9, 9, 9, 9, 9],
+        [300, 300, 9, 70000, 70000, 9],
+        [300, 300, 9, 70000, 66051, 66051],
+        [0, 0, 66051, 66051, 66051, 66051],
+    ]
+)
+SEGMENTS = [
+    {"id": 70000, "category_id": 3, "iscrowd": 0},
+    {"id": 9, "category_id": 200, "iscrowd": 0},
+    {"id": 66051, "category_id": 1, "iscrowd": 1},
+    {"id": 300, "category_id": 1, "iscrowd": 0},
+]
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Write an image and its segments; return a function that reads them, the JSON file changed."""
+    for folder in ("images", "panoptic"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(np.full((4, 6, 3), 7, np.uint8)).save(tmp_path / "images" / "a.png")
+    colors = np.array([[COLORS[number] for number in row] for row in NUMBERS.tolist()], np.uint8)
+    Image.fromarray(colors).save(tmp_path / "panoptic" / "a_segments.png")
+    content = {
+        "images": [{"id": 5, "file_name": "a.png", "height": 4, "width": 6}],
+        "annotations": [{"image_id": 5, "file_name": "a_segments.png", "segments_info": SEGMENTS}],
+        "categories": CATEGORIES,
+    }
+    content = copy.deepcopy(content)
+
+    def read(change=lambda content: None):
+        change(content)
+        (tmp_path / "panoptic.json").write_text(json.dumps(content))
+        return CocoPanoptic(tmp_path / "images", tmp_path / "panoptic", tmp_path / "panoptic.json")
+
+    return read
+
+
+def test_segments_are_classes_and_objects(written):
+    reader = written()
+    assert reader.class_names == ["person", "car", "banner", "rug"]
+    assert (reader.name(0), reader.sizes.tolist()) == ("a", [[4, 6]])
+    sample = reader[0]
+    assert tuple(sample) == reader.fields
+    mask = [
+        [255, 3, 3, 3, 3, 3],
+        [0, 0, 3, 1, 1, 3],
+        [0, 0, 3, 1, 0, 0],
+        [255, 255, 0, 0, 0, 0],
+    ]
+    assert sample["mask"].tolist() == mask
+    # In the order of their numbers: 300, then 70000. The rug is no thing, 66051 a crowd.
+    instances = [
+        [0, 0, 0, 0, 0, 0],
+        [1, 1, 0, 2, 2, 0],
+        [1, 1, 0, 2, 0, 0],
+        [0, 0, 0, 0, 0, 0],
+    ]
+    assert sample["instances"].tolist() == instances
+    assert sample["boxes"].tolist() == [[0, 1, 2, 3], [3, 1, 5, 3]]
+    assert sample["classes"].tolist() == [0, 1]
+    kinds = {key: value.dtype for key, value in sample.items()}
+    assert kinds == {"image": "u1", "mask": "u1", "instances": "i4", "boxes": "f4", "classes": "i4"}
+
+
+def test_a_image_without_segments_is_ignored(written, tmp_path):
+    Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "panoptic" / "a_segments.png")
+    sample = written(lambda content: content["annotations"][0].update(segments_info=[]))[0]
+    assert (sample["mask"] == 255).all()
+    assert (sample["boxes"].shape, sample["classes"].shape) == ((0, 4), (0,))
+
+
+def test_segments_in_one_file_alone_are_named(written):
+    def without_the_rug(content):
+        content["annotations"][0]["segments_info"] = [SEGMENTS[i] for i in (0, 2, 3)]
+
+    with pytest.raises(ValueError, match=r"a_segments\.png and .*panoptic\.json do not.*in the PNG alone: 9\. Take"):
+        written(without_the_rug)[0]
+    more = [*SEGMENTS, {"id": 12, "category_id": 1}]
+    with pytest.raises(ValueError, match=r"in the JSON file alone: 12\."):
+        written(lambda content: content["annotations"][0].update(segments_info=more))[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c["annotations"].clear(), r"panoptic\.json: the image a\.png has no annotation"),
+        (lambda c: c["categories"].pop(0), r"a_segments\.png: there is no category 200"),
+        (lambda c: c["images"][0].update(height=5), r"a\.png is 6 x 4 pixels, but .*panoptic\.json says 6 x 5"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(written, change, told):
+    with pytest.raises(ValueError, match=told):
+        written(change)
+
+
+def test_sizes_and_kind_of_the_segments_are_checked(written, tmp_path):
+    path = tmp_path / "panoptic" / "a_segments.png"
+    reader = written()
+    Image.fromarray(np.zeros((4, 6), np.uint16)).save(path)
+    with pytest.raises(ValueError, match=r"a_segments\.png holds uint16"):
+        reader[0]
+    Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(path)
+    with pytest.raises(ValueError, match=r"a\.png is 6 x 4, but its mask .*a_segments\.png is 5 x 4"):
+        written()
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r"names 1 files that are not there: .*a_segments\.png"):
+        written()

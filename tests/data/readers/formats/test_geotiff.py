@@ -1,0 +1,196 @@
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from tfseg.data.readers.formats.geotiff import GeoTiff
+
+NAMES = ["water", "field", "town"]
+RNG = np.random.default_rng(0)
+SCENE = RNG.integers(1, 4000, (70, 90, 5)).astype(np.uint16)
+MASK = RNG.integers(0, 3, (70, 90)).astype(np.uint8)
+NODATA = 42113
+CHUNKY = {"planarconfig": "contig", "photometric": "minisblack"}
+PLANAR = {"planarconfig": "separate", "photometric": "minisblack"}
+
+LAYOUTS = {
+    "chunky strips": {**CHUNKY, "rowsperstrip": 9},
+    "chunky tiles": {**CHUNKY, "tile": (16, 32)},
+    "chunky packed strips": {**CHUNKY, "rowsperstrip": 9, "compression": "zlib", "predictor": True},
+    "chunky packed tiles": {**CHUNKY, "tile": (32, 16), "compression": "lzw", "predictor": True},
+    "planar strips": PLANAR,
+    "planar tiles": {**PLANAR, "tile": (16, 32)},
+    "planar packed strips": {**PLANAR, "rowsperstrip": 9, "compression": "zstd"},
+    "planar packed tiles": {**PLANAR, "tile": (32, 16), "compression": "zlib"},
+    "big endian": {**CHUNKY, "byteorder": ">"},
+    "big endian packed": {**PLANAR, "byteorder": ">", "tile": (16, 16), "compression": "zlib"},
+    "bigtiff": {**CHUNKY, "bigtiff": True},
+}
+
+
+def write(folder, scene=SCENE, mask=MASK, name="a", nodata=None, **layout):
+    for part in ("images", "masks"):
+        (folder / part).mkdir(exist_ok=True)
+    layout = layout or CHUNKY
+    array = np.moveaxis(scene, -1, 0) if layout["planarconfig"] == "separate" else scene
+    tags = [] if nodata is None else [(NODATA, "s", 0, nodata, True)]
+    tifffile.imwrite(folder / "images" / f"{name}.tif", np.ascontiguousarray(array), extratags=tags, **layout)
+    tifffile.imwrite(folder / "masks" / f"{name}.tif", mask, photometric="minisblack" if mask.ndim == 2 else "rgb")
+
+
+def read(folder, **options):
+    return GeoTiff(folder / "images", folder / "masks", NAMES, **options)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_gives_the_same_pixels_whole_and_by_windows(tmp_path, layout):
+    write(tmp_path, **LAYOUTS[layout])
+    reader = read(tmp_path)
+    assert (reader.sizes.tolist(), reader.channels, reader.dtype, reader.name(0)) == ([[70, 90]], 5, np.uint16, "a")
+    assert np.array_equal(reader[0]["image"], SCENE)
+    assert np.array_equal(reader[0]["mask"], MASK)
+    pieces = read(tmp_path, window=(40, 37))
+    assert pieces.sizes.tolist() == [[40, 37], [40, 37], [40, 16], [30, 37], [30, 37], [30, 16]]
+    assert [pieces.name(i) for i in (0, 2, 4)] == ["a/0_0", "a/0_74", "a/40_37"]
+    for i, (y, x) in enumerate((y, x) for y in (0, 40) for x in (0, 37, 74)):
+        window = np.s_[y : y + 40, x : x + 37]
+        assert np.array_equal(pieces[i]["image"], SCENE[window])
+        assert np.array_equal(pieces[i]["mask"], MASK[window])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+def test_dtypes_stay(tmp_path, dtype):
+    scene = (SCENE[..., :2] % 200).astype(dtype)
+    write(tmp_path, scene)
+    assert read(tmp_path)[0]["image"].dtype == dtype
+    assert np.array_equal(read(tmp_path)[0]["image"], scene)
+
+
+def test_different_dtypes_and_wide_ones_become_float32(tmp_path):
+    write(tmp_path)
+    write(tmp_path, SCENE.astype(np.uint8), name="b")
+    reader = read(tmp_path)
+    assert reader.dtype == np.float32
+    assert np.array_equal(reader[1]["image"], SCENE.astype(np.uint8).astype(np.float32))
+    write(tmp_path, SCENE.astype(np.float64) / 7, name="a")
+    (tmp_path / "images" / "b.tif").unlink()
+    (tmp_path / "masks" / "b.tif").unlink()
+    assert np.array_equal(read(tmp_path)[0]["image"], (SCENE / 7).astype(np.float32))
+
+
+def test_bands_are_chosen_in_order(tmp_path):
+    write(tmp_path, **LAYOUTS["planar packed tiles"])
+    reader = read(tmp_path, bands=[3, 0])
+    assert reader.channels == 2
+    assert np.array_equal(reader[0]["image"], SCENE[..., [3, 0]])
+    for bands in ([5], [-1], []):
+        with pytest.raises(
+            ValueError, match=r"bands=.*came; \S*a\.tif has 5\. Give positions from 0 that every scene has"
+        ):
+            read(tmp_path, bands=bands)
+
+
+def test_scenes_without_the_same_bands_are_named(tmp_path):
+    write(tmp_path)
+    write(tmp_path, SCENE[..., :4], name="b")
+    with pytest.raises(ValueError, match=r"bands=None came; .*a\.tif has 5, .*b\.tif has 4"):
+        read(tmp_path)
+    assert read(tmp_path, bands=[3])[1]["image"].shape == (70, 90, 1)
+
+
+@pytest.mark.parametrize("layout", ["chunky strips", "planar packed tiles"])
+def test_pixels_without_data_are_ignored(tmp_path, layout):
+    scene = SCENE.copy()
+    scene[3, 5] = 65535  # every band
+    scene[4, 6, :4] = 65535  # all but one
+    write(tmp_path, scene, nodata="65535", **LAYOUTS[layout])
+    sample = read(tmp_path)[0]
+    expected = MASK.copy()
+    expected[3, 5] = 255
+    assert np.array_equal(sample["mask"], expected)
+    assert not sample["image"][3, 5].any()
+    assert sample["image"][4, 6].tolist() == [0, 0, 0, 0, SCENE[4, 6, 4]]
+    assert read(tmp_path, bands=[0])[0]["mask"][4, 6] == 255
+
+
+@pytest.mark.parametrize(("nodata", "stored"), [("nan", np.nan), ("-3.4028234663852886e+38", -3.4028235e38)])
+def test_floating_pixels_without_data_are_ignored_and_finite(tmp_path, nodata, stored):
+    scene = SCENE.astype(np.float32)
+    scene[1, 2] = stored
+    scene[9, 9, 2] = np.nan
+    write(tmp_path, scene, nodata=nodata)
+    sample = read(tmp_path)[0]
+    assert np.argwhere(sample["mask"] == 255).tolist() == [[1, 2]]
+    assert sample["image"][9, 9, 2] == 0
+    assert not sample["image"][1, 2].any()
+
+
+def test_a_nodata_value_that_the_dtype_cannot_hold_means_nothing(tmp_path):
+    write(tmp_path, nodata="-9999")
+    assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
+    write(tmp_path, nodata="none")
+    assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
+
+
+def test_masks_may_be_png_and_their_values_are_translated(tmp_path):
+    write(tmp_path)
+    (tmp_path / "masks" / "a.tif").unlink()
+    Image.fromarray(np.array([0, 10, 20], np.uint8)[MASK]).save(tmp_path / "masks" / "a.png")
+    reader = read(tmp_path, mask_values={10: 0, 20: 2}, ignore=0, window=(64, 64))
+    assert np.array_equal(reader[1]["mask"], np.array([255, 0, 2])[MASK[:64, 64:]])
+    with pytest.raises(ValueError, match=r"a\.png from row 64, column 0 holds the values? 10"):
+        read(tmp_path, window=(64, 64))[2]
+
+
+def test_masks_of_floating_numbers_must_be_whole(tmp_path):
+    write(tmp_path, mask=MASK.astype(np.float32))
+    assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
+    write(tmp_path, mask=MASK + np.float32(0.5))
+    with pytest.raises(ValueError, match=r"a\.tif from row 0, column 0 holds numbers that are not whole"):
+        read(tmp_path)[0]
+
+
+def test_reduced_copies_are_left_out_and_pages_refused(tmp_path):
+    write(tmp_path)
+    with tifffile.TiffWriter(tmp_path / "images" / "a.tif") as file:
+        file.write(SCENE, **CHUNKY)
+        file.write(SCENE[::2, ::2], subfiletype=1, **CHUNKY)
+    assert np.array_equal(read(tmp_path)[0]["image"], SCENE)
+    tifffile.imwrite(tmp_path / "images" / "a.tif", np.moveaxis(SCENE, -1, 0), photometric="minisblack")
+    with pytest.raises(ValueError, match=r"a\.tif holds 5 pages of depth 1. Save one page"):
+        read(tmp_path)
+
+
+def test_scenes_and_masks_must_pair(tmp_path):
+    write(tmp_path)
+    write(tmp_path, name="b", mask=MASK[:, :-1])
+    with pytest.raises(ValueError, match=r"b\.tif is 90 x 70, but its mask .*b\.tif is 89 x 70 pixels"):
+        read(tmp_path)
+    write(tmp_path, name="b", mask=np.stack([MASK, MASK, MASK], -1))
+    with pytest.raises(ValueError, match=r"b\.tif holds 3 bands. A mask has one"):
+        read(tmp_path)
+    (tmp_path / "masks" / "b.tif").rename(tmp_path / "masks" / "c.tif")
+    with pytest.raises(ValueError, match=r"(?s)2 problems.*b\.tif has no mask.*c\.tif has no scene"):
+        read(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no image"):
+        GeoTiff(tmp_path / "empty", tmp_path / "masks", NAMES)
+
+
+def test_windows_are_whole_numbers(tmp_path):
+    write(tmp_path)
+    with pytest.raises(ValueError, match="window=0 must be a whole number"):
+        read(tmp_path, window=(0, 5))
+
+
+@pytest.mark.parametrize("layout", ["chunky strips", "planar packed tiles"])
+def test_damaged_files_are_named(tmp_path, layout):
+    write(tmp_path, **LAYOUTS[layout])
+    reader = read(tmp_path, window=(32, 32))
+    path = tmp_path / "images" / "a.tif"
+    path.write_bytes(path.read_bytes()[:-3000])
+    with pytest.raises(OSError, match=r"a\.tif is damaged"):
+        [reader[i] for i in range(len(reader))]
+    path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"a\.tif cannot be read as a TIFF"):
+        read(tmp_path)

@@ -1,0 +1,228 @@
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfseg.data.readers.formats import Voc
+from tfseg.data.readers.formats.voc import NAMES, colormap
+from tfseg.doctor import check
+
+HEIGHT, WIDTH = 40, 60
+
+
+def element(parent, name, text=None):
+    child = ElementTree.SubElement(parent, name)
+    child.text = None if text is None else str(text)
+    return child
+
+
+def write_xml(root, stem, objects, size=(WIDTH, HEIGHT)):
+    """Write objects (name, xmin, ymin, xmax, ymax, difficult) as VOC does, a part of a body among them."""
+    annotation = ElementTree.Element("annotation")
+    element(annotation, "filename", f"{stem}.jpg")
+    node = element(annotation, "size")
+    for name, value in zip(("width", "height", "depth"), (*size, 3), strict=True):
+        element(node, name, value)
+    for name, *box, difficult in objects:
+        node = element(annotation, "object")
+        element(node, "name", name)
+        element(node, "difficult", difficult)
+        box_node = element(node, "bndbox")
+        for side, value in zip(("xmax", "xmin", "ymax", "ymin"), (box[2], box[0], box[3], box[1]), strict=True):
+            element(box_node, side, value)
+        element(element(node, "part"), "name", "head")
+    ElementTree.ElementTree(annotation).write(root / "Annotations" / f"{stem}.xml")
+
+
+def write_root(root, stems, folder):
+    for name in ("JPEGImages", "Annotations", f"ImageSets/{folder}"):
+        (root / name).mkdir(parents=True)
+    for stem in stems:
+        Image.new("RGB", (WIDTH, HEIGHT), (90, 20, 7)).save(root / "JPEGImages" / f"{stem}.jpg")
+    (root / "ImageSets" / folder / "train.txt").write_text("".join(f"{stem}\n" for stem in stems))
+    return root
+
+
+@pytest.fixture
+def boxes(tmp_path):
+    """Two images: "one" with a dog, a difficult cat and two boxes of no use, "two" with nothing."""
+    root = write_root(tmp_path, ["one", "two"], "Main")
+    nothing = [("dog", 7, 9, 7, 20, 0), ("cat", 61, 1, 70, 9, 0)]
+    write_xml(root, "one", [("dog", 1, 3, 60, 9, 0), *nothing, ("cat", 11.5, 21, 65, 30, 1)])
+    write_xml(root, "two", [])
+    return root
+
+
+def test_boxes_count_from_zero_to_the_end_of_the_last_pixel(boxes):
+    reader = Voc(boxes, "train", "detection")
+    assert (reader.fields, len(reader), reader.name(1)) == (("image", "boxes", "classes"), 2, "two")
+    assert (reader.sizes.tolist(), reader.channels, reader.dtype) == ([[40, 60]] * 2, 3, np.uint8)
+    sample = reader[0]
+    assert tuple(sample) == reader.fields
+    assert sample["boxes"].tolist() == [[0, 2, 60, 9], [10.5, 20, 60, 30]]
+    assert [reader.label_names[i] for i in sample["classes"]] == ["dog", "cat"]
+    assert (sample["boxes"].dtype, sample["classes"].dtype) == (np.float32, np.int32)
+    assert sample["image"].shape == (40, 60, 3)
+    assert (reader[1]["boxes"].shape, reader[1]["classes"].shape) == ((0, 4), (0,))
+
+
+def test_boxes_without_area_are_dropped_and_told(boxes):
+    assert Voc(boxes, "train", "detection").dropped == [
+        ("one", "dog (7, 9, 7, 20) has no area"),
+        ("one", "cat (61, 1, 70, 9) lies outside of the image of 60 x 40"),
+    ]
+
+
+def test_difficult_objects_can_be_left_out(boxes):
+    assert Voc(boxes, "train", "detection", difficult=False)[0]["boxes"].tolist() == [[0, 2, 60, 9]]
+
+
+def test_names_are_vocs_or_those_found_in_all_splits_or_those_given(boxes):
+    reader = Voc(boxes, "train", "detection")
+    assert reader.class_names == list(NAMES)
+    assert reader.palette[reader.class_names.index("person")].tolist() == [192, 128, 128]
+    write_xml(boxes, "of_another_split", [("axolotl", 1, 1, 9, 9, 0)])
+    found = Voc(boxes, "train", "detection")
+    assert (found.class_names, found.palette) == (["axolotl", "cat", "dog"], None)
+    assert found[0]["classes"].tolist() == [2, 1]
+    assert Voc(boxes, "train", "detection", ["dog", "cat"])[0]["classes"].tolist() == [0, 1]
+    write_xml(boxes, "one", [("dog", 1, 3, 60, 9, 0)])
+    alone = Voc(boxes, "train", "detection", ["dog"])
+    assert [alone.label_names[i] for i in alone[0]["classes"]] == ["dog"]
+
+
+def test_a_reader_gives_its_own_arrays_away(boxes):
+    reader = Voc(boxes, "train", "detection")
+    reader[0]["boxes"][:] = 0
+    assert reader[0]["boxes"].max() == 60
+
+
+def test_every_annotation_at_fault_is_told(boxes):
+    (boxes / "Annotations" / "two.xml").write_text("<annotation><object>")
+    with pytest.raises(ValueError, match=r"(?s)2 problems.*one\.xml: holds an object 'cat'; the classes are .*dog"):
+        Voc(boxes, "train", "detection", ["dog"])
+    with pytest.raises(ValueError, match=r"two\.xml is no XML \(.*Copy it again"):
+        Voc(boxes, "train", "detection")
+    (boxes / "Annotations" / "two.xml").unlink()
+    with pytest.raises(ValueError, match=r"There is no file '.*two\.xml'"):
+        Voc(boxes, "train", "detection")
+    write_xml(boxes, "two", [("dog", 1, "", 60, "x", 0)])
+    with pytest.raises(ValueError, match=r"two\.xml: an object's bndbox has .* = 1, nothing, 60, x\. Expected four"):
+        Voc(boxes, "train", "detection")
+    write_xml(boxes, "two", [], size=(WIDTH, HEIGHT + 1))
+    with pytest.raises(ValueError, match=r"two\.xml: made for an image of 60 x 41, but it is 60 x 40"):
+        Voc(boxes, "train", "detection")
+    write_xml(boxes, "two", [], size=(0, 0))  # tools that do not know it write 0
+    assert len(Voc(boxes, "train", "detection")) == 2
+
+
+def test_what_is_missing_is_told(boxes):
+    with pytest.raises(FileNotFoundError, match=r"no list of names '.*Main/val\.txt'"):
+        Voc(boxes, "val", "detection")
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*gone'"):
+        Voc(boxes / "gone")
+    with pytest.raises(ValueError, match=r"task='boxes' is unknown.*'segmentation', 'detection'"):
+        Voc(boxes, task="boxes")
+    (boxes / "JPEGImages" / "two.jpg").unlink()
+    with pytest.raises(ValueError, match=r"no file '.*two\.jpg'"):
+        Voc(boxes, "train", "detection")
+    (boxes / "ImageSets" / "Main" / "train.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"train\.txt holds no name"):
+        Voc(boxes, "train", "detection")
+    (boxes / "ImageSets" / "Main" / "train.txt").write_text("one\n")
+    (boxes / "JPEGImages").rename(boxes / "images")
+    with pytest.raises(FileNotFoundError, match=r"no folder '.*JPEGImages'"):
+        Voc(boxes, "train", "detection")
+
+
+def test_images_of_other_formats_are_found(boxes):
+    Image.open(boxes / "JPEGImages" / "two.jpg").save(boxes / "JPEGImages" / "two.png")
+    (boxes / "JPEGImages" / "two.jpg").unlink()
+    assert Voc(boxes, "train", "detection")[1]["image"][0, 0].tolist() == pytest.approx([90, 20, 7], abs=3)
+
+
+MASK = np.zeros((HEIGHT, WIDTH), np.uint8)
+MASK[4:10, 5:12] = 255
+MASK[5:9, 6:11] = 15  # a person
+MASK[20:31, 30:60] = 8  # a cat
+MASK[20:31, 45:50] = 8
+OBJECTS = np.where(MASK == 15, 2, np.where(MASK == 8, 7, MASK)).astype(np.uint8)
+OBJECTS[20:31, 45:50] = 1  # a second cat in front of the first
+
+
+def write_mask(root, folder, stem, mask):
+    (root / folder).mkdir(exist_ok=True)
+    image = Image.fromarray(mask)
+    image.putpalette(colormap(256).ravel().tolist())
+    image.save(root / folder / f"{stem}.png")
+
+
+@pytest.fixture
+def masks(tmp_path):
+    root = write_root(tmp_path, ["a", "b"], "Segmentation")
+    for stem in "ab":
+        write_mask(root, "SegmentationClass", stem, MASK if stem == "a" else MASK * 0)
+    return root
+
+
+def test_masks_are_ids_with_an_ignored_border(masks):
+    reader = Voc(masks)
+    assert reader.fields == tuple(reader[0]) == ("image", "mask")
+    assert reader.label_names == ["background", *NAMES]
+    assert np.array_equal(reader[0]["mask"], MASK)
+    assert reader.palette.shape == (21, 3)
+    assert check(reader).ignored_pixels == 6 * 7 - 4 * 5
+
+
+def test_the_colormap_is_that_of_the_devkit():
+    # VOC 2012 devkit, VOClabelcolormap: aeroplane, bicycle, person, potted plant, tv, border
+    expected = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 0], [0, 64, 128], [224, 224, 192]]
+    assert colormap(256)[[0, 1, 2, 15, 16, 20, 255]].tolist() == expected
+
+
+def test_objects_have_boxes_and_the_class_below_them(masks):
+    for stem in "ab":
+        write_mask(masks, "SegmentationObject", stem, OBJECTS if stem == "a" else OBJECTS * 0)
+    reader = Voc(masks)
+    sample = reader[0]
+    assert reader.fields == tuple(sample) == ("image", "mask", "instances", "boxes", "classes")
+    assert np.array_equal(sample["instances"], np.select([OBJECTS == 1, OBJECTS == 2, OBJECTS == 7], [1, 2, 3]))
+    assert sample["boxes"].tolist() == [[45, 20, 50, 31], [6, 5, 11, 9], [30, 20, 60, 31]]
+    assert [reader.label_names[i] for i in sample["classes"]] == ["cat", "person", "cat"]
+    assert (sample["classes"].dtype, sample["instances"].dtype) == (np.int32, np.int32)
+    assert [reader[1][name].shape for name in ("boxes", "classes")] == [(0, 4), (0,)]
+
+
+def test_an_object_has_no_class_of_the_border(masks):
+    # most of the object lies under the border of the mask of classes
+    bordered = np.where(OBJECTS == 2, 255, MASK)
+    bordered[8, 6:11] = 15
+    write_mask(masks, "SegmentationClass", "a", bordered)
+    for stem in "ab":
+        write_mask(masks, "SegmentationObject", stem, OBJECTS if stem == "a" else OBJECTS * 0)
+    assert Voc(masks)[0]["classes"].tolist() == [8, 15, 8]
+
+
+def test_classes_of_ones_own_have_no_palette(masks):
+    write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
+    reader = Voc(masks, class_names=["cell", "fiber"])
+    assert (reader.label_names, reader.palette) == (["background", "cell", "fiber"], None)
+    with pytest.raises(ValueError, match=r"a\.png holds the value 2, which stands for no class \(classes: 0, 1;"):
+        Voc(masks, class_names=["cell"])[0]
+
+
+def test_an_object_where_the_mask_has_none(masks):
+    for stem in "ab":
+        write_mask(masks, "SegmentationObject", stem, OBJECTS)
+    with pytest.raises(ValueError, match=r"SegmentationObject/b\.png has objects \(1, 2, 3, counted.*Correct one"):
+        Voc(masks)[1]
+
+
+def test_masks_are_of_their_images_size(masks):
+    write_mask(masks, "SegmentationClass", "b", MASK[1:])
+    with pytest.raises(ValueError, match=r"b\.jpg is 60 x 40, but its mask .*SegmentationClass/b\.png is 60 x 39"):
+        Voc(masks)
+    (masks / "SegmentationClass" / "b.png").unlink()
+    with pytest.raises(ValueError, match=r"no file '.*SegmentationClass/b\.png'"):
+        Voc(masks)

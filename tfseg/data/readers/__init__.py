@@ -1,0 +1,39 @@
+"""Readers: sequences of samples with their labels, from folders, arrays and the formats of public datasets."""
+
+from tfseg.data.readers.base import Arrays, Reader, label_names
+from tfseg.data.readers.folder import Folder, find_folders
+from tfseg.data.readers.formats import (
+    Cityscapes,
+    Coco,
+    CocoPanoptic,
+    GeoTiff,
+    Nifti,
+    Tfds,
+    TFRecords,
+    Voc,
+    Yolo,
+    write_tfrecords,
+)
+from tfseg.data.readers.image_files import image_files, read_header, read_image, read_mask
+
+__all__ = [
+    "Arrays",
+    "Cityscapes",
+    "Coco",
+    "CocoPanoptic",
+    "Folder",
+    "GeoTiff",
+    "Nifti",
+    "Reader",
+    "TFRecords",
+    "Tfds",
+    "Voc",
+    "Yolo",
+    "find_folders",
+    "image_files",
+    "label_names",
+    "read_header",
+    "read_image",
+    "read_mask",
+    "write_tfrecords",
+]

@@ -1,0 +1,27 @@
+"""Readers of the formats in which segmentation datasets come, one a file.
+
+Each keeps the contract of `tfseg.data.Reader`: the check, the pipeline, the splits and the metrics work on it.
+"""
+
+from tfseg.data.readers.formats.cityscapes import Cityscapes
+from tfseg.data.readers.formats.coco import Coco
+from tfseg.data.readers.formats.coco_panoptic import CocoPanoptic
+from tfseg.data.readers.formats.geotiff import GeoTiff
+from tfseg.data.readers.formats.nifti import Nifti
+from tfseg.data.readers.formats.tfds import Tfds
+from tfseg.data.readers.formats.tfrecord import TFRecords, write_tfrecords
+from tfseg.data.readers.formats.voc import Voc
+from tfseg.data.readers.formats.yolo import Yolo
+
+__all__ = [
+    "Cityscapes",
+    "Coco",
+    "CocoPanoptic",
+    "GeoTiff",
+    "Nifti",
+    "Tfds",
+    "TFRecords",
+    "Voc",
+    "Yolo",
+    "write_tfrecords",
+]

@@ -34,7 +34,10 @@ def cross_entropy(target, logits, class_weights=None, ignore_index=255, sigmoid=
         if t is None:
             continue
         x = logits[place]
-        log_p, log_q = -np.logaddexp(0, -x), -np.logaddexp(0, x)  # log sigmoid(x), log (1 - sigmoid(x))
+        log_p, log_q = (
+            -np.logaddexp(0, -x),
+            -np.logaddexp(0, x),
+        )  # log sigmoid(x), log (1 - sigmoid(x))
         if not sigmoid:
             losses[place] = sum(-t[c] * (x[c] - np.logaddexp.reduce(x)) for c in range(classes))
             weights[place] = sum(t[c] * w[c] for c in range(classes))
@@ -96,7 +99,9 @@ def soft_confusion(target, logits, sample_weight=None, ignore_index=255, sigmoid
         weight = 1 if sample_weight is None else sample_weight[place]
         for c in range(classes) if t is not None else ():
             q = p[place][c]
-            counts[:, c] += weight * np.array([q * t[c], q * (1 - t[c]), (1 - q) * t[c], (1 - q) * (1 - t[c])])
+            counts[:, c] += weight * np.array(
+                [q * t[c], q * (1 - t[c]), (1 - q) * t[c], (1 - q) * (1 - t[c])]
+            )
     return counts
 
 
@@ -156,7 +161,9 @@ def _extreme(image, offsets, choose):
     result = np.zeros(image.shape)
     for place in np.ndindex(image.shape):
         near = [tuple(np.add(place, offset)) for offset in offsets]
-        result[place] = choose(image[p] for p in near if all(0 <= i < n for i, n in zip(p, image.shape, strict=True)))
+        result[place] = choose(
+            image[p] for p in near if all(0 <= i < n for i, n in zip(p, image.shape, strict=True))
+        )
     return result
 
 
@@ -267,7 +274,9 @@ def block_means(image, times=1):
         result = np.zeros(((height + 1) // 2, (width + 1) // 2, channels))
         for y, x in np.ndindex(result.shape[:2]):
             rows, columns = (2 * y, min(2 * y + 1, height - 1)), (2 * x, min(2 * x + 1, width - 1))
-            result[y, x] = sum(image[row, column].astype("float64") for row in rows for column in columns) / 4
+            result[y, x] = (
+                sum(image[row, column].astype("float64") for row in rows for column in columns) / 4
+            )
         image = result
     return image
 
@@ -320,10 +329,14 @@ def guided(values, image, radius, epsilon):
     for y in range(height):
         for x in range(width):
             place = np.s_[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
-            colors, shares = guide[place].reshape(-1, guide.shape[-1]), values[place].reshape(-1, classes)
+            colors, shares = (
+                guide[place].reshape(-1, guide.shape[-1]),
+                values[place].reshape(-1, classes),
+            )
             off = colors - colors.mean(0)
             slope = np.linalg.solve(
-                off.T @ off / len(off) + epsilon * np.eye(off.shape[1]), off.T @ (shares - shares.mean(0)) / len(off)
+                off.T @ off / len(off) + epsilon * np.eye(off.shape[1]),
+                off.T @ (shares - shares.mean(0)) / len(off),
             )
             line = (guide[place] - colors.mean(0)) @ slope + shares.mean(0)
             total[place] += line

@@ -12,7 +12,9 @@ def build(weights, owner):
     image = keras.Input((None, None, 3))
     x = image
     for stage, width in enumerate(WIDTHS, 1):
-        x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False, name=f"conv{stage}")(x)
+        x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False, name=f"conv{stage}")(
+            x
+        )
         x = layers.BatchNormalization(momentum=0.9, name=f"bn{stage}")(x)
         x = layers.ReLU(name=f"relu{stage}")(x)
     return keras.Model(image, x)

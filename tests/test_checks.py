@@ -5,7 +5,10 @@ from tfseg import checks
 
 def test_one_of_offers_the_nearest():
     assert checks.one_of("f", "kind", "dice", ["dice", "iou"]) == "dice"
-    with pytest.raises(ValueError, match=r"f: kind='dise' is unknown. Choose from 'dice', 'iou'. Did you mean 'dice'"):
+    with pytest.raises(
+        ValueError,
+        match=r"f: kind='dise' is unknown. Choose from 'dice', 'iou'. Did you mean 'dice'",
+    ):
         checks.one_of("f", "kind", "dise", ["dice", "iou"])
 
 
@@ -27,4 +30,4 @@ def test_fraction_refuses(value):
 
 def test_a_missing_package_is_named_with_its_extra():
     with pytest.raises(ImportError, match=r"'no_such_module'.*pip install 'tfseg-keras\[demo\]'"):
-        checks.need("no_such_module", "demo")
+        checks.require_package("no_such_module", "demo")

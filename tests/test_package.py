@@ -8,7 +8,9 @@ import tfseg
 
 def loaded_after(statement, *modules):
     script = f"import sys; {statement}; print([m for m in {modules!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     return done.stdout.strip()
 
 
@@ -18,16 +20,23 @@ def test_importing_tfseg_loads_nothing_heavy():
 
 
 @pytest.mark.parametrize(
-    "schedule", ["cosine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("poly", "one_cycle"))]
+    "schedule",
+    ["cosine", *(pytest.param(name, marks=pytest.mark.slow) for name in ("poly", "one_cycle"))],
 )
-def test_a_model_as_training_leaves_it_loads_in_a_process_that_has_named_no_room(schedule, tmp_path):
+def test_a_model_as_training_leaves_it_loads_in_a_process_that_has_named_no_room(
+    schedule, tmp_path
+):
     model = tfseg.models.unet(2, filters=(4, 8))
     tfseg.training.compile_for(model, schedule=schedule)
     model.save(tmp_path / "m.keras")
     script = f"import keras, tfseg; print(keras.saving.load_model({str(tmp_path / 'm.keras')!r}).loss.name)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
-    assert loaded_after("import keras, tfseg", "tfseg.data", "tfseg.training") == "[]"  # which take seconds
+    assert (
+        loaded_after("import keras, tfseg", "tfseg.data", "tfseg.training") == "[]"
+    )  # which take seconds
 
 
 def test_the_command_starts_without_tensorflow():

@@ -17,8 +17,12 @@ def test_the_rate_rises_in_equal_steps_to_its_peak():
 def test_what_follows_the_peak():
     # a fourth, a half and all of the 96 steps after the warm-up
     steps = (28, 52, 100, 1000)
-    assert values(Cosine(2.0, 100, 4), steps) == pytest.approx([1 + np.sqrt(0.5), 1, 0, 0], abs=1e-6)
-    assert values(Poly(2.0, 100, 4), steps) == pytest.approx([2 * 0.75**0.9, 2 * 0.5**0.9, 0, 0], abs=1e-6)
+    assert values(Cosine(2.0, 100, 4), steps) == pytest.approx(
+        [1 + np.sqrt(0.5), 1, 0, 0], abs=1e-6
+    )
+    assert values(Poly(2.0, 100, 4), steps) == pytest.approx(
+        [2 * 0.75**0.9, 2 * 0.5**0.9, 0, 0], abs=1e-6
+    )
 
 
 def test_one_cycle_begins_at_a_25th_and_ends_at_a_10000th():

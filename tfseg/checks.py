@@ -20,7 +20,9 @@ def one_of(owner, argument, value, allowed):
         return value
     near = difflib.get_close_matches(str(value), [str(name) for name in allowed], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"{owner}: {argument}={value!r} is unknown. Choose from {', '.join(map(repr, allowed))}.{hint}")
+    raise ValueError(
+        f"{owner}: {argument}={value!r} is unknown. Choose from {', '.join(map(repr, allowed))}.{hint}"
+    )
 
 
 def positive_int(owner, argument, value):
@@ -33,7 +35,9 @@ def positive_int(owner, argument, value):
 def positive_ints(owner, argument, values):
     """Return `values` as a list of whole numbers above zero, else raise a ValueError."""
     if not hasattr(values, "__iter__"):
-        raise ValueError(f"{owner}: {argument}={values!r} must be several whole numbers, such as ({values!r},).")
+        raise ValueError(
+            f"{owner}: {argument}={values!r} must be several whole numbers, such as ({values!r},)."
+        )
     return [positive_int(owner, argument, value) for value in values]
 
 
@@ -47,7 +51,9 @@ def fraction(owner, argument, value):
 def at_least(owner, argument, value, bound):
     """Return `value` if it is a finite number of at least `bound`, else raise a ValueError."""
     if not _real(value) or not bound <= value < float("inf"):
-        raise ValueError(f"{owner}: {argument}={value!r} must be a finite number of at least {bound}.")
+        raise ValueError(
+            f"{owner}: {argument}={value!r} must be a finite number of at least {bound}."
+        )
     return float(value)
 
 
@@ -59,7 +65,9 @@ def above_zero(owner, argument, value):
 
 
 def _real(value):
-    return isinstance(value, Real) or (getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf")
+    return isinstance(value, Real) or (
+        getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf"
+    )
 
 
 def numbers(owner, argument, values):
@@ -70,7 +78,7 @@ def numbers(owner, argument, values):
         raise ValueError(f"{owner}: {argument}={values!r} must be a list of numbers.") from error
 
 
-def need(module, extra):
+def require_package(module, extra):
     """Import and return the optional `module`, or raise an ImportError that names the extra to install."""
     try:
         return importlib.import_module(module)

@@ -51,7 +51,9 @@ def tfseg_side(precision, count):
     from tfseg.losses import CrossEntropy
     from tfseg.models import unet
 
-    keras.mixed_precision.set_global_policy(precision if precision == "float32" else f"mixed_{precision}")
+    keras.mixed_precision.set_global_policy(
+        precision if precision == "float32" else f"mixed_{precision}"
+    )
     model = unet(CLASSES, filters=FILTERS)
     model.compile("adam", loss=CrossEntropy())
     pair = batch(count)
@@ -128,11 +130,16 @@ def compare(precision, count):
 def show(precision, count, rows):
     first, row, memory = rows["first train"]["s"], rows["train"], rows["gb"]
     print(f"{precision}, batch {count}")
-    print("  first step: " + ", ".join(f"{side} {seconds:.1f} s" for side, seconds in first.items()))
+    print(
+        "  first step: " + ", ".join(f"{side} {seconds:.1f} s" for side, seconds in first.items())
+    )
     least, most = row["spread"]
     times = ", ".join(f"{side} {1e3 * seconds:.2f} ms" for side, seconds in row["s"].items())
     print(f"  a step: {times}; tfseg / torch {row['ratio']:.2f} ({least:.2f} to {most:.2f})")
-    print("  memory: " + ", ".join(f"{side} {most:.2f} GB" for side, most in memory.items()), flush=True)
+    print(
+        "  memory: " + ", ".join(f"{side} {most:.2f} GB" for side, most in memory.items()),
+        flush=True,
+    )
 
 
 def main():

@@ -25,7 +25,11 @@ TARGETS = {"albumentations": 2.0, "keras": 12.0}
 
 def draw_images(count=BATCH):
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (count, HEIGHT // 8, WIDTH // 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
+    images = (
+        rng.integers(0, 256, (count, HEIGHT // 8, WIDTH // 8, 3), np.uint8)
+        .repeat(8, 1)
+        .repeat(8, 2)
+    )
     return images, rng.integers(0, 11, (count, HEIGHT, WIDTH), np.uint8)
 
 
@@ -79,7 +83,10 @@ def keras_side():
         layers.RandomCrop(SIZE, SIZE),
         layers.RandomFlip("horizontal"),
         layers.RandomColorJitter(
-            brightness_factor=JITTER, contrast_factor=JITTER, saturation_factor=JITTER, hue_factor=HUE / 360
+            brightness_factor=JITTER,
+            contrast_factor=JITTER,
+            saturation_factor=JITTER,
+            hue_factor=HUE / 360,
         ),
     ]
     images, masks = map(tf.constant, draw_images())
@@ -104,7 +111,13 @@ def albumentations_side():
             A.Affine(scale=SCALE, rotate=(-ANGLE, ANGLE), p=1),
             A.RandomCrop(SIZE, SIZE),
             A.HorizontalFlip(p=0.5),
-            A.ColorJitter((1 - JITTER, 1 + JITTER), (1 - JITTER, 1 + JITTER), (1 - JITTER, 1 + JITTER), HUE / 360, p=1),
+            A.ColorJitter(
+                (1 - JITTER, 1 + JITTER),
+                (1 - JITTER, 1 + JITTER),
+                (1 - JITTER, 1 + JITTER),
+                HUE / 360,
+                p=1,
+            ),
             A.Normalize([m / 255 for m in MEAN], [d / 255 for d in DEVIATION]),
         ]
     )
@@ -178,7 +191,9 @@ def main():
         for pipe in found:
             pipe.send(False)
     peers = [side for side in pipes if side != "tfseg"]
-    ratios = {side: statistics.median(turn[side] / turn["tfseg"] for turn in turns) for side in peers}
+    ratios = {
+        side: statistics.median(turn[side] / turn["tfseg"] for turn in turns) for side in peers
+    }
     for side, rate in rates.items():
         target = f" (target {TARGETS[side]})" if side in TARGETS else ""
         against = "" if side == "tfseg" else f", tfseg is {ratios[side]:.2f} times as fast{target}"

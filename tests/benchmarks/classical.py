@@ -41,15 +41,19 @@ def wrapped():
     colors = cv2.resize(data.astronaut(), SIZE)
     gray, share = cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY), colors.astype(np.float32) / 255
     double, floats = share.astype(float), gray.astype(np.float32)
-    gradient = cv2.GaussianBlur(classical.scharr(gray), (0, 0), 1)  # the landscape of `watershed`, ready to flood
+    gradient = cv2.GaussianBlur(
+        classical.scharr(gray), (0, 0), 1
+    )  # the landscape of `watershed`, ready to flood
     markers = np.zeros(gray.shape, np.int32)
     markers[20:40, 20:40], markers[100:140, 200:240] = 1, 2
-    strokes = np.where(markers > 0, markers - 1, 255)
+    scribbles = np.where(markers > 0, markers - 1, 255)
     normal = (double - double.mean()) / double.std()
     state = np.full(gray.shape, cv2.GC_BGD, np.uint8)
     state[20:340, 60:420] = cv2.GC_PR_FGD
     thin = partial(cv2.threshold, gray, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
-    window = partial(cv2.adaptiveThreshold, gray, 1, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 51, 0)
+    window = partial(
+        cv2.adaptiveThreshold, gray, 1, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 51, 0
+    )
     return [
         ("otsu", partial(classical.otsu, gray), thin),
         ("adaptive", partial(classical.adaptive, gray), window),
@@ -77,11 +81,14 @@ def wrapped():
         (
             "grabcut",
             partial(classical.grabcut, colors, box=(60, 20, 420, 340)),
-            lambda: (cv2.setRNGSeed(0), cv2.grabCut(colors, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK)),
+            lambda: (
+                cv2.setRNGSeed(0),
+                cv2.grabCut(colors, state.copy(), None, None, None, 5, cv2.GC_INIT_WITH_MASK),
+            ),
         ),
         (
             "random_walker",
-            partial(classical.random_walker, colors, strokes),
+            partial(classical.random_walker, colors, scribbles),
             partial(segmentation.random_walker, normal, markers, 130.0, "bf", channel_axis=-1),
         ),
         (
@@ -95,7 +102,15 @@ def wrapped():
 
 def flooded(gray):
     mask = np.zeros((gray.shape[0] + 2, gray.shape[1] + 2), np.uint8)
-    cv2.floodFill(gray, mask, (100, 100), 0, 40, 40, 4 | cv2.FLOODFILL_MASK_ONLY | 1 << 8 | cv2.FLOODFILL_FIXED_RANGE)
+    cv2.floodFill(
+        gray,
+        mask,
+        (100, 100),
+        0,
+        40,
+        40,
+        4 | cv2.FLOODFILL_MASK_ONLY | 1 << 8 | cv2.FLOODFILL_FIXED_RANGE,
+    )
     return mask
 
 
@@ -138,7 +153,9 @@ def made_up():
     image = cv2.resize(data.astronaut(), SIZE)
     ids = classical.kmeans(image, 12, position=100.0)
     logits = cv2.GaussianBlur(np.eye(12, dtype=np.float32)[ids], (0, 0), 4) * 6
-    return [(image, logits + np.random.default_rng(0).normal(0, 1, logits.shape).astype(np.float32))]
+    return [
+        (image, logits + np.random.default_rng(0).normal(0, 1, logits.shape).astype(np.float32))
+    ]
 
 
 def of_network(run):
@@ -149,7 +166,8 @@ def of_network(run):
     images = [val[index]["image"] for index in (0, 30, 60, 90)]
     logits = [inference.predict_logits(model, image) for image in images]
     return [
-        (i, np.concatenate([x, np.full_like(x[..., :1], x.min())], -1)) for i, x in zip(images, logits, strict=True)
+        (i, np.concatenate([x, np.full_like(x[..., :1], x.min())], -1))
+        for i, x in zip(images, logits, strict=True)
     ]
 
 
@@ -201,8 +219,12 @@ def main():
         rows["own"]["crf"] = by_turns(ours, theirs, arguments.rounds)
         rows["own"]["crf"]["agreement"] = min(agreement for *_, agreement in pairs)
         show("crf / pydensecrf2", rows["own"]["crf"], OWN)
-        print(f"  labels alike on {rows['own']['crf']['agreement']:.2%} of the pixels, target: {AGREEMENT:.0%}")
-    print(json.dumps({**rows, "targets": {"wrapped": OVERHEAD, "own": OWN, "agreement": AGREEMENT}}))
+        print(
+            f"  labels alike on {rows['own']['crf']['agreement']:.2%} of the pixels, target: {AGREEMENT:.0%}"
+        )
+    print(
+        json.dumps({**rows, "targets": {"wrapped": OVERHEAD, "own": OWN, "agreement": AGREEMENT}})
+    )
 
 
 if __name__ == "__main__":

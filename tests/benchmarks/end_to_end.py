@@ -32,7 +32,9 @@ BATCH, STEPS, TURNS = 8, 8, 6
 
 def camvid(folder):
     """The CamVid folders, or as many made-up street-sized images where the data are absent."""
-    data = Path(os.environ.get("TFSEG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "camvid"
+    data = (
+        Path(os.environ.get("TFSEG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "camvid"
+    )
     if data.is_dir():
         return data / "train", data / "trainannot"
     rng = np.random.default_rng(0)
@@ -40,7 +42,9 @@ def camvid(folder):
         (folder / name).mkdir()
     for i in range(64):
         coarse = rng.integers(0, 256, (36, 48, 3), np.uint8)
-        Image.fromarray(coarse).resize((480, 360), 2).save(folder / "images" / f"{i}.jpg", quality=92)
+        Image.fromarray(coarse).resize((480, 360), 2).save(
+            folder / "images" / f"{i}.jpg", quality=92
+        )
         mask = Image.fromarray(rng.integers(0, 11, (9, 12), np.uint8)).resize((480, 360), 0)
         mask.save(folder / "masks" / f"{i}.png")
     return folder / "images", folder / "masks"
@@ -49,7 +53,9 @@ def camvid(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         images, masks = camvid(Path(folder))
-        reader = Folder(images, masks, [str(i) for i in range(11)], ignore=11).take(range(BATCH * STEPS))
+        reader = Folder(images, masks, [str(i) for i in range(11)], ignore=11).subset(
+            range(BATCH * STEPS)
+        )
         augment = Augment(256, scale=(0.7, 1.5), rotate=10, flip="horizontal")
         files = pipeline(reader, BATCH, augment)
         images, masks = next(iter(files))
@@ -77,11 +83,24 @@ def main():
     for name, parts in zip(("bare step", "fit on files"), zip(*turns, strict=True), strict=True):
         seconds = [sum(part) for part in parts]
         best = sum(min(times) for times in zip(*parts, strict=True))
-        rates[name] = {"best": BATCH * STEPS / best, "median": BATCH * STEPS / statistics.median(seconds)}
-        print(f"{name}: {rates[name]['best']:.2f} images/s, turns took {', '.join(f'{s:.1f}' for s in seconds)} s")
-    ratio, median = (rates["fit on files"][kind] / rates["bare step"][kind] for kind in ("best", "median"))
-    print(f"fit on files / bare step: {ratio:.3f} (target: at least 0.95); of the median turns: {median:.3f}")
-    print(json.dumps({"ratio": ratio, "ratio_of_medians": median, "images_per_s": rates, "target": 0.95}))
+        rates[name] = {
+            "best": BATCH * STEPS / best,
+            "median": BATCH * STEPS / statistics.median(seconds),
+        }
+        print(
+            f"{name}: {rates[name]['best']:.2f} images/s, turns took {', '.join(f'{s:.1f}' for s in seconds)} s"
+        )
+    ratio, median = (
+        rates["fit on files"][kind] / rates["bare step"][kind] for kind in ("best", "median")
+    )
+    print(
+        f"fit on files / bare step: {ratio:.3f} (target: at least 0.95); of the median turns: {median:.3f}"
+    )
+    print(
+        json.dumps(
+            {"ratio": ratio, "ratio_of_medians": median, "images_per_s": rates, "target": 0.95}
+        )
+    )
 
 
 class Clock(keras.callbacks.Callback):

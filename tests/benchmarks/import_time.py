@@ -19,9 +19,13 @@ print(middle - began, time.perf_counter() - middle)
 def main():
     rounds = []
     for _ in range(ROUNDS + 1):
-        done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
+        )
         rounds.append([float(seconds) for seconds in done.stdout.split()])
-    keras, added = (statistics.median(column) for column in zip(*rounds[1:], strict=True))  # the first warms the disk
+    keras, added = (
+        statistics.median(column) for column in zip(*rounds[1:], strict=True)
+    )  # the first warms the disk
     print(f"import keras: {keras:.3f} s")
     print(f"import tfseg after it: {added:.3f} s (target: at most 0.3)")
     print(json.dumps({"added_s": added, "keras_s": keras, "ratio": added / keras, "target_s": 0.3}))

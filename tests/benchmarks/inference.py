@@ -29,7 +29,10 @@ SIZE, CLASSES, BATCHES = 256, 11, (1, 8)
 ROUNDS, CALLS = 9, {1: 16, 8: 4}
 PEERS = {"float32": ("onnxruntime", "openvino"), "bfloat16": ("openvino",)}
 TARGETS = {"float32": {"onnxruntime": 1.0}, "bfloat16": {"openvino": 1.15}}
-AGREEMENT = {"float32": 0.999, "bfloat16": 0.95}  # share of pixels; the network is not trained, its classes are close
+AGREEMENT = {
+    "float32": 0.999,
+    "bfloat16": 0.95,
+}  # share of pixels; the network is not trained, its classes are close
 
 
 def write(folder, pipe):
@@ -130,14 +133,21 @@ def clocked(call):
 def compare(folder, dtype, size, rounds):
     """{"s": {side: seconds a batch}, "ratios": {peer: figures of ours / the peer's}}."""
     sides = ("tfseg", *PEERS[dtype])
-    processes, pipes = zip(*(start(serve, side, folder, dtype, size) for side in sides), strict=True)
+    processes, pipes = zip(
+        *(start(serve, side, folder, dtype, size) for side in sides), strict=True
+    )
     ids, *others = (pipe.recv() for pipe in pipes)
     for side, found in zip(sides[1:], others, strict=True):
         agreeing = float(np.mean(found == ids))
-        assert agreeing > AGREEMENT[dtype], f"not the same answers: {side} agrees on {agreeing:.1%} of the pixels"
+        assert agreeing > AGREEMENT[dtype], (
+            f"not the same answers: {side} agrees on {agreeing:.1%} of the pixels"
+        )
 
     def turn():
-        return {side: statistics.median(answer(pipe, CALLS[size])) for side, pipe in zip(sides, pipes, strict=True)}
+        return {
+            side: statistics.median(answer(pipe, CALLS[size]))
+            for side, pipe in zip(sides, pipes, strict=True)
+        }
 
     turn()
     turns = [turn() for _ in range(rounds)]
@@ -160,25 +170,36 @@ def time_files(folder, size, rounds, pipe):
     from sklearn.datasets import load_sample_image
 
     picture = load_sample_image("china.jpg")
-    images = np.stack([picture[20 * i : 20 * i + SIZE, 30 * i : 30 * i + SIZE] for i in range(size)])
+    images = np.stack(
+        [picture[20 * i : 20 * i + SIZE, 30 * i : 30 * i + SIZE] for i in range(size)]
+    )
     files = tf.constant([tf.io.encode_jpeg(image, quality=90).numpy() for image in images])
     images = tf.stack([tf.io.decode_jpeg(file, dct_method="INTEGER_ACCURATE") for file in files])
     loaded = tf.saved_model.load(str(folder / "float32" / "1"))
     encoded, bare = loaded.signatures["encoded"], loaded.signatures["uint8"]
-    masks = [tf.io.decode_png(mask)[..., 0] for mask in encoded(image_bytes=files)["mask_png_bytes"]]
+    masks = [
+        tf.io.decode_png(mask)[..., 0] for mask in encoded(image_bytes=files)["mask_png_bytes"]
+    ]
     agreeing = np.mean(bare(image=images)["class_ids"] == tf.stack(masks))
-    assert agreeing > AGREEMENT["float32"], f"files and numbers agree on {agreeing:.1%} of the pixels"
+    assert agreeing > AGREEMENT["float32"], (
+        f"files and numbers agree on {agreeing:.1%} of the pixels"
+    )
     sides = {
         "files": lambda: encoded(image_bytes=files)["mask_png_bytes"].numpy(),
         "numbers": lambda: bare(image=images)["class_ids"].numpy(),
     }
     turns = [
-        {side: statistics.median(clocked(call) for _ in range(CALLS[size])) for side, call in sides.items()}
+        {
+            side: statistics.median(clocked(call) for _ in range(CALLS[size]))
+            for side, call in sides.items()
+        }
         for _ in range(rounds + 1)
     ][1:]
     ratios = [turn["files"] / turn["numbers"] for turn in turns]
     seconds = {side: statistics.median(turn[side] for turn in turns) for side in sides}
-    pipe.send({"s": seconds, "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)]})
+    pipe.send(
+        {"s": seconds, "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)]}
+    )
 
 
 def show_files(size, row):
@@ -196,7 +217,9 @@ def show(dtype, size, row):
         target = TARGETS[dtype].get(peer)
         told = f", target: at most {target}" if target else ""
         least, most = figures["spread"]
-        print(f"  tfseg / {peer} {figures['ratio']:.2f} ({least:.2f} to {most:.2f}){told}", flush=True)
+        print(
+            f"  tfseg / {peer} {figures['ratio']:.2f} ({least:.2f} to {most:.2f}){told}", flush=True
+        )
 
 
 def main():

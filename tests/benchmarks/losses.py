@@ -102,7 +102,9 @@ def torch_steps(labels, logits):
     """{row: step}."""
     import torch
 
-    return {"cross entropy": torch_step(torch.nn.CrossEntropyLoss(), *torch_tensors(labels, logits))}
+    return {
+        "cross entropy": torch_step(torch.nn.CrossEntropyLoss(), *torch_tensors(labels, logits))
+    }
 
 
 def smp_steps(labels, logits):
@@ -138,7 +140,13 @@ def monai_steps(labels, logits):
     return {row: torch_step(loss, y[:, None], x) for row, loss in rows.items()}
 
 
-SIDES = {"tfseg": tfseg_steps, "keras": keras_steps, "torch": torch_steps, "smp": smp_steps, "monai": monai_steps}
+SIDES = {
+    "tfseg": tfseg_steps,
+    "keras": keras_steps,
+    "torch": torch_steps,
+    "smp": smp_steps,
+    "monai": monai_steps,
+}
 
 
 def serve(side, classes, pipe):
@@ -231,7 +239,9 @@ def main():
     ratios = {classes: compare(classes) for classes in (19, 150)}
     peaks = {}
     for name in ("tfseg", "keras"):
-        output = subprocess.run([sys.executable, __file__, "peak", name], capture_output=True, text=True, check=True)
+        output = subprocess.run(
+            [sys.executable, __file__, "peak", name], capture_output=True, text=True, check=True
+        )
         peaks[name] = float(output.stdout.split()[-1])
         what = "Dice + cross entropy" if name == "tfseg" else "keras.losses.Dice on one-hot labels"
         print(f"peak extra memory of {what}: {peaks[name]:.2f} x the logits", flush=True)

@@ -47,7 +47,9 @@ def tensorflow_sides(labels, logits):
         "tfseg, per image": ConfusionMetrics(classes, ("mean_iou", "per_image_iou")),
         "keras MeanIoU": keras.metrics.MeanIoU(classes, ignore_class=255, sparse_y_pred=False),
     }
-    functions = {name: tf.function(metric.update_state, autograph=False) for name, metric in metrics.items()}
+    functions = {
+        name: tf.function(metric.update_state, autograph=False) for name, metric in metrics.items()
+    }
     return {name: lambda f=function: f(labels, logits) for name, function in functions.items()}
 
 
@@ -112,7 +114,8 @@ def against_peers(classes):
         pairs = zip(seconds["tfseg"], theirs, strict=True)
         ratios[name] = statistics.median(ours / other for ours, other in pairs)
         print(
-            f"C = {classes}: {name} {1e3 * statistics.median(theirs):.0f} ms, tfseg / it {ratios[name]:.2f}", flush=True
+            f"C = {classes}: {name} {1e3 * statistics.median(theirs):.0f} ms, tfseg / it {ratios[name]:.2f}",
+            flush=True,
         )
     peers = {name: ratio for name, ratio in ratios.items() if not name.startswith("tfseg")}
     return {"ms": {name: 1e3 * statistics.median(s) for name, s in seconds.items()}, "ratio": peers}
@@ -127,18 +130,37 @@ def share_of_train_step():
     batches = iter(tf.data.Dataset.from_tensors((images, tf.constant(labels))).repeat())
     model.make_train_function()
     update = tensorflow_sides(labels, logits)["tfseg"]
-    seconds = in_turns({"update": update, "step": lambda: model.train_function(batches)["loss"].numpy()}, 3)
+    seconds = in_turns(
+        {"update": update, "step": lambda: model.train_function(batches)["loss"].numpy()}, 3
+    )
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     return {**medians, "share": medians["update"] / medians["step"]}
 
 
 def main():
-    figures = {"classes": {classes: against_peers(classes) for classes in CLASSES}, "train_step": share_of_train_step()}
-    fastest = {classes: max(result["ratio"].values()) for classes, result in figures["classes"].items()}
+    figures = {
+        "classes": {classes: against_peers(classes) for classes in CLASSES},
+        "train_step": share_of_train_step(),
+    }
+    fastest = {
+        classes: max(result["ratio"].values()) for classes, result in figures["classes"].items()
+    }
     for classes, ratio in fastest.items():
-        print(f"C = {classes}: {ratio:.2f} of the fastest peer's time (target: at most {TARGET_RATIO})")
-    print(f"share of a train step: {figures['train_step']['share']:.2%} (target: at most {TARGET_SHARE:.0%})")
-    print(json.dumps({**figures, "of_fastest": fastest, "target": {"ratio": TARGET_RATIO, "share": TARGET_SHARE}}))
+        print(
+            f"C = {classes}: {ratio:.2f} of the fastest peer's time (target: at most {TARGET_RATIO})"
+        )
+    print(
+        f"share of a train step: {figures['train_step']['share']:.2%} (target: at most {TARGET_SHARE:.0%})"
+    )
+    print(
+        json.dumps(
+            {
+                **figures,
+                "of_fastest": fastest,
+                "target": {"ratio": TARGET_RATIO, "share": TARGET_SHARE},
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,9 @@ def tfseg_side():
     from tfseg.data import Augment, pipeline
 
     color = {"brightness": JITTER, "contrast": JITTER, "saturation": JITTER}
-    batches = pipeline(reader(), BATCH, Augment(SIZE, scale=SCALE, rotate=ANGLE, flip="horizontal", **color))
+    batches = pipeline(
+        reader(), BATCH, Augment(SIZE, scale=SCALE, rotate=ANGLE, flip="horizontal", **color)
+    )
     return lambda: sum(len(images) for images, _ in batches)
 
 
@@ -47,7 +49,9 @@ def decode_side():
 
     pairs = [(DATA / "train" / f"{s}.jpg", DATA / "trainannot" / f"{s}.png") for s in names()]
     pool = ThreadPoolExecutor(os.cpu_count())
-    return lambda: sum(pool.map(lambda pair: bool(read_image(pair[0], 3).size and read_mask(pair[1]).size), pairs))
+    return lambda: sum(
+        pool.map(lambda pair: bool(read_image(pair[0], 3).size and read_mask(pair[1]).size), pairs)
+    )
 
 
 def names():
@@ -112,8 +116,14 @@ def serve(side, pipe):
 
 def cpu_seconds():
     """Of this process and its running children (Linux)."""
-    ids = [os.getpid(), *map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())]
-    ticks = [sum(map(int, Path(f"/proc/{i}/stat").read_text().rsplit(")", 1)[1].split()[11:13])) for i in ids]
+    ids = [
+        os.getpid(),
+        *map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
+    ]
+    ticks = [
+        sum(map(int, Path(f"/proc/{i}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+        for i in ids
+    ]
     return sum(ticks) / os.sysconf("SC_CLK_TCK")
 
 
@@ -142,22 +152,43 @@ def main():
         return pipes[side].recv()
 
     turns = [{side: ask(side) for side in pipes} for _ in range(TURNS)]
-    rates = {side: statistics.median(turn[side][0] / turn[side][1] for turn in turns) for side in pipes}
-    cpu = {side: statistics.median(turn[side][2] / turn[side][0] for turn in turns) for side in pipes}
+    rates = {
+        side: statistics.median(turn[side][0] / turn[side][1] for turn in turns) for side in pipes
+    }
+    cpu = {
+        side: statistics.median(turn[side][2] / turn[side][0] for turn in turns) for side in pipes
+    }
     ratios = {
-        side: statistics.median((t["tfseg"][0] / t["tfseg"][1]) / (t[side][0] / t[side][1]) for t in turns)
+        side: statistics.median(
+            (t["tfseg"][0] / t["tfseg"][1]) / (t[side][0] / t[side][1]) for t in turns
+        )
         for side in pipes
         if side != "tfseg"
     }
     for side, rate in rates.items():
         against = f"; tfseg's rate is {ratios[side]:.2f} of it" if side in ratios else ""
         target = f" (target {TARGETS[side]})" if side in TARGETS else ""
-        print(f"{side}: {rate:.0f} images/s, {1e3 * cpu[side]:.2f} ms of CPU an image{against}{target}", flush=True)
+        print(
+            f"{side}: {rate:.0f} images/s, {1e3 * cpu[side]:.2f} ms of CPU an image{against}{target}",
+            flush=True,
+        )
     held = [ask("tfseg")[3] for _ in range(EPOCHS)]
-    print(f"memory after epochs 1, 5, 10, 20: {held[0]:.0f}, {held[4]:.0f}, {held[9]:.0f}, {held[-1]:.0f} MiB")
+    print(
+        f"memory after epochs 1, 5, 10, 20: {held[0]:.0f}, {held[4]:.0f}, {held[9]:.0f}, {held[-1]:.0f} MiB"
+    )
     for pipe in pipes.values():
         pipe.send(False)
-    print(json.dumps({"images_per_second": rates, "cpu": cpu, "ratio": ratios, "memory": held, "targets": TARGETS}))
+    print(
+        json.dumps(
+            {
+                "images_per_second": rates,
+                "cpu": cpu,
+                "ratio": ratios,
+                "memory": held,
+                "targets": TARGETS,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -71,7 +71,9 @@ def tfseg_model(precision):
     from tfseg.losses import CrossEntropy
     from tfseg.models import unet
 
-    keras.mixed_precision.set_global_policy(precision if precision == "float32" else f"mixed_{precision}")
+    keras.mixed_precision.set_global_policy(
+        precision if precision == "float32" else f"mixed_{precision}"
+    )
     model = unet(CLASSES, filters=FILTERS)
     model.compile("adam", loss=CrossEntropy())
     return model, tf.data.Dataset.from_tensors(batch()).cache().repeat()
@@ -147,10 +149,14 @@ def torch_unet():
     class UNet(nn.Module):
         def __init__(self):
             super().__init__()
-            self.down = nn.ModuleList(nn.Sequential(*block(*pair)) for pair in pairwise((3, *FILTERS)))
+            self.down = nn.ModuleList(
+                nn.Sequential(*block(*pair)) for pair in pairwise((3, *FILTERS))
+            )
             pairs = list(pairwise(FILTERS[::-1]))
             self.up = nn.ModuleList(nn.ConvTranspose2d(*pair, 2, stride=2) for pair in pairs)
-            self.merge = nn.ModuleList(nn.Sequential(*block(2 * width, width)) for _, width in pairs)
+            self.merge = nn.ModuleList(
+                nn.Sequential(*block(2 * width, width)) for _, width in pairs
+            )
             self.classes = nn.Conv2d(FILTERS[0], CLASSES, 1)
 
         def forward(self, x):
@@ -186,7 +192,9 @@ def compare(precision):
     processes, pipes = zip(*(start(serve, side, precision) for side in SIDES), strict=True)
     parameters = {side: pipe.recv() for side, pipe in zip(SIDES, pipes, strict=True)}
     pipes = {side: pipe for side, pipe in zip(SIDES, pipes, strict=True) if parameters[side]}
-    assert len({parameters[side] for side in pipes}) == 1, f"not the same network: parameters {parameters}"
+    assert len({parameters[side] for side in pipes}) == 1, (
+        f"not the same network: parameters {parameters}"
+    )
 
     def ask(*order):
         return {side: statistics.median(answer(pipe, order)) for side, pipe in pipes.items()}
@@ -234,12 +242,17 @@ def where(precision, pipe, steps=5):
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
             fit(model, batches, steps)
-        spaces = [xplane_pb2.XSpace.FromString(file.read_bytes()) for file in Path(folder).rglob("*.xplane.pb")]
+        spaces = [
+            xplane_pb2.XSpace.FromString(file.read_bytes())
+            for file in Path(folder).rglob("*.xplane.pb")
+        ]
     taken = Counter()
     for plane in (plane for space in spaces for plane in space.planes):
         for event in (event for line in plane.lines for event in line.events):
             # An operation's event is named "layer/operation:Kind"; threads and queues have other names.
-            if operation := re.fullmatch(r"[^:]+:(\w+)", plane.event_metadata[event.metadata_id].name):
+            if operation := re.fullmatch(
+                r"[^:]+:(\w+)", plane.event_metadata[event.metadata_id].name
+            ):
                 taken[operation[1]] += event.duration_ps / 1e12 / steps
     pipe.send((step, dict(taken.most_common())))
 

@@ -30,7 +30,9 @@ def draw(text):
 
 def painted(classes, noise=0.0, colors=(RED, GREEN, BLUE)):
     """The classes in their colors, with noise of a standard deviation."""
-    image = np.array(colors)[classes] + np.random.default_rng(0).normal(0, noise, (*classes.shape, 3))
+    image = np.array(colors)[classes] + np.random.default_rng(0).normal(
+        0, noise, (*classes.shape, 3)
+    )
     return image.clip(0, 255).astype(np.uint8)
 
 
@@ -50,12 +52,16 @@ def same(one, other):
 
 
 def squared_error(values, labels):
-    return sum(((values[labels == k] - values[labels == k].mean(0)) ** 2).sum() for k in np.unique(labels))
+    return sum(
+        ((values[labels == k] - values[labels == k].mean(0)) ** 2).sum() for k in np.unique(labels)
+    )
 
 
 @pytest.fixture(scope="module")
 def street(shared_data):
-    return cv2.cvtColor(cv2.imread(str(shared_data / "camvid/val/0016E5_07959.jpg")), cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(
+        cv2.imread(str(shared_data / "camvid/val/0016E5_07959.jpg")), cv2.COLOR_BGR2RGB
+    )
 
 
 @pytest.mark.parametrize("method", PIXELS)
@@ -68,15 +74,19 @@ def test_classes_of_exact_colors(method):
 
 
 @pytest.mark.parametrize("method", PIXELS)
-@pytest.mark.parametrize("form", ["bytes", "levels", "fractions", "16 bit", "gray", "gray with channel"])
+@pytest.mark.parametrize(
+    "form", ["bytes", "levels", "fractions", "16 bit", "gray", "gray with channel"]
+)
 def test_classes_through_noise(method, form):
     classes = blocks()
     image = painted(classes, noise=8)
     if form.startswith("gray"):
         image = painted(classes, noise=8, colors=[(30,) * 3, (110,) * 3, (220,) * 3])[..., :1]
-    image = {"levels": image.astype(np.float32), "fractions": image / 255, "16 bit": image.astype(np.uint16) * 257}.get(
-        form, image[..., 0] if form == "gray" else image
-    )
+    image = {
+        "levels": image.astype(np.float32),
+        "fractions": image / 255,
+        "16 bit": image.astype(np.uint16) * 257,
+    }.get(form, image[..., 0] if form == "gray" else image)
     np.testing.assert_array_equal(method(image, clusters=3), classes)
 
 
@@ -84,18 +94,25 @@ def test_classes_through_noise(method, form):
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_turned_images(method, turns):
     image = painted(blocks(), noise=8)
-    assert same(np.rot90(method(image, clusters=3), turns), method(np.rot90(image, turns), clusters=3))
+    assert same(
+        np.rot90(method(image, clusters=3), turns), method(np.rot90(image, turns), clusters=3)
+    )
 
 
 @pytest.mark.parametrize("method", PIXELS)
 def test_brighter_gray_is_divided_alike(method):
     image = np.random.default_rng(1).choice([20, 60, 61, 64, 130], (31, 17))
-    assert same(method(image.astype(np.uint8), clusters=3), method((image + 90).astype(np.uint8), clusters=3))
+    assert same(
+        method(image.astype(np.uint8), clusters=3),
+        method((image + 90).astype(np.uint8), clusters=3),
+    )
 
 
 def test_colors_are_cielab_or_a_hundred_levels():
     image = np.random.default_rng(2).integers(0, 256, (20, 30, 3)).astype(np.uint8)
-    np.testing.assert_allclose(colors("", image), rgb2lab(image), atol=0.8)  # OpenCV interpolates a table
+    np.testing.assert_allclose(
+        colors("", image), rgb2lab(image), atol=0.8
+    )  # OpenCV interpolates a table
     np.testing.assert_allclose(colors("", image[..., 0]), image[..., :1] / 2.55, rtol=1e-6)
 
 
@@ -112,7 +129,9 @@ def test_kmeans_compares_in_cielab():
 def test_kmeans_is_as_good_as_that_of_scikit_learn(street, clusters):
     values = colors("", street).reshape(-1, 3)
     best = KMeans(clusters, n_init=3, random_state=0).fit(values[::7]).predict(values)
-    assert squared_error(values, kmeans(street, clusters).ravel()) <= 1.02 * squared_error(values, best)
+    assert squared_error(values, kmeans(street, clusters).ravel()) <= 1.02 * squared_error(
+        values, best
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,7 +144,10 @@ def test_kmeans_gives_every_pixel_its_nearest_mean(seed, clusters, position):
     numbers = np.unique(result)
     means = np.array([points[result.ravel() == k].mean(axis=0) for k in numbers])
     distances = np.linalg.norm(points[:, None] - means, axis=-1)
-    assert (distances[np.arange(63), np.searchsorted(numbers, result.ravel())] <= distances.min(axis=1) + 0.05).all()
+    assert (
+        distances[np.arange(63), np.searchsorted(numbers, result.ravel())]
+        <= distances.min(axis=1) + 0.05
+    ).all()
 
 
 def test_place_divides_what_color_cannot():
@@ -135,7 +157,10 @@ def test_place_divides_what_color_cannot():
     assert same(gaussian_mixture(flat, clusters=2, position=True), result)
     stripes = painted(np.indices((40, 40))[1] // 10 % 2)
     assert same(kmeans(stripes, clusters=2), np.indices((40, 40))[1] // 10 % 2)
-    assert same(kmeans(stripes, clusters=4, position=1000.0), np.indices((40, 40)).__floordiv__(20).T @ [1, 2])
+    assert same(
+        kmeans(stripes, clusters=4, position=1000.0),
+        np.indices((40, 40)).__floordiv__(20).T @ [1, 2],
+    )
 
 
 def test_a_mixture_tells_a_narrow_class_from_a_wide_one():
@@ -156,7 +181,9 @@ def test_a_seed_fixes_all_and_no_global_state_counts(method, street):
     street = street[::2, ::2]
 
     def numbers():
-        return cv2.randu(np.zeros((1, 8), np.int32), 0, 10**6).tolist(), np.random.random(4).tolist()
+        return cv2.randu(np.zeros((1, 8), np.int32), 0, 10**6).tolist(), np.random.random(
+            4
+        ).tolist()
 
     def begin(seed):
         cv2.setRNGSeed(seed)
@@ -175,7 +202,10 @@ def test_a_seed_fixes_all_and_no_global_state_counts(method, street):
 @pytest.mark.parametrize("method", PIXELS)
 def test_more_clusters_than_colors(method):
     image = painted(draw("012 012"))
-    with pytest.raises(ValueError, match=rf"{method.__name__}: clusters=4, .* only 3 different .* clusters=3 or fewer"):
+    with pytest.raises(
+        ValueError,
+        match=rf"{method.__name__}: clusters=4, .* only 3 different .* clusters=3 or fewer",
+    ):
         method(image, clusters=4)
     assert method(image, clusters=3).max() == 2
     with pytest.raises(ValueError, match="only 1 different"):
@@ -194,7 +224,9 @@ def test_rare_colors_that_a_sample_misses(method):
 @pytest.mark.parametrize("method", [*PIXELS, mean_shift])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (7, 1, 3), (5, 3), (33, 17, 3)])
 def test_flat_images_of_odd_sizes_are_one(method, shape):
-    result = method(np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"clusters": 1}))
+    result = method(
+        np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"clusters": 1})
+    )
     assert result.shape == shape[:2]
     assert result.dtype == np.int32
     assert (result == (method is mean_shift)).all()
@@ -203,7 +235,14 @@ def test_flat_images_of_odd_sizes_are_one(method, shape):
 @pytest.mark.parametrize("method", [*PIXELS, mean_shift])
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((0, 5)), np.full((4, 4), np.nan), np.full((4, 4), 300.0), np.zeros(4), np.zeros((2, 2, 4)), [["a"]]],
+    [
+        np.zeros((0, 5)),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), 300.0),
+        np.zeros(4),
+        np.zeros((2, 2, 4)),
+        [["a"]],
+    ],
     ids=["empty", "NaN", "out of range", "1-D", "4 channels", "text"],
 )
 def test_bad_images(method, image):
@@ -214,7 +253,11 @@ def test_bad_images(method, image):
 @pytest.mark.parametrize(
     ("method", "argument", "value"),
     [(m, "clusters", v) for m in PIXELS for v in (0, 2.5, -1)]
-    + [(kmeans, "position", -1.0), (kmeans, "position", np.inf), (gaussian_mixture, "position", 50.0)]
+    + [
+        (kmeans, "position", -1.0),
+        (kmeans, "position", np.inf),
+        (gaussian_mixture, "position", 50.0),
+    ]
     + [(mean_shift, name, 0) for name in ("space", "color", "min_size")],
 )
 def test_bad_numbers(method, argument, value):
@@ -266,7 +309,9 @@ def test_mean_shift_of_a_street(street):
     assert area[0] == 0
     assert area[1:].min() >= 50
     assert 400 < result.max() < 700  # 531 with OpenCV 5.0.0
-    np.testing.assert_array_equal(label(result, connectivity=1), result)  # one piece each, in scan order
+    np.testing.assert_array_equal(
+        label(result, connectivity=1), result
+    )  # one piece each, in scan order
 
 
 @settings(max_examples=50, deadline=None)
@@ -298,7 +343,5 @@ def test_means_and_neighbors_by_hand():
 
 
 def test_scikit_learn_loads_late():
-    code = (
-        "import sys, tfseg.classical.clusters; sys.exit(any(m in sys.modules for m in ('sklearn', 'scipy', 'keras')))"
-    )
+    code = "import sys, tfseg.classical.clusters; sys.exit(any(m in sys.modules for m in ('sklearn', 'scipy', 'keras')))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

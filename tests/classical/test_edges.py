@@ -32,13 +32,19 @@ def draw(rows):
 
 
 def regions(rows):
-    return np.array([[int(letter) if letter.isdigit() else 0 for letter in row] for row in rows.split()])
+    return np.array(
+        [[int(letter) if letter.isdigit() else 0 for letter in row] for row in rows.split()]
+    )
 
 
 def disc(height=50, width=61, dtype="uint8"):
     """A bright disc of radius 15 about (24, 28) on dark ground, under noise."""
     y, x = np.mgrid[:height, :width]
-    picture = 50 + 120 * (np.hypot(y - 24, x - 28) < 15) + np.random.default_rng(0).normal(0, 4, (height, width))
+    picture = (
+        50
+        + 120 * (np.hypot(y - 24, x - 28) < 15)
+        + np.random.default_rng(0).normal(0, 4, (height, width))
+    )
     return picture.clip(0, 255).astype(dtype)
 
 
@@ -50,7 +56,9 @@ def dice(mask, truth):
 def section(shared_data):
     """A section of nerve tissue and its membranes."""
     folder = shared_data / "isbi2012_em"
-    return np.array(Image.open(folder / "image/20.png")), np.array(Image.open(folder / "label/20.png")) == 0
+    return np.array(Image.open(folder / "image/20.png")), np.array(
+        Image.open(folder / "label/20.png")
+    ) == 0
 
 
 @pytest.fixture
@@ -66,7 +74,10 @@ def test_a_ramp_has_its_slope(gradient):
     assert gradient(3 * x + 4 * y + 20)[1:-1, 1:-1] == pytest.approx(5, abs=1e-5)
     assert gradient(3 * x + 20)[:, 0] == pytest.approx(1.5)
     # A step of 80 over two pixels' distance is 40 a pixel on both its sides.
-    assert gradient(np.repeat([[10, 10, 90, 90]], 3, 0).astype("uint8")).tolist() == [[0, 40, 40, 0]] * 3
+    assert (
+        gradient(np.repeat([[10, 10, 90, 90]], 3, 0).astype("uint8")).tolist()
+        == [[0, 40, 40, 0]] * 3
+    )
 
 
 def test_sobel_and_scharr_as_scikit_image():
@@ -79,7 +90,10 @@ def test_sobel_and_scharr_as_scikit_image():
 
 def test_equally_bright_colors_have_an_edge():
     image = np.zeros((6, 8, 3), "float32")
-    image[:, :4, 0], image[:, 4:, 1] = 0.587 * 200, 0.299 * 200  # BT.601: red and green of the same gray
+    image[:, :4, 0], image[:, 4:, 1] = (
+        0.587 * 200,
+        0.299 * 200,
+    )  # BT.601: red and green of the same gray
     for gradient in (sobel, scharr):
         assert gradient(image[..., 0])[3, 3] == pytest.approx(0.587 * 100)
         assert gradient(image)[3, 3:5] == pytest.approx(0.587 * 100)
@@ -90,7 +104,11 @@ def test_equally_bright_colors_have_an_edge():
 @pytest.mark.parametrize(("low", "high"), [(100, 200), (30, 90.5), (0, 400), (250, 250)])
 def test_canny_of_given_thresholds_as_opencv(low, high):
     rng = np.random.default_rng(1)
-    for image in (disc(), rng.integers(0, 256, (40, 31), "uint8"), rng.integers(0, 256, (23, 30, 3), "uint8")):
+    for image in (
+        disc(),
+        rng.integers(0, 256, (40, 31), "uint8"),
+        rng.integers(0, 256, (23, 30, 3), "uint8"),
+    ):
         expected = cv2.Canny(image, low, high, L2gradient=True) > 0
         assert (canny(image, low, high, sigma=0) == expected).all()
         assert expected.any()
@@ -110,7 +128,9 @@ def test_canny_of_its_own_thresholds():
     edges, (y, x) = canny(image), np.mgrid[:50, :61]
     assert edges.dtype == bool
     assert (np.abs(np.hypot(y - 24, x - 28) - 15)[edges] < 1.6).all()
-    assert len(np.unique(np.round(np.arctan2(y - 24, x - 28)[edges], 1))) > 60  # all around: 2 pi in steps of 0.1
+    assert (
+        len(np.unique(np.round(np.arctan2(y - 24, x - 28)[edges], 1))) > 60
+    )  # all around: 2 pi in steps of 0.1
 
 
 def test_canny_of_faint_images():
@@ -126,8 +146,14 @@ def test_laplacian_of_a_bowl_and_as_scipy():
     for sigma in (1.5, 2, 4):
         # SciPy samples the second derivative, this is the first one twice: 2 percent of the largest at sigma 1.5.
         expected = ndimage.gaussian_laplace(image.astype(float), sigma)
-        assert laplacian_of_gaussian(image, sigma) == pytest.approx(expected, abs=0.02 * np.abs(expected).max())
-    assert laplacian_of_gaussian(image, 10)[24, 28] < 0 < laplacian_of_gaussian(255 - image, 10)[24, 28]
+        assert laplacian_of_gaussian(image, sigma) == pytest.approx(
+            expected, abs=0.02 * np.abs(expected).max()
+        )
+    assert (
+        laplacian_of_gaussian(image, 10)[24, 28]
+        < 0
+        < laplacian_of_gaussian(255 - image, 10)[24, 28]
+    )
 
 
 def test_zero_crossings_enclose_what_is_bright():
@@ -155,7 +181,9 @@ def test_ridges_as_sato_of_scikit_image(sigmas, dark):
     inner = (slice(5 * int(max(sigmas)) + 1, -5 * int(max(sigmas)) - 1),) * 2
     assert ridges(image, sigmas, dark)[inner] == pytest.approx(expected[inner], abs=1e-3)
     assert ridges(image, sigmas, dark).dtype == np.float32
-    assert ridges(255 - image, sigmas, not dark) == pytest.approx(ridges(image, sigmas, dark), abs=1e-3)
+    assert ridges(255 - image, sigmas, not dark) == pytest.approx(
+        ridges(image, sigmas, dark), abs=1e-3
+    )
 
 
 def test_ridges_of_a_line():
@@ -190,7 +218,9 @@ def test_a_line_with_a_gap():
     image = np.full((60, 200), 40, np.uint8)
     image[30:, 10:90] = image[30:, 100:190] = 200
     assert len(hough_lines(image, min_length=120)) == 0
-    (line,) = hough_lines(image, min_length=120, max_gap=25)  # the edges bend at corners: 20 are missing
+    (line,) = hough_lines(
+        image, min_length=120, max_gap=25
+    )  # the edges bend at corners: 20 are missing
     assert line == pytest.approx([12, 29, 187, 29], abs=4)
 
 
@@ -208,7 +238,10 @@ def test_regions_by_hand():
     assert not closed_regions(RING).any()  # less than 20 pixels
     assert (closed_regions(RING.astype("uint8") * 255, 0, 1) == INSIDE).all()
     two = draw("####### #..#..# #..#..# ####### ...#... ...#...")
-    assert closed_regions(two, 0, 1).tolist() == regions("....... .11.22. .11.22. ....... ....... .......").tolist()
+    assert (
+        closed_regions(two, 0, 1).tolist()
+        == regions("....... .11.22. .11.22. ....... ....... .......").tolist()
+    )
     expected = regions("....... .11.22. .11.22. ....... 333.444 333.444").tolist()
     assert closed_regions(two, 0, 1, frame=True).tolist() == expected
 
@@ -218,7 +251,9 @@ def test_a_gap_is_closed_and_shared_by_both_sides():
     edges[5, 5:35] = edges[34, 5:35] = edges[5:35, 5] = edges[5:35, 34] = edges[5:35, 20] = True
     whole = closed_regions(edges, 0)
     assert np.bincount(whole.ravel())[1:].tolist() == [28 * 14, 28 * 13]
-    edges[18:21, 20] = edges[34, 10:13] = False  # three pixels each, between the regions and to the outside
+    edges[18:21, 20] = edges[34, 10:13] = (
+        False  # three pixels each, between the regions and to the outside
+    )
     assert not (closed_regions(edges, 0)[10:30, 10:30] > 0).any()
     assert not (closed_regions(edges, 2)[10:30, 10:15] > 0).any()
     closed = closed_regions(edges, 3)
@@ -229,7 +264,12 @@ def test_a_gap_is_closed_and_shared_by_both_sides():
     assert not closed[36:].any()
 
 
-@given(st.integers(1, 8), st.integers(0, 9), st.integers(0, 9), st.sampled_from([(1, 0), (0, 1), (1, 1), (2, 1)]))
+@given(
+    st.integers(1, 8),
+    st.integers(0, 9),
+    st.integers(0, 9),
+    st.sampled_from([(1, 0), (0, 1), (1, 1), (2, 1)]),
+)
 @settings(deadline=None, max_examples=60)
 def test_gaps_of_any_direction_are_closed(gap, right, down, slope):
     if not 1 <= np.hypot(right, down) <= gap + 1:
@@ -252,7 +292,11 @@ def test_regions_without_gaps_are_the_pieces_beside_the_edges(edges, frame):
     assert (closed_regions(edges, 0, 1, frame) == expected).all()
 
 
-@given(arrays("uint8", (12, 14), elements=st.sampled_from([0, 0, 0, 1])), st.integers(0, 4), st.booleans())
+@given(
+    arrays("uint8", (12, 14), elements=st.sampled_from([0, 0, 0, 1])),
+    st.integers(0, 4),
+    st.booleans(),
+)
 @settings(deadline=None, max_examples=60)
 def test_regions_never_lie_on_edges_and_hang_together(edges, gap, frame):
     found = closed_regions(edges, gap, 3, frame)
@@ -293,14 +337,21 @@ def test_turned_mirrored_and_brighter(method):
 def test_dtypes_and_shapes_that_mean_the_same(method):
     image = disc()
     result = method(image)
-    changed = image[..., None], np.repeat(image[..., None], 3, -1), image.astype("float64"), np.asfortranarray(image)
+    changed = (
+        image[..., None],
+        np.repeat(image[..., None], 3, -1),
+        image.astype("float64"),
+        np.asfortranarray(image),
+    )
     for other in changed:
         assert method(other).astype(float) == pytest.approx(result.astype(float), abs=1e-3)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (2, 3), (9, 9), (9, 9, 3)])
-@pytest.mark.parametrize("value", [np.uint8(0), np.uint8(255), np.float32(100.3), np.uint16(900), True])
+@pytest.mark.parametrize(
+    "value", [np.uint8(0), np.uint8(255), np.float32(100.3), np.uint16(900), True]
+)
 def test_one_color_has_no_edge(method, shape, value):
     result = method(np.full(shape, value))
     assert not result.any()
@@ -309,7 +360,8 @@ def test_one_color_has_no_edge(method, shape, value):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "image", [np.zeros((0, 4)), np.full((3, 3), np.nan), np.full((3, 3), 300.0), np.zeros((3, 3, 4))]
+    "image",
+    [np.zeros((0, 4)), np.full((3, 3), np.nan), np.full((3, 3), 300.0), np.zeros((3, 3, 4))],
 )
 def test_no_such_image(method, image):
     owner = "canny" if method is hough_lines else method.__name__
@@ -335,7 +387,10 @@ def test_no_such_image(method, image):
         (lambda image: ridges(image, 3), "ridges: sigmas=3 must be a list of numbers"),
         (lambda image: ridges(image, (2, 0.3)), "ridges: sigmas=0.3 must be"),
         (lambda image: hough_lines(image, votes=0), "hough_lines: votes=0 must be a whole number"),
-        (lambda image: hough_lines(image, min_length=0), "hough_lines: min_length=0 must be a finite number above 0"),
+        (
+            lambda image: hough_lines(image, min_length=0),
+            "hough_lines: min_length=0 must be a finite number above 0",
+        ),
         (lambda image: hough_lines(image, max_gap=-1), "hough_lines: max_gap=-1 must"),
         (
             lambda image: closed_regions(image / 255),

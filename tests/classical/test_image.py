@@ -39,11 +39,16 @@ def test_floats_of_either_range(dtype):
     result = levels("f", np.array([[0, 0.5, 1]], dtype))
     assert result.dtype == np.float32
     np.testing.assert_array_equal(result, [[0, 127.5, 255]])
-    np.testing.assert_array_equal(levels("f", np.array([[0, 0.5, 1.5, 255]], dtype)), [[0, 0.5, 1.5, 255]])
+    np.testing.assert_array_equal(
+        levels("f", np.array([[0, 0.5, 1.5, 255]], dtype)), [[0, 0.5, 1.5, 255]]
+    )
     assert not levels("f", np.zeros((3, 4), dtype)).any()
 
 
-@given(arrays("uint8", array_shapes(min_dims=2, max_dims=2, max_side=6)), st.sampled_from(("float32", "uint16", "f8")))
+@given(
+    arrays("uint8", array_shapes(min_dims=2, max_dims=2, max_side=6)),
+    st.sampled_from(("float32", "uint16", "f8")),
+)
 @settings(deadline=None)
 def test_the_same_image_of_other_dtypes(image, dtype):
     other = image * 257.0 if dtype == "uint16" else image
@@ -66,13 +71,18 @@ def test_gray_levels_and_colors():
 
 
 def test_bytes_are_rounded():
-    np.testing.assert_array_equal(as_bytes(np.float32([[0.4, 0.6, 254.6, 255.00002]])), [[0, 1, 255, 255]])
+    np.testing.assert_array_equal(
+        as_bytes(np.float32([[0.4, 0.6, 254.6, 255.00002]])), [[0, 1, 255, 255]]
+    )
 
 
 @pytest.mark.parametrize(
     ("image", "words"),
     [
-        (np.zeros((4, 5, 4)), r"an image of shape \(4, 5, 4\) and dtype float64 came, expected gray \(H, W\) or RGB"),
+        (
+            np.zeros((4, 5, 4)),
+            r"an image of shape \(4, 5, 4\) and dtype float64 came, expected gray \(H, W\) or RGB",
+        ),
         (np.zeros((4, 5, 2)), "an image of shape"),
         (np.zeros(5), "an image of shape"),
         (np.zeros((1, 4, 5, 3)), "an image of shape"),
@@ -100,14 +110,20 @@ def test_masks():
         result = mask_of("f", "mask", mask, (2, 3))
         assert result.dtype == bool
         np.testing.assert_array_equal(result, numbers != 0)
-    with pytest.raises(ValueError, match=r"f: mask of shape \(2, 3\) and dtype int64 came, expected .* \(3, 2\)"):
+    with pytest.raises(
+        ValueError, match=r"f: mask of shape \(2, 3\) and dtype int64 came, expected .* \(3, 2\)"
+    ):
         mask_of("f", "mask", numbers, (3, 2))
-    with pytest.raises(ValueError, match=r"f: roi of shape \(2, 3, 1\) .* expected bool or integers \(H, W\)"):
+    with pytest.raises(
+        ValueError, match=r"f: roi of shape \(2, 3, 1\) .* expected bool or integers \(H, W\)"
+    ):
         mask_of("f", "roi", numbers[..., None])
     with pytest.raises(ValueError, match="dtype float64"):
         mask_of("f", "mask", numbers / 2)
 
 
 def test_floats_a_little_above_one_are_refused():
-    with pytest.raises(ValueError, match="f: the image has values up to 1.0001. Clip to 0..1, or scale to 0..255"):
+    with pytest.raises(
+        ValueError, match="f: the image has values up to 1.0001. Clip to 0..1, or scale to 0..255"
+    ):
         levels("f", np.array([[0.0, 0.5, 1.0001]]))

@@ -16,13 +16,13 @@ IMAGE = IMAGE.clip(0, 255).astype(np.uint8)
 BOX = (9, 5, 34, 23)
 
 
-def strokes_of(shape, **points):
-    """No strokes but on the points, as in `_0=[(row, column)]`."""
-    strokes = np.full(shape, 255)
+def scribbles_of(shape, **points):
+    """No scribbles but on the points, as in `_0=[(row, column)]`."""
+    scribbles = np.full(shape, 255)
     for name, places in points.items():
         for place in places:
-            strokes[place] = int(name[1:])
-    return strokes
+            scribbles[place] = int(name[1:])
+    return scribbles
 
 
 class TestGrabcut:
@@ -32,11 +32,15 @@ class TestGrabcut:
         cv2.grabCut(IMAGE, expected, (9, 5, 25, 18), None, None, 3, cv2.GC_INIT_WITH_RECT)
         result = grabcut(IMAGE, BOX, iterations=3)
         assert result.dtype == np.int32
-        assert np.array_equal(result, expected & 1)  # 1 and 3 are foreground, for certain and probably
+        assert np.array_equal(
+            result, expected & 1
+        )  # 1 and 3 are foreground, for certain and probably
         assert np.array_equal(result, OBJECT)
 
     def test_the_random_numbers_before_do_not_matter(self):
-        photo = cv2.resize(data.astronaut()[:300, 100:400], (150, 150), interpolation=cv2.INTER_AREA)
+        photo = cv2.resize(
+            data.astronaut()[:300, 100:400], (150, 150), interpolation=cv2.INTER_AREA
+        )
         results = []
         for seed in (3, 4):
             cv2.setRNGSeed(seed)
@@ -44,23 +48,25 @@ class TestGrabcut:
         assert 1000 < results[0].sum() < 20000
         assert np.array_equal(*results)
 
-    def test_strokes_alone(self):
+    def test_scribbles_alone(self):
         for last in (16, 28):  # even a single pixel
-            both = strokes_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, last))])
-            assert np.array_equal(grabcut(IMAGE, strokes=both), OBJECT)
+            both = scribbles_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, last))])
+            assert np.array_equal(grabcut(IMAGE, scribbles=both), OBJECT)
         both[26, 36], both[14, 20] = 1, 0  # against what the colors say
-        result = grabcut(IMAGE, strokes=both)
+        result = grabcut(IMAGE, scribbles=both)
         assert (result[26, 36], result[14, 20]) == (1, 0)
 
-    def test_a_box_with_strokes_of_one_class(self):
+    def test_a_box_with_scribbles_of_one_class(self):
         for number in (0, 1):
-            strokes = np.where(number == OBJECT, number, 255)
-            strokes[::2] = 255
-            assert np.array_equal(grabcut(IMAGE, BOX, strokes), OBJECT)
+            scribbles = np.where(number == OBJECT, number, 255)
+            scribbles[::2] = 255
+            assert np.array_equal(grabcut(IMAGE, BOX, scribbles), OBJECT)
 
-    def test_strokes_overrule_the_box_and_the_colors(self):
-        strokes = strokes_of(OBJECT.shape, _0=[(slice(10, 12), slice(14, 18))], _1=[(slice(1, 3), slice(0, 4))])
-        result = grabcut(IMAGE, BOX, strokes)
+    def test_scribbles_overrule_the_box_and_the_colors(self):
+        scribbles = scribbles_of(
+            OBJECT.shape, _0=[(slice(10, 12), slice(14, 18))], _1=[(slice(1, 3), slice(0, 4))]
+        )
+        result = grabcut(IMAGE, BOX, scribbles)
         assert not result[10:12, 14:18].any()
         assert result[1:3, :4].all()
         assert np.array_equal(result[3:, :12], OBJECT[3:, :12])
@@ -79,15 +85,27 @@ class TestGrabcut:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({}, "neither a box nor strokes came. Pass box="),
-            ({"strokes": np.full((30, 41), 255)}, r"strokes of the classes \[\] came, expected two"),
-            ({"strokes": np.full((30, 41), 1)}, r"strokes of the classes \[1\] came, expected two"),
+            ({}, "neither a box nor scribbles came. Pass box="),
+            (
+                {"scribbles": np.full((30, 41), 255)},
+                r"scribbles of the classes \[\] came, expected two",
+            ),
+            (
+                {"scribbles": np.full((30, 41), 1)},
+                r"scribbles of the classes \[1\] came, expected two",
+            ),
             ({"box": (0, 0, 41, 30)}, "leave no pixel for the background"),
-            ({"box": BOX, "strokes": np.zeros((30, 41), int)}, "leave no pixel for the object"),
-            ({"strokes": np.full((30, 41), 2)}, r"strokes hold 2, expected class ids in 0..1"),
-            ({"strokes": OBJECT.astype(int)}, "the strokes cover every pixel, .* they hold 255, not 0"),
-            ({"strokes": np.zeros((41, 30), int)}, r"strokes of shape \(41, 30\) .*expected integers of .*\(30, 41\)"),
-            ({"strokes": np.zeros((30, 41), bool)}, "dtype bool came"),
+            ({"box": BOX, "scribbles": np.zeros((30, 41), int)}, "leave no pixel for the object"),
+            ({"scribbles": np.full((30, 41), 2)}, r"scribbles hold 2, expected class ids in 0..1"),
+            (
+                {"scribbles": OBJECT.astype(int)},
+                "the scribbles cover every pixel, .* they hold 255, not 0",
+            ),
+            (
+                {"scribbles": np.zeros((41, 30), int)},
+                r"scribbles of shape \(41, 30\) .*expected integers of .*\(30, 41\)",
+            ),
+            ({"scribbles": np.zeros((30, 41), bool)}, "dtype bool came"),
             ({"box": (1, 2, 3)}, "expected finite x_min"),
             ({"box": (9, 5, 9, 23)}, "expected finite x_min"),
             ({"box": (9, 5, np.nan, 23)}, "expected finite x_min"),
@@ -110,11 +128,18 @@ class TestGrabcut:
     def test_a_car(self, shared_data):
         folder = shared_data / "davis_car_shadow"
         picture = np.array(Image.open(folder / "JPEGImages/480p/car-shadow/00000.jpg"))[::2, ::2]
-        truth = np.array(Image.open(folder / "Annotations/480p/car-shadow/00000.png").convert("L"))[::2, ::2] > 0
+        truth = (
+            np.array(Image.open(folder / "Annotations/480p/car-shadow/00000.png").convert("L"))[
+                ::2, ::2
+            ]
+            > 0
+        )
         rows, columns = np.nonzero(truth)
         box = columns.min() - 3, rows.min() - 3, columns.max() + 4, rows.max() + 4
         found = grabcut(picture, box, iterations=3) > 0
-        assert (found & truth).sum() / (found | truth).sum() > 0.6  # 0.626 as measured: its shadow is taken for it
+        assert (found & truth).sum() / (
+            found | truth
+        ).sum() > 0.6  # 0.626 as measured: its shadow is taken for it
 
 
 @pytest.mark.parametrize(
@@ -130,22 +155,24 @@ def test_pixels_of_a_box(box, rows, columns):
     assert pixels_of_box("test", box, (6, 9)) == (slice(*rows), slice(*columns))
 
 
-def slow_walk(picture, strokes, beta):
+def slow_walk(picture, scribbles, beta):
     """Solve for the probabilities that the mean over the neighbors, weighted as documented, determines."""
-    values = picture.reshape(strokes.size, -1).astype(float)
+    values = picture.reshape(scribbles.size, -1).astype(float)
     values /= np.sqrt(values.var(axis=0).mean())
-    shape, divisor = strokes.shape, 10 * np.sqrt(values.shape[1])
-    weights = np.zeros((strokes.size, strokes.size))
+    shape, divisor = scribbles.shape, 10 * np.sqrt(values.shape[1])
+    weights = np.zeros((scribbles.size, scribbles.size))
     for here, (y, x) in enumerate(np.ndindex(shape)):
         for there, (v, u) in enumerate(np.ndindex(shape)):
             if abs(y - v) + abs(x - u) == 1:
-                weights[here, there] = np.exp(-beta * ((values[here] - values[there]) ** 2).sum() / divisor) + 1e-10
-    drawn = strokes.ravel() != 255
-    classes = np.unique(strokes.ravel()[drawn])
+                weights[here, there] = (
+                    np.exp(-beta * ((values[here] - values[there]) ** 2).sum() / divisor) + 1e-10
+                )
+    drawn = scribbles.ravel() != 255
+    classes = np.unique(scribbles.ravel()[drawn])
     system = np.diag(weights.sum(1)) - weights
-    ends = (strokes.ravel()[drawn][:, None] == classes).astype(float)
+    ends = (scribbles.ravel()[drawn][:, None] == classes).astype(float)
     inside = np.linalg.solve(system[~drawn][:, ~drawn], -system[~drawn][:, drawn] @ ends)
-    result = strokes.ravel().copy()
+    result = scribbles.ravel().copy()
     result[~drawn] = classes[inside.argmax(1)]
     return result.reshape(shape)
 
@@ -157,10 +184,12 @@ class TestRandomWalker:
         rng = np.random.default_rng(1)
         picture = rng.integers(0, 256, (7, 9, *channels), dtype=np.uint8)
         picture[..., -1] //= 3  # channels of other means
-        strokes = strokes_of((7, 9), _0=[(0, 1)], _3=[(5, slice(0, 3)), (6, 8)], _254=[(2, 6), (3, 6)])
-        result = random_walker(picture, strokes, beta)
+        scribbles = scribbles_of(
+            (7, 9), _0=[(0, 1)], _3=[(5, slice(0, 3)), (6, 8)], _254=[(2, 6), (3, 6)]
+        )
+        result = random_walker(picture, scribbles, beta)
         assert result.dtype == np.int32
-        assert np.array_equal(result, slow_walk(picture, strokes, beta))
+        assert np.array_equal(result, slow_walk(picture, scribbles, beta))
 
     def test_an_edge_stops_the_walk(self):
         picture = np.array(
@@ -173,62 +202,75 @@ class TestRandomWalker:
             np.uint8,
         )
         expected = (picture > 50) * 4 + 1
-        strokes = strokes_of(picture.shape, _1=[(3, 0)], _5=[(3, 2)])
+        scribbles = scribbles_of(picture.shape, _1=[(3, 0)], _5=[(3, 2)])
         for turned in range(4):
-            result = random_walker(np.rot90(picture, turned), np.rot90(strokes, turned))
+            result = random_walker(np.rot90(picture, turned), np.rot90(scribbles, turned))
             assert np.array_equal(result, np.rot90(expected, turned))
 
     def test_brightness_and_contrast_do_not_matter(self):
         rng = np.random.default_rng(2)
         picture = rng.integers(0, 100, (20, 23, 3), dtype=np.uint8)
-        strokes = np.where(rng.random((20, 23)) < 0.05, rng.integers(0, 3, (20, 23)), 255)
-        expected = random_walker(picture, strokes)
-        assert np.array_equal(random_walker(picture + 120, strokes), expected)
-        assert np.array_equal(random_walker(picture * 2, strokes), expected)
-        assert np.array_equal(random_walker(picture / 255, strokes), expected)
+        scribbles = np.where(rng.random((20, 23)) < 0.05, rng.integers(0, 3, (20, 23)), 255)
+        expected = random_walker(picture, scribbles)
+        assert np.array_equal(random_walker(picture + 120, scribbles), expected)
+        assert np.array_equal(random_walker(picture * 2, scribbles), expected)
+        assert np.array_equal(random_walker(picture / 255, scribbles), expected)
 
     def test_it_is_scikit_images(self):
         gray = data.camera()[100:200:2, 150:270:2]
-        strokes = strokes_of(gray.shape, _0=[(slice(2, 4), slice(5, 50))], _1=[(slice(30, 45), 30)])
+        scribbles = scribbles_of(
+            gray.shape, _0=[(slice(2, 4), slice(5, 50))], _1=[(slice(30, 45), 30)]
+        )
         scaled = (gray - gray.mean()) / gray.std()
-        expected = segmentation.random_walker(scaled, np.where(strokes == 255, 0, strokes + 1), 90, mode="bf") - 1
-        assert np.array_equal(random_walker(gray, strokes, 90), expected)
+        expected = (
+            segmentation.random_walker(
+                scaled, np.where(scribbles == 255, 0, scribbles + 1), 90, mode="bf"
+            )
+            - 1
+        )
+        assert np.array_equal(random_walker(gray, scribbles, 90), expected)
 
     def test_one_color_is_halved(self):
-        strokes = strokes_of((3, 8), _0=[(slice(None), 0)], _1=[(slice(None), 7)])
+        scribbles = scribbles_of((3, 8), _0=[(slice(None), 0)], _1=[(slice(None), 7)])
         for value in (0.1, 200.0):
-            assert np.array_equal(random_walker(np.full((3, 8), value), strokes), [[0, 0, 0, 0, 1, 1, 1, 1]] * 3)
-        assert np.array_equal(random_walker(np.full((1, 4, 3), 7, "uint8"), strokes[:1, [0, 1, 5, 7]]), [[0, 0, 1, 1]])
+            assert np.array_equal(
+                random_walker(np.full((3, 8), value), scribbles), [[0, 0, 0, 0, 1, 1, 1, 1]] * 3
+            )
         assert np.array_equal(
-            random_walker(np.full((4, 1), 7, "uint8"), strokes[:1, [0, 1, 5, 7]].T.copy()).T, [[0, 0, 1, 1]]
+            random_walker(np.full((1, 4, 3), 7, "uint8"), scribbles[:1, [0, 1, 5, 7]]),
+            [[0, 0, 1, 1]],
+        )
+        assert np.array_equal(
+            random_walker(np.full((4, 1), 7, "uint8"), scribbles[:1, [0, 1, 5, 7]].T.copy()).T,
+            [[0, 0, 1, 1]],
         )
 
     @pytest.mark.parametrize(
-        ("strokes", "words"),
+        ("scribbles", "words"),
         [
-            (None, "no strokes came. Pass strokes="),
-            (np.full((30, 41), 255), r"strokes of the classes \[\] came, expected two"),
-            (np.full((30, 41), 6), r"strokes of the classes \[6\] came, expected two"),
-            (np.full((30, 41), -1), r"strokes hold -1, expected class ids in 0..254"),
-            (np.full((30, 41), 256), r"strokes hold 256"),
-            (OBJECT.astype(int), "the strokes cover every pixel, .* they hold 255, not 0"),
+            (None, "no scribbles came. Pass scribbles="),
+            (np.full((30, 41), 255), r"scribbles of the classes \[\] came, expected two"),
+            (np.full((30, 41), 6), r"scribbles of the classes \[6\] came, expected two"),
+            (np.full((30, 41), -1), r"scribbles hold -1, expected class ids in 0..254"),
+            (np.full((30, 41), 256), r"scribbles hold 256"),
+            (OBJECT.astype(int), "the scribbles cover every pixel, .* they hold 255, not 0"),
             (np.zeros((30, 41)), r"dtype float64 came, expected integers"),
             (np.zeros((30, 41, 1), int), r"shape \(30, 41, 1\)"),
         ],
     )
-    def test_strokes_that_do_not_fit(self, strokes, words):
+    def test_scribbles_that_do_not_fit(self, scribbles, words):
         with pytest.raises(ValueError, match=f"^random_walker: .*{words}"):
-            random_walker(IMAGE, strokes)
+            random_walker(IMAGE, scribbles)
 
     def test_other_arguments_that_do_not_fit(self, monkeypatch):
-        strokes = strokes_of(OBJECT.shape, _0=[(0, 0)], _1=[(9, 20)])
+        scribbles = scribbles_of(OBJECT.shape, _0=[(0, 0)], _1=[(9, 20)])
         with pytest.raises(ValueError, match="random_walker: beta=-1 must be"):
-            random_walker(IMAGE, strokes, beta=-1)
+            random_walker(IMAGE, scribbles, beta=-1)
         with pytest.raises(ValueError, match="random_walker: the image has values from nan"):
-            random_walker(np.full((30, 41), np.nan), strokes)
+            random_walker(np.full((30, 41), np.nan), scribbles)
         monkeypatch.setattr(interactive, "MOST_PIXELS_TO_WALK", 1227)
-        with pytest.raises(ValueError, match="expected at most 1227 pixels without a stroke"):
-            random_walker(IMAGE, strokes)  # 30 * 41 - 2 = 1228
+        with pytest.raises(ValueError, match="expected at most 1227 pixels without a scribble"):
+            random_walker(IMAGE, scribbles)  # 30 * 41 - 2 = 1228
 
 
 def test_a_car_in_its_box(shared_data):

@@ -13,9 +13,9 @@ SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9)
 def slow_order(labels, background):
     """Numbers given pixel by pixel."""
     numbers = {} if background is None else {background: 0}
-    return np.array([numbers.setdefault(value, len(numbers)) for value in labels.ravel().tolist()]).reshape(
-        labels.shape
-    )
+    return np.array(
+        [numbers.setdefault(value, len(numbers)) for value in labels.ravel().tolist()]
+    ).reshape(labels.shape)
 
 
 def slow_components(labels, connectivity):
@@ -70,7 +70,10 @@ def test_scan_order_against_a_slow_truth(labels, background):
 def test_pieces_by_hand():
     mask = np.array([[0, 1, 0, 0, 1], [1, 0, 0, 1, 1], [1, 0, 1, 0, 0]], bool)
     same(connected_components(mask), [[0, 1, 0, 0, 2], [3, 0, 0, 2, 2], [3, 0, 4, 0, 0]])
-    same(connected_components(mask, connectivity=8), [[0, 1, 0, 0, 2], [1, 0, 0, 2, 2], [1, 0, 2, 0, 0]])
+    same(
+        connected_components(mask, connectivity=8),
+        [[0, 1, 0, 0, 2], [1, 0, 0, 2, 2], [1, 0, 2, 0, 0]],
+    )
     classes = np.array([[5, 5, 2], [2, 5, 2], [5, 2, 0]])
     same(connected_components(classes), [[1, 1, 2], [3, 1, 2], [4, 5, 0]])
     same(connected_components(classes, connectivity=8), [[1, 1, 2], [2, 1, 2], [1, 2, 0]])
@@ -108,7 +111,11 @@ def test_pieces_of_thousands_of_superpixels():
 @pytest.mark.parametrize(
     ("labels", "connectivity", "words"),
     [
-        (np.zeros((2, 3)), 4, r"labels of shape \(2, 3\) and dtype float64 came, expected bool or integers \(H, W\)"),
+        (
+            np.zeros((2, 3)),
+            4,
+            r"labels of shape \(2, 3\) and dtype float64 came, expected bool or integers \(H, W\)",
+        ),
         (np.zeros(3, int), 4, r"labels of shape \(3,\)"),
         (np.zeros((2, 3), int), 6, "connectivity=6 is unknown. Choose from 4, 8"),
     ],
@@ -130,4 +137,6 @@ def test_boxes_hold_their_objects_and_no_line_more(labels):
     for number, box in enumerate(boxes(labels), 1):
         inside = labels[box] == number
         assert inside.sum() == (labels == number).sum()
-        assert not inside.size or (inside[[0, -1]].any(axis=1).all() and inside[:, [0, -1]].any(axis=0).all())
+        assert not inside.size or (
+            inside[[0, -1]].any(axis=1).all() and inside[:, [0, -1]].any(axis=0).all()
+        )

@@ -24,7 +24,10 @@ def grown(image, seeds, tolerance, similarity, connectivity):
     for number, (x, y) in enumerate(seeds, 1):
         labels[y, x] = number
     while True:
-        before, means = labels.copy(), {n: image[labels == n].mean(0) for n in range(1, len(seeds) + 1)}
+        before, means = (
+            labels.copy(),
+            {n: image[labels == n].mean(0) for n in range(1, len(seeds) + 1)},
+        )
         for y, x in np.argwhere(before == 0):
             found = []
             for dy, dx in NEIGHBOURS[:connectivity]:
@@ -32,7 +35,9 @@ def grown(image, seeds, tolerance, similarity, connectivity):
                 if 0 <= v < height and 0 <= u < width and before[v, u]:
                     n = before[v, u]
                     sx, sy = seeds[n - 1]
-                    reference = {"mean": means[n], "seed": image[sy, sx], "neighbor": image[v, u]}[similarity]
+                    reference = {"mean": means[n], "seed": image[sy, sx], "neighbor": image[v, u]}[
+                        similarity
+                    ]
                     found.append((np.abs(image[y, x] - reference).max(), n))
             found = [pair for pair in found if pair[0] <= tolerance]
             if found:
@@ -50,7 +55,13 @@ def test_what_a_pixel_is_compared_with():
     # means: 10, then of 10 10 10, of these with 15 and 20 it is 13, and 25 is too far by 2
     mean = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="mean")
     assert mean.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
-    assert region_growing(IMAGE, [(0, 0)], tolerance=12, similarity="mean")[2].tolist() == [1, 1, 0, 0, 0]
+    assert region_growing(IMAGE, [(0, 0)], tolerance=12, similarity="mean")[2].tolist() == [
+        1,
+        1,
+        0,
+        0,
+        0,
+    ]
 
 
 def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
@@ -62,7 +73,9 @@ def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
 
 def test_one_seed_needs_no_list():
     assert np.array_equal(region_growing(IMAGE, (2, 0)), region_growing(IMAGE, [(2, 0)]))
-    with pytest.raises(ValueError, match="flood_fill: 2 seeds came, expected one. `region_growing` takes several"):
+    with pytest.raises(
+        ValueError, match="flood_fill: 2 seeds came, expected one. `region_growing` takes several"
+    ):
         flood_fill(IMAGE, [(0, 0), (1, 0)])
 
 
@@ -83,7 +96,9 @@ def test_regions_keep_the_numbers_of_their_seeds():
 def test_growth_is_its_definition(data):
     shape = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
     channels = data.draw(st.sampled_from([(), (3,)]))
-    image = data.draw(arrays(np.uint8, shape + channels, elements=st.sampled_from([0, 4, 8, 12, 40, 255])))
+    image = data.draw(
+        arrays(np.uint8, shape + channels, elements=st.sampled_from([0, 4, 8, 12, 40, 255]))
+    )
     everywhere = [(x, y) for y in range(shape[0]) for x in range(shape[1])]
     seeds = data.draw(st.lists(st.sampled_from(everywhere), min_size=1, max_size=4, unique=True))
     options = {
@@ -138,5 +153,8 @@ def test_parameters_out_of_range_are_refused():
         region_growing(IMAGE, [(0, 0)], tolerance=-1)
     with pytest.raises(ValueError, match="connectivity=6 is unknown"):
         flood_fill(IMAGE, (0, 0), connectivity=6)
-    with pytest.raises(ValueError, match=r"flood_fill: seed=None, expected whole numbers x and y, such as \(20, 35\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"flood_fill: seed=None, expected whole numbers x and y, such as \(20, 35\)",
+    ):
         flood_fill(IMAGE)

@@ -62,7 +62,10 @@ def test_filters_by_hand():
         .........
     """)
     # Areas 1, 7, 2, 3; hulls 1, 9, 2, 3.5 (a bend of three pixels lacks a triangle of half a pixel).
-    same(filter_objects(labels, max_area=3), draw("1........ ......... .2....33. .2.....3. ........."))
+    same(
+        filter_objects(labels, max_area=3),
+        draw("1........ ......... .2....33. .2.....3. ........."),
+    )
     same(filter_objects(labels, min_area=2, max_area=3) > 0, (labels == 3) | (labels == 4))
     same(filter_objects(labels, touching_border=False) > 0, labels > 1)
     same(filter_objects(labels, min_solidity=7 / 9 - 1e-9) > 0, labels > 0)
@@ -128,9 +131,14 @@ def test_holes_by_hand():
         .....5.66...5
         .....555.5555
     """)
-    same(fill_holes(labels), filled)  # not: the bay at 2 and 4, the hole of 5 and 6 together, the frame
+    same(
+        fill_holes(labels), filled
+    )  # not: the bay at 2 and 4, the hole of 5 and 6 together, the frame
     same(fill_holes(labels, max_area=3), filled)
-    same(fill_holes(labels, max_area=2), np.where(labels == 1, 1, np.where(filled == 1, 0, filled)) | (labels == 1))
+    same(
+        fill_holes(labels, max_area=2),
+        np.where(labels == 1, 1, np.where(filled == 1, 0, filled)) | (labels == 1),
+    )
     same(fill_holes(labels > 0), ndimage.binary_fill_holes(labels > 0))
     same(fill_holes(draw("111 1.1 1.1")), draw("111 1.1 1.1"))
     same(fill_holes(draw(".1. 1.1 .1.") * 300), draw(".1. 111 .1.") * 300)  # closed by corners
@@ -202,8 +210,12 @@ def test_smooth_is_opening_then_closing_of_opencv(radius):
     each = np.stack([cleaned(labels == number) for number in range(1, labels.max() + 1)])
     plain = each.sum(axis=0) <= 1
     assert plain.mean() > 0.99
-    np.testing.assert_array_equal(result[plain], (each.argmax(axis=0) + 1)[plain] * each.any(axis=0)[plain])
-    same(smooth(np.ones((9, 11), bool), radius), np.ones((9, 11), bool))  # the frame wears nothing off
+    np.testing.assert_array_equal(
+        result[plain], (each.argmax(axis=0) + 1)[plain] * each.any(axis=0)[plain]
+    )
+    same(
+        smooth(np.ones((9, 11), bool), radius), np.ones((9, 11), bool)
+    )  # the frame wears nothing off
 
 
 @pytest.mark.parametrize("clean", CLEANERS)
@@ -225,23 +237,43 @@ def test_turned_images_other_numbers_and_other_dtypes(clean, labels, numbers):
 def test_nothing_to_clean(clean):
     for shape in ((0, 0), (0, 4), (4, 0), (1, 1), (1, 5), (3, 4)):
         for dtype in (bool, int, "uint8"):
-            same(clean(np.zeros(shape, dtype)), np.zeros(shape, bool if dtype is bool else np.int32))
+            same(
+                clean(np.zeros(shape, dtype)), np.zeros(shape, bool if dtype is bool else np.int32)
+            )
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: remove_small(np.zeros((2, 3)), 4), r"remove_small: labels of shape \(2, 3\) and dtype float64 came"),
+        (
+            lambda: remove_small(np.zeros((2, 3)), 4),
+            r"remove_small: labels of shape \(2, 3\) and dtype float64 came",
+        ),
         (lambda: remove_small(np.zeros(3, int), 4), r"remove_small: labels of shape \(3,\)"),
-        (lambda: remove_small(np.zeros((2, 3), int), -1), "remove_small: min_area=-1 must be a finite number of at le"),
+        (
+            lambda: remove_small(np.zeros((2, 3), int), -1),
+            "remove_small: min_area=-1 must be a finite number of at le",
+        ),
         (lambda: filter_objects(np.zeros((2, 3, 1), int)), "filter_objects: labels of shape"),
-        (lambda: filter_objects(np.zeros((2, 3), int), max_area=-1), "filter_objects: max_area=-1 must be"),
-        (lambda: filter_objects(np.zeros((2, 3), int), min_solidity=np.nan), "filter_objects: min_solidity=nan"),
-        (lambda: filter_objects(np.zeros((2, 3), int), min_circularity=-1), "filter_objects: min_circularity=-1"),
+        (
+            lambda: filter_objects(np.zeros((2, 3), int), max_area=-1),
+            "filter_objects: max_area=-1 must be",
+        ),
+        (
+            lambda: filter_objects(np.zeros((2, 3), int), min_solidity=np.nan),
+            "filter_objects: min_solidity=nan",
+        ),
+        (
+            lambda: filter_objects(np.zeros((2, 3), int), min_circularity=-1),
+            "filter_objects: min_circularity=-1",
+        ),
         (lambda: fill_holes(np.zeros((2, 3))), "fill_holes: labels of shape"),
         (lambda: fill_holes(np.zeros((2, 3), int), -2), "fill_holes: max_area=-2 must be"),
         (lambda: smooth(np.zeros((2, 3))), "smooth: labels of shape"),
-        (lambda: smooth(np.zeros((2, 3), int), 0), "smooth: radius=0 must be a whole number of at least 1"),
+        (
+            lambda: smooth(np.zeros((2, 3), int), 0),
+            "smooth: radius=0 must be a whole number of at least 1",
+        ),
         (lambda: smooth(np.zeros((2, 3), int), 1.5), "smooth: radius=1.5 must be a whole number"),
     ],
 )

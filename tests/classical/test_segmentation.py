@@ -10,7 +10,9 @@ from tfseg.classical import METHODS, segment
 rng = np.random.default_rng(0)
 Y, X = np.mgrid[:48, :60]
 DISCS = (np.hypot(Y - 14, X - 16) < 9) | (np.hypot(Y - 30, X - 40) < 11)
-IMAGE = np.clip(np.where(DISCS, 190, 60)[..., None] + rng.normal(0, 6, (48, 60, 3)), 0, 255).astype(np.uint8)
+IMAGE = np.clip(np.where(DISCS, 190, 60)[..., None] + rng.normal(0, 6, (48, 60, 3)), 0, 255).astype(
+    np.uint8
+)
 IMAGE.setflags(write=False)  # as `read_image` gives them
 STROKES = np.full((48, 60), 255, np.uint8)
 STROKES[10:18, 14:18] = 1
@@ -20,9 +22,9 @@ NEEDED = {
     "sauvola": {"size": 45, "k": 0},
     "flood_fill": {"seed": (16, 14), "tolerance": 40},
     "region_growing": {"seeds": [(16, 14), (40, 30)], "tolerance": 40},
-    "grabcut": {"strokes": STROKES},
-    "random_walker": {"strokes": STROKES},
-    "pixel_classifier": {"strokes": STROKES},
+    "grabcut": {"scribbles": STROKES},
+    "random_walker": {"scribbles": STROKES},
+    "pixel_classifier": {"scribbles": STROKES},
     "geodesic_active_contour": {"box": (3, 2, 57, 45)},
 }
 PIECES = ("slic", "seeds", "felzenszwalb", "compact_watershed", "mean_shift", "split_and_merge")
@@ -41,7 +43,10 @@ def test_every_method_gives_a_label_map_of_the_discs(name):
     assert labels.shape == DISCS.shape
     assert labels.min() >= (1 if name in PIECES else 0)
     # each label takes the side of most of its pixels: the discs are there, but for their rims
-    inside, pixels = np.bincount(labels[DISCS], minlength=labels.max() + 1), np.bincount(labels.ravel())
+    inside, pixels = (
+        np.bincount(labels[DISCS], minlength=labels.max() + 1),
+        np.bincount(labels.ravel()),
+    )
     # the ground alone is 0.784; flood_fill takes one disc of two, and two rules compare with what is around
     floor = {"flood_fill": 0.85, "sauvola": 0.9, "adaptive": 0.9}.get(name, 0.95)
     assert labels.max() < 400  # one label a pixel would be right everywhere
@@ -54,7 +59,9 @@ def test_every_method_takes_gray_and_floats_and_gives_the_same_again(name):
     labels = found(name, gray)
     assert np.array_equal(found(name, gray), labels)
     assert np.array_equal(found(name, gray[..., None]), labels)
-    if name != "triangle":  # its rule hangs on the bins of the histogram, which floats have between their own ends
+    if (
+        name != "triangle"
+    ):  # its rule hangs on the bins of the histogram, which floats have between their own ends
         assert np.mean(found(name, gray.astype(np.float32)) == labels) > 0.95
 
 
@@ -77,7 +84,10 @@ def test_every_method_refuses_what_is_no_image(name, image, message):
 def test_every_method_takes_one_color_or_says_why_not(name):
     image = np.full((48, 60, 3), 7, np.uint8)
     if name in ("kmeans", "gaussian_mixture"):
-        with pytest.raises(ValueError, match=f"{name}: clusters=4, but the pixels of the image take only 1 different"):
+        with pytest.raises(
+            ValueError,
+            match=f"{name}: clusters=4, but the pixels of the image take only 1 different",
+        ):
             found(name, image)
         return
     labels = found(name, image)
@@ -86,15 +96,22 @@ def test_every_method_takes_one_color_or_says_why_not(name):
 
 
 def test_unknown_names_are_answered_with_the_nearest():
-    with pytest.raises(ValueError, match="method='watersheds' is unknown.* Did you mean 'watershed'"):
+    with pytest.raises(
+        ValueError, match="method='watersheds' is unknown.* Did you mean 'watershed'"
+    ):
         segment(IMAGE, "watersheds")
-    with pytest.raises(ValueError, match="'slic' has no option 'counts'. It takes count, compactness.* mean 'count'"):
+    with pytest.raises(
+        ValueError,
+        match="'slic' has no option 'counts'. It takes count, compactness.* mean 'count'",
+    ):
         segment(IMAGE, "slic", counts=3)
 
 
 def test_neither_tensorflow_nor_keras_is_loaded():
     heavy = {"tensorflow", "keras", "skimage", "sklearn", "scipy", "matplotlib"}
     code = f"import sys, tfseg.classical; print({heavy} & set(sys.modules))"
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout
     assert printed.strip() == "set()"
     assert tfseg.classical.segment is segment

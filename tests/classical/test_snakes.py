@@ -28,9 +28,13 @@ def scikit_images(monkeypatch):
     lines = morphsnakes._P2
 
     def opened(u):
-        return np.max([ndimage.binary_erosion(u, line, border_value=1) for line in lines], axis=0).astype(np.int8)
+        return np.max(
+            [ndimage.binary_erosion(u, line, border_value=1) for line in lines], axis=0
+        ).astype(np.int8)
 
-    turns = itertools.cycle([lambda u: opened(morphsnakes.inf_sup(u)), lambda u: morphsnakes.inf_sup(opened(u))])
+    turns = itertools.cycle(
+        [lambda u: opened(morphsnakes.inf_sup(u)), lambda u: morphsnakes.inf_sup(opened(u))]
+    )
     monkeypatch.setattr(morphsnakes, "_curvop", lambda u: next(turns)(u))
     return segmentation
 
@@ -66,11 +70,15 @@ class TestByRegion:
             for picture in (strip, strip.T):
                 right = method(picture) == (picture > 0)
                 assert right.shape == picture.shape
-                assert right.mean() > 0.85  # too narrow for lines of three pixels, so little is smoothed
+                assert (
+                    right.mean() > 0.85
+                )  # too narrow for lines of three pixels, so little is smoothed
 
     @pytest.mark.parametrize("method", BY_REGION)
     def test_what_does_not_fit(self, method):
-        with pytest.raises(ValueError, match=f"^{method.__name__}: an image of shape .* has no pixel"):
+        with pytest.raises(
+            ValueError, match=f"^{method.__name__}: an image of shape .* has no pixel"
+        ):
             method(np.zeros((0, 5)))
         with pytest.raises(ValueError, match=f"^{method.__name__}: the image has values from nan"):
             method(np.full((5, 5), np.nan))
@@ -90,7 +98,10 @@ def test_chan_vese_is_scikit_images():
 
 @pytest.mark.parametrize(("iterations", "smoothing"), [(1, 1), (7, 1), (20, 3), (15, 0)])
 def test_morphological_chan_vese_is_scikit_images(scikit_images, iterations, smoothing):
-    expected = scikit_images.morphological_chan_vese(COINS.astype(float), iterations, smoothing=smoothing) > 0
+    expected = (
+        scikit_images.morphological_chan_vese(COINS.astype(float), iterations, smoothing=smoothing)
+        > 0
+    )
     brighter = expected if COINS[expected].mean() > COINS[~expected].mean() else ~expected
     assert np.array_equal(morphological_chan_vese(COINS, iterations, smoothing), brighter)
 
@@ -129,12 +140,15 @@ class TestGeodesicActiveContour:
         expected = scikit_images.morphological_geodesic_active_contour(
             edges, iterations, start, smoothing=smoothing, threshold=limit, balloon=balloon
         )
-        result = geodesic_active_contour(COINS, None, start, iterations, smoothing, balloon, sigma=1.5, edge=0.07)
+        result = geodesic_active_contour(
+            COINS, None, start, iterations, smoothing, balloon, sigma=1.5, edge=0.07
+        )
         assert 0 < result.sum() < result.size
         assert np.array_equal(result, expected)
         box = (30, 25, 100, 90)
         assert np.array_equal(
-            geodesic_active_contour(COINS, box, None, iterations, smoothing, balloon, 1.5, 0.07), result
+            geodesic_active_contour(COINS, box, None, iterations, smoothing, balloon, 1.5, 0.07),
+            result,
         )
 
     def test_brightness_contrast_and_turns_do_not_matter(self):
@@ -169,7 +183,10 @@ class TestGeodesicActiveContour:
             ({}, "box or start, neither came. Pass box="),
             ({"box": BOX, "start": DISC}, "box or start, both came"),
             ({"box": (80, 0, 90, 9)}, "holds no pixel of the image of 71 x 61"),
-            ({"start": DISC.T}, r"start of shape \(71, 61\) and dtype bool came, expected bool or integers \(61, 71\)"),
+            (
+                {"start": DISC.T},
+                r"start of shape \(71, 61\) and dtype bool came, expected bool or integers \(61, 71\)",
+            ),
             ({"start": DISC * 1.0}, "start of shape .* dtype float64"),
             ({"box": BOX, "iterations": 0}, "iterations=0"),
             ({"box": BOX, "balloon": 2}, "balloon=2 is unknown. Choose from -1, 0, 1"),

@@ -40,7 +40,9 @@ def check(image, labels, tolerance, min_size):
     """What the method promises, whatever the order of the merges."""
     assert labels.dtype == np.int32
     assert labels.shape == image.shape[:2]
-    np.testing.assert_array_equal(connected_components(labels), labels)  # 1 to N in scan order, each in one piece
+    np.testing.assert_array_equal(
+        connected_components(labels), labels
+    )  # 1 to N in scan order, each in one piece
     assert labels.min() == 1
     sizes = np.bincount(labels.ravel())[1:]
     assert sizes.min() >= min_size or labels.max() == 1
@@ -62,7 +64,9 @@ def test_areas_of_even_color_by_hand():
     np.testing.assert_array_equal(labels, in_scan_order(truth, background=None) + 1)
     alone = truth.copy()
     alone[0, 0], alone[4, 5] = 5, 6
-    np.testing.assert_array_equal(split_and_merge(image, 20, 1), in_scan_order(alone, background=None) + 1)
+    np.testing.assert_array_equal(
+        split_and_merge(image, 20, 1), in_scan_order(alone, background=None) + 1
+    )
     assert split_and_merge(image, 255).max() == 1
     assert split_and_merge(image, 20, min_size=200).max() == 1  # as many pixels as there are
 
@@ -88,7 +92,9 @@ def test_a_ramp_is_cut_where_the_means_differ():
 
 
 @given(
-    arrays("uint8", st.sampled_from([(1, 1), (2, 2), (8, 8), (8, 8, 3)]), elements=st.integers(0, 12)),
+    arrays(
+        "uint8", st.sampled_from([(1, 1), (2, 2), (8, 8), (8, 8, 3)]), elements=st.integers(0, 12)
+    ),
     st.integers(0, 9),
 )
 @settings(deadline=None, max_examples=100)
@@ -107,11 +113,19 @@ def test_squares_against_a_recursion(image, tolerance):
 def test_promises_hold_at_any_size(image, tolerance, min_size):
     labels = split_and_merge(image, tolerance, min_size)
     check(image, labels, tolerance, min_size)
-    np.testing.assert_array_equal(split_and_merge(image + 100, tolerance, min_size), labels)  # only differences count
-    np.testing.assert_array_equal(split_and_merge(np.stack([image] * 3, -1), tolerance, min_size), labels)
+    np.testing.assert_array_equal(
+        split_and_merge(image + 100, tolerance, min_size), labels
+    )  # only differences count
+    np.testing.assert_array_equal(
+        split_and_merge(np.stack([image] * 3, -1), tolerance, min_size), labels
+    )
 
 
-@given(arrays("uint8", st.sampled_from([(4, 8), (6, 10), (8, 2), (12, 12)]), elements=st.integers(0, 30)))
+@given(
+    arrays(
+        "uint8", st.sampled_from([(4, 8), (6, 10), (8, 2), (12, 12)]), elements=st.integers(0, 30)
+    )
+)
 @settings(deadline=None, max_examples=100)
 def test_a_image_of_even_sides_may_be_turned(image):
     labels = split_and_merge(image, 6, 3)
@@ -147,7 +161,9 @@ def test_a_street(shared_data):
     assert votes.sum(axis=0).max() / known.sum() < 0.5
 
 
-@pytest.mark.parametrize("image", [np.zeros((1, 1)), np.full((5, 7, 3), 9, np.uint8), np.ones((3, 1), bool)])
+@pytest.mark.parametrize(
+    "image", [np.zeros((1, 1)), np.full((5, 7, 3), 9, np.uint8), np.ones((3, 1), bool)]
+)
 def test_one_color(image):
     np.testing.assert_array_equal(split_and_merge(image), np.ones(image.shape[:2]))
 

@@ -13,20 +13,28 @@ from tfseg.classical.clusters import colors, mean_shift
 from tfseg.classical.labels import in_scan_order
 from tfseg.classical.superpixels import compact_watershed, felzenszwalb, merge, seeds, slic
 
-needs_contrib = pytest.mark.skipif(not hasattr(cv2, "ximgproc"), reason="needs OpenCV's contrib build, cv2.ximgproc")
+needs_contrib = pytest.mark.skipif(
+    not hasattr(cv2, "ximgproc"), reason="needs OpenCV's contrib build, cv2.ximgproc"
+)
 GRIDS = [slic, compact_watershed, pytest.param(seeds, marks=needs_contrib)]
 ALL = [*GRIDS, felzenszwalb]
 FROM_SCIKIT_IMAGE = [slic, compact_watershed, felzenszwalb]
 
 
 def draw(text):
-    return np.array([[int(pixel.replace(".", "0")) for pixel in row] for row in text.split()], np.int32)
+    return np.array(
+        [[int(pixel.replace(".", "0")) for pixel in row] for row in text.split()], np.int32
+    )
 
 
 def noisy(shape=(61, 83, 3), seed=0):
     """An image of soft spots and noise, uint8."""
     image = cv2.GaussianBlur(np.random.default_rng(seed).normal(0, 1, shape), (0, 0), 4)
-    image = image / np.abs(image).max() * 120 + 128 + np.random.default_rng(seed + 1).normal(0, 3, image.shape)
+    image = (
+        image / np.abs(image).max() * 120
+        + 128
+        + np.random.default_rng(seed + 1).normal(0, 3, image.shape)
+    )
     return image.clip(0, 255).astype(np.uint8)
 
 
@@ -56,7 +64,9 @@ def edges(labels):
 def figures(regions, truth, ignore=11):
     """Boundary recall within 2 pixels, and of the best class for each region: mean IoU and pixel accuracy."""
     known = truth != ignore
-    votes = np.bincount(regions[known] * 12 + truth[known], minlength=12 * (regions.max() + 1)).reshape(-1, 12)
+    votes = np.bincount(
+        regions[known] * 12 + truth[known], minlength=12 * (regions.max() + 1)
+    ).reshape(-1, 12)
     best = votes.argmax(axis=1)[regions]
     classes = [(best == c, truth == c) for c in np.unique(truth[known])]
     iou = [(p & t).sum() / ((p | t) & known).sum() for p, t in classes]
@@ -66,8 +76,13 @@ def figures(regions, truth, ignore=11):
 
 @pytest.fixture(scope="module")
 def street(shared_data):
-    image, truth = (shared_data / "camvid" / name for name in ("val/0016E5_07959.jpg", "valannot/0016E5_07959.png"))
-    return np.asarray(Image.open(image).convert("RGB")), np.asarray(Image.open(truth)).astype(np.int64)
+    image, truth = (
+        shared_data / "camvid" / name
+        for name in ("val/0016E5_07959.jpg", "valannot/0016E5_07959.png")
+    )
+    return np.asarray(Image.open(image).convert("RGB")), np.asarray(Image.open(truth)).astype(
+        np.int64
+    )
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -75,9 +90,13 @@ def test_squares_of_one_color_are_not_crossed(method):
     labels, image = quarters()
     result = method(image)
     assert result.dtype == np.int32
-    votes = np.bincount(result.ravel() * 5 + labels.ravel(), minlength=5 * (result.max() + 1)).reshape(-1, 5)
+    votes = np.bincount(
+        result.ravel() * 5 + labels.ravel(), minlength=5 * (result.max() + 1)
+    ).reshape(-1, 5)
     crossed = votes.argmax(axis=1)[result] != labels
-    assert not crossed[~edges(labels)].any()  # smoothing and Sobel's filter leave either side of an edge alike
+    assert not crossed[
+        ~edges(labels)
+    ].any()  # smoothing and Sobel's filter leave either side of an edge alike
     if method is slic:
         assert not crossed.any()
     if method is felzenszwalb:
@@ -88,11 +107,15 @@ def test_squares_of_one_color_are_not_crossed(method):
 @pytest.mark.parametrize("method", ALL)
 def test_every_superpixel_is_one_piece_in_scan_order(method, shape):
     image = noisy(shape)
-    result = method(image, **({"min_size": 5, "scale": 10.0} if method is felzenszwalb else {"count": 70}))
+    result = method(
+        image, **({"min_size": 5, "scale": 10.0} if method is felzenszwalb else {"count": 70})
+    )
     assert result.shape == shape[:2]
     assert result.max() > 20
     assert np.bincount(result.ravel())[0] == 0
-    np.testing.assert_array_equal(label(result, connectivity=2 if method is felzenszwalb else 1), result)
+    np.testing.assert_array_equal(
+        label(result, connectivity=2 if method is felzenszwalb else 1), result
+    )
 
 
 @pytest.mark.parametrize("method", GRIDS)
@@ -111,18 +134,28 @@ def test_all_forms_of_a_image_give_the_same(method):
     expected = method(image, **options)
     np.testing.assert_array_equal(method(image.astype(np.float32), **options), expected)
     np.testing.assert_array_equal(method(image.astype(np.uint16) * 257, **options), expected)
-    np.testing.assert_array_equal(method(image[..., :1], **options), method(image[..., 0], **options))
+    np.testing.assert_array_equal(
+        method(image[..., :1], **options), method(image[..., 0], **options)
+    )
 
 
 def test_equal_to_scikit_image():
     image = noisy()
-    np.testing.assert_array_equal(slic(image, 80, 7.0), in_scan_order(segmentation.slic(image, 80, 7.0)))
+    np.testing.assert_array_equal(
+        slic(image, 80, 7.0), in_scan_order(segmentation.slic(image, 80, 7.0))
+    )
     expected = segmentation.felzenszwalb(image, 60, 0.5, 20)
-    np.testing.assert_array_equal(felzenszwalb(image, 60, 0.5, 20), in_scan_order(expected, None) + 1)
+    np.testing.assert_array_equal(
+        felzenszwalb(image, 60, 0.5, 20), in_scan_order(expected, None) + 1
+    )
     gray = image[..., 0]
     expected = segmentation.felzenszwalb(gray, 60, 0.5, 20, channel_axis=None)
-    np.testing.assert_array_equal(felzenszwalb(gray, 60, 0.5, 20), in_scan_order(expected, None) + 1)
-    values = gray.astype(np.float32) / 255 * 100  # Sobel's filter, written out: (1 2 1) / 4 times (-1 0 1) / 2
+    np.testing.assert_array_equal(
+        felzenszwalb(gray, 60, 0.5, 20), in_scan_order(expected, None) + 1
+    )
+    values = (
+        gray.astype(np.float32) / 255 * 100
+    )  # Sobel's filter, written out: (1 2 1) / 4 times (-1 0 1) / 2
     padded = np.pad(values, 1, mode="reflect")
     x, y = padded[:, 2:] - padded[:, :-2], padded[2:] - padded[:-2]
     steps = (x[:-2] + 2 * x[1:-1] + x[2:]) / 8, (y[:, :-2] + 2 * y[:, 1:-1] + y[:, 2:]) / 8
@@ -136,7 +169,9 @@ def test_slic_takes_gray_as_equal_colors_and_any_contrast():
     result = slic(gray, 60)
     np.testing.assert_array_equal(result, slic(np.repeat(gray[..., None], 3, axis=-1), 60))
     squares = segmentation.slic(gray, 60, 10.0, channel_axis=None)
-    spread = [sum(gray[r == k].var() * (r == k).sum() for k in np.unique(r)) for r in (result, squares)]
+    spread = [
+        sum(gray[r == k].var() * (r == k).sum() for k in np.unique(r)) for r in (result, squares)
+    ]
     assert spread[0] < 0.8 * spread[1]
     assert (slic(gray // 2, 60) == slic(gray // 2 * 2, 60)).mean() > 0.99
 
@@ -173,7 +208,8 @@ def test_seeds_says_what_to_install(monkeypatch):
 
 @needs_contrib
 @pytest.mark.parametrize(
-    ("shape", "count"), [((1, 1), 10), ((1, 90), 20), ((90, 5), 20), ((20, 20), 250), ((17, 33, 3), 250)]
+    ("shape", "count"),
+    [((1, 1), 10), ((1, 90), 20), ((90, 5), 20), ((20, 20), 250), ((17, 33, 3), 250)],
 )
 def test_seeds_refuses_what_would_crash_opencv(shape, count):
     with pytest.raises(ValueError, match=f"seeds: count={count} .* at least 2 x 2 cells"):
@@ -183,7 +219,13 @@ def test_seeds_refuses_what_would_crash_opencv(shape, count):
 @pytest.mark.parametrize("method", ALL)
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((0, 5)), np.full((4, 4), np.nan), np.full((4, 4), 300.0), np.zeros(4), np.zeros((2, 2, 4))],
+    [
+        np.zeros((0, 5)),
+        np.full((4, 4), np.nan),
+        np.full((4, 4), 300.0),
+        np.zeros(4),
+        np.zeros((2, 2, 4)),
+    ],
     ids=["empty", "NaN", "out of range", "1-D", "4 channels"],
 )
 def test_bad_images(method, image):
@@ -218,14 +260,18 @@ def test_bad_numbers(method, argument, value):
         (compact_watershed, 0.61, 0.54, 0.91, 260),  # 0.637, 0.559, 0.921 of 252
         (felzenszwalb, 0.85, 0.68, 0.945, 380),  # 0.879, 0.702, 0.954 of 343
         (mean_shift, 0.88, 0.75, 0.955, 580),  # 0.901, 0.780, 0.964 of 531
-        pytest.param(seeds, 0.64, 0.53, 0.92, 200, marks=needs_contrib),  # 0.671, 0.557, 0.930 of 180
+        pytest.param(
+            seeds, 0.64, 0.53, 0.92, 200, marks=needs_contrib
+        ),  # 0.671, 0.557, 0.930 of 180
     ],
 )
 def test_a_street(street, method, recall, iou, accuracy, count):
     image, truth = street
     result = method(image)
     found = figures(result, truth)
-    assert all(value >= floor for value, floor in zip(found, (recall, iou, accuracy), strict=True)), found
+    assert all(
+        value >= floor for value, floor in zip(found, (recall, iou, accuracy), strict=True)
+    ), found
     assert result.max() <= count
 
 
@@ -249,7 +295,9 @@ def slow_merge(values, labels, tolerance):
                 if other[0] < labels.shape[0] and other[1] < labels.shape[1]:
                     pairs.add(tuple(sorted((labels[y, x], labels[other]))))
         distances = {
-            (a, b): np.linalg.norm(values[labels == a].mean(axis=0) - values[labels == b].mean(axis=0))
+            (a, b): np.linalg.norm(
+                values[labels == a].mean(axis=0) - values[labels == b].mean(axis=0)
+            )
             for a, b in pairs
             if 0 < a < b
         }
@@ -260,7 +308,9 @@ def slow_merge(values, labels, tolerance):
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 10**6), st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.floats(0, 90))
+@given(
+    st.integers(0, 10**6), st.integers(1, 7), st.integers(1, 7), st.integers(1, 9), st.floats(0, 90)
+)
 def test_merge_against_slow_merging(seed, height, width, regions, tolerance):
     rng = np.random.default_rng(seed)
     image = rng.uniform(0, 255, (height, width, 3) if seed % 2 else (height, width))
@@ -280,7 +330,11 @@ def test_merge_equals_that_of_scikit_image(tolerance):
         other["mean color"] = other["total color"] / other["pixel count"]
 
     def weight(rag, _source, target, other):
-        return {"weight": np.linalg.norm(rag.nodes[target]["mean color"] - rag.nodes[other]["mean color"])}
+        return {
+            "weight": np.linalg.norm(
+                rag.nodes[target]["mean color"] - rag.nodes[other]["mean color"]
+            )
+        }
 
     image = noisy()
     labels = slic(image, 300)
@@ -317,7 +371,9 @@ def test_merge_of_turned_renumbered_and_brighter_images():
 
 @pytest.mark.parametrize("labels", [np.ones((3, 5), int), np.ones((4, 5, 1), int), np.ones((4, 5))])
 def test_merge_refuses_labels_that_do_not_fit(labels):
-    with pytest.raises(ValueError, match=r"merge: labels of shape .* expected bool or integers \(4, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"merge: labels of shape .* expected bool or integers \(4, 5\)"
+    ):
         merge(np.zeros((4, 5)), labels)
     with pytest.raises(ValueError, match="merge: tolerance=-1"):
         merge(np.zeros((4, 5)), np.ones((4, 5), int), -1)

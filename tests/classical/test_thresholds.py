@@ -12,7 +12,15 @@ from PIL import Image
 from scipy import ndimage
 from skimage import filters
 
-from tfseg.classical.thresholds import adaptive, hysteresis, multi_otsu, otsu, otsu_level, sauvola, triangle
+from tfseg.classical.thresholds import (
+    adaptive,
+    hysteresis,
+    multi_otsu,
+    otsu,
+    otsu_level,
+    sauvola,
+    triangle,
+)
 
 METHODS = (otsu, triangle, multi_otsu, adaptive, sauvola, hysteresis)
 
@@ -20,7 +28,11 @@ METHODS = (otsu, triangle, multi_otsu, adaptive, sauvola, hysteresis)
 def noise(seed=0, shape=(37, 52), dtype="uint8"):
     """A dark ground with bright blobs under noise, 0..255."""
     rng = np.random.default_rng(seed)
-    picture = 60 + 120 * (ndimage.gaussian_filter(rng.normal(size=shape), 3) > 0.06) + rng.normal(0, 15, shape)
+    picture = (
+        60
+        + 120 * (ndimage.gaussian_filter(rng.normal(size=shape), 3) > 0.06)
+        + rng.normal(0, 15, shape)
+    )
     return picture.clip(0, 255).astype(dtype)
 
 
@@ -103,9 +115,13 @@ def test_multi_otsu_has_the_least_spread_of_all(image, count):
 
 
 def test_multi_otsu_of_many_classes():
-    image = np.repeat(np.arange(0, 250, 10, dtype=np.uint8), 3)[None] + np.array([[0], [1]], np.uint8)
+    image = np.repeat(np.arange(0, 250, 10, dtype=np.uint8), 3)[None] + np.array(
+        [[0], [1]], np.uint8
+    )
     assert (multi_otsu(image, 25) == np.repeat(np.arange(25), 3)).all()
-    assert (multi_otsu(image, 10**6) == np.unique(image, return_inverse=True)[1].reshape(image.shape)).all()
+    assert (
+        multi_otsu(image, 10**6) == np.unique(image, return_inverse=True)[1].reshape(image.shape)
+    ).all()
 
 
 def test_multi_otsu_of_floats_has_256_bins():
@@ -118,9 +134,13 @@ def test_multi_otsu_of_floats_has_256_bins():
 def test_adaptive_as_opencv(size, offset):
     image = noise(1)
     method, kind = cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY
-    assert (adaptive(image, size, offset) == cv2.adaptiveThreshold(image, 1, method, kind, size, offset)).all()
+    assert (
+        adaptive(image, size, offset) == cv2.adaptiveThreshold(image, 1, method, kind, size, offset)
+    ).all()
     # The mean of floats is not rounded, which may move it by half a level.
-    mean = cv2.GaussianBlur(image.astype("float32"), (size, size), 0, borderType=cv2.BORDER_REPLICATE)
+    mean = cv2.GaussianBlur(
+        image.astype("float32"), (size, size), 0, borderType=cv2.BORDER_REPLICATE
+    )
     differs = adaptive(image, size, offset) != adaptive(image.astype("float32"), size, offset)
     assert (np.abs(image - mean + offset)[differs] <= 0.5).all()
 
@@ -145,7 +165,10 @@ def test_sauvola_as_scikit_image(size, k):
         differs = sauvola(image, size, k) != (image > level)
         assert (np.abs(image - level)[differs] < 1e-3).all()
         assert differs.mean() < 0.01
-    assert (filters.threshold_sauvola(noise(2), size, k) == filters.threshold_sauvola(noise(2), size, k, r=127.5)).all()
+    assert (
+        filters.threshold_sauvola(noise(2), size, k)
+        == filters.threshold_sauvola(noise(2), size, k, r=127.5)
+    ).all()
 
 
 @given(arrays("uint8", (7, 8)), st.integers(0, 250), st.integers(0, 60))
@@ -153,9 +176,13 @@ def test_sauvola_as_scikit_image(size, k):
 def test_hysteresis_as_scikit_image(image, low, step):
     # Its neighbors are 4, or all 8 by a second way: the weak pieces that hold a strong pixel.
     high = low + step
-    assert (hysteresis(image, low, high, 4) == filters.apply_hysteresis_threshold(image, low, high)).all()
+    assert (
+        hysteresis(image, low, high, 4) == filters.apply_hysteresis_threshold(image, low, high)
+    ).all()
     pieces, _ = ndimage.label(image > low, np.ones((3, 3)))
-    assert (hysteresis(image, low, high) == (np.isin(pieces, pieces[image > high]) & (pieces > 0))).all()
+    assert (
+        hysteresis(image, low, high) == (np.isin(pieces, pieces[image > high]) & (pieces > 0))
+    ).all()
 
 
 def test_hysteresis_of_its_own_thresholds():
@@ -164,7 +191,12 @@ def test_hysteresis_of_its_own_thresholds():
     image = [[120, 200, 200, 0, 0], [200, 200, 200, 0, 120], [200, 0, 0, 0, 0], [0, 0, 0, 70, 0]]
     image = np.array(image, np.uint8)
     assert otsu_level(image) == 70
-    assert hysteresis(image).tolist() == [[1, 1, 1, 0, 0], [1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [0] * 5]
+    assert hysteresis(image).tolist() == [
+        [1, 1, 1, 0, 0],
+        [1, 1, 1, 0, 0],
+        [1, 0, 0, 0, 0],
+        [0] * 5,
+    ]
     assert hysteresis(image, high=119).tolist() == (image > 100).astype(int).tolist()
     # Mean above 0: (1440 + 70) / 9 = 168, so 84 to pass.
     assert hysteresis(image, low=0).tolist() == (image > 100).astype(int).tolist()
@@ -201,7 +233,9 @@ def test_colors_count_by_their_gray_levels(method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 7), (6, 1), (5, 5)])
-@pytest.mark.parametrize("value", [np.uint8(0), np.uint8(255), np.float32(100.3), np.uint16(900), True])
+@pytest.mark.parametrize(
+    "value", [np.uint8(0), np.uint8(255), np.float32(100.3), np.uint16(900), True]
+)
 def test_one_color_is_one_class(method, shape, value):
     assert (method(np.full(shape, value)) == np.zeros(shape)).all()
 
@@ -216,7 +250,8 @@ def test_two_pixels_and_next_to_nothing_between_floats(method):
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize(
-    "image", [np.zeros((0, 4)), np.full((3, 3), np.nan), np.full((3, 3), 300.0), np.zeros((3, 3, 4))]
+    "image",
+    [np.zeros((0, 4)), np.full((3, 3), np.nan), np.full((3, 3), 300.0), np.zeros((3, 3, 4))],
 )
 def test_no_such_image(method, image):
     with pytest.raises(ValueError, match=f"^{method.__name__}: "):
@@ -232,10 +267,16 @@ def test_no_such_image(method, image):
         (lambda image: adaptive(image, 1), "adaptive: size=1 must be odd and at least 3"),
         (lambda image: adaptive(image, offset=np.nan), "adaptive: offset=nan must be a finite"),
         (lambda image: sauvola(image, 24), "sauvola: size=24 must be odd"),
-        (lambda image: sauvola(image, k=-0.1), "sauvola: k=-0.1 must be a finite number of at least 0"),
+        (
+            lambda image: sauvola(image, k=-0.1),
+            "sauvola: k=-0.1 must be a finite number of at least 0",
+        ),
         (lambda image: hysteresis(image, 90, 80), "hysteresis: low=90 and high=80, expected"),
         (lambda image: hysteresis(image, np.nan, 80), "hysteresis: low=nan and high=80"),
-        (lambda image: hysteresis(image, connectivity=6), "connected_components: connectivity=6 is unknown"),
+        (
+            lambda image: hysteresis(image, connectivity=6),
+            "connected_components: connectivity=6 is unknown",
+        ),
     ],
 )
 def test_options_that_do_not_fit(call, words):
@@ -248,7 +289,13 @@ def test_nuclei_by_their_brightness(shared_data):
     for name in (folder / "val.txt").read_text().split():
         image = np.array(Image.open(folder / "images" / f"{name}.png").convert("L"))
         truth = np.array(Image.open(folder / "labels" / f"{name}.png")) > 0
-        masks = otsu(image), hysteresis(image), triangle(image), multi_otsu(image), adaptive(image, 101, -5)
+        masks = (
+            otsu(image),
+            hysteresis(image),
+            triangle(image),
+            multi_otsu(image),
+            adaptive(image, 101, -5),
+        )
         scores.append([dice(mask > 0, truth) for mask in masks])
     # Measured on all 20: 0.866, 0.860, 0.760, 0.818, 0.891.
     assert (np.mean(scores, axis=0) > (0.85, 0.84, 0.74, 0.79, 0.87)).all()

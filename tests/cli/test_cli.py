@@ -39,7 +39,10 @@ def trained(tmp_path_factory):
     """A folder with images, masks and a finished run."""
     folder = tmp_path_factory.mktemp("trained")
     fill(folder)
-    argv, sys.argv = sys.argv, ["tfseg", *map(str, words(folder)), *SMALL, "--out", str(folder / "run")]
+    argv, sys.argv = (
+        sys.argv,
+        ["tfseg", *map(str, words(folder)), *SMALL, "--out", str(folder / "run")],
+    )
     try:
         cli.main()
     except SystemExit as end:
@@ -51,11 +54,26 @@ def trained(tmp_path_factory):
 
 
 def words(folder, names=NAMES):
-    return ("train", "--images", folder / "images", "--masks", folder / "masks", "--class-names", names)
+    return (
+        "train",
+        "--images",
+        folder / "images",
+        "--masks",
+        folder / "masks",
+        "--class-names",
+        names,
+    )
 
 
 def test_training_leaves_a_whole_run(trained):
-    expected = {"best.keras", "confusion.png", "curves.png", "evaluation.csv", "evaluation.json", "history.csv"}
+    expected = {
+        "best.keras",
+        "confusion.png",
+        "curves.png",
+        "evaluation.csv",
+        "evaluation.json",
+        "history.csv",
+    }
     expected |= {"run.json", "samples.png", "state"}
     assert {path.name for path in (trained / "run").iterdir()} == expected
     settings = json.loads((trained / "run" / "run.json").read_text())
@@ -73,7 +91,15 @@ def test_evaluate_repeats_the_figures_of_training(trained, tfseg):
 
 def test_evaluate_on_other_images(trained, tfseg, tmp_path):
     code, printed = tfseg(
-        *("evaluate", "--run", trained / "run", "--images", trained / "images", "--masks", trained / "masks"),
+        *(
+            "evaluate",
+            "--run",
+            trained / "run",
+            "--images",
+            trained / "images",
+            "--masks",
+            trained / "masks",
+        ),
         *("--out", tmp_path / "scores"),
     )
     report = json.loads((tmp_path / "scores" / "evaluation.json").read_text())
@@ -98,7 +124,11 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     }
     labels = np.asarray(Image.open(tmp_path / "predictions" / "holiday_labels.png"))
     assert labels.shape == (61, 83)
-    assert np.asarray(Image.open(tmp_path / "predictions" / "holiday_overlay.png")).shape == (61, 83, 3)
+    assert np.asarray(Image.open(tmp_path / "predictions" / "holiday_overlay.png")).shape == (
+        61,
+        83,
+        3,
+    )
 
     code, printed = tfseg("export", "--run", trained / "run")
     assert code == 0, printed
@@ -122,10 +152,23 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     assert "saved_model.pb has changed" in printed
 
 
-def test_export_serves_what_is_asked_for_and_compares_on_other_images(trained, tfseg, tmp_path, monkeypatch):
+def test_export_serves_what_is_asked_for_and_compares_on_other_images(
+    trained, tfseg, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    options = ("--output", "probabilities", "--output", "rle", "--window", 32, "--images", trained / "images")
-    code, printed = tfseg("export", "--run", trained / "run", "--out", "x/y", *options, "--format", "litert")
+    options = (
+        "--output",
+        "probabilities",
+        "--output",
+        "rle",
+        "--window",
+        32,
+        "--images",
+        trained / "images",
+    )
+    code, printed = tfseg(
+        "export", "--run", trained / "run", "--out", "x/y", *options, "--format", "litert"
+    )
     assert code == 0, printed
     assert "litert" in printed
     assert Path("x/y/1/assets.extra/model.tflite").is_file()
@@ -143,12 +186,19 @@ def test_export_serves_what_is_asked_for_and_compares_on_other_images(trained, t
         (("--run", "RUN", "--output", "masks"), "outputs='masks' is unknown"),
         (("--run", "RUN", "--dtype", "int8"), "dtype='int8' is unknown"),
         (("--inspect", "nowhere"), "'nowhere' is no export of tfseg"),
-        (("--inspect", "x", "--format", "onnx", "--window", "64"), "--format, --window changes nothing beside --ins"),
+        (
+            ("--inspect", "x", "--format", "onnx", "--window", "64"),
+            "--format, --window changes nothing beside --ins",
+        ),
     ],
 )
-def test_exports_that_cannot_be_are_refused(options, message, trained, tfseg, tmp_path, monkeypatch):
+def test_exports_that_cannot_be_are_refused(
+    options, message, trained, tfseg, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    code, printed = tfseg("export", *(trained / "run" if option == "RUN" else option for option in options))
+    code, printed = tfseg(
+        "export", *(trained / "run" if option == "RUN" else option for option in options)
+    )
     assert code != 0
     assert message in " ".join(printed.split())
     assert "Traceback" not in printed
@@ -170,20 +220,26 @@ def test_predict_takes_a_folder_of_mixed_images(trained, tfseg, tmp_path):
 def test_predict_takes_images_and_folders_side_by_side(trained, tfseg, tmp_path):
     Image.fromarray(draw_sample(1)[0]).save(tmp_path / "b.png")
     run = "--run", trained / "run", "--out", tmp_path / "out"
-    code, printed = tfseg("predict", tmp_path / "b.png", trained / "images", tmp_path / "b.png", *run)
+    code, printed = tfseg(
+        "predict", tmp_path / "b.png", trained / "images", tmp_path / "b.png", *run
+    )
     assert code == 0, printed
     assert "7 images" in printed
     Image.fromarray(draw_sample(1)[0]).save(tmp_path / "p0.jpg")
     code, printed = tfseg("predict", tmp_path / "p0.jpg", trained / "images", *run)
     assert code == 1
-    assert re.search(r"p0\.jpg and .*images/p0\.jpg would write the same results. Name them one by one", printed)
+    assert re.search(
+        r"p0\.jpg and .*images/p0\.jpg would write the same results. Name them one by one", printed
+    )
 
 
 def test_another_try_into_a_folder_without_an_epoch_is_another_run(trained, tfseg, tmp_path):
     run = Run(tmp_path / "run")
     run.folder.mkdir()
     shutil.copy(trained / "run" / "run.json", run.folder)  # killed in its first epoch
-    code, printed = tfseg(*words(trained, "a,b,c"), *SMALL, "--batch-size", "1", "--out", run.folder)
+    code, printed = tfseg(
+        *words(trained, "a,b,c"), *SMALL, "--batch-size", "1", "--out", run.folder
+    )
     assert code == 0, printed
     assert run.settings()["class_names"] == ["a", "b", "c"]
     assert run.settings()["batch_size"] == 1
@@ -211,7 +267,9 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     assert "The run decides so from now on" in printed
     code, printed = tfseg("evaluate", "--run", run.folder)
     assert json.loads((run.folder / "evaluation.json").read_text())["mean_iou"] > before
-    code, printed = tfseg("predict", trained / "images" / "p0.jpg", "--run", run.folder, "--out", tmp_path / "out")
+    code, printed = tfseg(
+        "predict", trained / "images" / "p0.jpg", "--run", run.folder, "--out", tmp_path / "out"
+    )
     labels = np.asarray(Image.open(tmp_path / "out" / "p0_labels.png"))
     image = read_image(trained / "images" / "p0.jpg")
     assert np.array_equal(labels, predict(run.model(), image))
@@ -224,11 +282,15 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
 def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
     run = Run(shutil.copytree(trained / "run", tmp_path / "run"))
     run.keep_tuned(with_offsets(run.model(), [3, 0, 0]), {})
-    code, printed = tfseg("predict", trained / "images", "--run", trained / "run", "--out", tmp_path)
+    code, printed = tfseg(
+        "predict", trained / "images", "--run", trained / "run", "--out", tmp_path
+    )
     (tmp_path / "masks").mkdir()
     for file in tmp_path.glob("*_labels.png"):  # what the bare run sees is the truth
         file.rename(tmp_path / "masks" / file.name.replace("_labels", ""))
-    code, printed = tfseg("tune", "--run", run.folder, "--images", trained / "images", "--masks", tmp_path / "masks")
+    code, printed = tfseg(
+        "tune", "--run", run.folder, "--images", trained / "images", "--masks", tmp_path / "masks"
+    )
     assert code == 0, printed
     assert "1.0000 before" in printed
     assert "That is worth nothing" in printed
@@ -250,11 +312,23 @@ def test_large_images_go_through_the_network_in_windows(tfseg, tmp_path, monkeyp
     assert np.array_equal(labels, predict(model, image, window=32))
     assert not np.array_equal(labels, predict(model, image))
     # what was validated are parts that show each pixel once: of 48 x 56, 24 x 28
-    val = Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")).named(run.settings()["val_names"])
+    val = Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")).select(
+        run.settings()["val_names"]
+    )
     best = max(run.history()["val_mean_iou"])
     assert evaluate(model, val.parts(32)).means()["mean_iou"] == pytest.approx(best, abs=1e-5)
-    seen = evaluate(model, Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")), window=32)
-    code, _ = tfseg("evaluate", "--run", run.folder, "--images", tmp_path / "images", "--masks", tmp_path / "masks")
+    seen = evaluate(
+        model, Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")), window=32
+    )
+    code, _ = tfseg(
+        "evaluate",
+        "--run",
+        run.folder,
+        "--images",
+        tmp_path / "images",
+        "--masks",
+        tmp_path / "masks",
+    )
     found = json.loads((run.folder / "evaluation" / "evaluation.json").read_text())
     assert found["confusion_matrix"] == seen.matrix.tolist()
     code, printed = tfseg("export", "--run", run.folder, "--out", tmp_path / "served")
@@ -268,10 +342,14 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
     for file in (trained / "images").iterdir():
         gray = np.asarray(Image.open(file).convert("L")).astype(np.uint16) * 257
         Image.fromarray(gray).save(deep / f"{file.stem}.png")
-    code, printed = tfseg("predict", deep / "p0.png", "--run", trained / "run", "--out", tmp_path / "out")
+    code, printed = tfseg(
+        "predict", deep / "p0.png", "--run", trained / "run", "--out", tmp_path / "out"
+    )
     assert code == 1
     assert "p0.png has more than 8 bit, but the run was trained on 8. Bring it to 0..255" in printed
-    code, printed = tfseg("evaluate", "--run", trained / "run", "--images", deep, "--masks", trained / "masks")
+    code, printed = tfseg(
+        "evaluate", "--run", trained / "run", "--images", deep, "--masks", trained / "masks"
+    )
     assert code == 1
     assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
     val = "--val-images", deep, "--val-masks", trained / "masks"
@@ -280,7 +358,9 @@ def test_a_depth_that_the_run_does_not_know_is_refused(trained, tfseg, tmp_path)
     assert "are of more than 8 bit, but those to train on are of 8 bit" in printed
 
 
-def test_a_run_whose_images_are_gone_is_exported_all_the_same(trained, tfseg, tmp_path, monkeypatch):
+def test_a_run_whose_images_are_gone_is_exported_all_the_same(
+    trained, tfseg, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     run = Run(shutil.copytree(trained / "run", tmp_path / "moved"))
     settings = run.settings() | {"images": "/nowhere/photos", "masks": "/nowhere/labels"}
@@ -293,21 +373,39 @@ def test_a_run_whose_images_are_gone_is_exported_all_the_same(trained, tfseg, tm
     assert "Not compared with the model on images" in printed
     assert "Exported and checked saved_models/moved/1, on noise alone" in printed
     code, printed = tfseg("evaluate", "--run", run.folder)
-    assert "no folder '/nowhere/photos'. Check the path. --images and --masks name others" in printed
+    assert (
+        "no folder '/nowhere/photos'. Check the path. --images and --masks name others" in printed
+    )
 
 
 def test_masks_of_others_have_an_ignored_value_of_their_own(trained, tfseg, tmp_path):
-    for name, change in (("nine", lambda mask: np.where(mask == 2, 9, mask)), ("gone", lambda mask: mask % 2)):
+    for name, change in (
+        ("nine", lambda mask: np.where(mask == 2, 9, mask)),
+        ("gone", lambda mask: mask % 2),
+    ):
         (tmp_path / name).mkdir()
         for file in (trained / "masks").iterdir():
-            Image.fromarray(change(np.asarray(Image.open(file))).astype(np.uint8)).save(tmp_path / name / file.name)
-    words = "evaluate", "--run", trained / "run", "--images", trained / "images", "--out", tmp_path / "out", "--masks"
+            Image.fromarray(change(np.asarray(Image.open(file))).astype(np.uint8)).save(
+                tmp_path / name / file.name
+            )
+    words = (
+        "evaluate",
+        "--run",
+        trained / "run",
+        "--images",
+        trained / "images",
+        "--out",
+        tmp_path / "out",
+        "--masks",
+    )
     code, printed = tfseg(*words, tmp_path / "nine")
     assert code == 1
     assert "holds the value 9" in printed
     code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
     assert code == 0, printed
-    code, printed = tfseg(*words, trained / "masks", "--ignore", "2")  # a class in the run's own masks
+    code, printed = tfseg(
+        *words, trained / "masks", "--ignore", "2"
+    )  # a class in the run's own masks
     assert code == 0, printed
     ignored = 6 * 8 * 56
     assert f"is of the class band; {ignored} pixels are ignored" in printed
@@ -315,9 +413,13 @@ def test_masks_of_others_have_an_ignored_value_of_their_own(trained, tfseg, tmp_
     assert code == 2
     assert "--ignore goes with --images and --masks" in printed
     code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
-    assert f"Warning: no pixel to measure on is of the class band; {ignored} pixels are ignored" in printed
     assert (
-        np.sum(json.loads((tmp_path / "out/evaluation.json").read_text())["confusion_matrix"]) == 6 * 48 * 56 - ignored
+        f"Warning: no pixel to measure on is of the class band; {ignored} pixels are ignored"
+        in printed
+    )
+    assert (
+        np.sum(json.loads((tmp_path / "out/evaluation.json").read_text())["confusion_matrix"])
+        == 6 * 48 * 56 - ignored
     )
 
 
@@ -349,11 +451,15 @@ def test_values_with_gaps_and_gray_images_as_the_doctor_advises(tfseg, tmp_path)
     assert Run(tmp_path / "run").model().input_shape[-1] == 1
     code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", *remedy)
     assert code == 0, printed
-    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--class-weights", "none", "--gray")
+    code, printed = tfseg(
+        "train", "--resume", "--out", tmp_path / "run", "--class-weights", "none", "--gray"
+    )
     assert code == 0, printed
     code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES, *remedy)
     assert code == 0, printed
-    code, printed = tfseg(*words(tmp_path), "--mask-values", "0=0,1=1,9=3", "--out", tmp_path / "other")
+    code, printed = tfseg(
+        *words(tmp_path), "--mask-values", "0=0,1=1,9=3", "--out", tmp_path / "other"
+    )
     assert code == 1
     assert "gives the ids 3; of 3 classes they are 0 to 2" in printed
     code, printed = tfseg(*words(tmp_path), "--mask-values", "9:2", "--out", tmp_path / "other")
@@ -450,13 +556,18 @@ def test_images_that_cannot_be_predicted_are_all_named(trained, tfseg, tmp_path)
         (pictures / name).write_text("junk")
     code, printed = tfseg("predict", pictures, "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 1
-    assert re.search(r"p0\.jpg cannot be read.*p3\.jpg cannot be read as an image. It does not begin as one", printed)
+    assert re.search(
+        r"p0\.jpg cannot be read.*p3\.jpg cannot be read as an image. It does not begin as one",
+        printed,
+    )
     assert not (tmp_path / "out").exists()
 
 
 def test_names_that_look_like_markup_are_printed_as_they_are(tfseg, tmp_path):
     fill(tmp_path, 2)
-    code, printed = tfseg(*words(tmp_path, "ground[dry],[/x],c"), *SMALL, "--out", tmp_path / "a [b]")
+    code, printed = tfseg(
+        *words(tmp_path, "ground[dry],[/x],c"), *SMALL, "--out", tmp_path / "a [b]"
+    )
     assert code == 0, printed
     assert "ground[dry]" in printed
     assert "[/x]" in printed
@@ -468,12 +579,20 @@ def test_a_run_of_black_and_white_masks_with_validation_folders(tfseg, tmp_path)
     (tmp_path / "val").mkdir()
     fill(tmp_path / "val")
     for mask in tmp_path.glob("**/masks/*.png"):
-        Image.fromarray(np.where(np.asarray(Image.open(mask)) == 1, 255, 0).astype(np.uint8)).save(mask)
+        Image.fromarray(np.where(np.asarray(Image.open(mask)) == 1, 255, 0).astype(np.uint8)).save(
+            mask
+        )
     for image in tmp_path.glob("**/images/*.jpg"):
         Image.open(image).convert("L").save(image)
     val = ("--val-images", tmp_path / "val" / "images", "--val-masks", tmp_path / "val" / "masks")
     code, printed = tfseg(
-        *words(tmp_path, "ground,disc"), *val, *SMALL, "--optimizer", "sgd", "--out", tmp_path / "run"
+        *words(tmp_path, "ground,disc"),
+        *val,
+        *SMALL,
+        "--optimizer",
+        "sgd",
+        "--out",
+        tmp_path / "run",
     )
     assert code == 0, printed
     assert "The masks hold 0 and 255: read as ground and disc" in printed
@@ -492,14 +611,26 @@ def paint(folder, change):
 
 BAD_INPUT = {
     "missing folder": (lambda f: shutil.rmtree(f / "images"), "no folder '.*images'"),
-    "empty folder": (lambda f: [p.unlink() for p in (f / "masks").iterdir()], "masks' holds no image"),
+    "empty folder": (
+        lambda f: [p.unlink() for p in (f / "masks").iterdir()],
+        "masks' holds no image",
+    ),
     "no mask": (lambda f: (f / "masks" / "p1.png").unlink(), r"p1\.jpg has no mask 'p1\.png'"),
     "no image": (lambda f: (f / "images" / "p1.jpg").unlink(), r"p1\.png has no image 'p1'"),
-    "sizes differ": (lambda f: Image.new("L", (9, 9)).save(f / "masks" / "p1.png"), r"p1\.png is 9 x 9 pixels"),
-    "no such class": (lambda f: Image.new("L", (56, 48), 9).save(f / "masks" / "p1.png"), "holds the value 9"),
+    "sizes differ": (
+        lambda f: Image.new("L", (9, 9)).save(f / "masks" / "p1.png"),
+        r"p1\.png is 9 x 9 pixels",
+    ),
+    "no such class": (
+        lambda f: Image.new("L", (56, 48), 9).save(f / "masks" / "p1.png"),
+        "holds the value 9",
+    ),
     "truncated": (lambda f: cut_in_half(f / "images" / "p1.jpg"), r"p1\.jpg is damaged"),
     "truncated mask": (lambda f: cut_in_half(f / "masks" / "p1.png"), r"p1\.png is damaged"),
-    "junk": (lambda f: (f / "images" / "p1.jpg").write_text("junk"), r"p1\.jpg cannot be read as an image"),
+    "junk": (
+        lambda f: (f / "images" / "p1.jpg").write_text("junk"),
+        r"p1\.jpg cannot be read as an image",
+    ),
     "JPEG mask": (
         lambda f: (
             (f / "masks" / "p1.png").rename(f / "masks" / "p1.jpg")
@@ -516,7 +647,9 @@ BAD_INPUT = {
         "swapped, or of numbered objects",
     ),
     "one sample": (
-        lambda f: [p.unlink() for d in ("images", "masks") for p in (f / d).iterdir() if p.stem != "p0"],
+        lambda f: [
+            p.unlink() for d in ("images", "masks") for p in (f / d).iterdir() if p.stem != "p0"
+        ],
         "At least two samples are needed",
     ),
 }
@@ -564,10 +697,14 @@ def test_a_network_that_cannot_be_built_leaves_no_run(folder, tfseg):
 
 
 def test_a_folder_that_is_taken_is_refused_before_the_images_are_read(trained, tfseg):
-    code, printed = tfseg("train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained / "run")
+    code, printed = tfseg(
+        "train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained / "run"
+    )
     assert code == 1
     assert "already holds a run. Continue it with --resume" in printed
-    code, printed = tfseg("train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained)
+    code, printed = tfseg(
+        "train", "--images", "x", "--masks", "y", "--class-names", NAMES, "--out", trained
+    )
     assert code == 1
     assert "already exists and is not empty" in printed
 
@@ -591,7 +728,9 @@ def test_the_doctor_gives_a_clean_bill(tfseg, tmp_path):
 
 def test_the_doctor_warns_without_an_error(tfseg, tmp_path):
     write_clean(tmp_path)
-    code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", f"{NAMES},tree")
+    code, printed = tfseg(
+        "doctor", tmp_path / "images", tmp_path / "masks", "--class-names", f"{NAMES},tree"
+    )
     assert code == 0, printed
     assert "No image shows the class tree" in printed
 
@@ -617,7 +756,9 @@ def test_the_doctor_finds_a_planted_fault_and_writes_its_reports(tfseg, tmp_path
     assert "--val-images and --val-masks go together" in printed
 
 
-@pytest.mark.parametrize("command", ["demo", "doctor", "train", "evaluate", "tune", "predict", "export"])
+@pytest.mark.parametrize(
+    "command", ["demo", "doctor", "train", "evaluate", "tune", "predict", "export"]
+)
 def test_help_has_an_example(tfseg, command):
     code, printed = tfseg(command, "--help")
     assert code == 0
@@ -644,7 +785,9 @@ def test_a_network_that_does_not_exist_is_said_before_the_images_are_read(tfseg,
 
 
 @pytest.mark.slow
-def test_a_file_of_weights_is_found_again_from_another_folder(tfseg, trained, tmp_path, monkeypatch):
+def test_a_file_of_weights_is_found_again_from_another_folder(
+    tfseg, trained, tmp_path, monkeypatch
+):
     efficientnet_lite("efficientnet_lite0").save_weights(tmp_path / "lite.weights.h5")
     monkeypatch.chdir(tmp_path)
     small = [word for word in SMALL if word not in ("--filters", "4,8")]
@@ -664,12 +807,24 @@ def test_camvid_and_isbi_train_without_code(tfseg, tmp_path, shared_data):
     camvid, isbi = shared_data / "camvid", shared_data / "isbi2012_em"
     names = "sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,bicyclist"
     for name, images, masks, more in (
-        ("camvid", camvid / "train", camvid / "trainannot", ("--class-names", names, "--ignore", "11")),
-        ("isbi", isbi / "image", isbi / "label", ("--class-names", "membrane,cell", "--ignore", "255")),
+        (
+            "camvid",
+            camvid / "train",
+            camvid / "trainannot",
+            ("--class-names", names, "--ignore", "11"),
+        ),
+        (
+            "isbi",
+            isbi / "image",
+            isbi / "label",
+            ("--class-names", "membrane,cell", "--ignore", "255"),
+        ),
     ):
         images, masks = (few(path, tmp_path / name / path.name, 4) for path in (images, masks))
         out = tmp_path / "runs" / name
-        code, printed = tfseg("train", "--images", images, "--masks", masks, *more, *SMALL, "--out", out)
+        code, printed = tfseg(
+            "train", "--images", images, "--masks", masks, *more, *SMALL, "--out", out
+        )
         assert code == 0, printed
         report = json.loads((out / "evaluation.json").read_text())
         assert len(report["classes"]) == len(more[1].split(","))

@@ -52,7 +52,7 @@ def test_the_methods_are_listed_with_their_options(run):
         assert f" {method} " in f" {printed}"
     assert "slic Divide" in printed
     assert "count=250, compactness=10.0" in printed
-    assert "--strokes FILE, beta=130.0" in printed
+    assert "--scribbles FILE, beta=130.0" in printed
 
 
 def test_a_click_fills(run):
@@ -72,28 +72,50 @@ def test_a_folder_goes_through_processes(run):
         assert np.array_equal(Image.open(f"segments/c{index}_labels.png"), expected)
 
 
-def test_strokes_come_as_a_image(run):
-    strokes = np.full((48, 56), 255, np.uint8)
-    strokes[:3], strokes[42:] = 0, 1
-    palette = Image.fromarray(strokes).convert("P")
-    palette.putpalette([90, 10, 200, 20, 180, 30] + [0] * 750 + [255, 255, 255, 0, 0, 0])  # ids, whatever their colors
-    palette.putdata(strokes.ravel().tolist())
-    palette.save("strokes.png")
-    code, _ = run("cells/c1.png", "--method", "random_walker", "--strokes", "strokes.png", "--out", "out")
+def test_scribbles_come_as_a_image(run):
+    scribbles = np.full((48, 56), 255, np.uint8)
+    scribbles[:3], scribbles[42:] = 0, 1
+    palette = Image.fromarray(scribbles).convert("P")
+    palette.putpalette(
+        [90, 10, 200, 20, 180, 30] + [0] * 750 + [255, 255, 255, 0, 0, 0]
+    )  # ids, whatever their colors
+    palette.putdata(scribbles.ravel().tolist())
+    palette.save("scribbles.png")
+    code, _ = run(
+        "cells/c1.png", "--method", "random_walker", "--scribbles", "scribbles.png", "--out", "out"
+    )
     assert code == 0
     found = np.asarray(Image.open("out/c1_labels.png"))
-    assert np.array_equal(found, segment(read_image("cells/c1.png"), "random_walker", strokes=strokes))
+    assert np.array_equal(
+        found, segment(read_image("cells/c1.png"), "random_walker", scribbles=scribbles)
+    )
     assert (found[45:] == 1).all()
 
 
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["cells", "--method", "watersheds"], 1, "method='watersheds' is unknown.* Did you mean 'watershed'?"),
-        (["cells", "--set", "min_dist=3"], 1, "no option 'min_dist'. It takes .* Did you mean 'min_distance'?"),
+        (
+            ["cells", "--method", "watersheds"],
+            1,
+            "method='watersheds' is unknown.* Did you mean 'watershed'?",
+        ),
+        (
+            ["cells", "--set", "min_dist=3"],
+            1,
+            "no option 'min_dist'. It takes .* Did you mean 'min_distance'?",
+        ),
         (["cells", "--set", "min_distance"], 2, "expected NAME=VALUE"),
-        (["cells", "--set", "min_distance=far"], 1, "c0.png: .*min_distance='far' must be a whole number"),
-        (["cells", "--method", "slic", "--set", "compactness=high"], 1, "compactness='high' must be a finite number"),
+        (
+            ["cells", "--set", "min_distance=far"],
+            1,
+            "c0.png: .*min_distance='far' must be a whole number",
+        ),
+        (
+            ["cells", "--method", "slic", "--set", "compactness=high"],
+            1,
+            "compactness='high' must be a finite number",
+        ),
         (["cells/c0.png", "--set", "dark=maybe"], 1, "c0.png: watershed: dark='maybe' is unknown"),
         (["cells/c0.png", "--method", "grabcut", "--set", "box=(a,b)"], 1, "c0.png: "),
         (["cells/c0.png", "--method", "grabcut"], 1, "c0.png: grabcut: "),
@@ -110,7 +132,17 @@ def test_what_is_wrong_is_said_in_one_message(run, words, code, message):
 
 
 def test_a_process_of_its_own_says_the_same(run, tmp_path):
-    command = [sys.executable, "-m", "tfseg", "segment", "cells", "--set", "min_distance=4", "--processes", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "tfseg",
+        "segment",
+        "cells",
+        "--set",
+        "min_distance=4",
+        "--processes",
+        "2",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "3 images -> segments" in done.stdout

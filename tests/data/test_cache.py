@@ -21,7 +21,9 @@ class Spy(Reader):
     """Arrays that count how often each sample is read."""
 
     def __init__(self, count=4, seed=0, names=NAMES):
-        self._arrays = Arrays(*zip(*(draw_sample(seed + i) for i in range(count)), strict=True), names)
+        self._arrays = Arrays(
+            *zip(*(draw_sample(seed + i) for i in range(count)), strict=True), names
+        )
         super().__init__(names, self._arrays.sizes, 3, np.uint8)
         self.seen = Counter()
 
@@ -36,7 +38,8 @@ def where(kind, tmp_path):
 
 def same_sample(first, second):
     return first.keys() == second.keys() and all(
-        first[name].dtype == second[name].dtype and np.array_equal(first[name], second[name]) for name in first
+        first[name].dtype == second[name].dtype and np.array_equal(first[name], second[name])
+        for name in first
     )
 
 
@@ -100,13 +103,16 @@ def test_a_folder_outlives_the_reader(tmp_path):
         lambda: Spy(5),
         lambda: Spy(names=["a", "b", "c"]),
         lambda: Spy(seed=7),  # of the same names and sizes
-        lambda: Spy().take([1, 0, 2, 3]),
+        lambda: Spy().subset([1, 0, 2, 3]),
         lambda: Spy().tiles(48),
     ],
 )
 def test_the_folder_of_another_data_set_is_refused(tmp_path, other):
     cached(Spy(), tmp_path)
-    with pytest.raises(ValueError, match=r"The cache '.*' holds the samples of another dataset, .* Delete it or name"):
+    with pytest.raises(
+        ValueError,
+        match=r"The cache '.*' holds the samples of another dataset, .* Delete it or name",
+    ):
         cached(other(), tmp_path)
 
 
@@ -120,7 +126,9 @@ def test_a_first_sample_that_cannot_be_read_any_more_is_no_other_data_set(tmp_pa
     assert same_sample(cached(Spy(), tmp_path / "cache")[0], first)
 
 
-def test_a_corrected_mask_or_another_meaning_of_its_values_is_no_longer_in_the_cache(folder, tmp_path):
+def test_a_corrected_mask_or_another_meaning_of_its_values_is_no_longer_in_the_cache(
+    folder, tmp_path
+):
     def reader(ids):
         return Folder(folder / "images", folder / "masks", NAMES, mask_values=dict(enumerate(ids)))
 
@@ -219,7 +227,9 @@ def test_threads_share_a_cache(tmp_path, kind):
     wrong = []
 
     def look():
-        wrong.extend(i for _ in range(10) for i in range(4) if not same_sample(reader[i], spy._arrays[i]))
+        wrong.extend(
+            i for _ in range(10) for i in range(4) if not same_sample(reader[i], spy._arrays[i])
+        )
 
     threads = [threading.Thread(target=look) for _ in range(6)]
     for thread in threads:
@@ -245,7 +255,11 @@ def test_objects_and_none_of_them_are_kept(tmp_path):
 
         def __getitem__(self, index):
             boxes = np.array([[1, 2, 3, 4.5]] * index, np.float32).reshape(-1, 4)
-            return {"image": super().__getitem__(index)["image"], "boxes": boxes, "classes": np.ones(index, np.int32)}
+            return {
+                "image": super().__getitem__(index)["image"],
+                "boxes": boxes,
+                "classes": np.ones(index, np.int32),
+            }
 
     for _ in range(2):
         reader = cached(Boxes(), tmp_path)
@@ -263,7 +277,12 @@ def test_a_cache_tells_what_its_reader_tells(tmp_path):
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "images" / "a.png")
     reader = Folder(tmp_path / "images", tmp_path / "masks", ["x", "y"])
     for kept in (cached(reader, "memory"), cached(reader, tmp_path / "cache")):
-        assert (kept.name(0), kept.channels, kept.dtype, kept.mask_values) == ("a", 1, np.uint8, {0: 0, 1: 1})
+        assert (kept.name(0), kept.channels, kept.dtype, kept.mask_values) == (
+            "a",
+            1,
+            np.uint8,
+            {0: 0, 1: 1},
+        )
         assert kept.sizes.tolist() == [[4, 5]]
         assert kept.palette.tolist() == [[9, 8, 7], [6, 5, 4]]
     assert cached(reader, None) is reader

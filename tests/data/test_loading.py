@@ -49,7 +49,10 @@ def test_names_and_shapes():
         "classes": [None],
     }
     assert Loader(Broken([(5, 6), (5, 9)]), "raise", shrink=4).sizes.tolist() == [[2, 2], [2, 3]]
-    assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize(8, "shorter")).sizes.tolist() == [[8, 12], [16, 8]]
+    assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize(8, "shorter")).sizes.tolist() == [
+        [8, 12],
+        [16, 8],
+    ]
     assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize((3, 5))).sides == [3, 5]
 
 
@@ -58,7 +61,9 @@ def test_the_stage_gives_tensors_eagerly_and_in_map():
     stage = loader.stage(loader.sample_or_blank, loader.sides)
     eager = stage(tf.constant(1, tf.int64))
     dataset = tf.data.Dataset.range(1, 2).map(stage)
-    assert {name: spec.shape.as_list() for name, spec in dataset.element_spec.items()} == loader.shapes([4, None])
+    assert {
+        name: spec.shape.as_list() for name, spec in dataset.element_spec.items()
+    } == loader.shapes([4, None])
     assert [spec.dtype for spec in dataset.element_spec.values()] == [
         *(tf.uint16, tf.uint8, tf.int32, tf.float32, tf.int32)
     ]
@@ -69,8 +74,13 @@ def test_the_stage_gives_tensors_eagerly_and_in_map():
 
 def test_arrays_of_another_dtype_are_cast():
     loader = Loader(Arrays(*zip(*[draw_sample(0)], strict=True), NAMES), "raise")
-    stage = loader.stage(lambda index: {"image": np.ones((48, 56, 3)), "mask": np.ones((48, 56), int)}, loader.sides)
-    assert [array.dtype for array in stage(tf.constant(0, tf.int64)).values()] == [tf.uint8, tf.uint8]
+    stage = loader.stage(
+        lambda index: {"image": np.ones((48, 56, 3)), "mask": np.ones((48, 56), int)}, loader.sides
+    )
+    assert [array.dtype for array in stage(tf.constant(0, tf.int64)).values()] == [
+        tf.uint8,
+        tf.uint8,
+    ]
 
 
 @pytest.mark.parametrize("kind", [OSError, ValueError])
@@ -84,7 +94,9 @@ def test_a_blank_sample_has_no_label():
     loader = Loader(Broken([(3, 5), (4, 6)], bad=[1]), "skip", Resize(2, "shorter"))
     blank = loader.sample_or_blank(1)
     assert blank.keys() == loader.sample_or_blank(0).keys()
-    assert {name: (array.shape, array.dtype, *np.unique(array)) for name, array in blank.items()} == {
+    assert {
+        name: (array.shape, array.dtype, *np.unique(array)) for name, array in blank.items()
+    } == {
         "image": ((2, 3, 2), np.uint16, 0),
         "mask": ((2, 3), np.uint8, 255),
         "instances": ((2, 3), np.int32, 0),
@@ -103,7 +115,9 @@ def test_errors_pass_through(load):
 
 def test_no_sample_that_can_be_read():
     loader = Loader(Broken([(2, 2)] * 3, bad=range(3)), "skip")
-    with pytest.raises(ValueError, match=r"none of the 3 samples can be read\. One of them: file\d\.png is damaged"):
+    with pytest.raises(
+        ValueError, match=r"none of the 3 samples can be read\. One of them: file\d\.png is damaged"
+    ):
         loader.sample_or_next(1)
     for i in range(3):
         loader.sample_or_blank(i)
@@ -114,11 +128,16 @@ def test_no_sample_that_can_be_read():
 def test_the_report_names_what_was_skipped_once():
     loader = Loader(Broken([(2, 2)] * 12, bad=range(1, 11)), "skip")
     loader.sample_or_blank(3)
-    with pytest.warns(UserWarning, match=r"^pipeline: 1 sample was skipped:\n  image3: file3\.png is damaged$"):
+    with pytest.warns(
+        UserWarning, match=r"^pipeline: 1 sample was skipped:\n  image3: file3\.png is damaged$"
+    ):
         loader.report()
     for i in reversed(range(12)):
         loader.sample_or_blank(i)
-    with pytest.warns(UserWarning, match=r"(?s)10 samples were skipped:\n  image1: .*image8: .*\n  \.\.\. and 2 more$"):
+    with pytest.warns(
+        UserWarning,
+        match=r"(?s)10 samples were skipped:\n  image1: .*image8: .*\n  \.\.\. and 2 more$",
+    ):
         loader.report()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -139,7 +158,9 @@ def test_a_sample_of_another_size_than_told_is_an_error(resize, shrink, found):
             return {**super().__getitem__(index), "mask": np.ones((9, 6), np.uint8)}
 
     loader = Loader(Changed([(4, 6)]), "raise", resize, shrink)
-    with pytest.raises(ValueError, match=rf"^image0: its mask is {found}\. If the file has changed since"):
+    with pytest.raises(
+        ValueError, match=rf"^image0: its mask is {found}\. If the file has changed since"
+    ):
         loader.sample(0)
 
 
@@ -165,4 +186,7 @@ def test_what_a_reader_said_is_found_again(kind):
         list(tf.data.Dataset.range(3).map(stage))
     error = reading_error(caught.value)
     assert (type(error), str(error)) == (OSError, "file1.png is damaged")
-    assert reading_error(tf.errors.InvalidArgumentError(None, None, "ValueError: of something else")) is None
+    assert (
+        reading_error(tf.errors.InvalidArgumentError(None, None, "ValueError: of something else"))
+        is None
+    )

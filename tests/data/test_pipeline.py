@@ -31,11 +31,17 @@ def epochs(dataset, count):
 
 
 def same(first, second):
-    return all(np.array_equal(a, b) for x, y in zip(first, second, strict=True) for a, b in zip(x, y, strict=True))
+    return all(
+        np.array_equal(a, b)
+        for x, y in zip(first, second, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
 
 
 def augmented(reader, batch_size=2, **options):
-    return pipeline(reader, batch_size, Augment(32, scale=(0.8, 1.3), rotate=10, flip="both"), **options)
+    return pipeline(
+        reader, batch_size, Augment(32, scale=(0.8, 1.3), rotate=10, flip="both"), **options
+    )
 
 
 def test_without_augmentation_every_sample_comes_once_in_order():
@@ -52,8 +58,14 @@ def test_images_of_many_sizes_are_batched_by_size():
     dataset = pipeline(reader, batch_size=4)
     batches = epochs(dataset, 1)[0]
     assert len(dataset) == len(batches) == 3  # five and two of each size
-    assert sorted(image.shape for image, _ in batches) == [(1, 48, 56, 3), (2, 50, 40, 3), (4, 48, 56, 3)]
-    assert sum(mask.sum(dtype=int) for _, mask in batches) == sum(reader[i]["mask"].sum() for i in range(7))
+    assert sorted(image.shape for image, _ in batches) == [
+        (1, 48, 56, 3),
+        (2, 50, 40, 3),
+        (4, 48, 56, 3),
+    ]
+    assert sum(mask.sum(dtype=int) for _, mask in batches) == sum(
+        reader[i]["mask"].sum() for i in range(7)
+    )
 
 
 def test_the_seed_and_the_epoch_fix_every_batch():
@@ -76,7 +88,11 @@ def test_the_epoch_counter_outlives_its_python_name():
 
 
 def test_an_epoch_visits_samples_at_most_once():
-    reader = Arrays([np.full((40, 40, 1), i, np.uint8) for i in range(7)], [np.zeros((40, 40), np.uint8)] * 7, NAMES)
+    reader = Arrays(
+        [np.full((40, 40, 1), i, np.uint8) for i in range(7)],
+        [np.zeros((40, 40), np.uint8)] * 7,
+        NAMES,
+    )
     for epoch in epochs(pipeline(reader, 3, Augment(8)), 4):
         values = [value for image, _ in epoch for value in image[:, 0, 0, 0]]
         assert len(epoch) == 2
@@ -121,7 +137,10 @@ class Things(Reader):
     """Images with discs as objects: none in every third, else 1 to 3. `fields` as asked for."""
 
     def __init__(
-        self, count=7, fields=("image", "mask", "instances", "boxes", "classes"), empty=lambda index: index % 3
+        self,
+        count=7,
+        fields=("image", "mask", "instances", "boxes", "classes"),
+        empty=lambda index: index % 3,
     ):
         super().__init__(NAMES, [(40, 44 + i % 2) for i in range(count)], 3, np.uint8)
         self.fields, self._empty = fields, empty
@@ -132,7 +151,10 @@ class Things(Reader):
         y, x = np.mgrid[:height, :width]
         instances = np.zeros((height, width), np.int32)
         for number in range(1, 1 + (index % 3 if self._empty(index) else 0)):
-            instances[np.hypot(y - rng.uniform(9, 31), x - rng.uniform(12 * number - 8, 12 * number - 4)) < 4] = number
+            instances[
+                np.hypot(y - rng.uniform(9, 31), x - rng.uniform(12 * number - 8, 12 * number - 4))
+                < 4
+            ] = number
         instances, ids = relabeled(instances)
         classes = (1 + ids % 2).astype(np.int32)
         mask = np.array([0, *classes], np.uint8)[instances]
@@ -168,7 +190,10 @@ class Spy(Reader):
 def flat(batch):
     """The arrays of a batch, whatever its labels are."""
     image, labels = batch
-    return {"image": image.numpy(), **{name: array.numpy() for name, array in as_dict(labels).items()}}
+    return {
+        "image": image.numpy(),
+        **{name: array.numpy() for name, array in as_dict(labels).items()},
+    }
 
 
 def as_dict(labels):
@@ -184,11 +209,16 @@ def batches(dataset, count):
 
 
 def digest(found):
-    return hashlib.sha256(b"".join(batch[name].tobytes() for batch in found for name in sorted(batch))).hexdigest()
+    return hashlib.sha256(
+        b"".join(batch[name].tobytes() for batch in found for name in sorted(batch))
+    ).hexdigest()
 
 
 def equal(first, second):
-    return all(a.keys() == b.keys() and digest([a]) == digest([b]) for a, b in zip(first, second, strict=True))
+    return all(
+        a.keys() == b.keys() and digest([a]) == digest([b])
+        for a, b in zip(first, second, strict=True)
+    )
 
 
 # --- the same seed, the same batches
@@ -196,10 +226,14 @@ def equal(first, second):
 AUGMENT = Augment(24, scale=(0.7, 1.4), rotate=10, flip="both", contrast=0.2, noise=0.02)
 MIXED = Augment(24, scale=(0.7, 1.4), crop="classes", mosaic=0.5, cutmix=0.3)
 STREAMS = {
-    "augmented": lambda **options: pipeline(arrays(7, ((40, 44), (44, 40))), 2, AUGMENT, seed=5, **options),
+    "augmented": lambda **options: pipeline(
+        arrays(7, ((40, 44), (44, 40))), 2, AUGMENT, seed=5, **options
+    ),
     "mixed objects": lambda **options: pipeline(Things(), 3, MIXED, seed=5, **options),
     "whole": lambda **options: pipeline(arrays(7), 2, seed=5, shuffle=True, **options),
-    "whole, padded": lambda **options: pipeline(Things(), 3, seed=5, shuffle=True, pad=True, **options),
+    "whole, padded": lambda **options: pipeline(
+        Things(), 3, seed=5, shuffle=True, pad=True, **options
+    ),
     "a small set": lambda **options: pipeline(arrays(3), 4, seed=5, shuffle=True, **options),
 }
 
@@ -264,18 +298,22 @@ def test_pieces_are_no_larger_than_windows_need(monkeypatch):
     shapes = []
     call = Augment.__call__
     monkeypatch.setattr(
-        Augment, "__call__", lambda self, batch, keys: shapes.append(batch["image"].shape) or call(self, batch, keys)
+        Augment,
+        "__call__",
+        lambda self, batch, keys: shapes.append(batch["image"].shape) or call(self, batch, keys),
     )
     augment = Augment(8)
     batches(pipeline(arrays(4), 2, augment), 2)
-    assert {tuple(shape) for shape in shapes} == {(2, *augment.placing.canvas, 3)}
-    assert max(augment.placing.canvas) < 20
+    assert {tuple(shape) for shape in shapes} == {(2, *augment.crop_sampler.canvas, 3)}
+    assert max(augment.crop_sampler.canvas) < 20
 
 
 def test_objects_of_a_batch_are_filled_up():
     reader = Things(5)
     dataset = pipeline(reader, 4)
-    assert {name: (spec.dtype, spec.shape.as_list()) for name, spec in dataset.element_spec[1].items()} == {
+    assert {
+        name: (spec.dtype, spec.shape.as_list()) for name, spec in dataset.element_spec[1].items()
+    } == {
         "mask": (tf.uint8, [None, 40, None]),
         "instances": (tf.int32, [None, 40, None]),
         "boxes": (tf.float32, [None, None, 4]),
@@ -289,9 +327,14 @@ def test_objects_of_a_batch_are_filled_up():
         for i, sample in enumerate(samples):
             objects = len(sample["classes"])
             assert np.array_equal(batch["boxes"][i, :objects], sample["boxes"])
-            assert batch["classes"][i].tolist() == sample["classes"].tolist() + [-1] * (count - objects)
+            assert batch["classes"][i].tolist() == sample["classes"].tolist() + [-1] * (
+                count - objects
+            )
             assert not batch["boxes"][i, objects:].any()
-            assert all(np.array_equal(batch[name][i], sample[name]) for name in ("image", "mask", "instances"))
+            assert all(
+                np.array_equal(batch[name][i], sample[name])
+                for name in ("image", "mask", "instances")
+            )
 
 
 def test_a_batch_without_any_object():
@@ -311,7 +354,8 @@ def test_augmented_objects_are_where_their_pixels_are():
     seen = 0
     for batch in batches(dataset, 6):
         for image, instances, boxes, classes, mask in zip(
-            *(batch[name] for name in ("image", "instances", "boxes", "classes", "mask")), strict=True
+            *(batch[name] for name in ("image", "instances", "boxes", "classes", "mask")),
+            strict=True,
         ):
             assert image.shape == (24, 24, 3)
             assert set(np.unique(instances)) - {0} <= set(1 + np.flatnonzero(classes >= 0))
@@ -319,7 +363,12 @@ def test_augmented_objects_are_where_their_pixels_are():
             for number in set(np.unique(instances)) - {0}:
                 ys, xs = np.nonzero(instances == number)
                 x0, y0, x1, y1 = boxes[number - 1]
-                assert np.abs([xs.min() - x0, ys.min() - y0, xs.max() + 1 - x1, ys.max() + 1 - y1]).max() <= 1.5
+                assert (
+                    np.abs(
+                        [xs.min() - x0, ys.min() - y0, xs.max() + 1 - x1, ys.max() + 1 - y1]
+                    ).max()
+                    <= 1.5
+                )
                 assert set(np.unique(mask[instances == number])) == {classes[number - 1]}
                 seen += 1
     assert seen > 5
@@ -336,7 +385,9 @@ def test_detection_needs_no_masks(augment):
 
 
 def test_a_crop_by_classes_needs_masks():
-    with pytest.raises(ValueError, match="pipeline: crop='classes' looks into masks, which this reader has not"):
+    with pytest.raises(
+        ValueError, match="pipeline: crop='classes' looks into masks, which this reader has not"
+    ):
         pipeline(Things(fields=("image", "boxes", "classes")), 2, Augment(8, crop="classes"))
 
 
@@ -352,12 +403,17 @@ def test_a_training_stream_of_whole_samples():
         seen = [known.index(image.tobytes()) for images, _ in epoch for image in images]
         assert len(set(seen)) == 4
         masks = [mask for _, part in epoch for mask in part]
-        assert all(np.array_equal(mask, reader[i]["mask"]) for i, mask in zip(seen, masks, strict=True))
+        assert all(
+            np.array_equal(mask, reader[i]["mask"]) for i, mask in zip(seen, masks, strict=True)
+        )
 
 
 def test_whole_samples_of_many_sizes_need_one():
     reader = arrays(6, ((48, 56), (50, 40)))
-    with pytest.raises(ValueError, match=r"the images differ in size\. Pass `resize`, or `pad=True`, or an `augment`"):
+    with pytest.raises(
+        ValueError,
+        match=r"the images differ in size\. Pass `resize`, or `pad=True`, or an `augment`",
+    ):
         pipeline(reader, 2, shuffle=True)
     image, mask = next(iter(pipeline(reader, 2, shuffle=True, resize=Resize((24, 32)))))
     assert (image.shape, mask.shape) == ((2, 24, 32, 3), (2, 24, 32))
@@ -392,14 +448,18 @@ def test_resized_batches_come_in_order():
 def test_arguments_are_checked():
     reader = arrays(3)
     for options in ({"resize": Resize(9)}, {"pad": True}, {"shuffle": False}):
-        with pytest.raises(ValueError, match=r"are for whole images\. Leave out these, or `augment`"):
+        with pytest.raises(
+            ValueError, match=r"are for whole images\. Leave out these, or `augment`"
+        ):
             pipeline(reader, 2, Augment(8), **options)
-    with pytest.raises(ValueError, match=r"pipeline: on_error='skipp' is unknown.*Did you mean 'skip'"):
+    with pytest.raises(
+        ValueError, match=r"pipeline: on_error='skipp' is unknown.*Did you mean 'skip'"
+    ):
         pipeline(reader, on_error="skipp")
     with pytest.raises(ValueError, match=r"pipeline: batch_size=0 must be a whole number"):
         pipeline(reader, 0)
     with pytest.raises(ValueError, match=r"pipeline: the reader holds no sample"):
-        pipeline(reader.take([]))
+        pipeline(reader.subset([]))
 
 
 # --- images read smaller
@@ -428,7 +488,7 @@ def test_a_window_of_a_image_read_smaller_shows_the_same(crop):
     reader = Arrays([cv2.GaussianBlur(image, (0, 0), 2)], [mask], NAMES)
     augment = Augment(64, scale=(0.3, 0.5), rotate=20, flip="both", crop=crop)
     dataset = pipeline(reader, 1, augment, seed=3)
-    assert augment.placing.shrink == 2
+    assert augment.crop_sampler.shrink == 2
     for number, batch in enumerate(batches(dataset, 6)):
         whole = augment.sample(reader[0], 3, number)
         assert np.abs(batch["image"][0] - whole["image"]).mean() < 2
@@ -446,7 +506,12 @@ def broken_folder(folder, *names):
 
 
 TRAINING = {"augment": AUGMENT}
-KINDS = {"training": TRAINING, "whole": {"shuffle": True}, "evaluation": {}, "padded": {"pad": True}}
+KINDS = {
+    "training": TRAINING,
+    "whole": {"shuffle": True},
+    "evaluation": {},
+    "padded": {"pad": True},
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -466,19 +531,24 @@ def test_training_skips_to_the_next_sample_and_tells_once_a_pass(folder, kind):
             warnings.simplefilter("error")
             found = [flat(next(iterator))]
         with pytest.warns(
-            UserWarning, match=r"(?s)^pipeline: 2 samples were skipped:\n  p3: .*p3\.jpg.*p4: .*p4\.jpg"
+            UserWarning,
+            match=r"(?s)^pipeline: 2 samples were skipped:\n  p3: .*p3\.jpg.*p4: .*p4\.jpg",
         ) as told:
             found += map(flat, iterator)
         assert len(told) == 1
         assert [len(batch["image"]) for batch in found] == [3, 3]
     if kind == "whole":
         stand_in = reader[5]["image"]
-        assert sum(np.array_equal(image, stand_in) for batch in found for image in batch["image"]) == 3
+        assert (
+            sum(np.array_equal(image, stand_in) for batch in found for image in batch["image"]) == 3
+        )
 
 
 def test_skipping_changes_nothing_where_all_is_well():
     for options in (TRAINING, {"shuffle": True}, {}):
-        plain, skipping = (pipeline(arrays(), 2, on_error=kind, **options) for kind in ("raise", "skip"))
+        plain, skipping = (
+            pipeline(arrays(), 2, on_error=kind, **options) for kind in ("raise", "skip")
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert equal(batches(plain, 7), batches(skipping, 7))
@@ -490,7 +560,7 @@ def test_skipping_changes_nothing_where_all_is_well():
 def test_evaluation_counts_skipped_samples_nowhere(folder, options):
     reader = broken_folder(folder, "p0", "p3")
     matrices = []
-    for part, kind in ((reader, "skip"), (reader.take([1, 2, 4, 5]), "raise")):
+    for part, kind in ((reader, "skip"), (reader.subset([1, 2, 4, 5]), "raise")):
         metric = ConfusionMetrics(3)
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
@@ -505,7 +575,10 @@ def test_evaluation_counts_skipped_samples_nowhere(folder, options):
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_readable_sample_is_an_error(folder, kind):
     reader = broken_folder(folder, *(f"p{i}" for i in range(6)))
-    with pytest.raises(tf.errors.OpError, match=r"none of the 6 samples can be read\. One of them: .*\.jpg is damaged"):
+    with pytest.raises(
+        tf.errors.OpError,
+        match=r"none of the 6 samples can be read\. One of them: .*\.jpg is damaged",
+    ):
         batches(pipeline(reader, 2, on_error="skip", **KINDS[kind]), 4)
 
 
@@ -513,7 +586,9 @@ def test_no_readable_sample_is_an_error(folder, kind):
 @pytest.mark.parametrize("kind", ["training", "evaluation"])
 def test_a_file_damaged_on_the_way_is_no_other_matter(folder, kind, change):
     reader = broken_folder(folder)
-    streams = {name: pipeline(reader, 3, on_error=name, **KINDS[kind]) for name in ("raise", "skip")}
+    streams = {
+        name: pipeline(reader, 3, on_error=name, **KINDS[kind]) for name in ("raise", "skip")
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert [len(batches(stream, 2)) for stream in streams.values()] == [2, 2]
@@ -535,7 +610,9 @@ def test_fit_tells_of_what_it_skipped(folder):
     model = keras.Sequential([keras.layers.Conv2D(3, 1)])
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with pytest.warns(UserWarning, match=r"p3\.jpg is damaged") as told:
-        model.fit(pipeline(reader, 2, on_error="skip", shuffle=True), epochs=3, verbose=0, shuffle=False)
+        model.fit(
+            pipeline(reader, 2, on_error="skip", shuffle=True), epochs=3, verbose=0, shuffle=False
+        )
     assert sum("1 sample was skipped" in str(warning.message) for warning in told) == 3
 
 
@@ -545,13 +622,15 @@ def test_fit_tells_of_what_it_skipped(folder):
 def used():
     """(RSS in bytes, threads, open files) of this process."""
     resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    return np.array([resident, len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))])
+    return np.array(
+        [resident, len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))]
+    )
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 @pytest.mark.parametrize("kind", ["training", "evaluation"])
 def test_many_epochs_need_no_more_than_few(folder, kind, tmp_path):
-    reader = Folder(folder / "images", folder / "masks", NAMES).take(np.arange(64) % 6)
+    reader = Folder(folder / "images", folder / "masks", NAMES).subset(np.arange(64) % 6)
     dataset = pipeline(reader, 4, on_error="skip", cache=tmp_path / "cache", **KINDS[kind])
     figures = []
     for epochs_more in (5, 15):

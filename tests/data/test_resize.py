@@ -23,7 +23,9 @@ def test_letterbox_by_hand():
     assert small["instances"].tolist() == [[2, 1], [0, 0], [0, 0]]
     assert small["boxes"].tolist() == [[1, 0, 2, 1], [0.5, 0.5, 1.5, 1]]
     assert small["classes"].tolist() == [1, 2]
-    assert {name: array.dtype for name, array in small.items()} == {name: a.dtype for name, a in sample.items()}
+    assert {name: array.dtype for name, array in small.items()} == {
+        name: a.dtype for name, a in sample.items()
+    }
     assert sample["image"].shape == (2, 4, 1)  # as it was
 
 
@@ -76,14 +78,18 @@ def test_a_ramp_stays_a_ramp(side):
     share = lambda length: (np.arange(length) + 0.5) / length  # noqa: E731
     ramp = np.tile(share(60), (60, 1)).astype(np.float32)[..., None]
     resized = Resize(side, "stretch")({"image": ramp})["image"][..., 0]
-    inner = slice(1, -1) if side > 60 else slice(None)  # beyond the last middle there is nothing to go on
+    inner = (
+        slice(1, -1) if side > 60 else slice(None)
+    )  # beyond the last middle there is nothing to go on
     assert np.abs(resized - share(side))[:, inner].max() < 1e-5
     back = Resize(side, "stretch").back(resized[..., None], 60, 60)
     # areas that share pixels of 90 are those of steps, a twelfth of a pixel off the ramp
     assert np.abs(back - ramp)[:, 3:-3].max() < (1e-5 if side < 60 else 1 / 12 / 90 + 1e-5)
 
 
-@pytest.mark.parametrize(("size", "how"), [((31, 47), cv2.INTER_AREA), ((90, 100), cv2.INTER_LINEAR)])
+@pytest.mark.parametrize(
+    ("size", "how"), [((31, 47), cv2.INTER_AREA), ((90, 100), cv2.INTER_LINEAR)]
+)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 def test_images_agree_with_opencv(size, how, dtype):
     image = draw_sample(3)[0].astype(dtype) * (1 if dtype == np.uint8 else 200)
@@ -122,7 +128,10 @@ def test_back_cuts_the_filling_off():
     labels = np.array([[1, 2, 7], [3, 4, 7], [7, 7, 7]], np.uint8)
     resize = Resize(3)  # of 6 x 4: 3 x 2
     labels = np.array([[1, 2, 7], [3, 4, 7], [5, 6, 7]], np.uint8)
-    assert resize.back(labels, 6, 4).tolist() == np.repeat(np.repeat(labels[:, :2], 2, 0), 2, 1).tolist()
+    assert (
+        resize.back(labels, 6, 4).tolist()
+        == np.repeat(np.repeat(labels[:, :2], 2, 0), 2, 1).tolist()
+    )
     scores = np.where(labels == 7, 1000, 0)[..., None].astype(np.float32)
     assert not resize.back(scores, 6, 4).any()
 
@@ -143,7 +152,10 @@ def test_masks_come_back(policy, size):
 
 
 def test_a_prediction_of_another_size_does_not_come_back():
-    with pytest.raises(ValueError, match=r"shape \(6, 4\) came back for an image of 6 x 4, which is resized to 3 x 3"):
+    with pytest.raises(
+        ValueError,
+        match=r"shape \(6, 4\) came back for an image of 6 x 4, which is resized to 3 x 3",
+    ):
         Resize(3).back(np.zeros((6, 4), np.uint8), 6, 4)
 
 
@@ -192,10 +204,16 @@ def test_a_image_read_smaller_comes_to_the_same_size():
 def test_arguments_are_checked():
     with pytest.raises(ValueError, match=r"Resize: size=0 must be a whole number"):
         Resize((4, 0))
-    with pytest.raises(ValueError, match=r"Resize: policy='streched' is unknown.*Did you mean 'stretch'"):
+    with pytest.raises(
+        ValueError, match=r"Resize: policy='streched' is unknown.*Did you mean 'stretch'"
+    ):
         Resize(4, "streched")
-    with pytest.raises(ValueError, match=r"the policy 'shorter' takes one length; size=\(4, 5\) came"):
+    with pytest.raises(
+        ValueError, match=r"the policy 'shorter' takes one length; size=\(4, 5\) came"
+    ):
         Resize((4, 5), "shorter")
-    with pytest.raises(ValueError, match=r"Resize: size=\(4, 5, 3\) must be pixels, or \(height, width\)"):
+    with pytest.raises(
+        ValueError, match=r"Resize: size=\(4, 5, 3\) must be pixels, or \(height, width\)"
+    ):
         Resize((4, 5, 3))
     assert Resize(np.int64(4)).size == (4, 4)

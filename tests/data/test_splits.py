@@ -64,7 +64,9 @@ def test_folds_without_groups_are_even_and_hold_each_sample_once():
 
 
 def counts(indices, present):
-    return np.bincount(np.concatenate([[], *(present[i] for i in indices)]).astype(int), minlength=3)
+    return np.bincount(
+        np.concatenate([[], *(present[i] for i in indices)]).astype(int), minlength=3
+    )
 
 
 def test_stratified_folds_hold_every_class_in_its_share():
@@ -85,7 +87,11 @@ def test_a_stratified_split_goes_by_the_masks():
     reader = Arrays(np.zeros((30, 4, 5, 1), np.uint8), masks, ["ground", "b", "c"])
     for seed in range(5):
         val = {int(name) for name in names(reader.split(0.3, seed, stratify=True)[1])}
-        assert [len(val & set(part)) for part in (range(10), range(10, 20), range(20, 30))] == [3, 3, 3]
+        assert [len(val & set(part)) for part in (range(10), range(10, 20), range(20, 30))] == [
+            3,
+            3,
+            3,
+        ]
 
 
 def test_stratified_groups_balance_classes():
@@ -116,7 +122,9 @@ def test_too_few_groups_are_told():
     reader = Listed([[]] * 12)
     with pytest.raises(ValueError, match=r"split: two sides need at least 2 groups; 1 came \(x\)"):
         reader.split(0.5, groups=["x"] * 12)
-    with pytest.raises(ValueError, match=r"k_fold: 5 folds need at least 5 groups; 4 came \(ann, bob, cat, dan\)"):
+    with pytest.raises(
+        ValueError, match=r"k_fold: 5 folds need at least 5 groups; 4 came \(ann, bob, cat, dan\)"
+    ):
         reader.k_fold(5, groups=PATIENTS, stratify=True)
     with pytest.raises(ValueError, match="k_fold: 13 folds need at least 13 samples; 12 came"):
         reader.k_fold(13)
@@ -131,7 +139,9 @@ def test_too_few_groups_are_told():
 @st.composite
 def drawn(draw):
     count = draw(st.integers(2, 24))
-    present = draw(st.lists(st.lists(st.integers(0, 2), max_size=3), min_size=count, max_size=count))
+    present = draw(
+        st.lists(st.lists(st.integers(0, 2), max_size=3), min_size=count, max_size=count)
+    )
     groups = draw(st.none() | st.lists(st.integers(0, 5), min_size=count, max_size=count))
     return Listed(present), groups, draw(st.booleans()), draw(st.integers(0, 2**31))
 
@@ -173,25 +183,27 @@ def test_folds_are_a_partition_of_whole_groups(case, k):
 
 def test_samples_are_named(tmp_path):
     reader = Listed([[]] * 12)
-    assert names(reader.named(["s7", "s2"])) == ["s7", "s2"]
+    assert names(reader.select(["s7", "s2"])) == ["s7", "s2"]
     path = tmp_path / "val.txt"
     path.write_bytes("\ufeffs3\r\n\r\n  s11 \r\n".encode())
-    assert names(reader.named(path)) == names(reader.named(str(path))) == ["s3", "s11"]
+    assert names(reader.select(path)) == names(reader.select(str(path))) == ["s3", "s11"]
 
 
 def test_names_of_no_sample_are_listed(tmp_path):
     reader = Listed([[]] * 12)
-    with pytest.raises(ValueError, match=r"named: 2 of 3 names are of no sample: s12, t1\. .*such as 's0'"):
-        reader.named(["s12", "s1", "t1"])
+    with pytest.raises(
+        ValueError, match=r"named: 2 of 3 names are of no sample: s12, t1\. .*such as 's0'"
+    ):
+        reader.select(["s12", "s1", "t1"])
     path = tmp_path / "val.txt"
     path.write_text("\n".join(f"x{i}" for i in range(10)))
     with pytest.raises(ValueError, match=r"val\.txt: 10 of 10 names .* x7 \.\.\.\. Samples"):
-        reader.named(path)
+        reader.select(path)
     path.write_text("\n\n")
     with pytest.raises(ValueError, match=r"val\.txt: no name came"):
-        reader.named(path)
+        reader.select(path)
     with pytest.raises(FileNotFoundError, match=r"no list of names .*gone\.txt"):
-        reader.named(tmp_path / "gone.txt")
+        reader.select(tmp_path / "gone.txt")
 
 
 def test_a_large_group_is_not_drawn_where_a_smaller_one_fits():

@@ -27,5 +27,5 @@ def test_a_box_by_hand(shared_data):
     # BloodImage_00117.xml begins with RBC 507, 63, 609, 180
     train, val = bccd(shared_data / "bccd")
     part = next(p for p in (train, val) if "BloodImage_00117" in [p.name(i) for i in range(len(p))])
-    sample = part.named(["BloodImage_00117"])[0]
+    sample = part.select(["BloodImage_00117"])[0]
     assert (sample["boxes"][0].tolist(), sample["classes"][0]) == ([506, 62, 609, 180], 0)

@@ -16,7 +16,9 @@ def test_slabs_are_apart_and_hold_every_class():
         assert part.sizes.tolist() == [[233, 197]] * len(part)
         assert check(part).class_pixels.min() > 0
     held_out = [reader[i]["image"] for reader in (val, test) for i in range(len(reader))]
-    assert not any(np.array_equal(train[i]["image"], image) for i in range(len(train)) for image in held_out)
+    assert not any(
+        np.array_equal(train[i]["image"], image) for i in range(len(train)) for image in held_out
+    )
 
 
 def test_shares_of_the_tissues_in_the_whole_volume():

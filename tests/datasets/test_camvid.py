@@ -25,7 +25,7 @@ def test_counts_and_shares_are_those_of_the_readme(parts):
 def test_lists_sequences_and_colors(parts, shared_data):
     train, val = parts
     for reader, name in ((train, "train.txt"), (val, "val.txt")):
-        assert len(reader.named(shared_data / "camvid" / name)) == len(reader)
+        assert len(reader.select(shared_data / "camvid" / name)) == len(reader)
     sequences = [train.name(i)[:6] for i in range(len(train))]
     assert [sequences.count(name) for name in ("0016E5", "0006R0", "0001TP")] == [204, 101, 62]
     assert {val.name(i)[:6] for i in range(len(val))} == {"0016E5"}

@@ -19,11 +19,15 @@ def test_boxes_are_those_of_the_readme(shared_data):
 
 def test_polygons_are_those_of_the_readme(shared_data):
     reader = coco64("instance", shared_data / "coco64")
-    assert (len(reader), reader.num_classes, reader.class_names[:2]) == (64, 81, ["background", "person"])
+    assert (len(reader), reader.num_classes, reader.class_names[:2]) == (
+        64,
+        81,
+        ["background", "person"],
+    )
     read = samples(reader)
     assert sum(len(sample["classes"]) for sample in read) == 546
     assert reader.dropped == []
-    empty = reader.named(["000000000250"])[0]
+    empty = reader.select(["000000000250"])[0]
     assert not empty["mask"].any()
     assert len(empty["boxes"]) == 0
     for sample, size in zip(read, reader.sizes.tolist(), strict=True):
@@ -33,14 +37,17 @@ def test_polygons_are_those_of_the_readme(shared_data):
         for k, box in enumerate(sample["boxes"], 1):  # the pixels lie in the outline's box
             y, x = np.nonzero(sample["instances"] == k)
             assert y.size == 0 or (
-                box[0] <= x.min() + 1 and box[1] <= y.min() + 1 and x.max() <= box[2] and y.max() <= box[3]
+                box[0] <= x.min() + 1
+                and box[1] <= y.min() + 1
+                and x.max() <= box[2]
+                and y.max() <= box[3]
             )
 
 
 def test_a_class_is_the_same_in_boxes_and_polygons(shared_data):
     boxes, outlines = (coco64(task, shared_data / "coco64") for task in ("detection", "instance"))
     assert boxes.class_names == outlines.class_names[1:]
-    found, drawn = boxes.named(["000000000072"])[0], outlines.named(["000000000072"])[0]
+    found, drawn = boxes.select(["000000000072"])[0], outlines.select(["000000000072"])[0]
     assert {boxes.class_names[i] for i in found["classes"]} == {"giraffe"}
     assert {outlines.class_names[i] for i in drawn["classes"]} == {"giraffe"}
 
@@ -54,13 +61,19 @@ def test_the_semantic_mask_is_the_panoptic_one_on_every_pixel(shared_data):
         sample = panoptic[i]
         assert np.array_equal(sample["mask"], semantic[by_name[panoptic.name(i)]]["mask"])
         there = sample["instances"] > 0
-        assert np.array_equal(sample["mask"][there], sample["classes"][sample["instances"][there] - 1])
+        assert np.array_equal(
+            sample["mask"][there], sample["classes"][sample["instances"][there] - 1]
+        )
 
 
 def test_panoptic_boxes_are_those_of_the_json_file(shared_data):
     reader = coco64("panoptic", shared_data / "coco64")
     for i in range(64):
-        things = [s for s in reader._segments[i] if s["category_id"] in reader._things and not s["iscrowd"]]
+        things = [
+            s
+            for s in reader._segments[i]
+            if s["category_id"] in reader._things and not s["iscrowd"]
+        ]
         things.sort(key=lambda segment: segment["id"])
         x, y, width, height = np.array([s["bbox"] for s in things], float).reshape(-1, 4).T
         truth = np.stack([x, y, x + width, y + height], axis=-1)
@@ -72,5 +85,7 @@ def test_panoptic_boxes_are_those_of_the_json_file(shared_data):
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(ValueError, match="task='instances' is unknown.*Did you mean 'instance'"):
         coco64("instances")
-    with pytest.raises(FileNotFoundError, match="no folder '.*nowhere' for the dataset coco64.*lightly-ai"):
+    with pytest.raises(
+        FileNotFoundError, match="no folder '.*nowhere' for the dataset coco64.*lightly-ai"
+    ):
         coco64(folder=tmp_path / "nowhere")

@@ -40,7 +40,9 @@ def test_the_competition_s_own_files_give_the_same(shared_data, tmp_path):
                 assert np.array_equal(part[index][name], value), name
                 assert part[index][name].dtype == value.dtype
     shutil.rmtree(tmp_path / derived[1].name(3))
-    with pytest.raises(FileNotFoundError, match=f"lacks the image {derived[1].name(3)[:8]}... Get it from github"):
+    with pytest.raises(
+        FileNotFoundError, match=f"lacks the image {derived[1].name(3)[:8]}... Get it from github"
+    ):
         dsb2018(tmp_path)
 
 

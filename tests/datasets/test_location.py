@@ -19,5 +19,7 @@ def test_a_set_lies_where_the_user_or_the_environment_says(tmp_path, monkeypatch
 @pytest.mark.parametrize("name", ["bccd", "camvid", "dsb2018", "isbi2012"])
 def test_a_set_that_is_not_there_says_where_to_get_it(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TFSEG_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(FileNotFoundError, match=rf"nowhere/{name}.*Get it from github\.com/.*TFSEG_DATA.*`folder`"):
+    with pytest.raises(
+        FileNotFoundError, match=rf"nowhere/{name}.*Get it from github\.com/.*TFSEG_DATA.*`folder`"
+    ):
         DATASETS[name]()

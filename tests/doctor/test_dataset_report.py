@@ -23,14 +23,21 @@ def found(folder, **options):
 def test_the_figures_are_those_of_the_arrays(clean):
     report = found(clean)
     images, masks = (np.stack(arrays) for arrays in zip(*map(draw_clean, range(6)), strict=True))
-    assert (report.pictures, report.val_pictures, report.channels, report.sizes) == (6, 0, 3, [(64, 80)])
+    assert (report.pictures, report.val_pictures, report.channels, report.sizes) == (
+        6,
+        0,
+        3,
+        [(64, 80)],
+    )
     assert [row.pixels for row in report.classes] == [(masks == i).sum() for i in range(3)]
     assert [row.pictures for row in report.classes] == [6, 6, 6]
     mean, deviation = report.normalization
     assert mean == pytest.approx(images.mean((0, 1, 2)).tolist())
     assert deviation == pytest.approx(images.std((0, 1, 2)).tolist())
     shares = [(masks == i).mean() for i in range(3)]
-    assert report.class_weights == pytest.approx([np.median(shares) / share for share in shares], abs=1e-4)
+    assert report.class_weights == pytest.approx(
+        [np.median(shares) / share for share in shares], abs=1e-4
+    )
 
 
 def test_json_has_the_same_keys_whatever_was_found(clean, tmp_path):
@@ -38,10 +45,27 @@ def test_json_has_the_same_keys_whatever_was_found(clean, tmp_path):
     (clean / "masks" / "p1.png").unlink()
     found(clean).save(tmp_path / "faulty.json")
     reports = [json.loads((tmp_path / name).read_text()) for name in ("clean.json", "faulty.json")]
-    keys = ["images", "val_images", "smallest", "largest", "channels", "normalization", "ignored_pixels", "classes"]
+    keys = [
+        "images",
+        "val_images",
+        "smallest",
+        "largest",
+        "channels",
+        "normalization",
+        "ignored_pixels",
+        "classes",
+    ]
     assert [list(report) for report in reports] == [[*keys, "findings"]] * 2
     assert reports[0]["findings"] == []
-    row = {"id": 1, "name": "wall", "pixels": int, "images": 6, "objects": 0, "weight": float, "share": float}
+    row = {
+        "id": 1,
+        "name": "wall",
+        "pixels": int,
+        "images": 6,
+        "objects": 0,
+        "weight": float,
+        "share": float,
+    }
     assert list(reports[0]["classes"][1]) == list(row)
     assert list(reports[1]["findings"][0]) == ["kind", "severity", "files", "message", "fix"]
     assert reports[1]["findings"][0]["files"] == [str(clean / "images" / "p1.png")]
@@ -89,7 +113,9 @@ def test_a_reader_is_read_again():
 def test_what_a_reader_knows_is_not_asked_twice():
     image, mask = draw_clean(1)
     reader = Arrays([image], [mask], NAMES)
-    with pytest.raises(ValueError, match="a reader has class_names, ignore and mask_values of its own"):
+    with pytest.raises(
+        ValueError, match="a reader has class_names, ignore and mask_values of its own"
+    ):
         diagnose(reader, NAMES)
     with pytest.raises(ValueError, match="data is a reader, val is not"):
         diagnose(reader, val=("a", "b"))
@@ -113,5 +139,9 @@ def test_nothing_that_can_be_read_is_a_report_too(clean):
 def test_progress_is_told_of_both_parts(clean):
     val = write_clean(clean / "val", 2, first=6)
     seen = []
-    found(clean, val=(val / "images", val / "masks"), track=lambda samples, total: seen.append(total) or samples)
+    found(
+        clean,
+        val=(val / "images", val / "masks"),
+        track=lambda samples, total: seen.append(total) or samples,
+    )
     assert seen == [8]

@@ -30,16 +30,18 @@ def test_copies_are_near_and_others_are_not():
         "16 bit": image.astype(np.uint16) * 257,
         "float": image / 255,
     }
-    assert {name: bits(hashed, fingerprint(copy)) <= NEAR for name, copy in copies.items()} == dict.fromkeys(
-        copies, True
-    )
+    assert {
+        name: bits(hashed, fingerprint(copy)) <= NEAR for name, copy in copies.items()
+    } == dict.fromkeys(copies, True)
     assert bits(hashed, fingerprint(other)) > 2 * NEAR
     assert bits(hashed, fingerprint(image[:, ::-1])) > 2 * NEAR
 
 
 def test_a_hash_has_64_bits_half_of_them_set():
     hashed = fingerprint(draw_clean(3)[0])
-    assert 31 <= hashed.bit_count() <= 33  # above the median of 63 frequencies, and perhaps the mean
+    assert (
+        31 <= hashed.bit_count() <= 33
+    )  # above the median of 63 frequencies, and perhaps the mean
     assert hashed < 2**64
 
 
@@ -70,9 +72,15 @@ def test_blocks_change_nothing(monkeypatch):
     hashes = np.random.default_rng(0).integers(0, 2**63, 50).astype(np.uint64)
     whole = nearest(hashes), nearest(hashes[:20], hashes[20:])
     monkeypatch.setattr("tfseg.doctor.duplicates.ROWS", 7)
-    for before, after in zip(whole, (nearest(hashes), nearest(hashes[:20], hashes[20:])), strict=True):
+    for before, after in zip(
+        whole, (nearest(hashes), nearest(hashes[:20], hashes[20:])), strict=True
+    ):
         assert np.array_equal(before, after)
-    slow = [min((bits(int(h), int(o)), j) for j, o in enumerate(hashes[:i])) for i, h in enumerate(hashes) if i]
+    slow = [
+        min((bits(int(h), int(o)), j) for j, o in enumerate(hashes[:i]))
+        for i, h in enumerate(hashes)
+        if i
+    ]
     assert [(d, j) for j, d in zip(*whole[0], strict=True)][1:] == slow
 
 
@@ -81,7 +89,9 @@ def test_groups_are_linked_through_others():
     assert groups([]) == []
 
 
-@pytest.mark.parametrize(("images", "alike"), [("coco64/images/train2017", 0), ("bccd/JPEGImages", 1)])
+@pytest.mark.parametrize(
+    ("images", "alike"), [("coco64/images/train2017", 0), ("bccd/JPEGImages", 1)]
+)
 def test_different_photographs_are_not_near(shared_data, pictures, alike):
     # BCCD holds one pair of the same view, which the eye confirms (BloodImage_00037 and _00038)
     hashes = [fingerprint(read_image(path)) for path in image_files(shared_data / pictures)]

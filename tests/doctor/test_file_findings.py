@@ -114,7 +114,9 @@ FAULTS = {
         ("error", ["masks/p1.png"], r"masks/p1\.png is damaged", "Copy the file again"),
     ),
     "refused": (
-        lambda f: save_as(f / "masks" / "p1.png", ".tif", Image.fromarray(np.ones((64, 80), np.float32))),
+        lambda f: save_as(
+            f / "masks" / "p1.png", ".tif", Image.fromarray(np.ones((64, 80), np.float32))
+        ),
         ("error", ["masks/p1.tif"], "holds floating numbers", "message"),
     ),
     "no_mask": (
@@ -127,7 +129,12 @@ FAULTS = {
     ),
     "same_name": (
         same_name,
-        ("error", ["images/p1.png"], r"images/p1\.bmp and .*images/p1\.png bear the same name", "Keep one"),
+        (
+            "error",
+            ["images/p1.png"],
+            r"images/p1\.bmp and .*images/p1\.png bear the same name",
+            "Keep one",
+        ),
     ),
     "size_mismatch": (
         lambda f: change_masks(f, lambda mask: mask[::2, ::2].copy(), "p1.png"),
@@ -139,7 +146,12 @@ FAULTS = {
     ),
     "exif_rotation against": (
         lambda f: turn(f, 6),
-        ("error", ["images/p1.jpg"], "upright, but their masks were drawn on the pixels as stored", "ROTATE_270"),
+        (
+            "error",
+            ["images/p1.jpg"],
+            "upright, but their masks were drawn on the pixels as stored",
+            "ROTATE_270",
+        ),
     ),
     "exif_rotation unsure": (
         lambda f: turn(f, 3),
@@ -164,7 +176,12 @@ FAULTS = {
     ),
     "palette_masks that differ": (
         lambda f: palette_masks(f, lambda path: ROTATED[path.stem == "p3"]),
-        ("warning", None, r"index 0, 1 stands for several colors, such as \(0, 0, 0\), \(255, 0, 0\)", "colors="),
+        (
+            "warning",
+            None,
+            r"index 0, 1 stands for several colors, such as \(0, 0, 0\), \(255, 0, 0\)",
+            "colors=",
+        ),
     ),
     "mixed_channels": (
         lambda f: Image.open(f / "images" / "p1.png").convert("L").save(f / "images" / "p1.png"),
@@ -181,15 +198,30 @@ FAULTS = {
     ),
     "duplicates": (
         copy,
-        ("warning", ["images/p1.png", "images/twin.png"], r"once, to the byte: p1\.png = twin\.png\.$", "Keep one"),
+        (
+            "warning",
+            ["images/p1.png", "images/twin.png"],
+            r"once, to the byte: p1\.png = twin\.png\.$",
+            "Keep one",
+        ),
     ),
     "duplicates that contradict": (
         copy_with_other_mask,
-        ("warning", ["images/p1.png", "images/twin.png"], "masks of 1 of them contradict each other", "Keep one"),
+        (
+            "warning",
+            ["images/p1.png", "images/twin.png"],
+            "masks of 1 of them contradict each other",
+            "Keep one",
+        ),
     ),
     "near_duplicates": (
         resave,
-        ("warning", ["images/p1.png", "images/twin.jpg"], r"2 of 7 .*p1\.png = twin\.jpg.* video", "groups="),
+        (
+            "warning",
+            ["images/p1.png", "images/twin.jpg"],
+            r"2 of 7 .*p1\.png = twin\.jpg.* video",
+            "groups=",
+        ),
     ),
 }
 
@@ -206,7 +238,9 @@ def test_a_planted_fault_is_what_is_found(clean, fault):
     assert re.search(fix, finding.fix), finding.fix
 
 
-@pytest.mark.parametrize("fault", [name for name, (_, expected) in FAULTS.items() if expected[0] == "error"])
+@pytest.mark.parametrize(
+    "fault", [name for name, (_, expected) in FAULTS.items() if expected[0] == "error"]
+)
 def test_an_error_is_what_training_refuses(clean, fault):
     FAULTS[fault][0](clean)
 
@@ -232,7 +266,9 @@ def test_the_turn_that_is_proposed_is_right(clean):
     f = clean / "masks" / "p1.png"
     exec(only(found(clean)).fix.split(": ", 1)[1], {"PIL": __import__("PIL.Image"), "f": f})
     assert [finding.severity for finding in found(clean).findings] == ["note"]
-    upright = np.rot90(draw_clean(1)[1], -1)  # orientation 6: the camera stored the image turned to the left
+    upright = np.rot90(
+        draw_clean(1)[1], -1
+    )  # orientation 6: the camera stored the image turned to the left
     assert np.array_equal(np.asarray(Image.open(f)), upright)
 
 
@@ -243,16 +279,38 @@ def test_images_to_validate_on_are_searched_for_those_to_train_on(clean):
     (val / "images" / "p7.png").unlink()
     finding = only(found(clean, val=(val / "images", val / "masks")))
     assert (finding.kind, finding.severity) == ("leakage", "warning")
-    assert "2 of 2 images to validate on are among those to train on (1 to the byte, 1 nearly)" in finding.message
+    assert (
+        "2 of 2 images to validate on are among those to train on (1 to the byte, 1 nearly)"
+        in finding.message
+    )
     pairs = ["images/p1.png", "val/images/p6.png", "images/p4.png", "val/images/p7.jpg"]
     assert finding.files == [str(clean / name) for name in pairs]
 
 
 def test_camvid_is_video_but_its_parts_do_not_overlap(shared_data):
-    names = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
-    parts = [(shared_data / "camvid" / part, shared_data / "camvid" / f"{part}annot") for part in ("train", "val")]
+    names = [
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ]
+    parts = [
+        (shared_data / "camvid" / part, shared_data / "camvid" / f"{part}annot")
+        for part in ("train", "val")
+    ]
     report = diagnose(parts[0], names, parts[1], ignore=11)
-    assert [finding.kind for finding in report.findings] == ["near_duplicates", "near_duplicates", "class_imbalance"]
+    assert [finding.kind for finding in report.findings] == [
+        "near_duplicates",
+        "near_duplicates",
+        "class_imbalance",
+    ]
     train, val = report.findings[:2]
     assert "Frames of a video" in train.message
     # Both are cut from one drive, but val counts its frames by 2, train by 30; the nearest differ by more than 6 bits.
@@ -262,7 +320,9 @@ def test_camvid_is_video_but_its_parts_do_not_overlap(shared_data):
 
 def test_frames_of_camvid_on_both_sides_are_leakage(shared_data, tmp_path):
     # every other frame of its val part held out, as a random split would
-    frames, masks = (sorted((shared_data / "camvid" / name).iterdir()) for name in ("val", "valannot"))
+    frames, masks = (
+        sorted((shared_data / "camvid" / name).iterdir()) for name in ("val", "valannot")
+    )
     for start, side in ((0, "train"), (1, "held")):
         for part, files in (("images", frames), ("masks", masks)):
             (tmp_path / side / part).mkdir(parents=True)

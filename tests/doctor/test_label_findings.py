@@ -71,14 +71,40 @@ FAULTS = {
         "6 masks of 0 and 255: read as ground and wall",
         "Noth",
     ),
-    "black_and_white of one name": (black_and_white, "*", ["leaf"], "note", "read as background and leaf", "Nothing"),
-    "black_and_white without names": (black_and_white, "*", None, "note", "read as 0 and 255", "Nothing"),
+    "black_and_white of one name": (
+        black_and_white,
+        "*",
+        ["leaf"],
+        "note",
+        "read as background and leaf",
+        "Nothing",
+    ),
+    "black_and_white without names": (
+        black_and_white,
+        "*",
+        None,
+        "note",
+        "read as 0 and 255",
+        "Nothing",
+    ),
     "black_and_white refused": (
-        *(black_and_white, "*", NAMES, "error", "0 and 255 only, but 3 classes are named: 255 is ignored"),
+        *(
+            black_and_white,
+            "*",
+            NAMES,
+            "error",
+            "0 and 255 only, but 3 classes are named: 255 is ignored",
+        ),
         "--class-names background,object",
     ),
     "color_masks": (
-        *(lambda mask: COLOURS[mask], "*", NAMES, "error", "^6 masks of RGB colors, not class ids; 3 colors"),
+        *(
+            lambda mask: COLOURS[mask],
+            "*",
+            NAMES,
+            "error",
+            "^6 masks of RGB colors, not class ids; 3 colors",
+        ),
         r"colors=\{'ground': \(.*\), 'wall': \(.*\), 'band': \(.*\)\}",
     ),
     "color_masks of a photograph": (
@@ -92,54 +118,162 @@ FAULTS = {
         "Are the folders swapped",
     ),
     "interpolated_labels": (
-        *(lambda mask: smoothed(black_and_white(mask)), "*", TWO, "error", r"6 masks with the values .* narrow strips"),
+        *(
+            lambda mask: smoothed(black_and_white(mask)),
+            "*",
+            TWO,
+            "error",
+            r"6 masks with the values .* narrow strips",
+        ),
         r"255 \* \(v > 127\)",
     ),
     "interpolated_labels that are classes": (
         # 0 and 2 with 1 on their border only
-        *(lambda mask: smoothed(np.where(mask == 1, 0, mask)), "*", NAMES, "warning", "^6 masks with the values 1 on"),
+        *(
+            lambda mask: smoothed(np.where(mask == 1, 0, mask)),
+            "*",
+            NAMES,
+            "warning",
+            "^6 masks with the values 1 on",
+        ),
         "NEAREST.*If wall is drawn as a thin line, all is well",
     ),
     "interpolated_labels without names": (
-        *(lambda mask: smoothed(np.where(mask == 1, 0, mask)), "*", None, "warning", "^6 masks with the values 1 on"),
+        *(
+            lambda mask: smoothed(np.where(mask == 1, 0, mask)),
+            "*",
+            None,
+            "warning",
+            "^6 masks with the values 1 on",
+        ),
         "NEAREST",
     ),
     "gaps": (
-        *(lambda mask: np.array([0, 1, 7], np.uint8)[mask], "*", NAMES, "error", "masks hold 0, 1, 7, where 0 to 2"),
+        *(
+            lambda mask: np.array([0, 1, 7], np.uint8)[mask],
+            "*",
+            NAMES,
+            "error",
+            "masks hold 0, 1, 7, where 0 to 2",
+        ),
         r"mask_values=\{0: 0, 1: 1, 7: 2\}\), or `tfseg train --mask-values 0=0,1=1,7=2`",
     ),
     "gaps without names": (
-        *(lambda mask: np.array([0, 1, 7], np.uint8)[mask], "*", None, "warning", "masks hold 0, 1, 7, where 0 to 2"),
+        *(
+            lambda mask: np.array([0, 1, 7], np.uint8)[mask],
+            "*",
+            None,
+            "warning",
+            "masks hold 0, 1, 7, where 0 to 2",
+        ),
         r"mask_values=\{0: 0, 1: 1, 7: 2\}",
     ),
     "stray_labels": (
         lambda mask: np.where(stain(9)(0 * mask) == 9, 9, 255 * (mask > 0)).astype(np.uint8),
-        *("*", TWO, "error", r"hold 0 and 255, but for 384 pixels of 9 in 6 masks: .* \d+ pixels count as without"),
+        *(
+            "*",
+            TWO,
+            "error",
+            r"hold 0 and 255, but for 384 pixels of 9 in 6 masks: .* \d+ pixels count as without",
+        ),
         r"mask_values=\{0: 0, 255: 1, 9: 255\}\), `tfseg train --mask-values 0=0,255=1,9=255`",
     ),
     "unknown_labels": (
-        *(stain(7), "p1.png", NAMES, "error", r"^1 mask with the value 7 on 64 pixels.*\(classes: 0, 1, 2\)"),
+        *(
+            stain(7),
+            "p1.png",
+            NAMES,
+            "error",
+            r"^1 mask with the value 7 on 64 pixels.*\(classes: 0, 1, 2\)",
+        ),
         "--ignore 7",
     ),
     "unknown_labels, several": (
-        *(lambda mask: stain(9, 4)(stain(7)(mask)), "p1.png", NAMES, "error", "values 7, 9 on 64 pixels"),
+        *(
+            lambda mask: stain(9, 4)(stain(7)(mask)),
+            "p1.png",
+            NAMES,
+            "error",
+            "values 7, 9 on 64 pixels",
+        ),
         "mask_values",
     ),
     "unknown_labels of an image": (
-        *(lambda mask: draw_clean(9)[0][..., 0].copy(), "p1.png", NAMES, "error", r"^1 mask with the values 3, 4"),
+        *(
+            lambda mask: draw_clean(9)[0][..., 0].copy(),
+            "p1.png",
+            NAMES,
+            "error",
+            r"^1 mask with the values 3, 4",
+        ),
         "images and masks are swapped",
     ),
-    "numbered_objects": (numbered, "*", ["cell"], "error", r"values 1, 2, \.\.\. up to \d\d", "instances=True"),
-    "numbered_objects without names": (numbered, "*", None, "warning", "they number objects", "instances=True"),
-    "unlabeled": (all_of(255), "p1.png", NAMES, "warning", "^1 mask without a labeled pixel: all are 255", "Label"),
-    "unlabeled, all": (all_of(255), "*", NAMES, "error", "^6 masks without a labeled pixel", "Label"),
-    "only_background": (all_of(0), "p1.png", GROUND, "warning", "^1 mask of 6 with nothing but background", "nothing"),
-    "one_class": (all_of(1), "*", NAMES, "error", "All labeled pixels are of the class 'wall'", "two classes"),
+    "numbered_objects": (
+        numbered,
+        "*",
+        ["cell"],
+        "error",
+        r"values 1, 2, \.\.\. up to \d\d",
+        "instances=True",
+    ),
+    "numbered_objects without names": (
+        numbered,
+        "*",
+        None,
+        "warning",
+        "they number objects",
+        "instances=True",
+    ),
+    "unlabeled": (
+        all_of(255),
+        "p1.png",
+        NAMES,
+        "warning",
+        "^1 mask without a labeled pixel: all are 255",
+        "Label",
+    ),
+    "unlabeled, all": (
+        all_of(255),
+        "*",
+        NAMES,
+        "error",
+        "^6 masks without a labeled pixel",
+        "Label",
+    ),
+    "only_background": (
+        all_of(0),
+        "p1.png",
+        GROUND,
+        "warning",
+        "^1 mask of 6 with nothing but background",
+        "nothing",
+    ),
+    "one_class": (
+        all_of(1),
+        "*",
+        NAMES,
+        "error",
+        "All labeled pixels are of the class 'wall'",
+        "two classes",
+    ),
     "absent_classes": (
-        *(lambda mask: np.minimum(mask, 1), "*", NAMES, "warning", "^No image shows the class band", "never learned"),
+        *(
+            lambda mask: np.minimum(mask, 1),
+            "*",
+            NAMES,
+            "warning",
+            "^No image shows the class band",
+            "never learned",
+        ),
     ),
     "class_imbalance": (
-        *(shrink(1, 0), "*", NAMES, "warning", r"^ground has \d+ times the pixels of wall \(.*% and 0\.08%\)"),
+        *(
+            shrink(1, 0),
+            "*",
+            NAMES,
+            "warning",
+            r"^ground has \d+ times the pixels of wall \(.*% and 0\.08%\)",
+        ),
         r"CrossEntropy\(class_weights=\[0\.\d+, \d+\.\d+, 1\.0\]\) .* --class-weights median",
     ),
 }
@@ -206,7 +340,10 @@ class Boxes(Reader):
         self.boxes, self.classes = boxes, classes
 
     def __getitem__(self, index):
-        boxes, classes = np.array(self.boxes[index], np.float32).reshape(-1, 4), np.array(self.classes[index], np.int32)
+        boxes, classes = (
+            np.array(self.boxes[index], np.float32).reshape(-1, 4),
+            np.array(self.classes[index], np.int32),
+        )
         return {"image": draw_clean(index)[0], "boxes": boxes, "classes": classes}
 
 
@@ -216,21 +353,38 @@ GOOD = ([[[1, 2, 30, 40]], [[0, 0, 80, 64], [5, 5, 9, 9]]], [[0], [1, 0]])
 def test_readers_of_boxes(clean):
     report = diagnose(Boxes(*GOOD))
     assert report.findings == []
-    assert [(row.objects, row.pictures, row.pixels) for row in report.classes] == [(2, 2, 0), (1, 1, 0)]
+    assert [(row.objects, row.pictures, row.pixels) for row in report.classes] == [
+        (2, 2, 0),
+        (1, 1, 0),
+    ]
 
 
 @pytest.mark.parametrize(
     ("kind", "severity", "box", "class_id", "message"),
     [
         ("degenerate_boxes", "error", [5, 5, 5, 9], 0, "^1 object without an area, in 1 image"),
-        ("boxes_outside", "warning", [70, 10, 84, 20], 0, "^1 object that reach out of their images"),
-        ("boxes_outside", "warning", [-3, 10, 8, 20], 0, "^1 object that reach out of their images"),
+        (
+            "boxes_outside",
+            "warning",
+            [70, 10, 84, 20],
+            0,
+            "^1 object that reach out of their images",
+        ),
+        (
+            "boxes_outside",
+            "warning",
+            [-3, 10, 8, 20],
+            0,
+            "^1 object that reach out of their images",
+        ),
         ("tiny_objects", "warning", [5, 5, 8, 30], 0, "^1 object with a side below 4 pixels"),
         ("unknown_classes", "error", [5, 5, 30, 30], 2, "^1 object of a class without a name"),
     ],
 )
 def test_faulty_boxes(kind, severity, box, class_id, message):
-    finding = only(diagnose(Boxes([GOOD[0][0], [*GOOD[0][1], box]], [GOOD[1][0], [*GOOD[1][1], class_id]])))
+    finding = only(
+        diagnose(Boxes([GOOD[0][0], [*GOOD[0][1], box]], [GOOD[1][0], [*GOOD[1][1], class_id]]))
+    )
     assert (finding.kind, finding.severity, finding.files) == (kind, severity, ["1"])
     assert re.search(message, finding.message)
 
@@ -239,7 +393,9 @@ def test_real_masks(shared_data):
     isbi = shared_data / "isbi2012_em" / "image", shared_data / "isbi2012_em" / "label"
     report = diagnose(isbi, ["membrane", "cell"])
     assert only(report).kind == "black_and_white"
-    assert report.classes[1].pixels == pytest.approx(0.78 * 24 * 512 * 512, rel=0.01)  # data/README.md
+    assert report.classes[1].pixels == pytest.approx(
+        0.78 * 24 * 512 * 512, rel=0.01
+    )  # data/README.md
     nuclei = shared_data / "dsb2018_fluo" / "images", shared_data / "dsb2018_fluo" / "labels"
     assert only(diagnose(nuclei, ["nucleus"])).kind == "numbered_objects"
 
@@ -251,7 +407,9 @@ def test_arrays_are_examined_as_well():
     assert [(finding.kind, finding.files) for finding in report.findings] == [("refused", ["4"])]
     assert "mask 4 holds the value 7" in report.findings[0].message
     report = diagnose(Arrays(images, masks, NAMES), val=Arrays([images[1]], [masks[1]], NAMES))
-    assert [(finding.kind, finding.files) for finding in report.findings] == [("leakage", ["1", "val: 0"])]
+    assert [(finding.kind, finding.files) for finding in report.findings] == [
+        ("leakage", ["1", "val: 0"])
+    ]
 
 
 def test_255_is_the_ignored_id_of_a_reader():

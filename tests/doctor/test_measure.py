@@ -34,7 +34,12 @@ def test_a_pair_of_files(tmp_path):
     Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)).save(image)
     Image.fromarray(np.array([[(9, 9, 9), (1, 2, 3), (1, 2, 3), (1, 2, 3)]], np.uint8)).save(mask)
     sample = measure_files(image, mask)
-    assert (sample.name, sample.size, sample.mask_size, sample.channels) == (str(image), (2, 4), (1, 4), 3)
+    assert (sample.name, sample.size, sample.mask_size, sample.channels) == (
+        str(image),
+        (2, 4),
+        (1, 4),
+        3,
+    )
     # channel 0 holds 0, 3, ..., 21: their sum is 84, that of their squares 9 * (0 + 1 + 4 + ... + 49) = 1260
     assert sample.moments[:, 0].tolist() == [8, 84, 1260]
     assert sample.colors == {(1, 2, 3): 3, (9, 9, 9): 1}

@@ -92,7 +92,10 @@ def test_a_finding_shows_at_most_six(clean):
     text, page = write(clean)
     assert "<p class=more>and 3 more</p>" in text
     assert len(page.pictures) == 6 + 6
-    assert "If these are the classes in their order: Folder(..., mask_values={0: 0, 1: 1, 9: 2})" in text
+    assert (
+        "If these are the classes in their order: Folder(..., mask_values={0: 0, 1: 1, 9: 2})"
+        in text
+    )
 
 
 def test_values_that_are_no_class_are_magenta(clean):
@@ -109,13 +112,17 @@ def test_what_does_not_fit_is_shown_side_by_side(clean):
     (clean / "masks" / "p4.png").write_text("junk")
     (clean / "images" / "p4.png").write_text("junk")
     text, page = write(clean)
-    shapes = [picture.shape[:2] for picture in page.pictures[5:]]  # after four samples, one of them two images
+    shapes = [
+        picture.shape[:2] for picture in page.pictures[5:]
+    ]  # after four samples, one of them two images
     assert shapes == [(208, 260)] * 2 + [(208, 260), (260, 208)]
     assert text.count("cannot be read</div>") == 2
 
 
 def test_masks_that_hold_no_ids_are_shown_as_they_are(clean):
-    change_masks(clean, lambda mask: np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200)], np.uint8)[mask])
+    change_masks(
+        clean, lambda mask: np.array([(200, 0, 0), (0, 200, 0), (0, 0, 200)], np.uint8)[mask]
+    )
     _, page = write(clean)
     assert page.pictures[-1][5, 5] == pytest.approx([200, 0, 0], abs=8)
 
@@ -123,7 +130,11 @@ def test_masks_that_hold_no_ids_are_shown_as_they_are(clean):
 class Boxes(Reader):
     def __getitem__(self, index):
         box = np.array([[10, 10, 70, 50 + 30 * index]], np.float32)
-        return {"image": np.zeros((64, 80, 1), np.uint8), "boxes": box, "classes": np.zeros(1, np.int32)}
+        return {
+            "image": np.zeros((64, 80, 1), np.uint8),
+            "boxes": box,
+            "classes": np.zeros(1, np.int32),
+        }
 
 
 def test_boxes_are_drawn(tmp_path):

@@ -21,7 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-DTYPES = {1: np.float32, 4: np.uint8, 9: np.int64, 10: np.bool_, 17: np.uint16}  # of c/tf_datatype.h
+DTYPES = {
+    1: np.float32,
+    4: np.uint8,
+    9: np.int64,
+    10: np.bool_,
+    17: np.uint16,
+}  # of c/tf_datatype.h
 NUMBERS = {np.dtype(dtype): number for number, dtype in DTYPES.items()}
 STRING = 7
 STRING_BYTES = 24  # of a TF_TString
@@ -48,7 +54,13 @@ FUNCTIONS = {  # what each returns, and what it takes
     "TF_NewSessionOptions": (pointer,),
     "TF_LoadSessionFromSavedModel": (
         *(pointer, pointer, pointer, text),  # session <- options, run options, folder
-        *(POINTER(text), int32, pointer, POINTER(Buffer), pointer),  # tags, graph, MetaGraphDef, status
+        *(
+            POINTER(text),
+            int32,
+            pointer,
+            POINTER(Buffer),
+            pointer,
+        ),  # tags, graph, MetaGraphDef, status
     ),
     "TF_SessionRun": (
         *(None, pointer, pointer),  # session, run options
@@ -123,7 +135,10 @@ class Model:
     def _ends(self, names):
         """Names such as "StatefulPartitionedCall:0" -> array of Output."""
         pairs = [name.split(":") for name in names]
-        ends = [Output(self.tf.TF_GraphOperationByName(self.graph, name.encode()), int(i)) for name, i in pairs]
+        ends = [
+            Output(self.tf.TF_GraphOperationByName(self.graph, name.encode()), int(i))
+            for name, i in pairs
+        ]
         return (Output * len(ends))(*ends)
 
 
@@ -158,7 +173,10 @@ def to_array(tf, answer):
     """Return the array that a TF_Tensor of TensorFlow's holds, and delete the tensor."""
     shape = [tf.TF_Dim(answer, axis) for axis in range(tf.TF_NumDims(answer))]
     if tf.TF_TensorType(answer) == STRING:
-        texts = [string_at(tf.TF_StringGetDataPointer(p), tf.TF_StringGetSize(p)) for p in _places(tf, answer)]
+        texts = [
+            string_at(tf.TF_StringGetDataPointer(p), tf.TF_StringGetSize(p))
+            for p in _places(tf, answer)
+        ]
         copy = np.array(texts, object).reshape(shape)
     else:
         data = string_at(tf.TF_TensorData(answer), tf.TF_TensorByteSize(answer))
@@ -176,11 +194,15 @@ def _places(tf, strings):
 def signatures(meta_graph):
     """Bytes of a MetaGraphDef -> {signature: ({input: name of its tensor}, {output: name of its tensor})}."""
     # of tensorflow/core/protobuf/meta_graph.proto: MetaGraphDef.signature_def, SignatureDef.inputs and outputs
-    return {key: (_tensors(value, 1), _tensors(value, 2)) for key, value in _map(meta_graph, 5).items()}
+    return {
+        key: (_tensors(value, 1), _tensors(value, 2)) for key, value in _map(meta_graph, 5).items()
+    }
 
 
 def _tensors(signature, number):
-    return {key: dict(_fields(info))[1].decode() for key, info in _map(signature, number).items()}  # TensorInfo.name
+    return {
+        key: dict(_fields(info))[1].decode() for key, info in _map(signature, number).items()
+    }  # TensorInfo.name
 
 
 def _map(message, number):

@@ -36,7 +36,9 @@ def telling(model):
         if isinstance(layer, layers.BatchNormalization):
             for weight in layer.weights:
                 weight.assign(rng.uniform(0.5, 1.5, weight.shape))
-    logits = keras.ops.convert_to_numpy(model(noise(1, 65, 97, model.input_shape[-1]), training=False))
+    logits = keras.ops.convert_to_numpy(
+        model(noise(1, 65, 97, model.input_shape[-1]), training=False)
+    )
     *_, last = (layer for layer in model.layers if layer.name == "classes")
     last.kernel.assign(last.kernel / (logits.std((0, 1, 2)) + 1e-6))
     last.bias.assign(last.bias - logits.mean((0, 1, 2)) / (logits.std((0, 1, 2)) + 1e-6))

@@ -26,7 +26,10 @@ CLIENT = Path(__file__).with_name("c_api.py")
 def ask(version, requests):
     """The answers of a process that loads a SavedModel by the C API."""
     done = subprocess.run(
-        [sys.executable, CLIENT, version], input=pickle.dumps(requests), capture_output=True, check=False
+        [sys.executable, CLIENT, version],
+        input=pickle.dumps(requests),
+        capture_output=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:].decode()
     return pickle.loads(done.stdout)
@@ -97,7 +100,10 @@ def answers(version):
 @pytest.mark.parametrize("name", [name for name in REQUESTS if name not in REFUSED])
 def test_the_answers_are_those_of_python_to_the_bit(name, served, answers):
     signature, arrays = REQUESTS[name]
-    inputs = {key: tf.constant(value, tf.string if value.dtype == object else None) for key, value in arrays.items()}
+    inputs = {
+        key: tf.constant(value, tf.string if value.dtype == object else None)
+        for key, value in arrays.items()
+    }
     expected = {key: value.numpy() for key, value in served[signature](**inputs).items()}
     assert answers[name].keys() == expected.keys()
     for key, found in answers[name].items():
@@ -108,7 +114,9 @@ def test_the_answers_are_those_of_python_to_the_bit(name, served, answers):
 def test_bad_files_are_told_from_good_ones(answers):
     files = answers["files"]
     assert files["ok"].tolist() == [True, False, True, False, False]
-    shapes = [np.asarray(Image.open(io.BytesIO(mask))).shape for mask in files["mask_png_bytes"] if mask]
+    shapes = [
+        np.asarray(Image.open(io.BytesIO(mask))).shape for mask in files["mask_png_bytes"] if mask
+    ]
     assert shapes == [(47, 61), (29, 33)]
     assert files["class_pixels"].sum(-1).tolist() == [47 * 61, 0, 29 * 33, 0, 0]
 
@@ -137,5 +145,8 @@ def test_signatures_are_read_from_a_meta_graph():
     signature.outputs["ids"].name = "call:1"
     signature.outputs["more"].name = "call:2"
     meta_graph.signature_def["second"].method_name = "predict"
-    expected = {"first": ({"image": f"{long}:0"}, {"ids": "call:1", "more": "call:2"}), "second": ({}, {})}
+    expected = {
+        "first": ({"image": f"{long}:0"}, {"ids": "call:1", "more": "call:2"}),
+        "second": ({}, {}),
+    }
     assert signatures(meta_graph.SerializeToString()) == expected

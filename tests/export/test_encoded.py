@@ -29,7 +29,9 @@ def model():
 
 @pytest.fixture(scope="module")
 def encoded(model, tmp_path_factory):
-    version = saved_model(model, tmp_path_factory.mktemp("name"), outputs=("rle",), max_pixels=LIMIT)
+    version = saved_model(
+        model, tmp_path_factory.mktemp("name"), outputs=("rle",), max_pixels=LIMIT
+    )
     return tf.saved_model.load(str(version)).signatures["encoded"]
 
 
@@ -38,14 +40,17 @@ def ask(signature, *files):
     answers = signature(image_bytes=tf.constant(list(files), tf.string))
     answers = {name: value.numpy() for name, value in answers.items()}
     answers["masks"] = [
-        np.asarray(Image.open(io.BytesIO(mask))) if mask else None for mask in answers["mask_png_bytes"]
+        np.asarray(Image.open(io.BytesIO(mask))) if mask else None
+        for mask in answers["mask_png_bytes"]
     ]
     return answers
 
 
 def as_file(image, kind="PNG", **options):
     file = io.BytesIO()
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(file, kind, **options)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(
+        file, kind, **options
+    )
     return file.getvalue()
 
 
@@ -58,7 +63,12 @@ def png_of_16_bit(image):
     height, width = image.shape[:2]
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in image)
     header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", zlib.compress(rows)) + png_chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + png_chunk(b"IDAT", zlib.compress(rows))
+        + png_chunk(b"IEND", b"")
+    )
 
 
 def png_bomb(width, height):
@@ -95,7 +105,10 @@ def test_files_of_mixed_sizes_have_the_answers_of_predict(model, encoded, tmp_pa
         # libjpeg has several ways to enlarge colors; everything else is the same to the bit
         agreement = np.mean(mask == expected)
         assert agreement == 1 or (name.endswith("jpg") and agreement > 0.98), (name, agreement)
-        assert answers["class_pixels"][index].tolist() == np.bincount(mask.ravel(), minlength=3).tolist()
+        assert (
+            answers["class_pixels"][index].tolist()
+            == np.bincount(mask.ravel(), minlength=3).tolist()
+        )
 
 
 def test_a_camera_s_orientation_is_left_alone(encoded):
@@ -118,7 +131,10 @@ BAD = {
     "half a PNG": GOOD[: len(GOOD) // 2],
     "a damaged PNG": GOOD[:200] + bytes(64) + GOOD[264:],
     "an animation": as_file(
-        Image.fromarray(draw_sample(1)[0]), "GIF", save_all=True, append_images=[Image.fromarray(draw_sample(2)[0])]
+        Image.fromarray(draw_sample(1)[0]),
+        "GIF",
+        save_all=True,
+        append_images=[Image.fromarray(draw_sample(2)[0])],
     ),
     "a BMP": as_file(draw_sample(1)[0], "BMP"),
     "a TIFF": as_file(draw_sample(1)[0], "TIFF"),
@@ -168,7 +184,9 @@ def test_gray_models_see_colors_as_pillow_makes_them_gray(tmp_path):
     version = saved_model(model, tmp_path / "name")
     signature = tf.saved_model.load(str(version)).signatures["encoded"]
     (tmp_path / "a.png").write_bytes(GOOD)
-    assert np.array_equal(ask(signature, GOOD)["masks"][0], predict(model, read_image(tmp_path / "a.png", 1)))
+    assert np.array_equal(
+        ask(signature, GOOD)["masks"][0], predict(model, read_image(tmp_path / "a.png", 1))
+    )
 
 
 def test_run_lengths_are_coco_s(encoded):
@@ -196,9 +214,14 @@ def test_a_model_of_fixed_size_takes_images_of_any(shape, tmp_path):
 
 def test_a_sigmoid_has_two_classes_to_count(tmp_path):
     model = unet(1, filters=(4, 8))
-    signature = tf.saved_model.load(str(saved_model(model, tmp_path, ("rle",)))).signatures["encoded"]
+    signature = tf.saved_model.load(str(saved_model(model, tmp_path, ("rle",)))).signatures[
+        "encoded"
+    ]
     answers = ask(signature, GOOD)
-    assert answers["class_pixels"][0].tolist() == np.bincount(answers["masks"][0].ravel(), minlength=2).tolist()
+    assert (
+        answers["class_pixels"][0].tolist()
+        == np.bincount(answers["masks"][0].ravel(), minlength=2).tolist()
+    )
     assert answers["rle"].shape == (1, 2)
 
 

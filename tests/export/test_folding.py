@@ -89,7 +89,9 @@ def test_a_normalization_stays_where_it_has_no_convolution_of_its_own():
 def test_a_normalization_of_several_convolutions_stays():
     image = keras.Input((None, None, 3))
     norm = BatchNorm(name="shared")
-    model = with_statistics(keras.Model(image, layers.Add()([norm(layers.Conv2D(3, 1)(image)), norm(image)])))
+    model = with_statistics(
+        keras.Model(image, layers.Add()([norm(layers.Conv2D(3, 1)(image)), norm(image)]))
+    )
     copy = folded(model)
     assert norms(copy) == ["shared"]
     close(copy(pictures(), training=False), model(pictures(), training=False))

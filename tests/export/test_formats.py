@@ -7,12 +7,17 @@ from tfseg.models import unet
 
 
 def pictures():
-    return [np.random.default_rng(i).uniform(0, 255, (20 + i, 33, 3)).astype(np.float32) for i in range(2)]
+    return [
+        np.random.default_rng(i).uniform(0, 255, (20 + i, 33, 3)).astype(np.float32)
+        for i in range(2)
+    ]
 
 
 def test_forms_lie_beside_and_are_told_of(tmp_path):
     pytest.importorskip("openvino")
-    version = saved_model(unet(2, filters=(4, 8)), tmp_path, formats=("litert", "openvino"), images=pictures())
+    version = saved_model(
+        unet(2, filters=(4, 8)), tmp_path, formats=("litert", "openvino"), images=pictures()
+    )
     folder = version / "assets.extra"
     rows = {row["form"]: row for row in inspect(version)["parity"]}
     assert list(rows) == ["Keras", "SavedModel", "litert", "openvino"]
@@ -33,13 +38,27 @@ def test_a_form_that_answers_otherwise_makes_no_version(tmp_path, monkeypatch):
 
         return run
 
-    monkeypatch.setitem(module.FORMATS, "onnx", module.Form("a", lambda model, file, images: file.touch(), wrong))
-    with pytest.raises(RuntimeError, match=r"onnx agrees with the Keras model on 96.97% of the pixels, below 99.00%"):
+    monkeypatch.setitem(
+        module.FORMATS, "onnx", module.Form("a", lambda model, file, images: file.touch(), wrong)
+    )
+    with pytest.raises(
+        RuntimeError,
+        match=r"onnx agrees with the Keras model on 96.97% of the pixels, below 99.00%",
+    ):
         saved_model(model, tmp_path / "name", formats=("onnx",), images=pictures())
     assert list(tmp_path.iterdir()) == []
 
 
 def test_each_litert_form_is_of_its_kind(monkeypatch):
     monkeypatch.setattr(module, "litert", lambda model, file, quantize, images: quantize)
-    kinds = {name: form.write(None, None, ()) for name, form in module.FORMATS.items() if name.startswith("litert")}
-    assert kinds == {"litert": None, "litert_float16": "float16", "litert_dynamic": "dynamic", "litert_int8": "int8"}
+    kinds = {
+        name: form.write(None, None, ())
+        for name, form in module.FORMATS.items()
+        if name.startswith("litert")
+    }
+    assert kinds == {
+        "litert": None,
+        "litert_float16": "float16",
+        "litert_dynamic": "dynamic",
+        "litert_int8": "int8",
+    }

@@ -16,7 +16,11 @@ from tfseg.export.image_decoding import decode
 @pytest.mark.parametrize(
     ("mode", "options"),
     # no colors that are stored at half the size, which libjpeg has several ways to enlarge
-    [("RGB", {"format": "PNG"}), ("RGB", {"format": "JPEG", "subsampling": 0}), ("L", {"format": "JPEG"})],
+    [
+        ("RGB", {"format": "PNG"}),
+        ("RGB", {"format": "JPEG", "subsampling": 0}),
+        ("L", {"format": "JPEG"}),
+    ],
 )
 def test_values_are_those_of_read_image(mode, options, channels, tmp_path):
     file = io.BytesIO()

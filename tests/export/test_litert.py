@@ -16,7 +16,9 @@ from tfseg.models import cnn_classifier, unet
 from tfseg.recipes.camvid import network
 
 MODULE = sys.modules["tfseg.export.litert"]  # the function of that name hides it
-pytestmark = pytest.mark.filterwarnings("ignore:litert. quantize:UserWarning")  # random networks lose more than trained
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:litert. quantize:UserWarning"
+)  # random networks lose more than trained
 
 
 def pictures(count=4):
@@ -24,14 +26,18 @@ def pictures(count=4):
 
 
 def answers(model, images):
-    return {name: value.numpy() for name, value in answer(model(np.asarray(images, np.float32))).items()}
+    return {
+        name: value.numpy() for name, value in answer(model(np.asarray(images, np.float32))).items()
+    }
 
 
 @pytest.mark.parametrize("quantize", [None, "float16", "dynamic", "int8"])
 def test_a_file_takes_any_batch_and_size_and_answers_like_the_model(quantize, tmp_path):
     model = unet(3, filters=(4, 8))
     wide = np.random.default_rng(0).uniform(0, 255, (3, 65, 97, 3))
-    file = litert(model, tmp_path / "phone" / "model.tflite", quantize, iter([*pictures(), wide[0]]))
+    file = litert(
+        model, tmp_path / "phone" / "model.tflite", quantize, iter([*pictures(), wide[0]])
+    )
     assert [path.name for path in file.parent.iterdir()] == ["model.tflite"]
     run = litert_runner(file, threads=1)
     for images in (np.stack(pictures(2)), wide, wide[:1, :1, :1], np.stack(pictures(2))):
@@ -39,7 +45,9 @@ def test_a_file_takes_any_batch_and_size_and_answers_like_the_model(quantize, tm
         assert found.keys() == {"class_ids", "probabilities"}
         assert found["class_ids"].dtype == np.uint8
         assert found["probabilities"].dtype == np.float32
-        np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=0.08 if quantize else 1e-5)
+        np.testing.assert_allclose(
+            found["probabilities"], expected["probabilities"], atol=0.08 if quantize else 1e-5
+        )
         assert np.mean(found["class_ids"] == expected["class_ids"]) > (0.9 if quantize else 0.9999)
 
 
@@ -69,7 +77,9 @@ def activations(file):
 def test_a_sigmoid_and_one_channel(quantize, tmp_path):
     model = unet(1, (None, None, 1), filters=(4, 8))
     images = [image[..., :1] for image in pictures()]
-    model.get_layer("classes").bias.assign([-np.median(model(np.asarray(images, np.float32)))])  # half of the pixels
+    model.get_layer("classes").bias.assign(
+        [-np.median(model(np.asarray(images, np.float32)))]
+    )  # half of the pixels
     found = litert_runner(litert(model, tmp_path / "m.tflite", quantize, images))(images)
     assert found["probabilities"].shape == (4, 48, 56, 1)
     assert np.mean(found["class_ids"] == answers(model, images)["class_ids"]) > 0.95
@@ -80,7 +90,10 @@ def test_a_model_of_fixed_size_keeps_it(tmp_path):
     model = unet(2, (32, 48, 3), filters=(4, 8))
     run = litert_runner(litert(model, tmp_path / "m.tflite"))
     assert run(np.zeros((2, 32, 48, 3)))["class_ids"].shape == (2, 32, 48)
-    with pytest.raises(ValueError, match=r"images of shape \(1, 32, 40, 3\) came; the model takes \(any, 32, 48, 3\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"images of shape \(1, 32, 40, 3\) came; the model takes \(any, 32, 48, 3\)",
+    ):
         run(np.zeros((1, 32, 40, 3)))
 
 
@@ -90,7 +103,9 @@ def test_a_classifier_answers_once_an_image(quantize, tmp_path):
     images = np.stack(pictures())
     found = litert_runner(litert(model, tmp_path / "m.tflite", quantize, images))(images)
     assert found["class_ids"].shape == (len(images),)
-    np.testing.assert_allclose(found["probabilities"], answers(model, images)["probabilities"], atol=0.05)
+    np.testing.assert_allclose(
+        found["probabilities"], answers(model, images)["probabilities"], atol=0.05
+    )
 
 
 def test_a_runner_says_what_it_cannot_take(tmp_path):
@@ -126,7 +141,11 @@ def test_memory_is_allocated_only_when_the_shape_changes(tmp_path, monkeypatch):
         ("float_16", None, "quantize='float_16' is unknown. .* Did you mean 'float16'"),
         ("int8", None, "quantize='int8' came without samples"),
         ("int8", [], "quantize='int8' came without samples"),
-        ("int8", [np.zeros((8, 8, 1))], r"samples of shape \(8, 8, 1\) came; the model takes \(any, any, 3\)"),
+        (
+            "int8",
+            [np.zeros((8, 8, 1))],
+            r"samples of shape \(8, 8, 1\) came; the model takes \(any, any, 3\)",
+        ),
         (None, np.zeros((1, 1, 8, 8, 3)), r"samples of shape \(1, 8, 8, 3\) came"),
     ],
 )
@@ -154,7 +173,10 @@ class LogGamma(layers.Layer):
 @pytest.mark.parametrize(
     ("layer", "message"),
     # the converter takes the second, but what it writes runs at no size
-    [(Hue, r"LiteRT has no tf\.RGBToHSV\. Export it as ONNX"), (LogGamma, "LiteRT says: Given shapes")],
+    [
+        (Hue, r"LiteRT has no tf\.RGBToHSV\. Export it as ONNX"),
+        (LogGamma, "LiteRT says: Given shapes"),
+    ],
 )
 def test_an_operation_that_phones_lack_is_named(layer, message, tmp_path):
     image = keras.Input((None, None, 3))
@@ -173,7 +195,9 @@ def test_a_file_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
         return convert(slim, *args)
 
     monkeypatch.setattr(MODULE, "_converted", tamper)
-    with pytest.raises(RuntimeError, match=r"quantize=None agrees with the model on [\d.]+% .*nothing was written"):
+    with pytest.raises(
+        RuntimeError, match=r"quantize=None agrees with the model on [\d.]+% .*nothing was written"
+    ):
         litert(unet(3, filters=(4, 8)), tmp_path / "m.tflite")
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"the last one"]
 
@@ -181,7 +205,9 @@ def test_a_file_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("always:litert:UserWarning")
 def test_int8_that_loses_much_is_written_with_a_warning(tmp_path):
     model = crowded()
-    with pytest.warns(UserWarning, match=r"'int8' agrees with .* Most is lost in join \(\d.*The file was written"):
+    with pytest.warns(
+        UserWarning, match=r"'int8' agrees with .* Most is lost in join \(\d.*The file was written"
+    ):
         assert litert(model, tmp_path / "m.tflite", "int8", pictures()).is_file()
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -191,7 +217,9 @@ def test_int8_that_loses_much_is_written_with_a_warning(tmp_path):
 def crowded():
     """Where a channel of +-10,000, of no use, stands beside those that tell the classes apart."""
     image = keras.Input((None, None, 3))
-    loud = layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(40), name="loud")(image)
+    loud = layers.Conv2D(1, 1, kernel_initializer=keras.initializers.Constant(40), name="loud")(
+        image
+    )
     loud = layers.Activation("tanh")(loud * 1e-4) * 1e4  # nothing that a scale could go through
     small = layers.Conv2D(2, 3, padding="same", activation="tanh", name="small")(image / 255)
     x = layers.Concatenate(name="join")([loud, small])
@@ -224,7 +252,9 @@ def test_rounding_of_weights_is_seen_too():
     assert losses["after"] == 0  # its turn finds the weights as they were
 
 
-@pytest.mark.parametrize("make", [lambda: unet(3, filters=(4, 8, 8)), lambda: network(3, weights=None)])
+@pytest.mark.parametrize(
+    "make", [lambda: unet(3, filters=(4, 8, 8)), lambda: network(3, weights=None)]
+)
 def test_equal_joins_change_no_answer_but_bring_the_parts_together(make):
     model = folded(make())
     images = pictures(2)

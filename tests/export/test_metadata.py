@@ -17,7 +17,11 @@ def model():
 
 @pytest.fixture
 def version(model, tmp_path):
-    about = {"class_names": ["sky", "road", "car"], "metrics": {"mean_iou": 0.7}, "source": "run 12"}
+    about = {
+        "class_names": ["sky", "road", "car"],
+        "metrics": {"mean_iou": 0.7},
+        "source": "run 12",
+    }
     return saved_model(model, tmp_path / "name", about=about, window=64)
 
 
@@ -27,12 +31,15 @@ def test_an_export_tells_what_it_is(model, version):
     assert about["metrics"] == {"mean_iou": 0.7}
     assert about["source"] == "run 12"
     assert about["image_shape"] == [None, None, 1]
-    assert about["normalization"] == {"mean": [40.0], "deviation": [25.0]}
+    assert about["normalization"] == {"mean": [40.0], "std": [25.0]}
     assert about["ignore_index"] == 255
     assert len(about["palette"]) == 3
     assert about["window"] == 64
     assert about["versions"]["tensorflow"] == tf.__version__
-    assert about["files_sha256"].keys() >= {"saved_model.pb", "assets.extra/tf_serving_warmup_requests"}
+    assert about["files_sha256"].keys() >= {
+        "saved_model.pb",
+        "assets.extra/tf_serving_warmup_requests",
+    }
 
 
 def test_the_sha256_of_the_weights_tells_models_apart(model, version, tmp_path):
@@ -48,7 +55,9 @@ def test_the_sha256_of_the_weights_tells_models_apart(model, version, tmp_path):
 def test_names_are_numbers_unless_told(tmp_path):
     about = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "two"))
     assert about["class_names"] == ["0", "1"]
-    about = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "one", about={"class_names": ["nucleus"]}))
+    about = inspect(
+        saved_model(unet(1, filters=(4, 8)), tmp_path / "one", about={"class_names": ["nucleus"]})
+    )
     assert about["class_names"] == ["background", "nucleus"]
     assert len(about["palette"]) == 2
 
@@ -61,16 +70,22 @@ def test_a_classifier_is_proven_too(tmp_path):
 
 def test_a_normalization_of_small_values_keeps_its_digits(tmp_path):
     small = (0.000312, 0.0213), (0.0000278, 0.0125)
-    about = inspect(saved_model(unet(2, (None, None, 2), filters=(4, 8), normalization=small), tmp_path))
-    assert about["normalization"] == {"mean": [0.000312, 0.0213], "deviation": [0.0000278, 0.0125]}
+    about = inspect(
+        saved_model(unet(2, (None, None, 2), filters=(4, 8), normalization=small), tmp_path)
+    )
+    assert about["normalization"] == {"mean": [0.000312, 0.0213], "std": [0.0000278, 0.0125]}
 
 
 def test_images_that_are_normalized_each_by_itself_are_told_of(tmp_path):
-    version = saved_model(unet(2, filters=(4, 8), normalization="image"), tmp_path, outputs=("probabilities",))
+    version = saved_model(
+        unet(2, filters=(4, 8), normalization="image"), tmp_path, outputs=("probabilities",)
+    )
     assert inspect(version)["normalization"] == "image"
     images = np.random.default_rng(0).integers(0, 100, (2, 9, 7, 3)).astype(np.float32)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
-    assert np.allclose(served(image=images)["probabilities"], served(image=2 * images)["probabilities"], atol=1e-3)
+    assert np.allclose(
+        served(image=images)["probabilities"], served(image=2 * images)["probabilities"], atol=1e-3
+    )
 
 
 def test_offsets_of_the_logits_are_told(model, tmp_path):
@@ -92,7 +107,9 @@ def test_a_changed_byte_is_found(version, where):
 def test_missing_and_added_files_are_found(version):
     (version / "fingerprint.pb").unlink()
     (version / "more.txt").write_text("x")
-    with pytest.raises(RuntimeError, match=r"fingerprint.pb is missing. more.txt was not written by the export."):
+    with pytest.raises(
+        RuntimeError, match=r"fingerprint.pb is missing. more.txt was not written by the export."
+    ):
         inspect(version)
 
 
@@ -103,13 +120,18 @@ def test_another_folder_is_no_export(tmp_path):
 
 def wrong_numbers():
     spec = tf.TensorSpec((None, None, None, 1), tf.uint8, name="image")
-    return tf.function(lambda image: {"class_ids": tf.ones(tf.shape(image)[:3], tf.uint8) * 9}, input_signature=[spec])
+    return tf.function(
+        lambda image: {"class_ids": tf.ones(tf.shape(image)[:3], tf.uint8) * 9},
+        input_signature=[spec],
+    )
 
 
 def wrong_files():
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
     mask = tf.io.encode_png(9 * tf.ones((33, 33, 1), tf.uint8))
-    return tf.function(lambda image_bytes: {"mask_png_bytes": tf.fill([1], mask)}, input_signature=[spec])
+    return tf.function(
+        lambda image_bytes: {"mask_png_bytes": tf.fill([1], mask)}, input_signature=[spec]
+    )
 
 
 @pytest.mark.parametrize(("name", "wrong"), [("uint8", wrong_numbers), ("encoded", wrong_files)])

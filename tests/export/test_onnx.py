@@ -10,7 +10,7 @@ from keras import layers
 
 from tfseg.export import onnx, onnx_runner
 from tfseg.models import cnn_classifier, list_models, unet
-from tfseg.models.decoders import close_logits
+from tfseg.models.decoders import segmentation_head
 
 MODULE = sys.modules["tfseg.export.onnx"]  # the function of that name hides it
 
@@ -60,8 +60,10 @@ def test_features_are_turned_around_once_at_either_end(tmp_path):
 def test_bilinear_upsampling_has_half_pixel_centers(tmp_path):
     image = keras.Input((None, None, 3))
     x = layers.Conv2D(8, 3, strides=4, padding="same")(image)
-    model = telling(close_logits(x, image, 3, 4, "coarse"))
-    found = same(onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 2, 37, 50, 3, difference=1e-5)
+    model = telling(segmentation_head(x, image, 3, 4, "coarse"))
+    found = same(
+        onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 2, 37, 50, 3, difference=1e-5
+    )
     assert len(np.unique(found["class_ids"])) == 3
 
 
@@ -84,7 +86,9 @@ def test_a_model_of_fixed_size_keeps_it(tmp_path):
     model = unet(2, (32, 48, 3), filters=(4, 8))
     run = onnx_runner(onnx(model, tmp_path / "model.onnx"))
     same(run, model, 1, 32, 48, 3)
-    with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="Got: 32 Expected: 48"):
+    with pytest.raises(
+        onnxruntime.capi.onnxruntime_pybind11_state.InvalidArgument, match="Got: 32 Expected: 48"
+    ):
         run(noise(1, 32, 32, 3))
 
 
@@ -103,7 +107,10 @@ def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(ValueError, match="onnx_runner: threads=0 must be a whole number"):
         onnx_runner(tmp_path / "model.onnx", threads=0)
     image = keras.Input((None, None, 3))
-    with pytest.raises(ValueError, match="onnx: the model 'odd' uses Digamma of TensorFlow, which ONNX does not have"):
+    with pytest.raises(
+        ValueError,
+        match="onnx: the model 'odd' uses Digamma of TensorFlow, which ONNX does not have",
+    ):
         onnx(keras.Model(image, Digamma()(image), name="odd"), tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -136,5 +143,7 @@ def test_other_answers_are_refused_and_leave_what_was_there(change, tmp_path, mo
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_converts(name, tmp_path):
     model = small(name)
-    found = same(onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 1, 65, 97, 3, difference=1e-3)
+    found = same(
+        onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 1, 65, 97, 3, difference=1e-3
+    )
     assert len(np.unique(found["class_ids"])) > 1

@@ -30,7 +30,9 @@ def test_any_size_answers_like_the_model(classes, channels, tmp_path):
         assert len(np.unique(found["class_ids"])) > 1 or size[1] == 1
     for name, value in first.items():
         assert np.array_equal(value, kept[name])  # later calls leave it alone
-    with pytest.raises(ValueError, match=r"shape \(0, 48, 56, .\) came, expected at least one pixel"):
+    with pytest.raises(
+        ValueError, match=r"shape \(0, 48, 56, .\) came, expected at least one pixel"
+    ):
         run(noise(0, 48, 56, channels))
 
 
@@ -41,7 +43,9 @@ def test_any_size_answers_like_the_model(classes, channels, tmp_path):
 def test_bfloat16_is_another_arithmetic_with_nearly_the_same_answers(tmp_path):
     model = telling(unet(3, filters=(4, 8)))
     file = openvino(model, tmp_path / "model.xml")
-    whole, half = (openvino_runner(file, dtype=dtype)(noise(1, 65, 97, 3)) for dtype in ("float32", "bfloat16"))
+    whole, half = (
+        openvino_runner(file, dtype=dtype)(noise(1, 65, 97, 3)) for dtype in ("float32", "bfloat16")
+    )
     assert half["probabilities"].dtype == np.float32
     assert 0 < np.abs(half["probabilities"] - whole["probabilities"]).max() < 0.1
     assert np.mean(half["class_ids"] == whole["class_ids"]) > 0.97
@@ -59,7 +63,9 @@ def test_more_classes_than_a_byte_holds(classes, dtype, tmp_path):
 def test_weights_stay_float32(tmp_path):
     model = unet(3, filters=(4, 8))
     openvino(model, tmp_path / "model.xml")
-    assert (tmp_path / "model.bin").stat().st_size > 4 * 0.9 * sum(np.prod(w.shape) for w in model.weights)
+    assert (tmp_path / "model.bin").stat().st_size > 4 * 0.9 * sum(
+        np.prod(w.shape) for w in model.weights
+    )
 
 
 def test_a_classifier_answers_once_an_image(tmp_path):
@@ -78,7 +84,9 @@ def test_what_cannot_be_is_refused(tmp_path):
     with pytest.raises(ValueError, match="dtype='bfloat' is unknown.* Did you mean 'bfloat16'"):
         openvino_runner(tmp_path / "model.xml", dtype="bfloat")
     image = keras.Input((None, None, 3))
-    with pytest.raises(ValueError, match="cannot convert the model 'odd'. It says: .*Digamma. Build"):
+    with pytest.raises(
+        ValueError, match="cannot convert the model 'odd'. It says: .*Digamma. Build"
+    ):
         openvino(keras.Model(image, Digamma()(image), name="odd"), tmp_path / "model.xml")
     assert list(tmp_path.iterdir()) == []
 
@@ -124,5 +132,13 @@ def test_a_stop_between_the_two_files_leaves_no_xml_with_weights_of_another(tmp_
 @pytest.mark.parametrize("name", list_models())
 def test_every_network_converts(name, tmp_path):
     model = small(name)
-    found = same(openvino_runner(openvino(model, tmp_path / "model.xml")), model, 1, 65, 97, 3, difference=1e-3)
+    found = same(
+        openvino_runner(openvino(model, tmp_path / "model.xml")),
+        model,
+        1,
+        65,
+        97,
+        3,
+        difference=1e-3,
+    )
     assert len(np.unique(found["class_ids"])) > 1

@@ -7,7 +7,15 @@ import pytest
 import tensorflow as tf
 from rich.console import Console
 
-from tfseg.export import Parity, keras_runner, parity, parity_table, read_parity, saved_model, saved_model_runner
+from tfseg.export import (
+    Parity,
+    keras_runner,
+    parity,
+    parity_table,
+    read_parity,
+    saved_model,
+    saved_model_runner,
+)
 from tfseg.export.parity import bytes_of, require_parity, write_parity
 from tfseg.models import unet
 
@@ -46,7 +54,10 @@ def test_times_are_of_whole_batches_in_milliseconds():
     def slow(images):
         sizes.append(len(images))
         time.sleep(0.02)
-        return {"class_ids": np.zeros(images.shape[:3], np.uint8), "probabilities": np.ones((*images.shape[:3], 2))}
+        return {
+            "class_ids": np.zeros(images.shape[:3], np.uint8),
+            "probabilities": np.ones((*images.shape[:3], 2)),
+        }
 
     (row,) = parity({"Keras": slow}, [np.zeros((2, 3, 1))])
     assert all(20 <= time < 2000 for time in row.milliseconds.values())
@@ -105,7 +116,9 @@ def test_a_saved_model_and_its_model_agree(tmp_path):
     model = unet(3, filters=(4, 8))
     version = saved_model(model, tmp_path, outputs=("probabilities",))
     images = [np.random.default_rng(i).uniform(0, 255, (20 + i, 33, 3)) for i in range(3)]
-    _, row = parity({"Keras": keras_runner(model), "SavedModel": saved_model_runner(version)}, images)
+    _, row = parity(
+        {"Keras": keras_runner(model), "SavedModel": saved_model_runner(version)}, images
+    )
     assert row.agreement > 0.999
     assert row.difference < 1e-4
 
@@ -115,7 +128,9 @@ def test_a_form_with_probabilities_that_are_no_numbers_is_refused():
 
     def broken(images):
         answers = right(images)
-        return answers | {"probabilities": answers["probabilities"] * (np.nan if images.shape[1] == 2 else 1)}
+        return answers | {
+            "probabilities": answers["probabilities"] * (np.nan if images.shape[1] == 2 else 1)
+        }
 
     rows = parity({"Keras": right, "LiteRT": broken}, [np.zeros((1, 2, 1)), np.zeros((2, 2, 1))])
     assert rows[1].agreement == 1

@@ -7,7 +7,10 @@ from keras import layers
 
 from tfseg.export.quantizing import _rounded, equalize_joins
 
-ANY = {"kernel_initializer": "he_normal", "bias_initializer": keras.initializers.RandomUniform(0.5, 1.5)}
+ANY = {
+    "kernel_initializer": "he_normal",
+    "bias_initializer": keras.initializers.RandomUniform(0.5, 1.5),
+}
 
 
 def pictures():
@@ -17,7 +20,9 @@ def pictures():
 def parts(image):
     """What is joined: first what a scale goes through, then what it does not."""
     conv = layers.Conv2D(3, 3, padding="same", activation="relu", name="conv", **ANY)
-    depthwise = layers.DepthwiseConv2D(3, padding="same", depth_multiplier=2, name="depthwise", bias_initializer="ones")
+    depthwise = layers.DepthwiseConv2D(
+        3, padding="same", depth_multiplier=2, name="depthwise", bias_initializer="ones"
+    )
     transposed = layers.Conv2DTranspose(4, 3, padding="same", name="transposed", **ANY)
     curved = layers.Conv2D(2, 1, activation="tanh", name="curved", **ANY)
     capped = layers.Conv2D(2, 1, name="capped", **ANY)
@@ -33,13 +38,17 @@ def parts(image):
 def test_a_scale_goes_through_what_is_homogeneous_only():
     image = keras.Input((None, None, 3))
     x = layers.Concatenate()(parts(image))
-    model = keras.Model(image, layers.Add()([layers.Conv2D(2, 3, **ANY)(x), layers.Conv2D(2, 3, **ANY)(x)]))
+    model = keras.Model(
+        image, layers.Add()([layers.Conv2D(2, 3, **ANY)(x), layers.Conv2D(2, 3, **ANY)(x)])
+    )
     before = model(np.stack(pictures()))
     weights = {layer.name: [w.numpy() for w in layer.weights] for layer in model.layers}
     equalize_joins(model, [10 * picture for picture in pictures()])
     np.testing.assert_allclose(model(np.stack(pictures())), before, rtol=1e-4, atol=1e-4)
     moved = {
-        layer.name for layer in model.layers if weights[layer.name] and np.any(weights[layer.name][0] != layer.kernel)
+        layer.name
+        for layer in model.layers
+        if weights[layer.name] and np.any(weights[layer.name][0] != layer.kernel)
     }
     assert moved >= {"conv", "depthwise", "transposed"}
     assert moved.isdisjoint({"curved", "capped"})
@@ -48,7 +57,8 @@ def test_a_scale_goes_through_what_is_homogeneous_only():
 # towards the image, which reaches to 1 and stays: 1 / 10 of the first and, of the second, 64 and no more;
 # half of the way (its root) where weights of the next convolution share a scale
 @pytest.mark.parametrize(
-    ("user", "kernel"), [(layers.DepthwiseConv2D(1), [1, 64e-6]), (layers.Conv2D(2, 1), [10**0.5, 8e-6])]
+    ("user", "kernel"),
+    [(layers.DepthwiseConv2D(1), [1, 64e-6]), (layers.Conv2D(2, 1), [10**0.5, 8e-6])],
 )
 def test_how_far_channels_are_moved_by_hand(user, kernel):
     image = keras.Input((None, None, 1))
@@ -60,7 +70,12 @@ def test_how_far_channels_are_moved_by_hand(user, kernel):
 
 
 @pytest.mark.parametrize(
-    "user", [lambda: layers.Activation("tanh"), lambda: layers.Conv2D(2, 1, groups=2), layers.BatchNormalization]
+    "user",
+    [
+        lambda: layers.Activation("tanh"),
+        lambda: layers.Conv2D(2, 1, groups=2),
+        layers.BatchNormalization,
+    ],
 )
 def test_a_join_that_no_convolution_undoes_stays(user):
     image = keras.Input((None, None, 3))
@@ -74,7 +89,11 @@ def test_a_join_that_no_convolution_undoes_stays(user):
 
 @pytest.mark.parametrize(
     ("layer", "axis"),
-    [(layers.Conv2D(4, 3), 3), (layers.Conv2DTranspose(4, 3), 2), (layers.DepthwiseConv2D(3, depth_multiplier=1), 2)],
+    [
+        (layers.Conv2D(4, 3), 3),
+        (layers.Conv2DTranspose(4, 3), 2),
+        (layers.DepthwiseConv2D(3, depth_multiplier=1), 2),
+    ],
 )
 def test_each_output_channel_has_256_steps_of_its_own(layer, axis):
     layer.build((None, 8, 8, 4))
@@ -82,7 +101,9 @@ def test_each_output_channel_has_256_steps_of_its_own(layer, axis):
     kernel *= np.expand_dims([1e-3, 1, 30, 1000], [i for i in range(4) if i != axis])
     found, kept = _rounded(layer, [kernel, bias])
     assert np.array_equal(kept, bias)
-    for channel, rounded in zip(np.moveaxis(kernel, axis, 0), np.moveaxis(found, axis, 0), strict=True):
+    for channel, rounded in zip(
+        np.moveaxis(kernel, axis, 0), np.moveaxis(found, axis, 0), strict=True
+    ):
         step = np.abs(channel).max() / 127
         np.testing.assert_allclose(rounded, channel, atol=0.501 * step)
         assert not np.allclose(rounded, channel, atol=0.1 * step)

@@ -23,7 +23,10 @@ def serve(version):
 def test_versions_count_up_and_answer_like_the_model(tmp_path):
     model = unet(3, filters=(4, 8))
     first, second = (saved_model(model, tmp_path / "name") for _ in range(2))
-    assert [path.relative_to(tmp_path).as_posix() for path in (first, second)] == ["name/1", "name/2"]
+    assert [path.relative_to(tmp_path).as_posix() for path in (first, second)] == [
+        "name/1",
+        "name/2",
+    ]
     (tmp_path / "name" / "7").mkdir()
     assert saved_model(model, tmp_path / "name").name == "8"
     for size in ((48, 56), (33, 21), (1, 1)):
@@ -37,7 +40,9 @@ def test_versions_count_up_and_answer_like_the_model(tmp_path):
 @pytest.mark.parametrize("classes", [1, 4])
 def test_probabilities_are_served_when_asked_for(tmp_path, classes):
     model = unet(classes, (None, None, 1), filters=(4, 8))
-    answer = serve(saved_model(model, tmp_path, outputs=("probabilities",)))(image=tf.random.uniform((2, 20, 30, 1)))
+    answer = serve(saved_model(model, tmp_path, outputs=("probabilities",)))(
+        image=tf.random.uniform((2, 20, 30, 1))
+    )
     assert answer["probabilities"].shape == (2, 20, 30, classes)
     if classes == 1:
         assert np.array_equal(answer["class_ids"] == 1, answer["probabilities"][..., 0] > 0.5)
@@ -63,12 +68,16 @@ def test_uint8_and_uncertainty(tmp_path):
 
 def test_uncertainty_of_a_sigmoid_is_1_at_one_half():
     assert uncertainty(tf.constant([[0.5], [1.0], [0.0]])).numpy() == pytest.approx([1, 0, 0])
-    assert float(uncertainty(tf.constant([0.25]))) == pytest.approx(0.8112781)  # 0.5 + 0.75 * log2(4 / 3)
+    assert float(uncertainty(tf.constant([0.25]))) == pytest.approx(
+        0.8112781
+    )  # 0.5 + 0.75 * log2(4 / 3)
 
 
 @pytest.mark.parametrize("shape", [(0, 20, 30), (2, 0, 30), (2, 20, 0)])
 def test_no_pixels_have_no_answers(shape, tmp_path):
-    signatures = tf.saved_model.load(str(saved_model(unet(3, filters=(4, 8)), tmp_path, ("probabilities",)))).signatures
+    signatures = tf.saved_model.load(
+        str(saved_model(unet(3, filters=(4, 8)), tmp_path, ("probabilities",)))
+    ).signatures
     for name, dtype in (("serving_default", tf.float32), ("uint8", tf.uint8)):
         answer = signatures[name](image=tf.zeros((*shape, 3), dtype))
         assert answer["class_ids"].shape == shape
@@ -76,7 +85,12 @@ def test_no_pixels_have_no_answers(shape, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((20, 30, 3), np.float32), np.zeros((1, 20, 30, 4), np.float32), np.zeros((1, 20, 30, 3))]
+    "image",
+    [
+        np.zeros((20, 30, 3), np.float32),
+        np.zeros((1, 20, 30, 4), np.float32),
+        np.zeros((1, 20, 30, 3)),
+    ],
 )
 def test_a_wrong_rank_channels_or_dtype_is_an_error(image, tmp_path):
     signature = serve(saved_model(unet(3, filters=(4, 8)), tmp_path))
@@ -118,7 +132,9 @@ def test_more_classes_than_a_byte_holds(tmp_path):
 @pytest.mark.parametrize("classes", [1, 4])
 def test_a_classifier_answers_once_an_image(classes, tmp_path):
     model = cnn_classifier(classes, filters=(4, 8), hidden=8)
-    signatures = tf.saved_model.load(str(saved_model(model, tmp_path, ("probabilities", "uncertainty")))).signatures
+    signatures = tf.saved_model.load(
+        str(saved_model(model, tmp_path, ("probabilities", "uncertainty")))
+    ).signatures
     images = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
     expected = answer(model(images.astype(np.float32), training=False))
     found = signatures["uint8"](image=tf.constant(images))
@@ -152,17 +168,28 @@ def test_windows_do_not_go_with_images_normalized_each_by_itself(tmp_path):
 
 
 def test_a_model_of_one_size_slides_no_window(tmp_path):
-    with pytest.raises(ValueError, match=r"window=16 came for a model that takes \(32, 48\) pixels only"):
+    with pytest.raises(
+        ValueError, match=r"window=16 came for a model that takes \(32, 48\) pixels only"
+    ):
         saved_model(unet(3, (32, 48, 3), filters=(4, 8)), tmp_path, window=16)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"outputs": ("probabilites",)}, "outputs='probabilites' is unknown. .* Did you mean 'probabilities'"),
+        (
+            {"outputs": ("probabilites",)},
+            "outputs='probabilites' is unknown. .* Did you mean 'probabilities'",
+        ),
         ({"dtype": "float16"}, "dtype='float16' is unknown"),
-        ({"about": {"class_names": ["sky", "road", "car", "tree"]}}, "4 class names .* came for a model of 3 classes"),
-        ({"about": {"metrics": {"mean_iou": np.float32(0.7)}}}, "about=.* cannot be written as JSON: .*float32"),
+        (
+            {"about": {"class_names": ["sky", "road", "car", "tree"]}},
+            "4 class names .* came for a model of 3 classes",
+        ),
+        (
+            {"about": {"metrics": {"mean_iou": np.float32(0.7)}}},
+            "about=.* cannot be written as JSON: .*float32",
+        ),
         ({"window": 0}, "window=0 must be a whole number of at least 1"),
         ({"formats": ("onx",), "images": [0]}, "formats='onx' is unknown. .* Did you mean 'onnx'"),
         ({"formats": ("onnx",)}, r"formats=\('onnx',\) came without images"),
@@ -185,7 +212,9 @@ def test_of_several_outputs_one_is_to_be_chosen(tmp_path):
 
 
 def test_a_model_of_fixed_size_keeps_it(tmp_path):
-    assert serve(saved_model(unet(2, (32, 48, 3), filters=(4, 8)), tmp_path))(image=tf.zeros((1, 32, 48, 3)))
+    assert serve(saved_model(unet(2, (32, 48, 3), filters=(4, 8)), tmp_path))(
+        image=tf.zeros((1, 32, 48, 3))
+    )
 
 
 def test_a_failed_export_leaves_nothing(tmp_path, monkeypatch):
@@ -206,7 +235,9 @@ def test_an_export_that_answers_otherwise_is_refused(tmp_path, monkeypatch):
 
     def tamper(*args):
         write(*args)
-        model.get_layer("classes").bias.assign([0, 0, 10])  # the model has changed since it was written
+        model.get_layer("classes").bias.assign(
+            [0, 0, 10]
+        )  # the model has changed since it was written
 
     monkeypatch.setattr(MODULE, "_write", tamper)
     with pytest.raises(RuntimeError, match="agrees with the model on"):
@@ -238,7 +269,9 @@ def test_a_single_signature_that_answers_otherwise_is_refused(name, tmp_path, mo
 
 def test_forms_are_compared_on_what_one_window_holds(tmp_path, monkeypatch):
     shapes = []
-    monkeypatch.setattr(MODULE, "write_forms", lambda *args: shapes.extend(image.shape for image in args[3]))
+    monkeypatch.setattr(
+        MODULE, "write_forms", lambda *args: shapes.extend(image.shape for image in args[3])
+    )
     images = [np.zeros((40, 50, 3)), np.zeros((20, 50, 3))]
     saved_model(unet(2, filters=(4, 8)), tmp_path, window=32, images=images)
     assert shapes == [(32, 32, 3), (20, 32, 3)]
@@ -258,6 +291,8 @@ def test_a_killed_export_leaves_no_version(tmp_path):
         "module._compare = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         f"saved_model(tfseg.models.unet(2, filters=(4, 8)), {str(tmp_path)!r})\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], env={**os.environ}, capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ}, capture_output=True, check=False
+    )
     assert done.returncode == -9, done.stderr[-2000:]
     assert not [path for path in tmp_path.iterdir() if path.name.isdigit()]

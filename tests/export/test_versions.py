@@ -41,7 +41,10 @@ def test_two_at_once_have_numbers_of_their_own(tmp_path):
         (folder / "a").write_text("1")
         barrier.wait()
 
-    threads = [threading.Thread(target=lambda: found.append(next_version(tmp_path, write))) for _ in range(8)]
+    threads = [
+        threading.Thread(target=lambda: found.append(next_version(tmp_path, write)))
+        for _ in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -22,7 +22,9 @@ MESSAGES = {
 @pytest.fixture(scope="module")
 def prediction_log():
     kinds = descriptor_pb2.FieldDescriptorProto
-    file = descriptor_pb2.FileDescriptorProto(name="warmup_test.proto", package="test", syntax="proto3")
+    file = descriptor_pb2.FileDescriptorProto(
+        name="warmup_test.proto", package="test", syntax="proto3"
+    )
     file.dependency.append("tensorflow/core/framework/tensor.proto")
     for name, fields in MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -33,7 +35,9 @@ def prediction_log():
                 message.field.add(name=field, number=number, label=label, type=kinds.TYPE_STRING)
             else:
                 full = f".{kind}" if "." in kind else f".test.{kind}"
-                message.field.add(name=field, number=number, label=label, type=kinds.TYPE_MESSAGE, type_name=full)
+                message.field.add(
+                    name=field, number=number, label=label, type=kinds.TYPE_MESSAGE, type_name=full
+                )
     tf.make_tensor_proto(0)  # registers tensor.proto
     pool = descriptor_pool.Default()
     pool.Add(file)

@@ -14,7 +14,10 @@ def test_rounding_is_borne_and_no_more(wrong, off, passes):
     ids, shares = IDS.copy(), SHARES.copy()
     ids[0, 0, :wrong] = 1
     shares[0, 3, 5, 0] += off
-    expected, found = {"class_ids": IDS, "probabilities": SHARES}, {"class_ids": ids, "probabilities": shares}
+    expected, found = (
+        {"class_ids": IDS, "probabilities": SHARES},
+        {"class_ids": ids, "probabilities": shares},
+    )
     if passes:
         require_same(expected, found, "here")
     else:

@@ -28,7 +28,11 @@ def test_objects_are_split_and_their_side_is_found(tmp_path, dark):
         for name, array in zip(("images", "masks"), discs(index, dark), strict=True):
             Image.fromarray(array).save(tmp_path / name / f"d{index}.png")
     reader = Folder(tmp_path / "images", tmp_path / "masks", ["disc"], instances=True)
-    rows = baseline(reader.take([0, 1]), reader.take([2, 3]), network=lambda image: np.zeros(image.shape[:2], int))
+    rows = baseline(
+        reader.subset([0, 1]),
+        reader.subset([2, 3]),
+        network=lambda image: np.zeros(image.shape[:2], int),
+    )
     by_name = {row["method"]: row for row in rows}
     assert by_name["Otsu + watershed"]["ap50"] == 1
     assert f"dark={dark}" in by_name["Otsu + watershed"]["options"]
@@ -48,7 +52,12 @@ def test_two_classes_and_which_of_them_is_bright(flipped):
     reader, seen = pixels(4, flipped), []
     keras.utils.set_random_seed(0)
     network = unet(2, (None, None, 1), filters=(4, 8))
-    rows = baseline(reader.take([0, 1]), reader.take([2, 3]), network, lambda tried, n: seen.append(n) or tried)
+    rows = baseline(
+        reader.subset([0, 1]),
+        reader.subset([2, 3]),
+        network,
+        lambda tried, n: seen.append(n) or tried,
+    )
     by_name = {row["method"]: row for row in rows}
     assert by_name["Otsu"]["mean_iou"] > 0.98
     assert by_name["Otsu"]["options"] == f"flipped={flipped}"
@@ -56,7 +65,9 @@ def test_two_classes_and_which_of_them_is_bright(flipped):
     assert by_name["most frequent class"]["options"] == f"class=class {int(flipped)}"
     # the ground is 1 - share of the discs: IoU that share for one class and 0 for the other
     mask = np.stack([reader[index]["mask"] for index in (2, 3)])
-    assert by_name["most frequent class"]["mean_iou"] == pytest.approx(max((mask == c).mean() for c in (0, 1)) / 2)
+    assert by_name["most frequent class"]["mean_iou"] == pytest.approx(
+        max((mask == c).mean() for c in (0, 1)) / 2
+    )
     assert 0 <= by_name["network"]["mean_iou"] < 1
     assert len(seen) == 1
     assert scores_table(rows).row_count == len(rows)
@@ -64,7 +75,7 @@ def test_two_classes_and_which_of_them_is_bright(flipped):
 
 def test_more_classes_leave_what_learns():
     reader = pixels(3, classes=3)
-    rows = baseline(reader.take([0, 1]), reader.take([2]))
+    rows = baseline(reader.subset([0, 1]), reader.subset([2]))
     assert sorted(row["method"] for row in rows) == ["most frequent class", "pixel classifier"]
 
 

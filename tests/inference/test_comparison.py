@@ -60,7 +60,9 @@ def test_the_network_scores_as_evaluate_says_and_the_truth_scores_one(reader, mo
 def test_pixels_by_hand():
     # truth 0 0 1 1 and one ignored, found 0 1 1 1: IoU 1/2 and 2/3
     reader = Arrays([np.zeros((1, 5), np.uint8)], [np.zeros((1, 5), np.uint8)], ["a", "b"])
-    scores = scored(PixelScores, reader, [np.array([[0, 0, 1, 1, 255]])], [np.array([[0, 1, 1, 1, 0]])])
+    scores = scored(
+        PixelScores, reader, [np.array([[0, 0, 1, 1, 255]])], [np.array([[0, 1, 1, 1, 0]])]
+    )
     assert scores["mean_iou"] == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert scores["pixel_accuracy"] == pytest.approx(3 / 4)
     with pytest.raises(ValueError, match="class ids from 7 to 7 came, expected 0 to 1"):
@@ -82,12 +84,18 @@ def test_objects_are_scored_as_objects(folder):
     model = unet(1, filters=(4, 8))
     truths = iter([reader[index]["instances"] for index in range(6)])
     rows = compare(
-        model, reader, {"truth": lambda *_: next(truths)}, objects=lambda logits, image: np.ones((48, 56), np.int32)
+        model,
+        reader,
+        {"truth": lambda *_: next(truths)},
+        objects=lambda logits, image: np.ones((48, 56), np.int32),
     )
     assert [row["method"] for row in rows] == ["network", "truth"]
     assert rows[0]["ap50"] == 0
     assert (rows[1]["ap50"], rows[1]["mean_ap"], rows[1]["pq"]) == (1, 1, 1)
-    assert scored(ObjectScores, reader, [reader[0]["instances"]], [np.zeros((48, 56), int)])["ap50"] == 0
+    assert (
+        scored(ObjectScores, reader, [reader[0]["instances"]], [np.zeros((48, 56), int)])["ap50"]
+        == 0
+    )
 
 
 def test_a_reader_without_what_is_scored_is_refused(reader, model):

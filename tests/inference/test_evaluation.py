@@ -37,7 +37,11 @@ def test_a_table_by_hand():
     # (9 * 12 - (8 * 7 + 4 * 5)) / (12**2 - (8 * 7 + 4 * 5))
     assert means["cohen_kappa"] == pytest.approx(32 / 68)
     assert means["matthews"] == pytest.approx(32 / ((144 - 64 - 16) * (144 - 49 - 25)) ** 0.5)
-    scores = {f"{average}_{column}" for average in ("mean", "micro", "weighted") for column in COLUMNS[1:-1]}
+    scores = {
+        f"{average}_{column}"
+        for average in ("mean", "micro", "weighted")
+        for column in COLUMNS[1:-1]
+    }
     assert set(means) == scores | {"pixel_accuracy", "mean_accuracy", "matthews", "cohen_kappa"}
 
 
@@ -89,13 +93,18 @@ def test_one_class_is_told_from_the_background():
     reader = Arrays(images, [mask == 1 for mask in masks], ["disc"])
     scores = evaluate(unet(1, filters=(4, 8)), reader)
     assert scores.class_names == ["background", "disc"]
-    assert scores.matrix.sum(1).tolist() == [np.sum(np.stack(masks) != 1), np.sum(np.stack(masks) == 1)]
+    assert scores.matrix.sum(1).tolist() == [
+        np.sum(np.stack(masks) != 1),
+        np.sum(np.stack(masks) == 1),
+    ]
 
 
 def test_prediction_takes_gray_and_names_what_does_not_fit():
     model = unet(2, (None, None, 1), filters=(4, 8))
     assert predict(model, np.zeros((9, 11), np.uint8)).shape == (9, 11)
-    with pytest.raises(ValueError, match=r"shape \(9, 11, 3\) came; this model takes one \(H, W, 1\)"):
+    with pytest.raises(
+        ValueError, match=r"shape \(9, 11, 3\) came; this model takes one \(H, W, 1\)"
+    ):
         predict(model, np.zeros((9, 11, 3)))
 
 
@@ -155,11 +164,13 @@ class Detection(Reader):
 def test_masks_are_counted_where_there_are_objects_as_well():
     model = unet(3, filters=(4, 8))
     both, only = (
-        evaluate(model, Detection(f), 2).matrix for f in (("image", "mask", "boxes", "classes"), ("image", "mask"))
+        evaluate(model, Detection(f), 2).matrix
+        for f in (("image", "mask", "boxes", "classes"), ("image", "mask"))
     )
     assert both.tolist() == only.tolist()
     assert both.sum() == 3 * 48 * 56
     with pytest.raises(
-        ValueError, match="evaluate: the reader gives image, boxes, classes, but no mask to count pixels by"
+        ValueError,
+        match="evaluate: the reader gives image, boxes, classes, but no mask to count pixels by",
     ):
         evaluate(model, Detection(("image", "boxes", "classes")))

@@ -49,10 +49,14 @@ def test_sliding_gives_a_pixel_wise_model_s_logits(window, overlap):
     expected = model.predict_on_batch(image[None])[0]
     model.seen.clear()
     logits = predict_logits(model, image, window=window, overlap=overlap)
-    assert np.allclose(logits, expected, rtol=1e-5, atol=1e-5)  # means of equal numbers, but for rounding
+    assert np.allclose(
+        logits, expected, rtol=1e-5, atol=1e-5
+    )  # means of equal numbers, but for rounding
     sides = (window, window) if isinstance(window, int) else window
     assert set(model.seen) == {(1, min(31, sides[0]), min(33, sides[1]), 3)}
-    assert np.array_equal(predict(model, image, window=window, overlap=overlap), expected.argmax(-1))
+    assert np.array_equal(
+        predict(model, image, window=window, overlap=overlap), expected.argmax(-1)
+    )
 
 
 def test_windows_are_averaged_by_their_middles():
@@ -110,7 +114,12 @@ def test_windows_slide_over_the_resized_image():
 def test_narrow_images(size):
     model = unet(2, (None, None, 1), filters=(4, 8))
     image = np.full(size, 100, np.uint8)
-    for options in ({}, {"window": 4}, {"resize": Resize(8)}, {"resize": Resize(8, "stretch"), "window": 3}):
+    for options in (
+        {},
+        {"window": 4},
+        {"resize": Resize(8)},
+        {"resize": Resize(8, "stretch"), "window": 3},
+    ):
         assert predict_logits(model, image, **options).shape == (*size, 2)
 
 
@@ -126,5 +135,7 @@ def test_windows_that_make_no_sense_are_refused():
         predict(per_pixel(), image, window=0)
     with pytest.raises(ValueError, match=r"windows: overlap=1\.0 must be at least 0 and below 1"):
         predict(per_pixel(), image, window=8, overlap=1.0)
-    with pytest.raises(ValueError, match=r"an image of shape \(4, 4, 1\) came; this model takes one \(H, W, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"an image of shape \(4, 4, 1\) came; this model takes one \(H, W, 3\)"
+    ):
         predict(per_pixel(), np.zeros((4, 4)), Resize(9))

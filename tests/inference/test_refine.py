@@ -76,7 +76,10 @@ def test_a_piece_among_small_ones_waits_for_them():
     assert np.array_equal(refine.absorb_small(board, min_area=2), board)  # nothing is larger
 
 
-@given(arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 2)), st.integers(1, 9))
+@given(
+    arrays(np.uint8, st.tuples(st.integers(1, 8), st.integers(1, 8)), elements=st.integers(0, 2)),
+    st.integers(1, 9),
+)
 @settings(max_examples=100, deadline=None)
 def test_no_small_piece_is_left_beside_a_larger_one(ids, min_area):
     from tfseg.classical.labels import connected_components
@@ -85,14 +88,19 @@ def test_no_small_piece_is_left_beside_a_larger_one(ids, min_area):
     pieces = connected_components(found + 1)
     areas = np.bincount(pieces.ravel())[pieces]
     assert (areas >= min_area).all() or (areas < min_area).all()
-    kept = np.bincount(connected_components(ids + 1).ravel())[connected_components(ids + 1)] >= min_area
+    kept = (
+        np.bincount(connected_components(ids + 1).ravel())[connected_components(ids + 1)]
+        >= min_area
+    )
     assert np.array_equal(found[kept], ids[kept])  # what was large enough has not changed
 
 
 @pytest.mark.parametrize("function", [refine.crf, refine.guided_filter])
 def test_what_does_not_fit_is_refused(function):
     name = function.__name__
-    with pytest.raises(ValueError, match=rf"{name}: logits of shape \(13, 11, 4\) came with an image \(11, 13\)"):
+    with pytest.raises(
+        ValueError, match=rf"{name}: logits of shape \(13, 11, 4\) came with an image \(11, 13\)"
+    ):
         function(LOGITS, IMAGE.transpose(1, 0, 2))
     with pytest.raises(ValueError, match=rf"{name}: logits of shape \(13, 11\)"):
         function(LOGITS[..., 0], IMAGE)

@@ -20,7 +20,9 @@ def bare(channels):
 
 
 def reader_of(images, masks, classes=2):
-    return Arrays(list(images), list(masks), [f"c{i}" for i in range(classes)] if classes > 1 else ["thing"])
+    return Arrays(
+        list(images), list(masks), [f"c{i}" for i in range(classes)] if classes > 1 else ["thing"]
+    )
 
 
 def test_a_rare_class_that_is_chosen_too_late():
@@ -46,7 +48,9 @@ def test_a_sigmoid_has_a_threshold():
     assert tuning.after == 1
     (offset,) = tuning.offsets
     assert 0.5 < offset <= 0.6
-    assert np.array_equal(predict_logits(with_offsets(bare(1), [offset]), image)[..., 0] > 0, mask == 1)
+    assert np.array_equal(
+        predict_logits(with_offsets(bare(1), [offset]), image)[..., 0] > 0, mask == 1
+    )
 
 
 def test_what_holds_for_some_images_only_is_seen():
@@ -65,7 +69,9 @@ def test_ignored_pixels_and_absent_classes_do_not_count():
     masks = rng.integers(0, 3, (3, 9, 8)).astype(np.uint8)
     masks[:, :4] = 255
     plain = tune_offsets(bare(4), reader_of(images, masks, 4), folds=3)
-    assert plain.before == pytest.approx(evaluate(bare(4), reader_of(images, masks, 4)).means()["mean_iou"])
+    assert plain.before == pytest.approx(
+        evaluate(bare(4), reader_of(images, masks, 4)).means()["mean_iou"]
+    )
     images[:, :4] = np.roll(images[:, :4], 1, -1)
     assert tune_offsets(bare(4), reader_of(images, masks, 4), folds=3) == plain
 
@@ -108,7 +114,9 @@ def test_images_count_by_their_pixels():
     images, masks = zip(*[large, small] * 3, strict=True)
     reader = reader_of(images, masks, 1)
     whole = evaluate(bare(1), reader).means()["mean_iou"]
-    assert tune_offsets(bare(1), reader, pixels=3000, folds=2).before == pytest.approx(whole, abs=0.02)
+    assert tune_offsets(bare(1), reader, pixels=3000, folds=2).before == pytest.approx(
+        whole, abs=0.02
+    )
 
 
 def test_a_image_is_seen_as_in_use():
@@ -141,7 +149,9 @@ def test_what_cannot_be_is_refused():
         tune_offsets(bare(2), reader, folds=1)
     with pytest.raises(ValueError, match="folds=1 of 1 images"):
         tune_offsets(bare(2), reader_of([image], [mask]))
-    with pytest.raises(ValueError, match="of 3 parts fewer than two hold pixels that are not ignored"):
+    with pytest.raises(
+        ValueError, match="of 3 parts fewer than two hold pixels that are not ignored"
+    ):
         tune_offsets(bare(2), reader_of([image] * 3, [mask + 255, mask, mask + 255]), folds=3)
     assert tune_offsets(bare(2), reader, pixels=1, folds=3).before == 1
     with pytest.raises(ValueError, match="2 offsets came for 3 channels"):

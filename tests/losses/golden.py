@@ -38,20 +38,26 @@ def monai_losses(labels, logits, foreground, single):
     return {
         "dice": losses.DiceLoss(**soft)(logits, labels),
         "dice of the batch": losses.DiceLoss(**soft, batch=True)(logits, labels),
-        "dice without background": losses.DiceLoss(**soft, include_background=False)(logits, labels),
+        "dice without background": losses.DiceLoss(**soft, include_background=False)(
+            logits, labels
+        ),
         "dice of one sigmoid": losses.DiceLoss(**one)(single, foreground),
         "squared dice": losses.DiceLoss(**soft, squared_pred=True)(logits, labels),
         "jaccard": losses.DiceLoss(**soft, jaccard=True)(logits, labels),
-        "generalized dice": losses.GeneralizedDiceLoss(**soft, smooth_nr=0, smooth_dr=0)(logits, labels),
-        "generalized dice of the batch": losses.GeneralizedDiceLoss(**soft, smooth_nr=0, smooth_dr=0, batch=True)(
+        "generalized dice": losses.GeneralizedDiceLoss(**soft, smooth_nr=0, smooth_dr=0)(
             logits, labels
         ),
+        "generalized dice of the batch": losses.GeneralizedDiceLoss(
+            **soft, smooth_nr=0, smooth_dr=0, batch=True
+        )(logits, labels),
         "tversky": losses.TverskyLoss(**soft, alpha=0.2, beta=0.9)(logits, labels),
         "focal": losses.FocalLoss(use_softmax=True, to_onehot_y=True, gamma=1.5)(logits, labels),
         "focal of sigmoids": losses.FocalLoss(to_onehot_y=True, gamma=1.5)(logits, labels),
         "hausdorff": losses.HausdorffDTLoss(**soft, include_background=True)(logits, labels),
         "hausdorff without background": losses.HausdorffDTLoss(**soft, alpha=1.0)(logits, labels),
-        "cl_dice of one sigmoid": losses.SoftclDiceLoss(**one, iter_=2, smooth=1e-12)(single, foreground),
+        "cl_dice of one sigmoid": losses.SoftclDiceLoss(**one, iter_=2, smooth=1e-12)(
+            single, foreground
+        ),
     }
 
 
@@ -63,21 +69,31 @@ def smp_losses(labels, logits, foreground, single):
     dense = logits.new_tensor(np.eye(3)[labels.numpy()]).movedim(-1, 1)
     return {
         "dice": losses.DiceLoss("multiclass", smooth=0.5)(logits, labels),
-        "dice with weights": losses.DiceLoss("multiclass", smooth=0.5, class_weights=[1, 2, 5])(logits, labels),
-        "dice with ignored pixels": losses.DiceLoss("multiclass", smooth=0.5, ignore_index=255)(logits, ignored),
+        "dice with weights": losses.DiceLoss("multiclass", smooth=0.5, class_weights=[1, 2, 5])(
+            logits, labels
+        ),
+        "dice with ignored pixels": losses.DiceLoss("multiclass", smooth=0.5, ignore_index=255)(
+            logits, ignored
+        ),
         "dice of sigmoids": losses.DiceLoss("multilabel", smooth=0.5)(logits, dense),
         "jaccard": losses.JaccardLoss("multiclass", smooth=0.5)(logits, labels),
         "tversky": losses.TverskyLoss("multiclass", alpha=0.2, beta=0.9)(logits, labels),
-        "focal tversky of one sigmoid": losses.TverskyLoss("binary", alpha=0.2, beta=0.9, gamma=0.75)(
-            single, foreground
-        ),
+        "focal tversky of one sigmoid": losses.TverskyLoss(
+            "binary", alpha=0.2, beta=0.9, gamma=0.75
+        )(single, foreground),
         "lovasz": losses.LovaszLoss("multiclass")(logits, labels),
         "lovasz of an image": losses.LovaszLoss("multiclass", per_image=True)(logits, labels),
-        "lovasz with ignored pixels": losses.LovaszLoss("multiclass", ignore_index=255)(logits, ignored),
-        "mcc of one sigmoid": losses.MCCLoss(eps=1e-12)(single.double().sigmoid(), foreground.double()),
+        "lovasz with ignored pixels": losses.LovaszLoss("multiclass", ignore_index=255)(
+            logits, ignored
+        ),
+        "mcc of one sigmoid": losses.MCCLoss(eps=1e-12)(
+            single.double().sigmoid(), foreground.double()
+        ),
         "focal of sigmoids": losses.FocalLoss("multiclass", gamma=1.5)(logits, labels),
         "cross entropy of sigmoids": losses.SoftBCEWithLogitsLoss()(logits, dense),
-        "smoothed cross entropy of sigmoids": losses.SoftBCEWithLogitsLoss(smooth_factor=0.1)(logits, dense),
+        "smoothed cross entropy of sigmoids": losses.SoftBCEWithLogitsLoss(smooth_factor=0.1)(
+            logits, dense
+        ),
     }
 
 
@@ -89,7 +105,9 @@ def torch_losses(labels, logits):
     weight = logits.new_tensor([1.0, 2.0, 5.0])
     return {
         "cross entropy": functional.cross_entropy(logits, labels),
-        "cross entropy with ignored pixels": functional.cross_entropy(logits, ignored, ignore_index=255),
+        "cross entropy with ignored pixels": functional.cross_entropy(
+            logits, ignored, ignore_index=255
+        ),
         "cross entropy with weights": functional.cross_entropy(logits, labels, weight),
         "smoothed cross entropy": functional.cross_entropy(logits, labels, label_smoothing=0.2),
     }
@@ -106,7 +124,10 @@ def main():
     for name, figures in (
         (f"torch {torch.__version__}", torch_losses(labels, logits)),
         (f"monai {monai.__version__}", monai_losses(labels, logits, foreground, single)),
-        (f"segmentation_models_pytorch {smp.__version__}", smp_losses(labels, logits, foreground, single)),
+        (
+            f"segmentation_models_pytorch {smp.__version__}",
+            smp_losses(labels, logits, foreground, single),
+        ),
     ):
         print(f"# {name}")
         for key, value in figures.items():

@@ -89,7 +89,9 @@ def test_cl_dice_of_lines():
     part[0, 2, 3:] = 0
     assert float(loss(LINE, certain(part == 1))) == pytest.approx(1 - 6 / 10)
     # smooth 1: precision (3 + 1) / (3 + 1), recall (3 + 1) / (7 + 1)
-    assert float(CLDice(smooth=1, iterations=2)(LINE, certain(part == 1))) == pytest.approx(1 - 1 / 1.5)
+    assert float(CLDice(smooth=1, iterations=2)(LINE, certain(part == 1))) == pytest.approx(
+        1 - 1 / 1.5
+    )
     # A line at the bar's rim lies in the bar, but the bar's centerline not in it
     rim = np.roll(LINE, -1, axis=1)
     assert float(loss(BAR, certain(rim == 1))) == pytest.approx(1)
@@ -98,7 +100,10 @@ def test_cl_dice_of_lines():
 def test_cl_dice_leaves_the_background_out_unless_asked():
     labels = LINE.copy()
     logits = np.random.default_rng(0).normal(size=(1, 5, 7, 2)).astype("float32")
-    without, all_of = float(CLDice()(labels, logits)), float(CLDice(include_background=True)(labels, logits))
+    without, all_of = (
+        float(CLDice()(labels, logits)),
+        float(CLDice(include_background=True)(labels, logits)),
+    )
     background = float(CLDice(include_background=True, class_weights=(1, 0))(labels, logits))
     assert all_of == pytest.approx((without + background) / 2)
     assert without != pytest.approx(background, rel=1e-2)
@@ -112,7 +117,11 @@ def draw(channels=3, shape=(2, 6, 7), dense=False):
     logits = rng.normal(0, 2, (*shape, channels)).astype("float32")
     if dense:
         target = np.eye(channels)[labels] if channels > 1 else labels[..., None]
-        target = 0.8 * target + 0.2 * rng.dirichlet([1] * channels, shape) if channels > 1 else 0.9 * target
+        target = (
+            0.8 * target + 0.2 * rng.dirichlet([1] * channels, shape)
+            if channels > 1
+            else 0.9 * target
+        )
         target[1, 0, 1] = 255
         return target.astype("float32"), logits
     labels[0, 0, 2], labels[1, 3, 2] = 255, 9
@@ -199,7 +208,10 @@ def test_images_do_not_touch_in_a_batch(cls):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: HausdorffDistance(alpha=0), "HausdorffDistance: alpha=0 must be a finite number above 0"),
+        (
+            lambda: HausdorffDistance(alpha=0),
+            "HausdorffDistance: alpha=0 must be a finite number above 0",
+        ),
         (lambda: CLDice(iterations=0), "CLDice: iterations=0 must be a whole number of at least 1"),
         (lambda: CLDice(smooth=-1), "CLDice: smooth=-1 must be a finite number of at least 0"),
     ],

@@ -46,7 +46,9 @@ def test_losses_add_and_scale():
     entropy, region = CrossEntropy(), Dice()
     a, b = float(entropy(labels, logits, weights)), float(region(labels, logits, weights))
     assert float((entropy + 0.5 * region)(labels, logits, weights)) == pytest.approx(a + 0.5 * b)
-    assert float((2 * (entropy + region * 3) + region)(labels, logits, weights)) == pytest.approx(2 * a + 7 * b)
+    assert float((2 * (entropy + region * 3) + region)(labels, logits, weights)) == pytest.approx(
+        2 * a + 7 * b
+    )
 
 
 def test_a_sum_of_sums_is_flat():
@@ -61,12 +63,18 @@ def test_a_keras_loss_may_be_a_part():
     dense = np.eye(3, dtype="float32")[labels]
     theirs = keras.losses.CategoricalCrossentropy(from_logits=True)
     total = Dice() + theirs
-    assert float(total(dense, logits)) == pytest.approx(float(Dice()(dense, logits)) + float(theirs(dense, logits)))
+    assert float(total(dense, logits)) == pytest.approx(
+        float(Dice()(dense, logits)) + float(theirs(dense, logits))
+    )
 
 
 def test_parts_tell_what_each_loss_adds():
     labels, logits = draw()
-    total = CrossEntropy(name="entropy") + 0.5 * Dice(name="region") + Dice(name="region", per_image=True)
+    total = (
+        CrossEntropy(name="entropy")
+        + 0.5 * Dice(name="region")
+        + Dice(name="region", per_image=True)
+    )
     parts = {name: float(value) for name, value in total.parts(labels, logits).items()}
     assert list(parts) == ["entropy", "region", "region_2"]
     assert parts["region"] == pytest.approx(0.5 * float(Dice()(labels, logits)))
@@ -75,7 +83,9 @@ def test_parts_tell_what_each_loss_adds():
 
 def test_parts_of_one_name_are_all_counted():
     labels, logits = draw()
-    total = Dice(name="a") + Jaccard(name="a_2") + MCC(name="a") + Lovasz(name="a_2") + Focal(name="a")
+    total = (
+        Dice(name="a") + Jaccard(name="a_2") + MCC(name="a") + Lovasz(name="a_2") + Focal(name="a")
+    )
     parts = total.parts(labels, logits)
     assert len(parts) == 5
     expected = sum(float(loss(labels, logits)) for loss in total.losses)
@@ -98,10 +108,14 @@ def test_parts_that_share_what_they_read_are_as_they_would_be_alone(dense):
         Jaccard(ignore_index=1),  # and the labels
     ]
     if dense:
-        labels = np.where(labels[..., None] == 255, 0, np.eye(3)[np.minimum(labels, 2)]).astype("float32")
+        labels = np.where(labels[..., None] == 255, 0, np.eye(3)[np.minimum(labels, 2)]).astype(
+            "float32"
+        )
     value, gradient = value_and_gradient(CompositeLoss(losses, factors), labels, logits, weights)
     each = [value_and_gradient(loss, labels, logits, weights) for loss in losses]
-    assert value == pytest.approx(sum(f * v for f, (v, _) in zip(factors, each, strict=True)), rel=1e-5)
+    assert value == pytest.approx(
+        sum(f * v for f, (v, _) in zip(factors, each, strict=True)), rel=1e-5
+    )
     expected = sum(f * g for f, (_, g) in zip(factors, each, strict=True))
     assert gradient == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
@@ -132,7 +146,9 @@ def test_evaluate_passes_on_the_weights():
 
 def test_parts_of_different_reductions_do_not_add():
     labels, logits = draw()
-    with pytest.raises(ValueError, match=r"its parts have shapes .*'a': \(1,\), 'b': \(\).* do not add"):
+    with pytest.raises(
+        ValueError, match=r"its parts have shapes .*'a': \(1,\), 'b': \(\).* do not add"
+    ):
         (Dice(reduction="none", name="a") + CrossEntropy(name="b"))(labels, logits)
     with pytest.raises(ValueError, match=r"do not add"):
         (Dice(reduction="none", per_image=True) + Dice(reduction="none"))(labels, logits)
@@ -188,17 +204,23 @@ def test_deep_supervision_trains_saves_and_loads(tmp_path):
     labels[:, 0] = 255
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 1))
-    outputs = [keras.layers.Conv2D(2, size, strides=size, name=f"at_{size}")(image) for size in (1, 2, 4)]
+    outputs = [
+        keras.layers.Conv2D(2, size, strides=size, name=f"at_{size}")(image) for size in (1, 2, 4)
+    ]
     model = keras.Model(image, outputs)
     part = CrossEntropy() + Dice()
-    model.compile(keras.optimizers.SGD(0.1), deep_supervision(part, weights=(4, 2, 2)), jit_compile=False)
+    model.compile(
+        keras.optimizers.SGD(0.1), deep_supervision(part, weights=(4, 2, 2)), jit_compile=False
+    )
     masks = (labels,) * 3
     history = model.fit(images, masks, batch_size=4, epochs=5, verbose=0).history["loss"]
     assert history[-1] < history[0]
     # weights 1/2, 1/4 and 1/4 of the losses of the outputs, at the labels that lie at the middles
     logits = model.predict(images, verbose=0)
     small = [labels, labels[:, 1::2, 1::2], labels[:, 2::4, 2::4]]
-    expected = sum(w * float(part(m, x)) for w, m, x in zip((0.5, 0.25, 0.25), small, logits, strict=True))
+    expected = sum(
+        w * float(part(m, x)) for w, m, x in zip((0.5, 0.25, 0.25), small, logits, strict=True)
+    )
     value = model.evaluate(images, masks, verbose=0, return_dict=True)["loss"]
     assert value == pytest.approx(expected, rel=1e-5)
     model.save(tmp_path / "model.keras")
@@ -222,4 +244,6 @@ def test_python_sum_and_a_keras_loss_at_the_left_compose():
     ours, keras_loss = Dice(), keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     expected = float(ours(labels, logits)) + float(CrossEntropy()(labels, logits))
     assert float(sum([Dice(), CrossEntropy()])(labels, logits)) == pytest.approx(expected)
-    assert float((keras_loss + ours)(ops.array(labels), ops.array(logits))) == pytest.approx(expected)
+    assert float((keras_loss + ours)(ops.array(labels), ops.array(logits))) == pytest.approx(
+        expected
+    )

@@ -13,7 +13,10 @@ from keras import ops
 from tfseg.losses import LOSSES, CLDice, CrossEntropy, Dice
 
 LOSSES = {**LOSSES, "cl_dice": partial(CLDice, include_background=True, iterations=2)}
-VARIANTS = {**LOSSES, "sum": lambda **options: 0.3 * CrossEntropy(**options) + Dice(per_image=True, **options)}
+VARIANTS = {
+    **LOSSES,
+    "sum": lambda **options: 0.3 * CrossEntropy(**options) + Dice(per_image=True, **options),
+}
 # What some losses are excused from:
 EXCUSED = {
     # they see where a pixel lies
@@ -27,9 +30,9 @@ EXCUSED = {
     "a batch is its images": {"topk"},
 }
 # The upper end of the values, of all others infinite; the lower one is 0.
-AT_MOST = dict.fromkeys(["cl_dice", "dice", "focal_tversky", "generalized_dice", "jaccard", "lovasz", "tversky"], 1) | {
-    "mcc": 2
-}
+AT_MOST = dict.fromkeys(
+    ["cl_dice", "dice", "focal_tversky", "generalized_dice", "jaccard", "lovasz", "tversky"], 1
+) | {"mcc": 2}
 # name: (channels, highest label, options); the ways to read the channels
 HEADS = {
     "softmax": (3, 2, {"multi_label": False}),
@@ -42,7 +45,9 @@ every_loss = pytest.mark.parametrize("name", VARIANTS)
 every_region_loss = pytest.mark.parametrize("name", REGION)
 every_head = pytest.mark.parametrize(("channels", "top", "options"), HEADS.values(), ids=HEADS)
 # where several sigmoids are read as one is
-two_heads = pytest.mark.parametrize(("channels", "top", "options"), list(HEADS.values())[:2], ids=list(HEADS)[:2])
+two_heads = pytest.mark.parametrize(
+    ("channels", "top", "options"), list(HEADS.values())[:2], ids=list(HEADS)[:2]
+)
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 tensorflow_only = pytest.mark.skipif(not TENSORFLOW, reason="JAX has no float64 by default")
 
@@ -50,7 +55,9 @@ tensorflow_only = pytest.mark.skipif(not TENSORFLOW, reason="JAX has no float64 
 @pytest.fixture(autouse=True)
 def _spare_time_under_jax(request):
     case = request.node.callspec.params if hasattr(request.node, "callspec") else {}
-    slow = case.get("name") in ("boundary", "hausdorff_distance") and case.get("options", HEADS["softmax"][2])
+    slow = case.get("name") in ("boundary", "hausdorff_distance") and case.get(
+        "options", HEADS["softmax"][2]
+    )
     if slow and not TENSORFLOW and (case.get("channels", 3), slow) != HEADS["softmax"][::2]:
         pytest.skip("JAX compiles the distance transform anew at each call: one head is enough")
 
@@ -124,7 +131,12 @@ class TestLoss:
     def test_right_and_wrong_beyond_doubt_is_finite(self, name, channels, top, options):
         labels, _ = draw(channels, top)
         # the last but one number of float16
-        for dtype, size in (("float16", 65472), ("bfloat16", -1e4), ("float32", 1e4), ("float32", -1e4)):
+        for dtype, size in (
+            ("float16", 65472),
+            ("bfloat16", -1e4),
+            ("float32", 1e4),
+            ("float32", -1e4),
+        ):
             logits = ops.cast(certain(labels, channels, size), dtype)
             assert_finite(*value_and_gradient(VARIANTS[name](**options), labels, logits))
 
@@ -155,7 +167,9 @@ class TestLoss:
 
     @pytest.mark.parametrize("multi_label", [False, True])
     @pytest.mark.parametrize("class_weights", [(0, 0, 5), (1e-6, 1, 1e6)])
-    def test_a_perfect_prediction_scores_0_under_any_weights(self, name, multi_label, class_weights):
+    def test_a_perfect_prediction_scores_0_under_any_weights(
+        self, name, multi_label, class_weights
+    ):
         labels, logits = draw()
         loss = VARIANTS[name](class_weights=class_weights, multi_label=multi_label)
         assert float(loss(labels, certain(labels, 3, 100))) == pytest.approx(0, abs=1e-6)
@@ -180,12 +194,16 @@ class TestLoss:
 
     @two_heads
     @pytest.mark.parametrize("ignore_index", [0, 1, None])
-    def test_an_ignored_class_is_ignored_in_labels_and_one_hot(self, name, channels, top, options, ignore_index):
+    def test_an_ignored_class_is_ignored_in_labels_and_one_hot(
+        self, name, channels, top, options, ignore_index
+    ):
         labels = draw(channels, top)[0] % (top + 1)
         loss = VARIANTS[name](ignore_index=ignore_index, **options)
         logits = draw(channels, top)[1]
         value = float(loss(labels, logits))
-        assert value > 0.01 or channels == 1  # where no foreground, or no ground, is left to compare
+        assert (
+            value > 0.01 or channels == 1
+        )  # where no foreground, or no ground, is left to compare
         assert float(loss(one_hot(labels, channels), logits)) == pytest.approx(value, rel=1e-5)
         if ignore_index is not None:
             away = VARIANTS[name](ignore_index=None, **options)
@@ -202,24 +220,32 @@ class TestLoss:
         assert dense[1] == pytest.approx(gradient, rel=1e-4, abs=1e-6)
         assert float(loss(labels[..., None], logits, weights)) == value
         if channels > 1:
-            assert float(loss(one_hot(labels, channels).astype("uint8"), logits, weights)) == dense[0]
+            assert (
+                float(loss(one_hot(labels, channels).astype("uint8"), logits, weights)) == dense[0]
+            )
 
     @every_head
     def test_probabilities_are_read_as_their_logits(self, name, channels, top, options):
         labels, logits = draw(channels, top)
         sigmoid = channels == 1 or options["multi_label"]
-        probabilities = ops.convert_to_numpy(ops.sigmoid(logits) if sigmoid else ops.softmax(logits))
+        probabilities = ops.convert_to_numpy(
+            ops.sigmoid(logits) if sigmoid else ops.softmax(logits)
+        )
         value = float(VARIANTS[name](from_logits=False, **options)(labels, probabilities))
         assert value == pytest.approx(float(VARIANTS[name](**options)(labels, logits)), rel=1e-4)
         extremes = ops.convert_to_numpy(ops.cast(certain(labels, channels) < 0, "float32"))
-        assert_finite(*value_and_gradient(VARIANTS[name](from_logits=False, **options), labels, extremes))
+        assert_finite(
+            *value_and_gradient(VARIANTS[name](from_logits=False, **options), labels, extremes)
+        )
 
     @two_heads
     def test_a_volume_is_a_long_image(self, name, channels, top, options):
         labels, logits = draw(channels, top, (2, 3, 4, 5))
         loss = VARIANTS[name](**options)
         value, gradient = value_and_gradient(loss, labels, logits)
-        assert float(loss(one_hot(labels, channels), logits)) == pytest.approx(float(value), rel=1e-5)
+        assert float(loss(one_hot(labels, channels), logits)) == pytest.approx(
+            float(value), rel=1e-5
+        )
         assert_finite(value, gradient)
         if name not in EXCUSED["a volume is a long image"]:
             flat = labels.reshape(2, 12, 5), logits.reshape(2, 12, 5, channels)
@@ -241,7 +267,11 @@ class TestLoss:
         labels, logits = draw(channels, top)
         loss = VARIANTS[name](**options)
         value, gradient = value_and_gradient(loss, labels, logits)
-        for factor, weights in ((2, np.full(2, 2)), (0.5, np.full(labels.shape, 0.5)), (0, np.zeros(2))):
+        for factor, weights in (
+            (2, np.full(2, 2)),
+            (0.5, np.full(labels.shape, 0.5)),
+            (0, np.zeros(2)),
+        ):
             scaled = value_and_gradient(loss, labels, logits, weights)
             assert scaled[0] == pytest.approx(factor * value, rel=1e-6)
             assert scaled[1] == pytest.approx(factor * gradient, rel=1e-4, abs=1e-7)
@@ -264,17 +294,23 @@ class TestLoss:
         renamed = np.where(labels == 255, 255, np.argsort(order)[np.minimum(labels, 2)])
         loss = make(class_weights=[weights[c] for c in order])
         assert float(loss(renamed, logits[..., order])) == pytest.approx(value, rel=1e-5)
-        assert float(make(class_weights=[10 * w for w in weights])(labels, logits)) == pytest.approx(value, rel=1e-5)
+        assert float(
+            make(class_weights=[10 * w for w in weights])(labels, logits)
+        ) == pytest.approx(value, rel=1e-5)
         assert float(make()(labels, logits)) != pytest.approx(value, rel=1e-3)
 
     @every_head
-    def test_a_constant_added_to_all_logits_of_a_softmax_changes_nothing(self, name, channels, top, options):
+    def test_a_constant_added_to_all_logits_of_a_softmax_changes_nothing(
+        self, name, channels, top, options
+    ):
         labels, logits = draw(channels, top)
         logits = np.round(8 * logits) / 8  # exact in float32, also when 2048 is added
         if channels > 1 and not options["multi_label"]:
             loss = VARIANTS[name](**options)
             for found, expected in zip(
-                value_and_gradient(loss, labels, logits + 2048), value_and_gradient(loss, labels, logits), strict=True
+                value_and_gradient(loss, labels, logits + 2048),
+                value_and_gradient(loss, labels, logits),
+                strict=True,
             ):
                 assert found == pytest.approx(expected, rel=1e-5, abs=1e-7)
 
@@ -288,11 +324,18 @@ class TestLoss:
         logits = logits.astype("float64")
         value, gradient = value_and_gradient(loss, labels, logits, weights)
         assert ops.dtype(loss(labels, ops.convert_to_tensor(logits), weights)) == "float64"
-        assert value == pytest.approx(float(loss(labels, logits.astype("float32"), weights)), rel=1e-5)
+        assert value == pytest.approx(
+            float(loss(labels, logits.astype("float32"), weights)), rel=1e-5
+        )
         for _ in range(2):
             step = 1e-5 * rng.normal(size=logits.shape)
-            change = [float(loss(labels, ops.convert_to_tensor(logits + sign * step), weights)) for sign in (1, -1)]
-            assert 2 * (gradient * step).sum() == pytest.approx(change[0] - change[1], rel=1e-5, abs=1e-12)
+            change = [
+                float(loss(labels, ops.convert_to_tensor(logits + sign * step), weights))
+                for sign in (1, -1)
+            ]
+            assert 2 * (gradient * step).sum() == pytest.approx(
+                change[0] - change[1], rel=1e-5, abs=1e-12
+            )
 
     @settings(max_examples=10, deadline=None, derandomize=True)
     @given(
@@ -316,7 +359,9 @@ class TestLoss:
 
     def test_it_is_saved_and_read_with_its_arguments(self, name):
         labels, logits = draw()
-        loss = VARIANTS[name](ignore_index=1, class_weights=(1, 2, 5), multi_label=True, from_logits=True, name="mine")
+        loss = VARIANTS[name](
+            ignore_index=1, class_weights=(1, 2, 5), multi_label=True, from_logits=True, name="mine"
+        )
         config = json.loads(json.dumps(keras.losses.serialize(loss)))
         for again in (
             keras.losses.deserialize(config),
@@ -329,7 +374,9 @@ class TestLoss:
 
     @pytest.mark.parametrize("shape", [(2, 4, 6), (2, 4, 5, 2), (2, 4), (3, 4, 5)])
     def test_a_target_of_another_shape_is_an_error(self, name, shape):
-        with pytest.raises(ValueError, match=r"y_true of shape .* does not fit y_pred of shape \(2, 4, 5, 3\)"):
+        with pytest.raises(
+            ValueError, match=r"y_true of shape .* does not fit y_pred of shape \(2, 4, 5, 3\)"
+        ):
             VARIANTS[name]()(np.zeros(shape, "uint8"), draw()[1])
 
     @pytest.mark.parametrize("class_weights", [(1, 2), (1, -1, 1), (0, 0, 0), (1, 1, float("nan"))])
@@ -343,12 +390,16 @@ class TestLoss:
 
     def test_values_that_are_no_labels_are_an_error(self, name):
         labels, logits = draw()
-        with pytest.raises(ValueError, match="has 40 pixels with other values than expected: whole numbers"):
+        with pytest.raises(
+            ValueError, match="has 40 pixels with other values than expected: whole numbers"
+        ):
             VARIANTS[name]()(labels + np.float32(0.5), logits)
 
     @pytest.mark.parametrize("shape", [(3,), (2, 4), (2, 4, 6), (5, 4, 2), (2, 4, 5, 3)])
     def test_sample_weights_that_do_not_fit_are_an_error(self, name, shape):
-        with pytest.raises(ValueError, match=r"sample_weight of shape .* must be one weight an image \(2,\)"):
+        with pytest.raises(
+            ValueError, match=r"sample_weight of shape .* must be one weight an image \(2,\)"
+        ):
             VARIANTS[name]()(*draw(), np.ones(shape))
 
     def test_an_unknown_reduction_is_an_error(self, name):
@@ -368,15 +419,21 @@ def side_by_side(names, optimizer, **options):
     """One model with one output, of its own weights, a loss: far quicker to compile than one model a loss."""
     keras.utils.set_random_seed(0)
     image = keras.Input((None, None, 2))
-    model = keras.Model(image, {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in names})
-    model.compile(optimizer, {name: VARIANTS[name](class_weights=(1, 2, 3)) for name in names}, **options)
+    model = keras.Model(
+        image, {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in names}
+    )
+    model.compile(
+        optimizer, {name: VARIANTS[name](class_weights=(1, 2, 3)) for name in names}, **options
+    )
     return model
 
 
 def train(model, names, epochs):
     """{loss: its values}."""
     images, labels = toy()
-    history = model.fit(images, dict.fromkeys(names, labels), batch_size=8, epochs=epochs, verbose=0).history
+    history = model.fit(
+        images, dict.fromkeys(names, labels), batch_size=8, epochs=epochs, verbose=0
+    ).history
     return {name: history[f"{name}_loss"] for name in names}
 
 
@@ -420,8 +477,12 @@ def test_all_come_back_with_their_model(tmp_path):
 def test_the_reductions_agree(name):
     labels, logits = draw()
     single = LOSSES[name](reduction="none")(labels, logits)
-    assert np.array_equal(*(ops.convert_to_numpy(x) for x in (single, LOSSES[name](reduction=None)(labels, logits))))
-    assert float(ops.sum(single)) == pytest.approx(float(LOSSES[name](reduction="sum")(labels, logits)), rel=1e-5)
+    assert np.array_equal(
+        *(ops.convert_to_numpy(x) for x in (single, LOSSES[name](reduction=None)(labels, logits)))
+    )
+    assert float(ops.sum(single)) == pytest.approx(
+        float(LOSSES[name](reduction="sum")(labels, logits)), rel=1e-5
+    )
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -440,8 +501,12 @@ def test_a_batch_is_its_images(name, channels, top, options):
     assert together == pytest.approx(np.concatenate(each), rel=1e-5, abs=1e-7)
     assert together.shape == ((3,) if name in REGION else labels.shape)
     if name in REGION:
-        assert float(LOSSES[name](**options)(labels, logits, weights)) == pytest.approx(together.mean(), rel=1e-5)
-        assert float(LOSSES[name]()(labels, draw(3, top, (3, 4, 5))[1])) != pytest.approx(together.mean(), rel=1e-4)
+        assert float(LOSSES[name](**options)(labels, logits, weights)) == pytest.approx(
+            together.mean(), rel=1e-5
+        )
+        assert float(LOSSES[name]()(labels, draw(3, top, (3, 4, 5))[1])) != pytest.approx(
+            together.mean(), rel=1e-4
+        )
 
 
 @every_region_loss
@@ -453,15 +518,21 @@ class TestRegionLoss:
             value = float(make(include_background=False)(labels, logits))
             weighed = make(include_background=True, class_weights=(0, 1, 1))
             assert value == pytest.approx(float(weighed(labels, logits)), rel=1e-6)
-            assert value != pytest.approx(float(make(include_background=True)(labels, logits)), rel=1e-4)
+            assert value != pytest.approx(
+                float(make(include_background=True)(labels, logits)), rel=1e-4
+            )
         labels, logits = draw(1, 1)
         value = float(LOSSES[name](include_background=False)(labels, logits))
         assert value == float(LOSSES[name](include_background=True)(labels, logits)) > 0.01
 
     def test_over_all_also_counts_the_absent_classes(self, name):
-        present, every = (LOSSES[name](over=over, multi_label=True) for over in ("present", "all"))
+        present, every = (
+            LOSSES[name](average_over=over, multi_label=True) for over in ("present", "all")
+        )
         labels, logits = draw()
-        assert float(every(labels, logits)) == pytest.approx(float(present(labels, logits)), rel=1e-6)
+        assert float(every(labels, logits)) == pytest.approx(
+            float(present(labels, logits)), rel=1e-6
+        )
         labels = np.where(labels == 2, 0, labels)
         right = certain(labels, 3, 100)
         wrong = right.copy()
@@ -478,22 +549,27 @@ class TestRegionLoss:
         logits = np.full((2, 4, 5, 1), -3, "float32")
         logits[0, 1:3, 1:3] = 3
         assert float(LOSSES[name]()(labels, logits)) == 0
-        value, gradient = value_and_gradient(LOSSES[name](over="all"), labels, logits)
+        value, gradient = value_and_gradient(LOSSES[name](average_over="all"), labels, logits)
         assert_finite(value, gradient)
         if name not in EXCUSED["all classes count"]:
             assert value > 0.01
             assert (gradient[0, 1:3, 1:3] > 0).any()
-            assert float(LOSSES[name](over="all")(labels, np.full_like(logits, -100))) == pytest.approx(0, abs=1e-6)
+            assert float(
+                LOSSES[name](average_over="all")(labels, np.full_like(logits, -100))
+            ) == pytest.approx(0, abs=1e-6)
 
     @every_head
     def test_nothing_by_nothing_is_no_nan(self, name, channels, top, options):
         if hasattr(LOSSES[name](), "smooth"):
             for over in ("present", "all"):
-                loss = LOSSES[name](smooth=0, over=over, **options)
+                loss = LOSSES[name](smooth=0, average_over=over, **options)
                 for labels in (np.zeros((1, 3, 4), "uint8"), np.ones((1, 3, 4), "uint8")):
-                    for guess in (certain(np.zeros_like(labels), channels), draw(channels, top, (1, 3, 4))[1]):
+                    for guess in (
+                        certain(np.zeros_like(labels), channels),
+                        draw(channels, top, (1, 3, 4))[1],
+                    ):
                         assert_finite(*value_and_gradient(loss, labels, guess))
 
     def test_an_unknown_over_is_an_error(self, name):
         with pytest.raises(ValueError, match="Did you mean 'present'"):
-            LOSSES[name](over="presence")
+            LOSSES[name](average_over="presence")

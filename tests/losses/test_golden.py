@@ -34,7 +34,7 @@ TORCH = {
 # monai 1.6.1
 MONAI = {
     "dice": (Dice(smooth=1e-5, **EACH), 0.4049354),
-    "dice of the batch": (Dice(smooth=1e-5, over="all"), 0.3924570),
+    "dice of the batch": (Dice(smooth=1e-5, average_over="all"), 0.3924570),
     "dice without background": (Dice(smooth=1e-5, include_background=False, **EACH), 0.4911730),
     "dice of one sigmoid": (Dice(smooth=1e-5, **EACH), 0.6243542),
     "squared dice": (Dice(smooth=1e-5, squared=True, **EACH), 0.2447980),
@@ -47,7 +47,10 @@ MONAI = {
     "focal": (Focal(gamma=1.5), 3 * 0.0900723),
     "focal of sigmoids": (Focal(gamma=1.5, multi_label=True), 0.4047188),
     "hausdorff": (HausdorffDistance(**EACH), 0.6768470),
-    "hausdorff without background": (HausdorffDistance(alpha=1.0, include_background=False, **EACH), 0.2871797),
+    "hausdorff without background": (
+        HausdorffDistance(alpha=1.0, include_background=False, **EACH),
+        0.2871797,
+    ),
     "cl_dice of one sigmoid": (CLDice(iterations=2, **EACH), 0.5544344),
 }
 # segmentation_models_pytorch 0.6.0
@@ -59,7 +62,10 @@ SMP = {
     "jaccard": (Jaccard(smooth=0.5), 0.5476778),
     "tversky": (Tversky(smooth=0, alpha=0.2, beta=0.9), 0.3821036),
     # its gamma is the exponent, taken of the mean over classes: of one class it is the same
-    "focal tversky of one sigmoid": (FocalTversky(smooth=0, alpha=0.2, beta=0.9, gamma=4 / 3), 0.5352293),
+    "focal tversky of one sigmoid": (
+        FocalTversky(smooth=0, alpha=0.2, beta=0.9, gamma=4 / 3),
+        0.5352293,
+    ),
     "lovasz": (Lovasz(), 0.4440530),
     "lovasz of an image": (Lovasz(per_image=True), 0.4489095),
     "lovasz with ignored pixels": (Lovasz(), 0.4502841),
@@ -69,7 +75,10 @@ SMP = {
     "cross entropy of sigmoids": (CrossEntropy(multi_label=True), 0.6843308),
     "summed cross entropy of sigmoids": (BinaryCrossEntropy(), 3 * 0.6843308),
     # its target is t (1 - 2 e) + e
-    "smoothed cross entropy of sigmoids": (CrossEntropy(multi_label=True, label_smoothing=0.2), 0.7581515),
+    "smoothed cross entropy of sigmoids": (
+        CrossEntropy(multi_label=True, label_smoothing=0.2),
+        0.7581515,
+    ),
 }
 CASES = [
     pytest.param(name, *case, id=f"{library}: {name}")

@@ -35,7 +35,9 @@ def test_it_matches_the_slow_loop():
     rng = np.random.default_rng(0)
     for _ in range(5):
         errors, truth = rng.random(12).astype("float32"), rng.integers(0, 2, 12)
-        assert value(errors, truth) == pytest.approx(oracles.lovasz(errors.tolist(), truth), rel=1e-5)
+        assert value(errors, truth) == pytest.approx(
+            oracles.lovasz(errors.tolist(), truth), rel=1e-5
+        )
 
 
 def test_a_pixel_of_weight_2_counts_as_two():
@@ -62,7 +64,9 @@ def draw(channels):
 def slow(labels, logits, sigmoid):
     """The mean over the classes present of what the loop gives for the pixels of `labels`, ignored ones left out."""
     p = oracles.probabilities(logits.astype("float64"), sigmoid)
-    pixels = [(t, p[place]) for place, t in oracles.pixels(labels, logits.shape[-1]) if t is not None]
+    pixels = [
+        (t, p[place]) for place, t in oracles.pixels(labels, logits.shape[-1]) if t is not None
+    ]
     values = []
     for c in range(logits.shape[-1]):
         truth = [t[c] > 0.5 for t, _ in pixels]
@@ -95,6 +99,8 @@ def test_a_pixel_of_weight_3_is_three_pixels(channels, multi_label):
     labels = rng.integers(0, max(channels, 2), (1, 1, 9))
     logits = rng.normal(0, 2, (1, 1, 9, channels)).astype("float32")
     counts = [1, 3, 2, 1, 1, 4, 1, 2, 1]
-    expected = Lovasz(multi_label=multi_label)(labels.repeat(counts, axis=2), logits.repeat(counts, axis=2))
+    expected = Lovasz(multi_label=multi_label)(
+        labels.repeat(counts, axis=2), logits.repeat(counts, axis=2)
+    )
     value = Lovasz(multi_label=multi_label)(labels, logits, np.array(counts).reshape(1, 1, 9))
     assert float(value) / np.mean(counts) == pytest.approx(float(expected), rel=1e-5)

@@ -21,7 +21,9 @@ COMPARED = {
     for name, cls in LOSSES.items()
 }
 COMPARED["sum"] = CrossEntropy() + 0.5 * Dice(per_image=True)
-COMPARED["keras"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)  # what Keras makes of its own
+COMPARED["keras"] = keras.losses.SparseCategoricalCrossentropy(
+    from_logits=True
+)  # what Keras makes of its own
 # One of each kind by default: a graph of all of them takes half a minute to build.
 QUICK = ["cross_entropy", "sum", "keras"]
 SLOW = [name for name in COMPARED if name not in QUICK]
@@ -33,12 +35,17 @@ def step(names):
     labels = (images[..., 0] > 0).astype("int32") + (images[..., 1] > 0.5)
     keras.utils.set_random_seed(0)
     image = keras.Input((6, 7, 2))
-    model = keras.Model(image, {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in names})
+    model = keras.Model(
+        image, {name: keras.layers.Conv2D(3, 1, name=name)(image) for name in names}
+    )
     model.compile(keras.optimizers.SGD(0.1), {name: COMPARED[name] for name in names})
     before = {name: model.get_layer(name).kernel.numpy() for name in names}
     history = model.fit(images, dict.fromkeys(names, labels), batch_size=4, verbose=0).history
     return {
-        name: [history[f"{name}_loss"][0], *(model.get_layer(name).kernel.numpy() - before[name]).ravel().tolist()]
+        name: [
+            history[f"{name}_loss"][0],
+            *(model.get_layer(name).kernel.numpy() - before[name]).ravel().tolist(),
+        ]
         for name in names
     }
 
@@ -56,17 +63,23 @@ def main(names):
 
 
 def compare(names):
-    run = subprocess.run([sys.executable, __file__, *names], capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, __file__, *names], capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr[-3000:]
     figures = json.loads(run.stdout.splitlines()[-1])
     assert figures["replicas"] == 2
     for name in names:
         assert np.abs(figures["one"][name][1:]).max() > 1e-4, name
-    return figures["two"], {name: pytest.approx(figures["one"][name], rel=1e-4, abs=1e-6) for name in names}
+    return figures["two"], {
+        name: pytest.approx(figures["one"][name], rel=1e-4, abs=1e-6) for name in names
+    }
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
-@pytest.mark.parametrize("names", [pytest.param(QUICK, id="quick"), pytest.param(SLOW, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "names", [pytest.param(QUICK, id="quick"), pytest.param(SLOW, marks=pytest.mark.slow)]
+)
 def test_two_replicas_give_the_figures_of_one_device(names):
     two, one = compare(names)
     assert two == one

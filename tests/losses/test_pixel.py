@@ -21,7 +21,9 @@ def array(tensor):
 
 
 def test_cross_entropy_is_the_surprise_in_nats():
-    assert array(CrossEntropy(reduction="none")(LABELS, HALVES)) == pytest.approx(np.log([[[2, 4]]]))
+    assert array(CrossEntropy(reduction="none")(LABELS, HALVES)) == pytest.approx(
+        np.log([[[2, 4]]])
+    )
     assert float(CrossEntropy()(LABELS, HALVES)) == pytest.approx(1.5 * LN2)
     assert float(CrossEntropy(reduction="sum")(LABELS, HALVES)) == pytest.approx(3 * LN2)
 
@@ -65,7 +67,9 @@ def test_the_mean_is_over_the_pixels_that_count():
 
 def test_a_sample_weight_scales_its_pixel():
     weights = np.array([[[3.0, 0.5]]])
-    assert float(CrossEntropy()(LABELS, HALVES, weights)) == pytest.approx((3 * 1 + 0.5 * 2) / 2 * LN2)
+    assert float(CrossEntropy()(LABELS, HALVES, weights)) == pytest.approx(
+        (3 * 1 + 0.5 * 2) / 2 * LN2
+    )
 
 
 def test_a_certain_wrong_prediction_costs_its_logit():
@@ -78,13 +82,17 @@ def test_a_certain_wrong_prediction_costs_its_logit():
     assert float(BinaryCrossEntropy()(np.array([[[1]]]), logits)) == 2e4
 
 
-@pytest.mark.parametrize("loss", [CrossEntropy(), Focal(), BinaryCrossEntropy(multi_label=False), TopK(k=1)])
+@pytest.mark.parametrize(
+    "loss", [CrossEntropy(), Focal(), BinaryCrossEntropy(multi_label=False), TopK(keep_fraction=1)]
+)
 def test_a_constant_added_to_a_pixel_s_logits_changes_nothing(loss):
     # all of these numbers and their sums are exact in float32
     logits = np.array([[[[0, 1, 0.5], [2, 0.25, 0.5], [0, 1, 3]]]], "float32")
     labels = np.array([[[0, 1, 2]]])
     for constant in (4096, -16384):
-        assert float(loss(labels, logits + constant)) == pytest.approx(float(loss(labels, logits)), rel=1e-6)
+        assert float(loss(labels, logits + constant)) == pytest.approx(
+            float(loss(labels, logits)), rel=1e-6
+        )
 
 
 def test_label_smoothing_moves_a_share_to_all_classes():
@@ -100,7 +108,9 @@ def test_label_smoothing_of_a_sigmoid_moves_half_a_share(cls):
     # e = 0.2 makes 0.1 and 0.9
     losses = cls(label_smoothing=0.2, reduction="none")(BINARY, SIGMOID)
     low, high = math.log(4 / 3), math.log(4)
-    assert array(losses) == pytest.approx(np.array([[[0.1 * low + 0.9 * high, 0.9 * low + 0.1 * high]]]))
+    assert array(losses) == pytest.approx(
+        np.array([[[0.1 * low + 0.9 * high, 0.9 * low + 0.1 * high]]])
+    )
     # the same pixels as two channels of which one holds: label 0 and label 1
     logits = np.array([[[[math.log(3), 0]]]], "float32")
     expected = 0.1 * high + 0.9 * low + LN2
@@ -113,7 +123,9 @@ def test_label_smoothing_of_a_sigmoid_moves_half_a_share(cls):
 
 def test_label_smoothing_out_of_its_range_is_an_error():
     for value in (1, -0.1):
-        with pytest.raises(ValueError, match=r"CrossEntropy: label_smoothing=.* must be at least 0 and below 1"):
+        with pytest.raises(
+            ValueError, match=r"CrossEntropy: label_smoothing=.* must be at least 0 and below 1"
+        ):
             CrossEntropy(label_smoothing=value)
 
 
@@ -138,10 +150,14 @@ def test_focal_turns_easy_pixels_down():
     assert array(losses) == pytest.approx(LN2 * np.array([[[1 / 4, 9 / 8]]]))
     # a square root: finite slopes are tested by contract
     losses = Focal(gamma=0.5, reduction="none")(LABELS, HALVES)
-    assert array(losses) == pytest.approx(LN2 * np.array([[[math.sqrt(1 / 2), 2 * math.sqrt(3 / 4)]]]))
+    assert array(losses) == pytest.approx(
+        LN2 * np.array([[[math.sqrt(1 / 2), 2 * math.sqrt(3 / 4)]]])
+    )
     # probability 3/4: of the background (3/4)**2 ln 4, of the foreground (1/4)**2 ln 4/3
     losses = Focal(gamma=2, reduction="none")(BINARY, SIGMOID)
-    assert array(losses) == pytest.approx(np.array([[[9 / 16 * math.log(4), 1 / 16 * math.log(4 / 3)]]]))
+    assert array(losses) == pytest.approx(
+        np.array([[[9 / 16 * math.log(4), 1 / 16 * math.log(4 / 3)]]])
+    )
 
 
 def test_focal_with_gamma_0_is_cross_entropy():
@@ -157,36 +173,42 @@ STEPS = -np.log(2.0 ** np.array([[[[3], [1], [4], [2]]]]) - 1).astype("float32")
 FOREGROUND = np.ones((1, 1, 4), "uint8")
 
 
-@pytest.mark.parametrize(("k", "expected"), [(1, 2.5), (0.75, 3), (0.5, 3.5), (0.3, 3.5), (0.25, 4), (0.01, 4)])
+@pytest.mark.parametrize(
+    ("k", "expected"), [(1, 2.5), (0.75, 3), (0.5, 3.5), (0.3, 3.5), (0.25, 4), (0.01, 4)]
+)
 def test_topk_keeps_the_hardest_share(k, expected):
-    assert float(TopK(k=k)(FOREGROUND, STEPS)) == pytest.approx(expected * LN2)
+    assert float(TopK(keep_fraction=k)(FOREGROUND, STEPS)) == pytest.approx(expected * LN2)
 
 
 def test_topk_counts_the_share_of_the_valid_pixels():
     labels = np.array([[[1, 1, 255, 1]]])
     # of the losses 3, 1 and 2: two thirds are 3 and 2
-    assert float(TopK(k=0.5)(labels, STEPS)) == pytest.approx(2.5 * LN2)
-    losses = TopK(k=0.5, reduction="none")(labels, STEPS)
+    assert float(TopK(keep_fraction=0.5)(labels, STEPS)) == pytest.approx(2.5 * LN2)
+    losses = TopK(keep_fraction=0.5, reduction="none")(labels, STEPS)
     assert array(losses) == pytest.approx(LN2 * np.array([[[3, 0, 0, 2]]]))
-    assert float(TopK(k=0.5, reduction="sum")(labels, STEPS)) == pytest.approx(5 * LN2)
+    assert float(TopK(keep_fraction=0.5, reduction="sum")(labels, STEPS)) == pytest.approx(5 * LN2)
 
 
-@pytest.mark.parametrize(("k", "pixels", "kept"), [(0.3, 50, 15), (0.15, 100, 15), (0.7, 10, 7), (0.1, 30, 3)])
+@pytest.mark.parametrize(
+    ("k", "pixels", "kept"), [(0.3, 50, 15), (0.15, 100, 15), (0.7, 10, 7), (0.1, 30, 3)]
+)
 def test_topk_keeps_as_many_as_the_decimal_share_says(k, pixels, kept):
     # 0.3 in float32 is a little more than 3/10
     labels = np.ones((1, 1, pixels), "uint8")
-    losses = TopK(k=k, reduction="none")(labels, np.zeros((1, 1, pixels, 1), "float32"))
+    losses = TopK(keep_fraction=k, reduction="none")(labels, np.zeros((1, 1, pixels, 1), "float32"))
     assert np.count_nonzero(array(losses)) == kept
 
 
 def test_topk_ranks_the_weighted_losses():
     # sample weights make 3, 10, 4, 2 of 3, 1, 4, 2
     weights = np.array([[[1, 10, 1, 1]]], "float32")
-    losses = TopK(k=0.5, reduction="none")(FOREGROUND, STEPS, weights)
+    losses = TopK(keep_fraction=0.5, reduction="none")(FOREGROUND, STEPS, weights)
     assert array(losses) == pytest.approx(LN2 * np.array([[[0, 10, 4, 0]]]))
     # p = 1/2 everywhere, so class weights alone rank: 1 and 3, scaled to 1/2 and 3/2
     labels = np.array([[[0, 1, 0, 1]]])
-    losses = TopK(k=0.5, reduction="none", class_weights=(1, 3))(labels, np.zeros((1, 1, 4, 1), "float32"))
+    losses = TopK(keep_fraction=0.5, reduction="none", class_weights=(1, 3))(
+        labels, np.zeros((1, 1, 4, 1), "float32")
+    )
     assert array(losses) == pytest.approx(LN2 * np.array([[[0, 1.5, 0, 1.5]]]))
 
 
@@ -194,13 +216,15 @@ def test_topk_with_all_pixels_is_cross_entropy():
     labels, logits = draw(3)
     for options in ({}, {"multi_label": True}, {"class_weights": (1, 2, 3)}):
         expected = float(CrossEntropy(**options)(labels, logits))
-        assert float(TopK(k=1, **options)(labels, logits)) == pytest.approx(expected, rel=1e-6)
+        assert float(TopK(keep_fraction=1, **options)(labels, logits)) == pytest.approx(
+            expected, rel=1e-6
+        )
 
 
 @pytest.mark.parametrize("k", [0, -0.1, 1.5, float("nan")])
 def test_a_share_of_topk_out_of_its_range_is_an_error(k):
     with pytest.raises(ValueError, match="must be a share of the pixels, above 0 and at most 1"):
-        TopK(k=k)
+        TopK(keep_fraction=k)
 
 
 def draw(channels):
@@ -231,7 +255,9 @@ def pictures(channels, target):
 def test_cross_entropy_matches_the_slow_loop(channels, multi_label, target, weigh):
     target, logits = pictures(channels, target)
     weights = ((1, 4) if channels == 1 else (1, 5, 0.2)) if weigh else None
-    fast = CrossEntropy(class_weights=weights, multi_label=multi_label, reduction="none")(target, logits)
+    fast = CrossEntropy(class_weights=weights, multi_label=multi_label, reduction="none")(
+        target, logits
+    )
     slow = oracles.cross_entropy(target, logits, weights, sigmoid=multi_label or channels == 1)
     assert array(fast) == pytest.approx(slow, rel=1e-4, abs=1e-6)
 
@@ -270,4 +296,6 @@ def test_a_huge_right_logit_hides_no_other_channel_s_loss():
     # channels 1 and 2 of p = sigmoid(0.1) cost ln(1 + e^0.1) each; channel 0 costs nothing
     logits = np.array([[[[1e4, 0.1, 0.1]]]], "float32")
     for target in (np.array([[[0]]]), np.array([[[[1, 0, 0]]]], "float32")):
-        assert float(BinaryCrossEntropy()(target, logits)) == pytest.approx(2 * math.log(1 + math.exp(0.1)), rel=1e-5)
+        assert float(BinaryCrossEntropy()(target, logits)) == pytest.approx(
+            2 * math.log(1 + math.exp(0.1)), rel=1e-5
+        )

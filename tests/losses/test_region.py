@@ -81,7 +81,9 @@ def test_alpha_weighs_false_positives_and_beta_false_negatives():
 
 def test_tversky_generalizes_dice_and_jaccard():
     labels, logits = draw()
-    assert float(Tversky(smooth=0.5)(labels, logits)) == pytest.approx(float(Dice(smooth=1)(labels, logits)), rel=1e-6)
+    assert float(Tversky(smooth=0.5)(labels, logits)) == pytest.approx(
+        float(Dice(smooth=1)(labels, logits)), rel=1e-6
+    )
     same = Tversky(alpha=1, beta=1)
     assert float(same(labels, logits)) == pytest.approx(float(Jaccard()(labels, logits)), rel=1e-6)
 
@@ -90,8 +92,12 @@ def test_focal_tversky_is_the_mean_of_the_classes_powers():
     loss = FocalTversky(smooth=0, alpha=0.2, beta=0.7, gamma=2)
     assert value(loss) == pytest.approx((math.sqrt(1 - 2 / 2.2) + math.sqrt(1 - 1 / 1.7)) / 2)
     # the default beta is above alpha: a miss costs more than a false alarm; 1.3/1.7 - 1 -> 0.3/1.3 and 0.7/1.7
-    assert float(FocalTversky(smooth=0)(LABELS, single(GUESS))) == pytest.approx((0.7 / 1.7) ** 0.75)
-    assert float(FocalTversky(smooth=0)(GUESS, single(LABELS))) == pytest.approx((0.3 / 1.3) ** 0.75)
+    assert float(FocalTversky(smooth=0)(LABELS, single(GUESS))) == pytest.approx(
+        (0.7 / 1.7) ** 0.75
+    )
+    assert float(FocalTversky(smooth=0)(GUESS, single(LABELS))) == pytest.approx(
+        (0.3 / 1.3) ** 0.75
+    )
 
 
 def test_squares_in_the_denominator():
@@ -115,7 +121,9 @@ def test_generalized_dice_weighs_classes_by_their_size_squared():
     labels, guess = np.array([[[0, 0, 0, 1]]]), np.array([[[0, 0, 1, 1]]])
     assert value(GeneralizedDice(smooth=0), labels, guess) == pytest.approx(1 - 22 / 32)
     # class weights 3 : 1 make w = (1/3, 1): 2 (2/3 + 1) / (5/3 + 3) = 10/14
-    assert value(GeneralizedDice(smooth=0, class_weights=(3, 1)), labels, guess) == pytest.approx(1 - 10 / 14)
+    assert value(GeneralizedDice(smooth=0, class_weights=(3, 1)), labels, guess) == pytest.approx(
+        1 - 10 / 14
+    )
     # smooth is in pixels: w is scaled by 3, so that w T = 3 (3/9 + 1) = 4 pixels: (22/3 + 1) / (32/3 + 1) = 25/35
     assert value(GeneralizedDice(smooth=1), labels, guess) == pytest.approx(1 - 25 / 35)
 
@@ -125,7 +133,9 @@ def test_generalized_dice_of_all_classes_counts_the_false_positives_of_an_absent
     # 2 (2/16) / (6/16 + 2) = 4/38
     labels, guess = np.array([[[0, 0, 0, 0]]]), np.array([[[0, 0, 1, 1]]])
     assert value(GeneralizedDice(smooth=0), labels, guess) == pytest.approx(1 - 2 * 2 / 6)
-    assert value(GeneralizedDice(smooth=0, over="all"), labels, guess) == pytest.approx(1 - 4 / 38)
+    assert value(GeneralizedDice(smooth=0, average_over="all"), labels, guess) == pytest.approx(
+        1 - 4 / 38
+    )
 
 
 def test_mcc_of_one_wrong_pixel():
@@ -144,7 +154,9 @@ def test_mcc_matches_scikit_learn_on_hard_predictions():
     rng = np.random.default_rng(4)
     labels = rng.integers(0, 4, (2, 6, 7))
     guess = np.where(rng.random(labels.shape) < 0.4, labels, rng.integers(0, 4, labels.shape))
-    by_class = [1 - metrics.matthews_corrcoef(labels.ravel() == c, guess.ravel() == c) for c in range(4)]
+    by_class = [
+        1 - metrics.matthews_corrcoef(labels.ravel() == c, guess.ravel() == c) for c in range(4)
+    ]
     assert len({round(v, 3) for v in by_class}) == 4
     assert float(MCC()(labels, certain(guess, 4))) == pytest.approx(np.mean(by_class), rel=1e-5)
 
@@ -192,7 +204,10 @@ ABSENT = np.array([[[0, 0], [2, 1]]])
         ({"include_background": False, "over": "all"}, (1 / 3 + 1 + 0) / 3),
         ({"class_weights": (2, 1, 5, 5)}, (0 + 1 / 3) / 3),
         ({"class_weights": (2, 1, 4, 1), "over": "all"}, (0 + 1 / 3 + 4 * 1 + 0) / 8),
-        ({"class_weights": (2, 1, 4, 1), "over": "all", "include_background": False}, (1 / 3 + 4 * 1 + 0) / 6),
+        (
+            {"class_weights": (2, 1, 4, 1), "over": "all", "include_background": False},
+            (1 / 3 + 4 * 1 + 0) / 6,
+        ),
     ],
 )
 def test_which_classes_enter_the_mean(options, expected):
@@ -210,7 +225,9 @@ def test_per_image_scores_images_by_themselves():
     each = Dice(smooth=0, per_image=True, reduction="none")(labels, logits)
     assert ops.convert_to_numpy(each) == pytest.approx([4 / 15, 0], abs=1e-6)
     assert float(Dice(smooth=0, per_image=True)(labels, logits)) == pytest.approx(2 / 15)
-    assert float(Dice(smooth=0, per_image=True, reduction="sum")(labels, logits)) == pytest.approx(4 / 15)
+    assert float(Dice(smooth=0, per_image=True, reduction="sum")(labels, logits)) == pytest.approx(
+        4 / 15
+    )
     # together: class 0 scores 2*4 / (4+5), class 1 2*3 / (4+3)
     assert float(Dice(smooth=0)(labels, logits)) == pytest.approx(1 - (8 / 9 + 6 / 7) / 2)
     assert ops.convert_to_numpy(Dice(smooth=0, reduction="none")(labels, logits)).shape == (1,)
@@ -238,7 +255,9 @@ def test_an_image_of_weight_0_takes_no_part():
     labels, logits = rng.integers(0, 3, (2, 4, 5)), rng.normal(size=(2, 4, 5, 3)).astype("float32")
     # the mean weight is 1/2, by which sums are divided, so that one image counts as two
     expected = float(Dice(smooth=1)(labels[1:], logits[1:])) / 2
-    assert float(Dice(smooth=2)(labels, logits, np.array([0, 1]))) == pytest.approx(expected, rel=1e-6)
+    assert float(Dice(smooth=2)(labels, logits, np.array([0, 1]))) == pytest.approx(
+        expected, rel=1e-6
+    )
 
 
 def test_several_classes_a_pixel():
@@ -254,7 +273,9 @@ def draw(channels=3, dense=False):
     logits = rng.normal(0, 2, (2, 3, 4, channels)).astype("float32")
     if not dense:
         return rng.choice([*range(max(channels, 2)), 255, 9], (2, 3, 4)), logits
-    target = rng.dirichlet([0.5] * channels, (2, 3, 4)) if channels > 1 else rng.random((2, 3, 4, 1))
+    target = (
+        rng.dirichlet([0.5] * channels, (2, 3, 4)) if channels > 1 else rng.random((2, 3, 4, 1))
+    )
     target[1, 2, 0] = 255
     return target.astype("float32"), logits
 
@@ -280,7 +301,9 @@ BY_COUNTS = {
     "mcc": (
         MCC(),
         lambda tp, fp, fn, tn: (
-            1 - (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))  # Matthews 1975
+            1
+            - (tp * tn - fp * fn)
+            / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))  # Matthews 1975
         ),
     ),
 }
@@ -296,12 +319,18 @@ def test_it_matches_the_slow_count(loss, of_counts, channels, multi_label, dense
     scale = weights[counted(target)].mean() if weigh else 1
     loss = type(loss).from_config({**loss.get_config(), "multi_label": multi_label})
     counts = oracles.soft_confusion(target, logits, weights, sigmoid=multi_label or channels == 1)
-    assert float(loss(target, logits, weights)) == pytest.approx(scale * np.mean(of_counts(*counts)), rel=1e-4)
+    assert float(loss(target, logits, weights)) == pytest.approx(
+        scale * np.mean(of_counts(*counts)), rel=1e-4
+    )
 
 
 def counted(target):
     """(B, H, W) which pixels of `draw`'s targets count."""
-    return target[..., 0] != 255 if target.ndim == 4 else (target != 255) & (target != 9) & (target < 3)
+    return (
+        target[..., 0] != 255
+        if target.ndim == 4
+        else (target != 255) & (target != 9) & (target < 3)
+    )
 
 
 @pytest.mark.parametrize(("channels", "multi_label"), [(3, False), (1, False), (3, True)])
@@ -326,7 +355,9 @@ def test_one_sigmoid_channel_takes_the_two_weights_of_cross_entropy():
     for loss in (Dice, Jaccard, MCC, Lovasz, GeneralizedDice):
         plain = float(loss()(labels, logits))
         assert plain > 0.1
-        assert float(loss(class_weights=(1, 5))(labels, logits)) == pytest.approx(plain)  # one class: no ratio
+        assert float(loss(class_weights=(1, 5))(labels, logits)) == pytest.approx(
+            plain
+        )  # one class: no ratio
     total = CrossEntropy(class_weights=(1, 5)) + Dice(class_weights=(1, 5))
     assert float(total(labels, logits)) > float(Dice()(labels, logits))
 
@@ -343,7 +374,10 @@ def test_more_false_positives_never_cost_less(truth, guess, alpha, beta):
     labels = np.array(truth, "uint8")[None, None]
     before = float(Tversky(alpha=alpha, beta=beta)(labels, single(np.array(guess))[None, None]))
     more = [g or not t for t, g in zip(truth, guess, strict=True)]
-    assert float(Tversky(alpha=alpha, beta=beta)(labels, single(np.array(more))[None, None])) >= before - 1e-6
+    assert (
+        float(Tversky(alpha=alpha, beta=beta)(labels, single(np.array(more))[None, None]))
+        >= before - 1e-6
+    )
 
 
 @pytest.mark.parametrize(

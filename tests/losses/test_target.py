@@ -25,7 +25,9 @@ def test_labels_are_read_as_they_are():
     assert np.array_equal(array(target.logits), logits)
     assert target.classes == 3
     assert not target.sigmoid
-    assert np.array_equal(array(target.dense), np.eye(3)[np.where(valid, labels, 0)] * valid[..., None])
+    assert np.array_equal(
+        array(target.dense), np.eye(3)[np.where(valid, labels, 0)] * valid[..., None]
+    )
 
 
 def test_one_value_a_class_is_kept():
@@ -56,7 +58,11 @@ def test_sums_of_labels_and_of_their_dense_form_are_the_same(options, dense):
     valid = (labels >= 0) & (labels < 3)
     t = np.eye(3)[np.where(valid, labels, 0)] * valid[..., None]
     given = np.where(valid[..., None], t, 255).astype("float32") if dense else labels
-    p = 1 / (1 + np.exp(-logits)) if sigmoid else np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    p = (
+        1 / (1 + np.exp(-logits))
+        if sigmoid
+        else np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    )
     target = Target(given, logits, weight, multi_label=sigmoid)
     w = (weight * valid)[..., None]
     expected = (w * p * t, w * p**2, w * t**2) if squared else (w * p * t, w * p, w * t)
@@ -77,7 +83,9 @@ def test_labels_are_not_made_one_hot(multi_label):
 def test_the_logit_of_a_class_against_the_rest():
     # probabilities 1/2, 1/3, 1/6: odds 1, 1/2, 1/5
     target = Target([[[0]]], np.log([[[[1 / 2, 1 / 3, 1 / 6]]]]).astype("float32"))
-    assert array(target.against_rest()).ravel() == pytest.approx(np.log([1, 1 / 2, 1 / 5]), abs=1e-6)
+    assert array(target.against_rest()).ravel() == pytest.approx(
+        np.log([1, 1 / 2, 1 / 5]), abs=1e-6
+    )
     # near 1 the odds stay exact: of 0 to -30, e**30 / 2
     target = Target([[[0]]], np.array([[[[0.0, -30.0, -30.0]]]], "float32"))
     odds = 30 - np.log(2)
@@ -99,12 +107,25 @@ def test_probabilities_of_0_and_1_have_finite_logits(multi_label):
 def test_half_precision_is_widened(dtype):
     labels, logits = draw()
     target = Target(labels, ops.cast(logits, dtype))
-    parts = (target.logits, target.valid, target.weight, target.probabilities, target.nll, target.dense)
+    parts = (
+        target.logits,
+        target.valid,
+        target.weight,
+        target.probabilities,
+        target.nll,
+        target.dense,
+    )
     assert {ops.dtype(part) for part in parts} == {"float32"}
 
 
 def test_errors_name_the_loss_that_asked():
-    with pytest.raises(ValueError, match=r"my loss: y_true of shape \(2, 5\) does not fit y_pred of shape \(2, 4, 3\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"my loss: y_true of shape \(2, 5\) does not fit y_pred of shape \(2, 4, 3\)",
+    ):
         Target(np.zeros((2, 5)), np.zeros((2, 4, 3)), owner="my loss")
-    with pytest.raises(ValueError, match=r"my loss: sample_weight of shape \(3,\) must be one weight an image \(2,\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"my loss: sample_weight of shape \(3,\) must be one weight an image \(2,\)",
+    ):
         Target(np.zeros((2, 4)), np.zeros((2, 4, 3)), np.ones(3), owner="my loss")

@@ -33,7 +33,9 @@ def test_two_bins_by_hand():
     confidence = np.array([0.7, 0.7, 0.9, 0.9, 0.9, 0.9])
     right = np.array([1, 0, 1, 1, 0, 1])
     y_pred = np.stack([confidence, 1 - confidence], -1)[None, None].astype("float32")
-    metric = measure(CalibrationError(2, bins=4, from_logits=False), ((1 - right)[None, None], y_pred))
+    metric = measure(
+        CalibrationError(2, bins=4, from_logits=False), ((1 - right)[None, None], y_pred)
+    )
     assert float(metric.result()) == pytest.approx((2 * 0.2 + 4 * 0.15) / 6, **CLOSE)
     curve = metric.reliability_curve()
     assert curve["count"].tolist() == [0, 0, 2, 4]
@@ -44,7 +46,9 @@ def test_two_bins_by_hand():
 
 def test_an_edge_belongs_to_the_bin_below():
     y_pred = np.array([[[[0.5, 0.5], [0.25, 0.75], [0, 1]]]], "float32")
-    metric = measure(CalibrationError(2, bins=4, from_logits=False), (np.zeros((1, 1, 3), int), y_pred))
+    metric = measure(
+        CalibrationError(2, bins=4, from_logits=False), (np.zeros((1, 1, 3), int), y_pred)
+    )
     assert metric.reliability_curve()["count"].tolist() == [0, 1, 1, 1]
 
 
@@ -53,13 +57,17 @@ def test_an_edge_belongs_to_the_bin_below():
 def test_it_matches_the_slow_loop(classes, bins):
     labels, logits = draw(1, classes=classes)
     metric = measure(CalibrationError(classes, bins=bins), (labels, logits))
-    count, right, sure = oracles.reliability(labels, oracles.probabilities(logits.astype("float64"), False), bins)
+    count, right, sure = oracles.reliability(
+        labels, oracles.probabilities(logits.astype("float64"), False), bins
+    )
     curve = metric.reliability_curve()
     assert curve["count"].tolist() == count.tolist()
     with np.errstate(invalid="ignore"):
         assert curve["accuracy"] == pytest.approx(right / count, nan_ok=True)
         assert curve["confidence"] == pytest.approx(sure / count, nan_ok=True, **CLOSE)
-    assert float(metric.result()) == pytest.approx(np.abs(sure - right).sum() / count.sum(), **CLOSE)
+    assert float(metric.result()) == pytest.approx(
+        np.abs(sure - right).sum() / count.sum(), **CLOSE
+    )
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
@@ -69,10 +77,13 @@ def test_one_channel_is_as_sure_as_its_predicted_side(from_logits):
     y_pred = logits if from_logits else p.astype("float32")
     metric = measure(CalibrationError(1, bins=10, from_logits=from_logits), (labels, y_pred))
     two = measure(
-        CalibrationError(2, bins=10, from_logits=False), (labels, np.concatenate([1 - p, p], -1).astype("float32"))
+        CalibrationError(2, bins=10, from_logits=False),
+        (labels, np.concatenate([1 - p, p], -1).astype("float32")),
     )
     assert metric.reliability_curve()["count"].tolist() == two.reliability_curve()["count"].tolist()
-    assert metric.reliability_curve()["accuracy"] == pytest.approx(two.reliability_curve()["accuracy"], nan_ok=True)
+    assert metric.reliability_curve()["accuracy"] == pytest.approx(
+        two.reliability_curve()["accuracy"], nan_ok=True
+    )
     assert float(metric.result()) == pytest.approx(float(two.result()), **CLOSE)
 
 
@@ -98,7 +109,9 @@ def states(metric):
     return [ops.convert_to_numpy(state).tolist() for state in metric.variables]
 
 
-only_with_64_bits = pytest.mark.skipif(not TENSORFLOW, reason="JAX without x64 adds confidences in float32")
+only_with_64_bits = pytest.mark.skipif(
+    not TENSORFLOW, reason="JAX without x64 adds confidences in float32"
+)
 
 
 @only_with_64_bits
@@ -139,5 +152,7 @@ def test_counts_are_exact_beyond_32_bits():
 
 @pytest.mark.parametrize("bins", [0, -3, 2.5])
 def test_bins_that_do_not_fit_are_an_error(bins):
-    with pytest.raises(ValueError, match=f"CalibrationError: bins={bins} must be a whole number of at least 1"):
+    with pytest.raises(
+        ValueError, match=f"CalibrationError: bins={bins} must be a whole number of at least 1"
+    ):
         CalibrationError(3, bins=bins)

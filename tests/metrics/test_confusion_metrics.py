@@ -45,7 +45,11 @@ def logits_of(guess, classes):
 
 def figures(metric):
     result = metric.result()
-    return {name: float(value) for name, value in result.items()} if isinstance(result, dict) else float(result)
+    return (
+        {name: float(value) for name, value in result.items()}
+        if isinstance(result, dict)
+        else float(result)
+    )
 
 
 def counts(metric):
@@ -70,8 +74,18 @@ def as_numpy(scores):
 
 class TestFigures:
     def test_of_an_asymmetric_matrix(self):
-        report = ["mean_iou", "mean_dice", "pixel_accuracy", "mean_accuracy", "iou", "dice", "recall"]
-        metric = measure(ConfusionMetrics(4, report, class_names=["sky", "car", "man", "cat"]), pixels(MATRIX))
+        report = [
+            "mean_iou",
+            "mean_dice",
+            "pixel_accuracy",
+            "mean_accuracy",
+            "iou",
+            "dice",
+            "recall",
+        ]
+        metric = measure(
+            ConfusionMetrics(4, report, class_names=["sky", "car", "man", "cat"]), pixels(MATRIX)
+        )
         assert counts(metric) == MATRIX.tolist()
         expected = {
             "mean_iou": (5 / 8 + 3 / 6 + 1 / 3) / 3,
@@ -98,7 +112,14 @@ class TestFigures:
         assert float(scores_of(np.array([[3 * 2**40, 2**40], [0, 0]]))["pixel_accuracy"]) == 0.75
 
     def test_averages_of_an_asymmetric_matrix(self):
-        report = ["precision", "specificity", "micro_iou", "weighted_iou", "micro_specificity", "per_image_precision"]
+        report = [
+            "precision",
+            "specificity",
+            "micro_iou",
+            "weighted_iou",
+            "micro_specificity",
+            "per_image_precision",
+        ]
         expected = {
             "precision/0": 5 / 5,
             "precision/1": 3 / 6,
@@ -125,7 +146,10 @@ class TestFigures:
             (MeanAccuracy, (5 / 8 + 1 + 1 / 2) / 3),
             (FrequencyWeightedIoU, (8 * 5 / 8 + 3 * 3 / 6 + 2 * 1 / 3) / 13),
             # truth 8, 3, 2 and prediction 5, 6, 2 of 13: by chance 8 * 5 + 3 * 6 + 2 * 2 = 62 of 169
-            (MatthewsCorrelation, (9 * 13 - 62) / ((169 - 64 - 9 - 4) * (169 - 25 - 36 - 4)) ** 0.5),
+            (
+                MatthewsCorrelation,
+                (9 * 13 - 62) / ((169 - 64 - 9 - 4) * (169 - 25 - 36 - 4)) ** 0.5,
+            ),
             (CohenKappa, (9 * 13 - 62) / (169 - 62)),
         ],
     )
@@ -174,8 +198,14 @@ class TestFigures:
     @settings(deadline=None, max_examples=25)
     def test_a_perfect_prediction_scores_1(self, hits):
         for name, values in as_numpy(scores_of(np.diag(hits))).items():
-            expected = np.where(hits > 0, 1, np.nan) if name in ("iou", "dice", "precision", "recall") else 1
-            assert values == pytest.approx(np.broadcast_to(expected, values.shape), nan_ok=True, **CLOSE)
+            expected = (
+                np.where(hits > 0, 1, np.nan)
+                if name in ("iou", "dice", "precision", "recall")
+                else 1
+            )
+            assert values == pytest.approx(
+                np.broadcast_to(expected, values.shape), nan_ok=True, **CLOSE
+            )
 
 
 class TestZeroDivision:
@@ -206,8 +236,13 @@ class TestZeroDivision:
         truth, logits = pixels(self.MATRIX)
         truth, guess = truth.ravel(), logits.argmax(-1).ravel()
         score = sklearn.jaccard_score
-        assert round(score(truth, guess, labels=range(3), average="macro", zero_division=0), 3) == 0.33
-        assert round(score(truth, guess, labels=range(3), average="macro", zero_division=1), 3) == 0.663
+        assert (
+            round(score(truth, guess, labels=range(3), average="macro", zero_division=0), 3) == 0.33
+        )
+        assert (
+            round(score(truth, guess, labels=range(3), average="macro", zero_division=1), 3)
+            == 0.663
+        )
         assert round(score(truth, guess, labels=range(3), average="micro"), 3) == 0.98
         keras_iou = keras.metrics.MeanIoU(3)
         keras_iou.update_state(truth, guess)
@@ -227,7 +262,9 @@ class TestZeroDivision:
 
 class TestScikitLearn:
     @pytest.mark.parametrize("zero_division", [None, 0.0, 1.0])
-    @pytest.mark.parametrize("labels", [MATRIX, np.array([[0, 3, 0], [0, 4, 2], [0, 0, 0]])], ids=["4", "3"])
+    @pytest.mark.parametrize(
+        "labels", [MATRIX, np.array([[0, 3, 0], [0, 4, 2], [0, 0, 0]])], ids=["4", "3"]
+    )
     def test_scores_agree(self, labels, zero_division):
         sklearn = pytest.importorskip("sklearn.metrics")
         classes = len(labels)
@@ -236,14 +273,28 @@ class TestScikitLearn:
         result = as_numpy(scores_of(labels, zero_division))
         assert np.array_equal(sklearn.confusion_matrix(truth, guess, labels=range(classes)), labels)
         assert result["pixel_accuracy"] == pytest.approx(sklearn.accuracy_score(truth, guess))
-        functions = {"dice": sklearn.f1_score, "precision": sklearn.precision_score, "recall": sklearn.recall_score}
+        functions = {
+            "dice": sklearn.f1_score,
+            "precision": sklearn.precision_score,
+            "recall": sklearn.recall_score,
+        }
         if zero_division is not None:  # scikit-learn's jaccard_score knows no NaN
             functions["iou"] = sklearn.jaccard_score
         blank = np.nan if zero_division is None else zero_division
         for name, function in functions.items():
-            for prefix, average in (("", None), ("mean_", "macro"), ("micro_", "micro"), ("weighted_", "weighted")):
-                expected = function(truth, guess, labels=range(classes), average=average, zero_division=blank)
-                assert result[prefix + name] == pytest.approx(expected, nan_ok=True), (name, average)
+            for prefix, average in (
+                ("", None),
+                ("mean_", "macro"),
+                ("micro_", "micro"),
+                ("weighted_", "weighted"),
+            ):
+                expected = function(
+                    truth, guess, labels=range(classes), average=average, zero_division=blank
+                )
+                assert result[prefix + name] == pytest.approx(expected, nan_ok=True), (
+                    name,
+                    average,
+                )
 
     @given(matrices.filter(lambda m: np.sum(m.sum(0) > 0) > 1 and np.sum(m.sum(1) > 0) > 1))
     @settings(deadline=None, max_examples=25)
@@ -252,8 +303,12 @@ class TestScikitLearn:
         truth, logits = pixels(matrix)
         truth, guess = truth.ravel(), logits.argmax(-1).ravel()
         result = scores_of(matrix)
-        assert float(result["matthews"]) == pytest.approx(sklearn.matthews_corrcoef(truth, guess), **CLOSE)
-        assert float(result["cohen_kappa"]) == pytest.approx(sklearn.cohen_kappa_score(truth, guess), **CLOSE)
+        assert float(result["matthews"]) == pytest.approx(
+            sklearn.matthews_corrcoef(truth, guess), **CLOSE
+        )
+        assert float(result["cohen_kappa"]) == pytest.approx(
+            sklearn.cohen_kappa_score(truth, guess), **CLOSE
+        )
 
 
 class TestCounts:
@@ -261,8 +316,16 @@ class TestCounts:
     def test_labels_and_one_hot_targets_count_alike(self, ignore_index):
         labels, logits = draw(3)
         expected = oracles.confusion_matrix(labels, logits.argmax(-1), 4, ignore_index)
-        one_hot = np.where((labels >= 0) & (labels < 4), 1, 0)[..., None] * np.eye(4)[labels.clip(0, 3)]
-        targets = [labels, labels[..., None], labels.astype("float32")[..., None], one_hot, one_hot.astype("uint8")]
+        one_hot = (
+            np.where((labels >= 0) & (labels < 4), 1, 0)[..., None] * np.eye(4)[labels.clip(0, 3)]
+        )
+        targets = [
+            labels,
+            labels[..., None],
+            labels.astype("float32")[..., None],
+            one_hot,
+            one_hot.astype("uint8"),
+        ]
         targets.append(0.7 * one_hot)  # soft
         if ignore_index == 255:
             targets.append(np.where(labels[..., None] == 255, 255, one_hot))
@@ -273,7 +336,10 @@ class TestCounts:
     def test_probabilities_count_like_logits(self):
         labels, logits = draw(4)
         expected = counts(measure(ConfusionMetrics(4), (labels, logits)))
-        assert counts(measure(ConfusionMetrics(4, from_logits=False), (labels, ops.softmax(logits)))) == expected
+        assert (
+            counts(measure(ConfusionMetrics(4, from_logits=False), (labels, ops.softmax(logits))))
+            == expected
+        )
 
     @pytest.mark.skipif(not TENSORFLOW, reason="JAX keeps integers in 32 bits")
     def test_counts_are_exact_beyond_32_bits_and_float32(self):
@@ -315,19 +381,29 @@ class TestSingleChannel:
         truth = np.array([[[0, 0, 0, 1, 1, 255]]], dtype)
         logits = np.array([[[-2.0, 0.3, -0.1, 4, -1, 3]]])[..., None]
         for target in (truth, truth[..., None]):
-            metric = measure(ConfusionMetrics(1, report=["iou"], class_names=["ground", "cell"]), (target, logits))
+            metric = measure(
+                ConfusionMetrics(1, report=["iou"], class_names=["ground", "cell"]),
+                (target, logits),
+            )
             assert counts(metric) == [[2, 1], [1, 1]]
             assert figures(metric) == pytest.approx({"iou/ground": 2 / 4, "iou/cell": 1 / 3})
 
     def test_a_soft_target_is_foreground_above_one_half(self):
         truth = np.array([[[[0.4], [0.6]]]], "float32")
-        assert counts(measure(ConfusionMetrics(1), (truth, np.array([[[[1.0], [1.0]]]])))) == [[0, 1], [0, 1]]
+        assert counts(measure(ConfusionMetrics(1), (truth, np.array([[[[1.0], [1.0]]]])))) == [
+            [0, 1],
+            [0, 1],
+        ]
 
     def test_the_threshold_is_a_probability(self):
         truth = np.array([[[0, 0, 1, 1, 1]]])
         probabilities = np.array([[[0.1, 0.29, 0.31, 0.45, 0.9]]], "float32")[..., None]
         logits = np.log(probabilities / (1 - probabilities))
-        for threshold, expected in ((0.3, [[2, 0], [0, 3]]), (0.5, [[2, 0], [2, 1]]), (0.2, [[1, 1], [0, 3]])):
+        for threshold, expected in (
+            (0.3, [[2, 0], [0, 3]]),
+            (0.5, [[2, 0], [2, 1]]),
+            (0.2, [[1, 1], [0, 3]]),
+        ):
             for y_pred, from_logits in ((logits, True), (probabilities, False)):
                 metric = ConfusionMetrics(1, threshold=threshold, from_logits=from_logits)
                 assert counts(measure(metric, (truth, y_pred))) == expected
@@ -339,7 +415,11 @@ class TestMultiLabel:
         rng = np.random.default_rng(seed)
         truth = rng.integers(0, 2, (*shape, classes)).astype("float32")
         valid = rng.random(shape) > 0.1
-        return np.where(valid[..., None], truth, 255), valid, rng.normal(size=(*shape, classes)).astype("float32")
+        return (
+            np.where(valid[..., None], truth, 255),
+            valid,
+            rng.normal(size=(*shape, classes)).astype("float32"),
+        )
 
     @pytest.mark.parametrize("threshold", [0.5, 0.3])
     def test_counts_match_the_slow_loop(self, threshold):
@@ -353,11 +433,19 @@ class TestMultiLabel:
     def test_integer_labels_are_one_class_a_pixel(self):
         labels, logits = draw(5)
         valid = (labels >= 0) & (labels < 4)
-        expected = oracles.channel_matrices(np.eye(4, dtype=bool)[labels.clip(0, 3)], logits > 0, valid)
-        assert counts(measure(ConfusionMetrics(4, multi_label=True), (labels, logits))) == expected.tolist()
+        expected = oracles.channel_matrices(
+            np.eye(4, dtype=bool)[labels.clip(0, 3)], logits > 0, valid
+        )
+        assert (
+            counts(measure(ConfusionMetrics(4, multi_label=True), (labels, logits)))
+            == expected.tolist()
+        )
 
     def test_one_channel_scores_the_foreground_alone(self):
-        truth, logits = np.array([[[0, 0, 0, 1, 1, 255]]]), np.array([[[-2.0, 0.3, -0.1, 4, -1, 3]]])[..., None]
+        truth, logits = (
+            np.array([[[0, 0, 0, 1, 1, 255]]]),
+            np.array([[[-2.0, 0.3, -0.1, 4, -1, 3]]])[..., None],
+        )
         metric = measure(MeanIoU(1, multi_label=True), (truth, logits))
         assert counts(metric) == [[[2, 1], [1, 1]]]
         assert figures(metric) == pytest.approx(1 / 3)
@@ -369,18 +457,26 @@ class TestMultiLabel:
         result = figures(measure(ConfusionMetrics(3, report, multi_label=True), (truth, logits)))
         truth, guess = truth[valid].astype(int), (logits[valid] > 0).astype(int)
         matrix = sklearn.multilabel_confusion_matrix(truth, guess)
-        assert counts(measure(ConfusionMetrics(3, multi_label=True), (truth[None], logits[valid][None]))) == (
-            matrix.tolist()
-        )
+        assert counts(
+            measure(ConfusionMetrics(3, multi_label=True), (truth[None], logits[valid][None]))
+        ) == (matrix.tolist())
         for name, function in (
             ("iou", sklearn.jaccard_score),
             ("dice", sklearn.f1_score),
             ("precision", sklearn.precision_score),
             ("recall", sklearn.recall_score),
         ):
-            assert [result[f"{name}/{c}"] for c in range(3)] == pytest.approx(function(truth, guess, average=None))
-            for prefix, average in (("mean", "macro"), ("micro", "micro"), ("weighted", "weighted")):
-                assert result[f"{prefix}_{name}"] == pytest.approx(function(truth, guess, average=average))
+            assert [result[f"{name}/{c}"] for c in range(3)] == pytest.approx(
+                function(truth, guess, average=None)
+            )
+            for prefix, average in (
+                ("mean", "macro"),
+                ("micro", "micro"),
+                ("weighted", "weighted"),
+            ):
+                assert result[f"{prefix}_{name}"] == pytest.approx(
+                    function(truth, guess, average=average)
+                )
         assert result["pixel_accuracy"] == pytest.approx(np.mean(truth == guess))
         assert list(as_numpy(scores_of(matrix))) == report
 
@@ -393,26 +489,36 @@ class TestPerImage:
         labels, logits = draw(6)
         labels[1] = 255  # an image without any score
         labels[2][labels[2] == 3] = 0
-        metric = measure(ConfusionMetrics(4, self.REPORT, zero_division=zero_division), (labels, logits))
+        metric = measure(
+            ConfusionMetrics(4, self.REPORT, zero_division=zero_division), (labels, logits)
+        )
         blank = np.nan if zero_division is None else zero_division
         for score in SCORES:
-            expected = oracles.mean_by_image(labels, logits.argmax(-1), 4, score, zero_division=blank)
+            expected = oracles.mean_by_image(
+                labels, logits.argmax(-1), 4, score, zero_division=blank
+            )
             assert figures(metric)[f"per_image_{score}"] == pytest.approx(expected, **CLOSE)
 
     def test_several_classes_a_pixel(self):
         truth, valid, logits = TestMultiLabel().draw()
-        result = figures(measure(ConfusionMetrics(3, ("per_image_dice",), multi_label=True), (truth, logits)))
+        result = figures(
+            measure(ConfusionMetrics(3, ("per_image_dice",), multi_label=True), (truth, logits))
+        )
         each = []
         for image in range(3):
             matrices = oracles.channel_matrices(truth[image] == 1, logits[image] > 0, valid[image])
-            each.append(np.mean([2 * m[1, 1] / (2 * m[1, 1] + m[0, 1] + m[1, 0]) for m in matrices]))
+            each.append(
+                np.mean([2 * m[1, 1] / (2 * m[1, 1] + m[0, 1] + m[1, 0]) for m in matrices])
+            )
         assert result["per_image_dice"] == pytest.approx(np.mean(each), **CLOSE)
 
     def test_it_differs_from_the_data_set_and_costs_a_state_only_if_asked(self):
         # image 0: nine pixels of class 0 right; image 1: one of class 1 right, one taken for class 0
         labels = np.array([[[0] * 9], [[1, 1] + [255] * 7]])
         guess = np.array([[[0] * 9], [[1, 0] + [0] * 7]])
-        metric = measure(ConfusionMetrics(2, ["mean_iou", "per_image_iou"]), (labels, logits_of(guess, 2)))
+        metric = measure(
+            ConfusionMetrics(2, ["mean_iou", "per_image_iou"]), (labels, logits_of(guess, 2))
+        )
         # over the dataset 9 / 10 and 1 / 2; of image 0: 1; of image 1: (0 + 1 / 2) / 2
         assert figures(metric) == pytest.approx({"mean_iou": 0.7, "per_image_iou": 0.625}, **CLOSE)
         assert len(metric.variables) == 3
@@ -424,7 +530,9 @@ class TestPerImage:
         labels, logits = draw(7, (12, 3, 5))
         whole = measure(ConfusionMetrics(4, self.REPORT), (labels, logits))
         parts = [list(order[start : start + size]) for start in range(0, 12, size)]
-        batched = measure(ConfusionMetrics(4, self.REPORT), *((labels[part], logits[part]) for part in parts))
+        batched = measure(
+            ConfusionMetrics(4, self.REPORT), *((labels[part], logits[part]) for part in parts)
+        )
         assert figures(batched) == figures(whole)
 
 
@@ -437,7 +545,9 @@ def test_fit_under_xla_gives_the_same_digits_as_eager(channels):
     report = ("mean_iou", "dice", "micro_recall", "per_image_iou")
     metrics = [ConfusionMetrics(channels, report), MeanIoU(channels, name="iou")]
     # a rate of 0 keeps the model as it is: what is measured while training is its score
-    model.compile(keras.optimizers.SGD(0.0), lambda y, x: ops.mean(x), metrics=metrics, jit_compile=True)
+    model.compile(
+        keras.optimizers.SGD(0.0), lambda y, x: ops.mean(x), metrics=metrics, jit_compile=True
+    )
     expected = figures(measure(ConfusionMetrics(channels, report), (labels, model(images))))
     history = model.fit(images, labels, batch_size=2, verbose=0).history
     assert {name: history[name][0] for name in expected} == pytest.approx(expected, rel=1e-6)
@@ -448,15 +558,30 @@ def test_fit_under_xla_gives_the_same_digits_as_eager(channels):
     ("arguments", "message"),
     [
         ({"num_classes": 3, "report": ["mean_iuo"]}, "Did you mean 'mean_iou'"),
-        ({"num_classes": 3, "report": ["accuracy"]}, "report='accuracy' is unknown. Choose from 'iou', 'dice'"),
+        (
+            {"num_classes": 3, "report": ["accuracy"]},
+            "report='accuracy' is unknown. Choose from 'iou', 'dice'",
+        ),
         ({"num_classes": 3, "class_names": ["a", "b"]}, "2 class_names for 3 classes"),
         ({"num_classes": 2, "class_names": ["a", "a"]}, "each another"),
         ({"num_classes": 1, "class_names": ["cell"]}, "1 class_names for 2 classes"),
-        ({"num_classes": 1, "threshold": 0}, "threshold=0 must be a probability above 0 and below 1"),
+        (
+            {"num_classes": 1, "threshold": 0},
+            "threshold=0 must be a probability above 0 and below 1",
+        ),
         ({"num_classes": 1, "threshold": 1.0}, "threshold=1.0 must be a probability"),
-        ({"num_classes": 3, "zero_division": 0.5}, "zero_division=0.5 is unknown. Choose from None, 0.0, 1.0"),
-        ({"num_classes": 3, "multi_label": True, "report": ["matthews"]}, "'matthews' is of one class a pixel"),
-        ({"num_classes": 3, "multi_label": True, "report": ["cohen_kappa"]}, "'cohen_kappa' is of one class a pixel"),
+        (
+            {"num_classes": 3, "zero_division": 0.5},
+            "zero_division=0.5 is unknown. Choose from None, 0.0, 1.0",
+        ),
+        (
+            {"num_classes": 3, "multi_label": True, "report": ["matthews"]},
+            "'matthews' is of one class a pixel",
+        ),
+        (
+            {"num_classes": 3, "multi_label": True, "report": ["cohen_kappa"]},
+            "'cohen_kappa' is of one class a pixel",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(arguments, message):
@@ -470,5 +595,7 @@ def test_arguments_that_do_not_fit_are_an_error(arguments, message):
 
 def test_several_classes_a_pixel_are_an_error_without_multi_label():
     truth = np.ones((1, 2, 2, 3), "uint8")
-    with pytest.raises(ValueError, match="4 pixels .*multi_label=True takes several classes a pixel"):
+    with pytest.raises(
+        ValueError, match="4 pixels .*multi_label=True takes several classes a pixel"
+    ):
         ConfusionMetrics(3).update_state(truth, np.zeros((1, 2, 2, 3), "float32"))

@@ -42,18 +42,29 @@ def measure(metric, *batches):
 
 def all_metrics():
     """One of each, and the ways of a ConfusionMetrics; no two figures of one name differ."""
-    report = ("iou", "mean_precision", "micro_dice", "weighted_recall", "per_image_iou", "per_image_specificity")
+    report = (
+        "iou",
+        "mean_precision",
+        "micro_dice",
+        "weighted_recall",
+        "per_image_iou",
+        "per_image_specificity",
+    )
     return [
         *(cls(3) for cls in METRICS.values()),
         ConfusionMetrics(3, report, name="averages"),
-        ConfusionMetrics(3, ("dice", "per_image_recall"), multi_label=True, threshold=0.3, name="channels"),
+        ConfusionMetrics(
+            3, ("dice", "per_image_recall"), multi_label=True, threshold=0.3, name="channels"
+        ),
     ]
 
 
 def model_and_data():
     """A model whose logits are its input, and eight images for it."""
     labels, logits = draw(shape=(8, 3, 5), classes=3)
-    model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Dense(3, kernel_initializer="identity")])
+    model = keras.Sequential(
+        [keras.Input((None, None, 3)), keras.layers.Dense(3, kernel_initializer="identity")]
+    )
     return model, logits, np.where(labels < 0, 255, labels)
 
 
@@ -100,7 +111,9 @@ class TestMetric:
         labels, _ = draw()
         logits = 50 * np.eye(4, dtype="float32")[labels.clip(0, 3)]
         best = 0 if cls is CalibrationError else 1
-        assert measure(cls(4), (labels, logits)) == pytest.approx([best] * len(figures(cls(4))), abs=1e-6)
+        assert measure(cls(4), (labels, logits)) == pytest.approx(
+            [best] * len(figures(cls(4))), abs=1e-6
+        )
 
     def test_ignored_pixels_do_not_count(self, cls):
         labels, logits = draw()
@@ -108,13 +121,17 @@ class TestMetric:
         changed = np.where(ignored[..., None], np.float32(1e4) * np.arange(4), logits)
         assert measure(cls(4), (labels, changed)) == measure(cls(4), (labels, logits))
         flat = labels[~ignored][None], logits[~ignored][None]
-        assert measure(cls(4), (flat[0][None], flat[1][None])) == pytest.approx(measure(cls(4), (labels, logits)))
+        assert measure(cls(4), (flat[0][None], flat[1][None])) == pytest.approx(
+            measure(cls(4), (labels, logits))
+        )
 
     def test_renaming_the_classes_changes_nothing(self, cls):
         labels, logits = draw()
         order = [2, 0, 3, 1]  # new class c was order[c]
         renamed = np.where((labels < 0) | (labels > 3), 255, np.argsort(order)[labels.clip(0, 3)])
-        assert measure(cls(4), (renamed, logits[..., order])) == pytest.approx(measure(cls(4), (labels, logits)))
+        assert measure(cls(4), (renamed, logits[..., order])) == pytest.approx(
+            measure(cls(4), (labels, logits))
+        )
 
     def test_a_volume_is_a_long_image(self, cls):
         labels, logits = draw(shape=(2, 3, 4, 5))
@@ -125,11 +142,18 @@ class TestMetric:
     def test_half_precision_logits_are_read_in_float32(self, cls, dtype):
         labels, logits = draw()
         half = ops.cast(logits, dtype)
-        assert measure(cls(4), (labels, half)) == measure(cls(4), (labels, ops.cast(half, "float32")))
+        assert measure(cls(4), (labels, half)) == measure(
+            cls(4), (labels, ops.cast(half, "float32"))
+        )
 
     def test_a_model_that_diverged_is_measured(self, cls):
         labels, logits = draw()
-        logits[0, 0], logits[1, 1, :, 2], logits[2, 2, 0, 1], logits[3, 0, 0] = np.nan, np.nan, np.inf, -np.inf
+        logits[0, 0], logits[1, 1, :, 2], logits[2, 2, 0, 1], logits[3, 0, 0] = (
+            np.nan,
+            np.nan,
+            np.inf,
+            -np.inf,
+        )
         assert np.isfinite(measure(cls(4), (labels, logits))).all()
 
     def test_it_is_saved_and_read_with_its_arguments(self, cls):
@@ -145,13 +169,18 @@ class TestMetric:
 
     def test_batches_that_do_not_fit_are_an_error(self, cls):
         labels, logits = draw()
-        with pytest.raises(ValueError, match=r"num_classes=3, but y_pred of shape .* has 4 channels"):
+        with pytest.raises(
+            ValueError, match=r"num_classes=3, but y_pred of shape .* has 4 channels"
+        ):
             cls(3).update_state(labels, logits)
         with pytest.raises(ValueError, match=r"y_true of shape .* does not fit y_pred"):
             cls(4).update_state(labels[:, :2], logits)
         with pytest.raises(ValueError, match="not `weighted_metrics`"):
             cls(4).update_state(labels, logits, sample_weight=np.ones(6))
-        with pytest.raises(ValueError, match=r"float32 has 90 pixels with other values than expected: whole numbers"):
+        with pytest.raises(
+            ValueError,
+            match=r"float32 has 90 pixels with other values than expected: whole numbers",
+        ):
             cls(4).update_state(np.full(labels.shape, 0.5, "float32"), logits)
         with pytest.raises(ValueError, match=r"90 pixels with other values than expected: one-hot"):
             cls(4).update_state(np.full(logits.shape, 0.5, "float32"), logits)
@@ -161,7 +190,9 @@ class TestMetric:
 
     def test_a_number_of_classes_that_does_not_fit_is_an_error(self, cls):
         for number in (0, 2.5):
-            with pytest.raises(ValueError, match=rf"{cls.__name__}: num_classes={number} must be a whole number"):
+            with pytest.raises(
+                ValueError, match=rf"{cls.__name__}: num_classes={number} must be a whole number"
+            ):
                 cls(number)
 
 
@@ -213,7 +244,11 @@ def test_two_replicas_measure_what_one_does():
     path = os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parents[1])])
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(
-        [sys.executable, "-c", REPLICAS], capture_output=True, text=True, env=environment, check=False
+        [sys.executable, "-c", REPLICAS],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     (one, of_one), (two, of_two) = json.loads(done.stdout.splitlines()[-1])

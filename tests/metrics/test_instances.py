@@ -21,8 +21,12 @@ def draw(text):
 def slow_table(truth, prediction):
     """{(true number, predicted number): IoU} of all pairs, by masks."""
     table = {}
-    for t, p in itertools.product(sorted(set(truth.flat) - {0}), sorted(set(prediction.flat) - {0})):
-        table[t, p] = ((truth == t) & (prediction == p)).sum() / ((truth == t) | (prediction == p)).sum()
+    for t, p in itertools.product(
+        sorted(set(truth.flat) - {0}), sorted(set(prediction.flat) - {0})
+    ):
+        table[t, p] = ((truth == t) & (prediction == p)).sum() / (
+            (truth == t) | (prediction == p)
+        ).sum()
     return table
 
 
@@ -51,7 +55,9 @@ def cells(seed, shape=(64, 80), count=14):
         center, radius, shift = rng.uniform(0, shape), rng.uniform(4, 9), rng.uniform(-2.5, 2.5, 2)
         truth[np.hypot(y - center[0], x - center[1]) < radius] = number
         if rng.random() < 0.85:
-            prediction[np.hypot(y - center[0] - shift[0], x - center[1] - shift[1]) < radius] = 100 - 3 * number
+            prediction[np.hypot(y - center[0] - shift[0], x - center[1] - shift[1]) < radius] = (
+                100 - 3 * number
+            )
     prediction[2:6, 3:9] = 7
     return truth, prediction
 
@@ -98,7 +104,9 @@ def test_panoptic_quality_wants_more_than_one_half():
     assert panoptic_quality(*([labels] for labels in half)) == {"pq": 0, "sq": 0, "rq": 0}
 
 
-@pytest.mark.parametrize(("truth", "prediction"), [("1111", "2233"), ("2233", "1111"), ("1111..5", "2233.55")])
+@pytest.mark.parametrize(
+    ("truth", "prediction"), [("1111", "2233"), ("2233", "1111"), ("1111..5", "2233.55")]
+)
 def test_halves_tie_and_only_one_matches(truth, prediction):
     truth, prediction = draw(truth), draw(prediction)
     match = match_instances(truth, prediction)
@@ -138,7 +146,10 @@ def test_matching_is_the_largest_one_to_one_matching(pair, threshold):
 @given(labels, st.permutations(range(1, 5)), st.permutations((3, 70, 600, 5000)))
 @settings(deadline=None, max_examples=50)
 def test_other_numbers_for_the_same_objects_change_no_digit(pair, first, second):
-    others = [np.array([0, *numbers])[labels] for labels, numbers in zip(pair, (first, second), strict=True)]
+    others = [
+        np.array([0, *numbers])[labels]
+        for labels, numbers in zip(pair, (first, second), strict=True)
+    ]
     one, other = match_instances(*pair), match_instances(*others)
     assert (one.tp, one.fp, one.fn, one.iou_sum) == (other.tp, other.fp, other.fn, other.iou_sum)
 
@@ -160,14 +171,29 @@ def test_scores_stay_in_their_range_and_forget_the_order(pairs, random):
     assert panoptic_quality(*zip(*shuffled, strict=True)) == quality
     assert average_precision(*zip(*shuffled, strict=True))["ap"].tolist() == result["ap"].tolist()
     if any(truth.any() for truth in truths):
-        assert average_precision(truths, truths)["mean_ap"] == panoptic_quality(truths, truths)["pq"] == 1
+        assert (
+            average_precision(truths, truths)["mean_ap"]
+            == panoptic_quality(truths, truths)["pq"]
+            == 1
+        )
 
 
 def test_figures_of_stardist_and_monai():
     truths, predictions = zip(*map(cells, range(4)), strict=True)
     result = average_precision(truths, predictions)
     # StarDist 0.9.2, matching_dataset: tp, fp, fn at 0.5 are 41, 9, 15; at 0.75 5, 45, 51.
-    accuracy = [41 / 65, 34 / 72, 25 / 81, 20 / 86, 13 / 93, 5 / 101, 2 / 104, 2 / 104, 2 / 104, 2 / 104]
+    accuracy = [
+        41 / 65,
+        34 / 72,
+        25 / 81,
+        20 / 86,
+        13 / 93,
+        5 / 101,
+        2 / 104,
+        2 / 104,
+        2 / 104,
+        2 / 104,
+    ]
     assert result["ap"] == pytest.approx(accuracy)
     assert result["mean_ap"] == pytest.approx(0.191040454)
     # MONAI 1.6.1, compute_panoptic_quality (float32): tp, fp, fn and sum of IoU an image; StarDist at 0.500001 alike.
@@ -176,7 +202,16 @@ def test_figures_of_stardist_and_monai():
     assert panoptic_quality(truths, predictions) == pytest.approx(expected, rel=1e-6)
     match = match_instances(truths[1], predictions[1])
     assert (match.tp, match.fp, match.fn, pytest.approx(match.iou_sum)) == (8, 2, 6, 5.446666734)
-    assert match.pairs == ((1, 97), (3, 91), (8, 76), (9, 73), (10, 70), (11, 67), (12, 64), (14, 58))
+    assert match.pairs == (
+        (1, 97),
+        (3, 91),
+        (8, 76),
+        (9, 73),
+        (10, 70),
+        (11, 67),
+        (12, 64),
+        (14, 58),
+    )
 
 
 def test_the_order_of_numbers_and_images_changes_no_digit_of_a_sum():
@@ -187,7 +222,10 @@ def test_the_order_of_numbers_and_images_changes_no_digit_of_a_sum():
     for truth, prediction in pairs:
         for seed in range(10):
             numbers = np.append(0, np.random.default_rng(seed).permutation(truth.max()) + 1)
-            assert match_instances(numbers[truth], prediction).iou_sum == match_instances(truth, prediction).iou_sum
+            assert (
+                match_instances(numbers[truth], prediction).iou_sum
+                == match_instances(truth, prediction).iou_sum
+            )
 
 
 def test_thousands_of_objects():
@@ -203,7 +241,9 @@ def test_real_nuclei_against_themselves_and_worse(shared_data):
     folder = shared_data / "dsb2018_fluo"
     names = (folder / "val.txt").read_text().split()
     truths = [np.array(Image.open(folder / "labels" / f"{name}.png")) for name in names]
-    assert average_precision(truths, truths)["mean_ap"] == panoptic_quality(truths, truths)["pq"] == 1
+    assert (
+        average_precision(truths, truths)["mean_ap"] == panoptic_quality(truths, truths)["pq"] == 1
+    )
     # Every fifth nucleus is missing, the others are two pixels aside.
     moved = [np.roll(np.where(labels % 5 == 0, 0, labels), 2, 1) for labels in truths]
     result = average_precision(truths, moved)
@@ -241,7 +281,11 @@ GROUND = np.zeros((4, 5), int)
     ("truth", "prediction", "words"),
     [
         (GROUND, GROUND.T, r"truth of shape \(4, 5\) and prediction of shape \(5, 4\) differ"),
-        (GROUND[0], GROUND[0], r"truth of shape \(5,\), expected a label map \(H, W\) or \(D, H, W\)"),
+        (
+            GROUND[0],
+            GROUND[0],
+            r"truth of shape \(5,\), expected a label map \(H, W\) or \(D, H, W\)",
+        ),
         (GROUND, GROUND[None, None], r"prediction of shape \(1, 1, 4, 5\)"),
         (GROUND.astype("float32"), GROUND, "truth is float32, expected integers"),
         (GROUND, GROUND > 0, "prediction is bool, expected integers"),
@@ -259,7 +303,9 @@ def test_label_maps_that_do_not_fit(truth, prediction, words):
 
 @pytest.mark.parametrize("threshold", [0.49, 1.01, -1, math.nan])
 def test_a_threshold_out_of_range(threshold):
-    with pytest.raises(ValueError, match=r"match_instances: threshold .*, expected an IoU in \[0.5, 1\]"):
+    with pytest.raises(
+        ValueError, match=r"match_instances: threshold .*, expected an IoU in \[0.5, 1\]"
+    ):
         match_instances(GROUND, GROUND, threshold)
     with pytest.raises(ValueError, match="average_precision: threshold"):
         average_precision([GROUND], [GROUND], (0.5, threshold))

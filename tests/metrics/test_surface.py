@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from tfseg.metrics import average_surface_distance, boundary_f1, boundary_iou, hausdorff_distance, surface_dice
+from tfseg.metrics import (
+    average_surface_distance,
+    boundary_f1,
+    boundary_iou,
+    hausdorff_distance,
+    surface_dice,
+)
 
 EVERY = (hausdorff_distance, average_surface_distance, surface_dice, boundary_f1, boundary_iou)
 every_metric = pytest.mark.parametrize("metric", EVERY, ids=lambda metric: metric.__name__)
@@ -95,8 +101,12 @@ def test_average_surface_distance_by_hand():
 def test_spacing_by_hand():
     # Rows are 2 apart, columns 0.5: 0, 0, 2, 2 and 0, 0, 0.5, 1, 1.5.
     assert score(hausdorff_distance, TRUTH, PREDICTION, (2, 0.5)) == 2
-    assert score(average_surface_distance, TRUTH, PREDICTION, [2, 0.5]) == pytest.approx((4 + 3) / 9)
-    assert score(average_surface_distance, TRUTH.T, PREDICTION.T, (0.5, 2), False) == pytest.approx(3 / 5)
+    assert score(average_surface_distance, TRUTH, PREDICTION, [2, 0.5]) == pytest.approx(
+        (4 + 3) / 9
+    )
+    assert score(average_surface_distance, TRUTH.T, PREDICTION.T, (0.5, 2), False) == pytest.approx(
+        3 / 5
+    )
     assert score(surface_dice, TRUTH, PREDICTION, 1, (2, 0.5)) == pytest.approx((2 + 4) / 9)
     assert score(boundary_f1, TRUTH, PREDICTION, 1, (2, 0.5)) == pytest.approx(2 * 0.8 * 0.5 / 1.3)
 
@@ -107,7 +117,8 @@ def test_surface_dice_by_hand(tolerance, near):
 
 
 @pytest.mark.parametrize(
-    ("tolerance", "precision", "recall"), [(0, 2 / 5, 2 / 4), (1, 3 / 5, 1), (2, 4 / 5, 1), (3, 1, 1)]
+    ("tolerance", "precision", "recall"),
+    [(0, 2 / 5, 2 / 4), (1, 3 / 5, 1), (2, 4 / 5, 1), (3, 1, 1)],
 )
 def test_boundary_f1_by_hand(tolerance, precision, recall):
     expected = 2 * precision * recall / (precision + recall)
@@ -162,15 +173,19 @@ def test_boundary_iou_by_hand():
     truth = draw("....... .####.. .####.. .####.. .####.. .......")
     prediction = np.roll(truth, 1, 1)
     assert score(boundary_iou, truth, prediction, 1) == pytest.approx(6 / 18)
-    assert score(boundary_iou, truth, prediction, 2) == pytest.approx(12 / 20)  # the rim is all, so the IoU
-    assert score(boundary_iou, truth, prediction) == pytest.approx(6 / 18)  # 2 % of 9.2 is less than 1
+    assert score(boundary_iou, truth, prediction, 2) == pytest.approx(
+        12 / 20
+    )  # the rim is all, so the IoU
+    assert score(boundary_iou, truth, prediction) == pytest.approx(
+        6 / 18
+    )  # 2 % of 9.2 is less than 1
 
 
 def test_the_rim_of_boundary_iou_is_counted_like_a_king_moves():
     # All 24 pixels around the hole are its neighbors, across corners, or the edge's. The full square's rim are 16.
-    assert score(boundary_iou, np.ones((5, 5), bool), draw("##### ##### ##.## ##### #####"), 1) == pytest.approx(
-        16 / 24
-    )
+    assert score(
+        boundary_iou, np.ones((5, 5), bool), draw("##### ##### ##.## ##### #####"), 1
+    ) == pytest.approx(16 / 24)
 
 
 @pytest.mark.parametrize("shape", [(60, 90), (20, 21), (150, 40)])
@@ -182,11 +197,15 @@ def test_boundary_iou_agrees_with_the_authors_steps(shape, distance):
     def rim(mask):
         times = distance or max(1, round(0.02 * np.sqrt(shape[0] ** 2 + shape[1] ** 2)))
         padded = cv2.copyMakeBorder(mask.astype("uint8"), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
-        return mask & ~cv2.erode(padded, np.ones((3, 3), "uint8"), iterations=times)[1:-1, 1:-1].astype(bool)
+        return mask & ~cv2.erode(padded, np.ones((3, 3), "uint8"), iterations=times)[
+            1:-1, 1:-1
+        ].astype(bool)
 
     truth, prediction = pair(4, shape)
     first, second = rim(truth), rim(prediction)
-    assert boundary_iou(truth, prediction, distance) == pytest.approx((first & second).sum() / (first | second).sum())
+    assert boundary_iou(truth, prediction, distance) == pytest.approx(
+        (first & second).sum() / (first | second).sum()
+    )
 
 
 masks = st.sampled_from([(5, 6), (1, 7), (3, 4, 3), (2, 1, 5)]).flatmap(
@@ -194,7 +213,9 @@ masks = st.sampled_from([(5, 6), (1, 7), (3, 4, 3), (2, 1, 5)]).flatmap(
 )
 
 
-@given(masks, st.tuples(*[st.sampled_from([0.3, 1.0, 2.5])] * 3), st.floats(0, 100), st.integers(0, 3))
+@given(
+    masks, st.tuples(*[st.sampled_from([0.3, 1.0, 2.5])] * 3), st.floats(0, 100), st.integers(0, 3)
+)
 @settings(deadline=None, max_examples=100)
 def test_every_figure_matches_the_slow_definition(pair, spacing, percentile, tolerance):
     truth, prediction = pair
@@ -204,12 +225,16 @@ def test_every_figure_matches_the_slow_definition(pair, spacing, percentile, tol
     ahead, back = slow_distances(truth, prediction, spacing)
     expected = max(np.percentile(ahead, percentile), np.percentile(back, percentile))
     assert hausdorff_distance(truth, prediction, spacing, percentile) == pytest.approx(expected)
-    assert hausdorff_distance(truth, prediction, spacing) == pytest.approx(max(ahead.max(), back.max()))
+    assert hausdorff_distance(truth, prediction, spacing) == pytest.approx(
+        max(ahead.max(), back.max())
+    )
     both = np.concatenate([ahead, back])
     assert average_surface_distance(truth, prediction, spacing) == pytest.approx(both.mean())
     assert average_surface_distance(truth, prediction, spacing, False) == pytest.approx(back.mean())
     reach = tolerance + 1e-6
-    assert surface_dice(truth, prediction, tolerance, spacing) == pytest.approx((both <= reach).mean())
+    assert surface_dice(truth, prediction, tolerance, spacing) == pytest.approx(
+        (both <= reach).mean()
+    )
     recall, precision = (ahead <= reach).mean(), (back <= reach).mean()
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
     assert boundary_f1(truth, prediction, tolerance, spacing) == pytest.approx(f1)
@@ -223,7 +248,9 @@ def test_every_figure_matches_the_slow_definition(pair, spacing, percentile, tol
 @settings(deadline=None, max_examples=25)
 def test_truth_and_prediction_may_change_places_and_equal_masks_are_perfect(metric, pair):
     truth, prediction = pair
-    assert score(metric, truth, prediction) == pytest.approx(score(metric, prediction, truth), nan_ok=True)
+    assert score(metric, truth, prediction) == pytest.approx(
+        score(metric, prediction, truth), nan_ok=True
+    )
     if truth.any():
         assert score(metric, truth, truth) == (0 if metric in DISTANCES else 1)
 
@@ -242,15 +269,22 @@ MONAI = [
 @pytest.mark.parametrize(("seed", "shape", "spacing", "expected"), MONAI)
 def test_figures_of_monai(seed, shape, spacing, expected):
     truth, prediction = pair(seed, shape)
-    result = [hausdorff_distance(truth, prediction, spacing, percentile) for percentile in (100, 95, 50)]
-    result += [average_surface_distance(truth, prediction, spacing, symmetric) for symmetric in (True, False)]
+    result = [
+        hausdorff_distance(truth, prediction, spacing, percentile) for percentile in (100, 95, 50)
+    ]
+    result += [
+        average_surface_distance(truth, prediction, spacing, symmetric)
+        for symmetric in (True, False)
+    ]
     result += [surface_dice(truth, prediction, 1.5, spacing)]
     assert result == pytest.approx(expected, rel=3e-6)  # float32 percentiles
 
 
 def test_what_lies_around_the_masks_changes_nothing():
     truth, prediction = pair(5, (30, 40))
-    around = [np.pad(mask, ((20, 7), (3, 50))) for mask in (np.pad(truth, 1), np.pad(prediction, 1))]
+    around = [
+        np.pad(mask, ((20, 7), (3, 50))) for mask in (np.pad(truth, 1), np.pad(prediction, 1))
+    ]
     for metric, arguments in (
         (hausdorff_distance, ()),
         (surface_dice, (2,)),
@@ -271,11 +305,17 @@ def test_nuclei_match_the_distance_transform_of_scipy(shared_data):
         ahead = scipy.distance_transform_edt(~second, sampling=(1, 0.5))[first]
         back = scipy.distance_transform_edt(~first, sampling=(1, 0.5))[second]
         result = [hausdorff_distance(truth, prediction, (1, 0.5), p) for p in (100, 95)]
-        assert result == pytest.approx([max(np.percentile(ahead, p), np.percentile(back, p)) for p in (100, 95)])
+        assert result == pytest.approx(
+            [max(np.percentile(ahead, p), np.percentile(back, p)) for p in (100, 95)]
+        )
         assert 0.3 < surface_dice(truth, prediction, 2) < 1
         square = np.ones((3, 3))  # 7 times: 2 % of the diagonal, 362
-        first, second = (mask & ~scipy.binary_erosion(mask, square, 7) for mask in (truth, prediction))
-        assert boundary_iou(truth, prediction) == pytest.approx((first & second).sum() / (first | second).sum())
+        first, second = (
+            mask & ~scipy.binary_erosion(mask, square, 7) for mask in (truth, prediction)
+        )
+        assert boundary_iou(truth, prediction) == pytest.approx(
+            (first & second).sum() / (first | second).sum()
+        )
 
 
 @every_metric
@@ -297,9 +337,17 @@ def test_empty_masks(metric, shape):
             np.zeros((5, 4), bool),
             r"\(4, 5\) and prediction of shape \(5, 4\), expected two masks",
         ),
-        (np.zeros((2, 4, 5, 3), bool), np.zeros((2, 4, 5, 3), bool), r"\(2, 4, 5, 3\).*\(H, W\) or \(D, H, W\)"),
+        (
+            np.zeros((2, 4, 5, 3), bool),
+            np.zeros((2, 4, 5, 3), bool),
+            r"\(2, 4, 5, 3\).*\(H, W\) or \(D, H, W\)",
+        ),
         (np.zeros(5, bool), np.zeros(5, bool), r"\(5,\)"),
-        (np.zeros((4, 5), "uint8"), np.zeros((4, 5), bool), "truth is uint8, expected bool. Pass one class"),
+        (
+            np.zeros((4, 5), "uint8"),
+            np.zeros((4, 5), bool),
+            "truth is uint8, expected bool. Pass one class",
+        ),
         (np.zeros((4, 5), bool), np.zeros((4, 5)), "prediction is float64"),
     ],
 )
@@ -309,7 +357,9 @@ def test_masks_that_do_not_fit(metric, truth, prediction, words):
 
 
 @pytest.mark.parametrize("metric", EVERY[:-1], ids=lambda metric: metric.__name__)
-@pytest.mark.parametrize("spacing", [(1,), (1, 1, 1), (1, 0), (1, -2), (1, math.nan), (math.inf, 1), 2])
+@pytest.mark.parametrize(
+    "spacing", [(1,), (1, 1, 1), (1, 0), (1, -2), (1, math.nan), (math.inf, 1), 2]
+)
 def test_a_spacing_that_does_not_fit(metric, spacing):
     arguments = {"tolerance": 1} if metric is surface_dice else {}
     with pytest.raises(ValueError, match=r"spacing=.*expected 2 sizes above 0, one for each axis"):

@@ -6,7 +6,9 @@ from numpy.testing import assert_allclose
 
 from tfseg.models.batch_norm import BatchNorm
 
-FUSED = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's")
+FUSED = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's"
+)
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(3, 5, (4, 6, 5, 3)).astype("float32")
 OPTIONS = [{}, {"scale": False}, {"center": False}, {"epsilon": 0.1, "momentum": 0.7}]
@@ -31,7 +33,11 @@ def array(x):
 def test_predicts_and_trains_as_keras_does(options):
     ours, theirs = pair(**options)
     for training in (False, True):
-        assert_allclose(array(ours(IMAGES, training=training)), array(theirs(IMAGES, training=training)), atol=1e-4)
+        assert_allclose(
+            array(ours(IMAGES, training=training)),
+            array(theirs(IMAGES, training=training)),
+            atol=1e-4,
+        )
     ours_mean, ours_variance = ours.non_trainable_variables
     mean, variance = theirs.non_trainable_variables
     assert_allclose(array(ours_mean), array(mean), rtol=1e-5)
@@ -76,7 +82,9 @@ def test_frozen_layer_keeps_its_statistics():
         assert_allclose(array(value), kept)
 
 
-@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16", "bfloat16", pytest.param("float64", marks=FUSED)])
+@pytest.mark.parametrize(
+    "dtype", ["mixed_bfloat16", "mixed_float16", "bfloat16", pytest.param("float64", marks=FUSED)]
+)
 def test_other_precisions(dtype):
     layer = BatchNorm(dtype=dtype)
     out = layer(IMAGES, training=True)

@@ -9,7 +9,9 @@ def standardized(image):
     return ops.convert_to_numpy(Standardize()(np.asarray(image)[None]))[0]
 
 
-@pytest.mark.parametrize(("base", "step"), [(0, 1), (100, 40), (30000, 1), (300, 0.01), (1e-4, 1e-6)])
+@pytest.mark.parametrize(
+    ("base", "step"), [(0, 1), (100, 40), (30000, 1), (300, 0.01), (1e-4, 1e-6)]
+)
 def test_any_brightness_and_contrast_become_the_same(base, step):
     steps = np.random.default_rng(0).normal(size=(37, 50, 2))
     steps = (steps - steps.mean((0, 1))) / steps.std((0, 1))

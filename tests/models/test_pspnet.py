@@ -5,7 +5,9 @@ from tfseg.models.decoders import PoolToBins
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (2 + 4 + 6 + 8 + 10)  # see test_decoding.py
+PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (
+    2 + 4 + 6 + 8 + 10
+)  # see test_decoding.py
 
 
 def test_the_image_is_pooled_to_the_paper_s_bins():
@@ -24,7 +26,12 @@ def test_it_has_its_parameters():
 @pytest.mark.parametrize("stride", [8, 16, 32])
 def test_the_output_stride_may_be_chosen(stride):
     model = pspnet(2, "plain", input_shape=(64, 96, 3), output_stride=stride, width=4)
-    assert model.get_layer("decoder_fuse_relu").output.shape == (None, 64 // stride, 96 // stride, 4)
+    assert model.get_layer("decoder_fuse_relu").output.shape == (
+        None,
+        64 // stride,
+        96 // stride,
+        4,
+    )
 
 
 @pytest.mark.parametrize(

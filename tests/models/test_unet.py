@@ -8,7 +8,9 @@ from tfseg.models import CropToImage, PadToStride, unet, unetpp
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (2 + 4 + 6 + 8 + 10)  # see test_decoding.py
+PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (
+    2 + 4 + 6 + 8 + 10
+)  # see test_decoding.py
 
 
 def test_the_paper_s_network_has_its_parameters():
@@ -59,7 +61,11 @@ def test_padding_adds_zeros_below_and_right():
 
 @pytest.mark.parametrize(
     ("shape", "padded"),
-    [((None, None, None, 3), (None, None, None, 3)), ((2, 9, None, 3), (2, 12, None, 3)), ((2, 8, 1, 3), (2, 8, 4, 3))],
+    [
+        ((None, None, None, 3), (None, None, None, 3)),
+        ((2, 9, None, 3), (2, 12, None, 3)),
+        ((2, 8, 1, 3), (2, 8, 4, 3)),
+    ],
 )
 def test_padding_tells_its_static_shape(shape, padded):
     assert PadToStride(4)(keras.KerasTensor(shape)).shape == padded
@@ -82,14 +88,21 @@ def test_cropping_with_a_stride_rounds_up():
     logits = np.arange(24).reshape(1, 4, 3, 2)
     cropped = CropToImage(2)(logits, np.zeros((1, 5, 4, 1)))
     assert np.array_equal(ops.convert_to_numpy(cropped), logits[:, :3, :2])
-    assert CropToImage(4).compute_output_shape((None, 9, 9, 7), (None, 33, None, 3)) == (None, 9, None, 7)
+    assert CropToImage(4).compute_output_shape((None, 9, 9, 7), (None, 33, None, 3)) == (
+        None,
+        9,
+        None,
+        7,
+    )
     assert CropToImage.from_config(CropToImage(4).get_config()).stride == 4
 
 
 def test_the_layers_of_the_plain_network_keep_their_names():
     # files of weights are read by them
     names = [
-        layer.name for layer in unet(2, filters=(2, 4), dropout=0.1).layers if layer.weights or "drop" in layer.name
+        layer.name
+        for layer in unet(2, filters=(2, 4), dropout=0.1).layers
+        if layer.weights or "drop" in layer.name
     ]
     down = [f"down0_{kind}{i}" for i in (1, 2) for kind in ("conv", "bn")]
     deep = [f"down1_{kind}{i}" for i in (1, 2) for kind in ("conv", "bn")]
@@ -115,7 +128,10 @@ def test_attention_gates_weigh_pixels_by_0_to_1():
     assert gated.count_params() == plain.count_params() + 49 + 15
     gated.get_layer("gate0_factor").bias.assign([3.0])
     names = [f"gate0_{name}" for name in ("factor", "double", "weigh")]
-    tap = keras.Model(gated.input, [*(gated.get_layer(n).output for n in names), gated.get_layer("down0_relu2").output])
+    tap = keras.Model(
+        gated.input,
+        [*(gated.get_layer(n).output for n in names), gated.get_layer("down0_relu2").output],
+    )
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3), np.uint8)
     factor, doubled, weighed, skip = (ops.convert_to_numpy(x) for x in tap(image, training=False))
     assert factor.shape == (1, 4, 6, 1)
@@ -130,7 +146,9 @@ def test_residual_blocks_pass_their_input_on():
     for layer in model.layers:
         if layer.name.startswith("down0") and layer.weights:
             layer.set_weights([0 * w for w in layer.get_weights()])
-    block = keras.Model(model.input, [model.get_layer("pad").output, model.get_layer("down0_relu").output])
+    block = keras.Model(
+        model.input, [model.get_layer("pad").output, model.get_layer("down0_relu").output]
+    )
     image = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), np.uint8)
     before, after = (ops.convert_to_numpy(x) for x in block(image))
     assert np.array_equal(after, np.maximum(before, 0))
@@ -140,7 +158,9 @@ def test_squeeze_and_excitation_weighs_channels():
     model = unet(2, filters=(32, 4), squeeze_excite=True)
     # reduced by 16, to at least 1: 32>2>32 66 + 96, twice (down and merge); 4>1>4 5 + 8
     assert model.count_params() == unet(2, filters=(32, 4)).count_params() + 2 * 162 + 13
-    model.get_layer("down0_excite1").bias.assign([1.0, 1.0])  # so that none of its two channels is dead
+    model.get_layer("down0_excite1").bias.assign(
+        [1.0, 1.0]
+    )  # so that none of its two channels is dead
     layers = ("down0_relu2", "down0_squeeze", "down0_excite2", "down0_weigh")
     tap = keras.Model(model.input, [model.get_layer(name).output for name in layers])
     image = np.random.default_rng(0).integers(0, 256, (1, 6, 4, 3), np.uint8)
@@ -151,7 +171,15 @@ def test_squeeze_and_excitation_weighs_channels():
 
 
 def test_all_options_go_together():
-    model = unet(2, encoder="plain", attention=True, residual=True, squeeze_excite=True, filters=(2,) * 5, dropout=0.2)
+    model = unet(
+        2,
+        encoder="plain",
+        attention=True,
+        residual=True,
+        squeeze_excite=True,
+        filters=(2,) * 5,
+        dropout=0.2,
+    )
     assert model(np.zeros((1, 33, 31, 3), "uint8")).shape == (1, 33, 31, 2)
 
 
@@ -170,7 +198,9 @@ def test_deep_supervision_gives_three_sizes_and_trains():
     history = model.fit(images, (labels,) * 2, epochs=10, verbose=0).history["loss"]
     assert history[-1] < 0.9 * history[0]
     served = keras.Model(model.input, model.outputs[0])
-    assert np.array_equal(ops.convert_to_numpy(served(images)), ops.convert_to_numpy(model(images)[0]))
+    assert np.array_equal(
+        ops.convert_to_numpy(served(images)), ops.convert_to_numpy(model(images)[0])
+    )
     # the same weights, and those of one more classifier of 8>3
     assert model.count_params() == unet(3, filters=(4, 8, 8)).count_params() + 27
 
@@ -195,7 +225,10 @@ def test_unetpp_behind_an_encoder_has_its_parameters():
     #   level 1, e = 4: (6) 50 + 108 + 52 = 210; 18 + 144 + 52 = 214; 18 + 180 + 52 = 250
     #   level 0, e = 2: (4) 34 + 72 + 52 = 158; 18 + 108 + 52 = 178; 214; 250
     model = unetpp(2, "plain", filters=(2, 2, 2, 2))
-    assert model.count_params() == PLAIN + 314 + 262 + 250 + 210 + 214 + 250 + 158 + 178 + 214 + 250 + 6
+    assert (
+        model.count_params()
+        == PLAIN + 314 + 262 + 250 + 210 + 214 + 250 + 158 + 178 + 214 + 250 + 6
+    )
 
 
 def test_unetpp_may_begin_at_stride_4():
@@ -217,9 +250,18 @@ def test_unetpp_s_first_columns_are_a_network_of_their_own():
         ({"filters": (8,)}, r"unet: filters=\(8,\) must name at least two levels"),
         ({"filters": (8, 0)}, "unet: filters=0 must be a whole number of at least 1"),
         ({"dropout": 1.0}, "unet: dropout=1.0 must be at least 0 and below 1"),
-        ({"weights": "imagenet"}, "unet: weights='imagenet' are those of an encoder, and there is none"),
-        ({"encoder": "plain", "filters": (2, 4)}, r"unet: filters=\(2, 4\) must name the five levels of a decoder"),
-        ({"encoder": "plain_at_16"}, "unet: encoder='plain_at_16' has no features at stride 4, 8, only at 16, 32"),
+        (
+            {"weights": "imagenet"},
+            "unet: weights='imagenet' are those of an encoder, and there is none",
+        ),
+        (
+            {"encoder": "plain", "filters": (2, 4)},
+            r"unet: filters=\(2, 4\) must name the five levels of a decoder",
+        ),
+        (
+            {"encoder": "plain_at_16"},
+            "unet: encoder='plain_at_16' has no features at stride 4, 8, only at 16, 32",
+        ),
         ({"encoder": "plane"}, "unet: encoder='plane' is unknown.*Did you mean 'plain'"),
     ],
 )
@@ -231,11 +273,20 @@ def test_arguments_that_do_not_fit_are_an_error(options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"encoder": None, "filters": (8,)}, r"unetpp: filters=\(8,\) must name at least two levels"),
+        (
+            {"encoder": None, "filters": (8,)},
+            r"unetpp: filters=\(8,\) must name at least two levels",
+        ),
         ({"filters": (8, 8, 8)}, r"unetpp: filters=\(8, 8, 8\) must name the four levels"),
         ({"filters": (8, 8, 8, 0)}, "unetpp: filters=0 must be a whole number"),
-        ({"encoder": None, "weights": "imagenet"}, "unetpp: weights='imagenet' are those of an encoder"),
-        ({"encoder": "plain_at_16"}, "unetpp: encoder='plain_at_16' has no features at stride 4, 8"),
+        (
+            {"encoder": None, "weights": "imagenet"},
+            "unetpp: weights='imagenet' are those of an encoder",
+        ),
+        (
+            {"encoder": "plain_at_16"},
+            "unetpp: encoder='plain_at_16' has no features at stride 4, 8",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_unetpp_are_an_error(options, message):

@@ -31,18 +31,25 @@ def draw_boxes(count=60):
 
 def test_areas():
     # 3 wide, 2 high; a half; without width; inside out in x, in y, in both
-    boxes = [[[1, 2, 4, 4], [0, 0, 0.5, 1], [3, 1, 3, 9]], [[4, 2, 1, 4], [1, 4, 4, 2], [4, 4, 1, 2]]]
+    boxes = [
+        [[1, 2, 4, 4], [0, 0, 0.5, 1], [3, 1, 3, 9]],
+        [[4, 2, 1, 4], [1, 4, 4, 2], [4, 4, 1, 2]],
+    ]
     assert ops.convert_to_numpy(box_area(array(boxes))).tolist() == [[6, 0.5, 0], [0, 0, 0]]
 
 
 def test_areas_of_clipped_boxes_are_those_of_the_raster():
     boxes, regions = draw_boxes(), draw_boxes()[::-1]
     clipped = clip_boxes(array(boxes), array(regions))
-    expected = [(covered(box) & covered(region)).sum() for box, region in zip(boxes, regions, strict=True)]
+    expected = [
+        (covered(box) & covered(region)).sum() for box, region in zip(boxes, regions, strict=True)
+    ]
     assert max(expected) > 0
     assert min(expected) == 0
     assert ops.convert_to_numpy(box_area(clipped)).tolist() == expected
-    assert ops.convert_to_numpy(box_area(array(boxes))).tolist() == [covered(box).sum() for box in boxes]
+    assert ops.convert_to_numpy(box_area(array(boxes))).tolist() == [
+        covered(box).sum() for box in boxes
+    ]
 
 
 def test_clipping_by_hand():
@@ -51,7 +58,9 @@ def test_clipping_by_hand():
     expected = [[12, 22, 14, 24], [10, 20, 15, 25], [25, 45, 30, 50], region]
     assert ops.convert_to_numpy(clip_boxes(array(boxes), array(region))).tolist() == expected
     # outside at the left, the right, above and below: nothing is left, and no side is inside out
-    outside = ops.convert_to_numpy(clip_boxes(array([[0, 22, 5, 24], [40, 22, 45, 24], [12, 0, 14, 5]]), array(region)))
+    outside = ops.convert_to_numpy(
+        clip_boxes(array([[0, 22, 5, 24], [40, 22, 45, 24], [12, 0, 14, 5]]), array(region))
+    )
     assert (outside[:, 2:] >= outside[:, :2]).all()
     assert ops.convert_to_numpy(box_area(array(outside))).tolist() == [0, 0, 0]
 
@@ -121,7 +130,13 @@ def inverse_window(perspective, size=(41, 61), center=(300.0, 400.0)):
     one = np.ones(1, "float32")
     turn = np.array([0.3], "float32"), np.array([0.1], "float32")
     matrices = window_matrices(
-        size, array([center]), array(0.5 * one), *map(array, turn), array(one), array(-one), array([perspective])
+        size,
+        array([center]),
+        array(0.5 * one),
+        *map(array, turn),
+        array(one),
+        array(-one),
+        array([perspective]),
     )
     return np.linalg.inv(ops.convert_to_numpy(matrices)[0].astype("float64"))
 
@@ -159,7 +174,10 @@ def test_boxes_in_perspective_are_those_of_their_points(perspective):
             continue
         corners = np.array([(box[i], box[j], 1) for i in (0, 2) for j in (1, 3)])
         crossing += (corners @ matrix[2]).min() < 0
-        clipped = [np.clip(bounds, np.tile(WINDOW[:2], 2), np.tile(WINDOW[2:], 2)) for bounds in (ours, theirs)]
+        clipped = [
+            np.clip(bounds, np.tile(WINDOW[:2], 2), np.tile(WINDOW[2:], 2))
+            for bounds in (ours, theirs)
+        ]
         assert clipped[0] == pytest.approx(clipped[1], abs=0.05), box
     assert hidden > 0
     assert crossing > 0
@@ -187,7 +205,11 @@ def test_points_move_with_their_pixels_and_vanish_behind_the_horizon():
     matrix = np.array([[[2, 0, 3.5], [0, 2, 0.5], [0, 0, 1]]], "float32")
     points = np.array([[[0.5, 0.5], [4, 7.25]]], "float32")
     assert ops.convert_to_numpy(move_points(points, matrix)).tolist() == [[[4, 1], [11, 14.5]]]
-    matrix = np.array([[[1, 0, 0], [0, 1, 0], [-0.1, 0, 1]]], "float32")  # the horizon is at x = 10 of the middles
-    moved = ops.convert_to_numpy(move_points(np.array([[[5.5, 2.5], [20.5, 2.5]]], "float32"), matrix))
+    matrix = np.array(
+        [[[1, 0, 0], [0, 1, 0], [-0.1, 0, 1]]], "float32"
+    )  # the horizon is at x = 10 of the middles
+    moved = ops.convert_to_numpy(
+        move_points(np.array([[[5.5, 2.5], [20.5, 2.5]]], "float32"), matrix)
+    )
     assert moved[0, 0] == pytest.approx([5 / 0.5 + 0.5, 2 / 0.5 + 0.5])
     assert np.isnan(moved[0, 1]).all()

@@ -22,8 +22,12 @@ def vector(*values):
 
 
 def colored(images, pivot=127.5, **change):
-    values = [vector(*np.broadcast_to(value, len(images))) for value in (IDENTITY | change).values()]
-    return ops.convert_to_numpy(apply_color(ops.convert_to_tensor(images), *color_matrices(*values, pivot)))
+    values = [
+        vector(*np.broadcast_to(value, len(images))) for value in (IDENTITY | change).values()
+    ]
+    return ops.convert_to_numpy(
+        apply_color(ops.convert_to_tensor(images), *color_matrices(*values, pivot))
+    )
 
 
 def luma(images):
@@ -82,7 +86,9 @@ def test_hue_turns_the_plane_of_cb_and_cr():
     gray = luma(images)
 
     def differences(colors):
-        return np.stack([(colors[..., 2] - luma(colors)) / 1.772, (colors[..., 0] - luma(colors)) / 1.402])
+        return np.stack(
+            [(colors[..., 2] - luma(colors)) / 1.772, (colors[..., 0] - luma(colors)) / 1.402]
+        )
 
     blue, red = differences(images)
     cos, sin = np.cos(0.4), np.sin(0.4)
@@ -95,13 +101,19 @@ def test_hue_turns_the_plane_of_cb_and_cr():
 
 def test_two_turns_are_their_sum():
     images = pictures()
-    assert colored(colored(images, hue=0.5), hue=0.7) == pytest.approx(colored(images, hue=1.2), abs=2e-3)
+    assert colored(colored(images, hue=0.5), hue=0.7) == pytest.approx(
+        colored(images, hue=1.2), abs=2e-3
+    )
 
 
 def test_contrast_is_a_factor_of_the_distance_to_the_pivot():
     images = pictures()
-    assert colored(images, pivot=100.0, contrast=0.6) == pytest.approx(100 + 0.6 * (images - 100), abs=1e-3)
-    assert colored(np.full((1, 1, 1, 3), 100, "float32"), pivot=100.0, contrast=3.0) == pytest.approx(100)
+    assert colored(images, pivot=100.0, contrast=0.6) == pytest.approx(
+        100 + 0.6 * (images - 100), abs=1e-3
+    )
+    assert colored(
+        np.full((1, 1, 1, 3), 100, "float32"), pivot=100.0, contrast=3.0
+    ) == pytest.approx(100)
 
 
 def test_brightness_is_added():
@@ -178,7 +190,9 @@ def test_blur_keeps_what_is_even():
 
 
 def noisy(images, sigma, keys):
-    return ops.convert_to_numpy(noise(ops.convert_to_tensor(images), vector(*sigma), ops.convert_to_tensor(keys)))
+    return ops.convert_to_numpy(
+        noise(ops.convert_to_tensor(images), vector(*sigma), ops.convert_to_tensor(keys))
+    )
 
 
 KEYS = np.array([[0, 0], [0, 1], [5, 0], [-3, 2**31 - 1]], "int32")
@@ -239,7 +253,9 @@ def smooth_image(height, width, channels=3):
     """Slopes, edges and a little texture, whole numbers."""
     y, x = np.mgrid[:height, :width].astype("float64")
     waves = [120 + 80 * np.sin(x / (5 + i) + i) * np.cos(y / (9 - i)) for i in range(channels)]
-    image = np.stack(waves, -1) + 40 * (np.hypot(y - height / 2, x - width / 2) < height / 4)[..., None]
+    image = (
+        np.stack(waves, -1) + 40 * (np.hypot(y - height / 2, x - width / 2) < height / 4)[..., None]
+    )
     image += np.random.default_rng(0).normal(0, 6, image.shape)
     return image.clip(0, 255).round().astype("uint8")
 

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from keras import ops
 
-from tfseg.ops import agreement, class_counts, class_score, confusion_matrix, mean_present, split_labels, top_class
+from tfseg.ops import (
+    agreement,
+    class_counts,
+    class_score,
+    confusion_matrix,
+    mean_present,
+    split_labels,
+    top_class,
+)
 
 # Three classes; the third is never true. Rows are true, columns predicted.
 MATRIX = np.array([[5, 2, 1], [0, 3, 0], [0, 0, 0]])
@@ -26,8 +34,13 @@ def test_true_classes_run_down_and_predicted_across():
 def test_invalid_pixels_are_not_counted():
     labels, guesses = np.array([[0, 1], [1, 0]]), np.array([[1, 1], [0, 0]])
     valid = np.array([[True, True], [True, False]])
-    assert ops.convert_to_numpy(confusion_matrix(labels, guesses, 2, valid)).tolist() == [[0, 1], [1, 1]]
-    assert not ops.convert_to_numpy(confusion_matrix(labels, guesses, 2, np.zeros((2, 2), bool))).any()
+    assert ops.convert_to_numpy(confusion_matrix(labels, guesses, 2, valid)).tolist() == [
+        [0, 1],
+        [1, 1],
+    ]
+    assert not ops.convert_to_numpy(
+        confusion_matrix(labels, guesses, 2, np.zeros((2, 2), bool))
+    ).any()
 
 
 @given(
@@ -38,7 +51,9 @@ def test_invalid_pixels_are_not_counted():
 def test_counts_match_the_slow_loop(truth, guesses):
     labels, valid = split_labels(truth.reshape(2, 15), 2, 4, ignore_index=2)
     fast = confusion_matrix(labels, guesses.reshape(2, 15), 4, valid)
-    assert np.array_equal(ops.convert_to_numpy(fast), oracles.confusion_matrix(truth, guesses, 4, ignore_index=2))
+    assert np.array_equal(
+        ops.convert_to_numpy(fast), oracles.confusion_matrix(truth, guesses, 4, ignore_index=2)
+    )
 
 
 def test_scores_of_an_asymmetric_matrix():

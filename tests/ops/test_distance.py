@@ -49,7 +49,10 @@ def test_spacing_is_by_axis():
     mask = [[T, F, F, F], [F, F, F, F]]
     expected = [[0, 0.25, 1, 2.25], [4, 4.25, 5, 6.25]]
     assert distance(mask, (0, 1), (2, 0.5)).tolist() == expected
-    assert distance(np.transpose(mask), (0, 1), np.array([0.5, 2])).tolist() == np.transpose(expected).tolist()
+    assert (
+        distance(np.transpose(mask), (0, 1), np.array([0.5, 2])).tolist()
+        == np.transpose(expected).tolist()
+    )
     assert distance(mask, (1, 0), (0.5, 2)).tolist() == expected  # as the axes come, not by number
 
 
@@ -137,7 +140,9 @@ def test_a_graph_of_unknown_sizes(jit_compile):
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, 2), tf.bool)]
-    graph = tf.function(lambda m: squared_distance(m, (1, 2)), input_signature=signature, jit_compile=jit_compile)
+    graph = tf.function(
+        lambda m: squared_distance(m, (1, 2)), input_signature=signature, jit_compile=jit_compile
+    )
     for shape in ((1, 9, 5, 2), (3, 4, 11, 2), (2, 1, 3, 2)):
         mask = draw(shape, 0.1)
         assert graph(mask).numpy().tolist() == distance(mask, (1, 2)).tolist()

@@ -8,7 +8,9 @@ from tfseg.ops import read_target, split_dense, split_labels, target_kind
 
 
 def kind(true_shape, pred_shape, dtype="uint8"):
-    return target_kind("Loss", SimpleNamespace(shape=true_shape, dtype=dtype), SimpleNamespace(shape=pred_shape))
+    return target_kind(
+        "Loss", SimpleNamespace(shape=true_shape, dtype=dtype), SimpleNamespace(shape=pred_shape)
+    )
 
 
 @pytest.mark.parametrize(
@@ -32,10 +34,13 @@ def test_targets_are_told_apart_by_shape(true_shape, pred_shape, dtype, expected
 
 
 @pytest.mark.parametrize(
-    "true_shape", [(2, 5, 7), (3, 5, 6), (2, 5, 6, 2), (2, 5, 6, 3, 1), (5, 6), (2, 6, 5, 1), (2, 5, 6, 0), ()]
+    "true_shape",
+    [(2, 5, 7), (3, 5, 6), (2, 5, 6, 2), (2, 5, 6, 3, 1), (5, 6), (2, 6, 5, 1), (2, 5, 6, 0), ()],
 )
 def test_a_target_of_another_shape_is_an_error_that_names_both(true_shape):
-    with pytest.raises(ValueError, match=r"Loss: y_true of shape .* does not fit y_pred of shape \(2, 5, 6, 3\)") as e:
+    with pytest.raises(
+        ValueError, match=r"Loss: y_true of shape .* does not fit y_pred of shape \(2, 5, 6, 3\)"
+    ) as e:
         kind(true_shape, (2, 5, 6, 3))
     assert "(2, 5, 6, 1)" in str(e.value)
 
@@ -54,9 +59,13 @@ def test_signed_labels_below_zero_and_a_trailing_axis():
     assert ops.convert_to_numpy(valid).tolist() == [[False, True, False]]
 
 
-@pytest.mark.parametrize(("ignore_index", "kept"), [(1, [True, False, True]), (None, [True, True, True])])
+@pytest.mark.parametrize(
+    ("ignore_index", "kept"), [(1, [True, False, True]), (None, [True, True, True])]
+)
 def test_ignore_index_may_be_a_class_or_none(ignore_index, kept):
-    assert ops.convert_to_numpy(split_labels(np.array([[0, 1, 2]]), 2, 3, ignore_index)[1]).tolist() == [kept]
+    assert ops.convert_to_numpy(
+        split_labels(np.array([[0, 1, 2]]), 2, 3, ignore_index)[1]
+    ).tolist() == [kept]
 
 
 def test_class_255_counts_once_it_is_not_the_ignored_one():
@@ -105,7 +114,10 @@ def test_floating_values_for_one_channel_are_probabilities():
             [[0.5, 1, 2]],
             r"Loss: y_true of shape \(1, 3\) and dtype float32 has 1 pixels .* whole numbers, or one value",
         ),
-        ([[[0.9, 0.9], [1, 0], [0, 1]]], "has 1 pixels .* one-hot or shares that add up to 1; multi_label=True"),
+        (
+            [[[0.9, 0.9], [1, 0], [0, 1]]],
+            "has 1 pixels .* one-hot or shares that add up to 1; multi_label=True",
+        ),
         ([[[1.0, 0], [-1, 1], [-0.1, 0]]], "has 2 pixels .* one-hot or shares"),
     ],
 )
@@ -115,6 +127,13 @@ def test_values_that_are_neither_labels_nor_shares_are_an_error(y_true, message)
 
 
 def test_whole_floating_labels_ignored_shares_and_several_labels_are_read():
-    for y_true, multi_label in (([[0, 1, 255]], False), ([[[255, 255], [0.5, 0.5], [0, 0]]], False)):
-        read_target("Loss", np.float32(y_true), np.zeros((1, 3, 2), "float32"), multi_label=multi_label)
-    read_target("Loss", np.ones((1, 3, 2), "float32"), np.zeros((1, 3, 2), "float32"), multi_label=True)
+    for y_true, multi_label in (
+        ([[0, 1, 255]], False),
+        ([[[255, 255], [0.5, 0.5], [0, 0]]], False),
+    ):
+        read_target(
+            "Loss", np.float32(y_true), np.zeros((1, 3, 2), "float32"), multi_label=multi_label
+        )
+    read_target(
+        "Loss", np.ones((1, 3, 2), "float32"), np.zeros((1, 3, 2), "float32"), multi_label=True
+    )

@@ -7,7 +7,9 @@ from tfseg.ops import random_bits, uniform
 
 WORD = 2**32
 # a seed and a number each: small, negative, and beyond 31 and 32 bits, of which the lower 32 count
-KEYS = np.array([[0, 0], [0, 1], [1, 0], [-1, 7], [7, -1], [2**31 + 5, 3], [2**32 + 5, 3], [12345, 2**40 - 1]])
+KEYS = np.array(
+    [[0, 0], [0, 1], [1, 0], [-1, 7], [7, -1], [2**31 + 5, 3], [2**32 + 5, 3], [12345, 2**40 - 1]]
+)
 
 
 def pcg(x):
@@ -66,7 +68,11 @@ def test_uniform_numbers_are_the_upper_24_bits_whichever_way_they_are_drawn(way)
         found = uniform(KEYS, 5)
         assert isinstance(found, np.ndarray)
     else:
-        draw = compiled(lambda keys: uniform(keys, 5)) if way == "compiled" else lambda keys: uniform(keys, 5)
+        draw = (
+            compiled(lambda keys: uniform(keys, 5))
+            if way == "compiled"
+            else lambda keys: uniform(keys, 5)
+        )
         found = ops.convert_to_numpy(draw(as_int32(KEYS)))
     assert found.dtype == "float32"
     assert np.array_equal(found, np.array(EXPECTED >> 8, "float64") / 2**24)
@@ -77,7 +83,9 @@ def test_keys_of_every_dtype_count_by_their_lower_32_bits(dtype):
     if dtype == "int64" and keras.backend.backend() == "jax":
         pytest.skip("JAX has no int64")
     keys = ops.convert_to_tensor(KEYS if dtype == "int64" else KEYS.astype("uint32").view(dtype))
-    assert np.array_equal(ops.convert_to_numpy(compiled(lambda k: uniform(k, 5))(keys)), uniform(KEYS, 5))
+    assert np.array_equal(
+        ops.convert_to_numpy(compiled(lambda k: uniform(k, 5))(keys)), uniform(KEYS, 5)
+    )
     assert np.array_equal(ops.convert_to_numpy(uniform(keys, 5)), uniform(KEYS, 5))
 
 

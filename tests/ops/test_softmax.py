@@ -87,7 +87,9 @@ def test_its_gradient_is_that_of_the_softmax(run, few, used):
 
     def together(*returned):
         named = zip(RETURNS, returned, strict=True)
-        return sum(ops.sum(RETURNS[name] * ops.square(value)) for name, value in named if name in used)
+        return sum(
+            ops.sum(RETURNS[name] * ops.square(value)) for name, value in named if name in used
+        )
 
     def plain(x):
         log_p, t = ops.log_softmax(x), ops.one_hot(labels, 4)
@@ -123,7 +125,9 @@ def test_a_pixel_of_weight_0_carries_exactly_no_gradient(run, few):
 def test_logits_of_any_size_stay_finite(run, few, size):
     logits, labels, weight = draw(1.0)
     logits = np.sign(logits) * np.float32(size)
-    for found, expected in zip(run(logits, labels, weight), slow(logits, labels, weight), strict=True):
+    for found, expected in zip(
+        run(logits, labels, weight), slow(logits, labels, weight), strict=True
+    ):
         assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-5, abs=1e-6)
     gradient = value_and_gradient(lambda x: sum(map(ops.sum, run(x, labels, weight))), logits)[1]
     assert np.isfinite(gradient).all()
@@ -132,7 +136,9 @@ def test_logits_of_any_size_stay_finite(run, few, size):
 def test_a_constant_added_to_a_pixel_s_logits_changes_nothing():
     logits, labels, weight = draw()
     logits = np.round(logits * 8) / 8  # exact in float32, also when 4096 is added
-    for near, far in zip(run(logits, labels, weight), run(logits + 4096, labels, weight), strict=True):
+    for near, far in zip(
+        run(logits, labels, weight), run(logits + 4096, labels, weight), strict=True
+    ):
         assert ops.convert_to_numpy(far) == pytest.approx(ops.convert_to_numpy(near), rel=1e-5)
 
 
@@ -140,13 +146,18 @@ def test_a_constant_added_to_a_pixel_s_logits_changes_nothing():
 def test_float64_stays_float64():
     logits, labels, weight = draw()
     logits, weight = logits.astype("float64"), weight.astype("float64")
-    for found, expected in zip(run(logits, labels, weight), slow(logits, labels, weight), strict=True):
+    for found, expected in zip(
+        run(logits, labels, weight), slow(logits, labels, weight), strict=True
+    ):
         assert ops.dtype(found) == "float64"
         assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-12)
 
 
 @many_or_few
 def test_sums_by_class_of_an_image(few):
-    values, labels = np.array([[1.0, 2, 4], [8, 16, 32]], "float32"), np.array([[2, 0, 2], [1, 1, 0]], "int32")
+    values, labels = (
+        np.array([[1.0, 2, 4], [8, 16, 32]], "float32"),
+        np.array([[2, 0, 2], [1, 1, 0]], "int32"),
+    )
     sums = class_sums(ops.convert_to_tensor(values), ops.convert_to_tensor(labels), 3)
     assert ops.convert_to_numpy(sums).tolist() == [[2, 0, 5], [32, 24, 0]]

@@ -27,11 +27,20 @@ def read(images, x, y, *rest, **options):
 
 
 def warp(images, matrices, size, *rest, displacement=None, **options):
-    return read(images, *source_points(ops.convert_to_tensor(matrices), size, displacement), *rest, **options)
+    return read(
+        images,
+        *source_points(ops.convert_to_tensor(matrices), size, displacement),
+        *rest,
+        **options,
+    )
 
 
-def matrices(size, center, scale=1.0, angle=0.0, shear=0.0, flip_x=1.0, flip_y=1.0, perspective=None):
-    values = [np.array([value], "float32") for value in (center, scale, angle, shear, flip_x, flip_y)]
+def matrices(
+    size, center, scale=1.0, angle=0.0, shear=0.0, flip_x=1.0, flip_y=1.0, perspective=None
+):
+    values = [
+        np.array([value], "float32") for value in (center, scale, angle, shear, flip_x, flip_y)
+    ]
     far = None if perspective is None else np.array([perspective], "float32")
     return ops.convert_to_numpy(window_matrices(size, *map(ops.convert_to_tensor, values), far))
 
@@ -54,7 +63,8 @@ def compiled(function):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "top"), [("uint8", 256), ("uint16", 2**16), ("int32", 2**24), ("int32", -(2**24)), ("float32", 1.0)]
+    ("dtype", "top"),
+    [("uint8", 256), ("uint16", 2**16), ("int32", 2**24), ("int32", -(2**24)), ("float32", 1.0)],
 )
 @every_interpolation
 def test_identity_changes_no_byte(interpolation, dtype, top):
@@ -88,7 +98,9 @@ def test_flips_and_turns_move_whole_pixels(interpolation):
     image = noise((6, 9, 2))
 
     def moved(size, **change):
-        return warp(image[None], matrices(size, middle(image), **change), size, interpolation=interpolation)[0]
+        return warp(
+            image[None], matrices(size, middle(image), **change), size, interpolation=interpolation
+        )[0]
 
     assert np.array_equal(moved((6, 9), flip_x=-1.0), image[:, ::-1])
     assert np.array_equal(moved((6, 9), flip_y=-1.0), image[::-1])
@@ -100,7 +112,9 @@ def test_flips_and_turns_move_whole_pixels(interpolation):
 
 def test_a_turned_image_is_mirrored_at_last():
     image = noise((6, 9, 2))
-    moved = warp(image[None], matrices((9, 6), middle(image), angle=np.pi / 2, flip_x=-1.0), (9, 6))[0]
+    moved = warp(
+        image[None], matrices((9, 6), middle(image), angle=np.pi / 2, flip_x=-1.0), (9, 6)
+    )[0]
     assert np.allclose(moved, np.rot90(image)[:, ::-1], atol=2e-3)
 
 
@@ -127,17 +141,24 @@ def test_every_channel_may_have_its_own_fill(interpolation):
     images, fill = noise((1, 6, 7, 3), "float32"), (10, 0, 250)
     found = warp(images, MATRIX[None], (9, 12), interpolation=interpolation, fill=fill)
     alone = [
-        warp(images[..., i : i + 1], MATRIX[None], (9, 12), interpolation=interpolation, fill=fill[i]) for i in range(3)
+        warp(
+            images[..., i : i + 1], MATRIX[None], (9, 12), interpolation=interpolation, fill=fill[i]
+        )
+        for i in range(3)
     ]
     assert np.allclose(found, np.concatenate(alone, -1), atol=1e-4)
     far = np.array([[[1, 0, 100], [0, 1, 0]]], "float32")
-    assert np.array_equal(warp(images, far, (1, 1), interpolation=interpolation, fill=fill)[0, 0, 0], fill)
+    assert np.array_equal(
+        warp(images, far, (1, 1), interpolation=interpolation, fill=fill)[0, 0, 0], fill
+    )
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
 def test_nearest_keeps_the_dtype_and_makes_no_new_label(dtype):
     mask = np.array([[0, 7], [7, 200]], dtype)[None, ..., None]
-    turned = warp(mask, matrices((5, 5), (0.5, 0.5), 2.0, 0.5), (5, 5), interpolation="nearest", fill=255)
+    turned = warp(
+        mask, matrices((5, 5), (0.5, 0.5), 2.0, 0.5), (5, 5), interpolation="nearest", fill=255
+    )
     assert turned.dtype == dtype
     assert set(turned.ravel()) == {0, 7, 200, 255}
 
@@ -164,7 +185,9 @@ def test_what_lies_beyond_a_images_extent_never_shows(interpolation):
 def test_bilinear_matches_the_slow_loop(fill):
     image = noise((13, 17, 3))
     fast = warp(image[None], WITHOUT_TIES[None], (12, 20), fill=fill)[0]
-    assert np.abs(fast - slow_warp(image, WITHOUT_TIES, (12, 20), fill)).max() < 2e-3  # float32 coordinates
+    assert (
+        np.abs(fast - slow_warp(image, WITHOUT_TIES, (12, 20), fill)).max() < 2e-3
+    )  # float32 coordinates
 
 
 @pytest.mark.parametrize("fill", [0, 90])
@@ -192,8 +215,12 @@ def test_it_matches_opencv_remap(interpolation, fill):
 def test_nearest_matches_opencv():
     mask = noise((40, 50, 1))
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    theirs = cv2.warpAffine(mask[..., 0], WITHOUT_TIES, (55, 45), None, flags, cv2.BORDER_CONSTANT, 255)
-    ours = warp(mask[None], WITHOUT_TIES[None], (45, 55), interpolation="nearest", fill=255)[0, ..., 0]
+    theirs = cv2.warpAffine(
+        mask[..., 0], WITHOUT_TIES, (55, 45), None, flags, cv2.BORDER_CONSTANT, 255
+    )
+    ours = warp(mask[None], WITHOUT_TIES[None], (45, 55), interpolation="nearest", fill=255)[
+        0, ..., 0
+    ]
     assert np.mean(ours == theirs) > 0.999
     x, y = np.random.default_rng(9).uniform(-3, 53, (2, 30, 30)).astype("float32")
     theirs = cv2.remap(mask[..., 0], x, y, cv2.INTER_NEAREST, None, cv2.BORDER_CONSTANT, 255)
@@ -204,10 +231,14 @@ def test_nearest_matches_opencv():
 def test_it_matches_opencv_warp_perspective(interpolation):
     y, x = np.mgrid[:60, :80]
     # smooth, so that the rounding of older OpenCV changes little
-    image = (100 + 60 * np.sin(x / 9)[..., None] * np.cos(y / 7)[..., None] + x[..., None]).astype("float32")
+    image = (100 + 60 * np.sin(x / 9)[..., None] * np.cos(y / 7)[..., None] + x[..., None]).astype(
+        "float32"
+    )
     matrix = matrices((45, 55), (28.3, 41.7), 0.9, 0.4, 0.1, -1.0, perspective=(0.3, -0.2))
     flags = CV2[interpolation] | cv2.WARP_INVERSE_MAP
-    theirs = cv2.warpPerspective(image, matrix[0].astype("float64"), (55, 45), None, flags, cv2.BORDER_CONSTANT, 0)
+    theirs = cv2.warpPerspective(
+        image, matrix[0].astype("float64"), (55, 45), None, flags, cv2.BORDER_CONSTANT, 0
+    )
     ours = warp(image[None], matrix, (45, 55), interpolation=interpolation)[0, ..., 0]
     x, y = (ops.convert_to_numpy(side)[0] for side in source_points(matrix, (45, 55)))
     within = (x > 1) & (y > 1) & (x < 77) & (y < 57)
@@ -250,7 +281,9 @@ CHANGE = {"scale": 0.7, "angle": 0.6, "shear": -0.3, "flip_x": -1.0, "flip_y": -
 def test_the_outputs_middle_lands_on_the_center(size, perspective):
     matrix = matrices(size, (33.25, -7.5), **CHANGE, perspective=perspective)
     point = np.array([[(size[1] - 1) / 2]], "float32"), np.array([[(size[0] - 1) / 2]], "float32")
-    x, y = (ops.convert_to_numpy(side) for side in apply_matrices(ops.convert_to_tensor(matrix), *point))
+    x, y = (
+        ops.convert_to_numpy(side) for side in apply_matrices(ops.convert_to_tensor(matrix), *point)
+    )
     assert (x.item(), y.item()) == pytest.approx((-7.5, 33.25), abs=1e-4)
 
 
@@ -261,7 +294,10 @@ def test_the_map_is_scale_turn_shear_flip_and_perspective_in_turn():
     flips = np.diag([-1.0, -1, 1])
     shear = np.array([[1, np.tan(-0.3), 0], [0, 1, 0], [0, 0, 1]])
     turn = np.array([[np.cos(0.6), -np.sin(0.6), 0], [np.sin(0.6), np.cos(0.6), 0], [0, 0, 1]])
-    shrink, to_center = np.diag([1 / 0.7, 1 / 0.7, 1]), np.array([[1, 0, -7.5], [0, 1, 33.25], [0, 0, 1]])
+    shrink, to_center = (
+        np.diag([1 / 0.7, 1 / 0.7, 1]),
+        np.array([[1, 0, -7.5], [0, 1, 33.25], [0, 0, 1]]),
+    )
     expected = to_center @ shrink @ turn @ shear @ flips @ far @ to_middle
     found = matrices(size, center, **CHANGE, perspective=(right, low))[0]
     assert found == pytest.approx(expected, abs=1e-4)
@@ -275,7 +311,10 @@ def test_points_of_any_number_go_through_their_images_matrix():
     moved = [ops.convert_to_numpy(side).tolist() for side in apply_matrices(maps, x, y)]
     assert moved == [[[14, 17], [7, 8]], [[35, 44], [3, 4]]]
     maps = np.array([[[1, 2, 3], [4, 5, 6], [0, 0, 2]]], "float32")
-    moved = [ops.convert_to_numpy(side).tolist() for side in apply_matrices(maps, x[:1, None], y[:1, None])]
+    moved = [
+        ops.convert_to_numpy(side).tolist()
+        for side in apply_matrices(maps, x[:1, None], y[:1, None])
+    ]
     assert moved == [[[[7, 8.5]]], [[[17.5, 22]]]]
 
 
@@ -313,7 +352,9 @@ def test_a_image_at_half_and_quarter_size_is_the_mean_of_its_blocks(times, inter
 def test_whole_numbers_are_averaged_to_whole_numbers_halves_upwards():
     image = noise((12, 20, 3))
     assert np.array_equal(halved_window(image, 1), np.floor(block_means(image) + 0.5))
-    assert np.array_equal(halved_window(image, 1), cv2.resize(image, (10, 6), interpolation=cv2.INTER_AREA))
+    assert np.array_equal(
+        halved_window(image, 1), cv2.resize(image, (10, 6), interpolation=cv2.INTER_AREA)
+    )
     assert np.abs(halved_window(image, 2) - block_means(image, 2)).max() <= 1
     signed = np.array([[-3, -3], [-3, -4]], "int32")[..., None]
     assert halved_window(signed, 1).item() == -3
@@ -329,10 +370,15 @@ def test_a_last_odd_row_or_column_counts_twice(times):
 def test_every_image_is_read_from_its_own_level():
     images = noise((4, 16, 24, 2), "float32")
     levels = [2, 0, 1, 0]
-    maps = np.concatenate([matrices((4, 6), (8.5, 11.0), scale=0.5**level, angle=0.2) for level in levels])
+    maps = np.concatenate(
+        [matrices((4, 6), (8.5, 11.0), scale=0.5**level, angle=0.2) for level in levels]
+    )
     found = warp(images, maps, (4, 6), levels=(np.array(levels, "int32"), 2))
     for ours, image, matrix, level in zip(found, images, maps, levels, strict=True):
-        x, y = ((ops.convert_to_numpy(side) + 0.5) / 2**level - 0.5 for side in source_points(matrix[None], (4, 6)))
+        x, y = (
+            (ops.convert_to_numpy(side) + 0.5) / 2**level - 0.5
+            for side in source_points(matrix[None], (4, 6))
+        )
         theirs = read(block_means(image, level).astype("float32")[None], x, y)[0]
         assert np.allclose(ours, theirs, atol=1e-3)
 
@@ -345,11 +391,17 @@ def test_what_lies_beyond_a_images_extent_is_in_no_mean(interpolation, sizes):
     for i, picture in enumerate(pictures):
         array[i, : picture.shape[0], : picture.shape[1]] = picture
     levels = np.array([1, 2, 2], "int32")
-    maps = np.concatenate([matrices((7, 7), (3, 4), scale=0.5**level, angle=0.3) for level in levels])
+    maps = np.concatenate(
+        [matrices((7, 7), (3, 4), scale=0.5**level, angle=0.3) for level in levels]
+    )
     options = {"interpolation": interpolation, "fill": 90}
-    found = warp(array, maps, (7, 7), extents=np.array(sizes, "int32"), levels=(levels, 2), **options)
+    found = warp(
+        array, maps, (7, 7), extents=np.array(sizes, "int32"), levels=(levels, 2), **options
+    )
     for ours, picture, matrix, level in zip(found, pictures, maps, levels, strict=True):
-        alone = warp(picture[None], matrix[None], (7, 7), levels=(np.array([level]), 2), **options)[0]
+        alone = warp(picture[None], matrix[None], (7, 7), levels=(np.array([level]), 2), **options)[
+            0
+        ]
         assert np.allclose(ours, alone, atol=1e-3)
         assert ours.max() < 400
 
@@ -364,7 +416,9 @@ def test_a_smooth_field_is_a_sum_of_b_splines(lattice):
     assert found.shape == (2, 9, 14, 2)
     assert found.dtype == "float32"
     for i, k in np.ndindex(2, 2):
-        assert found[i, ..., k] == pytest.approx(spline_surface(coarse[i, ..., k], (9, 14)), abs=1e-5)
+        assert found[i, ..., k] == pytest.approx(
+            spline_surface(coarse[i, ..., k], (9, 14)), abs=1e-5
+        )
 
 
 def test_constant_and_linear_coefficients_give_such_surfaces():
@@ -381,7 +435,9 @@ def test_a_smooth_field_stays_within_its_coefficients():
     coarse = np.sign(np.random.default_rng(6).normal(size=(4, 8, 8, 2))).astype("float32")
     found = ops.convert_to_numpy(smooth_field(ops.convert_to_tensor(coarse), (50, 40)))
     assert np.abs(found).max() <= 1 + 1e-5
-    assert np.abs(np.diff(found, axis=1)).max() < 0.25  # 5 steps of the lattice over 49, a slope below 2
+    assert (
+        np.abs(np.diff(found, axis=1)).max() < 0.25
+    )  # 5 steps of the lattice over 49, a slope below 2
 
 
 # --- compiled

@@ -35,7 +35,9 @@ def test_the_way_from_data_to_a_served_model(tmp_path, monkeypatch):
         cli.main()
     assert not end.value.code
     assert (tmp_path / "predictions" / "slice_labels.png").is_file()
-    assert {"samples.png", "curves.png", "best.keras"} <= {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"samples.png", "curves.png", "best.keras"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
 
 
 @pytest.mark.slow

@@ -22,7 +22,9 @@ def recipe(request, monkeypatch):
     """A recipe's module that reads six images and looks at small windows."""
     module = import_module(f"tfseg.recipes.{request.param}")
     whole = getattr(module, request.param)
-    monkeypatch.setattr(module, request.param, lambda folder: [part.take(range(3)) for part in whole(folder)])
+    monkeypatch.setattr(
+        module, request.param, lambda folder: [part.subset(range(3)) for part in whole(folder)]
+    )
     monkeypatch.setattr(module, "AUGMENT", Augment(32))
     monkeypatch.setattr(budget, "ROUNDS", 1)
     monkeypatch.setattr(budget, "TIMED", 1)
@@ -36,7 +38,9 @@ def test_a_recipe_ends_with_figures_images_and_a_saved_model(recipe, shared_data
     recipe.run(shared_data / FOLDERS[name], 0.3, tmp_path / "run")
     assert Run(tmp_path / "run").settings()["recipe"] == name
     assert (tmp_path / "run" / "samples.png").is_file()
-    assert ("on images it was not fitted to" in capsys.readouterr().out.replace("\n", " ")) == (name == "camvid")
+    assert ("on images it was not fitted to" in capsys.readouterr().out.replace("\n", " ")) == (
+        name == "camvid"
+    )
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").is_file()
     assert 0 <= json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] <= 1
 
@@ -70,13 +74,16 @@ def test_camvid_s_network_takes_any_size_and_comes_back(size, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["camvid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isbi2012", "dsb2018"))]
+    "name",
+    ["camvid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isbi2012", "dsb2018"))],
 )
 def test_help_and_mistakes(name, tmp_path):
     command = [sys.executable, "-m", f"tfseg.recipes.{name}"]
     shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
     assert f"python -m tfseg.recipes.{name}" in shown
-    done = subprocess.run([*command, "--data", tmp_path / "no"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--data", tmp_path / "no"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert str(tmp_path / "no") in done.stderr

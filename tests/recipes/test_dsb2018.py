@@ -69,7 +69,11 @@ def test_a_nucleus_lies_on_no_background_and_is_not_tiny(classes):
 def test_rims_without_an_inside_are_nuclei_of_their_own():
     rim = np.full((5, 5), dsb2018.RIM)
     found = dsb2018.split(certain(np.pad(np.hstack([rim, np.zeros((5, 3), int), rim]), 2)))
-    assert [len(np.unique(part[part > 0])) for part in (found[:, :7], found[:, 7:], found)] == [1, 1, 2]
+    assert [len(np.unique(part[part > 0])) for part in (found[:, :7], found[:, 7:], found)] == [
+        1,
+        1,
+        2,
+    ]
 
 
 def test_nothing_is_found_in_nothing():

@@ -34,13 +34,17 @@ def reader(count=4):
 def network(named=False):
     keras.utils.set_random_seed(3)
     image = keras.Input((None, None, 3), name="image")
-    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(layers.Rescaling(1 / 50)(image))
+    x = layers.Conv2D(4, 3, padding="same", activation="relu", name="first")(
+        layers.Rescaling(1 / 50)(image)
+    )
     x = layers.Conv2D(3, 3, padding="same", name="logits")(x)
     return keras.Model(image, {"mask": x} if named else x, name="network")
 
 
 def compiled(model, jit_compile=True, **options):
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9, **options), CrossEntropy(), jit_compile=jit_compile)
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9, **options), CrossEntropy(), jit_compile=jit_compile
+    )
     return model
 
 
@@ -109,7 +113,9 @@ def test_layers_weights_and_predictions_are_the_model_s_own():
     assert model.name == inner.name
     assert model.output_shape == inner.output_shape == (None, None, None, 3)
     # whole images, as they are
-    first, second = (compiled(m, False).evaluate(pipeline(reader(), 2), verbose=0) for m in (model, inner))
+    first, second = (
+        compiled(m, False).evaluate(pipeline(reader(), 2), verbose=0) for m in (model, inner)
+    )
     assert first == second
 
 
@@ -122,7 +128,9 @@ def test_the_step_counts_while_gradients_accumulate():
             return CrossEntropy()(y_true, y_pred)
 
     model = augmented(network(), Augment(32, flip="both"), seed=5)
-    model.compile(keras.optimizers.SGD(0.01, gradient_accumulation_steps=2), Spy(), run_eagerly=True)
+    model.compile(
+        keras.optimizers.SGD(0.01, gradient_accumulation_steps=2), Spy(), run_eagerly=True
+    )
     one = pipeline(reader(1), 1, shuffle=True)  # the same image in every step
     losses(model, one, epochs=4)
     assert len(masks) == 4
@@ -143,7 +151,9 @@ def test_one_weight_an_image():
     rows = []
     for weight in ([1.0, 1.0], [1.0, 0.0], [0.0, 1.0]):
         model = compiled(augmented(network(), Augment(32, flip="both"), seed=5), jit_compile=False)
-        history = model.fit(x, y, sample_weight=np.array(weight), batch_size=2, shuffle=False, verbose=0).history
+        history = model.fit(
+            x, y, sample_weight=np.array(weight), batch_size=2, shuffle=False, verbose=0
+        ).history
         rows.append(history["loss"][0])
     assert rows[0] == pytest.approx(rows[1] + rows[2], rel=1e-4)
     assert min(rows[1:]) > 0.01
@@ -152,13 +162,17 @@ def test_one_weight_an_image():
 def test_a_weight_a_pixel_is_refused():
     x, y = (np.stack(part) for part in zip(*(draw_sample(i) for i in range(2)), strict=True))
     model = compiled(augmented(network(), Augment(32)))
-    with pytest.raises(ValueError, match=r"augmented: sample_weight of shape \(.*48, 56\) would have to be moved"):
+    with pytest.raises(
+        ValueError, match=r"augmented: sample_weight of shape \(.*48, 56\) would have to be moved"
+    ):
         model.fit(x, y, sample_weight=np.ones(y.shape), batch_size=2, verbose=0)
 
 
 def test_targets_may_be_named(expected):
     model = augmented(network(named=True), AUGMENT, seed=5)
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), {"mask": CrossEntropy()}, jit_compile=True)
+    model.compile(
+        keras.optimizers.SGD(0.05, momentum=0.9), {"mask": CrossEntropy()}, jit_compile=True
+    )
     named = whole().map(lambda image, mask: (image, {"mask": mask}))
     assert losses(model, named, epochs=3) == pytest.approx(expected, rel=1e-3)
 
@@ -166,7 +180,11 @@ def test_targets_may_be_named(expected):
 def test_several_outputs_learn_from_one_change(expected):
     net = network()
     model = augmented(keras.Model(net.input, [net.output, net.output]), AUGMENT, seed=5)
-    options = {"loss": [CrossEntropy(), CrossEntropy()], "loss_weights": [0.5, 0.5], "jit_compile": True}
+    options = {
+        "loss": [CrossEntropy(), CrossEntropy()],
+        "loss_weights": [0.5, 0.5],
+        "jit_compile": True,
+    }
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), **options)
     twice = whole().map(lambda image, mask: (image, (mask, mask)))
     assert losses(model, twice, epochs=3) == pytest.approx(expected, rel=1e-3)
@@ -176,11 +194,19 @@ def test_the_step_gives_what_a_sample_alone_becomes():
     samples = [draw_sample(i) for i in range(4)]
     x, mask = (np.stack(part) for part in zip(*samples, strict=True))
     boxes = np.tile(np.array([[[5, 5, 20, 20], [0, 0, 0, 0]]], "float32"), (4, 1, 1))
-    labels = {"mask": mask, "boxes": boxes, "classes": np.tile(np.array([[1, -1]], "int32"), (4, 1))}
-    augment = Augment(32, scale=(0.6, 1.5), rotate=20, flip="both", elastic=2, crop="classes", blur=1)
+    labels = {
+        "mask": mask,
+        "boxes": boxes,
+        "classes": np.tile(np.array([[1, -1]], "int32"), (4, 1)),
+    }
+    augment = Augment(
+        32, scale=(0.6, 1.5), rotate=20, flip="both", elastic=2, crop="classes", blur=1
+    )
     model = augmented(network(), augment, seed=5)
     for jit_compile in (True, False):
-        step = tf.function(lambda: model._changed(x, labels, None, tf.constant(3)), jit_compile=jit_compile)
+        step = tf.function(
+            lambda: model._changed(x, labels, None, tf.constant(3)), jit_compile=jit_compile
+        )
         image, changed = step()
         for i in range(4):
             sample = {"image": x[i], **{name: values[i] for name, values in labels.items()}}

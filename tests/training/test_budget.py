@@ -27,7 +27,9 @@ def fit(folder, minutes=100 / 60, callbacks=(), settings=SETTINGS):
     keras.utils.set_random_seed(0)
     model = tiny_unet(2, filters=4)
     options = {"optimizer": "adam", "learning_rate": 0.01}
-    return model, fit_within(minutes, model, STREAM, pipeline(READER, 4), Run(folder), settings, callbacks, **options)
+    return model, fit_within(
+        minutes, model, STREAM, pipeline(READER, 4), Run(folder), settings, callbacks, **options
+    )
 
 
 def test_steps_fill_the_minutes(clock, tmp_path):

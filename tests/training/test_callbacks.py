@@ -18,7 +18,15 @@ def fit(*callbacks, terminal=True, **options):
     x, y = np.ones((12, 2)), np.ones((12, 1))
     try:
         with Progress(console, figures=("val_loss",)) as progress:
-            model.fit(x, y, 4, verbose=0, callbacks=[progress, *callbacks], validation_data=(x, y), **options)
+            model.fit(
+                x,
+                y,
+                4,
+                verbose=0,
+                callbacks=[progress, *callbacks],
+                validation_data=(x, y),
+                **options,
+            )
     finally:
         printed = console.file.getvalue()
     return printed

@@ -35,7 +35,9 @@ print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdige
 def test_two_processes_end_with_the_same_bits(request):
     commands = [[sys.executable, "-c", TRAIN, seed] for seed in ("7", "7", "8")]
     where = {"cwd": request.config.rootpath, "stdout": subprocess.PIPE, "text": True}
-    running = [subprocess.Popen(command, **where) for command in commands]  # at once: they take turns on the cores
+    running = [
+        subprocess.Popen(command, **where) for command in commands
+    ]  # at once: they take turns on the cores
     first, second, other = (process.communicate(timeout=500)[0].split("\n") for process in running)
     assert first[0] == "enforced"
     assert len(first[2]) == 64

@@ -77,7 +77,9 @@ def test_a_run_that_had_ended_trains_no_more(run):
     for a, b in zip(ended.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     # the model itself can be trained on
-    assert len(again.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0).history["loss"]) == 2
+    assert (
+        len(again.fit(np.ones((4, 2)), np.ones((4, 1)), epochs=2, verbose=0).history["loss"]) == 2
+    )
 
 
 def test_the_best_model_is_the_one_of_the_highest_score(run):
@@ -95,7 +97,9 @@ def test_without_patience_a_run_goes_on_to_the_end(run):
 
 
 def test_a_patience_below_one_is_refused(run):
-    with pytest.raises(ValueError, match=r"Run.callbacks: patience=0 must be a whole number of at least 1"):
+    with pytest.raises(
+        ValueError, match=r"Run.callbacks: patience=0 must be a whole number of at least 1"
+    ):
         run.callbacks(patience=0)
 
 

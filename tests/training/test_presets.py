@@ -14,7 +14,9 @@ from tfseg.viz import rate_search
 def batches(size=4):
     import tensorflow as tf
 
-    images, masks = (np.stack(part) for part in zip(*(draw_sample(i, 32, 32) for i in range(8)), strict=True))
+    images, masks = (
+        np.stack(part) for part in zip(*(draw_sample(i, 32, 32) for i in range(8)), strict=True)
+    )
     return tf.data.Dataset.from_tensor_slices((images, masks)).batch(size)
 
 
@@ -37,7 +39,11 @@ def test_the_presets_are_what_they_are_called():
     compile_for(net, "sgd", steps=100, schedule="poly", class_weights=[1, 2, 3], clip_norm=1.0)
     assert isinstance(net.loss, CompositeLoss)
     assert net.loss.losses[0].class_weights == [1, 2, 3]
-    assert (net.optimizer.global_clipnorm, net.optimizer.momentum, net.optimizer.nesterov) == (1.0, 0.9, True)
+    assert (net.optimizer.global_clipnorm, net.optimizer.momentum, net.optimizer.nesterov) == (
+        1.0,
+        0.9,
+        True,
+    )
     assert net.optimizer._learning_rate.peak == 5e-2
     assert net.optimizer._learning_rate.warmup == 5
 
@@ -73,12 +79,18 @@ def test_what_is_measured_and_kept_are_the_averaged_weights(tmp_path):
     run.create({})
     compile_for(net, "adam", steps=10, average=0.5)
     logs = net.fit(
-        batches(), validation_data=batches(), epochs=2, verbose=0, callbacks=[Note(), *run.callbacks()]
+        batches(),
+        validation_data=batches(),
+        epochs=2,
+        verbose=0,
+        callbacks=[Note(), *run.callbacks()],
     ).history
     # the first mean is the first value; an epoch has two steps
     means = [raw[0]]
     for values in raw[1:]:
-        means.append([0.5 * mean + 0.5 * value for mean, value in zip(means[-1], values, strict=True)])
+        means.append(
+            [0.5 * mean + 0.5 * value for mean, value in zip(means[-1], values, strict=True)]
+        )
     best = int(np.argmax(logs["val_mean_iou"]))
     kept = run.model()
     for variable, mean in zip(kept.trainable_variables, means[2 * best + 1], strict=True):
@@ -86,7 +98,9 @@ def test_what_is_measured_and_kept_are_the_averaged_weights(tmp_path):
     kept.compile(loss=CrossEntropy(), metrics=[ConfusionMetrics(3)])
     found = kept.evaluate(batches(), verbose=0, return_dict=True)
     assert found["mean_iou"] == pytest.approx(logs["val_mean_iou"][best], abs=1e-6)
-    for variable, mean in zip(net.trainable_variables, means[-1], strict=True):  # Keras', when `fit` has ended
+    for variable, mean in zip(
+        net.trainable_variables, means[-1], strict=True
+    ):  # Keras', when `fit` has ended
         assert variable.numpy() == pytest.approx(mean, abs=1e-5)
     again = model()  # training goes on with the weights themselves
     compile_for(again, "adam", steps=10, average=0.5)
@@ -101,9 +115,9 @@ def test_what_is_measured_and_kept_are_the_averaged_weights(tmp_path):
 def test_classifiers_have_their_own_loss_and_metrics(classes, names, tmp_path):
     keras.utils.set_random_seed(0)
     labels = np.arange(48) % max(classes, 2)
-    images = (labels[:, None, None, None] * 30 + np.random.default_rng(0).uniform(0, 20, (48, 16, 16, 1))).astype(
-        "uint8"
-    )
+    images = (
+        labels[:, None, None, None] * 30 + np.random.default_rng(0).uniform(0, 20, (48, 16, 16, 1))
+    ).astype("uint8")
     net, run = cnn_classifier(classes, (None, None, 1), (8, 16), dropout=0.0), Run(tmp_path)
     run.create({})
     compile_for(net, "adam", 1e-2, steps=90, jit_compile=classes == 1)  # XLA takes long to compile
@@ -118,7 +132,9 @@ def test_classifiers_have_their_own_loss_and_metrics(classes, names, tmp_path):
     figures = run.model().evaluate(images, labels, verbose=0, return_dict=True)
     assert figures.keys() == {"loss"} | names
     assert figures["accuracy"] > 0.9
-    with pytest.raises(ValueError, match=r"came with the classifier 'cnn_classifier'. Pass them to `fit`"):
+    with pytest.raises(
+        ValueError, match=r"came with the classifier 'cnn_classifier'. Pass them to `fit`"
+    ):
         compile_for(net, class_weights=[1, 2])
 
 
@@ -133,12 +149,17 @@ def test_a_single_logit_above_zero_is_the_class():
 
 def test_deep_supervision_is_compiled_and_augmented_and_kept(tmp_path):
     keras.utils.set_random_seed(0)
-    net, run = augmented(unet(3, filters=(4, 8, 16), deep_supervision=True), Augment(32, flip="both")), Run(tmp_path)
+    net, run = (
+        augmented(unet(3, filters=(4, 8, 16), deep_supervision=True), Augment(32, flip="both")),
+        Run(tmp_path),
+    )
     run.create({})
     compile_for(net, "adam", 1e-2, steps=40)
     outputs = len(net.outputs)
     data = batches().map(lambda image, mask: (image, (mask,) * outputs))
-    logs = net.fit(data, validation_data=data, epochs=8, verbose=0, callbacks=run.callbacks(), shuffle=False).history
+    logs = net.fit(
+        data, validation_data=data, epochs=8, verbose=0, callbacks=run.callbacks(), shuffle=False
+    ).history
     assert logs["loss"][-1] < 0.95 * logs["loss"][0]
     weights = [loss.weights[0] for loss in net.loss]
     assert weights == pytest.approx([2 / 3, 1 / 3])
@@ -194,14 +215,19 @@ def test_a_search_under_half_precision_leaves_the_states_of_random_layers_alone(
     optimizer = net.optimizer
     find_learning_rate(net, batches(), low=1e-5, high=1e-2, steps=6)
     assert net.optimizer is optimizer
-    assert all(np.array_equal(a, v.numpy()) for a, v in zip(states, net.non_trainable_variables, strict=True))
+    assert all(
+        np.array_equal(a, v.numpy())
+        for a, v in zip(states, net.non_trainable_variables, strict=True)
+    )
     net.fit(batches(), verbose=0)  # and it trains
 
 
 def test_a_search_without_a_finite_loss_is_an_error():
     net = model()
     net.compile("sgd", loss=lambda y, x: keras.ops.mean(x) * float("nan"))
-    with pytest.raises(ValueError, match=r"not finite, or grows fourfold, from a rate of 0.1 on. Choose a lower"):
+    with pytest.raises(
+        ValueError, match=r"not finite, or grows fourfold, from a rate of 0.1 on. Choose a lower"
+    ):
         find_learning_rate(net, batches(), low=0.1)
     with pytest.raises(ValueError, match="steps=2 must be a finite number of at least 3"):
         find_learning_rate(net, batches(), steps=2)

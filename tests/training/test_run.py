@@ -87,7 +87,9 @@ def test_a_tuned_decision_is_loaded_until_a_better_epoch_comes(tmp_path):
 
 
 def same_weights(one, other):
-    return all(np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True))
+    return all(
+        np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True)
+    )
 
 
 def test_a_folder_that_is_taken_is_refused(tmp_path):
@@ -138,8 +140,26 @@ def tfseg(*words):
 def test_kill_9_and_resume_from_the_shell(folder):
     def words(out):
         return (
-            *("--images", folder / "images", "--masks", folder / "masks", "--class-names", ",".join(NAMES)),
-            *("--size", 32, "--batch-size", 2, "--filters", "4,8", "--epochs", 12, "--out", folder / out),
+            *(
+                "--images",
+                folder / "images",
+                "--masks",
+                folder / "masks",
+                "--class-names",
+                ",".join(NAMES),
+            ),
+            *(
+                "--size",
+                32,
+                "--batch-size",
+                2,
+                "--filters",
+                "4,8",
+                "--epochs",
+                12,
+                "--out",
+                folder / out,
+            ),
         )
 
     straight = tfseg(*words("straight"))
@@ -160,7 +180,11 @@ def test_kill_9_and_resume_from_the_shell(folder):
     first, second = (Run(folder / name) for name in ("straight", "killed"))
     states = [np.load(next((run.folder / "state").iterdir())) for run in (first, second)]
     for name in states[0].files:
-        np.testing.assert_allclose(states[0][name], states[1][name], rtol=1e-3, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            states[0][name], states[1][name], rtol=1e-3, atol=1e-5, err_msg=name
+        )
     for name, values in first.history().items():
-        np.testing.assert_allclose(second.history()[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(
+            second.history()[name], values, rtol=1e-3, atol=1e-4, err_msg=name
+        )
     assert json.loads((second.folder / "evaluation.json").read_text())["mean_iou"] > 0

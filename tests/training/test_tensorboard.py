@@ -34,7 +34,7 @@ def compiled(metrics, channels=4, loss=None):
 
 def fit(model, *callbacks, epochs=2, val=True, initial_epoch=0):
     val = pipeline(READER, 2) if val else None
-    batches = pipeline(READER.named(["0", "1"]), 1)
+    batches = pipeline(READER.select(["0", "1"]), 1)
     return model.fit(
         batches,
         validation_data=val,
@@ -67,7 +67,9 @@ def picture(value):
 def drawn(model):
     images, masks = [s["image"] for s in SAMPLES], [s["mask"] for s in SAMPLES]
     file = io.BytesIO()
-    viz.samples(images, masks, [predict(model, image) for image in images], NAMES).savefig(file, format="png")
+    viz.samples(images, masks, [predict(model, image) for image in images], NAMES).savefig(
+        file, format="png"
+    )
     return np.asarray(Image.open(file).convert("RGB"))
 
 
@@ -81,12 +83,14 @@ class Witness(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({row["class"]: row for row in evaluate(self.model, READER).rows()})
         self.pictures.append(drawn(self.model))
-        self.model.evaluate(pipeline(READER.named(["1"]), 1), verbose=0)
+        self.model.evaluate(pipeline(READER.select(["1"]), 1), verbose=0)
 
 
 def test_event_files_hold_the_logs_the_rate_the_classes_curves_and_the_images(tmp_path):
     witness = Witness()
-    logs = fit(compiled([ConfusionMetrics(4)]), witness, TensorBoard(tmp_path, SAMPLES, NAMES)).history
+    logs = fit(
+        compiled([ConfusionMetrics(4)]), witness, TensorBoard(tmp_path, SAMPLES, NAMES)
+    ).history
     train, val = read(tmp_path / "train"), read(tmp_path / "validation")
 
     figures = ["loss", "mean_dice", "mean_iou", "pixel_accuracy"]
@@ -126,8 +130,13 @@ def test_without_validation_there_are_the_trainings_own_scalars(tmp_path):
 
 
 def test_a_sigmoid_channel_has_two_classes(tmp_path):
-    model = compiled(["accuracy", ConfusionMetrics(1)], channels=1, loss=keras.losses.MeanSquaredError())
-    discs = [{"image": image, "mask": (mask == 1).astype(np.uint8)} for image, mask in map(draw_sample, range(2))]
+    model = compiled(
+        ["accuracy", ConfusionMetrics(1)], channels=1, loss=keras.losses.MeanSquaredError()
+    )
+    discs = [
+        {"image": image, "mask": (mask == 1).astype(np.uint8)}
+        for image, mask in map(draw_sample, range(2))
+    ]
     x, y = (np.stack([s[name] for s in discs]) for name in ("image", "mask"))
     board = TensorBoard(tmp_path, discs, ["ground", "disc"])
     model.fit(x, y, validation_data=(x, y), verbose=0, callbacks=[board])
@@ -139,13 +148,19 @@ def test_a_sigmoid_channel_has_two_classes(tmp_path):
 
 
 def test_what_does_not_fit_is_refused_before_an_epoch_is_lost(tmp_path):
-    with pytest.raises(ValueError, match=r"a sample holds \['image'\]; it needs 'image' and 'mask'"):
+    with pytest.raises(
+        ValueError, match=r"a sample holds \['image'\]; it needs 'image' and 'mask'"
+    ):
         TensorBoard(tmp_path, [{"image": SAMPLES[0]["image"]}], NAMES)
     with pytest.raises(ValueError, match="every=0 must be a whole number"):
         TensorBoard(tmp_path, SAMPLES, NAMES, every=0)
-    with pytest.raises(ValueError, match=r"2 class_names need .* of 2 classes; the model has one of 4 classes"):
+    with pytest.raises(
+        ValueError, match=r"2 class_names need .* of 2 classes; the model has one of 4 classes"
+    ):
         fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, SAMPLES, NAMES[:2]))
-    with pytest.raises(ValueError, match=r"has only loss. Compile it with metrics=\[tfseg.metrics.Confus"):
+    with pytest.raises(
+        ValueError, match=r"has only loss. Compile it with metrics=\[tfseg.metrics.Confus"
+    ):
         fit(compiled([]), TensorBoard(tmp_path, SAMPLES, NAMES))
     gray = [{"image": SAMPLES[0]["image"][..., :1], "mask": SAMPLES[0]["mask"]}]
     with pytest.raises(ValueError, match="shape"):

@@ -28,7 +28,12 @@ def png_of(figure):
 def test_a_single_name_is_that_of_the_ones():
     image, mask = np.zeros((8, 8, 3), np.uint8), np.zeros((8, 8), np.uint8)
     mask[4:] = 1
-    sample = {"image": image, "mask": mask, "boxes": np.array([[0, 4, 8, 8]]), "classes": np.array([1])}
+    sample = {
+        "image": image,
+        "mask": mask,
+        "boxes": np.array([[0, 4, 8, 8]]),
+        "classes": np.array([1]),
+    }
     for draw in (
         lambda names: viz.overlay(image, mask, names),
         lambda names: viz.samples([image], [mask], [mask], names),
@@ -117,12 +122,19 @@ def test_every_figure_can_be_drawn_and_is_left_to_the_caller():
 def test_the_legend_names_the_classes_that_occur():
     image, mask = draw_sample(0)
     figure = viz.overlay(image, np.where(mask == 1, 255, mask), NAMES)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground", "band", "ignored"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "ground",
+        "band",
+        "ignored",
+    ]
 
 
 def test_a_legend_of_overlays_leaves_out_the_background_that_they_leave_bare():
     names = ["leaf", "background", "stem"]
-    assert [text.get_text() for text in viz.legend(names).legends[0].get_texts()] == ["leaf", "stem"]
+    assert [text.get_text() for text in viz.legend(names).legends[0].get_texts()] == [
+        "leaf",
+        "stem",
+    ]
     assert viz.legend(["background"]).legends[0].get_texts() == []
     labels = np.array([[0, 1], [2, 255]])
     assert np.array_equal(viz.without_background(labels, names), [[0, 255], [2, 255]])
@@ -136,7 +148,11 @@ def test_epochs_are_whole_numbers(history):
 
 
 @pytest.mark.parametrize(
-    "draw", [viz.legend, lambda names: viz.overlay(np.zeros((9, 16)), np.arange(144).reshape(9, 16) % 20, names)]
+    "draw",
+    [
+        viz.legend,
+        lambda names: viz.overlay(np.zeros((9, 16)), np.arange(144).reshape(9, 16) % 20, names),
+    ],
 )
 def test_a_legend_of_many_long_names_stays_inside_the_figure(draw):
     figure = draw([f"a rather long class name {i}" for i in range(20)])
@@ -157,7 +173,11 @@ def test_the_heat_map_shows_shares_of_the_true_class():
 def test_the_reliability_diagram_shows_accuracy_by_bin():
     figure = viz.reliability(CURVE)
     bars = {(bar.get_x(), bar.get_width()): bar.get_height() for bar in figure.axes[0].patches}
-    assert bars == {(0.25, 0.25): 0.5, (0.5, 0.25): 0.7, (0.75, 0.25): 0.6}  # none for the empty bin
+    assert bars == {
+        (0.25, 0.25): 0.5,
+        (0.5, 0.25): 0.7,
+        (0.75, 0.25): 0.6,
+    }  # none for the empty bin
     shares = [bar.get_height() for bar in figure.axes[1].patches]
     assert shares == pytest.approx([0, 0.1, 0.3, 0.6])
     # 0.1 * 0.1 + 0.3 * 0 + 0.6 * 0.3
@@ -165,7 +185,11 @@ def test_the_reliability_diagram_shows_accuracy_by_bin():
 
 
 def test_a_reliability_diagram_of_nothing_is_empty():
-    nothing = {"confidence": np.full(4, np.nan), "accuracy": np.full(4, np.nan), "count": np.zeros(4, int)}
+    nothing = {
+        "confidence": np.full(4, np.nan),
+        "accuracy": np.full(4, np.nan),
+        "count": np.zeros(4, int),
+    }
     assert len(viz.reliability(nothing).axes[0].patches) == 0
 
 
@@ -184,17 +208,32 @@ def test_labeled_samples_show_classes_objects_and_ignored_pixels():
     first, second = figure.axes
     assert (first.get_title(), second.get_title()) == ("all", "bare")
     painted = first.images[0].get_array()
-    assert np.array_equal(painted[4, 5], (100 + viz.palette(3)[1].astype(int)) // 2)  # half the image, half its class
-    assert {tuple(pixel) for pixel in painted[9:].reshape(-1, 3)} == {(100,) * 3, (255,) * 3}  # stripes
+    assert np.array_equal(
+        painted[4, 5], (100 + viz.palette(3)[1].astype(int)) // 2
+    )  # half the image, half its class
+    assert {tuple(pixel) for pixel in painted[9:].reshape(-1, 3)} == {
+        (100,) * 3,
+        (255,) * 3,
+    }  # stripes
     assert (painted[2, 3:9] == 0).all()  # an outline
-    assert [patch.get_bbox().bounds for patch in first.patches] == [(2.5, 1.5, 6, 4)]  # the object of class -1 is none
+    assert [patch.get_bbox().bounds for patch in first.patches] == [
+        (2.5, 1.5, 6, 4)
+    ]  # the object of class -1 is none
     assert np.array_equal(second.images[0].get_array(), image)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["ground", "disc", "ignored"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "ground",
+        "disc",
+        "ignored",
+    ]
     assert png_of(figure).shape[0] > 100
 
 
 def test_samples_without_masks_show_their_boxes():
-    sample = {"image": np.zeros((8, 8, 1), np.uint8), "boxes": np.float32([[1, 2, 5, 6]]), "classes": np.array([2])}
+    sample = {
+        "image": np.zeros((8, 8, 1), np.uint8),
+        "boxes": np.float32([[1, 2, 5, 6]]),
+        "classes": np.array([2]),
+    }
     figure = viz.labeled([sample], NAMES)
     assert len(figure.axes[0].patches) == 1
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["band"]
@@ -203,13 +242,27 @@ def test_samples_without_masks_show_their_boxes():
 def test_the_trade_off_marks_the_models_that_no_other_beats():
     # "c" is slower and worse than "b", "e" as fast as "d" but worse; "b" and "f" are equal, so neither beats the other
     figure = viz.trade_off(
-        "dbcaef", [8, 2, 4, 1, 8, 2], [0.9, 0.6, 0.5, 0.3, 0.7, 0.6], [4, 2, 2, 1, 4, 2], "ms", "Dice"
+        "dbcaef",
+        [8, 2, 4, 1, 8, 2],
+        [0.9, 0.6, 0.5, 0.3, 0.7, 0.6],
+        [4, 2, 2, 1, 4, 2],
+        "ms",
+        "Dice",
     )
     axis = figure.axes[0]
     discs, dots = axis.collections
-    assert dots.get_offsets().tolist() == [[8, 0.9], [2, 0.6], [4, 0.5], [1, 0.3], [8, 0.7], [2, 0.6]]
+    assert dots.get_offsets().tolist() == [
+        [8, 0.9],
+        [2, 0.6],
+        [4, 0.5],
+        [1, 0.3],
+        [8, 0.7],
+        [2, 0.6],
+    ]
     blue, orange = viz.palette(7)[[5, 3]] / 255
-    assert dots.get_facecolors()[:, :3].tolist() == [list(c) for c in (blue, blue, orange, blue, orange, blue)]
+    assert dots.get_facecolors()[:, :3].tolist() == [
+        list(c) for c in (blue, blue, orange, blue, orange, blue)
+    ]
     assert (discs.get_sizes() / discs.get_sizes().min()).tolist() == [4, 2, 2, 1, 4, 2]  # areas
     assert axis.lines[0].get_xydata().tolist() == [[1, 0.3], [2, 0.6], [2, 0.6], [8, 0.9]]
     assert axis.lines[0].get_drawstyle() == "steps-post"  # a budget buys what is left of it
@@ -219,7 +272,9 @@ def test_the_trade_off_marks_the_models_that_no_other_beats():
 
 def test_names_in_a_trade_off_stand_apart_and_inside():
     names = [f"a network of\nlong name {i}" for i in range(6)]
-    figure = viz.trade_off(names, [20, 21, 30, 31, 3, 3], [0.8, 0.81, 0.85, 0.84, 0.6, 0.7], [5, 4, 3, 5, 0.01, 1])
+    figure = viz.trade_off(
+        names, [20, 21, 30, 31, 3, 3], [0.8, 0.81, 0.85, 0.84, 0.6, 0.7], [5, 4, 3, 5, 0.01, 1]
+    )
     figure.canvas.draw()
     axis = figure.axes[0]
     boxes = [text.get_window_extent() for text in axis.texts]
@@ -233,7 +288,11 @@ def test_names_in_a_trade_off_stand_apart_and_inside():
 @pytest.mark.parametrize(
     ("costs", "sizes", "message"),
     [
-        ([1], [1, 1], "2 names, 1 costs, 2 scores and 2 sizes came. Pass one of each for every model"),
+        (
+            [1],
+            [1, 1],
+            "2 names, 1 costs, 2 scores and 2 sizes came. Pass one of each for every model",
+        ),
         ([1, 0], [1, 1], "'b' has cost 0, score 0.6 and size 1"),
         ([1, 1], [-3, 1], "'a' has cost 1, score .* and size -3"),
     ],
@@ -252,5 +311,7 @@ def test_regions_have_colors_and_lines_and_the_ground_none():
     assert shown[0, 2].tolist() == [200, 200, 200]
     black = (shown == 0).all(-1)
     assert black.tolist() == [[False, True, False, False], [True] * 4, [False, True, False, False]]
-    with pytest.raises(ValueError, match=r"regions: labels of shape \(3, 4\) came with an image \(4, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"regions: labels of shape \(3, 4\) came with an image \(4, 3\)"
+    ):
         viz.regions(np.zeros((4, 3)), labels)

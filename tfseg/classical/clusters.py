@@ -58,7 +58,7 @@ def gaussian_mixture(image, clusters=4, position=False, seed=0):
         ValueError: no such image, a number out of range, or more clusters than different pixels.
         ImportError: no scikit-learn.
     """
-    mixture = checks.need("sklearn.mixture", "classical")
+    mixture = checks.require_package("sklearn.mixture", "classical")
     checks.one_of("gaussian_mixture", "position", position, (False, True))
     features, shape = _features("gaussian_mixture", image, 100.0 * position)
     sample = _sample("gaussian_mixture", features, clusters, np.random.default_rng(seed))
@@ -94,7 +94,9 @@ def mean_shift(image, space=5, color=15.0, min_size=50):
     picture = as_bytes(rgb("mean_shift", image))
     # Without its pyramid, which is a little faster and blurs edges into ramps that link what they part.
     modes = cv2.pyrMeanShiftFiltering(picture, space, color, maxLevel=0).astype(np.float32)
-    across, down = (np.linalg.norm(np.diff(modes, axis=axis), axis=-1) <= color / 4 for axis in (1, 0))
+    across, down = (
+        np.linalg.norm(np.diff(modes, axis=axis), axis=-1) <= color / 4 for axis in (1, 0)
+    )
     return _without_specks(modes, linked_regions(across, down), min_size)
 
 
@@ -115,7 +117,9 @@ def linked_regions(across, down):
         (H, W) int32: regions 1 to N in scan order.
     """
     height, width = across.shape[0], down.shape[1]
-    grid = np.zeros((2 * height - 1, 2 * width - 1), np.uint8)  # pixels, with the links drawn between them
+    grid = np.zeros(
+        (2 * height - 1, 2 * width - 1), np.uint8
+    )  # pixels, with the links drawn between them
     grid[::2, ::2] = 1
     grid[::2, 1::2] = across
     grid[1::2, ::2] = down
@@ -167,7 +171,9 @@ def _features(owner, image, position):
     height, width = values.shape[:2]
     if position:
         places = np.moveaxis(np.indices((height, width), np.float32), 0, -1)
-        values = np.concatenate([values, places * np.float32(position / max(height - 1, width - 1, 1))], axis=-1)
+        values = np.concatenate(
+            [values, places * np.float32(position / max(height - 1, width - 1, 1))], axis=-1
+        )
     return values.reshape(height * width, -1), (height, width)
 
 
@@ -205,7 +211,9 @@ def _spread(sample, clusters, rng):
     centers = [sample[rng.integers(len(sample))]]
     distances = np.inf
     while len(centers) < clusters:
-        distances = np.minimum(distances, np.square(sample - centers[-1], dtype=np.float64).sum(axis=1))
+        distances = np.minimum(
+            distances, np.square(sample - centers[-1], dtype=np.float64).sum(axis=1)
+        )
         centers.append(sample[rng.choice(len(sample), p=distances / distances.sum())])
     return np.array(centers)
 
@@ -218,4 +226,6 @@ def _nearest(points, centers):
 def _sorted_pixels(features, classes, shape):
     """Apply `classes` to the pixels, some at a time to spare memory, and number what comes in scan order."""
     parts = np.array_split(features, len(features) // 2**18 + 1)
-    return in_scan_order(np.concatenate([classes(part) for part in parts]).reshape(shape), background=None)
+    return in_scan_order(
+        np.concatenate([classes(part) for part in parts]).reshape(shape), background=None
+    )

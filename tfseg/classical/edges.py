@@ -56,7 +56,9 @@ def canny(image, low=None, high=None, sigma=1.0):
     """
     image, sigma = levels("canny", image), checks.at_least("canny", "sigma", sigma, 0)
     if sigma:
-        image = cv2.GaussianBlur(image.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+        image = cv2.GaussianBlur(
+            image.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE
+        )
     dx, dy = _gradient(image, cv2.Sobel, 1)
     if high is None:
         high = otsu_level(_steepness((dx, dy)))
@@ -126,9 +128,14 @@ def ridges(image, sigmas=(1, 2, 3), dark=True):
         ValueError: no such image, no sigma, or one below 1.
     """
     image = gray("ridges", image)
-    sigmas = [checks.at_least("ridges", "sigmas", sigma, 1) for sigma in checks.numbers("ridges", "sigmas", sigmas)]
+    sigmas = [
+        checks.at_least("ridges", "sigmas", sigma, 1)
+        for sigma in checks.numbers("ridges", "sigmas", sigmas)
+    ]
     if not sigmas:
-        raise ValueError("ridges: sigmas is empty. Pass at least one, half the width of the lines in pixels.")
+        raise ValueError(
+            "ridges: sigmas is empty. Pass at least one, half the width of the lines in pixels."
+        )
     strength = np.zeros(image.shape, np.float32)
     for sigma in sigmas:
         xx, xy, yy = (part if dark else -part for part in _second_derivatives(image, sigma))
@@ -155,11 +162,21 @@ def hough_lines(image, low=None, high=None, sigma=1.0, votes=None, min_length=No
     """
     edges = canny(image, low, high, sigma)
     owner, diagonal = "hough_lines", float(np.hypot(*edges.shape))
-    min_length = diagonal / 10 if min_length is None else checks.above_zero(owner, "min_length", min_length)
+    min_length = (
+        diagonal / 10 if min_length is None else checks.above_zero(owner, "min_length", min_length)
+    )
     max_gap = min_length / 10 if max_gap is None else checks.at_least(owner, "max_gap", max_gap, 0)
-    votes = max(1, round(min_length / 2)) if votes is None else checks.positive_int(owner, "votes", votes)
-    found = cv2.HoughLinesP(edges.astype(np.uint8), 1, np.pi / 180, votes, None, min_length, max_gap)
-    lines = np.zeros((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
+    votes = (
+        max(1, round(min_length / 2))
+        if votes is None
+        else checks.positive_int(owner, "votes", votes)
+    )
+    found = cv2.HoughLinesP(
+        edges.astype(np.uint8), 1, np.pi / 180, votes, None, min_length, max_gap
+    )
+    lines = (
+        np.zeros((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
+    )
     lengths = np.hypot(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1])
     return lines[np.argsort(-lengths, kind="stable")]
 
@@ -212,7 +229,8 @@ def _grown(regions, walls):
 def _gradient(image, masks, scale):
     """The derivatives (dx, dy), float32, of the shape of the image; beyond the margin its levels are repeated."""
     dx, dy = (
-        masks(image, cv2.CV_32F, *order, scale=scale, borderType=cv2.BORDER_REPLICATE) for order in ((1, 0), (0, 1))
+        masks(image, cv2.CV_32F, *order, scale=scale, borderType=cv2.BORDER_REPLICATE)
+        for order in ((1, 0), (0, 1))
     )
     return dx, dy
 

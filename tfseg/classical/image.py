@@ -22,7 +22,10 @@ def levels(owner, image):
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
-    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3)) or image.dtype.kind not in "buif":
+    if (
+        not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3))
+        or image.dtype.kind not in "buif"
+    ):
         raise ValueError(
             f"{owner}: an image of shape {image.shape} and dtype {image.dtype} came, expected gray (H, W) or RGB "
             "(H, W, 3) numbers. `tfseg.data.read_image(file, channels=3)` reads files so."
@@ -34,7 +37,9 @@ def levels(owner, image):
     least, most = float(image.min()), float(image.max())
     if image.dtype.kind == "f":
         if 1 < most < 2:  # as interpolation leaves it; taken for 0..255 it would be all but black
-            raise ValueError(f"{owner}: the image has values up to {most:g}. Clip to 0..1, or scale to 0..255.")
+            raise ValueError(
+                f"{owner}: the image has values up to {most:g}. Clip to 0..1, or scale to 0..255."
+            )
         top, scale = 255, 255 if most <= 1 else 1
     else:
         top, scale = 65535, 255 if image.dtype == bool else 255 / 65535 if most > 255 else 1
@@ -49,13 +54,17 @@ def levels(owner, image):
 def gray(owner, image):
     """Return the gray levels (H, W) of an image, uint8 or float32 in 0..255; colors weigh as in ITU-R BT.601."""
     image = levels(owner, image)
-    return image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    return (
+        image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    )
 
 
 def rgb(owner, image):
     """Return the colors (H, W, 3) of an image, uint8 or float32 in 0..255; gray is repeated."""
     image = levels(owner, image)
-    return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else np.ascontiguousarray(image)
+    return (
+        np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else np.ascontiguousarray(image)
+    )
 
 
 def as_bytes(image):

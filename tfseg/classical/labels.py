@@ -31,7 +31,9 @@ def in_scan_order(labels, background=0):
         flat = labels.ravel().astype(np.intp) - least
         values = np.arange(least, most + 1)
     first = np.full(count, flat.size)
-    first[flat[::-1]] = np.arange(flat.size - 1, -1, -1)  # of several the last is kept: the first pixel
+    first[flat[::-1]] = np.arange(
+        flat.size - 1, -1, -1
+    )  # of several the last is kept: the first pixel
     if background is not None:
         first[values == background] = -1
     order = np.argsort(first, kind="stable")

@@ -1,4 +1,4 @@
-"""A trainable classifier of pixels, as in ilastik: filters of several scales, a random forest, and a few strokes."""
+"""A trainable classifier of pixels, as in ilastik: filters of several scales, a random forest, and a few scribbles."""
 
 import math
 
@@ -7,40 +7,40 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.classical.image import levels
-from tfseg.classical.interactive import checked_strokes, classes_drawn
+from tfseg.classical.interactive import checked_scribbles, classes_drawn
 
 SIGMAS = (0.7, 1.6, 3.5, 10.0)
 _PIXELS_AT_ONCE = 2**18  # of which the features are held in memory
 _PIXELS_A_TREE = 50_000  # to learn from, drawn anew for each tree
 
 
-def pixel_classification(image, strokes=None, sigmas=SIGMAS, trees=100, seed=0):
-    """Learn the classes of an image from strokes drawn on it, and give each pixel its class.
+def pixel_classification(image, scribbles=None, sigmas=SIGMAS, trees=100, seed=0):
+    """Learn the classes of an image from scribbles drawn on it, and give each pixel its class.
 
     See `PixelClassifier`, which learns from several images and classifies others.
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
-        strokes: (H, W) integers: class ids in 0..254, 255 where nothing was drawn. Two classes at least.
+        scribbles: (H, W) integers: class ids in 0..254, 255 where nothing was drawn. Two classes at least.
         sigmas, trees, seed: see `PixelClassifier`.
 
     Returns:
-        (H, W) int32 class ids, those of the strokes. Strokes are learned from, not copied.
+        (H, W) int32 class ids, those of the scribbles. Scribbles are learned from, not copied.
 
     Raises:
         ValueError: see `PixelClassifier.fit`.
         ImportError: scikit-learn is not installed.
     """
-    if strokes is None:
-        checked_strokes("pixel_classification", strokes, ())
-    return PixelClassifier(sigmas, trees, seed).fit(image, strokes).predict(image)
+    if scribbles is None:
+        checked_scribbles("pixel_classification", scribbles, ())
+    return PixelClassifier(sigmas, trees, seed).fit(image, scribbles).predict(image)
 
 
 class PixelClassifier:
-    """Classes of pixels learned from a few strokes, by a random forest over `pixel_features` (Berg et al. 2019).
+    """Classes of pixels learned from a few scribbles, by a random forest over `pixel_features` (Berg et al. 2019).
 
     Every class weighs the same, however much of it is drawn. There is no `save`: a forest is a pickle, which may run
-    code when it is read, and `fit` takes about a second: keep the images and strokes.
+    code when it is read, and `fit` takes about a second: keep the images and scribbles.
 
     Args:
         sigmas: the scales of the features in pixels, each above 0. They should span the objects' details and widths.
@@ -58,27 +58,27 @@ class PixelClassifier:
         self._forest = None
         self._channels = None
 
-    def fit(self, images, strokes):
+    def fit(self, images, scribbles):
         """Learn from the pixels that were drawn on; what was learned before is forgotten.
 
         Args:
             images: one image, (H, W), (H, W, 1) or (H, W, 3), see `levels`; or a list of them, of any sizes, all
                 gray or all colors.
-            strokes: one mask (H, W), or a list of as many: class ids in 0..254, 255 where nothing was drawn. Two
+            scribbles: one mask (H, W), or a list of as many: class ids in 0..254, 255 where nothing was drawn. Two
                 classes at least in all of them together.
 
         Returns:
             This classifier.
 
         Raises:
-            ValueError: strokes missing, of one class only or unlike the images; gray images among colors.
+            ValueError: scribbles missing, of one class only or unlike the images; gray images among colors.
             ImportError: scikit-learn is not installed.
         """
-        forests = checks.need("sklearn.ensemble", "classical")
-        pictures, strokes = _pairs("PixelClassifier.fit", images, strokes)
-        classes_drawn("PixelClassifier.fit", *strokes)
+        forests = checks.require_package("sklearn.ensemble", "classical")
+        pictures, scribbles = _pairs("PixelClassifier.fit", images, scribbles)
+        classes_drawn("PixelClassifier.fit", *scribbles)
         features, classes = [], []
-        for picture, mask in zip(pictures, strokes, strict=True):
+        for picture, mask in zip(pictures, scribbles, strict=True):
             for rows, strip in _strips(picture, self.sigmas, mask != checks.IGNORE_INDEX):
                 drawn = mask[rows] != checks.IGNORE_INDEX
                 features.append(strip[drawn])
@@ -104,7 +104,9 @@ class PixelClassifier:
             ValueError: nothing was learned yet, or a gray image came after colors or the reverse.
         """
         if self._forest is None:
-            raise ValueError("PixelClassifier.predict: nothing was learned yet. Call `fit(images, strokes)` first.")
+            raise ValueError(
+                "PixelClassifier.predict: nothing was learned yet. Call `fit(images, scribbles)` first."
+            )
         picture = levels("PixelClassifier.predict", image)
         if picture.ndim != self._channels:
             raise ValueError(
@@ -149,7 +151,10 @@ def pixel_features(image, sigmas=SIGMAS):
 
 def _features(picture, sigmas):
     channels = cv2.split(picture.astype(np.float32))
-    return np.stack([each for channel in channels for sigma in sigmas for each in _filtered(channel, sigma)], axis=-1)
+    return np.stack(
+        [each for channel in channels for sigma in sigmas for each in _filtered(channel, sigma)],
+        axis=-1,
+    )
 
 
 def _filtered(channel, sigma):
@@ -198,20 +203,35 @@ def _strips(picture, sigmas, needed=None):
             yield rows, strip[top - first : rows.stop - first]
 
 
-def _pairs(owner, images, strokes):
-    """Images and strokes as two lists that fit each other."""
-    images, strokes = ([each] if not isinstance(each, (list, tuple)) else list(each) for each in (images, strokes))
-    if not images or len(images) != len(strokes):
-        raise ValueError(f"{owner}: {len(images)} images and {len(strokes)} strokes, expected one mask for each image.")
+def _pairs(owner, images, scribbles):
+    """Images and scribbles as two lists that fit each other."""
+    images, scribbles = (
+        [each] if not isinstance(each, (list, tuple)) else list(each)
+        for each in (images, scribbles)
+    )
+    if not images or len(images) != len(scribbles):
+        raise ValueError(
+            f"{owner}: {len(images)} images and {len(scribbles)} scribbles, expected one mask for each image."
+        )
     pictures = [levels(owner, image) for image in images]
     if len({picture.ndim for picture in pictures}) > 1:
-        raise ValueError(f"{owner}: images with one channel and with three came. Convert them to the same.")
-    masks = [checked_strokes(owner, mask, picture.shape[:2]) for mask, picture in zip(strokes, pictures, strict=True)]
+        raise ValueError(
+            f"{owner}: images with one channel and with three came. Convert them to the same."
+        )
+    masks = [
+        checked_scribbles(owner, mask, picture.shape[:2])
+        for mask, picture in zip(scribbles, pictures, strict=True)
+    ]
     return pictures, masks
 
 
 def _checked_sigmas(owner, sigmas):
-    sigmas = tuple(checks.above_zero(owner, "sigmas", sigma) for sigma in checks.numbers(owner, "sigmas", sigmas))
+    sigmas = tuple(
+        checks.above_zero(owner, "sigmas", sigma)
+        for sigma in checks.numbers(owner, "sigmas", sigmas)
+    )
     if not sigmas:
-        raise ValueError(f"{owner}: sigmas=() names no scale, expected one at least, such as {SIGMAS}.")
+        raise ValueError(
+            f"{owner}: sigmas=() names no scale, expected one at least, such as {SIGMAS}."
+        )
     return sigmas

@@ -8,7 +8,16 @@ from tfseg.classical.image import levels
 from tfseg.classical.labels import CONNECTIVITIES
 
 SIMILARITIES = ("mean", "seed", "neighbor")
-NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1))  # the first four share a side
+NEIGHBOURS = (
+    (0, 1),
+    (0, -1),
+    (1, 0),
+    (-1, 0),
+    (1, 1),
+    (1, -1),
+    (-1, 1),
+    (-1, -1),
+)  # the first four share a side
 
 
 def flood_fill(image, seed=None, tolerance=10.0, connectivity=4):
@@ -30,7 +39,9 @@ def flood_fill(image, seed=None, tolerance=10.0, connectivity=4):
     _check("flood_fill", tolerance, connectivity)
     point, *others = _points("flood_fill", "seed", seed, image.shape)
     if others:
-        raise ValueError(f"flood_fill: {1 + len(others)} seeds came, expected one. `region_growing` takes several.")
+        raise ValueError(
+            f"flood_fill: {1 + len(others)} seeds came, expected one. `region_growing` takes several."
+        )
     return _flooded(image, point, tolerance, connectivity, cv2.FLOODFILL_FIXED_RANGE)
 
 
@@ -74,7 +85,9 @@ def _points(owner, name, seeds, shape):
     points = np.atleast_2d([] if seeds is None else seeds)
     if points.ndim != 2 or points.shape[1] != 2 or points.dtype.kind not in "ui":
         example = "(20, 35)" if name == "seed" else "[(20, 35), (80, 40)]"
-        raise ValueError(f"{owner}: {name}={seeds!r}, expected whole numbers x and y, such as {example}.")
+        raise ValueError(
+            f"{owner}: {name}={seeds!r}, expected whole numbers x and y, such as {example}."
+        )
     outside = ~((points >= 0) & (points < (shape[1], shape[0]))).all(1)
     if outside.any():
         raise ValueError(
@@ -82,7 +95,9 @@ def _points(owner, name, seeds, shape):
             f"{shape[0]} high. Seeds are (x, y), from 0."
         )
     if len(np.unique(points, axis=0)) < len(points):
-        raise ValueError(f"{owner}: two of the {len(points)} seeds are the same pixel. Name each once.")
+        raise ValueError(
+            f"{owner}: two of the {len(points)} seeds are the same pixel. Name each once."
+        )
     return points.astype(int)
 
 
@@ -100,9 +115,13 @@ class _Growth:
 
     def __init__(self, image, points, similarity, connectivity):
         height, width = image.shape[:2]
-        framed = np.pad(image.reshape(height, width, -1).astype(np.float32), ((1, 1), (1, 1), (0, 0)))
+        framed = np.pad(
+            image.reshape(height, width, -1).astype(np.float32), ((1, 1), (1, 1), (0, 0))
+        )
         self._values = framed.reshape(-1, framed.shape[-1])
-        self._labels = np.pad(np.zeros((height, width), np.int32), 1, constant_values=-1)  # the frame is not free
+        self._labels = np.pad(
+            np.zeros((height, width), np.int32), 1, constant_values=-1
+        )  # the frame is not free
         self._steps = np.array([dy * (width + 2) + dx for dy, dx in NEIGHBOURS[:connectivity]])
         self._similarity = similarity
         self._seeds = (points[:, 1] + 1) * (width + 2) + points[:, 0] + 1

@@ -33,7 +33,9 @@ def remove_small(labels, min_area):
     return _only(objects, np.bincount(objects.ravel()) >= min_area, labels)
 
 
-def filter_objects(labels, min_area=0, max_area=None, min_solidity=0, min_circularity=0, touching_border=True):
+def filter_objects(
+    labels, min_area=0, max_area=None, min_solidity=0, min_circularity=0, touching_border=True
+):
     """Keep the objects whose size and shape are within bounds.
 
     Args:
@@ -54,7 +56,9 @@ def filter_objects(labels, min_area=0, max_area=None, min_solidity=0, min_circul
     """
     max_area = math.prod(np.shape(labels)) if max_area is None else max_area
     bounds = {"min_area": min_area, "max_area": max_area}
-    for name, bound in (bounds | {"min_solidity": min_solidity, "min_circularity": min_circularity}).items():
+    for name, bound in (
+        bounds | {"min_solidity": min_solidity, "min_circularity": min_circularity}
+    ).items():
         checks.at_least("filter_objects", name, bound, 0)
     objects = _objects("filter_objects", labels)
     areas = np.bincount(objects.ravel())
@@ -139,8 +143,14 @@ def _opened_and_closed(part, radius):
 
 def _kind(labels):
     """The dtype of the answer; a ValueError for numbers that it cannot hold."""
-    if np.size(labels) and np.asarray(labels).dtype != bool and np.max(labels) > np.iinfo(np.int32).max:
-        raise ValueError(f"regions: labels up to {np.max(labels)} came, expected 32 bit. `in_scan_order` numbers anew.")
+    if (
+        np.size(labels)
+        and np.asarray(labels).dtype != bool
+        and np.max(labels) > np.iinfo(np.int32).max
+    ):
+        raise ValueError(
+            f"regions: labels up to {np.max(labels)} came, expected 32 bit. `in_scan_order` numbers anew."
+        )
     return bool if np.asarray(labels).dtype == bool else np.int32
 
 
@@ -159,7 +169,9 @@ def _only(objects, kept, labels):
 
 def _on_frame(objects):
     """The numbers along the frame, with repeats."""
-    return np.concatenate([objects[:1].ravel(), objects[-1:].ravel(), objects[:, :1].ravel(), objects[:, -1:].ravel()])
+    return np.concatenate(
+        [objects[:1].ravel(), objects[-1:].ravel(), objects[:, :1].ravel(), objects[:, -1:].ravel()]
+    )
 
 
 def _owners(holes, objects, count):
@@ -186,7 +198,9 @@ def _perimeters(objects):
         (padded[:-1, 1:], padded[1:, :-1], math.sqrt(0.5)),
     ):
         apart = one != other
-        crossings += spacing * sum(np.bincount(side[apart], minlength=count) for side in (one, other))
+        crossings += spacing * sum(
+            np.bincount(side[apart], minlength=count) for side in (one, other)
+        )
     return math.pi / 8 * crossings
 
 

@@ -56,10 +56,10 @@ def segment(image, method="watershed", **options):
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), uint8, other integers or floats: see `tfseg.classical.image.levels`.
         method: a name in `METHODS`, whose functions say what they do and take.
-        **options: of that function; some must be given, such as seeds, strokes or a box.
+        **options: of that function; some must be given, such as seeds, scribbles or a box.
 
     Returns:
-        (H, W) int32, as the function says: class ids from 0, of thresholds, clusters, strokes and contours, or regions
+        (H, W) int32, as the function says: class ids from 0, of thresholds, clusters, scribbles and contours, or regions
         numbered from 1 in scan order, 0 being outside. Regions of given seeds or markers keep their numbers.
 
     Raises:

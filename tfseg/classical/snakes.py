@@ -8,7 +8,9 @@ from tfseg.classical.image import gray, mask_of
 from tfseg.classical.interactive import pixels_of_box
 
 # The four lines of three pixels: where a mask covers none of them it is narrower than a line, and curved.
-_LINES = np.array([np.eye(3), np.eye(3)[::-1], [[0, 1, 0]] * 3, [[0] * 3, [1] * 3, [0] * 3]], np.uint8)
+_LINES = np.array(
+    [np.eye(3), np.eye(3)[::-1], [[0, 1, 0]] * 3, [[0] * 3, [1] * 3, [0] * 3]], np.uint8
+)
 _AROUND = np.ones((3, 3), np.uint8)
 _STEEPNESS = 250  # of the falling edge function; the strength of an edge is an argument, so this one need not be
 
@@ -33,7 +35,7 @@ def chan_vese(image, mu=0.25, tolerance=1e-3, iterations=500):
     """
     owner = "chan_vese"
     picture = gray(owner, image).astype(np.float32)
-    inside = checks.need("skimage.segmentation", "classical").chan_vese(
+    inside = checks.require_package("skimage.segmentation", "classical").chan_vese(
         picture,
         mu=checks.at_least(owner, "mu", mu, 0),
         tol=checks.at_least(owner, "tolerance", tolerance, 0),
@@ -65,7 +67,9 @@ def morphological_chan_vese(image, iterations=100, smoothing=1):
     start = (rows[:, None] ^ columns).astype(np.uint8)
 
     def step(inside):
-        without, within = (cv2.mean(picture, (inside == side).astype(np.uint8))[0] for side in (0, 1))
+        without, within = (
+            cv2.mean(picture, (inside == side).astype(np.uint8))[0] for side in (0, 1)
+        )
         nearer = (within - without) * (picture - (within + without) / 2)
         contour = np.any([slope != 0 for slope in _slopes(inside)], axis=0)
         return _moved(inside, np.where(contour, nearer, 0))
@@ -74,7 +78,9 @@ def morphological_chan_vese(image, iterations=100, smoothing=1):
     return _brighter(picture, inside > 0)
 
 
-def geodesic_active_contour(image, box=None, start=None, iterations=300, smoothing=1, balloon=-1, sigma=2.0, edge=0.04):
+def geodesic_active_contour(
+    image, box=None, start=None, iterations=300, smoothing=1, balloon=-1, sigma=2.0, edge=0.04
+):
     """Shrink or grow a contour until it meets edges (Caselles et al. 1997, by morphology: Marquez-Neila et al. 2014).
 
     The steps are scikit-image's `morphological_geodesic_active_contour` on its `inverse_gaussian_gradient`, see
@@ -101,7 +107,9 @@ def geodesic_active_contour(image, box=None, start=None, iterations=300, smoothi
     picture = gray(owner, image).astype(np.float64)
     checks.one_of(owner, "balloon", balloon, (-1, 0, 1))
     inside = _start(owner, box, start, picture.shape)
-    flatness = checks.need("skimage.segmentation", "classical").inverse_gaussian_gradient(
+    flatness = checks.require_package(
+        "skimage.segmentation", "classical"
+    ).inverse_gaussian_gradient(
         picture / (picture.std() or 1), _STEEPNESS, checks.above_zero(owner, "sigma", sigma)
     )
     flat = flatness > 1 / np.sqrt(1 + _STEEPNESS * checks.above_zero(owner, "edge", edge))
@@ -110,7 +118,9 @@ def geodesic_active_contour(image, box=None, start=None, iterations=300, smoothi
     def step(inside):
         if balloon:
             inside = np.where(flat, _inflated(inside, balloon), inside)
-        return _moved(inside, sum(a * b for a, b in zip(towards_flat, _slopes(inside), strict=True)))
+        return _moved(
+            inside, sum(a * b for a, b in zip(towards_flat, _slopes(inside), strict=True))
+        )
 
     return _evolved(owner, inside, step, iterations, smoothing).astype(np.int32)
 
@@ -118,7 +128,9 @@ def geodesic_active_contour(image, box=None, start=None, iterations=300, smoothi
 def _start(owner, box, start, shape):
     if (box is None) == (start is None):
         came = "neither came" if box is None else "both came"
-        raise ValueError(f"{owner}: box or start, {came}. Pass box=(x_min, y_min, x_max, y_max) or start=(H, W) mask.")
+        raise ValueError(
+            f"{owner}: box or start, {came}. Pass box=(x_min, y_min, x_max, y_max) or start=(H, W) mask."
+        )
     if start is not None:
         return mask_of(owner, "start", start, shape).astype(np.uint8)
     inside = np.zeros(shape, np.uint8)
@@ -168,4 +180,7 @@ def _moved(inside, pull):
 
 def _slopes(values):
     """Differences of the two neighbors, along y and along x."""
-    return [cv2.Sobel(values, cv2.CV_64F, dx, 1 - dx, ksize=1, borderType=cv2.BORDER_REPLICATE) for dx in (0, 1)]
+    return [
+        cv2.Sobel(values, cv2.CV_64F, dx, 1 - dx, ksize=1, borderType=cv2.BORDER_REPLICATE)
+        for dx in (0, 1)
+    ]

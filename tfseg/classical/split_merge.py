@@ -45,17 +45,23 @@ def _split(image, tolerance):
     depth = (min(height, width) - 1).bit_length()
     top, left = (-height % 2**depth) // 2, (-width % 2**depth) // 2
     frame = (top, -height % 2**depth - top, left, -width % 2**depth - left)
-    least = most = np.atleast_3d(cv2.copyMakeBorder(image, *frame, cv2.BORDER_REPLICATE)).astype(np.float32)
+    least = most = np.atleast_3d(cv2.copyMakeBorder(image, *frame, cv2.BORDER_REPLICATE)).astype(
+        np.float32
+    )
     rows, columns = least.shape[:2]
     side = np.ones((rows, columns), np.int64)
     for level in range(1, depth + 1):
         least, most = _quarters(least).min(axis=0), _quarters(most).max(axis=0)
         even = (most - least <= tolerance).all(axis=-1)  # then its quarters are, too
-        side[cv2.resize(even.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST) > 0] = 2**level
+        side[
+            cv2.resize(even.astype(np.uint8), (columns, rows), interpolation=cv2.INTER_NEAREST) > 0
+        ] = 2**level
     side = side[top : top + height, left : left + width]
     y, x = np.mgrid[top : top + height, left : left + width] & -side  # the square's first pixel
     labels = in_scan_order(y * columns + x, background=None)
-    radius = (2 * y + side - rows) ** 2 + (2 * x + side - columns) ** 2  # it stays the same when turned
+    radius = (2 * y + side - rows) ** 2 + (
+        2 * x + side - columns
+    ) ** 2  # it stays the same when turned
     keys = np.zeros(labels.max() + 1, np.uint64)
     keys[labels] = _shuffled(radius.astype(np.uint64))
     return labels, keys
@@ -82,10 +88,15 @@ class _Regions:
     def __init__(self, image, labels, keys):
         self.names = np.arange(len(keys))  # the region that each square is in
         self.sizes = np.bincount(labels.ravel())
-        self.sums = np.stack([np.bincount(labels.ravel(), channel.ravel()) for channel in np.moveaxis(image, -1, 0)], 1)
+        self.sums = np.stack(
+            [np.bincount(labels.ravel(), channel.ravel()) for channel in np.moveaxis(image, -1, 0)],
+            1,
+        )
         self.keys = keys
         sides = (labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])
-        self.pairs = _distinct(np.concatenate([[one.ravel(), other.ravel()] for one, other in sides], axis=1))
+        self.pairs = _distinct(
+            np.concatenate([[one.ravel(), other.ravel()] for one, other in sides], axis=1)
+        )
 
     def merge(self, tolerance, min_size):
         """Merge until nothing changes; return the region (N,) of each square."""

@@ -32,7 +32,7 @@ def slic(image, count=250, compactness=10.0):
         ValueError: no such image, or a number out of range.
         ImportError: no scikit-image, the extra `classical`.
     """
-    segmentation = checks.need("skimage.segmentation", "classical")
+    segmentation = checks.require_package("skimage.segmentation", "classical")
     share = rgb("slic", image).astype(np.float32) / 255
     count = min(checks.positive_int("slic", "count", count), share.shape[0] * share.shape[1])
     compactness = checks.above_zero("slic", "compactness", compactness)
@@ -59,7 +59,7 @@ def felzenszwalb(image, scale=100.0, sigma=0.8, min_size=50):
         ValueError: no such image, or a number out of range.
         ImportError: no scikit-image, the extra `classical`.
     """
-    segmentation = checks.need("skimage.segmentation", "classical")
+    segmentation = checks.require_package("skimage.segmentation", "classical")
     share = levels("felzenszwalb", image) / 255.0
     scale = checks.at_least("felzenszwalb", "scale", scale, 0)
     sigma = checks.at_least("felzenszwalb", "sigma", sigma, 0)
@@ -88,9 +88,11 @@ def compact_watershed(image, count=250, compactness=0.1):
         ValueError: no such image, or a number out of range.
         ImportError: no scikit-image, the extra `classical`.
     """
-    segmentation = checks.need("skimage.segmentation", "classical")
+    segmentation = checks.require_package("skimage.segmentation", "classical")
     values = colors("compact_watershed", image)
-    count = min(checks.positive_int("compact_watershed", "count", count), values.shape[0] * values.shape[1])
+    count = min(
+        checks.positive_int("compact_watershed", "count", count), values.shape[0] * values.shape[1]
+    )
     compactness = checks.at_least("compact_watershed", "compactness", compactness, 0)
     steps = [cv2.Sobel(values, cv2.CV_32F, x, 1 - x, scale=1 / 8) for x in (0, 1)]
     gradient = np.linalg.norm(np.dstack(steps), axis=-1)
@@ -122,7 +124,9 @@ def seeds(image, count=250):
         )
     picture = np.ascontiguousarray(as_bytes(levels("seeds", image)))
     height, width = picture.shape[:2]
-    channels, bins = (3, 5) if picture.ndim == 3 else (1, 16)  # with 5 of gray, nuclei and ground share one
+    channels, bins = (
+        (3, 5) if picture.ndim == 3 else (1, 16)
+    )  # with 5 of gray, nuclei and ground share one
     count = max(checks.positive_int("seeds", "count", count), 10)
     rows = int(math.sqrt(count * height / width))
     columns = rows * width // height
@@ -131,7 +135,9 @@ def seeds(image, count=250):
             f"seeds: count={count} of an image of {height} x {width} makes a grid of {rows} x {columns}, expected at "
             "least 2 x 2 cells, each of 4 x 4 pixels or more. Pass a fitting count (10 at least), or use `slic`."
         )
-    method = cv2.ximgproc.createSuperpixelSEEDS(width, height, channels, count, num_levels=3, histogram_bins=bins)
+    method = cv2.ximgproc.createSuperpixelSEEDS(
+        width, height, channels, count, num_levels=3, histogram_bins=bins
+    )
     method.iterate(picture, 10)
     labels = method.getLabels()  # a few are torn
     return linked_regions(labels[:, :-1] == labels[:, 1:], labels[:-1] == labels[1:])
@@ -161,7 +167,9 @@ def merge(image, labels, tolerance=4.0):
     pairs = np.sort(neighbors(regions), axis=1)
     pairs = np.unique(pairs[pairs[:, 0] > 0], axis=0)
     pixels, means = region_means(values, regions)
-    return in_scan_order(_merged(pixels.tolist(), means.tolist(), pairs.tolist(), tolerance)[regions])
+    return in_scan_order(
+        _merged(pixels.tolist(), means.tolist(), pairs.tolist(), tolerance)[regions]
+    )
 
 
 def _merged(pixels, means, pairs, tolerance):
@@ -187,6 +195,8 @@ def _merged(pixels, means, pairs, tolerance):
             around[other] -= {a, b}
             around[other].add(new)
             heapq.heappush(heap, (math.dist(means[other], means[new]), other, new))
-    for region in range(len(whole) - 1, -1, -1):  # the last first: each is in one of a higher number
+    for region in range(
+        len(whole) - 1, -1, -1
+    ):  # the last first: each is in one of a higher number
         whole[region] = whole[whole[region]] if whole[region] else region
     return np.array(whole)

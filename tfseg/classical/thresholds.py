@@ -134,7 +134,7 @@ def sauvola(image, size=25, k=0.2):
 
     Args:
         image: see `otsu`.
-        size: side of the window in pixels, odd, at least 3: wider than a stroke of the pen.
+        size: side of the window in pixels, odd, at least 3: wider than a scribble of the pen.
         k: at least 0; the greater, the darker a pixel of even ground has to be for class 0.
 
     Returns:

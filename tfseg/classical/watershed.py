@@ -16,7 +16,9 @@ from tfseg.classical.thresholds import otsu_level
 MARKERS = ("distance", "minima")
 
 
-def watershed(image, markers="distance", mask=None, dark=False, min_distance=3, depth=4, compactness=0):
+def watershed(
+    image, markers="distance", mask=None, dark=False, min_distance=3, depth=4, compactness=0
+):
     """Segment by the marker-controlled watershed (Meyer, 1994), compact if wished (Neubert and Protzel, 2014).
 
     `markers="distance"` finds objects, such as nuclei, and parts those that touch: the foreground is split by
@@ -53,7 +55,9 @@ def watershed(image, markers="distance", mask=None, dark=False, min_distance=3, 
         return _flood(_gradient(image), _given(markers, bright.shape), mask, compactness)
     if checks.one_of("watershed", "markers", markers, MARKERS) == "distance":
         checks.positive_int("watershed", "min_distance", min_distance)
-        return _split(_foreground(bright, dark) if mask is None else mask, min_distance, compactness)
+        return _split(
+            _foreground(bright, dark) if mask is None else mask, min_distance, compactness
+        )
     gradient = _gradient(image)
     minima = _minima(gradient, checks.at_least("watershed", "depth", depth, 0))
     return _numbered(_flood(gradient, minima, mask, compactness), mask)
@@ -85,7 +89,10 @@ def split_touching(mask, min_distance=3):
 def _foreground(bright, dark):
     roots = np.sqrt(255 - bright if dark else bright, dtype=np.float32)
     mask = (roots > otsu_level(roots)).astype(np.uint8)
-    return cv2.morphologyEx(mask, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))) > 0
+    return (
+        cv2.morphologyEx(mask, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3)))
+        > 0
+    )
 
 
 def _split(mask, min_distance, compactness):
@@ -95,14 +102,18 @@ def _split(mask, min_distance, compactness):
     distance = np.minimum(distance, sum(mask.shape))  # without any outside it is boundless
     distance = cv2.GaussianBlur(distance, (0, 0), min_distance / 4, borderType=cv2.BORDER_REPLICATE)
     distance = np.round(distance, 3)  # so equal summits are equal, whichever way they are turned
-    return _numbered(_flood(-distance, _summits(distance, mask, min_distance), mask, compactness), mask)
+    return _numbered(
+        _flood(-distance, _summits(distance, mask, min_distance), mask, compactness), mask
+    )
 
 
 def _summits(distance, mask, min_distance):
     """Number the highest pixels of all windows about them; equal ones within a window are one summit."""
     side = 2 * min_distance + 1
     summits = mask & (distance == cv2.dilate(distance, np.ones((side, side), np.uint8)))
-    near = cv2.dilate(summits.astype(np.uint8), np.ones((min_distance, min_distance), np.uint8))  # these touch
+    near = cv2.dilate(
+        summits.astype(np.uint8), np.ones((min_distance, min_distance), np.uint8)
+    )  # these touch
     return connected_components(near > 0, connectivity=8) * summits
 
 
@@ -114,7 +125,7 @@ def _minima(gradient, depth):
     """Number the valleys of at least some depth; the deepest is one at any rate."""
     if np.ptp(gradient) <= depth:
         return np.ones(gradient.shape, np.int32)
-    minima = checks.need("skimage.morphology", "classical").h_minima(gradient, depth)
+    minima = checks.require_package("skimage.morphology", "classical").h_minima(gradient, depth)
     return connected_components(minima > 0, connectivity=8)
 
 
@@ -130,7 +141,7 @@ def _given(markers, shape):
 
 
 def _flood(landscape, markers, mask, compactness):
-    flood = checks.need("skimage.segmentation", "classical").watershed
+    flood = checks.require_package("skimage.segmentation", "classical").watershed
     return flood(landscape, markers, mask=mask, compactness=compactness).astype(np.int32)
 
 

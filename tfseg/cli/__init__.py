@@ -31,9 +31,13 @@ def main():
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         _end(str(error))
     except Exception as error:
-        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, which may not be loaded
+        if (
+            type(error).__name__ != "ResourceExhaustedError"
+        ):  # TensorFlow's, which may not be loaded
             raise
-        _end("There is too little memory. Lower --batch-size or --size, or pass a smaller --window.")
+        _end(
+            "There is too little memory. Lower --batch-size or --size, or pass a smaller --window."
+        )
 
 
 def _end(message):
@@ -44,7 +48,9 @@ def _end(message):
 
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/brain_tissue"),
-    export_to: Annotated[Path, typer.Option(help="Folder of the SavedModel.")] = Path("saved_models/brain_tissue"),
+    export_to: Annotated[Path, typer.Option(help="Folder of the SavedModel.")] = Path(
+        "saved_models/brain_tissue"
+    ),
 ):
     """Train, evaluate and export a U-Net on real MRI slices, in about two minutes.
 

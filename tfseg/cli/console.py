@@ -20,12 +20,20 @@ def say_commands(*commands):
     """Print what may be typed next; each command is a sequence of words."""
     say("Next:")
     for command in commands:
-        console.print(f"  {shlex.join(map(str, command))}", style="cyan", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"  {shlex.join(map(str, command))}",
+            style="cyan",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def track(description):
     """Return the `track` that library functions take: it shows a bar while they iterate."""
-    return lambda items, total: rich_track(items, description, total=total, console=console, transient=True)
+    return lambda items, total: rich_track(
+        items, description, total=total, console=console, transient=True
+    )
 
 
 @contextlib.contextmanager

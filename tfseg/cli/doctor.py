@@ -13,11 +13,13 @@ def doctor(
     images: Annotated[
         Path,
         typer.Argument(
-            metavar="DIR|IMAGES", help="A dataset's folder, such as of `images` and `masks`; or the images'."
+            metavar="DIR|IMAGES",
+            help="A dataset's folder, such as of `images` and `masks`; or the images'.",
         ),
     ],
     masks: Annotated[
-        Path | None, typer.Argument(metavar="[MASKS]", help="Folder of masks, named as their images.")
+        Path | None,
+        typer.Argument(metavar="[MASKS]", help="Folder of masks, named as their images."),
     ] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
@@ -43,7 +45,9 @@ def doctor(
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
-    table = {int(value): class_id for value, class_id in (values(mask_values) or {}).items()} or None
+    table = {
+        int(value): class_id for value, class_id in (values(mask_values) or {}).items()
+    } or None
     names = split(class_names, str)
     report = diagnose((images, masks), names, val, ignore, table, track=track("examining images"))
     console.print(*report.tables(), sep="\n")

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE|DIR...", help="Images, or folders of images.")]
+Images = Annotated[
+    list[Path], typer.Argument(metavar="IMAGE|DIR...", help="Images, or folders of images.")
+]
 
 
 def named_images(paths, dtype=None):
@@ -22,7 +24,9 @@ def named_images(paths, dtype=None):
     """
     from tfseg import data
 
-    files = [file for path in paths for file in (data.image_files(path) if path.is_dir() else [path])]
+    files = [
+        file for path in paths for file in (data.image_files(path) if path.is_dir() else [path])
+    ]
     files = list(dict.fromkeys(files))
     _require_readable(files, dtype)
     stems = Counter(file.stem for file in files)
@@ -30,7 +34,9 @@ def named_images(paths, dtype=None):
     for file in files:  # images that differ in their suffix only keep it
         named[file.stem if stems[file.stem] == 1 else file.name].append(file)
     if alike := [" and ".join(map(str, same)) for same in named.values() if len(same) > 1]:
-        raise ValueError(f"{'; '.join(alike)} would write the same results. Name them one by one, each with its --out.")
+        raise ValueError(
+            f"{'; '.join(alike)} would write the same results. Name them one by one, each with its --out."
+        )
     return {name: file for name, (file,) in named.items()}
 
 
@@ -42,7 +48,9 @@ def _require_readable(files, dtype):
         try:
             eight_bit = data.read_header(file)[-1]
             if dtype == "uint8" and not eight_bit:
-                problems.append(f"{file} has more than 8 bit, but the run was trained on 8. Bring it to 0..255.")
+                problems.append(
+                    f"{file} has more than 8 bit, but the run was trained on 8. Bring it to 0..255."
+                )
         except (OSError, ValueError) as error:
             problems.append(str(error))
     if problems:

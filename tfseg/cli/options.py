@@ -5,21 +5,29 @@ from typing import Annotated
 
 import typer
 
-RunFolder = Annotated[Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")]
-BatchSize = Annotated[int, typer.Option(min=1, help="Images in a batch; fewer where they are large.")]
+RunFolder = Annotated[
+    Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
+]
+BatchSize = Annotated[
+    int, typer.Option(min=1, help="Images in a batch; fewer where they are large.")
+]
 ClassNames = Annotated[
     str | None,
     typer.Option(
         help="Names of the class ids 0, 1, 2 ..., with commas between. A single name is id 1; 0 is background."
     ),
 ]
-Ignore = Annotated[int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")]
+Ignore = Annotated[
+    int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")
+]
 ValImages = Annotated[Path | None, typer.Option(help="Folder of images to validate on.")]
 ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
 LabeledImages = Annotated[Path | None, typer.Option("--images", help="Folder of images.")]
 OtherIgnore = Annotated[
     int | None,
-    typer.Option("--ignore", help="Value in these masks of pixels without a label; the run's own by default."),
+    typer.Option(
+        "--ignore", help="Value in these masks of pixels without a label; the run's own by default."
+    ),
 ]
 OtherWindow = Annotated[
     int | None,
@@ -50,7 +58,9 @@ def values(text):
         pairs = [map(int, part.split("=")) for part in text.split(",")]
         return {str(value): class_id for value, class_id in pairs}
     except ValueError as error:
-        raise typer.BadParameter(f"'{text}' must be VALUE=ID with commas between, such as 0=0,1=1,9=2.") from error
+        raise typer.BadParameter(
+            f"'{text}' must be VALUE=ID with commas between, such as 0=0,1=1,9=2."
+        ) from error
 
 
 def split(text, kind):

@@ -28,27 +28,42 @@ def _list_methods(asked):
         summary, *_ = function.__doc__.strip().splitlines()
         console.print(name, style="bold", highlight=False)
         say(f"  {summary}")
-        words = ["--strokes FILE" if option.name == "strokes" else str(option) for option in options]
+        words = [
+            "--scribbles FILE" if option.name == "scribbles" else str(option) for option in options
+        ]
         say(f"  {', '.join(words) or 'no options'}")
     raise typer.Exit
 
 
 def segment(
     paths: Images,
-    method: Annotated[str, typer.Option(help="A method of tfseg.classical, see --methods.")] = "watershed",
+    method: Annotated[
+        str, typer.Option(help="A method of tfseg.classical, see --methods.")
+    ] = "watershed",
     options: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="An option of the method. May be repeated."),
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="An option of the method. May be repeated."
+        ),
     ] = None,
-    strokes: Annotated[
+    scribbles: Annotated[
         Path | None,
-        typer.Option(help="Mask of class ids where you drew (0 background, 1 object), 255 elsewhere."),
+        typer.Option(
+            help="Mask of class ids where you drew (0 background, 1 object), 255 elsewhere."
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("segments"),
-    processes: Annotated[int | None, typer.Option(min=1, help="As many as there are processors by default.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="As many as there are processors by default.")
+    ] = None,
     _: Annotated[
         bool,
-        typer.Option("--methods", is_eager=True, callback=_list_methods, help="List the methods and their options."),
+        typer.Option(
+            "--methods",
+            is_eager=True,
+            callback=_list_methods,
+            help="List the methods and their options.",
+        ),
     ] = False,
 ):
     """Segment images without training: NAME_labels.png (numbers of 16 bit) and NAME_overlay.png (to look at).
@@ -60,8 +75,8 @@ def segment(
     with quiet_start():
         from tfseg import classical, data
     chosen = dict(_option(text) for text in options or ())
-    if strokes is not None:
-        chosen["strokes"] = data.read_mask(strokes)
+    if scribbles is not None:
+        chosen["scribbles"] = data.read_mask(scribbles)
     classical.check_options(method, chosen)
     pictures = named_images(paths)
     found = _segmented(pictures, method, chosen, processes or os.cpu_count())
@@ -77,7 +92,9 @@ def _option(text):
         raise typer.BadParameter(f"--set {text}: expected NAME=VALUE, such as --set tolerance=20.")
     word = value.strip()
     try:
-        return name.strip(), ast.literal_eval(word.title() if word.lower() in ("true", "false", "none") else word)
+        return name.strip(), ast.literal_eval(
+            word.title() if word.lower() in ("true", "false", "none") else word
+        )
     except (ValueError, SyntaxError):
         return name.strip(), word
 
@@ -93,12 +110,16 @@ def _segmented(pictures, method, options, processes):
         return
     # processes of their own, not copies of this one: TensorFlow's threads do not survive a fork
     context, waiting = multiprocessing.get_context("spawn"), deque()
-    with ProcessPoolExecutor(min(processes, len(pictures)), context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(
+        min(processes, len(pictures)), context, initializer=_one_thread
+    ) as pool:
         for name, file in pictures.items():
             if len(waiting) == AHEAD * processes:
                 yield _finished(*waiting.popleft())
             image = data.read_image(file)
-            waiting.append((name, file, image, pool.submit(classical.segment, image, method, **options)))
+            waiting.append(
+                (name, file, image, pool.submit(classical.segment, image, method, **options))
+            )
         while waiting:
             yield _finished(*waiting.popleft())
 
@@ -131,7 +152,9 @@ def _save(out, name, image, labels):
     from tfseg import viz
 
     if labels.max(initial=0) > np.iinfo(np.uint16).max:
-        raise ValueError(f"{name}: {labels.max()} regions are more than a PNG can number, 65535. Ask for fewer.")
+        raise ValueError(
+            f"{name}: {labels.max()} regions are more than a PNG can number, 65535. Ask for fewer."
+        )
     out.mkdir(parents=True, exist_ok=True)
     Image.fromarray(labels.astype(np.uint16)).save(out / f"{name}_labels.png")
     Image.fromarray(viz.regions(image, labels)).save(out / f"{name}_overlay.png")

@@ -7,13 +7,26 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, ClassNames, Ignore, MaskValues, ValImages, ValMasks, split, values
+from tfseg.cli.options import (
+    BatchSize,
+    ClassNames,
+    Ignore,
+    MaskValues,
+    ValImages,
+    ValMasks,
+    split,
+    values,
+)
 from tfseg.cli.use import report_run, warn_of_absent
 
-ValFraction = Annotated[float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")]
+ValFraction = Annotated[
+    float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")
+]
 Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
 Epochs = Annotated[int, typer.Option(min=1, help="Passes over the images.")]
-Network = Annotated[str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see --networks.")]
+Network = Annotated[
+    str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see --networks.")
+]
 Encoder = Annotated[
     str | None,
     typer.Option(
@@ -22,18 +35,23 @@ Encoder = Annotated[
     ),
 ]
 Weights = Annotated[
-    str, typer.Option(help='The encoder\'s weights to begin with: "imagenet", "none" or a file `.weights.h5`.')
+    str,
+    typer.Option(
+        help='The encoder\'s weights to begin with: "imagenet", "none" or a file `.weights.h5`.'
+    ),
 ]
 Filters = Annotated[
     str | None,
     typer.Option(
-        help="Width of each level of the U-Net: 32,64,128,256,512 without encoder; five behind one.", show_default=False
+        help="Width of each level of the U-Net: 32,64,128,256,512 without encoder; five behind one.",
+        show_default=False,
     ),
 ]
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        help="The highest, after a warm-up and before a cosine; 0.001 for adam, 0.05 for sgd.", show_default=False
+        help="The highest, after a warm-up and before a cosine; 0.001 for adam, 0.05 for sgd.",
+        show_default=False,
     ),
 ]
 
@@ -57,10 +75,14 @@ class ClassWeights(StrEnum):
 
 
 Balance = Annotated[
-    ClassWeights, typer.Option(help="median: rare classes count as much as common ones, by median frequency.")
+    ClassWeights,
+    typer.Option(help="median: rare classes count as much as common ones, by median frequency."),
 ]
 NormalizeEach = Annotated[
-    bool, typer.Option("--normalize-each", help="Each image by its own mean and deviation, as for microscopes.")
+    bool,
+    typer.Option(
+        "--normalize-each", help="Each image by its own mean and deviation, as for microscopes."
+    ),
 ]
 Window = Annotated[
     int | None,
@@ -88,7 +110,9 @@ def train(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
     images: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of masks, named as their images.")] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of masks, named as their images.")
+    ] = None,
     class_names: ClassNames = None,
     ignore: Ignore = 255,
     mask_values: MaskValues = None,
@@ -103,16 +127,25 @@ def train(
     encoder: Encoder = None,
     weights: Weights = "imagenet",
     filters: Filters = None,
-    optimizer: Annotated[Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")] = Optimizer.adam,
+    optimizer: Annotated[
+        Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")
+    ] = Optimizer.adam,
     learning_rate: LearningRate = None,
     class_weights: Balance = ClassWeights.none,
     normalize_each: NormalizeEach = False,
     window: Window = None,
-    seed: Annotated[int, typer.Option(help="Of the split, the weights, the order, the augmentation.")] = 0,
+    seed: Annotated[
+        int, typer.Option(help="Of the split, the weights, the order, the augmentation.")
+    ] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     _: Annotated[
         bool,
-        typer.Option("--networks", is_eager=True, callback=_list_networks, help="List the networks and the encoders."),
+        typer.Option(
+            "--networks",
+            is_eager=True,
+            callback=_list_networks,
+            help="List the networks and the encoders.",
+        ),
     ] = False,
 ):
     """Train a network on a folder of images and a folder of masks.
@@ -128,7 +161,9 @@ def train(
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
     if normalize_each and window is not None:
-        raise typer.BadParameter("--window does not go with --normalize-each: a window's mean is not its image's.")
+        raise typer.BadParameter(
+            "--window does not go with --normalize-each: a window's mean is not its image's."
+        )
     if learning_rate is not None and learning_rate <= 0:
         raise typer.BadParameter(f"--learning-rate {learning_rate} must be above 0.")
     asked = {
@@ -163,7 +198,11 @@ def train(
         from tfseg import training
     run = training.Run(out)
     if resume:
-        given = {name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"}
+        given = {
+            name
+            for name in context.params
+            if context.get_parameter_source(name).name == "COMMANDLINE"
+        }
         settings = _stored(run, asked, given)
     else:
         _require_all(asked)
@@ -186,7 +225,9 @@ def _train(run, settings, resume):
     warn_of_absent(train_reader, summary, "train")
     warn_of_absent(val_reader, val_summary, "validate")
     if settings.get("window"):
-        say(f"Larger images are validated, measured and predicted in windows of {settings['window']} pixels.")
+        say(
+            f"Larger images are validated, measured and predicted in windows of {settings['window']} pixels."
+        )
     _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
     try:
         with training.Progress(console) as progress:
@@ -205,7 +246,11 @@ def _train(run, settings, resume):
 
 def _require_all(asked):
     """Refuse a new run that lacks an option."""
-    missing = [f"--{name.replace('_', '-')}" for name in ("images", "masks", "class_names") if asked[name] is None]
+    missing = [
+        f"--{name.replace('_', '-')}"
+        for name in ("images", "masks", "class_names")
+        if asked[name] is None
+    ]
     if missing:
         raise typer.BadParameter(f"{', '.join(missing)} is needed, except with --resume.")
     if (asked["val_images"] is None) != (asked["val_masks"] is None):
@@ -221,7 +266,9 @@ def _stored(run, asked, given):
     differing = sorted(name for name in given & asked.keys() if asked[name] != settings[name])
     if differing:
         named = ", ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in differing)
-        raise ValueError(f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run.")
+        raise ValueError(
+            f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run."
+        )
     return settings
 
 
@@ -233,7 +280,9 @@ def _check_both(train_reader, val_reader):
     parts = (train_reader, "images to train on", 2), (val_reader, "images to validate on", 1)
     for reader, what, classes in parts:
         try:
-            summaries.append(doctor.check(reader, track(f"checking {what}"), at_least=1, classes=classes))
+            summaries.append(
+                doctor.check(reader, track(f"checking {what}"), at_least=1, classes=classes)
+            )
         except ValueError as error:
             problems.append(f"Among the {what}: {error}")
     if problems:
@@ -243,8 +292,12 @@ def _check_both(train_reader, val_reader):
 
 def _describe(train_reader, val_reader, summary):
     shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
-    classes = ", ".join(f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True))
-    say(f"{len(train_reader)} images to train on, {len(val_reader)} to validate on. Pixels: {classes}")
+    classes = ", ".join(
+        f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True)
+    )
+    say(
+        f"{len(train_reader)} images to train on, {len(val_reader)} to validate on. Pixels: {classes}"
+    )
     if train_reader.num_classes == 1:
         say(f"One class name: in the masks 0 is background and 1 is {train_reader.class_names[0]}.")
     if train_reader.mask_values == {0: 0, 255: 1}:
@@ -256,7 +309,9 @@ def _say_steps(count, settings, done):
     if done >= settings["epochs"]:
         say(f"All {done} epochs are done: nothing is left to train.")
     elif steps < 200:
-        say(f"Warning: only {steps} steps in all. Raise --epochs or lower --batch-size for a useful model.")
+        say(
+            f"Warning: only {steps} steps in all. Raise --epochs or lower --batch-size for a useful model."
+        )
 
 
 def _say_best(history):

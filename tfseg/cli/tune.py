@@ -6,7 +6,14 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track
-from tfseg.cli.options import BatchSize, LabeledImages, LabeledMasks, OtherIgnore, OtherWindow, RunFolder
+from tfseg.cli.options import (
+    BatchSize,
+    LabeledImages,
+    LabeledMasks,
+    OtherIgnore,
+    OtherWindow,
+    RunFolder,
+)
 from tfseg.cli.use import labeled, report_run, window_of
 
 

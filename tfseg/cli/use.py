@@ -9,7 +9,14 @@ from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.image_paths import Images, named_images
-from tfseg.cli.options import BatchSize, LabeledImages, LabeledMasks, OtherIgnore, OtherWindow, RunFolder
+from tfseg.cli.options import (
+    BatchSize,
+    LabeledImages,
+    LabeledMasks,
+    OtherIgnore,
+    OtherWindow,
+    RunFolder,
+)
 
 COMPARED, COMPARED_SIDE = 10, 1024  # images, and the most of their sides
 
@@ -21,7 +28,9 @@ def evaluate(
     ignore: OtherIgnore = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder of the results; by default RUN, or RUN/evaluation with --images."),
+        typer.Option(
+            help="Folder of the results; by default RUN, or RUN/evaluation with --images."
+        ),
     ] = None,
     batch_size: BatchSize = 8,
     window: OtherWindow = None,
@@ -34,7 +43,9 @@ def evaluate(
         from tfseg import training
     trained = training.Run(run)
     reader = labeled(trained, images, masks, ignore)
-    report_run(trained, reader, out or (run if images is None else run / "evaluation"), batch_size, window)
+    report_run(
+        trained, reader, out or (run if images is None else run / "evaluation"), batch_size, window
+    )
 
 
 def predict(
@@ -58,20 +69,31 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     for name, file in track("predicting")(pictures.items(), len(pictures)):
         image = data.read_image(file, settings["channels"])
-        labels = inference.predict(model, image, window=window_of(settings, [image.shape[:2]], window))
+        labels = inference.predict(
+            model, image, window=window_of(settings, [image.shape[:2]], window)
+        )
         Image.fromarray(labels).save(out / f"{name}_labels.png")
         overlay = viz.blend(image, viz.without_background(labels, names), len(names))
         Image.fromarray(overlay).save(out / f"{name}_overlay.png")
     viz.legend(names).savefig(out / "legend.png", dpi=120)
-    say(f"{len(pictures)} image{'s' * (len(pictures) > 1)} -> {out}; legend.png there tells the colors.")
+    say(
+        f"{len(pictures)} image{'s' * (len(pictures) > 1)} -> {out}; legend.png there tells the colors."
+    )
 
 
 def export(
     context: typer.Context,
-    run: Annotated[Path | None, typer.Option(help="Folder of a run, as written by `tfseg train`.")] = None,
-    out: Annotated[Path | None, typer.Option(help="saved_models/<name>; the run's name by default.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a run, as written by `tfseg train`.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="saved_models/<name>; the run's name by default.")
+    ] = None,
     outputs: Annotated[
-        list[str] | None, typer.Option("--output", help="Also serve: probabilities, uncertainty, rle. May be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--output", help="Also serve: probabilities, uncertainty, rle. May be repeated."
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
@@ -81,12 +103,18 @@ def export(
         ),
     ] = None,
     images: Annotated[
-        Path | None, typer.Option(help="Images to compare the forms on; by default those the run validated on.")
+        Path | None,
+        typer.Option(help="Images to compare the forms on; by default those the run validated on."),
     ] = None,
-    window: Annotated[int | None, typer.Option(help="Side of windows that slide over larger images.")] = None,
-    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 for processors that know it.")] = "float32",
+    window: Annotated[
+        int | None, typer.Option(help="Side of windows that slide over larger images.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, or bfloat16 for processors that know it.")
+    ] = "float32",
     inspect: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Show an exported version, and prove it again.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Show an exported version, and prove it again."),
     ] = None,
 ):
     """Write the best model as the next version of a SavedModel for TF Serving, and in other forms beside it.
@@ -113,24 +141,39 @@ def export(
     if window is None and settings.get("window"):
         window = None if settings.get("normalize_each") else settings["window"]
         if window is None:
-            say("The export takes images whole, as each has its own mean: it was measured in windows.")
+            say(
+                "The export takes images whole, as each has its own mean: it was measured in windows."
+            )
     pictures = _pictures(settings, images, bool(formats))
     folder = out or Path("saved_models") / trained.folder.resolve().name
     version = exporting.saved_model(
-        trained.model(), folder, outputs or (), about, window, dtype=dtype, formats=formats or (), images=pictures
+        trained.model(),
+        folder,
+        outputs or (),
+        about,
+        window,
+        dtype=dtype,
+        formats=formats or (),
+        images=pictures,
     )
     if pictures:
-        console.print(exporting.parity_table(exporting.read_parity(exporting.inspect(version)["parity"])))
+        console.print(
+            exporting.parity_table(exporting.read_parity(exporting.inspect(version)["parity"]))
+        )
     say(f"Exported and checked {version}{'' if pictures else ', on noise alone'}.")
     say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
 
 
 def _require_alone(context, option):
     """Refuse other options beside one that none of them changes."""
-    given = [name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"]
+    given = [
+        name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"
+    ]
     words = {parameter.name: parameter.opts[0] for parameter in context.command.params}
     if others := [words[name] for name in given if name != option]:
-        raise typer.BadParameter(f"{', '.join(others)} changes nothing beside {words[option]}. Leave it out.")
+        raise typer.BadParameter(
+            f"{', '.join(others)} changes nothing beside {words[option]}. Leave it out."
+        )
 
 
 def _figures(run):
@@ -138,7 +181,11 @@ def _figures(run):
     file = run.folder / "evaluation.json"
     if not file.is_file():
         return None
-    return {name: value for name, value in json.loads(file.read_text()).items() if isinstance(value, float)}
+    return {
+        name: value
+        for name, value in json.loads(file.read_text()).items()
+        if isinstance(value, float)
+    }
 
 
 def _pictures(settings, images, needed):
@@ -146,7 +193,10 @@ def _pictures(settings, images, needed):
     from tfseg import data, training
 
     if images is not None:
-        found = [data.read_image(file, settings["channels"]) for file in data.image_files(images)[:COMPARED]]
+        found = [
+            data.read_image(file, settings["channels"])
+            for file in data.image_files(images)[:COMPARED]
+        ]
     elif "images" not in settings:
         return []
     else:
@@ -154,7 +204,9 @@ def _pictures(settings, images, needed):
             reader = training.open_readers(settings)[1]
         except (OSError, ValueError) as error:
             if needed:
-                raise ValueError(f"{error} Or pass other images to compare the forms on: --images.") from error
+                raise ValueError(
+                    f"{error} Or pass other images to compare the forms on: --images."
+                ) from error
             say(f"Not compared with the model on images: {error} --images names others.")
             return []
         found = [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
@@ -167,9 +219,15 @@ def _show(about):
 
     parity, colors = about.pop("parity", None), about.pop("palette")
     for number, (name, color) in enumerate(zip(about.pop("class_names"), colors, strict=True)):
-        console.print(Text("  \u2588\u2588 ", "rgb({},{},{})".format(*color)), Text(f"{number} {name}"), sep="")
+        console.print(
+            Text("  \u2588\u2588 ", "rgb({},{},{})".format(*color)),
+            Text(f"{number} {name}"),
+            sep="",
+        )
     for name, value in about.items():
-        lines = [f"  {key}: {part}" for key, part in value.items()] if isinstance(value, dict) else []
+        lines = (
+            [f"  {key}: {part}" for key, part in value.items()] if isinstance(value, dict) else []
+        )
         say(f"{name}:" if lines else f"{name}: {value}")
         for line in lines:
             say(line)
@@ -183,9 +241,13 @@ def labeled(run, images, masks, ignore):
     from tfseg import doctor, training
 
     if (images is None) != (masks is None):
-        raise typer.BadParameter("--images and --masks go together; without them the validation images are used.")
+        raise typer.BadParameter(
+            "--images and --masks go together; without them the validation images are used."
+        )
     if ignore is not None and images is None:
-        raise typer.BadParameter("--ignore goes with --images and --masks: a run knows the value of its own masks.")
+        raise typer.BadParameter(
+            "--ignore goes with --images and --masks: a run knows the value of its own masks."
+        )
     settings = {"ignore": 255, **run.settings()}
     if images is not None:
         if ignore is not None:  # before what the value has meant in the run's own masks
@@ -210,14 +272,20 @@ def _warn_of_known(reader, settings, images):
     """Tell how many images of a folder the run was trained on."""
     if images is None or str(images.resolve()) != settings.get("images"):
         return
-    known = {reader.name(index) for index in range(len(reader))} & set(settings.get("train_names", ()))
+    known = {reader.name(index) for index in range(len(reader))} & set(
+        settings.get("train_names", ())
+    )
     if known:
-        say(f"Warning: of these {len(reader)} images {len(known)} were trained on: figures of new ones are lower.")
+        say(
+            f"Warning: of these {len(reader)} images {len(known)} were trained on: figures of new ones are lower."
+        )
 
 
 def warn_of_absent(reader, summary, purpose):
     """Tell of classes that no pixel is of: perhaps they are written otherwise in these masks, and ignored."""
-    names = [n for n, pixels in zip(reader.label_names, summary.class_pixels, strict=True) if not pixels]
+    names = [
+        n for n, pixels in zip(reader.label_names, summary.class_pixels, strict=True) if not pixels
+    ]
     if names:
         ignored = f"; {summary.ignored_pixels} pixels are ignored" if summary.ignored_pixels else ""
         say(f"Warning: no pixel to {purpose} on is of the class {', '.join(names)}{ignored}.")
@@ -237,7 +305,9 @@ def report_run(run, reader, out, batch_size, window=None):
     history = run.history() if Path(out) == run.folder else None
     window = window_of(run.settings(), reader.sizes, window)
     batch_size = data.batch_for(reader.sizes, batch_size)
-    scores = inference.report(run.model(), reader, out, history, batch_size, track("evaluating"), window)
+    scores = inference.report(
+        run.model(), reader, out, history, batch_size, track("evaluating"), window
+    )
     console.print(scores.table(f"{run.folder.name} on {len(reader)} images"))
     pictures = "samples.png, confusion.png" + (", curves.png" if history else "")
     say(f"Tables and images in {out}: evaluation.json, evaluation.csv, {pictures}.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.data.readers.base import Taken
+from tfseg.data.readers.base import Subset
 
 
 def cached(reader, where):
@@ -29,7 +29,7 @@ def cached(reader, where):
     return _InMemory(reader) if where == "memory" else _OnDisk(reader, Path(where))
 
 
-class _InMemory(Taken):
+class _InMemory(Subset):
     def __init__(self, reader):
         super().__init__(reader, range(len(reader)))
         self._kept = {}
@@ -45,14 +45,17 @@ class _InMemory(Taken):
         return dict(self._kept[key])
 
 
-class _OnDisk(Taken):
+class _OnDisk(Subset):
     """A file of raw arrays a sample, written beside and renamed, so that a kill leaves whole ones only."""
 
     def __init__(self, reader, folder):
         super().__init__(reader, range(len(reader)))
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        label, own = folder / "reader.json", {"samples": _fingerprint(reader), "first": _first(reader)}
+        label, own = (
+            folder / "reader.json",
+            {"samples": _fingerprint(reader), "first": _first(reader)},
+        )
         if not label.exists():
             _write(label, lambda file: file.write(json.dumps(own).encode()))
         told = json.loads(label.read_text())
@@ -91,8 +94,15 @@ def _write(path, write):
 
 def _fingerprint(reader):
     """What tells one dataset from another: names, sizes, classes, how samples are read, and when they were written."""
-    samples = [(reader.name(i), reader.stamp(i)) for i in range(len(reader))]
-    told = [samples, reader.sizes.tolist(), reader.class_names, reader.fields, reader.channels, str(reader.dtype)]
+    samples = [(reader.name(i), reader.version_key(i)) for i in range(len(reader))]
+    told = [
+        samples,
+        reader.sizes.tolist(),
+        reader.class_names,
+        reader.fields,
+        reader.channels,
+        str(reader.dtype),
+    ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
@@ -102,4 +112,6 @@ def _first(reader):
         sample = reader[0]
     except (OSError, ValueError):
         return None
-    return hashlib.sha256(b"".join(np.ascontiguousarray(sample[name]) for name in reader.fields)).hexdigest()
+    return hashlib.sha256(
+        b"".join(np.ascontiguousarray(sample[name]) for name in reader.fields)
+    ).hexdigest()

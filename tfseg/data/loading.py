@@ -13,7 +13,7 @@ from tfseg.checks import IGNORE_INDEX
 PADDING = {"image": 0, "mask": IGNORE_INDEX, "instances": 0, "boxes": 0, "classes": -1}
 TYPES = {"mask": tf.uint8, "instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
 SHAPES = {"boxes": [None, 4], "classes": [None]}
-# Of a training sample: which it is, and where its piece lies in the image (see `Placing.cut`).
+# Of a training sample: which it is, and where its piece lies in the image (see `CropSampler.cut`).
 PLACE = {"key": tf.int64, "extent": tf.float32, "corner": tf.float32, "focus": tf.float32}
 
 
@@ -40,11 +40,19 @@ class Loader:
         if resize is not None:
             self.sizes = np.array([resize.fit(*size)[0] for size in reader.sizes]).reshape(-1, 2)
         first = self.sizes[0]
-        self.sides = [int(side) if (self.sizes[:, axis] == side).all() else None for axis, side in enumerate(first)]
+        self.sides = [
+            int(side) if (self.sizes[:, axis] == side).all() else None
+            for axis, side in enumerate(first)
+        ]
 
     def shapes(self, sides):
         """Return {name: shape} of samples of [height, width]."""
-        return {**SHAPES, "image": [*sides, self.reader.channels], "mask": sides, "instances": sides}
+        return {
+            **SHAPES,
+            "image": [*sides, self.reader.channels],
+            "mask": sides,
+            "instances": sides,
+        }
 
     def sample(self, index):
         """Return sample `index`, or an error that tells of it."""
@@ -76,7 +84,9 @@ class Loader:
         height, width = self.sizes[index]
         shapes = {"image": (height, width, self.reader.channels), "boxes": (0, 4), "classes": (0,)}
         return {
-            name: np.full(shapes.get(name, (height, width)), PADDING[name], self._type(name).as_numpy_dtype)
+            name: np.full(
+                shapes.get(name, (height, width)), PADDING[name], self._type(name).as_numpy_dtype
+            )
             for name in self.fields
         }
 
@@ -87,7 +97,10 @@ class Loader:
 
         def load(*numbers):
             sample = function(*map(int, numbers))
-            return [np.asarray(sample[name], kind.as_numpy_dtype) for name, kind in zip(names, types, strict=True)]
+            return [
+                np.asarray(sample[name], kind.as_numpy_dtype)
+                for name, kind in zip(names, types, strict=True)
+            ]
 
         def apply(*numbers):
             arrays = tf.numpy_function(load, numbers, types, stateful=False)
@@ -103,7 +116,9 @@ class Loader:
         if len(failed) == len(self.reader):
             raise ValueError(self._none_readable(failed))
         if failed:
-            named = "\n  ".join(f"{self.reader.name(index)}: {why}" for index, why in sorted(failed.items())[:8])
+            named = "\n  ".join(
+                f"{self.reader.name(index)}: {why}" for index, why in sorted(failed.items())[:8]
+            )
             more = f"\n  ... and {len(failed) - 8} more" if len(failed) > 8 else ""
             count = f"{len(failed)} sample{'s were' if len(failed) > 1 else ' was'}"
             warnings.warn(f"pipeline: {count} skipped:\n  {named}{more}", stacklevel=2)
@@ -130,5 +145,7 @@ def reading_error(error):
 
     TensorFlow hands Python's errors on as its own, the words among several traceback's lines.
     """
-    said = re.findall(r"^(?:OS|Value|FileNotFound|Permission|IsADirectory)Error: (.+)$", str(error), re.MULTILINE)
+    said = re.findall(
+        r"^(?:OS|Value|FileNotFound|Permission|IsADirectory)Error: (.+)$", str(error), re.MULTILINE
+    )
     return OSError(said[-1]) if said and Path(__file__).name in str(error) else None

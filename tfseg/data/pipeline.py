@@ -58,7 +58,9 @@ def pipeline(
         ValueError: an argument makes no sense, or the reader is empty.
     """
     if not len(reader):
-        raise ValueError("pipeline: the reader holds no sample. Name other files, or another split.")
+        raise ValueError(
+            "pipeline: the reader holds no sample. Name other files, or another split."
+        )
     checks.positive_int("pipeline", "batch_size", batch_size)
     checks.one_of("pipeline", "on_error", on_error, ON_ERROR)
     if augment is not None and (resize is not None or pad or shuffle is False):
@@ -66,12 +68,16 @@ def pipeline(
             "pipeline: `resize`, `pad` and `shuffle=False` are for whole images. Leave out these, or `augment`."
         )
     if augment is not None and augment.crop == "classes" and "mask" not in reader.fields:
-        raise ValueError("pipeline: crop='classes' looks into masks, which this reader has not. Leave it out.")
-    shrink = 1 if augment is None else augment.placing.shrink
+        raise ValueError(
+            "pipeline: crop='classes' looks into masks, which this reader has not. Leave it out."
+        )
+    shrink = 1 if augment is None else augment.crop_sampler.shrink
     loader = Loader(cached(reader, cache), on_error, resize, shrink)
     if augment is None and not shuffle:
         return _in_order(loader, batch_size, pad)
-    return _shuffled(loader, batch_size, augment and augment.magnified(shrink), seed, first_step, pad)
+    return _shuffled(
+        loader, batch_size, augment and augment.scaled_by(shrink), seed, first_step, pad
+    )
 
 
 def _in_order(loader, batch_size, pad):
@@ -82,7 +88,11 @@ def _in_order(loader, batch_size, pad):
         order = np.argsort(groups, kind="stable")
         runs = np.split(np.arange(len(order)), np.flatnonzero(np.diff(groups[order])) + 1)
     first, last = zip(
-        *((run[i], run[min(i + batch_size, len(run)) - 1] + 1) for run in runs for i in range(0, len(run), batch_size)),
+        *(
+            (run[i], run[min(i + batch_size, len(run)) - 1] + 1)
+            for run in runs
+            for i in range(0, len(run), batch_size)
+        ),
         strict=True,
     )
     load = loader.stage(loader.sample_or_blank, loader.sides)
@@ -98,14 +108,20 @@ def _in_order(loader, batch_size, pad):
 
 def _shuffled(loader, batch_size, augment, seed, first_step, pad):
     if augment is None and not pad and len(np.unique(loader.sizes, axis=0)) > 1:
-        raise ValueError("pipeline: the images differ in size. Pass `resize`, or `pad=True`, or an `augment`.")
+        raise ValueError(
+            "pipeline: the images differ in size. Pass `resize`, or `pad=True`, or an `augment`."
+        )
     numbers, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
     if augment is None:
         load = loader.stage(lambda index, number: loader.sample_or_next(index), loader.sides)
     else:
         largest = loader.sizes.max(axis=0)
-        sides = np.minimum(augment.placing.canvas, largest).tolist()
-        load = loader.stage(lambda index, number: _piece(loader, augment, index, [seed, number], largest), sides, PLACE)
+        sides = np.minimum(augment.crop_sampler.canvas, largest).tolist()
+        load = loader.stage(
+            lambda index, number: _piece(loader, augment, index, [seed, number], largest),
+            sides,
+            PLACE,
+        )
     dataset = numbers.map(load, num_parallel_calls=os.cpu_count())
     dataset = _batched(dataset, batch_size, drop_remainder=True)
     if augment is not None:
@@ -123,21 +139,28 @@ def _endless_order(count, batch_size, seed, first_step):
         indices = tf.random.experimental.stateless_shuffle(
             tf.range(count, dtype=tf.int64), seed=tf.stack([tf.constant(seed, tf.int64), epoch])
         )
-        return tf.tile(indices, [-(-taken // count)])[:taken]  # a set smaller than one batch repeats itself
+        return tf.tile(indices, [-(-taken // count)])[
+            :taken
+        ]  # a set smaller than one batch repeats itself
 
     def order(_):
         # Runs at the start of every pass over the dataset.
         current = step.assign_add(steps) - steps
         begin, epoch = current % steps * batch_size, current // steps
         indices = tf.concat([shuffled(epoch), shuffled(epoch + 1)], 0)[begin : begin + taken]
-        return tf.data.Dataset.from_tensor_slices((indices, current * batch_size + tf.range(taken, dtype=tf.int64)))
+        return tf.data.Dataset.from_tensor_slices(
+            (indices, current * batch_size + tf.range(taken, dtype=tf.int64))
+        )
 
     return tf.data.Dataset.range(1).flat_map(order), steps
 
 
 def _piece(loader, augment, index, key, largest):
     """A sample's part that its window needs, and which sample of the stream it is."""
-    return {**augment.placing.cut(loader.sample_or_next(index), np.array(key), largest), "key": key}
+    return {
+        **augment.crop_sampler.extract(loader.sample_or_next(index), np.array(key), largest),
+        "key": key,
+    }
 
 
 def _augmented(loader, batch_size, augment):
@@ -165,7 +188,10 @@ def _batched(samples, batch_size, drop_remainder=False):
     """Batches of samples; those that differ in size or in their number of objects are filled up."""
     if all(spec.shape.is_fully_defined() for spec in samples.element_spec.values()):
         return samples.batch(batch_size, drop_remainder=drop_remainder)  # several times as fast
-    padding = {name: tf.constant(PADDING.get(name, 0), spec.dtype) for name, spec in samples.element_spec.items()}
+    padding = {
+        name: tf.constant(PADDING.get(name, 0), spec.dtype)
+        for name, spec in samples.element_spec.items()
+    }
     return samples.padded_batch(batch_size, padding_values=padding, drop_remainder=drop_remainder)
 
 

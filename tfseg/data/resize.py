@@ -34,10 +34,14 @@ class Resize:
         sides = (self.size, self.size) if np.ndim(self.size) == 0 else tuple(self.size)
         if len(sides) != 2:
             raise ValueError(f"Resize: size={self.size!r} must be pixels, or (height, width).")
-        object.__setattr__(self, "size", tuple(checks.positive_int("Resize", "size", side) for side in sides))
+        object.__setattr__(
+            self, "size", tuple(checks.positive_int("Resize", "size", side) for side in sides)
+        )
         checks.one_of("Resize", "policy", self.policy, POLICIES)
         if self.policy == "shorter" and self.size[0] != self.size[1]:
-            raise ValueError(f"Resize: the policy 'shorter' takes one length; size={self.size} came.")
+            raise ValueError(
+                f"Resize: the policy 'shorter' takes one length; size={self.size} came."
+            )
 
     def fit(self, height, width):
         """Return ((height, width) of the result, (height, width) of the image in it)."""
@@ -106,13 +110,22 @@ def _resized(array, size, smooth):
         return array
     if not smooth:
         rows, columns = (
-            (2 * np.arange(new) + 1) * old // (2 * new) for new, old in zip(size, array.shape[:2], strict=True)
+            (2 * np.arange(new) + 1) * old // (2 * new)
+            for new, old in zip(size, array.shape[:2], strict=True)
         )
         return array[rows[:, None], columns]
-    kind = array.dtype if array.dtype in (np.uint8, np.uint16, np.float32, np.float64) else np.float32
-    groups = [array[..., i : i + OPENCV_CHANNELS] for i in range(0, array.shape[-1], OPENCV_CHANNELS)]
-    resized = np.concatenate([_smoothly(group.astype(kind, copy=False), size) for group in groups], axis=-1)
-    return (np.rint(resized) if array.dtype.kind in "iu" else resized).astype(array.dtype, copy=False)
+    kind = (
+        array.dtype if array.dtype in (np.uint8, np.uint16, np.float32, np.float64) else np.float32
+    )
+    groups = [
+        array[..., i : i + OPENCV_CHANNELS] for i in range(0, array.shape[-1], OPENCV_CHANNELS)
+    ]
+    resized = np.concatenate(
+        [_smoothly(group.astype(kind, copy=False), size) for group in groups], axis=-1
+    )
+    return (np.rint(resized) if array.dtype.kind in "iu" else resized).astype(
+        array.dtype, copy=False
+    )
 
 
 def _smoothly(array, size):

@@ -19,7 +19,9 @@ def split(reader, val_fraction, seed=0, groups=None, stratify=False):
     group = _group_numbers(reader, groups, 2, "split: two sides need")
     rng = np.random.default_rng(seed)
     if stratify:
-        in_val = _stratified(_presence(reader), group, [1 - val_fraction, val_fraction], rng)[group] == 1
+        in_val = (
+            _stratified(_presence(reader), group, [1 - val_fraction, val_fraction], rng)[group] == 1
+        )
     elif groups is None:
         count = min(max(1, round(val_fraction * len(reader))), len(reader) - 1)
         in_val = np.isin(np.arange(len(reader)), rng.permutation(len(reader))[:count])
@@ -84,13 +86,17 @@ def _group_numbers(reader, groups, least, need):
     else:
         keys = list(groups)
         if len(keys) != count:
-            raise ValueError(f"groups: {len(keys)} keys came for {count} samples. Give one a sample.")
+            raise ValueError(
+                f"groups: {len(keys)} keys came for {count} samples. Give one a sample."
+            )
     numbers = {}
     group = np.array([numbers.setdefault(key, len(numbers)) for key in keys], int)
     if len(numbers) < least:
         what = "samples" if groups is None else "groups"
         told = "" if groups is None else f" ({', '.join(map(str, numbers))})"
-        raise ValueError(f"{need} at least {least} {what}; {len(numbers)} came{told}. Make fewer, or bring more.")
+        raise ValueError(
+            f"{need} at least {least} {what}; {len(numbers)} came{told}. Make fewer, or bring more."
+        )
     return group
 
 
@@ -144,8 +150,12 @@ def _stratified(presence, group, shares, rng):
     order = np.array(sorted(rng.permutation(len(sizes)), key=lambda i: -sizes[i]))
     while (left := side < 0).any():
         samples = held[left].sum(axis=0)
-        rarest = np.argmin(np.where(samples > 0, samples, np.iinfo(int).max)) if samples.any() else None
-        next_ones = left if rarest is None else left & (held[:, rarest] > 0)  # the last ones hold no class
+        rarest = (
+            np.argmin(np.where(samples > 0, samples, np.iinfo(int).max)) if samples.any() else None
+        )
+        next_ones = (
+            left if rarest is None else left & (held[:, rarest] > 0)
+        )  # the last ones hold no class
         for index in order[next_ones[order]]:
             best = _best(room if rarest is None else wanted[:, rarest], room, rng)
             side[index] = best

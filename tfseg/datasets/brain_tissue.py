@@ -34,13 +34,16 @@ def brain_tissue():
     slab = np.digitize(np.arange(count), edges[1:-1])
     clear = np.min(np.abs(np.arange(count)[:, None] + 0.5 - edges[None, 1:-1]), axis=1) > 2
     parts = ([0, 2, 4], [1], [3])
-    return tuple(Arrays(image[keep], labels[keep], CLASS_NAMES) for keep in (np.isin(slab, p) & clear for p in parts))
+    return tuple(
+        Arrays(image[keep], labels[keep], CLASS_NAMES)
+        for keep in (np.isin(slab, p) & clear for p in parts)
+    )
 
 
 def _slices():
     """Return (N, 233, 197) uint8 images and class ids, nose up, from neck to crown."""
-    nibabel = checks.need("nibabel", "demo")
-    folder = Path(checks.need("nilearn", "demo").__file__).parent / "datasets" / "data"
+    nibabel = checks.require_package("nibabel", "demo")
+    folder = Path(checks.require_package("nilearn", "demo").__file__).parent / "datasets" / "data"
     maps = {}
     for name in ("t1", "gm", "wm"):
         volume = np.asarray(nibabel.load(folder / TEMPLATE.format(name)).dataobj)

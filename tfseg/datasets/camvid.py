@@ -38,7 +38,10 @@ def camvid(folder=None):
         FileNotFoundError: the folder is not there.
     """
     folder = located(folder, "camvid", SOURCE)
-    parts = [Folder(folder / part, folder / f"{part}annot", CLASS_NAMES, ignore=11) for part in ("train", "val")]
+    parts = [
+        Folder(folder / part, folder / f"{part}annot", CLASS_NAMES, ignore=11)
+        for part in ("train", "val")
+    ]
     for part in parts:
         part.palette = np.array(list(COLORS.values()), np.uint8)
     return tuple(parts)

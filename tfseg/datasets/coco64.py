@@ -7,7 +7,9 @@ from tfseg.data import Folder
 from tfseg.data.readers.formats import CocoPanoptic, Yolo
 from tfseg.datasets.location import located
 
-SOURCE = "github.com/lightly-ai/coco128_yolo (annotations CC BY 4.0; the images keep their licenses)"
+SOURCE = (
+    "github.com/lightly-ai/coco128_yolo (annotations CC BY 4.0; the images keep their licenses)"
+)
 PANOPTIC = "panoptic_segmentation/annotations/panoptic_train2017"
 
 
@@ -31,11 +33,21 @@ def coco64(task="instance", folder=None):
     folder = located(folder, "coco64", SOURCE)
     images, panoptic = folder / "images/train2017", folder / PANOPTIC
     if task in ("instance", "detection"):
-        labels, kind = ("instance_segmentation", "polygons") if task == "instance" else ("object_detection", "boxes")
-        return Yolo(images, folder / labels / "labels/train2017", folder / labels / "config.yaml", kind)
+        labels, kind = (
+            ("instance_segmentation", "polygons")
+            if task == "instance"
+            else ("object_detection", "boxes")
+        )
+        return Yolo(
+            images, folder / labels / "labels/train2017", folder / labels / "config.yaml", kind
+        )
     if task == "panoptic":
         return CocoPanoptic(images, panoptic, panoptic.with_suffix(".json"))
-    categories = sorted(json.loads(panoptic.with_suffix(".json").read_bytes())["categories"], key=lambda c: c["id"])
+    categories = sorted(
+        json.loads(panoptic.with_suffix(".json").read_bytes())["categories"], key=lambda c: c["id"]
+    )
     values = {category["id"]: class_id for class_id, category in enumerate(categories)}
     masks = folder / "semantic_segmentation/masks/train2017"
-    return Folder(images, masks, [category["name"] for category in categories], ignore=0, mask_values=values)
+    return Folder(
+        images, masks, [category["name"] for category in categories], ignore=0, mask_values=values
+    )

@@ -42,7 +42,10 @@ def dsb2018(folder=None):
         nuclei = Folder(folder / "images", folder / "labels", CLASS_NAMES, instances=True)
     else:
         nuclei = Stage1(folder)
-    return tuple(nuclei.take([_index(nuclei, start, folder) for start in part.split()]) for part in (TRAIN, VAL))
+    return tuple(
+        nuclei.subset([_index(nuclei, start, folder) for start in part.split()])
+        for part in (TRAIN, VAL)
+    )
 
 
 def _index(reader, start, folder):

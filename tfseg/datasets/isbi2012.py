@@ -24,4 +24,4 @@ def isbi2012(folder=None):
     stack = Folder(folder / "image", folder / "label", CLASS_NAMES)
     order = sorted(range(len(stack)), key=lambda index: int(stack.name(index)))
     first = SECTIONS - VAL_SECTIONS
-    return stack.take(order[:first]), stack.take(order[first:SECTIONS])
+    return stack.subset(order[:first]), stack.subset(order[first:SECTIONS])

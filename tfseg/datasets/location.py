@@ -16,7 +16,11 @@ def located(folder, name, source):
     Raises:
         FileNotFoundError: it is not there.
     """
-    path = Path(os.environ.get("TFSEG_DATA", "../shared/data")) / name if folder is None else Path(folder)
+    path = (
+        Path(os.environ.get("TFSEG_DATA", "../shared/data")) / name
+        if folder is None
+        else Path(folder)
+    )
     if not path.is_dir():
         raise FileNotFoundError(
             f"There is no folder '{path.absolute()}' for the dataset {name}. Get it from {source}; then set the "

@@ -89,9 +89,12 @@ class Report:
             "smallest": list(self.sizes[0]) if self.sizes else None,
             "largest": list(self.sizes[-1]) if self.sizes else None,
             "channels": self.channels,
-            "normalization": {"mean": mean, "deviation": deviation},
+            "normalization": {"mean": mean, "std": deviation},
             "ignored_pixels": self.ignored_pixels,
-            "classes": [{"id": i, **asdict(row), "share": row.pixels / total} for i, row in enumerate(self.classes)],
+            "classes": [
+                {"id": i, **asdict(row), "share": row.pixels / total}
+                for i, row in enumerate(self.classes)
+            ],
             "findings": [asdict(finding) for finding in self.findings],
         }
 
@@ -102,13 +105,17 @@ class Report:
     def facts(self):
         """Return {what: text} of the dataset, the last two ready to paste."""
         mean, deviation = ([round(value, 2) for value in values] for values in self.normalization)
-        small, large = (f"{w} x {h}" for h, w in (self.sizes[0], self.sizes[-1])) if self.sizes else ("-", "-")
+        small, large = (
+            (f"{w} x {h}" for h, w in (self.sizes[0], self.sizes[-1])) if self.sizes else ("-", "-")
+        )
         return {
             "images": f"{self.pictures} to train on, {self.val_pictures} to validate on"
             if self.val_pictures
             else str(self.pictures),
             "pixels": small if small == large else f"{small} to {large}, {len(self.sizes)} sizes",
-            "channels": {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}.get(self.channels, str(self.channels)),
+            "channels": {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}.get(
+                self.channels, str(self.channels)
+            ),
             "to paste": f"normalization=({mean}, {deviation})",
             "and": f"class_weights={self.class_weights}",
         }
@@ -141,9 +148,9 @@ class Report:
     def _ids(self, values):
         found, positions = np.unique(values, return_inverse=True)
         table = {self.ignore: IGNORE_INDEX, **self.table}
-        return np.array([table.get(value, NO_CLASS) for value in found.tolist()], np.uint16)[positions].reshape(
-            values.shape
-        )
+        return np.array([table.get(value, NO_CLASS) for value in found.tolist()], np.uint16)[
+            positions
+        ].reshape(values.shape)
 
     def __str__(self):
         lines = [f"{self.verdict()}: {self.facts()['pictures']} images"]
@@ -158,15 +165,23 @@ class Report:
         facts = Table(show_header=False, box=None)
         for what, text in self.facts().items():
             facts.add_row(Text(what, style="bold"), Text(text, overflow="fold"))
-        shown = [column for column in COLUMNS if column != "objects" or any(row.objects for row in self.classes)]
+        shown = [
+            column
+            for column in COLUMNS
+            if column != "objects" or any(row.objects for row in self.classes)
+        ]
         classes = Table("id", "class")
         for column in shown:
             classes.add_column(column, justify="right")
         for row in self.to_dict()["classes"][:CLASSES_SHOWN]:
             classes.add_row(
-                str(row["id"]), Text(row["name"]), *(COLUMNS[column].format(row[column]) for column in shown)
+                str(row["id"]),
+                Text(row["name"]),
+                *(COLUMNS[column].format(row[column]) for column in shown),
             )
-        classes.caption = f"{self.ignored_pixels:,} pixels without a label; weight: median frequency / frequency"
+        classes.caption = (
+            f"{self.ignored_pixels:,} pixels without a label; weight: median frequency / frequency"
+        )
         if len(self.classes) > CLASSES_SHOWN:
             classes.caption += f"; {len(self.classes) - CLASSES_SHOWN} more classes"
         return [facts, classes, *map(_paragraph, self.findings)]
@@ -180,10 +195,20 @@ def short(name):
 def _paragraph(finding):
     from rich.text import Text
 
-    parts = [(f"{finding.severity} ", COLOURS[finding.severity]), (finding.kind, "bold"), f"  {finding.message}"]
+    parts = [
+        (f"{finding.severity} ", COLOURS[finding.severity]),
+        (finding.kind, "bold"),
+        f"  {finding.message}",
+    ]
     if finding.files:
         parts.append((f"\n  {', '.join(map(short, finding.files[:FILES_SHOWN]))}", "dim"))
-        parts.append((f" and {len(finding.files) - FILES_SHOWN} more" * (len(finding.files) > FILES_SHOWN), "dim"))
+        parts.append(
+            (
+                f" and {len(finding.files) - FILES_SHOWN} more"
+                * (len(finding.files) > FILES_SHOWN),
+                "dim",
+            )
+        )
     return Text.assemble(*parts, (f"\n  {finding.fix}\n", "green"))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import Reader, listed
+from tfseg.data.readers.base import Reader, format_problems
 from tfseg.data.readers.image_files import image_files
 from tfseg.doctor.dataset_report import ClassRow, Report
 from tfseg.doctor.file_findings import file_findings
@@ -51,12 +51,17 @@ def check(reader, track=lambda samples, total: samples, at_least=2, classes=None
         ValueError: a sample cannot be read, a mask holds values that are no class, or fewer than
             `at_least` samples have a labeled pixel, or classes one. Every file at fault is named.
     """
-    samples = measure_all(lambda index: measure_sample(reader, index, False), range(len(reader)), track)
+    samples = measure_all(
+        lambda index: measure_sample(reader, index, False), range(len(reader)), track
+    )
     problems = [text for sample in samples for _, _, text in sample.faults]
     if problems:
-        raise ValueError(listed(problems))
+        raise ValueError(format_problems(problems))
     usable = sum(
-        bool((sample.labels is not None and (sample.labels.values != IGNORE_INDEX).any()) or sample.classes is not None)
+        bool(
+            (sample.labels is not None and (sample.labels.values != IGNORE_INDEX).any())
+            or sample.classes is not None
+        )
         for sample in samples
     )
     if usable < at_least:
@@ -102,11 +107,15 @@ def diagnose(
     """
     if isinstance(data, Reader):
         if class_names is not None or mask_values is not None or ignore != IGNORE_INDEX:
-            raise ValueError("diagnose: a reader has class_names, ignore and mask_values of its own. Leave them out.")
+            raise ValueError(
+                "diagnose: a reader has class_names, ignore and mask_values of its own. Leave them out."
+            )
         samples = measure_all(_measure_reader, _indices(data, val), track)
         read = own_reading(samples, data)
     else:
-        items = _paired(*map(Path, data)) + ([] if val is None else _paired(*map(Path, val), val=True))
+        items = _paired(*map(Path, data)) + (
+            [] if val is None else _paired(*map(Path, val), val=True)
+        )
         samples = measure_all(_measure_paths, items, track)
         read = reading(samples, class_names, ignore, mask_values)
     findings = file_findings(samples) + label_findings(samples, read)
@@ -118,14 +127,18 @@ def _report(samples, read, findings):
     pixels, pictures, shown, objects, ignored = class_figures(train, read)
     weights = class_weights(pixels, shown)
     rows = [
-        ClassRow(name, *(int(figure[i]) for figure in (pixels, pictures, objects)), float(weights[i]))
+        ClassRow(
+            name, *(int(figure[i]) for figure in (pixels, pictures, objects)), float(weights[i])
+        )
         for i, name in enumerate(read.names)
     ]
     order = {"error": 0, "warning": 1, "note": 2}
     return Report(
         pictures=sum(sample.size is not None for sample in train),
         val_pictures=sum(sample.size is not None and sample.val for sample in samples),
-        sizes=sorted({sample.size for sample in samples if sample.size}, key=lambda size: (max(size), size)),
+        sizes=sorted(
+            {sample.size for sample in samples if sample.size}, key=lambda size: (max(size), size)
+        ),
         channels=max((sample.channels or 0 for sample in train), default=0),
         normalization=_mean_and_deviation(train),
         classes=rows,
@@ -139,8 +152,15 @@ def _report(samples, read, findings):
 
 def _indices(data, val):
     if val is not None and not isinstance(val, Reader):
-        raise ValueError("diagnose: data is a reader, val is not. Pass a reader for both, or folders for both.")
-    return [(reader, i, reader is not data) for reader in (data, val) if reader is not None for i in range(len(reader))]
+        raise ValueError(
+            "diagnose: data is a reader, val is not. Pass a reader for both, or folders for both."
+        )
+    return [
+        (reader, i, reader is not data)
+        for reader in (data, val)
+        if reader is not None
+        for i in range(len(reader))
+    ]
 
 
 def _measure_reader(item):
@@ -156,7 +176,9 @@ def _measure_reader(item):
 def _measure_paths(item):
     image, mask, val, twins = item
     sample = measure_files(image, mask, val)
-    sample.faults += [("same_name", str(path), f"{kept} and {path} bear the same name") for kept, path in twins]
+    sample.faults += [
+        ("same_name", str(path), f"{kept} and {path} bear the same name") for kept, path in twins
+    ]
     return sample
 
 
@@ -169,7 +191,10 @@ def _paired(images, masks, val=False):
                 twins.setdefault(path.stem, []).append((files[path.stem], path))
             else:
                 files[path.stem] = path
-    return [(first.get(stem), second.get(stem), val, twins.get(stem, [])) for stem in sorted(first | second)]
+    return [
+        (first.get(stem), second.get(stem), val, twins.get(stem, []))
+        for stem in sorted(first | second)
+    ]
 
 
 def _mean_and_deviation(samples):

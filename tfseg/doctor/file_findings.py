@@ -42,8 +42,21 @@ class Finding:
 
 def file_findings(samples):
     """Return the findings that need no knowledge of the classes, errors first within each examination."""
-    examinations = (faults, pairs, same_names, sizes, orientations, lossy_masks, palettes, channels, depths, spread)
-    return [finding for examine in (*examinations, duplicates, leakage) for finding in examine(samples)]
+    examinations = (
+        faults,
+        pairs,
+        same_names,
+        sizes,
+        orientations,
+        lossy_masks,
+        palettes,
+        channels,
+        depths,
+        spread,
+    )
+    return [
+        finding for examine in (*examinations, duplicates, leakage) for finding in examine(samples)
+    ]
 
 
 def faults(samples):
@@ -54,9 +67,13 @@ def faults(samples):
         "refused": "See the message.",
     }
     for kind, fix in fixes.items():
-        found = [(name, text) for sample in samples for what, name, text in sample.faults if what == kind]
+        found = [
+            (name, text) for sample in samples for what, name, text in sample.faults if what == kind
+        ]
         if found:
-            yield Finding(kind, "error", [name for name, _ in found], joined([text for _, text in found]), fix)
+            yield Finding(
+                kind, "error", [name for name, _ in found], joined([text for _, text in found]), fix
+            )
 
 
 def pairs(samples):
@@ -65,7 +82,10 @@ def pairs(samples):
         return
     without = [sample for sample in samples if sample.mask is None]
     spare = [sample for sample in samples if sample.image is None]
-    remedy = _renaming(without, spare) or "Add the missing file, or move the one without a partner out of its folder."
+    remedy = (
+        _renaming(without, spare)
+        or "Add the missing file, or move the one without a partner out of its folder."
+    )
     for kind, found, lack in (("no_mask", without, "image"), ("no_image", spare, "mask")):
         if found:
             other = "mask" if lack == "image" else "image"
@@ -90,10 +110,17 @@ def _renaming(without, spare):
 
 def same_names(samples):
     """Files of one folder that differ in their suffix only: which of them belongs to the mask?"""
-    found = [(name, text) for sample in samples for kind, name, text in sample.faults if kind == "same_name"]
+    found = [
+        (name, text)
+        for sample in samples
+        for kind, name, text in sample.faults
+        if kind == "same_name"
+    ]
     if found:
         message = joined([text for _, text in found])
-        yield Finding("same_name", "error", [name for name, _ in found], message, "Keep one of them.")
+        yield Finding(
+            "same_name", "error", [name for name, _ in found], message, "Keep one of them."
+        )
 
 
 def sizes(samples):
@@ -117,7 +144,11 @@ def sizes(samples):
             examples = [f"{_pixels(s.size)} with a mask of {_pixels(s.mask_size)}" for s in found]
             what = "on its side" if kind == "transposed" else "of another size than its image"
             yield Finding(
-                kind, "error", masks_of(found), f"{counted(found, 'mask')}, each {what}: {joined(examples, 3)}.", fix
+                kind,
+                "error",
+                masks_of(found),
+                f"{counted(found, 'mask')}, each {what}: {joined(examples, 3)}.",
+                fix,
             )
 
 
@@ -125,7 +156,9 @@ def orientations(samples):
     """Images that a camera stored turned: tfseg turns them upright, and their masks must be upright too."""
     turned = [s for s in samples if s.orientation in TURNED_BACK and s.size]
     against = [s for s in turned if _drawn_as_stored(s)]
-    surely = [s for s in turned if s.orientation >= 5 and s.size == s.mask_size and s.size[0] != s.size[1]]
+    surely = [
+        s for s in turned if s.orientation >= 5 and s.size == s.mask_size and s.size[0] != s.size[1]
+    ]
     unsure = [s for s in turned if s not in against and s not in surely and s.size == s.mask_size]
     for severity, found, what, fix in (
         (
@@ -148,17 +181,28 @@ def orientations(samples):
 
 
 def _drawn_as_stored(sample):
-    return sample.orientation >= 5 and sample.size != sample.mask_size and sample.size == sample.mask_size[::-1]
+    return (
+        sample.orientation >= 5
+        and sample.size != sample.mask_size
+        and sample.size == sample.mask_size[::-1]
+    )
 
 
 def _turning(found, words):
     turns = sorted({TURNED_BACK[s.orientation] for s in found})
-    return words + "; ".join(f"m = PIL.Image.open(f); m.transpose(PIL.Image.Transpose.{t}).save(f)" for t in turns)
+    return words + "; ".join(
+        f"m = PIL.Image.open(f); m.transpose(PIL.Image.Transpose.{t}).save(f)" for t in turns
+    )
 
 
 def lossy_masks(samples):
     """Masks in a format that changes values."""
-    found = [(name, text) for sample in samples for kind, name, text in sample.faults if kind == "lossy_mask"]
+    found = [
+        (name, text)
+        for sample in samples
+        for kind, name, text in sample.faults
+        if kind == "lossy_mask"
+    ]
     if found:
         formats = ", ".join(sorted({text for _, text in found}))
         message = f"{len(found)} of the masks are {formats}: lossy compression invents class ids along edges."
@@ -188,8 +232,12 @@ def palettes(samples):
         yield Finding("palette_masks", "warning", masks_of(found), message, fix)
         return
     table = ", ".join(f"{value} = {min(colors[value])}" for value in sorted(colors)[:12])
-    message = f"{counted(found, 'mask')} with a palette: the indices are read as class ids ({table})."
-    yield Finding("palette_masks", "note", masks_of(found), message, "Nothing to do if the ids are right.")
+    message = (
+        f"{counted(found, 'mask')} with a palette: the indices are read as class ids ({table})."
+    )
+    yield Finding(
+        "palette_masks", "note", masks_of(found), message, "Nothing to do if the ids are right."
+    )
 
 
 def channels(samples):
@@ -237,9 +285,7 @@ def duplicates(samples):
         again = [twins for twins in same.values() if len(twins) > 1]
         if again:
             differ = [twins for twins in again if len({twin.mask_digest for twin in twins}) > 1]
-            message = (
-                f"{counted(again, 'picture')}{where} more than once, to the byte: {joined(map(_equals, again), 3)}."
-            )
+            message = f"{counted(again, 'picture')}{where} more than once, to the byte: {joined(map(_equals, again), 3)}."
             if differ:
                 message += f" The masks of {len(differ)} of them contradict each other."
             yield Finding(
@@ -289,7 +335,13 @@ def leakage(samples):
             f"{len(seen) - exactly} nearly): {examples}. Scores on them say nothing about new images."
         )
         files = [name for one, other, _ in seen for name in (one.name, other.name)]
-        yield Finding("leakage", "warning", files, message, "Remove them from one side; split videos by sequence.")
+        yield Finding(
+            "leakage",
+            "warning",
+            files,
+            message,
+            "Remove them from one side; split videos by sequence.",
+        )
 
 
 def _sides(samples):

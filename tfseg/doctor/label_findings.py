@@ -21,11 +21,26 @@ def label_findings(samples, read):
         samples: list of Sample.
         read: Reading.
     """
-    examinations = (color_masks, black_and_white, blurred, unknown, unlabeled, only_background, objects)
+    examinations = (
+        color_masks,
+        black_and_white,
+        blurred,
+        unknown,
+        unlabeled,
+        only_background,
+        objects,
+    )
     found = [finding for examine in examinations for finding in examine(samples, read)]
-    first = ("numbered_objects", "interpolated_labels")  # what follows would be consequences of these, and of errors
+    first = (
+        "numbered_objects",
+        "interpolated_labels",
+    )  # what follows would be consequences of these, and of errors
     if not any(finding.severity == "error" or finding.kind in first for finding in found):
-        found += [finding for examine in (few_classes, absent, imbalance) for finding in examine(samples, read)]
+        found += [
+            finding
+            for examine in (few_classes, absent, imbalance)
+            for finding in examine(samples, read)
+        ]
     return found
 
 
@@ -40,12 +55,14 @@ def color_masks(samples, read):
             totals[color] = totals.get(color, 0) + pixels
     ranked = sorted(totals, key=lambda color: -totals[color])
     if len(ranked) > 255:
-        fix = (
-            "So many colors are those of a photograph, or of masks smoothed or saved as JPEG. Are the folders swapped?"
-        )
+        fix = "So many colors are those of a photograph, or of masks smoothed or saved as JPEG. Are the folders swapped?"
     else:
         shown = ranked[:COLOURS_SHOWN]
-        names = read.names if read.named and len(read.names) == len(shown) else [f"class{i}" for i in range(len(shown))]
+        names = (
+            read.names
+            if read.named and len(read.names) == len(shown)
+            else [f"class{i}" for i in range(len(shown))]
+        )
         fix = f"Put the names in their right order and pass to Folder: {colors_argument(names, shown)}"
         if len(ranked) > len(shown):
             fix += f"  # and {len(ranked) - len(shown)} rarer ones, perhaps of smoothed edges"
@@ -55,7 +72,11 @@ def color_masks(samples, read):
 
 def colors_argument(names, colors):
     """Return the text of Folder's argument for the colors of the names."""
-    return "colors={" + ", ".join(f"{name!r}: {color}" for name, color in zip(names, colors, strict=True)) + "}"
+    return (
+        "colors={"
+        + ", ".join(f"{name!r}: {color}" for name, color in zip(names, colors, strict=True))
+        + "}"
+    )
 
 
 def black_and_white(samples, read):
@@ -81,7 +102,9 @@ def blurred(samples, read):
     """Values between labels that only lie along edges: the mask was resized or smoothed."""
     if not read.blurred:
         return
-    found = [s for s in samples if s.labels is not None and np.isin(s.labels.values, read.blurred).any()]
+    found = [
+        s for s in samples if s.labels is not None and np.isin(s.labels.values, read.blurred).any()
+    ]
     strays = [value for value in read.blurred if value not in read.table or not read.named]
     pixels = sum(int(read.totals[value][0]) for value in read.blurred)
     message = (
@@ -91,17 +114,27 @@ def blurred(samples, read):
     if read.black_and_white:
         fix = "m = PIL.Image.open(f); m.point(lambda v: 255 * (v > 127)).save(f)"
     else:
-        fix = "Resize the original masks again with PIL.Image.Resampling.NEAREST (cv2.INTER_NEAREST)."
+        fix = (
+            "Resize the original masks again with PIL.Image.Resampling.NEAREST (cv2.INTER_NEAREST)."
+        )
     if not strays:
         fix += f" If {some([read.names[read.table[v]] for v in read.blurred])} is drawn as a thin line, all is well."
-    yield Finding("interpolated_labels", "error" if strays and read.named else "warning", masks_of(found), message, fix)
+    yield Finding(
+        "interpolated_labels",
+        "error" if strays and read.named else "warning",
+        masks_of(found),
+        message,
+        fix,
+    )
 
 
 def unknown(samples, read):
     """Values that are no class: numbered objects, ids with gaps, or simply unknown ones."""
     if read.black_and_white:
         return
-    found = [s for s in samples if s.labels is not None and np.isin(s.labels.values, read.unknown).any()]
+    found = [
+        s for s in samples if s.labels is not None and np.isin(s.labels.values, read.unknown).any()
+    ]
     severity = "error" if read.named else "warning"
     drawn = read.drawn
     if strays := _strays(read):
@@ -138,11 +171,17 @@ def _strays(read):
     white = int(read.totals[255][0]) if 255 in read.totals else 0
     known = read.named and set(values) & set(read.table)
     two = not read.named or len(read.names) == 2
-    return values if two and read.ignores(255) and 0 in read.totals and not known and pixels < STRAY * white else []
+    return (
+        values
+        if two and read.ignores(255) and 0 in read.totals and not known and pixels < STRAY * white
+        else []
+    )
 
 
 def _nearly_black_and_white(samples, read, strays, severity):
-    holding = [s for s in samples if s.labels is not None and np.isin(s.labels.values, strays).any()]
+    holding = [
+        s for s in samples if s.labels is not None and np.isin(s.labels.values, strays).any()
+    ]
     pixels = sum(int(read.totals[value][0]) for value in strays)
     message = (
         f"The masks hold 0 and 255, but for {pixels} pixels of {some(strays)} in {counted(holding, 'mask')}: so 255 is "
@@ -173,7 +212,11 @@ def _numbered(samples, read):
     highest = set()
     for sample in samples:
         if sample.labels is not None:
-            ids = [value for value in sample.labels.values.tolist() if value and not read.ignores(value)]
+            ids = [
+                value
+                for value in sample.labels.values.tolist()
+                if value and not read.ignores(value)
+            ]
             if ids != list(range(1, len(ids) + 1)):
                 return False
             highest.add(len(ids))
@@ -187,7 +230,9 @@ def unlabeled(samples, read):
     if found:
         severity = "error" if len(found) == len(masks) else "warning"
         message = f"{counted(found, 'mask')} without a labeled pixel: all are {read.ignore}, which is ignored."
-        yield Finding("unlabeled", severity, masks_of(found), message, "Label the images, or remove them.")
+        yield Finding(
+            "unlabeled", severity, masks_of(found), message, "Label the images, or remove them."
+        )
 
 
 def only_background(samples, read):
@@ -224,7 +269,9 @@ def absent(samples, read):
             everywhere = {class_id for s in labeled for class_id in seen(s, read)}
             missing = [name for name in missing if read.names.index(name) in everywhere]
         if chosen and missing and len(missing) < len(read.names) - (not part):
-            message = f"No image{where} shows the class{'es' * (len(missing) > 1)} {some(missing, 40)}."
+            message = (
+                f"No image{where} shows the class{'es' * (len(missing) > 1)} {some(missing, 40)}."
+            )
             fix = "Label some, or leave the name out; a class that is never seen is never learned, nor measured."
             yield Finding("absent_classes", "warning", [], message, fix)
 
@@ -239,7 +286,11 @@ def imbalance(samples, read):
             f"{read.names[common]} has {pixels[common] / pixels[rare]:.0f} times the pixels of {read.names[rare]} "
             f"({pixels[common] / pixels.sum():.1%} and {pixels[rare] / pixels.sum():.2%})."
         )
-        weights = class_weights(pixels, shown).round(4).tolist() if len(pixels) <= 20 else "report.class_weights"
+        weights = (
+            class_weights(pixels, shown).round(4).tolist()
+            if len(pixels) <= 20
+            else "report.class_weights"
+        )
         fix = f"CrossEntropy(class_weights={weights}) + Dice(); to `tfseg train`: --class-weights median"
         yield Finding("class_imbalance", "warning", [], message, fix)
 
@@ -253,13 +304,21 @@ def objects(samples, read):
             sides = boxes[:, 2:] - boxes[:, :2]
             empty = ~(sides > 0).all(axis=1)
             cases["degenerate_boxes"] += [sample] * int(empty.sum())
-            cases["boxes_outside"] += [sample] * int(((boxes < -0.5).any(1) | (boxes[:, 2:] > size + 0.5).any(1)).sum())
+            cases["boxes_outside"] += [sample] * int(
+                ((boxes < -0.5).any(1) | (boxes[:, 2:] > size + 0.5).any(1)).sum()
+            )
             cases["tiny_objects"] += [sample] * int((~empty & (sides < TINY).any(axis=1)).sum())
         if sample.classes is not None:
-            wrong = (np.asarray(sample.classes) < 0) | (np.asarray(sample.classes) >= len(read.names))
+            wrong = (np.asarray(sample.classes) < 0) | (
+                np.asarray(sample.classes) >= len(read.names)
+            )
             cases["unknown_classes"] += [sample] * int(wrong.sum())
     texts = {
-        "degenerate_boxes": ("error", "without an area", "Remove these objects from the annotations."),
+        "degenerate_boxes": (
+            "error",
+            "without an area",
+            "Remove these objects from the annotations.",
+        ),
         "boxes_outside": (
             "warning",
             "that reach out of their images",
@@ -270,7 +329,11 @@ def objects(samples, read):
             f"with a side below {TINY} pixels",
             "Larger images or smaller tiles show them better.",
         ),
-        "unknown_classes": ("error", "of a class without a name", "Name more classes, or correct the ids."),
+        "unknown_classes": (
+            "error",
+            "of a class without a name",
+            "Name more classes, or correct the ids.",
+        ),
     }
     for kind, found in cases.items():
         if found:

@@ -35,7 +35,9 @@ class Reading:
     @property
     def drawn(self):
         """The values that somebody drew: not ignored, not blurred."""
-        return [value for value in self.totals if value not in self.blurred and not self.ignores(value)]
+        return [
+            value for value in self.totals if value not in self.blurred and not self.ignores(value)
+        ]
 
     @property
     def unknown(self):
@@ -64,11 +66,17 @@ def reading(samples, class_names=None, ignore=255, mask_values=None):
     if black_and_white and two_kinds:
         table = {0: 0, 255: 1}
     elif mask_values is None:
-        labels = [value for value in drawn if value != ignore][:IGNORE_INDEX]  # more are numbers of objects
-        ids = identity(names) if names else {value: class_id for class_id, value in enumerate(labels)}
+        labels = [value for value in drawn if value != ignore][
+            :IGNORE_INDEX
+        ]  # more are numbers of objects
+        ids = (
+            identity(names) if names else {value: class_id for class_id, value in enumerate(labels)}
+        )
         table = {value: class_id for value, class_id in ids.items() if value != ignore}
     shown = names or [str(value) for value in sorted(table, key=table.get)]
-    return Reading(shown, names is not None, table, ignore, totals, blurred, black_and_white, colored)
+    return Reading(
+        shown, names is not None, table, ignore, totals, blurred, black_and_white, colored
+    )
 
 
 def own_reading(samples, reader):
@@ -80,7 +88,9 @@ def _totals(samples):
     totals = {}
     for sample in samples:
         if sample.labels is not None:
-            rows = np.stack([sample.labels.pixels, sample.labels.inner, sample.labels.between], axis=1)
+            rows = np.stack(
+                [sample.labels.pixels, sample.labels.inner, sample.labels.between], axis=1
+            )
             for value, row in zip(sample.labels.values.tolist(), rows, strict=True):
                 totals[value] = totals.get(value, 0) + row
     return dict(sorted(totals.items()))
@@ -101,16 +111,22 @@ def _blurred(samples, totals, known):
 
 def _share(samples, values):
     """Return the share of pixels with these values in the masks that have them."""
-    counts = [(s.labels.pixels, np.isin(s.labels.values, values)) for s in samples if s.labels is not None]
+    counts = [
+        (s.labels.pixels, np.isin(s.labels.values, values)) for s in samples if s.labels is not None
+    ]
     counts = [(pixels, among) for pixels, among in counts if among.any()]
-    return sum(int(pixels[among].sum()) for pixels, among in counts) / max(sum(int(p.sum()) for p, _ in counts), 1)
+    return sum(int(pixels[among].sum()) for pixels, among in counts) / max(
+        sum(int(p.sum()) for p, _ in counts), 1
+    )
 
 
 def seen(sample, read):
     """Return the class ids in a sample."""
     values = [] if sample.labels is None else sample.labels.values.tolist()
     classes = [] if sample.classes is None else np.asarray(sample.classes).tolist()
-    return [read.table[value] for value in values if value in read.table and value not in read.blurred] + classes
+    return [
+        read.table[value] for value in values if value in read.table and value not in read.blurred
+    ] + classes
 
 
 def class_figures(samples, read):
@@ -129,7 +145,9 @@ def class_figures(samples, read):
     for sample in samples:
         here = np.zeros(count, np.int64)
         if sample.labels is not None:
-            for value, number in zip(sample.labels.values.tolist(), sample.labels.pixels.tolist(), strict=True):
+            for value, number in zip(
+                sample.labels.values.tolist(), sample.labels.pixels.tolist(), strict=True
+            ):
                 if value in read.table and read.table[value] < count:
                     here[read.table[value]] += number
                 else:

@@ -9,12 +9,20 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfseg.data.readers.image_files import orientation, read_colors, read_header, read_image, read_mask
+from tfseg.data.readers.image_files import (
+    orientation,
+    read_colors,
+    read_header,
+    read_image,
+    read_mask,
+)
 from tfseg.doctor.duplicates import fingerprint
 
 MOST_COLOURS = 256  # a mask with more is an image
 AROUND = np.ones((3, 3), np.uint8)
-NEARBY = np.ones((5, 5), np.uint8)  # a mask enlarged twofold has strips two pixels wide along its edges
+NEARBY = np.ones(
+    (5, 5), np.uint8
+)  # a mask enlarged twofold has strips two pixels wide along its edges
 
 
 @dataclass
@@ -98,7 +106,10 @@ def measure_sample(reader, index, closely=True):
         return sample
     _look_at_image(sample, read["image"])
     if "mask" in read:
-        sample.mask_size, sample.labels = read["mask"].shape, label_statistics(read["mask"], closely)
+        sample.mask_size, sample.labels = (
+            read["mask"].shape,
+            label_statistics(read["mask"], closely),
+        )
     sample.boxes, sample.classes = read.get("boxes"), read.get("classes")
     if closely:
         sample.hash, sample.digest = fingerprint(read["image"]), _digest(read["image"])
@@ -167,9 +178,14 @@ def label_statistics(mask, closely=True):
         values, ranks = np.arange(256), mask
     else:  # ranks keep the order, which is all that is asked for
         values, ranks = np.unique(mask, return_inverse=True)
-        values, ranks = values[: 2**16], np.minimum(ranks.reshape(mask.shape), 2**16 - 1).astype(np.uint16)
+        values, ranks = (
+            values[: 2**16],
+            np.minimum(ranks.reshape(mask.shape), 2**16 - 1).astype(np.uint16),
+        )
     pixels = np.bincount(ranks.ravel(), minlength=len(values))
-    inner, between = _neighborhoods(ranks, len(values)) if closely else np.zeros((2, len(values)), int)
+    inner, between = (
+        _neighborhoods(ranks, len(values)) if closely else np.zeros((2, len(values)), int)
+    )
     there = pixels > 0
     return Labels(values[there], pixels[there], inner[there], between[there])
 
@@ -189,7 +205,8 @@ def _colors(array):
     values, counts = np.unique(packed, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:MOST_COLOURS]
     return {
-        (v >> 16, v >> 8 & 255, v & 255): c for v, c in zip(values[order].tolist(), counts[order].tolist(), strict=True)
+        (v >> 16, v >> 8 & 255, v & 255): c
+        for v, c in zip(values[order].tolist(), counts[order].tolist(), strict=True)
     }
 
 

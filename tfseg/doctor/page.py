@@ -89,7 +89,12 @@ def _classes(report):
     lines = ["<tr>" + "".join(f"<th>{name}</th>" for name in names) + "</tr>"]
     for row, color in zip(rows, colors, strict=True):
         paint = f"background:rgb({color[0]},{color[1]},{color[2]})"
-        cells = [f"{row['share']:.2%}", f"{row['pixels']:,}", row["images"], *[row["objects"]] * objects]
+        cells = [
+            f"{row['share']:.2%}",
+            f"{row['pixels']:,}",
+            row["images"],
+            *[row["objects"]] * objects,
+        ]
         lines.append(
             f"<tr><td>{row['id']}</td><td><span class=swatch style='{paint}'></span>{escape(row['name'])}</td>"
             f"<td class=bar><i style='{paint};width:{row['share'] / most:.1%}'></i></td>"
@@ -104,9 +109,21 @@ def _classes(report):
 
 
 def _samples(report):
-    names = [name for name, sample in report.samples.items() if sample.moments is not None and not sample.val]
-    chosen = [names[i] for i in np.unique(np.linspace(0, len(names) - 1, MOST).astype(int))] if names else []
-    return f"<h2>Samples</h2><div class='card shots'>{_shots(report, sorted(chosen))}</div>" if chosen else ""
+    names = [
+        name
+        for name, sample in report.samples.items()
+        if sample.moments is not None and not sample.val
+    ]
+    chosen = (
+        [names[i] for i in np.unique(np.linspace(0, len(names) - 1, MOST).astype(int))]
+        if names
+        else []
+    )
+    return (
+        f"<h2>Samples</h2><div class='card shots'>{_shots(report, sorted(chosen))}</div>"
+        if chosen
+        else ""
+    )
 
 
 def _findings(report):
@@ -148,7 +165,9 @@ def _shot(image, labels, boxes, count):
         if image is not None and image.shape[:2] == labels.shape:
             image, labels = _marked(viz.blend, labels, image, count), None
         elif not is_image:
-            labels = _marked(lambda _, ids, count: viz.color_labels(ids, count), labels, None, count)
+            labels = _marked(
+                lambda _, ids, count: viz.color_labels(ids, count), labels, None, count
+            )
     for array, what in ((image, "image"), (labels, "mask")):
         if array is not None:
             yield f"<img alt={what} src='{_embedded(array, boxes if what == 'picture' else None)}'>"
@@ -164,7 +183,9 @@ def _marked(draw, labels, image, count):
 
 def _sized(array, how):
     scale = SIDE / max(array.shape[:2])
-    return cv2.resize(array, [max(1, round(side * scale)) for side in array.shape[1::-1]], interpolation=how)
+    return cv2.resize(
+        array, [max(1, round(side * scale)) for side in array.shape[1::-1]], interpolation=how
+    )
 
 
 def _embedded(array, boxes=None):

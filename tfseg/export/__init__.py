@@ -6,7 +6,14 @@ from tfseg.export.litert import litert, litert_runner
 from tfseg.export.metadata import inspect
 from tfseg.export.onnx import onnx, onnx_runner
 from tfseg.export.openvino import openvino, openvino_runner
-from tfseg.export.parity import Parity, keras_runner, parity, parity_table, read_parity, saved_model_runner
+from tfseg.export.parity import (
+    Parity,
+    keras_runner,
+    parity,
+    parity_table,
+    read_parity,
+    saved_model_runner,
+)
 from tfseg.export.saved_model import saved_model, serve_command
 
 __all__ = [

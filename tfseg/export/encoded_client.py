@@ -19,4 +19,6 @@ def ids_of_files(encoded, images):
     found = encoded(image_bytes=tf.constant([png(image) for image in images]))
     if "class_ids" in found:
         return found["class_ids"].numpy()
-    return np.stack([np.asarray(Image.open(io.BytesIO(mask))) for mask in found["mask_png_bytes"].numpy()])
+    return np.stack(
+        [np.asarray(Image.open(io.BytesIO(mask))) for mask in found["mask_png_bytes"].numpy()]
+    )

@@ -42,7 +42,11 @@ def folded(model, dtype="float32"):
     pairs = _pairs(model)
     gone = {norm.name for norm in pairs.values()}
     half = _half(model) if dtype == "bfloat16" else set()
-    factors = {layer.name: layer.strides[0] for layer in model.layers if layer.name in half and _tiles(layer)}
+    factors = {
+        layer.name: layer.strides[0]
+        for layer in model.layers
+        if layer.name in half and _tiles(layer)
+    }
 
     def copy(layer):
         config = layer.get_config()
@@ -56,13 +60,19 @@ def folded(model, dtype="float32"):
         if layer.name in gone:
             return args[0]
         output = layer(*args, **kwargs)
-        return PixelShuffle(factors[layer.name], dtype="bfloat16")(output) if layer.name in factors else output
+        return (
+            PixelShuffle(factors[layer.name], dtype="bfloat16")(output)
+            if layer.name in factors
+            else output
+        )
 
     plain = keras.Model(model.input, model.output)  # a loss or an optimizer would be copied too
     clone = keras.models.clone_model(plain, clone_function=copy, call_function=call)
     for layer in (layer for layer in clone.layers if layer.weights):
         original = plain.get_layer(layer.name)
-        weights = _scaled(original, pairs[original]) if original in pairs else original.get_weights()
+        weights = (
+            _scaled(original, pairs[original]) if original in pairs else original.get_weights()
+        )
         layer.set_weights(_pointwise_weights(*weights) if layer.name in factors else weights)
     return clone
 
@@ -80,13 +90,24 @@ def frozen(model):
 
 def _pairs(model):
     """Return {convolution: the batch normalization that takes its output, and nobody else does}."""
-    norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization) and once(layer)]
+    norms = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, layers.BatchNormalization) and once(layer)
+    ]
     pairs = {}
-    for layer in (layer for layer in model.layers if isinstance(layer, CONVOLUTIONS) and once(layer)):
+    for layer in (
+        layer for layer in model.layers if isinstance(layer, CONVOLUTIONS) and once(layer)
+    ):
         # an output of the model is seen as it is, which its nodes do not tell
         shown = any(layer.output is output for output in model.outputs)
         users = [node.operation for node in layer._outbound_nodes]
-        if not shown and layer.activation is keras.activations.linear and len(users) == 1 and users[0] in norms:
+        if (
+            not shown
+            and layer.activation is keras.activations.linear
+            and len(users) == 1
+            and users[0] in norms
+        ):
             pairs[layer] = users[0]
     return pairs
 
@@ -105,7 +126,11 @@ def _half(model):
 def _tiles(layer):
     """Whether a layer is a transposed convolution that makes a square of pixels of each one, beside the next."""
     transposed = isinstance(layer, layers.Conv2DTranspose) and once(layer)
-    return transposed and layer.kernel_size == layer.strides == layer.strides[::-1] and layer.output_padding is None
+    return (
+        transposed
+        and layer.kernel_size == layer.strides == layer.strides[::-1]
+        and layer.output_padding is None
+    )
 
 
 def _pointwise(config):
@@ -126,7 +151,9 @@ def _scaled(conv, norm):
     """Return [kernel, bias] of a convolution that does the normalization's work."""
     kernel, *bias = (weight.astype(np.float64) for weight in conv.get_weights())
     bias = bias[0] if bias else 0.0
-    gamma, beta, mean, variance = (keras.ops.convert_to_numpy(x).astype(np.float64) for x in _statistics(norm))
+    gamma, beta, mean, variance = (
+        keras.ops.convert_to_numpy(x).astype(np.float64) for x in _statistics(norm)
+    )
     scale = gamma / np.sqrt(variance + norm.epsilon)
     if isinstance(conv, layers.DepthwiseConv2D):
         spread = scale.reshape(kernel.shape[2:])

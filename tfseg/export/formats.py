@@ -8,7 +8,14 @@ from tfseg.export.litert import litert, litert_runner
 from tfseg.export.metadata import PARITY
 from tfseg.export.onnx import onnx, onnx_runner
 from tfseg.export.openvino import openvino, openvino_runner
-from tfseg.export.parity import bytes_of, keras_runner, parity, require_parity, saved_model_runner, write_parity
+from tfseg.export.parity import (
+    bytes_of,
+    keras_runner,
+    parity,
+    require_parity,
+    saved_model_runner,
+    write_parity,
+)
 
 FOLDER = "assets.extra"  # TensorFlow keeps it for what is not its own
 LEAST = 0.99  # share of pixels on which a form agrees with the model
@@ -38,7 +45,9 @@ FORMATS = {
     "litert_dynamic": Form("model_dynamic.tflite", _litert("dynamic"), litert_runner),
     "litert_int8": Form("model_int8.tflite", _litert("int8"), litert_runner),
     "onnx": Form("model.onnx", lambda model, file, images: onnx(model, file), onnx_runner),
-    "openvino": Form("openvino/model.xml", lambda model, file, images: openvino(model, file), openvino_runner),
+    "openvino": Form(
+        "openvino/model.xml", lambda model, file, images: openvino(model, file), openvino_runner
+    ),
 }
 
 

@@ -21,7 +21,9 @@ def decode(file, channels, max_pixels):
         such image, or a damaged or too large one.
     """
     # `tf.data` is the only thing in TensorFlow's graphs that goes on after an operation has failed.
-    picture = tf.data.Dataset.from_tensors(file).map(partial(_picture, channels=channels, max_pixels=max_pixels))
+    picture = tf.data.Dataset.from_tensors(file).map(
+        partial(_picture, channels=channels, max_pixels=max_pixels)
+    )
     blank = tf.data.Dataset.from_tensors((tf.zeros((1, 1, channels)), False))
     return picture.ignore_errors().concatenate(blank).take(1).get_single_element()
 
@@ -30,7 +32,8 @@ def _picture(file, channels, max_pixels):
     is_png = tf.strings.substr(file, 0, len(PNG)) == PNG
     is_jpeg = tf.strings.substr(file, 0, len(JPEG)) == JPEG
     size = tf.case(
-        [(is_png, lambda: _png_size(file)), (is_jpeg, lambda: _jpeg_size(file))], lambda: tf.zeros(2, tf.int32)
+        [(is_png, lambda: _png_size(file)), (is_jpeg, lambda: _jpeg_size(file))],
+        lambda: tf.zeros(2, tf.int32),
     )
     pixels = tf.reduce_prod(tf.cast(size, tf.int64))
     fits = tf.reduce_all(size > 0) & (pixels <= max_pixels)

@@ -81,7 +81,9 @@ def litert_runner(file, threads=2):
         nonlocal shape
         images = np.asarray(images, np.float32)
         if not images.size:  # LiteRT would tell of a node that failed to prepare
-            raise ValueError(f"litert_runner: images of shape {images.shape} came, expected at least one pixel.")
+            raise ValueError(
+                f"litert_runner: images of shape {images.shape} came, expected at least one pixel."
+            )
         if images.shape != shape:  # to allocate memory anew takes a while
             shape = None
             _check_shape(images.shape, image["shape_signature"], "litert_runner", "images")
@@ -96,7 +98,7 @@ def litert_runner(file, threads=2):
 
 
 def _interpreter():
-    return checks.need("ai_edge_litert.interpreter", "litert").Interpreter
+    return checks.require_package("ai_edge_litert.interpreter", "litert").Interpreter
 
 
 def _checked(model, quantize, samples):
@@ -116,9 +118,13 @@ def _check_shape(shape, expected, owner, argument):
     """Raise a ValueError unless a shape is the expected one, where None and -1 stand for any size."""
     free = [want in (None, -1) for want in expected]
     if len(shape) != len(expected) or any(
-        have != want for have, want, any_size in zip(shape, expected, free, strict=True) if not any_size
+        have != want
+        for have, want, any_size in zip(shape, expected, free, strict=True)
+        if not any_size
     ):
-        takes = ", ".join("any" if any_size else str(want) for want, any_size in zip(expected, free, strict=True))
+        takes = ", ".join(
+            "any" if any_size else str(want) for want, any_size in zip(expected, free, strict=True)
+        )
         raise ValueError(
             f"{owner}: {argument} of shape {tuple(shape)} came; the model takes ({takes}). "
             "`tfseg.data.read_image(file, channels=...)` reads files so, `tfseg.data.Resize` changes their size."
@@ -136,15 +142,22 @@ def _pattern(model):
 def _converted(model, quantize, images):
     """Return the bytes of the LiteRT file of a model of `folded`."""
     serve = answering(model)
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], tf.Module())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [serve.get_concrete_function()], tf.Module()
+    )
     if quantize:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        converter.representative_dataset = lambda: ([image[None].astype(np.float32)] for image in images)
+        converter.representative_dataset = lambda: (
+            [image[None].astype(np.float32)] for image in images
+        )
         # what has no integer form, such as the types of class ids, stays as it is
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.target_spec.supported_ops = [
+            tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
+            tf.lite.OpsSet.TFLITE_BUILTINS,
+        ]
     try:
         return converter.convert()
     except (ConverterError, RuntimeError) as error:  # the latter while it finds ranges
@@ -168,9 +181,7 @@ def _compare(model, slim, file, quantize, images):
         raise ValueError(_refusal(model, str(error))) from error
     same = [f == expected(x[None])["class_ids"] for f, x in zip(found, images, strict=True)]
     agreement = float(np.mean(np.concatenate([s.ravel() for s in same])))
-    told = (
-        f"litert: quantize={quantize!r} agrees with the model on {agreement:.2%} of the pixels of {len(images)} images"
-    )
+    told = f"litert: quantize={quantize!r} agrees with the model on {agreement:.2%} of the pixels of {len(images)} images"
     if agreement < AGREEMENT.get(quantize, 0):
         raise RuntimeError(f"{told}; nothing was written.")
     if quantize in AGREEMENT or agreement >= ENOUGH:
@@ -178,5 +189,7 @@ def _compare(model, slim, file, quantize, images):
     worst = ""
     if quantize == "int8":
         layers = sensitive_layers(slim, images[:2])[:3]
-        worst = " Most is lost in " + ", ".join(f"{name} ({loss:.2%})" for name, loss in layers) + "."
+        worst = (
+            " Most is lost in " + ", ".join(f"{name} ({loss:.2%})" for name, loss in layers) + "."
+        )
     warnings.warn(f"{told}.{worst} The file was written; 'float16' loses less.", stacklevel=3)

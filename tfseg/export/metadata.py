@@ -88,7 +88,9 @@ def inspect(version):
     version, about = Path(version), read_metadata(version)
     problems = _changes(version, about["files_sha256"])
     if problems:
-        raise RuntimeError(f"'{version}' is not as it was exported: {' '.join(problems)} Export the model again.")
+        raise RuntimeError(
+            f"'{version}' is not as it was exported: {' '.join(problems)} Export the model again."
+        )
     _ask(version, about)
     parity = version / PARITY
     return about | ({"parity": json.loads(parity.read_text())} if parity.is_file() else {})
@@ -99,20 +101,28 @@ def _changes(version, stored):
     missing = [f"{name} is missing." for name in sorted(stored.keys() - there)]
     extra = [f"{name} was not written by the export." for name in sorted(there - stored.keys())]
     both = sorted(stored.keys() & there)
-    return missing + extra + [f"{name} has changed." for name in both if _sha256(version / name) != stored[name]]
+    return (
+        missing
+        + extra
+        + [f"{name} has changed." for name in both if _sha256(version / name) != stored[name]]
+    )
 
 
 def _ask(version, about):
     """Raise a RuntimeError unless the signatures agree about a black image."""
     signatures = tf.saved_model.load(str(version)).signatures
-    image = tf.zeros((1, *(side or 33 for side in about["image_shape"][:2]), about["image_shape"][2]), tf.uint8)
+    image = tf.zeros(
+        (1, *(side or 33 for side in about["image_shape"][:2]), about["image_shape"][2]), tf.uint8
+    )
     expected = signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
     answers = [signatures["uint8"](image=image)["class_ids"]]
     if "encoded" in signatures:
         answers.append(ids_of_files(signatures["encoded"], image.numpy()))
     of_pixels_or_images = expected.shape in (image.shape[:3], image.shape[:1])
     if not of_pixels_or_images or not all(np.array_equal(ids, expected) for ids in answers):
-        raise RuntimeError(f"'{version}' loads, but its signatures do not agree. Export the model again.")
+        raise RuntimeError(
+            f"'{version}' loads, but its signatures do not agree. Export the model again."
+        )
 
 
 def _normalization(model):
@@ -122,11 +132,13 @@ def _normalization(model):
         return {"normalization": "image"}
     if not isinstance(layer, keras.layers.Rescaling):
         return {}
-    scale, offset = np.broadcast_arrays(np.asarray(layer.scale, float), np.asarray(layer.offset, float))
+    scale, offset = np.broadcast_arrays(
+        np.asarray(layer.scale, float), np.asarray(layer.offset, float)
+    )
     return {
         "normalization": {
             "mean": [float(f"{x:.6g}") for x in np.ravel(-offset / scale)],
-            "deviation": [float(f"{x:.6g}") for x in np.ravel(1 / scale)],
+            "std": [float(f"{x:.6g}") for x in np.ravel(1 / scale)],
         }
     }
 

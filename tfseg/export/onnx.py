@@ -32,7 +32,9 @@ def onnx(model, file):
         RuntimeError: what was written gives other answers than the model.
     """
     check_export("onnx", model, file, ".onnx")
-    format_onnx, *_ = (checks.need(package, "onnx") for package in ("onnx", "onnxruntime", "tf2onnx"))
+    format_onnx, *_ = (
+        checks.require_package(package, "onnx") for package in ("onnx", "onnxruntime", "tf2onnx")
+    )
     with beside(file) as path:
         proto = _convert(model)
         path.write_bytes(proto.SerializeToString())
@@ -51,12 +53,14 @@ def onnx_runner(file, threads=2):
     Returns:
         function of an array (B, H, W, C) -> {"class_ids": (B, H, W), "probabilities": (B, H, W, classes)}.
     """
-    runtime = checks.need("onnxruntime", "onnx")
+    runtime = checks.require_package("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = checks.positive_int("onnx_runner", "threads", threads)
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"image": np.asarray(images, np.float32)}), strict=True))
+    return lambda images: dict(
+        zip(names, session.run(names, {"image": np.asarray(images, np.float32)}), strict=True)
+    )
 
 
 def _convert(model):
@@ -66,7 +70,9 @@ def _convert(model):
 
     serve = answering(folded(model))
     handlers = {"Erfc": (_erfc, [])}
-    proto, _ = tf2onnx.convert.from_function(serve, serve.input_signature, opset=OPSET, custom_op_handlers=handlers)
+    proto, _ = tf2onnx.convert.from_function(
+        serve, serve.input_signature, opset=OPSET, custom_op_handlers=handlers
+    )
     _require_known(model, proto.graph, onnx.defs)
     _softmax_last(proto.graph, onnx.helper)
     _name_axes(proto.graph)
@@ -79,12 +85,20 @@ def _erfc(graph, node, *_):
     graph.remove_node(node.name)
     one = graph.make_const(f"{node.name}_one", np.float32(1))
     erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
-    graph.make_node("Sub", [one.output[0], erf.output[0]], outputs=node.output, shapes=shapes, dtypes=dtypes)
+    graph.make_node(
+        "Sub", [one.output[0], erf.output[0]], outputs=node.output, shapes=shapes, dtypes=dtypes
+    )
 
 
 def _require_known(model, graph, definitions):
     # What tf2onnx cannot convert it logs, and leaves in the graph under TensorFlow's name.
-    unknown = sorted({node.op_type for node in graph.node if not definitions.has(node.op_type, OPSET, node.domain)})
+    unknown = sorted(
+        {
+            node.op_type
+            for node in graph.node
+            if not definitions.has(node.op_type, OPSET, node.domain)
+        }
+    )
     if unknown:
         raise ValueError(
             f"onnx: the model {model.name!r} uses {', '.join(unknown)} of TensorFlow, which ONNX does not have. "
@@ -99,7 +113,9 @@ def _softmax_last(graph, helper):
     softmax = makers.get(turn.input[0])
     if turn.op_type == "Transpose" and softmax is not None and softmax.op_type == "Softmax":
         order = helper.get_node_attr_value(turn, "perm")
-        softmax.CopyFrom(helper.make_node("Transpose", softmax.input, softmax.output, softmax.name, perm=order))
+        softmax.CopyFrom(
+            helper.make_node("Transpose", softmax.input, softmax.output, softmax.name, perm=order)
+        )
         turn.CopyFrom(helper.make_node("Softmax", turn.input, turn.output, turn.name, axis=-1))
 
 

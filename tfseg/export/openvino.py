@@ -34,9 +34,11 @@ def openvino(model, file):
         RuntimeError: what was written gives other answers than the model.
     """
     check_export("openvino", model, file, ".xml")
-    package = checks.need("openvino", "openvino")
+    package = checks.require_package("openvino", "openvino")
     with beside(file) as path:
-        package.save_model(_converted(package, model, path.parent / "model"), str(path), compress_to_fp16=False)
+        package.save_model(
+            _converted(package, model, path.parent / "model"), str(path), compress_to_fp16=False
+        )
         require_same_answers(model, openvino_runner(path), path)
         Path(file).unlink(missing_ok=True)  # so that no .xml ever lies beside another's weights
         path.with_suffix(".bin").replace(Path(file).with_suffix(".bin"))
@@ -57,15 +59,23 @@ def openvino_runner(file, threads=2, dtype="float32"):
     """
     options = {
         "INFERENCE_NUM_THREADS": checks.positive_int("openvino_runner", "threads", threads),
-        "INFERENCE_PRECISION_HINT": PRECISIONS[checks.one_of("openvino_runner", "dtype", dtype, tuple(PRECISIONS))],
+        "INFERENCE_PRECISION_HINT": PRECISIONS[
+            checks.one_of("openvino_runner", "dtype", dtype, tuple(PRECISIONS))
+        ],
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = checks.need("openvino", "openvino").Core().compile_model(str(file), "CPU", options)
+    compiled = (
+        checks.require_package("openvino", "openvino")
+        .Core()
+        .compile_model(str(file), "CPU", options)
+    )
 
     def run(images):
         images = np.asarray(images, np.float32)
         if not images.size:  # OpenVINO would crash, or give the answers of the call before
-            raise ValueError(f"openvino_runner: images of shape {images.shape} came, expected at least one pixel.")
+            raise ValueError(
+                f"openvino_runner: images of shape {images.shape} came, expected at least one pixel."
+            )
         answers = compiled({"image": images})
         return {name: answers[name] for name in ("class_ids", "probabilities")}
 
@@ -89,12 +99,17 @@ def _converted(package, model, folder):
         read = package.Core().read_model(str(folder))
     except RuntimeError as error:
         # the summary is the last of the lines that begin so
-        *_, told = str(error), *(line[3:] for line in str(error).splitlines() if line.startswith("-- "))
+        *_, told = (
+            str(error),
+            *(line[3:] for line in str(error).splitlines() if line.startswith("-- ")),
+        )
         raise ValueError(
             f"openvino: OpenVINO cannot convert the model {model.name!r}. It says: {told}. Build the model of other "
             "layers, or export a SavedModel."
         ) from error
-    return package.Model(_answers(read.outputs[0].node.input_value(0), model.output_shape), read.get_parameters())
+    return package.Model(
+        _answers(read.outputs[0].node.input_value(0), model.output_shape), read.get_parameters()
+    )
 
 
 def _serving(model):
@@ -115,7 +130,9 @@ def _answers(logits, shape):
         ids = ops.topk(logits, ops.constant(np.int64(1)), 1, "max", "none", "i32").output(1)
         probabilities = ops.softmax(logits, 1)
     ids = ops.squeeze(ops.convert(ids, "u8" if classes <= 256 else "u16"), axis)
-    probabilities = ops.transpose(probabilities, ops.constant(np.array([0, *range(2, last + 1), 1])))
+    probabilities = ops.transpose(
+        probabilities, ops.constant(np.array([0, *range(2, last + 1), 1]))
+    )
     for name, node in (("class_ids", ids), ("probabilities", probabilities)):
         node.output(0).set_names({name})
     return [ids, probabilities]

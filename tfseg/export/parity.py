@@ -42,15 +42,20 @@ class Parity:
 
 def keras_runner(model):
     """Return the function of (B, H, W, C) images that gives the Keras model's answers as a dict of arrays."""
-    call = tf.function(lambda image: answer(model(image, training=False)), autograph=False, reduce_retracing=True)
-    return lambda images: {name: value.numpy() for name, value in call(tf.constant(images, tf.float32)).items()}
+    call = tf.function(
+        lambda image: answer(model(image, training=False)), autograph=False, reduce_retracing=True
+    )
+    return lambda images: {
+        name: value.numpy() for name, value in call(tf.constant(images, tf.float32)).items()
+    }
 
 
 def saved_model_runner(version):
     """Return the function of (B, H, W, C) images that gives the answers of a SavedModel's `serving_default`."""
     signature = tf.saved_model.load(str(version)).signatures["serving_default"]
     return lambda images: {
-        name: value.numpy() for name, value in signature(image=tf.constant(images, tf.float32)).items()
+        name: value.numpy()
+        for name, value in signature(image=tf.constant(images, tf.float32)).items()
     }
 
 
@@ -70,11 +75,16 @@ def parity(runners, images, sizes=None):
         ValueError: there is no image.
     """
     if not len(images):
-        raise ValueError("parity: no image came to compare on. Pass at least one, better ten, of those it is made for.")
+        raise ValueError(
+            "parity: no image came to compare on. Pass at least one, better ten, of those it is made for."
+        )
     images = [np.asarray(image, np.float32) for image in images]
     reference, *_ = runners.values()
     expected = [reference(image[None]) for image in images]
-    return [_compare(name, run, images, expected, (sizes or {}).get(name)) for name, run in runners.items()]
+    return [
+        _compare(name, run, images, expected, (sizes or {}).get(name))
+        for name, run in runners.items()
+    ]
 
 
 def require_parity(rows, least, class_names):
@@ -84,7 +94,9 @@ def require_parity(rows, least, class_names):
     """
     for row in rows:
         if row.difference is not None and not np.isfinite(row.difference):
-            raise RuntimeError(f"{row.form} gives probabilities that are not finite. Leave this form out.")
+            raise RuntimeError(
+                f"{row.form} gives probabilities that are not finite. Leave this form out."
+            )
         if row.agreement < least:
             named = zip(row.by_class, class_names, strict=True)
             classes = sorted((share, name) for share, name in named if share is not None)
@@ -97,19 +109,34 @@ def require_parity(rows, least, class_names):
 
 def read_parity(rows):
     """Return the `Parity` rows of what `write_parity` wrote, as JSON gives it."""
-    return [Parity(**row | {"milliseconds": {int(k): v for k, v in row["milliseconds"].items()}}) for row in rows]
+    return [
+        Parity(**row | {"milliseconds": {int(k): v for k, v in row["milliseconds"].items()}})
+        for row in rows
+    ]
 
 
 def parity_table(rows):
     """Return a rich table of the rows."""
     table = Table(title="The same model in its forms")
-    for column in ("form", "agreement", "largest difference", *(f"ms, batch {size}" for size in BATCHES), "MB"):
-        table.add_column(column, justify="left" if column == "form" else "right", no_wrap=column == "form")
+    for column in (
+        "form",
+        "agreement",
+        "largest difference",
+        *(f"ms, batch {size}" for size in BATCHES),
+        "MB",
+    ):
+        table.add_column(
+            column, justify="left" if column == "form" else "right", no_wrap=column == "form"
+        )
     for row in rows:
         difference = "" if row.difference is None else f"{row.difference:.2g}"
         times = (f"{row.milliseconds[size]:.1f}" for size in BATCHES)
         table.add_row(
-            row.form, f"{row.agreement:.3%}", difference, *times, "" if row.bytes is None else f"{row.bytes / 1e6:.2f}"
+            row.form,
+            f"{row.agreement:.3%}",
+            difference,
+            *times,
+            "" if row.bytes is None else f"{row.bytes / 1e6:.2f}",
         )
     return table
 
@@ -122,7 +149,11 @@ def write_parity(file, rows):
 def bytes_of(path):
     """Return the size of a file, or of all files in a folder."""
     path = Path(path)
-    return path.stat().st_size if path.is_file() else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    return (
+        path.stat().st_size
+        if path.is_file()
+        else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    )
 
 
 def _compare(name, run, images, expected, size):
@@ -142,8 +173,12 @@ def _compare(name, run, images, expected, size):
     by_class = [float(a / n) if n else None for a, n in zip(agreeing, pixels, strict=True)]
     worst = int(np.argmin(shares))
     times = {count: _milliseconds(run, np.repeat(images[0][None], count, 0)) for count in BATCHES}
-    difference = float(np.max(differences)) if differences else None  # Python's max would lose a NaN
-    return Parity(name, float(agree.mean()), worst, shares[worst], by_class, difference, times, size)
+    difference = (
+        float(np.max(differences)) if differences else None
+    )  # Python's max would lose a NaN
+    return Parity(
+        name, float(agree.mean()), worst, shares[worst], by_class, difference, times, size
+    )
 
 
 def _milliseconds(run, images):

@@ -22,9 +22,15 @@ def answer(logits):
     """
     logits = tf.cast(logits, tf.float32)  # a model that ends in a layer of bfloat16 gives such
     if logits.shape[-1] == 1:
-        return {"class_ids": tf.cast(logits[..., 0] > 0, tf.uint8), "probabilities": tf.sigmoid(logits)}
+        return {
+            "class_ids": tf.cast(logits[..., 0] > 0, tf.uint8),
+            "probabilities": tf.sigmoid(logits),
+        }
     dtype = tf.uint8 if logits.shape[-1] <= 256 else tf.uint16
-    return {"class_ids": tf.cast(tf.argmax(logits, axis=-1), dtype), "probabilities": tf.nn.softmax(logits)}
+    return {
+        "class_ids": tf.cast(tf.argmax(logits, axis=-1), dtype),
+        "probabilities": tf.nn.softmax(logits),
+    }
 
 
 def uncertainty(probabilities):

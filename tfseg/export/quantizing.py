@@ -25,10 +25,17 @@ def equalize_joins(model, images):
         model: of `folded`; changed in place.
         images: list of (H, W, C).
     """
-    joins = [layer for layer in model.layers if isinstance(layer, layers.Concatenate) and _undone(layer)]
+    joins = [
+        layer for layer in model.layers if isinstance(layer, layers.Concatenate) and _undone(layer)
+    ]
     if not joins:
         return
-    peaks = _over(model, [join.output for join in joins], images, lambda x: tf.reduce_max(tf.abs(x), (0, 1, 2)))
+    peaks = _over(
+        model,
+        [join.output for join in joins],
+        images,
+        lambda x: tf.reduce_max(tf.abs(x), (0, 1, 2)),
+    )
     for join, peak in zip(joins, peaks, strict=True):
         _equalize(join, peak.max(0))
 
@@ -44,7 +51,11 @@ def sensitive_layers(model, samples):
         list of (layer name, share of the samples' pixels that get another class), worst first.
     """
     slim = folded(model)
-    names = [layer.name for layer in slim.layers if once(layer) and not isinstance(layer, layers.InputLayer)]
+    names = [
+        layer.name
+        for layer in slim.layers
+        if once(layer) and not isinstance(layer, layers.InputLayer)
+    ]
     ends = _over(
         slim,
         [slim.get_layer(name).output for name in names],
@@ -53,7 +64,9 @@ def sensitive_layers(model, samples):
     )
     chosen = tf.Variable(-1)
     rounding = _rounding(slim, [(x[:, 0].min(), x[:, 1].max()) for x in ends], names, chosen)
-    ids = tf.function(lambda image: answer(rounding(image, training=False))["class_ids"], reduce_retracing=True)
+    ids = tf.function(
+        lambda image: answer(rounding(image, training=False))["class_ids"], reduce_retracing=True
+    )
     batches = [tf.constant(sample[None], tf.float32) for sample in samples]
     expected = [ids(batch) for batch in batches]
     losses = {}
@@ -62,7 +75,9 @@ def sensitive_layers(model, samples):
         layer = rounding.get_layer(name)
         weights = layer.get_weights()
         layer.set_weights(_rounded(layer, weights))
-        losses[name] = float(np.mean([np.mean(ids(x) != e) for x, e in zip(batches, expected, strict=True)]))
+        losses[name] = float(
+            np.mean([np.mean(ids(x) != e) for x, e in zip(batches, expected, strict=True)])
+        )
         layer.set_weights(weights)
     return sorted(losses.items(), key=lambda item: -item[1])
 
@@ -71,7 +86,9 @@ def _over(model, outputs, images, measure):
     """Return for each output what `measure` says of it, (images, ...)."""
     inner = keras.Model(model.input, outputs)
     call = tf.function(
-        lambda image: [measure(tf.cast(x, tf.float32)) for x in tf.nest.flatten(inner(image, training=False))],
+        lambda image: [
+            measure(tf.cast(x, tf.float32)) for x in tf.nest.flatten(inner(image, training=False))
+        ],
         reduce_retracing=True,
     )
     found = [call(tf.constant(image[None], tf.float32)) for image in images]
@@ -81,8 +98,15 @@ def _over(model, outputs, images, measure):
 def _undone(join):
     """Whether all that takes the joined channels is convolutions, which can undo a scale."""
     users = _users(join)
-    ours = all(type(user) in (layers.Conv2D, layers.DepthwiseConv2D) and once(user) for user in users)
-    return ours and bool(users) and join.axis in (-1, 3) and all(getattr(user, "groups", 1) == 1 for user in users)
+    ours = all(
+        type(user) in (layers.Conv2D, layers.DepthwiseConv2D) and once(user) for user in users
+    )
+    return (
+        ours
+        and bool(users)
+        and join.axis in (-1, 3)
+        and all(getattr(user, "groups", 1) == 1 for user in users)
+    )
 
 
 def _equalize(join, peak):
@@ -112,8 +136,14 @@ def _source(tensor, user):
     if _users(layer) != [user] or not once(layer):
         return None
     if isinstance(layer, CONVOLUTIONS):
-        return layer if layer.activation in (keras.activations.linear, keras.activations.relu) else None
-    bent = getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0)  # a ReLU may be
+        return (
+            layer
+            if layer.activation in (keras.activations.linear, keras.activations.relu)
+            else None
+        )
+    bent = getattr(layer, "max_value", None) is not None or getattr(
+        layer, "threshold", 0
+    )  # a ReLU may be
     plain = isinstance(layer, HOMOGENEOUS) and not bent
     return _source(layer._inbound_nodes[0].input_tensors[0], layer) if plain else None
 
@@ -127,7 +157,9 @@ def _multiply_outputs(conv, scale):
     if isinstance(conv, layers.DepthwiseConv2D):
         spread = scale.reshape(kernel.shape[2:])
     else:
-        spread = scale[:, None] if isinstance(conv, layers.Conv2DTranspose) else scale  # (h, w, out, in)
+        spread = (
+            scale[:, None] if isinstance(conv, layers.Conv2DTranspose) else scale
+        )  # (h, w, out, in)
     conv.set_weights([kernel * spread, *(values * scale for values in bias)])
 
 
@@ -136,7 +168,9 @@ def _rounding(model, ends, names, chosen):
 
     def call(layer, *args, **kwargs):
         output = layer(*args, **kwargs)
-        if layer.name not in names:  # plain arithmetic between tensors, or a layer used more than once
+        if (
+            layer.name not in names
+        ):  # plain arithmetic between tensors, or a layer used more than once
             return output
         index = names.index(layer.name)
         # a ReLU is computed with what is before it: nothing is rounded between them
@@ -145,7 +179,9 @@ def _rounding(model, ends, names, chosen):
         return output if inside else _Round(index, *ends[index], chosen)(output)
 
     copy = keras.models.clone_model(
-        model, clone_function=lambda layer: layer.__class__.from_config(layer.get_config()), call_function=call
+        model,
+        clone_function=lambda layer: layer.__class__.from_config(layer.get_config()),
+        call_function=call,
     )
     for layer in model.layers:
         copy.get_layer(layer.name).set_weights(layer.get_weights())

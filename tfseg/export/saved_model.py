@@ -88,7 +88,13 @@ def saved_model(
         write_warmup(version, _requests(model))
         if len(images):
             # windows are the SavedModel's alone, and were compared above
-            write_forms(version, model, formats, [image[:window, :window] for image in images], details["class_names"])
+            write_forms(
+                version,
+                model,
+                formats,
+                [image[:window, :window] for image in images],
+                details["class_names"],
+            )
         write_metadata(version, model, details)
 
     return next_version(folder, write)
@@ -98,7 +104,17 @@ def serve_command(version):
     """Return the words of a shell command that serves an exported version's folder with TF Serving."""
     folder = Path(version).resolve().parent
     where = f"{folder}:/models/{folder.name}"
-    return ("docker", "run", "-p", "8501:8501", "-v", where, "-e", f"MODEL_NAME={folder.name}", "tensorflow/serving")
+    return (
+        "docker",
+        "run",
+        "-p",
+        "8501:8501",
+        "-v",
+        where,
+        "-e",
+        f"MODEL_NAME={folder.name}",
+        "tensorflow/serving",
+    )
 
 
 def _details(model, outputs, about, window, max_pixels, dtype):
@@ -108,7 +124,9 @@ def _details(model, outputs, about, window, max_pixels, dtype):
     checks.one_of("saved_model", "dtype", dtype, DTYPES)
     require_logits("saved_model", model)
     if len(model.output_shape) == 2 and (window is not None or "rle" in outputs):
-        raise ValueError("saved_model: windows and 'rle' are for models that give classes of pixels, not of images.")
+        raise ValueError(
+            "saved_model: windows and 'rle' are for models that give classes of pixels, not of images."
+        )
     if window is not None and any(isinstance(layer, Standardize) for layer in model.layers):
         raise ValueError(
             f"saved_model: window={window} came for a model of normalization='image', which would see each window by "
@@ -135,14 +153,18 @@ def _names(model, class_names):
     count = max(2, model.output_shape[-1])
     names = [str(i) for i in range(count)] if class_names is None else label_names(class_names)
     if len(names) != count:
-        raise ValueError(f"saved_model: {len(names)} class names {names} came for a model of {count} classes.")
+        raise ValueError(
+            f"saved_model: {len(names)} class names {names} came for a model of {count} classes."
+        )
     return names
 
 
 def _write(model, path, details):
     """Write the SavedModel itself."""
     shape = model.input_shape[1:]
-    logits_of = _by_windows(frozen(folded(model, details["dtype"])), details["window"], model.output_shape[-1])
+    logits_of = _by_windows(
+        frozen(folded(model, details["dtype"])), details["window"], model.output_shape[-1]
+    )
     extra = details["outputs"][1:]
     signatures = {
         "serving_default": serving(logits_of, shape, extra, tf.float32),
@@ -171,9 +193,16 @@ def _compare(model, path, details):
     """Raise a RuntimeError unless the artifact answers as the model does, by every signature."""
     images = noise(model, details["window"] or 0)  # wide enough for two windows
     floats = tf.constant(images, tf.float32)
-    expected = answer(_by_windows(partial(model, training=False), details["window"], model.output_shape[-1])(floats))
+    expected = answer(
+        _by_windows(partial(model, training=False), details["window"], model.output_shape[-1])(
+            floats
+        )
+    )
     served = tf.saved_model.load(str(path)).signatures
-    answers = {"serving_default": served["serving_default"](image=floats), "uint8": served["uint8"](image=images)}
+    answers = {
+        "serving_default": served["serving_default"](image=floats),
+        "uint8": served["uint8"](image=images),
+    }
     if "encoded" in served:
         answers["encoded"] = {"class_ids": ids_of_files(served["encoded"], images)}
     for name, found in answers.items():
@@ -184,7 +213,10 @@ def _requests(model):
     """Return a request for every signature, at the model's size or a usual one."""
     height, width = (size or WARMUP_SIDE for size in model.input_shape[1:3])
     image = np.full((1, height, width, model.input_shape[-1]), 127, np.uint8)
-    requests = [("serving_default", {"image": image.astype(np.float32)}), ("uint8", {"image": image})]
+    requests = [
+        ("serving_default", {"image": image.astype(np.float32)}),
+        ("uint8", {"image": image}),
+    ]
     if _takes_files(model):
         requests.append(("encoded", {"image_bytes": np.array([png(image[0])], object)}))
     return requests

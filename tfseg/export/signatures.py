@@ -18,13 +18,19 @@ def serving(logits_of, shape, extra, dtype):
         dtype: of the images.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *shape), dtype, name="image")], autograph=False)
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, *shape), dtype, name="image")], autograph=False
+    )
     def serve(image):
-        image = tf.ensure_shape(image, (None, *shape))  # outside Python nobody else looks, and gray would broadcast
+        image = tf.ensure_shape(
+            image, (None, *shape)
+        )  # outside Python nobody else looks, and gray would broadcast
         # An empty tensor crashes oneDNN's convolutions: a black pixel goes in its place, and its answer is cut off.
         some = tf.size(image) > 0
         blank = tf.zeros((1, *(side or 1 for side in shape[:2]), shape[2]), dtype)
-        answers = _answers(logits_of(tf.cast(tf.cond(some, lambda: image, lambda: blank), tf.float32)), extra)
+        answers = _answers(
+            logits_of(tf.cast(tf.cond(some, lambda: image, lambda: blank), tf.float32)), extra
+        )
         counted = len(answers["class_ids"].shape)  # one answer a pixel, or one an image
         return {name: _none_of_none(value, image, some, counted) for name, value in answers.items()}
 
@@ -42,7 +48,9 @@ def _none_of_none(value, image, some, counted):
     """Return an answer, or an empty one that has the first `counted` sides of the image."""
 
     def empty():  # made only where it is the answer
-        return tf.zeros(tf.concat([tf.shape(image)[:counted], tf.shape(value)[counted:]], 0), value.dtype)
+        return tf.zeros(
+            tf.concat([tf.shape(image)[:counted], tf.shape(value)[counted:]], 0), value.dtype
+        )
 
     kept = tf.cond(some, lambda: value, empty)
     return tf.ensure_shape(kept, (None, *value.shape[1:]))
@@ -64,12 +72,20 @@ def encoded(logits_of, shape, extra, max_pixels):
     def respond(file):
         picture, ok = decode(file, shape[2], max_pixels)
         answers = _of_file(_at_size(logits_of, picture, shape), extra)
-        return {"ok": ok, **{name: tf.where(ok, value, tf.zeros_like(value)) for name, value in answers.items()}}
+        return {
+            "ok": ok,
+            **{name: tf.where(ok, value, tf.zeros_like(value)) for name, value in answers.items()},
+        }
 
     one = tf.function(respond, autograph=False).get_concrete_function(tf.TensorSpec((), tf.string))
-    spec = {name: tf.TensorSpec(value.shape, value.dtype) for name, value in one.structured_outputs.items()}
+    spec = {
+        name: tf.TensorSpec(value.shape, value.dtype)
+        for name, value in one.structured_outputs.items()
+    }
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
+    )
     def serve(image_bytes):
         image_bytes = tf.ensure_shape(image_bytes, [None])
         return tf.map_fn(one, image_bytes, fn_output_signature=spec, parallel_iterations=1)
@@ -92,8 +108,13 @@ def _of_file(logits, extra):
         return {name: value[0] for name, value in _answers(logits, extra).items()}
     classes = max(2, logits.shape[-1])
     ids = answer(logits)["class_ids"][0]
-    counts = tf.math.bincount(tf.reshape(tf.cast(ids, tf.int32), [-1]), None, classes, classes, tf.int64)
-    answers = {"mask_png_bytes": tf.io.encode_png(ids[..., None]), "class_pixels": tf.ensure_shape(counts, [classes])}
+    counts = tf.math.bincount(
+        tf.reshape(tf.cast(ids, tf.int32), [-1]), None, classes, classes, tf.int64
+    )
+    answers = {
+        "mask_png_bytes": tf.io.encode_png(ids[..., None]),
+        "class_pixels": tf.ensure_shape(counts, [classes]),
+    }
     if "rle" in extra:
         answers["rle"] = tf.ensure_shape(run_lengths(ids, classes), [classes])
     return answers

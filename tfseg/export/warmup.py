@@ -25,7 +25,9 @@ def _prediction_log(signature, inputs):
     request = _field(1, model_spec)  # PredictRequest.model_spec
     for name, array in inputs.items():
         tensor = tf.make_tensor_proto(array).SerializeToString()
-        request += _field(2, _field(1, name.encode()) + _field(2, tensor))  # PredictRequest.inputs: key, value
+        request += _field(
+            2, _field(1, name.encode()) + _field(2, tensor)
+        )  # PredictRequest.inputs: key, value
     return _field(6, _field(1, request))  # PredictionLog.predict_log, PredictLog.request
 
 

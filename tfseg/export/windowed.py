@@ -27,14 +27,27 @@ def windowed(logits_of, window, overlap, classes):
             y, x = rows[index // count], columns[index % count]
             logits = logits_of(image[:, y : y + tall, x : x + wide])
             around = [[0, 0], [y, height - y - tall], [x, width - x - wide], [0, 0]]
-            return index + 1, total + tf.pad(logits * weight, around), weights + tf.pad(weight, around[1:])
+            return (
+                index + 1,
+                total + tf.pad(logits * weight, around),
+                weights + tf.pad(weight, around[1:]),
+            )
 
         total = tf.zeros((tf.shape(image)[0], height, width, classes))
         start = (0, total, tf.zeros((height, width, 1)))
-        shapes = (tf.TensorShape([]), tf.TensorShape([None, None, None, classes]), tf.TensorShape([None, None, 1]))
+        shapes = (
+            tf.TensorShape([]),
+            tf.TensorShape([None, None, None, classes]),
+            tf.TensorShape([None, None, 1]),
+        )
         last = tf.size(rows) * count
         _, total, weights = tf.while_loop(
-            lambda index, *_: index < last, add, start, shapes, parallel_iterations=1, maximum_iterations=last
+            lambda index, *_: index < last,
+            add,
+            start,
+            shapes,
+            parallel_iterations=1,
+            maximum_iterations=last,
         )
         return total / weights
 

@@ -19,7 +19,9 @@ def check_export(owner, model, file, suffix):
     """Raise a ValueError unless the model gives one map of logits, and the file's name ends in the suffix."""
     require_logits(owner, model)
     if Path(file).suffix != suffix:
-        raise ValueError(f"{owner}: file='{file}' must end in '{suffix}', by which the format is known.")
+        raise ValueError(
+            f"{owner}: file='{file}' must end in '{suffix}', by which the format is known."
+        )
 
 
 @contextlib.contextmanager
@@ -35,13 +37,19 @@ def answering(slim):
     """Return the tf.function image (B, H, W, C) float32 -> the answers of a model of `folded`, weights as constants."""
     spec = tf.TensorSpec((None, *slim.input_shape[1:]), tf.float32, name="image")
     logits_of = frozen(slim)
-    return tf.function(lambda image: answer(logits_of(image)), input_signature=[spec], autograph=False)
+    return tf.function(
+        lambda image: answer(logits_of(image)), input_signature=[spec], autograph=False
+    )
 
 
 def noise(model, more=0):
     """Return images (2, H, W, C) uint8 of a size that no stride divides, `more` pixels wider; or of the model's own."""
-    height, width = (size or least for size, least in zip(model.input_shape[1:3], (65, 97 + more), strict=True))
-    return np.random.default_rng(0).integers(0, 256, (2, height, width, model.input_shape[-1]), np.uint8)
+    height, width = (
+        size or least for size, least in zip(model.input_shape[1:3], (65, 97 + more), strict=True)
+    )
+    return np.random.default_rng(0).integers(
+        0, 256, (2, height, width, model.input_shape[-1]), np.uint8
+    )
 
 
 def require_same_answers(model, run, path):
@@ -60,7 +68,11 @@ def require_same(expected, found, what, agreement=AGREEMENT, difference=DIFFEREN
         difference: of the probabilities, at most.
     """
     agreeing = float(np.mean(np.asarray(found["class_ids"]) == np.asarray(expected["class_ids"])))
-    off = float(np.abs(found["probabilities"] - expected["probabilities"]).max()) if "probabilities" in found else 0.0
+    off = (
+        float(np.abs(found["probabilities"] - expected["probabilities"]).max())
+        if "probabilities" in found
+        else 0.0
+    )
     if agreeing < agreement or not off < difference:  # NaN is below nothing
         raise RuntimeError(
             f"The export at {what} agrees with the model on {agreeing:.2%} of pixels, and its probabilities are off by "

@@ -20,7 +20,7 @@ def baseline(train, val, network=None, track=lambda items, total: items):
 
     Objects, where the readers give "instances": thresholds and watersheds, chosen by AP@0.5. Two classes of pixels:
     thresholds and ridges, either side, chosen by the mean IoU. Classes of pixels, two or more: a random forest over
-    filters, from strokes on some images, and the class that most pixels have. Options are tried on at most 60
+    filters, from scribbles on some images, and the class that most pixels have. Options are tried on at most 60
     images, evenly spaced; the scores are those on all of `val`.
 
     Args:
@@ -40,9 +40,13 @@ def baseline(train, val, network=None, track=lambda items, total: items):
     objects = "instances" in train.fields
     for reader in (train, val):
         require("baseline", reader, objects)
-    few = train.take(np.unique(np.linspace(0, len(train) - 1, min(IMAGES, len(train))).astype(int)))
+    few = train.subset(
+        np.unique(np.linspace(0, len(train) - 1, min(IMAGES, len(train))).astype(int))
+    )
     few = [few[index] for index in range(len(few))]
-    measure = partial(_row, train, ObjectScores if objects else PixelScores, "instances" if objects else "mask")
+    measure = partial(
+        _row, train, ObjectScores if objects else PixelScores, "instances" if objects else "mask"
+    )
     candidates = _of_objects() if objects else _of_pixels(few, train.label_names)
     best, alone = {}, Counter(name for name, *_ in candidates)
     for name, options, function in track(candidates, len(candidates)):
@@ -54,7 +58,10 @@ def baseline(train, val, network=None, track=lambda items, total: items):
         function = network if objects else partial(predict, network)
         function(val[0]["image"])  # the first call compiles it
         rows.append(("network", "", function))
-    rows = [{"method": name, "options": options, **measure(val, function)} for name, options, function in rows]
+    rows = [
+        {"method": name, "options": options, **measure(val, function)}
+        for name, options, function in rows
+    ]
     return sorted(rows, key=lambda row: -row["ap50" if objects else "mean_iou"])
 
 
@@ -80,8 +87,12 @@ def _of_objects():
     sides = {"dark": (False, True)}
     return [
         *_candidates("Otsu, connected", _connected, **sides),
-        *_candidates("Otsu + watershed", _watershed, min_distance=(2, 3, 4, 6), min_area=(0, 20), **sides),
-        *_candidates("local threshold + watershed", _local, size=(51, 101), offset=(2, 5, 10), **sides),
+        *_candidates(
+            "Otsu + watershed", _watershed, min_distance=(2, 3, 4, 6), min_area=(0, 20), **sides
+        ),
+        *_candidates(
+            "local threshold + watershed", _local, size=(51, 101), offset=(2, 5, 10), **sides
+        ),
     ]
 
 
@@ -92,7 +103,11 @@ def _of_pixels(samples, names):
         for name, function, grid in (
             ("Otsu", classical.otsu, {}),
             ("triangle", classical.triangle, {}),
-            ("local threshold", classical.adaptive, {"size": (25, 51, 101), "offset": (-10, -5, 0, 5, 10)}),
+            (
+                "local threshold",
+                classical.adaptive,
+                {"size": (25, 51, 101), "offset": (-10, -5, 0, 5, 10)},
+            ),
             ("Sauvola", classical.sauvola, {"size": (15, 31, 61), "k": (0.05, 0.1, 0.2)}),
             ("ridges + Otsu", _ridges, {"sigma": (1, 2, 3, 5), "dark": (False, True)}),
         ):
@@ -113,7 +128,9 @@ def _connected(image, dark):
 
 
 def _watershed(image, min_distance, min_area, dark):
-    return classical.remove_small(classical.watershed(image, min_distance=min_distance, dark=dark), min_area)
+    return classical.remove_small(
+        classical.watershed(image, min_distance=min_distance, dark=dark), min_area
+    )
 
 
 def _local(image, size, offset, dark):
@@ -122,7 +139,9 @@ def _local(image, size, offset, dark):
 
 
 def _most_frequent(samples, names):
-    counts = sum(np.bincount(sample["mask"].ravel(), minlength=256)[: len(names)] for sample in samples)
+    counts = sum(
+        np.bincount(sample["mask"].ravel(), minlength=256)[: len(names)] for sample in samples
+    )
     top = int(counts.argmax())
     return (
         "most frequent class",
@@ -133,12 +152,16 @@ def _most_frequent(samples, names):
 
 def _forest(samples):
     rng = np.random.default_rng(0)
-    strokes = [_strokes(sample["mask"], rng) for sample in samples]
-    forest = classical.PixelClassifier().fit([sample["image"] for sample in samples], strokes)
-    return "pixel classifier", {"strokes": f"{STROKES:.0%} of {len(strokes)} images"}, forest.predict
+    scribbles = [_scribbles(sample["mask"], rng) for sample in samples]
+    forest = classical.PixelClassifier().fit([sample["image"] for sample in samples], scribbles)
+    return (
+        "pixel classifier",
+        {"scribbles": f"{STROKES:.0%} of {len(scribbles)} images"},
+        forest.predict,
+    )
 
 
-def _strokes(truth, rng):
+def _scribbles(truth, rng):
     """A share of the pixels, and one of each class at least."""
     drawn = rng.random(truth.shape) < STROKES
     for value in np.unique(truth):

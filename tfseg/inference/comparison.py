@@ -9,7 +9,9 @@ from tfseg.inference.predictor import predict_logits, top_ids
 from tfseg.metrics import average_precision, panoptic_quality
 
 
-def compare(model, reader, steps, objects=None, track=lambda items, total: items, resize=None, window=None):
+def compare(
+    model, reader, steps, objects=None, track=lambda items, total: items, resize=None, window=None
+):
     """Score a model's predictions as they are, and after each of several refinements.
 
         compare(model, val, {"CRF": refine.crf, "guided filter": partial(refine.guided_filter, radius=8)})
@@ -53,7 +55,9 @@ def require(owner, reader, objects):
     """Raise a ValueError unless a reader's samples hold what is scored."""
     field = "instances" if objects else "mask"
     if field not in reader.fields:
-        raise ValueError(f"{owner}: the reader gives {', '.join(reader.fields)}, but no {field} to score by.")
+        raise ValueError(
+            f"{owner}: the reader gives {', '.join(reader.fields)}, but no {field} to score by."
+        )
 
 
 class PixelScores:
@@ -67,7 +71,9 @@ class PixelScores:
         """Count an image's (H, W) class ids."""
         classes = len(self._names)
         if ids.min(initial=0) < 0 or ids.max(initial=0) >= classes:
-            raise ValueError(f"class ids from {ids.min()} to {ids.max()} came, expected 0 to {classes - 1}.")
+            raise ValueError(
+                f"class ids from {ids.min()} to {ids.max()} came, expected 0 to {classes - 1}."
+            )
         counted = truth < classes
         pairs = truth[counted].astype(int) * classes + ids[counted]
         self._matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
@@ -106,7 +112,11 @@ def scores_table(rows, title="Scores"):
 
     table = Table(title=Text(title), title_justify="left")
     for name in rows[0]:
-        table.add_column(name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right")
+        table.add_column(
+            name.replace("_", " "), justify="left" if isinstance(rows[0][name], str) else "right"
+        )
     for row in rows:
-        table.add_row(*(Text(value if isinstance(value, str) else f"{value:.4f}") for value in row.values()))
+        table.add_row(
+            *(Text(value if isinstance(value, str) else f"{value:.4f}") for value in row.values())
+        )
     return table

@@ -29,21 +29,27 @@ def mean_field(logits, image, iterations, smooth, near, bilateral, far, color):
     places = np.mgrid[:height, :width][::-1].reshape(2, -1).astype(np.float32)
     colors = image.reshape(height * width, -1).T.astype(np.float32)
     kernels = [(smooth, places / near), (bilateral, np.concatenate([places / far, colors / color]))]
-    weights, points = zip(*((np.float32(weight), points) for weight, points in kernels if weight > 0), strict=True)
+    weights, points = zip(
+        *((np.float32(weight), points) for weight, points in kernels if weight > 0), strict=True
+    )
     unary = scores = logits.reshape(-1, classes)
     with ThreadPoolExecutor(len(points)) as pool:
         kernels = list(pool.map(Permutohedral, points))
         for _ in range(iterations):
             shares = softmax(scores)
             scores = unary.copy()
-            for weight, drawn in zip(weights, [pool.submit(kernel, shares) for kernel in kernels], strict=True):
+            for weight, drawn in zip(
+                weights, [pool.submit(kernel, shares) for kernel in kernels], strict=True
+            ):
                 scores += weight * drawn.result()
     return scores.reshape(logits.shape)
 
 
 def softmax(scores):
     """(N, C) float32 -> (N, C) float32 shares."""
-    shares = scores - cv2.reduce(scores, 1, cv2.REDUCE_MAX)  # NumPy takes ten times as long over short rows
+    shares = scores - cv2.reduce(
+        scores, 1, cv2.REDUCE_MAX
+    )  # NumPy takes ten times as long over short rows
     np.exp(shares, out=shares)
     shares /= cv2.reduce(shares, 1, cv2.REDUCE_SUM)
     return shares

@@ -81,11 +81,15 @@ class Evaluation:
             table.add_column(column, justify="right")
         shares = self.matrix.sum(1) / max(self.matrix.sum(), 1)
         for row, share in zip(self.rows(), shares, strict=True):
-            table.add_row(Text(row["class"]), *(_figure(row[column]) for column in COLUMNS), f"{share:.1%}")
+            table.add_row(
+                Text(row["class"]), *(_figure(row[column]) for column in COLUMNS), f"{share:.1%}"
+            )
         table.add_section()
         means = self.means()
         table.add_row("mean", *(_figure(means[f"mean_{column}"]) for column in COLUMNS), "")
-        table.caption = f"pixel accuracy {_figure(means['pixel_accuracy'])}; a dash: no pixel to judge by"
+        table.caption = (
+            f"pixel accuracy {_figure(means['pixel_accuracy'])}; a dash: no pixel to judge by"
+        )
         return table
 
 
@@ -93,7 +97,9 @@ def _figure(value):
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
-def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches, resize=None, window=None):
+def evaluate(
+    model, reader, batch_size=8, track=lambda batches, total: batches, resize=None, window=None
+):
     """Count a model's right and wrong pixels over a whole dataset, in the pixels of every image's own.
 
     Args:
@@ -110,12 +116,16 @@ def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches, 
         ValueError: the reader has no masks.
     """
     if "mask" not in reader.fields:
-        raise ValueError(f"evaluate: the reader gives {', '.join(reader.fields)}, but no mask to count pixels by.")
+        raise ValueError(
+            f"evaluate: the reader gives {', '.join(reader.fields)}, but no mask to count pixels by."
+        )
     metric = ConfusionMetrics(reader.num_classes)
     if resize is not None or window is not None:
         for index in track(range(len(reader)), len(reader)):
             sample = reader[index]
-            metric.update_state(sample["mask"][None], predict_logits(model, sample["image"], resize, window)[None])
+            metric.update_state(
+                sample["mask"][None], predict_logits(model, sample["image"], resize, window)[None]
+            )
         return Evaluation(reader.label_names, np.asarray(metric.matrix))
     batches = pipeline(reader, batch_size)
 
@@ -124,7 +134,9 @@ def evaluate(model, reader, batch_size=8, track=lambda batches, total: batches, 
         masks = labels["mask"] if isinstance(labels, dict) else labels
         metric.update_state(masks, model(images, training=False))
 
-    count = count.get_concrete_function()  # called by itself, the fifth evaluation would bring a warning of retracing
+    count = (
+        count.get_concrete_function()
+    )  # called by itself, the fifth evaluation would bring a warning of retracing
     for images, labels in track(batches, len(batches)):
         count(images, labels)
     return Evaluation(reader.label_names, np.asarray(metric.matrix))

@@ -23,7 +23,7 @@ class Permutohedral:
     """
 
     def __init__(self, points):
-        sparse = checks.need("scipy.sparse", "classical")
+        sparse = checks.require_package("scipy.sparse", "classical")
         base, rank, weights = _simplices(_elevated(np.asarray(points, np.float32)))
         corners, self._neighbors = _lattice(base, rank)
         shape = weights.shape[0], len(self._neighbors[0][0]) - 1
@@ -35,7 +35,9 @@ class Permutohedral:
     def __call__(self, values):
         """(N, K) float32 -> (N, K) float32: for each point the weighted sum of the values of all."""
         values = self._gather.T @ values
-        values = np.concatenate([values, np.zeros_like(values[:1])])  # the last stands for points that are not there
+        values = np.concatenate(
+            [values, np.zeros_like(values[:1])]
+        )  # the last stands for points that are not there
         for before, after in self._neighbors:
             around = values.take(before, axis=0)
             around += values.take(after, axis=0)
@@ -102,7 +104,9 @@ def _lattice(base, rank):
     size = len(base)
     # What lies at whole coordinates is known by their sum with odd 64-bit factors, which wraps around. Neighbors then
     # differ by the same sum everywhere; that two of a million points have the same has a probability of 3e-8.
-    factors = np.random.default_rng(0).integers(0, 2**63, 2 * size, np.uint64) * np.uint64(2) + np.uint64(1)
+    factors = np.random.default_rng(0).integers(0, 2**63, 2 * size, np.uint64) * np.uint64(
+        2
+    ) + np.uint64(1)
     factors[size - 1] = 0  # the last coordinate follows from the others
     _, first, simplex_of = _numbered(_code(np.concatenate([base, rank]), factors))
     base, rank = base[:, first], rank[:, first]

@@ -60,7 +60,9 @@ def predict_logits(model, image, resize=None, window=None, overlap=0.25):
         return resize.back(logits, *image.shape[:2])
     if window is None:
         return _whole(model, image)
-    return _slide(model, image, (window, window) if np.ndim(window) == 0 else tuple(window), overlap)
+    return _slide(
+        model, image, (window, window) if np.ndim(window) == 0 else tuple(window), overlap
+    )
 
 
 def _whole(model, image):
@@ -71,7 +73,9 @@ def _slide(model, image, window, overlap):
     places = corners(image.shape[:2], window, overlap)
     if len(places) == 1:
         return _whole(model, image)
-    height, width = (min(side, length) for side, length in zip(window, image.shape[:2], strict=True))
+    height, width = (
+        min(side, length) for side, length in zip(window, image.shape[:2], strict=True)
+    )
     weight = _hill(height)[:, None, None] * _hill(width)[None, :, None]
     total, weights = 0.0, np.zeros((*image.shape[:2], 1), np.float32)
     for y, x in places:

@@ -49,8 +49,12 @@ def crf(logits, image, iterations=5, smooth=3.0, near=3.0, bilateral=4.0, far=60
     for name, value in {"near": near, "far": far, "color": color}.items():
         checks.above_zero("crf", name, value)
     if smooth == bilateral == 0:
-        raise ValueError("crf: smooth and bilateral are both 0, which leaves nothing to do. Raise one of them.")
-    return _by_classes(logits, lambda x: mean_field(x, image, iterations, smooth, near, bilateral, far, color))
+        raise ValueError(
+            "crf: smooth and bilateral are both 0, which leaves nothing to do. Raise one of them."
+        )
+    return _by_classes(
+        logits, lambda x: mean_field(x, image, iterations, smooth, near, bilateral, far, color)
+    )
 
 
 def guided_filter(logits, image, radius=4, epsilon=0.01):
@@ -159,9 +163,12 @@ def _guided(values, guide, radius, epsilon):
     channels, size = guide.shape[-1], (2 * radius + 1, 2 * radius + 1)
 
     def total(x):
-        parts = (np.ascontiguousarray(x[..., i : i + CHANNELS]) for i in range(0, x.shape[-1], CHANNELS))
+        parts = (
+            np.ascontiguousarray(x[..., i : i + CHANNELS]) for i in range(0, x.shape[-1], CHANNELS)
+        )
         sums = [
-            cv2.boxFilter(part, cv2.CV_32F, size, normalize=False, borderType=cv2.BORDER_CONSTANT) for part in parts
+            cv2.boxFilter(part, cv2.CV_32F, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
+            for part in parts
         ]
         return np.dstack(sums)
 
@@ -172,10 +179,15 @@ def _guided(values, guide, radius, epsilon):
 
     mean_guide, mean_values = mean(guide), mean(values)
     squares = mean((guide[..., :, None] * guide[..., None, :]).reshape(height, width, -1))
-    variance = squares.reshape(height, width, channels, channels) - mean_guide[..., None] * mean_guide[..., None, :]
+    variance = (
+        squares.reshape(height, width, channels, channels)
+        - mean_guide[..., None] * mean_guide[..., None, :]
+    )
     products = np.stack([mean(guide[..., i : i + 1] * values) for i in range(channels)], -2)
     covariance = products - mean_guide[..., None] * mean_values[..., None, :]
-    slope = np.linalg.solve(variance + np.float32(epsilon) * np.eye(channels, dtype=np.float32), covariance)
+    slope = np.linalg.solve(
+        variance + np.float32(epsilon) * np.eye(channels, dtype=np.float32), covariance
+    )
     offset = mean_values - np.einsum("hwck,hwc->hwk", slope, mean_guide)
     slope = mean(slope.reshape(height, width, -1)).reshape(height, width, channels, classes)
     return np.einsum("hwck,hwc->hwk", slope, guide) + mean(offset)
@@ -187,5 +199,7 @@ def _votes(pieces, ids, small, classes):
     for here, there in (np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]):
         for inside, outside in (here, there), (there, here):
             border = small[pieces[inside]] & ~small[pieces[outside]]
-            votes += np.bincount(pieces[inside][border] * classes + ids[outside][border], minlength=len(votes))
+            votes += np.bincount(
+                pieces[inside][border] * classes + ids[outside][border], minlength=len(votes)
+            )
     return votes.reshape(len(small), classes)

@@ -72,7 +72,9 @@ def tune_offsets(
             gives several outputs or logits that are not finite.
     """
     measure = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
-    share = checks.positive_int("tune_offsets", "pixels", pixels) / max(reader.sizes.prod(1).sum(), 1)
+    share = checks.positive_int("tune_offsets", "pixels", pixels) / max(
+        reader.sizes.prod(1).sum(), 1
+    )
     _require_one_output("tune_offsets", model)
     folds = min(checks.positive_int("tune_offsets", "folds", folds), len(reader))
     if folds < 2:
@@ -81,7 +83,9 @@ def tune_offsets(
             "needed to see what the offsets are worth on images they were not fitted to."
         )
     if "mask" not in reader.fields:
-        raise ValueError(f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by.")
+        raise ValueError(
+            f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by."
+        )
     logits, truth, pictures = _sample(model, reader, share, resize, window, track)
     fold = pictures * folds // len(reader)
     if len(np.unique(fold)) < 2:
@@ -112,12 +116,18 @@ def tune_run(run, reader, score="mean_iou", window=None, track=lambda items, tot
     """
     model = run.model(tuned=False)
     tuning = tune_offsets(model, reader, score, window=window, track=track)
-    found = f"{score}: {tuning.before:.4f} before, {tuning.after:.4f} on images it was not fitted to."
+    found = (
+        f"{score}: {tuning.before:.4f} before, {tuning.after:.4f} on images it was not fitted to."
+    )
     if tuning.after <= tuning.before:
         run.forget_tuning()
         return f"{found} That is worth nothing: the largest logit decides."
     run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
-    limit = " Offsets at the limit of what is tried tell of too short a training." if _at_limit(tuning) else ""
+    limit = (
+        " Offsets at the limit of what is tried tell of too short a training."
+        if _at_limit(tuning)
+        else ""
+    )
     return f"{found} The run decides so from now on. Figures on these images are of those it was fitted to.{limit}"
 
 
@@ -140,11 +150,15 @@ def with_offsets(model, offsets):
     """
     _require_one_output("with_offsets", model)
     if len(offsets) != model.output_shape[-1]:
-        raise ValueError(f"with_offsets: {len(offsets)} offsets came for {model.output_shape[-1]} channels of logits.")
+        raise ValueError(
+            f"with_offsets: {len(offsets)} offsets came for {model.output_shape[-1]} channels of logits."
+        )
     again = sum(layer.name.startswith("offsets") for layer in model.layers)
     if not np.isfinite(offsets).all():
         raise ValueError(f"with_offsets: offsets={tuple(offsets)} are not all finite.")
-    shift = layers.Rescaling(1.0, [float(x) for x in offsets], dtype="float32", name=f"offsets{again or ''}")
+    shift = layers.Rescaling(
+        1.0, [float(x) for x in offsets], dtype="float32", name=f"offsets{again or ''}"
+    )
     return keras.Model(model.input, shift(model.output), name=model.name)
 
 
@@ -161,7 +175,9 @@ def _sample(model, reader, share, resize, window, track):
     parts = []
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
-        logits, truth = _draw(predict_logits(model, sample["image"], resize, window), sample["mask"], share, index)
+        logits, truth = _draw(
+            predict_logits(model, sample["image"], resize, window), sample["mask"], share, index
+        )
         parts.append((logits, truth, np.full(len(truth), index)))
     return map(np.concatenate, zip(*parts, strict=True))
 
@@ -213,10 +229,16 @@ def _matrices(logits, truth, offsets, number):
     rival, classes = others.argmax(1), logits.shape[1]
     needed = np.take_along_axis(others, rival[:, None], 1)[:, 0] - logits[:, number]
     # how many of the grid's offsets are too small for the class to win; a tie is the lower class', as argmax has it
-    lost = np.where(rival < number, np.searchsorted(GRID, needed, "right"), np.searchsorted(GRID, needed))
+    lost = np.where(
+        rival < number, np.searchsorted(GRID, needed, "right"), np.searchsorted(GRID, needed)
+    )
     cells = (lost * classes + truth) * classes + rival
-    losing = np.bincount(cells, minlength=(len(GRID) + 1) * classes**2).reshape(-1, classes, classes)
-    losing = losing[::-1].cumsum(0)[::-1]  # (g, true, rival): pixels that take more than grid's g - 1
+    losing = np.bincount(cells, minlength=(len(GRID) + 1) * classes**2).reshape(
+        -1, classes, classes
+    )
+    losing = losing[::-1].cumsum(0)[
+        ::-1
+    ]  # (g, true, rival): pixels that take more than grid's g - 1
     matrices = losing[1:].copy()
     matrices[:, :, number] += losing[0].sum(-1) - losing[1:].sum(-1)
     return matrices
@@ -224,7 +246,9 @@ def _matrices(logits, truth, offsets, number):
 
 def _matrix(logits, truth):
     classes = logits.shape[1]
-    return np.bincount(truth * classes + logits.argmax(1), minlength=classes**2).reshape(classes, classes)
+    return np.bincount(truth * classes + logits.argmax(1), minlength=classes**2).reshape(
+        classes, classes
+    )
 
 
 def _mean(matrix, measure):

@@ -13,7 +13,7 @@ from tfseg.losses.compose import Composable
 from tfseg.losses.target import Target
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
-OVER = ("present", "all")
+AVERAGE_OVER = ("present", "all")
 
 
 def loss_class(cls):
@@ -57,7 +57,11 @@ class SegmentationLoss(Composable):
     @property
     def reading(self):
         """The arguments by which a `Target` is read."""
-        return {"from_logits": self.from_logits, "ignore_index": self.ignore_index, "multi_label": self.multi_label}
+        return {
+            "from_logits": self.from_logits,
+            "ignore_index": self.ignore_index,
+            "multi_label": self.multi_label,
+        }
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the loss of a batch.
@@ -134,7 +138,9 @@ class PixelLoss(SegmentationLoss):
             factors = weights[0] + (weights[1] - weights[0]) * target.dense[..., 0]
         else:
             factors = ops.sum(target.dense * weights, axis=-1)
-        return losses * factors * safe_divide(ops.sum(target.valid), ops.sum(factors * target.valid))
+        return (
+            losses * factors * safe_divide(ops.sum(target.valid), ops.sum(factors * target.valid))
+        )
 
     def over_channels(self, target, loss, logits=None):
         """Return (B, ...) the sum over channels of `loss(x, t)` times the class' weight, scaled to a mean of 1.
@@ -175,14 +181,18 @@ class RegionLoss(SegmentationLoss):
 
     def __post_init__(self, dtype):
         super().__post_init__(dtype)
-        checks.one_of(type(self).__name__, "over", self.over, OVER)
+        checks.one_of(type(self).__name__, "over", self.average_over, AVERAGE_OVER)
 
     def of(self, target):
         """Return the loss of a `Target`."""
         values = self.values(target) * self.mean_weight(target)[:, 0]
         if self.reduction in ("none", None):
             return values
-        return ops.sum(values) if self.reduction == "sum" else scale_loss_for_distribution(ops.mean(values))
+        return (
+            ops.sum(values)
+            if self.reduction == "sum"
+            else scale_loss_for_distribution(ops.mean(values))
+        )
 
     def group(self, sums):
         """Return (B, ...) sums by image as (G, ...) sums by group: the batch (G = 1) or each image."""
@@ -205,7 +215,7 @@ class RegionLoss(SegmentationLoss):
         weights = self.weights_of(max(classes, 2))[-classes:]
         if classes > 1 and not self.include_background:
             weights[0] = 0.0
-        counted = present if self.over == "present" else ops.ones_like(present)
+        counted = present if self.average_over == "present" else ops.ones_like(present)
         return ops.cast(counted, "float32") * ops.convert_to_tensor(weights, "float32")
 
 

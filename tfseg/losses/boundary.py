@@ -27,7 +27,9 @@ def signed_distance(mask):
 def boundary_distance(mask):
     """Distance of each pixel of (B, ..., C) bool masks to the nearest pixel on the other side; 0 if there is none."""
     axes = range(1, len(mask.shape) - 1)
-    squared = ops.where(mask, squared_distance(ops.logical_not(mask), axes), squared_distance(mask, axes))
+    squared = ops.where(
+        mask, squared_distance(ops.logical_not(mask), axes), squared_distance(mask, axes)
+    )
     return ops.sqrt(ops.where(ops.isinf(squared), 0.0, squared))
 
 
@@ -72,7 +74,9 @@ class _FieldLoss(RegionLoss):
         field = ops.where(target.valid[..., None] > 0, self.field(target, mask), 0.0)
         total = self.group(target.by_image(target.weight))[:, None]
         losses = safe_divide(self.group(target.weighted_sums(field)), total)
-        return self.mean_over_classes(losses, self.group(target.weighted_sums(ops.cast(mask, field.dtype))) > 0)
+        return self.mean_over_classes(
+            losses, self.group(target.weighted_sums(ops.cast(mask, field.dtype))) > 0
+        )
 
 
 @loss_class

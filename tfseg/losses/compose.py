@@ -71,7 +71,9 @@ class CompositeLoss(Composable):
             else:
                 if key not in targets:
                     joint = len(reads[key]) > 1
-                    targets[key] = Target(y_true, y_pred, sample_weight, **loss.reading, owner=loss.name, joint=joint)
+                    targets[key] = Target(
+                        y_true, y_pred, sample_weight, **loss.reading, owner=loss.name, joint=joint
+                    )
                 value = loss.of(targets[key])
             values[name] = weight * value
         self._check_shapes(values)
@@ -155,7 +157,9 @@ def deep_supervision(loss, weights=(1.0, 0.5, 0.25)):
         ValueError: there are no weights, or one is negative, or all are 0.
     """
     if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
-        raise ValueError(f"deep_supervision: weights={weights} must be one number an output, none negative, not all 0.")
+        raise ValueError(
+            f"deep_supervision: weights={weights} must be one number an output, none negative, not all 0."
+        )
     return [weight / sum(weights) * AtOutputSize(loss) for weight in weights]
 
 
@@ -183,7 +187,9 @@ def _parts(loss):
         return loss.losses, loss.weights
     if isinstance(loss, keras.losses.Loss):
         return [loss], [1.0]
-    raise ValueError(f"A loss can be added to a loss, not to {loss!r} of type {type(loss).__name__}.")
+    raise ValueError(
+        f"A loss can be added to a loss, not to {loss!r} of type {type(loss).__name__}."
+    )
 
 
 def _joined(first, second):

@@ -78,7 +78,10 @@ class CrossEntropy(PixelLoss):
         if not target.sigmoid:
             return self.by_true_class(target, cross_entropy(target, self.label_smoothing))
         return (
-            self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, self.label_smoothing)) / target.classes
+            self.over_channels(
+                target, lambda x, t: binary_cross_entropy(x, t, self.label_smoothing)
+            )
+            / target.classes
         )
 
 
@@ -104,7 +107,9 @@ class BinaryCrossEntropy(PixelLoss):
     def values(self, target):
         """Return (B, ...) losses of pixels."""
         x = target.logits if target.sigmoid else target.against_rest()
-        return self.over_channels(target, lambda x, t: binary_cross_entropy(x, t, self.label_smoothing), x)
+        return self.over_channels(
+            target, lambda x, t: binary_cross_entropy(x, t, self.label_smoothing), x
+        )
 
 
 @loss_class
@@ -129,7 +134,9 @@ class Focal(PixelLoss):
         """Return (B, ...) losses of pixels."""
         if not target.sigmoid:
             return self.by_true_class(target, focal(target, self.gamma))
-        return self.over_channels(target, lambda x, t: binary_focal(x, t, self.gamma)) / target.classes
+        return (
+            self.over_channels(target, lambda x, t: binary_focal(x, t, self.gamma)) / target.classes
+        )
 
 
 @loss_class
@@ -150,7 +157,9 @@ class TopK(PixelLoss):
     def __post_init__(self, dtype):
         super().__post_init__(dtype)
         if not 0 < self.k <= 1:
-            raise ValueError(f"TopK: k={self.k!r} must be a share of the pixels, above 0 and at most 1.")
+            raise ValueError(
+                f"TopK: k={self.k!r} must be a share of the pixels, above 0 and at most 1."
+            )
 
     def values(self, target):
         """Return (B, ...) losses of pixels."""

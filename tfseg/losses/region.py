@@ -156,18 +156,24 @@ class GeneralizedDice(_ScoreLoss):
     """Generalised Dice loss (arXiv:1707.03237): classes pooled in one ratio, each weighed by 1 / T**2, in [0, 1].
 
     1 - (2 sum(w I) + s) / (sum(w (P + T)) + s), with w scaled so that sum(w T) is the number of pixels. With
-    over="all" a class of no pixels weighs as one of a single pixel. Arguments: see `RegionLoss`; `smooth` is s, in
+    average_over="all" a class of no pixels weighs as one of a single pixel. Arguments: see `RegionLoss`; `smooth` is s, in
     pixels; class weights multiply w.
     """
 
     def values(self, target):
         """Return (G,) losses of groups."""
         overlap, predicted, truth = self.sums(target)
-        weights = ops.cast(self.class_shares(truth > 0), truth.dtype) / ops.square(ops.maximum(truth, 1.0))
-        weights = weights * safe_divide(
-            ops.sum(truth, axis=-1, keepdims=True), ops.sum(weights * truth, axis=-1, keepdims=True), empty=1.0
+        weights = ops.cast(self.class_shares(truth > 0), truth.dtype) / ops.square(
+            ops.maximum(truth, 1.0)
         )
-        overlap, predicted, truth = (ops.sum(weights * x, axis=-1) for x in (overlap, predicted, truth))
+        weights = weights * safe_divide(
+            ops.sum(truth, axis=-1, keepdims=True),
+            ops.sum(weights * truth, axis=-1, keepdims=True),
+            empty=1.0,
+        )
+        overlap, predicted, truth = (
+            ops.sum(weights * x, axis=-1) for x in (overlap, predicted, truth)
+        )
         return 1 - dice(overlap, predicted, truth, self.smooth)
 
 

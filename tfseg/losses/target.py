@@ -75,7 +75,9 @@ class Target:
             return self._dense
         if self.classes == 1:
             return ops.cast(self.labels, self.logits.dtype)[..., None]
-        return ops.one_hot(self.labels, self.classes, dtype=self.logits.dtype) * self.valid[..., None]
+        return (
+            ops.one_hot(self.labels, self.classes, dtype=self.logits.dtype) * self.valid[..., None]
+        )
 
     @cached_property
     def probabilities(self):
@@ -104,7 +106,9 @@ class Target:
         """(B, ...) -log p of the target under the softmax; 0 where ignored."""
         if self.labels is not None:
             return ops.where(self.valid > 0, self._label_nll, 0.0)
-        return ops.where(self.valid > 0, -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1), 0.0)
+        return ops.where(
+            self.valid > 0, -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1), 0.0
+        )
 
     def at_label(self, values):
         """(B, ...) the entry of (B, ..., C) `values` at each pixel's label."""
@@ -173,7 +177,9 @@ def _pixel_weights(owner, sample_weight, valid):
     if len(weight.shape) == 1:
         weight = ops.reshape(weight, (-1,) + (1,) * (rank - 1))
     sizes = zip(weight.shape, valid.shape, strict=False)
-    if len(weight.shape) != rank or any(w not in (None, 1) and v not in (None, w) for w, v in sizes):
+    if len(weight.shape) != rank or any(
+        w not in (None, 1) and v not in (None, w) for w, v in sizes
+    ):
         raise ValueError(
             f"{owner}: sample_weight of shape {came} must be one weight an image "
             f"{tuple(valid.shape[:1])} or one a pixel {tuple(valid.shape)}."

@@ -43,13 +43,27 @@ class CalibrationError(PixelMetric):
         ValueError: an argument is out of its range; a batch does not fit (see `update_state`).
     """
 
-    def __init__(self, num_classes, bins=15, from_logits=True, ignore_index=255, name="calibration_error", dtype=None):
+    def __init__(
+        self,
+        num_classes,
+        bins=15,
+        from_logits=True,
+        ignore_index=255,
+        name="calibration_error",
+        dtype=None,
+    ):
         super().__init__(num_classes, ignore_index, False, from_logits, name, dtype)
         self.bins = checks.positive_int(type(self).__name__, "bins", bins)
-        self.pixels = self.add_weight(shape=(self.bins,), initializer="zeros", dtype="int64", name="pixels")
-        self.hits = self.add_weight(shape=(self.bins,), initializer="zeros", dtype="int64", name="hits")
+        self.pixels = self.add_weight(
+            shape=(self.bins,), initializer="zeros", dtype="int64", name="pixels"
+        )
+        self.hits = self.add_weight(
+            shape=(self.bins,), initializer="zeros", dtype="int64", name="hits"
+        )
         sums = "int64" if WIDE else "float32"
-        self.confidences = self.add_weight(shape=(self.bins,), initializer="zeros", dtype=sums, name="confidences")
+        self.confidences = self.add_weight(
+            shape=(self.bins,), initializer="zeros", dtype=sums, name="confidences"
+        )
 
     def count(self, truth, valid, y_pred):
         """Add a batch to the counts; see `PixelMetric`."""
@@ -60,7 +74,10 @@ class CalibrationError(PixelMetric):
         bins = ops.where(valid, ops.cast(bins, "int32"), self.bins)  # one bin more, thrown away
 
         def add(state, values):
-            values, segments = ops.reshape(ops.cast(values, state.dtype), (-1,)), ops.reshape(bins, (-1,))
+            values, segments = (
+                ops.reshape(ops.cast(values, state.dtype), (-1,)),
+                ops.reshape(bins, (-1,)),
+            )
             state.assign_add(ops.segment_sum(values, segments, num_segments=self.bins + 1)[:-1])
 
         add(self.pixels, ops.ones_like(bins))
@@ -95,9 +112,15 @@ class CalibrationError(PixelMetric):
             dict of NumPy (bins,): "confidence" and "accuracy", the mean confidence and the share of right pixels,
             float64, NaN where the bin is empty; "count", its pixels, int64.
         """
-        count, hits, sums = (ops.convert_to_numpy(state) for state in (self.pixels, self.hits, self.confidences))
+        count, hits, sums = (
+            ops.convert_to_numpy(state) for state in (self.pixels, self.hits, self.confidences)
+        )
         blank = np.where(count == 0, np.nan, count)
-        return {"confidence": sums / blank / ONE, "accuracy": hits / blank, "count": count.astype("int64")}
+        return {
+            "confidence": sums / blank / ONE,
+            "accuracy": hits / blank,
+            "count": count.astype("int64"),
+        }
 
     def get_config(self):
         """Return the arguments, for `.keras` files."""

@@ -23,7 +23,11 @@ SCORES = ("iou", "dice", "precision", "recall", "specificity")
 OF_ONE_CLASS_A_PIXEL = ("matthews", "cohen_kappa")
 FIGURES = (
     *SCORES,
-    *(f"{average}_{score}" for average in ("mean", "micro", "weighted", "per_image") for score in SCORES),
+    *(
+        f"{average}_{score}"
+        for average in ("mean", "micro", "weighted", "per_image")
+        for score in SCORES
+    ),
     "pixel_accuracy",
     "mean_accuracy",
     *OF_ONE_CLASS_A_PIXEL,
@@ -137,15 +141,22 @@ class ConfusionMetrics(PixelMetric):
         self.report = tuple(checks.one_of(owner, "report", figure, FIGURES) for figure in report)
         for figure in OF_ONE_CLASS_A_PIXEL:
             if self.multi_label and figure in self.report:
-                raise ValueError(f"{owner}: {figure!r} is of one class a pixel. Leave it or multi_label=True out.")
+                raise ValueError(
+                    f"{owner}: {figure!r} is of one class a pixel. Leave it or multi_label=True out."
+                )
         self.class_names = [str(name) for name in class_names or range(self.classes)]
-        if len(set(self.class_names)) != len(self.class_names) or len(self.class_names) != self.classes:
+        if (
+            len(set(self.class_names)) != len(self.class_names)
+            or len(self.class_names) != self.classes
+        ):
             raise ValueError(
                 f"{owner}: {len(self.class_names)} class_names for {self.classes} classes. Pass one a class, "
                 "each another."
             )
         if not 0 < threshold < 1:
-            raise ValueError(f"{owner}: threshold={threshold!r} must be a probability above 0 and below 1.")
+            raise ValueError(
+                f"{owner}: threshold={threshold!r} must be a probability above 0 and below 1."
+            )
         self.threshold = float(threshold)
         self.zero_division = checks.one_of(owner, "zero_division", zero_division, (None, 0.0, 1.0))
         self._add_states()
@@ -156,7 +167,11 @@ class ConfusionMetrics(PixelMetric):
 
         cells = (2, 2) if self.multi_label else (self.classes,)
         self.matrix = counts(self.classes, *cells, name="matrix")
-        self.per_image = [figure.removeprefix("per_image_") for figure in self.report if figure.startswith("per_image")]
+        self.per_image = [
+            figure.removeprefix("per_image_")
+            for figure in self.report
+            if figure.startswith("per_image")
+        ]
         if self.per_image:
             self.image_sums = counts(len(self.per_image), name="image_sums")
             self.images = counts(len(self.per_image), name="images")
@@ -168,7 +183,9 @@ class ConfusionMetrics(PixelMetric):
             matrix = channel_matrices(truth, self._is_on(y_pred), valid)
             total = ops.sum(ops.cast(matrix, "int64"), axis=0)
         else:
-            predictions = self._is_on(y_pred)[..., 0] if self.num_classes == 1 else top_class(y_pred)
+            predictions = (
+                self._is_on(y_pred)[..., 0] if self.num_classes == 1 else top_class(y_pred)
+            )
             matrix = confusion_matrix(truth, predictions, self.classes, valid, per_image)
             total = ops.cast(ops.sum(matrix, axis=0) if per_image else matrix, "int64")
         self.matrix.assign_add(total)
@@ -177,7 +194,9 @@ class ConfusionMetrics(PixelMetric):
 
     def _is_on(self, y_pred):
         """Whether each channel is above the threshold; in float32 whatever the logits are."""
-        bar = math.log(self.threshold / (1 - self.threshold)) if self.from_logits else self.threshold
+        bar = (
+            math.log(self.threshold / (1 - self.threshold)) if self.from_logits else self.threshold
+        )
         return ops.cast(y_pred, "float32") > bar
 
     def _count_images(self, matrices):

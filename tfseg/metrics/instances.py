@@ -91,7 +91,9 @@ def panoptic_quality(truths, predictions):
     Raises:
         ValueError: see `match_instances`; or not as many truths as predictions.
     """
-    matches = [_match(table, _ABOVE_HALF) for table in _tables("panoptic_quality", truths, predictions)]
+    matches = [
+        _match(table, _ABOVE_HALF) for table in _tables("panoptic_quality", truths, predictions)
+    ]
     tp = sum(match.tp for match in matches)
     wrong = sum(match.fp + match.fn for match in matches)
     if tp + wrong == 0:
@@ -124,8 +126,12 @@ def _tables(owner, truths, predictions):
     """Yield the overlaps of one image after the other."""
     for index, (truth, prediction) in enumerate(itertools.zip_longest(truths, predictions)):
         if truth is None or prediction is None:
-            few, many = ("predictions", "truths") if prediction is None else ("truths", "predictions")
-            raise ValueError(f"{owner}: {index} {few}, but more {many}. Pass as many of the one as of the other.")
+            few, many = (
+                ("predictions", "truths") if prediction is None else ("truths", "predictions")
+            )
+            raise ValueError(
+                f"{owner}: {index} {few}, but more {many}. Pass as many of the one as of the other."
+            )
         yield _overlaps(f"{owner}: image {index}", truth, prediction)
 
 
@@ -133,7 +139,9 @@ def _overlaps(owner, truth, prediction):
     """Count the pixels of every pair of objects, by one sort of the foreground."""
     truth, prediction = _labels(owner, "truth", truth), _labels(owner, "prediction", prediction)
     if truth.shape != prediction.shape:
-        raise ValueError(f"{owner}: truth of shape {truth.shape} and prediction of shape {prediction.shape} differ.")
+        raise ValueError(
+            f"{owner}: truth of shape {truth.shape} and prediction of shape {prediction.shape} differ."
+        )
     both = (truth << 32 | prediction).ravel()
     pairs, pixels = np.unique(both[both > 0], return_counts=True)
     truth, prediction = pairs >> 32, pairs & (2**32 - 1)
@@ -141,7 +149,9 @@ def _overlaps(owner, truth, prediction):
     predicted_area, predicted_objects = _areas(prediction, pixels)
     iou = pixels / (true_area + predicted_area - pixels)
     shared = (truth > 0) & (prediction > 0)
-    return _Overlaps(truth[shared], prediction[shared], iou[shared], true_objects, predicted_objects)
+    return _Overlaps(
+        truth[shared], prediction[shared], iou[shared], true_objects, predicted_objects
+    )
 
 
 def _areas(labels, pixels):
@@ -154,11 +164,17 @@ def _labels(owner, name, labels):
     """A label map as int64, or a ValueError."""
     labels = np.asarray(labels)
     if labels.ndim not in (2, 3):
-        raise ValueError(f"{owner}: {name} of shape {labels.shape}, expected a label map (H, W) or (D, H, W).")
+        raise ValueError(
+            f"{owner}: {name} of shape {labels.shape}, expected a label map (H, W) or (D, H, W)."
+        )
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"{owner}: {name} is {labels.dtype}, expected integers: 0 background, 1.. the objects.")
+        raise ValueError(
+            f"{owner}: {name} is {labels.dtype}, expected integers: 0 background, 1.. the objects."
+        )
     if labels.size and not (labels.min() >= 0 and labels.max() < 2**31):
-        raise ValueError(f"{owner}: {name} from {labels.min()} to {labels.max()}, expected numbers in [0, 2**31).")
+        raise ValueError(
+            f"{owner}: {name} from {labels.min()} to {labels.max()}, expected numbers in [0, 2**31)."
+        )
     return labels.astype("int64")
 
 
@@ -172,7 +188,11 @@ def _match(overlaps, threshold):
     kept = np.flatnonzero(overlaps.iou >= threshold)
     for labels in (overlaps.prediction, overlaps.truth):
         kept = kept[np.unique(labels[kept], return_index=True)[1]]
-    pairs = tuple(zip(overlaps.truth[kept].tolist(), overlaps.prediction[kept].tolist(), strict=True))
+    pairs = tuple(
+        zip(overlaps.truth[kept].tolist(), overlaps.prediction[kept].tolist(), strict=True)
+    )
     tp = len(pairs)
     iou_sum = math.fsum(overlaps.iou[kept])  # a plain sum would depend on the order of the numbers
-    return InstanceMatch(tp, overlaps.predicted_objects - tp, overlaps.true_objects - tp, iou_sum, pairs)
+    return InstanceMatch(
+        tp, overlaps.predicted_objects - tp, overlaps.true_objects - tp, iou_sum, pairs
+    )

@@ -35,7 +35,9 @@ def hausdorff_distance(truth, prediction, spacing=None, percentile=100):
     """
     truth, prediction, sizes = _checked("hausdorff_distance", truth, prediction, spacing)
     if not 0 <= percentile <= 100:
-        raise ValueError(f"hausdorff_distance: percentile={percentile!r} must be in [0, 100], such as 95.")
+        raise ValueError(
+            f"hausdorff_distance: percentile={percentile!r} must be in [0, 100], such as 95."
+        )
     if not (truth.any() and prediction.any()):
         return _of_empty(truth, prediction, math.inf)
     directions = _surface_distances(truth, prediction, sizes)
@@ -84,7 +86,9 @@ def surface_dice(truth, prediction, tolerance, spacing=None):
     checks.at_least("surface_dice", "tolerance", tolerance, 0)
     if not (truth.any() and prediction.any()):
         return _of_empty(truth, prediction, 0.0)
-    return float(np.mean(_within(np.concatenate(_surface_distances(truth, prediction, sizes)), tolerance)))
+    return float(
+        np.mean(_within(np.concatenate(_surface_distances(truth, prediction, sizes)), tolerance))
+    )
 
 
 def boundary_f1(truth, prediction, tolerance=None, spacing=None):
@@ -146,7 +150,9 @@ def _checked(owner, truth, prediction, spacing):
     truth, prediction = np.asarray(truth), np.asarray(prediction)
     for name, mask in (("truth", truth), ("prediction", prediction)):
         if mask.dtype != bool:
-            raise ValueError(f"{owner}: {name} is {mask.dtype}, expected bool. Pass one class, such as mask == 1.")
+            raise ValueError(
+                f"{owner}: {name} is {mask.dtype}, expected bool. Pass one class, such as mask == 1."
+            )
     if truth.shape != prediction.shape or truth.ndim not in (2, 3):
         raise ValueError(
             f"{owner}: truth of shape {truth.shape} and prediction of shape {prediction.shape}, expected "
@@ -154,7 +160,9 @@ def _checked(owner, truth, prediction, spacing):
         )
     sizes = np.ones(truth.ndim) if spacing is None else np.asarray(spacing, "float64")
     if sizes.shape != (truth.ndim,) or not np.all((sizes > 0) & (sizes < np.inf)):
-        raise ValueError(f"{owner}: spacing={spacing!r}, expected {truth.ndim} sizes above 0, one for each axis.")
+        raise ValueError(
+            f"{owner}: spacing={spacing!r}, expected {truth.ndim} sizes above 0, one for each axis."
+        )
     return truth, prediction, sizes
 
 

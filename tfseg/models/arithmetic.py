@@ -8,7 +8,14 @@ from tfseg.models.decoders import PoolToBins, ResizeLike
 from tfseg.models.trace import inside
 
 # Layers whose every output value is one sum over the kernel's other axes.
-_BY_OUTPUT = (layers.Conv1D, layers.Conv2D, layers.Conv3D, layers.DepthwiseConv1D, layers.DepthwiseConv2D, layers.Dense)
+_BY_OUTPUT = (
+    layers.Conv1D,
+    layers.Conv2D,
+    layers.Conv3D,
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.Dense,
+)
 _BY_INPUT = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 
 
@@ -43,7 +50,9 @@ def multiply_adds(call):
 def _einsum(equation, shapes):
     """The product of the sizes of all letters."""
     sizes, dots = {}, 1
-    for letters, shape in zip(equation.replace(" ", "").split("->")[0].split(","), shapes, strict=True):
+    for letters, shape in zip(
+        equation.replace(" ", "").split("->")[0].split(","), shapes, strict=True
+    ):
         before, found, after = letters.partition("...")
         if found:
             dots = max(dots, prod(shape[len(before) : len(shape) - len(after)]))

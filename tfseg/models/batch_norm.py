@@ -33,9 +33,13 @@ class BatchNorm(layers.BatchNormalization):
         scale = self.gamma if self.scale else ops.ones(inputs.shape[-1])
         shift = self.beta if self.center else ops.zeros(inputs.shape[-1])
         statistics = (None, None) if learns else (self.moving_mean, self.moving_variance)
-        scale, shift, mean, variance = (x if x is None else ops.cast(x, "float32") for x in (scale, shift, *statistics))
+        scale, shift, mean, variance = (
+            x if x is None else ops.cast(x, "float32") for x in (scale, shift, *statistics)
+        )
         options = {"epsilon": self.epsilon, "is_training": learns}
-        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(inputs, scale, shift, mean, variance, **options)
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, scale, shift, mean, variance, **options
+        )
         if learns:
             self._follow(self.moving_mean, mean)
             self._follow(self.moving_variance, variance)
@@ -44,7 +48,12 @@ class BatchNorm(layers.BatchNormalization):
     def _is_fused(self, inputs, mask):
         usual = mask is None and not self.renorm and not self.synchronized
         dtype = keras.backend.standardize_dtype(inputs.dtype)
-        fits = len(inputs.shape) == 4 and self.axis in (-1, 3) and dtype == self.compute_dtype and dtype in FUSED
+        fits = (
+            len(inputs.shape) == 4
+            and self.axis in (-1, 3)
+            and dtype == self.compute_dtype
+            and dtype in FUSED
+        )
         return usual and fits and keras.backend.backend() == "tensorflow"
 
     def _follow(self, running, value):

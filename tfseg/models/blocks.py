@@ -127,7 +127,9 @@ def _mean_over_places(x):
 def _per_channel(value, channels):
     values = [float(v) for v in value] if hasattr(value, "__len__") else [float(value)] * channels
     if len(values) != channels:
-        raise ValueError(f"normalization: {len(values)} numbers came for an image of {channels} channels.")
+        raise ValueError(
+            f"normalization: {len(values)} numbers came for an image of {channels} channels."
+        )
     return values
 
 

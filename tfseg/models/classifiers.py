@@ -5,7 +5,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import normalize
-from tfseg.models.decoders import conv_bn, open_image
+from tfseg.models.decoders import conv_bn, image_input
 from tfseg.models.encoders import encode
 
 
@@ -40,14 +40,16 @@ def cnn_classifier(
     filters = checks.positive_ints("cnn_classifier", "filters", filters)
     checks.positive_int("cnn_classifier", "hidden", hidden)
     checks.fraction("cnn_classifier", "dropout", dropout)
-    image = open_image("cnn_classifier", num_classes, input_shape)
+    image = image_input("cnn_classifier", num_classes, input_shape)
     x = normalize(image, normalization)
     for stage, width in enumerate(filters):
         x = conv_bn(x, width, 3, f"stage{stage}")
         # "same": a map of 1 x 1 stays one, and the smallest of images has its logits
         x = layers.MaxPooling2D(padding="same", name=f"pool{stage}")(x)
     x = _mean(x)
-    x = layers.Dense(hidden, activation="relu", kernel_initializer="he_normal", name="head_hidden")(x)
+    x = layers.Dense(hidden, activation="relu", kernel_initializer="he_normal", name="head_hidden")(
+        x
+    )
     return _close(x, image, num_classes, dropout, "cnn_classifier")
 
 
@@ -79,7 +81,7 @@ def classifier(
         ValueError: an argument is out of its range, or does not fit the encoder.
     """
     checks.fraction("classifier", "dropout", dropout)
-    image = open_image("classifier", num_classes, input_shape)
+    image = image_input("classifier", num_classes, input_shape)
     features, _ = encode(image, encoder, weights, normalization=normalization, owner="classifier")
     return _close(_mean(features[-1]), image, num_classes, dropout, "classifier")
 
@@ -129,7 +131,11 @@ def transfer(classifier_model, segmentation_model):
 
 def _encoder_layers(model):
     # `encode` names all its layers so
-    return {layer.name: layer for layer in model.layers if layer.weights and layer.name.startswith("encoder")}
+    return {
+        layer.name: layer
+        for layer in model.layers
+        if layer.weights and layer.name.startswith("encoder")
+    }
 
 
 def _fault(name, layer, there):

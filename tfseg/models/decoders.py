@@ -12,20 +12,24 @@ from tfseg.models.blocks import CropToImage
 from tfseg.models.encoders import encode
 
 
-def open_image(owner, num_classes, input_shape):
+def image_input(owner, num_classes, input_shape):
     """Return the input layer "image" once the arguments that every builder takes are checked."""
     checks.positive_int(owner, "num_classes", num_classes)
     if len(input_shape) != 3 or input_shape[-1] is None:
-        raise ValueError(f"{owner}: input_shape={input_shape} must be (H, W, C) with C known, e.g. (None, None, 3).")
+        raise ValueError(
+            f"{owner}: input_shape={input_shape} must be (H, W, C) with C known, e.g. (None, None, 3)."
+        )
     return keras.Input(input_shape, name="image")
 
 
-def taps(owner, image, encoder, weights, normalization, strides, output_stride=32, optional=()):
+def skip_features(
+    owner, image, encoder, weights, normalization, strides, output_stride=32, optional=()
+):
     """Return the encoder's features where the decoder needs them.
 
     Args:
         owner: builder's name, for errors.
-        image: (B, H, W, C) of `open_image`.
+        image: (B, H, W, C) of `image_input`.
         encoder: a name of `list_encoders()`.
         weights: None, "imagenet" or the path of a `.weights.h5`.
         normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
@@ -51,7 +55,7 @@ def taps(owner, image, encoder, weights, normalization, strides, output_stride=3
     return [*map(there.get, optional), *(there[stride] for stride in strides)]
 
 
-def close_logits(x, image, num_classes, stride, name, dropout=0.0):
+def segmentation_head(x, image, num_classes, stride, name, dropout=0.0):
     """Return the model that ends in a 1 x 1 convolution and bilinear upsampling: float32 logits of the image's size.
 
     Args:
@@ -100,7 +104,14 @@ def _bn_relu(x, name, batch_norm=True, relu=True):
 
 def conv_gn(x, width, name):
     """3 x 3 convolution, group normalization (32 groups, or what divides the width), ReLU."""
-    x = layers.Conv2D(width, 3, padding="same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv")(x)
+    x = layers.Conv2D(
+        width,
+        3,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
     x = layers.GroupNormalization(math.gcd(32, width), name=f"{name}_gn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)
 
@@ -110,7 +121,7 @@ def global_mean(x, name):
     return layers.GlobalAveragePooling2D(keepdims=True, dtype="float32", name=name)(x)
 
 
-def pooled(x, bins, width, name):
+def pooling_branch(x, bins, width, name):
     """Means over bins x bins parts, a 1 x 1 convolution, ReLU, and back to the size of `x`: (B, H, W, width).
 
     The convolution has a bias and no batch normalization: with one bin it would see a single value an image, and
@@ -123,7 +134,7 @@ def pooled(x, bins, width, name):
 
 def pyramid(x, bins, width, name):
     """Pyramid pooling (arXiv:1612.01105): `x` beside its means over bins x bins parts, (B, H, W, C + width * bins)."""
-    parts = [pooled(x, count, width, f"{name}_bins{count}") for count in bins]
+    parts = [pooling_branch(x, count, width, f"{name}_bins{count}") for count in bins]
     return layers.Concatenate(name=f"{name}_concat")([x, *parts])
 
 
@@ -131,7 +142,9 @@ def check_bins(owner, bins):
     """Raise a ValueError unless `bins` are one or more whole numbers, none twice."""
     counts = checks.positive_ints(owner, "bins", bins)
     if not counts or len(set(counts)) < len(counts):
-        raise ValueError(f"{owner}: bins={tuple(bins)} must name one or more numbers, none twice, e.g. (1, 2, 3, 6).")
+        raise ValueError(
+            f"{owner}: bins={tuple(bins)} must name one or more numbers, none twice, e.g. (1, 2, 3, 6)."
+        )
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -229,7 +242,9 @@ class PixelShuffle(layers.Layer):
     def compute_output_shape(self, shape):
         """Return the shape with H and W multiplied; None stays None."""
         if shape[3] % self.factor**2:
-            raise ValueError(f"PixelShuffle: {shape[3]} channels came, expected a multiple of {self.factor**2}.")
+            raise ValueError(
+                f"PixelShuffle: {shape[3]} channels came, expected a multiple of {self.factor**2}."
+            )
         size = [None if side is None else side * self.factor for side in shape[1:3]]
         return (shape[0], *size, shape[3] // self.factor**2)
 

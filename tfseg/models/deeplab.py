@@ -3,7 +3,15 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoders import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
+from tfseg.models.decoders import (
+    conv_bn,
+    image_input,
+    pooling_branch,
+    segmentation_head,
+    separable_conv_bn,
+    skip_features,
+    upsample,
+)
 
 # of the 3 x 3 convolutions, at output stride 16 (arXiv:1706.05587); at half the stride twice as wide apart
 RATES = (6, 12, 18)
@@ -41,10 +49,10 @@ def deeplab_v3(
         ValueError: an argument is out of its range, or does not fit the encoder.
     """
     _check("deeplab_v3", output_stride, width, dropout)
-    image = open_image("deeplab_v3", num_classes, input_shape)
-    (x,) = taps("deeplab_v3", image, encoder, weights, normalization, (32,), output_stride)
+    image = image_input("deeplab_v3", num_classes, input_shape)
+    (x,) = skip_features("deeplab_v3", image, encoder, weights, normalization, (32,), output_stride)
     x = aspp(x, width, output_stride, conv_bn_3x3)
-    return close_logits(x, image, num_classes, output_stride, "deeplab_v3", dropout)
+    return segmentation_head(x, image, num_classes, output_stride, "deeplab_v3", dropout)
 
 
 def deeplab_v3_plus(
@@ -83,15 +91,17 @@ def deeplab_v3_plus(
     """
     _check("deeplab_v3_plus", output_stride, width, dropout)
     checks.positive_int("deeplab_v3_plus", "low_width", low_width)
-    image = open_image("deeplab_v3_plus", num_classes, input_shape)
-    low, x = taps("deeplab_v3_plus", image, encoder, weights, normalization, (4, 32), output_stride)
+    image = image_input("deeplab_v3_plus", num_classes, input_shape)
+    low, x = skip_features(
+        "deeplab_v3_plus", image, encoder, weights, normalization, (4, 32), output_stride
+    )
     x = aspp(x, width, output_stride, separable_conv_bn)
     x = upsample(x, output_stride // 4, "decoder_aspp_upsample")
     low = conv_bn(low, low_width, 1, "decoder_low")
     x = layers.Concatenate(name="decoder_join")([x, low])
     x = separable_conv_bn(x, width, "decoder_merge1")
     x = separable_conv_bn(x, width, "decoder_merge2")
-    return close_logits(x, image, num_classes, 4, "deeplab_v3_plus", dropout)
+    return segmentation_head(x, image, num_classes, 4, "deeplab_v3_plus", dropout)
 
 
 def _check(owner, output_stride, width, dropout):
@@ -119,6 +129,10 @@ def aspp(x, width, output_stride, conv):
     """
     branches = [conv_bn(x, width, 1, "decoder_aspp0")]
     for branch, rate in enumerate(RATES, 1):
-        branches.append(conv(x, width, f"decoder_aspp{branch}", dilation=rate * 16 // output_stride))
-    branches.append(pooled(x, 1, width, "decoder_aspp_image"))
-    return conv_bn(layers.Concatenate(name="decoder_aspp_concat")(branches), width, 1, "decoder_aspp_project")
+        branches.append(
+            conv(x, width, f"decoder_aspp{branch}", dilation=rate * 16 // output_stride)
+        )
+    branches.append(pooling_branch(x, 1, width, "decoder_aspp_image"))
+    return conv_bn(
+        layers.Concatenate(name="decoder_aspp_concat")(branches), width, 1, "decoder_aspp_project"
+    )

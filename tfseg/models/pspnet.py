@@ -1,7 +1,14 @@
 """PSPNet."""
 
 from tfseg import checks
-from tfseg.models.decoders import check_bins, close_logits, conv_bn, open_image, pyramid, taps
+from tfseg.models.decoders import (
+    check_bins,
+    conv_bn,
+    image_input,
+    pyramid,
+    segmentation_head,
+    skip_features,
+)
 
 
 def pspnet(
@@ -42,9 +49,9 @@ def pspnet(
     checks.fraction("pspnet", "dropout", dropout)
     checks.one_of("pspnet", "output_stride", output_stride, (8, 16, 32))
     check_bins("pspnet", bins)
-    image = open_image("pspnet", num_classes, input_shape)
-    (x,) = taps("pspnet", image, encoder, weights, normalization, (32,), output_stride)
+    image = image_input("pspnet", num_classes, input_shape)
+    (x,) = skip_features("pspnet", image, encoder, weights, normalization, (32,), output_stride)
     # As in the paper, all pooled branches together are as wide as the features.
     x = pyramid(x, bins, max(1, x.shape[-1] // len(bins)), "decoder")
     x = conv_bn(x, width, 3, "decoder_fuse")
-    return close_logits(x, image, num_classes, output_stride, "pspnet", dropout)
+    return segmentation_head(x, image, num_classes, output_stride, "pspnet", dropout)

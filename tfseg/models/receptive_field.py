@@ -12,8 +12,16 @@ from tfseg.models.trace import inside
 
 FAR = 1 << 40
 _POOLS = (layers.MaxPooling2D, layers.AveragePooling2D)
-_GLOBAL = (layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D, PoolToBins, layers.MultiHeadAttention)
-_SAME_PLACE = (CropToImage, PadToStride)  # the image's size is chosen so that they neither cut nor pad
+_GLOBAL = (
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    PoolToBins,
+    layers.MultiHeadAttention,
+)
+_SAME_PLACE = (
+    CropToImage,
+    PadToStride,
+)  # the image's size is chosen so that they neither cut nor pad
 
 
 class Reach(NamedTuple):
@@ -62,14 +70,20 @@ def _through(call, reaches):
         return reaches[0]
     if isinstance(operation, ResizeLike):
         x, like = reaches
-        return _moved(x, _bilinear, len(like.first)) if x.first is not None and like.first is not None else EVERYTHING
+        return (
+            _moved(x, _bilinear, len(like.first))
+            if x.first is not None and like.first is not None
+            else EVERYTHING
+        )
     if moved := _windowed(operation):
         return _moved(reaches[0], *moved)
     ours = isinstance(operation, keras.Model) or type(operation).__module__.startswith("tfseg.")
     if ours and (within := inside(call)):
         return follow(*within, reaches)[0][0]
     joined = _joined(reaches, inputs, outputs[0])
-    return joined._replace(whole=True) if isinstance(operation, layers.GroupNormalization) else joined
+    return (
+        joined._replace(whole=True) if isinstance(operation, layers.GroupNormalization) else joined
+    )
 
 
 def _windowed(operation):
@@ -77,7 +91,13 @@ def _windowed(operation):
     if isinstance(operation, layers.Conv2DTranspose):
         return _spread, operation.kernel_size[0], operation.strides[0], operation.padding
     if isinstance(operation, layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D):
-        return _window, operation.kernel_size[0], operation.strides[0], operation.padding, operation.dilation_rate[0]
+        return (
+            _window,
+            operation.kernel_size[0],
+            operation.strides[0],
+            operation.padding,
+            operation.dilation_rate[0],
+        )
     if isinstance(operation, _POOLS):
         return _window, operation.pool_size[0], operation.strides[0], operation.padding
     if isinstance(operation, layers.ZeroPadding2D):
@@ -96,14 +116,20 @@ def _windowed(operation):
 def _moved(reach, function, *options):
     if reach.first is None:
         return reach
-    last = -function(-reach.last, *options)  # the greatest is the negative of the least of negatives
+    last = -function(
+        -reach.last, *options
+    )  # the greatest is the negative of the least of negatives
     return Reach(function(reach.first, *options), last, reach.whole)
 
 
 def _joined(reaches, inputs, output):
     """Reach through an operation that works place by place; one that changes the map's size may do anything."""
     whole = any(reach.whole for reach in reaches)
-    windows = [r for r, s in zip(reaches, inputs, strict=True) if r.first is not None and s[1:3] == output[1:3]]
+    windows = [
+        r
+        for r, s in zip(reaches, inputs, strict=True)
+        if r.first is not None and s[1:3] == output[1:3]
+    ]
     if len(output) != 4 or not windows:
         return EVERYTHING
     first = np.min([reach.first for reach in windows], axis=0)

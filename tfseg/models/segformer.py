@@ -3,7 +3,7 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoders import close_logits, conv_bn, open_image, taps, upsample
+from tfseg.models.decoders import conv_bn, image_input, segmentation_head, skip_features, upsample
 
 
 def segformer(
@@ -37,12 +37,12 @@ def segformer(
     """
     checks.positive_int("segformer", "width", width)
     checks.fraction("segformer", "dropout", dropout)
-    image = open_image("segformer", num_classes, input_shape)
-    levels = taps("segformer", image, encoder, weights, normalization, (4, 8, 16, 32))
+    image = image_input("segformer", num_classes, input_shape)
+    levels = skip_features("segformer", image, encoder, weights, normalization, (4, 8, 16, 32))
     joined = []
     for level, x in enumerate(levels):
         x = layers.Conv2D(width, 1, name=f"decoder_linear{level}")(x)
         joined.append(upsample(x, 2**level, f"decoder_upsample{level}"))
     x = layers.Concatenate(name="decoder_join")(joined)
     x = conv_bn(x, width, 1, "decoder_fuse")
-    return close_logits(x, image, num_classes, 4, "segformer", dropout)
+    return segmentation_head(x, image, num_classes, 4, "segformer", dropout)

@@ -4,7 +4,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import PadToStride, normalize
-from tfseg.models.decoders import close_logits, open_image
+from tfseg.models.decoders import image_input, segmentation_head
 
 
 def tiny_unet(num_classes, input_shape=(None, None, 3), filters=16, normalization=None):
@@ -26,11 +26,15 @@ def tiny_unet(num_classes, input_shape=(None, None, 3), filters=16, normalizatio
         ValueError: an argument is out of its range.
     """
     checks.positive_int("tiny_unet", "filters", filters)
-    image = open_image("tiny_unet", num_classes, input_shape)
+    image = image_input("tiny_unet", num_classes, input_shape)
     x = PadToStride(2, name="pad")(normalize(image, normalization))
     options = {"padding": "same", "activation": "relu", "kernel_initializer": "he_normal"}
     skip = layers.Conv2D(filters, 3, name="down0", **options)(x)
-    x = layers.Conv2D(2 * filters, 3, name="down1", **options)(layers.MaxPooling2D(name="pool1")(skip))
-    x = layers.Conv2DTranspose(filters, 2, strides=2, activation="relu", kernel_initializer="he_normal", name="up0")(x)
+    x = layers.Conv2D(2 * filters, 3, name="down1", **options)(
+        layers.MaxPooling2D(name="pool1")(skip)
+    )
+    x = layers.Conv2DTranspose(
+        filters, 2, strides=2, activation="relu", kernel_initializer="he_normal", name="up0"
+    )(x)
     x = layers.Concatenate(name="skip0")([skip, x])
-    return close_logits(x, image, num_classes, 1, "tiny_unet")
+    return segmentation_head(x, image, num_classes, 1, "tiny_unet")

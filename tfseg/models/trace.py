@@ -39,7 +39,8 @@ class _Probe(keras.Operation):
         else:
             outputs = self.operation.compute_output_spec(*args, **kwargs)
         tensors = [
-            [x for x in keras.tree.flatten(values) if hasattr(x, "shape")] for values in ((args, kwargs), outputs)
+            [x for x in keras.tree.flatten(values) if hasattr(x, "shape")]
+            for values in ((args, kwargs), outputs)
         ]
         self.calls.append(Call(self.operation, *tensors))
         return outputs
@@ -66,8 +67,12 @@ def trace(model, shapes):
         keras.Input(batch_shape=shape, dtype=x.dtype, name=x.name)
         for shape, x in zip(shapes, model.inputs, strict=True)
     ]
-    plain = keras.Model(list(model.inputs), list(model.outputs))  # without loss and optimizer, which would be copied
-    clone = keras.models.clone_model(plain, inputs, clone_function=lambda operation: _Probe(operation, calls))
+    plain = keras.Model(
+        list(model.inputs), list(model.outputs)
+    )  # without loss and optimizer, which would be copied
+    clone = keras.models.clone_model(
+        plain, inputs, clone_function=lambda operation: _Probe(operation, calls)
+    )
     return calls, inputs, list(clone.outputs)
 
 
@@ -83,7 +88,10 @@ def inside(call):
         return trace(operation, shapes)
     if not isinstance(operation, keras.Layer):
         return None
-    inputs = [keras.Input(batch_shape=shape, dtype=x.dtype) for shape, x in zip(shapes, call.inputs, strict=True)]
+    inputs = [
+        keras.Input(batch_shape=shape, dtype=x.dtype)
+        for shape, x in zip(shapes, call.inputs, strict=True)
+    ]
     try:
         model = keras.Model(inputs, keras.tree.flatten(operation.call(*inputs)))
     except Exception:  # whatever a layer may raise that wants real numbers

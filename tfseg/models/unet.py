@@ -7,7 +7,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import CropToImage, PadToStride, conv_block, normalize
-from tfseg.models.decoders import conv_bn, global_mean, open_image, taps, upsample
+from tfseg.models.decoders import conv_bn, global_mean, image_input, skip_features, upsample
 
 PLAIN = (32, 64, 128, 256, 512)
 BEHIND_AN_ENCODER = (16, 32, 64, 128, 256)
@@ -66,16 +66,20 @@ def unet(
     """
     checks.fraction("unet", "dropout", dropout)
     if weights is not None and encoder is None:
-        raise ValueError(f"unet: weights={weights!r} are those of an encoder, and there is none. Name an `encoder`.")
+        raise ValueError(
+            f"unet: weights={weights!r} are those of an encoder, and there is none. Name an `encoder`."
+        )
     filters = _filters(filters, encoder)
-    image = open_image("unet", num_classes, input_shape)
+    image = image_input("unet", num_classes, input_shape)
     block = partial(_block, batch_norm=batch_norm, residual=residual, squeeze_excite=squeeze_excite)
     if encoder is None:
         features = contracting_path("unet", image, filters, normalization, block, dropout)
     else:
         *upper, low, deepest = encoder_path("unet", image, encoder, weights, normalization)
         features = [*upper, *(_dropout(x, dropout, level) for level, x in ((4, low), (5, deepest)))]
-    levels = _expanding_path(features, filters, block, attention, "" if encoder is None else "decoder_")
+    levels = _expanding_path(
+        features, filters, block, attention, "" if encoder is None else "decoder_"
+    )
     outputs = [_output(x, image, num_classes, level) for level, x in enumerate(levels[:3])]
     return keras.Model(image, outputs if deep_supervision else outputs[0], name="unet")
 
@@ -118,7 +122,9 @@ def contracting_path(owner, image, filters, normalization, block, dropout=0.0):
 
 def encoder_path(owner, image, encoder, weights, normalization):
     """An encoder's features as a contracting path: [None, stride 2 or None, stride 4, 8, 16, 32]."""
-    *features, x = taps(owner, image, encoder, weights, normalization, (4, 8, 16, 32), optional=(2,))
+    *features, x = skip_features(
+        owner, image, encoder, weights, normalization, (4, 8, 16, 32), optional=(2,)
+    )
     return [None, *features, x]
 
 

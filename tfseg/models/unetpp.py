@@ -7,7 +7,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.blocks import CropToImage, conv_block
-from tfseg.models.decoders import open_image, upsample
+from tfseg.models.decoders import image_input, upsample
 from tfseg.models.unet import contracting_path, encoder_path
 
 PLAIN = (32, 64, 128, 256, 512)
@@ -53,9 +53,11 @@ def unetpp(
         ValueError: an argument is out of its range, or does not fit the encoder.
     """
     if weights is not None and encoder is None:
-        raise ValueError(f"unetpp: weights={weights!r} are those of an encoder, and there is none. Name an `encoder`.")
+        raise ValueError(
+            f"unetpp: weights={weights!r} are those of an encoder, and there is none. Name an `encoder`."
+        )
     filters = _filters(filters, encoder)
-    image = open_image("unetpp", num_classes, input_shape)
+    image = image_input("unetpp", num_classes, input_shape)
     block = partial(conv_block, batch_norm=batch_norm)
     if encoder is None:
         features, stride = contracting_path("unetpp", image, filters, normalization, block), 1
@@ -64,7 +66,9 @@ def unetpp(
     if features[0] is None:  # some encoders begin at stride 4
         features, filters, stride = features[1:], filters[1:], 4
     columns = _columns(features, filters, block)
-    outputs = [_output(x, image, num_classes, stride, column) for column, x in enumerate(reversed(columns))]
+    outputs = [
+        _output(x, image, num_classes, stride, column) for column, x in enumerate(reversed(columns))
+    ]
     return keras.Model(image, outputs if deep_supervision else outputs[0], name="unetpp")
 
 
@@ -88,7 +92,9 @@ def _columns(features, filters, block):
         for level in range(len(features) - column):
             name = f"decoder_{level}_{column}"
             options = {"strides": 2, "kernel_initializer": "he_normal"}
-            up = layers.Conv2DTranspose(filters[level], 2, name=f"{name}_up", **options)(rows[level + 1][-1])
+            up = layers.Conv2DTranspose(filters[level], 2, name=f"{name}_up", **options)(
+                rows[level + 1][-1]
+            )
             x = layers.Concatenate(name=f"{name}_join")([*rows[level], up])
             # rows[level + 1][-1] must still be the node of the column before when the next finer level reads it
             rows[level].append(block(x, filters[level], name=name))

@@ -3,7 +3,15 @@
 from keras import layers
 
 from tfseg import checks
-from tfseg.models.decoders import check_bins, close_logits, conv_bn, open_image, pyramid, taps, upsample
+from tfseg.models.decoders import (
+    check_bins,
+    conv_bn,
+    image_input,
+    pyramid,
+    segmentation_head,
+    skip_features,
+    upsample,
+)
 
 
 def upernet(
@@ -41,13 +49,15 @@ def upernet(
     checks.positive_int("upernet", "width", width)
     checks.fraction("upernet", "dropout", dropout)
     check_bins("upernet", bins)
-    image = open_image("upernet", num_classes, input_shape)
-    *features, top = taps("upernet", image, encoder, weights, normalization, (4, 8, 16, 32))
+    image = image_input("upernet", num_classes, input_shape)
+    *features, top = skip_features(
+        "upernet", image, encoder, weights, normalization, (4, 8, 16, 32)
+    )
     top = conv_bn(pyramid(top, bins, width, "decoder_pool"), width, 3, "decoder_top")
     levels = _top_down(features, top, width)
     joined = [upsample(x, 2**level, f"decoder_upsample{level}") for level, x in enumerate(levels)]
     x = conv_bn(layers.Concatenate(name="decoder_join")(joined), width, 3, "decoder_fuse")
-    return close_logits(x, image, num_classes, 4, "upernet", dropout)
+    return segmentation_head(x, image, num_classes, 4, "upernet", dropout)
 
 
 def _top_down(features, top, width):

@@ -57,8 +57,12 @@ def apply_color(images, matrices, offsets):
     """Take (B, H, W, 3) through `color_matrices`; those that the map leaves as they are come out to the bit."""
     # A matrix product: XLA would fuse sums of products with what made the images, and make that once a channel.
     mapped = ops.matmul(images, matrices[:, None]) + offsets[:, None, None]
-    changes = ops.any(matrices != np.eye(3, dtype="float32"), axis=(1, 2)) | ops.any(offsets != 0, axis=1)
-    return ops.where(changes[:, None, None, None], mapped, images)  # on GPUs products may be rounded (TF32)
+    changes = ops.any(matrices != np.eye(3, dtype="float32"), axis=(1, 2)) | ops.any(
+        offsets != 0, axis=1
+    )
+    return ops.where(
+        changes[:, None, None, None], mapped, images
+    )  # on GPUs products may be rounded (TF32)
 
 
 def blur(images, sigma):
@@ -90,7 +94,9 @@ def noise(images, sigma, keys):
     """
     size = int(np.prod(images.shape[1:]))
     bits = random_bits(keys, -1 - ops.arange(size, dtype="int32"))
-    byte = lambda shift: ops.bitwise_and(ops.right_shift(bits, ops.cast(shift, "uint32")), ops.cast(255, "uint32"))  # noqa: E731
+    byte = lambda shift: ops.bitwise_and(
+        ops.right_shift(bits, ops.cast(shift, "uint32")), ops.cast(255, "uint32")
+    )
     total = ops.cast(byte(0) + byte(8) + byte(16) + byte(24), "float32")
     deviation = np.sqrt(4 * (256**2 - 1) / 12)
     drawn = ops.reshape((total - 510) * (1 / deviation), (-1, *images.shape[1:]))
@@ -112,7 +118,9 @@ def jpeg(images, quality):
         x = ops.matmul(x, YCBCR.T)
     shift = np.array([128.0, 0, 0][:channels], "float32")
     # rounded before the transform, as files hold whole numbers: it decides where quantization falls
-    blocks = ops.reshape(ops.round(x) - shift, (-1, x.shape[1] // 8, 8, x.shape[2] // 8, 8, channels))
+    blocks = ops.reshape(
+        ops.round(x) - shift, (-1, x.shape[1] // 8, 8, x.shape[2] // 8, 8, channels)
+    )
     table = _tables(quality, channels)
     dct = _dct_matrix()
     frequencies = ops.einsum("uy,bhywxc,vx->bhuwvc", dct, blocks, dct)
@@ -126,7 +134,9 @@ def jpeg(images, quality):
 def _tables(quality, channels):
     """(B, 1, 8, 1, 8, C) quantization steps."""
     scale = ops.floor(ops.where(quality < 50, 5000 / ops.maximum(quality, 1), 200 - 2 * quality))
-    tables = np.stack([LUMA_TABLE, CHROMA_TABLE, CHROMA_TABLE][:channels], axis=-1).astype("float32")
+    tables = np.stack([LUMA_TABLE, CHROMA_TABLE, CHROMA_TABLE][:channels], axis=-1).astype(
+        "float32"
+    )
     steps = ops.floor((scale[:, None, None, None] * tables + 50) / 100)
     return ops.clip(steps, 1, 255)[:, None, :, None]
 

@@ -60,7 +60,11 @@ def channel_matrices(truth, predictions, valid):
     def total(where):
         return ops.sum(ops.cast(where, "int32"), axis=spatial)
 
-    hit, true, predicted = total(ops.logical_and(truth, predictions)), total(truth), total(predictions)
+    hit, true, predicted = (
+        total(ops.logical_and(truth, predictions)),
+        total(truth),
+        total(predictions),
+    )
     rest = total(valid) - true - predicted + hit
     return ops.stack([ops.stack([rest, predicted - hit], -1), ops.stack([true - hit, hit], -1)], -2)
 
@@ -109,7 +113,9 @@ def agreement(matrix, zero_division=None):
     # every figure below is a share of pixels times total**2
     total, chance = ops.sum(matrix), ops.sum(true * predicted)
     beyond_chance = total * ops.trace(matrix) - chance
-    spread = ops.sqrt((total * total - ops.sum(true * true)) * (total * total - ops.sum(predicted * predicted)))
+    spread = ops.sqrt(
+        (total * total - ops.sum(true * true)) * (total * total - ops.sum(predicted * predicted))
+    )
     kappa = ratio(beyond_chance, total * total - chance, zero_division)
     return ratio(beyond_chance, spread, zero_division), kappa
 
@@ -118,7 +124,11 @@ def mean_present(scores, weights=None, zero_division=None):
     """Mean over the last axis of the scores that are not NaN, each with its weight; NaN where none is left."""
     has_score = ops.logical_not(ops.isnan(scores))
     weights = ops.cast(has_score, scores.dtype) * (1 if weights is None else weights)
-    return ratio(ops.sum(ops.where(has_score, scores, 0) * weights, axis=-1), ops.sum(weights, axis=-1), zero_division)
+    return ratio(
+        ops.sum(ops.where(has_score, scores, 0) * weights, axis=-1),
+        ops.sum(weights, axis=-1),
+        zero_division,
+    )
 
 
 def ratio(numerator, denominator, zero_division=None):

@@ -39,7 +39,9 @@ def _along_first(distance, axis):
 
     def double(step, best):
         shifted = _shifter(best, length)
-        return 2 * step, ops.minimum(best, ops.minimum(shifted(step), shifted(-step)) + ops.cast(step, "float32"))
+        return 2 * step, ops.minimum(
+            best, ops.minimum(shifted(step), shifted(-step)) + ops.cast(step, "float32")
+        )
 
     start = (ops.convert_to_tensor(1, "int32"), distance)
     return ops.moveaxis(ops.while_loop(lambda step, _: step < length, double, start)[1], 0, axis)
@@ -67,5 +69,7 @@ def _along_next(squared, axis, size):
 def _shifter(x, reach):
     """Function of an offset within `reach`: `x` moved along axis 0 (no copy, there), infinite where nothing was."""
     shape = ops.shape(x)
-    padded = ops.pad(x, [[reach, reach]] + [[0, 0]] * (len(shape) - 1), constant_values=float("inf"))
+    padded = ops.pad(
+        x, [[reach, reach]] + [[0, 0]] * (len(shape) - 1), constant_values=float("inf")
+    )
     return lambda offset: ops.slice(padded, [reach + offset] + [0] * (len(shape) - 1), shape)

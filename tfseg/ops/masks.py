@@ -37,12 +37,17 @@ def _require_readable(owner, y_true, kind, ignore_index):
     if values is None:
         return
     if kind == "labels":
-        wrong, expected = values != np.round(values), "whole numbers, or one value a class (B, ..., C)"
+        wrong, expected = (
+            values != np.round(values),
+            "whole numbers, or one value a class (B, ..., C)",
+        )
     else:
         by_class = ignore_index is None or 0 <= ignore_index < values.shape[-1]
         shares = values if by_class else values[np.all(values != ignore_index, axis=-1)]
         wrong = (np.abs(shares).sum(axis=-1) > 1.001) | np.any(shares < 0, axis=-1)
-        expected = "one-hot or shares that add up to 1; multi_label=True takes several classes a pixel"
+        expected = (
+            "one-hot or shares that add up to 1; multi_label=True takes several classes a pixel"
+        )
     if np.any(wrong):
         raise ValueError(
             f"{owner}: y_true of shape {tuple(y_true.shape)} and dtype {ops.dtype(y_true)} has "

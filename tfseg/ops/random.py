@@ -21,7 +21,9 @@ def uniform(keys, streams):
         bits = (_hash(keys, np.arange(streams), np) >> 8).astype("float32")
     else:
         shift = ops.cast(8, "uint32")
-        bits = ops.cast(ops.right_shift(random_bits(keys, ops.arange(streams, dtype="int32")), shift), "float32")
+        bits = ops.cast(
+            ops.right_shift(random_bits(keys, ops.arange(streams, dtype="int32")), shift), "float32"
+        )
     return bits * np.float32(2**-24)
 
 
@@ -40,7 +42,11 @@ def _hash(keys, streams, array):
 
 
 def _pcg(x, array):
-    number = (lambda value: np.uint32(value)) if array is np else (lambda value: ops.cast(value, "uint32"))
+    number = (
+        (lambda value: np.uint32(value))
+        if array is np
+        else (lambda value: ops.cast(value, "uint32"))
+    )
     x = x * number(747796405) + number(2891336453)
     shifted = array.right_shift(x, array.right_shift(x, number(28)) + number(4))
     x = array.bitwise_xor(shifted, x) * number(277803737)

@@ -87,10 +87,15 @@ def class_sums(values, labels, classes):
         return _weighted(ops.one_hot(labels, classes, dtype=values.dtype), values)
     # By blocks of pixels: a float32 that is added to one by one stands still at 2**24.
     blocks = pixels // 2**16 + 1
-    image, block = ops.arange(images, dtype="int32")[:, None], ops.arange(pixels, dtype="int32") // 2**16
+    image, block = (
+        ops.arange(images, dtype="int32")[:, None],
+        ops.arange(pixels, dtype="int32") // 2**16,
+    )
     segment = (image * blocks + block) * classes + labels
     sums = ops.segment_sum(
-        ops.reshape(values, (-1,)), ops.reshape(segment, (-1,)), num_segments=images * blocks * classes
+        ops.reshape(values, (-1,)),
+        ops.reshape(segment, (-1,)),
+        num_segments=images * blocks * classes,
     )
     return ops.sum(ops.reshape(sums, (images, blocks, classes)), axis=1)
 
@@ -105,7 +110,9 @@ def _slope(p, labels, weight, to_overlap, to_predicted, to_nll):
     rows = to_predicted[:, None] + to_overlap[:, None] * ops.eye(classes, dtype=p.dtype)
     image = ops.arange(images, dtype="int32")[:, None]
     t = ops.take(ops.reshape(rows, (-1, classes)), image * classes + labels, axis=0)
-    mean = ops.matmul(p, to_predicted[:, :, None])[..., 0] + _at_label(p, labels) * _of_label(to_overlap, labels)
+    mean = ops.matmul(p, to_predicted[:, :, None])[..., 0] + _at_label(p, labels) * _of_label(
+        to_overlap, labels
+    )
     # one tensor of the logits' size, which TensorFlow writes over and over
     return (t * weight[..., None] + (to_nll - weight * mean)[..., None]) * p
 
@@ -118,7 +125,9 @@ def _less_at_label(x, labels, values):
     row = ops.arange(ops.size(labels), dtype="int32")
     place = ops.stack([row, ops.reshape(labels, (-1,))], axis=1)
     here = ops.reshape(_at_label(x, labels) - values, (-1,))
-    return ops.reshape(ops.scatter_update(ops.reshape(x, (-1, x.shape[-1])), place, here), ops.shape(x))
+    return ops.reshape(
+        ops.scatter_update(ops.reshape(x, (-1, x.shape[-1])), place, here), ops.shape(x)
+    )
 
 
 def _weighted(p, weight):

@@ -45,8 +45,10 @@ def window_matrices(size, center, scale, angle, shear, flip_x, flip_y, perspecti
 def apply_matrices(matrices, x, y):
     """Take points (B, ...) through (B, 2, 3) or (B, 3, 3) matrices; return their x and y."""
     ones = (1,) * (len(x.shape) - 1)
-    entry = lambda row, column: ops.reshape(matrices[:, row, column], (-1, *ones))  # noqa: E731
-    moved = [entry(row, 0) * x + entry(row, 1) * y + entry(row, 2) for row in range(matrices.shape[1])]
+    entry = lambda row, column: ops.reshape(matrices[:, row, column], (-1, *ones))
+    moved = [
+        entry(row, 0) * x + entry(row, 1) * y + entry(row, 2) for row in range(matrices.shape[1])
+    ]
     return moved if len(moved) == 2 else (moved[0] / moved[2], moved[1] / moved[2])
 
 
@@ -70,7 +72,10 @@ def smooth_field(coarse, size):
 
     At least 4 rows and columns; the outermost of them lie outside of the surface.
     """
-    down, across = (_spline_weights(length, count) for length, count in zip(size, coarse.shape[1:3], strict=True))
+    down, across = (
+        _spline_weights(length, count)
+        for length, count in zip(size, coarse.shape[1:3], strict=True)
+    )
     return ops.einsum("yr,brck,xc->byxk", down, ops.cast(coarse, "float32"), across)
 
 
@@ -82,7 +87,9 @@ def _spline_weights(length, count):
     return np.where(near < 1, inner, outer).astype("float32")
 
 
-def resample(images, x, y, interpolation="bilinear", fill=0, extents=None, levels=None, origin=None):
+def resample(
+    images, x, y, interpolation="bilinear", fill=0, extents=None, levels=None, origin=None
+):
     """Read a batch of images at points of their own.
 
     Matches OpenCV's `remap` with BORDER_CONSTANT, without its fixed-point rounding; bicubic with OpenCV's a = -0.75.
@@ -129,9 +136,14 @@ def _linear_taps(place):
 def _cubic_taps(place, a=-0.75):
     first = ops.floor(place)
     t = place - first
-    outer = lambda u: ((a * (u + 1) - 5 * a) * (u + 1) + 8 * a) * (u + 1) - 4 * a  # noqa: E731
-    inner = lambda u: ((a + 2) * u - (a + 3)) * u * u + 1  # noqa: E731
-    return (first - 1, outer(t)), (first, inner(t)), (first + 1, inner(1 - t)), (first + 2, outer(1 - t))
+    outer = lambda u: ((a * (u + 1) - 5 * a) * (u + 1) + 8 * a) * (u + 1) - 4 * a
+    inner = lambda u: ((a + 2) * u - (a + 3)) * u * u + 1
+    return (
+        (first - 1, outer(t)),
+        (first, inner(t)),
+        (first + 1, inner(1 - t)),
+        (first + 2, outer(1 - t)),
+    )
 
 
 class _Source:
@@ -144,18 +156,31 @@ class _Source:
         for done in range(largest):
             sides = None if extents is None else ops.ceil(ops.cast(extents, "float32") / 2**done)
             pyramid.append(_halved(pyramid[-1], sides))
-        ends = np.cumsum([x.shape[1] * x.shape[2] for x in pyramid]) if largest else [height * width]
-        self.flat = ops.reshape(
-            ops.concatenate([ops.reshape(x, (batch, -1, channels)) for x in pyramid], axis=1), (-1, channels)
+        ends = (
+            np.cumsum([x.shape[1] * x.shape[2] for x in pyramid]) if largest else [height * width]
         )
-        pick = lambda values: values[0] if level is None else _column(ops.take(ops.array(values), level))  # noqa: E731
-        self.first = _column(ops.arange(batch, dtype="int32") * ends[-1]) + pick([0, *map(int, ends[:-1])])
+        self.flat = ops.reshape(
+            ops.concatenate([ops.reshape(x, (batch, -1, channels)) for x in pyramid], axis=1),
+            (-1, channels),
+        )
+        pick = lambda values: (
+            values[0] if level is None else _column(ops.take(ops.array(values), level))
+        )
+        self.first = _column(ops.arange(batch, dtype="int32") * ends[-1]) + pick(
+            [0, *map(int, ends[:-1])]
+        )
         self.width = pick([x.shape[2] for x in pyramid])
         self.shrink = pick([float(2**i) for i in range(len(pyramid))])
-        self.origin = (0, 0) if origin is None else [_column(origin[:, axis]) / self.shrink for axis in (0, 1)]
+        self.origin = (
+            (0, 0)
+            if origin is None
+            else [_column(origin[:, axis]) / self.shrink for axis in (0, 1)]
+        )
         if extents is not None:
             height, width = (_column(ops.cast(extents[:, axis], "float32")) for axis in (0, 1))
-        self.bottom, self.right = (ops.ceil(ops.cast(side, "float32") / self.shrink) - 1 for side in (height, width))
+        self.bottom, self.right = (
+            ops.ceil(ops.cast(side, "float32") / self.shrink) - 1 for side in (height, width)
+        )
 
     def at_level(self, place):
         """Coordinates of the image as it came -> those of the level that is read."""
@@ -188,6 +213,8 @@ def _halved(images, sides):
         if sides is not None:  # beyond them lies what the image was filled up with
             place = ops.cast(ops.arange(1, x.shape[axis], 2), "float32")
             inside = place < sides[:, axis - 1, None]
-            second = ops.where(inside[:, :, None, None] if axis == 1 else inside[:, None, :, None], second, first)
+            second = ops.where(
+                inside[:, :, None, None] if axis == 1 else inside[:, None, :, None], second, first
+            )
         x = first + second
     return ops.cast(x / 4 if is_float else (x + 2) // 4, images.dtype)

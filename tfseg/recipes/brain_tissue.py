@@ -61,7 +61,9 @@ def run(console, out="runs/brain_tissue", export_to="saved_models/brain_tissue")
     model = _train(console, train, val, folder)
     scores = report(model, test, folder.folder, folder.history())
     console.print(scores.table("Test slab"))
-    version = saved_model(model, export_to, about={"class_names": test.class_names, "metrics": scores.means()})
+    version = saved_model(
+        model, export_to, about={"class_names": test.class_names, "metrics": scores.means()}
+    )
     picture = folder.folder / "slice.png"
     Image.fromarray(test[len(test) // 2]["image"][..., 0]).save(picture)
     _prove(console, version, picture, model, test[len(test) // 2]["image"])
@@ -80,11 +82,13 @@ def _fresh_run(out):
 def _train(console, train, val, folder):
     keras.utils.set_random_seed(0)
     measured = check(train)
-    model = unet(4, (None, None, 1), FILTERS, normalization=(measured.mean, measured.deviation))
+    model = unet(4, (None, None, 1), FILTERS, normalization=(measured.mean, measured.std))
     augment = Augment(128, scale=(0.8, 1.25), rotate=10, flip="horizontal")
     batches = pipeline(train, batch_size=8, augment=augment)
     rate = keras.optimizers.schedules.CosineDecay(3e-3, EPOCHS * len(batches))
-    model.compile(keras.optimizers.Adam(rate), loss=CrossEntropy() + Dice(), metrics=[ConfusionMetrics(4)])
+    model.compile(
+        keras.optimizers.Adam(rate), loss=CrossEntropy() + Dice(), metrics=[ConfusionMetrics(4)]
+    )
     with Progress(console) as progress:
         model.fit(
             batches,
@@ -121,7 +125,18 @@ def _say_what_next(console, folder, picture, version):
     tfseg = "tfseg" if shutil.which("tfseg") else Path(sys.executable).with_name("tfseg")
     for command in (
         (tfseg, "predict", picture, "--run", folder, "--out", "predictions"),
-        (tfseg, "train", "--images", "DIR", "--masks", "DIR", "--class-names", "a,b,c", "--out", "runs/mine"),
+        (
+            tfseg,
+            "train",
+            "--images",
+            "DIR",
+            "--masks",
+            "DIR",
+            "--class-names",
+            "a,b,c",
+            "--out",
+            "runs/mine",
+        ),
         serve_command(version),
     ):
         words = shlex.join(map(str, command))

@@ -53,7 +53,15 @@ from keras import layers
 from tfseg.data import Augment, pipeline
 from tfseg.datasets import camvid
 from tfseg.doctor import check
-from tfseg.models.decoders import close_logits, conv_bn, open_image, pooled, separable_conv_bn, taps, upsample
+from tfseg.models.decoders import (
+    conv_bn,
+    image_input,
+    pooling_branch,
+    segmentation_head,
+    separable_conv_bn,
+    skip_features,
+    upsample,
+)
 from tfseg.recipes.command import carry_out, command
 
 AUGMENT = Augment(
@@ -74,15 +82,17 @@ def network(num_classes, input_shape=(None, None, 3), weights="imagenet"):
 
     (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits. Most of its time goes into the encoder.
     """
-    image = open_image("camvid", num_classes, input_shape)
-    *skips, x = taps("camvid", image, "efficientnet_lite0", weights, None, (2, 4, 8, 16, 32))
-    x = layers.Concatenate(name="decoder_context")([x, pooled(x, 1, 128, "decoder_image")])
+    image = image_input("camvid", num_classes, input_shape)
+    *skips, x = skip_features(
+        "camvid", image, "efficientnet_lite0", weights, None, (2, 4, 8, 16, 32)
+    )
+    x = layers.Concatenate(name="decoder_context")([x, pooling_branch(x, 1, 128, "decoder_image")])
     for level, width in reversed(list(enumerate(WIDTHS))):
         x = upsample(conv_bn(x, width, 1, f"decoder{level}_narrow"), 2, f"decoder{level}_double")
         x = layers.Concatenate(name=f"decoder{level}_join")([x, skips[level]])
         for merge in (1, 2):
             x = separable_conv_bn(x, width, f"decoder{level}_merge{merge}")
-    return close_logits(x, image, num_classes, 2, "camvid")
+    return segmentation_head(x, image, num_classes, 2, "camvid")
 
 
 def run(data=None, minutes=88, out="runs/camvid"):

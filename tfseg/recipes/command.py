@@ -20,10 +20,16 @@ def command(recipe):
     """
     arguments = inspect.signature(recipe).parameters
     description = inspect.getmodule(recipe).__doc__
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", help="folder of the dataset; by default its folder in TFSEG_DATA")
-    parser.add_argument("--minutes", type=float, help="for the training, whose schedule fits them (%(default)g)")
-    parser.add_argument("--out", help="folder of the run, its figures, images and saved_model/ (%(default)s)")
+    parser.add_argument(
+        "--minutes", type=float, help="for the training, whose schedule fits them (%(default)g)"
+    )
+    parser.add_argument(
+        "--out", help="folder of the run, its figures, images and saved_model/ (%(default)s)"
+    )
     parser.set_defaults(**{name: argument.default for name, argument in arguments.items()})
     try:
         recipe(**vars(parser.parse_args()))
@@ -71,5 +77,7 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
         about["tuning"] = tuning
     pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
     version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
-    console.print(f"Figures and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True)
+    console.print(
+        f"Figures and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True
+    )
     return model, scores

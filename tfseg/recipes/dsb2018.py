@@ -52,7 +52,7 @@ def run(data=None, minutes=5, out="runs/dsb2018"):
     Returns:
         dict "ap" (10,) and "mean_ap" of `average_precision` on the 20 images.
     """
-    checks.need("skimage.segmentation", "classical")  # which is wanted in the end
+    checks.require_package("skimage.segmentation", "classical")  # which is wanted in the end
     nuclei = dsb2018(data)
     train, val = (_with_rims(part) for part in nuclei)
     keras.utils.set_random_seed(0)
@@ -65,7 +65,9 @@ def run(data=None, minutes=5, out="runs/dsb2018"):
     precision = average_precision([sample["instances"] for sample in samples], found)
     figures = {"ap": precision["ap"].tolist(), "mean_ap": precision["mean_ap"]}
     (Path(out) / "nuclei.json").write_text(json.dumps(figures) + "\n")
-    print(f"Nuclei: AP@0.5 {precision['ap'][0]:.3f}, mean of AP@0.5 to 0.95 {precision['mean_ap']:.3f}")
+    print(
+        f"Nuclei: AP@0.5 {precision['ap'][0]:.3f}, mean of AP@0.5 to 0.95 {precision['mean_ap']:.3f}"
+    )
     return precision
 
 
@@ -100,7 +102,9 @@ def split(logits):
 
 def _with_rims(reader):
     samples = [reader[index] for index in range(len(reader))]
-    return Arrays([s["image"] for s in samples], [rims(s["instances"]) for s in samples], CLASS_NAMES)
+    return Arrays(
+        [s["image"] for s in samples], [rims(s["instances"]) for s in samples], CLASS_NAMES
+    )
 
 
 if __name__ == "__main__":

@@ -38,7 +38,9 @@ def fit_within(minutes, model, stream, val, run, settings, callbacks=(), **optio
     """
     if not minutes > 0:
         raise ValueError(f"fit_within: minutes={minutes} must be above 0.")
-    settings = json.loads(json.dumps({**settings, "minutes": minutes}))  # as the run will give them back
+    settings = json.loads(
+        json.dumps({**settings, "minutes": minutes})
+    )  # as the run will give them back
     if not run.has_settings():
         run.refuse_if_taken()
         steps = _steps_a_round(minutes * 60 / ROUNDS, model, stream(first_step=0), val, options)
@@ -66,7 +68,9 @@ def _planned(run, settings):
     differing = [name for name in settings if settings[name] != stored.get(name)]
     if steps is None or differing:
         what = f"with another {', '.join(differing)}" if differing else "in another way"
-        raise ValueError(f"'{run.folder}' was begun {what}. Go on with the same, or choose another folder.")
+        raise ValueError(
+            f"'{run.folder}' was begun {what}. Go on with the same, or choose another folder."
+        )
     return steps
 
 
@@ -87,7 +91,9 @@ def _steps_a_round(seconds, model, batches, val, options):
     steps = int((seconds - validation) / step)
     if steps < 1:
         least = (validation + step) * ROUNDS / 60
-        raise ValueError(f"fit_within: {seconds * ROUNDS / 60:g} minutes are too few; this needs at least {least:.1f}.")
+        raise ValueError(
+            f"fit_within: {seconds * ROUNDS / 60:g} minutes are too few; this needs at least {least:.1f}."
+        )
     return steps
 
 

@@ -32,15 +32,24 @@ class Progress(keras.callbacks.Callback):
         self.on_train_end()
 
     def on_train_begin(self, logs=None):
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._bars = Bars(*columns, console=self._console, transient=True, speed_estimate_period=300)
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        self._bars = Bars(
+            *columns, console=self._console, transient=True, speed_estimate_period=300
+        )
         self._task = None
         self._bars.start()
 
     def on_epoch_begin(self, epoch, logs=None):
         epochs, steps = self.params["epochs"], self.params["steps"]
         if self._task is None:  # a resumed run begins at a later epoch
-            self._task = self._bars.add_task("training", total=(epochs - epoch) * steps if steps else None)
+            self._task = self._bars.add_task(
+                "training", total=(epochs - epoch) * steps if steps else None
+            )
         self._began = time.monotonic()
         self._bars.update(self._task, description=f"epoch {epoch + 1}/{epochs}")
 
@@ -51,7 +60,9 @@ class Progress(keras.callbacks.Callback):
         names = ["loss", *(name for name in self._figures if name in logs)]
         figures = "  ".join(f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in names)
         seconds = time.monotonic() - self._began
-        self._console.print(f"epoch {epoch + 1:3d}/{self.params['epochs']}  {figures}  {seconds:.0f} s")
+        self._console.print(
+            f"epoch {epoch + 1:3d}/{self.params['epochs']}  {figures}  {seconds:.0f} s"
+        )
 
     def on_train_end(self, logs=None):
         if self._bars:

@@ -29,6 +29,8 @@ def deterministic(seed):
         ValueError: the seed is none.
     """
     if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**32:
-        raise ValueError(f"deterministic: seed={seed!r} must be a whole number from 0 to 2**32 - 1.")
+        raise ValueError(
+            f"deterministic: seed={seed!r} must be a whole number from 0 to 2**32 - 1."
+        )
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

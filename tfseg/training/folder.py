@@ -26,7 +26,11 @@ def open_readers(settings):
     """
     train = open_folder(settings | {"dtype": None})
     if settings["val_images"] is not None:
-        read_alike = {"mask_values": train.mask_values, "channels": train.channels, "dtype": train.dtype.name}
+        read_alike = {
+            "mask_values": train.mask_values,
+            "channels": train.channels,
+            "dtype": train.dtype.name,
+        }
         folders = {"images": settings["val_images"], "masks": settings["val_masks"]}
         val = open_folder(settings | read_alike | folders)
     elif "val_names" in settings:
@@ -45,7 +49,9 @@ def open_folder(settings):
         mask_values = {int(value): class_id for value, class_id in mask_values.items()}
     how = settings["class_names"], settings["ignore"], mask_values, settings.get("channels")
     reader = Folder(settings["images"], settings["masks"], *how)
-    if settings.get("dtype") == "uint8" and reader.dtype != np.uint8:  # the reverse may be a part of a mixed set
+    if (
+        settings.get("dtype") == "uint8" and reader.dtype != np.uint8
+    ):  # the reverse may be a part of a mixed set
         raise ValueError(
             f"The images in '{settings['images']}' are of more than 8 bit, but those to train on are of 8 bit, whose "
             "values mean something else. Convert them first."
@@ -60,7 +66,7 @@ def remember(settings, train, val, summary):
         "channels": train.channels,
         "train_names": [train.name(i) for i in range(len(train))],
         "val_names": [val.name(i) for i in range(len(val))],
-        "normalization": [summary.mean, summary.deviation],
+        "normalization": [summary.mean, summary.std],
         "median_weights": summary.class_weights,
         "dtype": train.dtype.name,
         "window": settings.get("window") or window_for([*train.sizes, *val.sizes]),
@@ -75,7 +81,7 @@ def _named(reader, names):
             f"{len(gone)} of the images that the run was begun with are gone: {', '.join(gone[:8])}. "
             "Put them back, or start a new run."
         )
-    return reader.named(names)
+    return reader.select(names)
 
 
 def network_for(train, settings):
@@ -93,15 +99,21 @@ def network_for(train, settings):
         ValueError: there is no such network or encoder, or it has no such option.
         ImportError, OSError: the weights are not there.
     """
-    arguments = inspect.signature(MODELS[checks.one_of("train", "model", settings["model"], list_models())]).parameters
+    arguments = inspect.signature(
+        MODELS[checks.one_of("train", "model", settings["model"], list_models())]
+    ).parameters
     own = arguments["encoder"].default if "encoder" in arguments else None
-    options = {name: settings[name] for name in ("encoder", "filters") if settings[name] is not None}
+    options = {
+        name: settings[name] for name in ("encoder", "filters") if settings[name] is not None
+    }
     weights = None if settings["weights"].lower() == "none" else settings["weights"]
     if own or settings["encoder"] or weights not in (None, "imagenet"):
         options["weights"] = weights
     if settings.get("normalize_each"):
         options["normalization"] = "image"
-    elif "weights" not in options or train.dtype != np.uint8:  # else the encoder sees what it was trained on
+    elif (
+        "weights" not in options or train.dtype != np.uint8
+    ):  # else the encoder sees what it was trained on
         options["normalization"] = settings["normalization"]
     shape = (None, None, train.channels)
     return build(settings["model"], train.num_classes, input_shape=shape, **options)
@@ -137,7 +149,9 @@ def train_folder(train, val, settings, out, callbacks=()):
     done = run.restore(model)
     try:
         model.fit(
-            pipeline(train, settings["batch_size"], augment, settings["seed"], first_step=done * steps),
+            pipeline(
+                train, settings["batch_size"], augment, settings["seed"], first_step=done * steps
+            ),
             validation_data=_to_validate(val, settings["batch_size"], settings.get("window")),
             epochs=settings["epochs"],
             initial_epoch=done,

@@ -10,8 +10,16 @@ from tfseg.schedules import SCHEDULES
 WEIGHT_DECAY, TOP = 0.01, 5
 OPTIMIZERS = {
     "adam": (1e-3, lambda rate, **options: keras.optimizers.Adam(rate, **options)),
-    "adamw": (1e-3, lambda rate, **options: _without_norms(keras.optimizers.AdamW(rate, WEIGHT_DECAY, **options))),
-    "sgd": (5e-2, lambda rate, **options: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options)),
+    "adamw": (
+        1e-3,
+        lambda rate, **options: _without_norms(
+            keras.optimizers.AdamW(rate, WEIGHT_DECAY, **options)
+        ),
+    ),
+    "sgd": (
+        5e-2,
+        lambda rate, **options: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options),
+    ),
 }
 
 
@@ -58,15 +66,24 @@ def compile_for(
     checks.fraction("compile_for", "warmup", warmup)
     steps = checks.positive_int("compile_for", "steps", steps)
     default, make = OPTIMIZERS[optimizer]
-    highest = default if learning_rate is None else checks.above_zero("compile_for", "learning_rate", learning_rate)
-    batches = 1 if accumulate is None else checks.positive_int("compile_for", "accumulate", accumulate)
+    highest = (
+        default
+        if learning_rate is None
+        else checks.above_zero("compile_for", "learning_rate", learning_rate)
+    )
+    batches = (
+        1 if accumulate is None else checks.positive_int("compile_for", "accumulate", accumulate)
+    )
     updates = max(1, steps // batches)  # the schedule counts changes of the weights
     rate = SCHEDULES[schedule](highest, updates, max(1, round(warmup * updates)))
     options = {"gradient_accumulation_steps": batches if batches > 1 else None}
     if clip_norm is not None:
         options["global_clipnorm"] = checks.above_zero("compile_for", "clip_norm", clip_norm)
     if average is not None:
-        options |= {"use_ema": True, "ema_momentum": checks.fraction("compile_for", "average", average)}
+        options |= {
+            "use_ema": True,
+            "ema_momentum": checks.fraction("compile_for", "average", average),
+        }
     goal = _classifying if len(model.outputs[0].shape) == 2 else _segmenting
     model.compile(make(rate, **options), **goal(model, class_weights), jit_compile=jit_compile)
 
@@ -93,7 +110,10 @@ def _classifying(model, class_weights):
     metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy")]
     if classes > TOP:
         metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, f"top{TOP}_accuracy"))
-    return {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "metrics": metrics}
+    return {
+        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "metrics": metrics,
+    }
 
 
 def _without_norms(optimizer):

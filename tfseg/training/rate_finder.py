@@ -40,18 +40,27 @@ def find_learning_rate(model, batches, low=1e-6, high=1.0, steps=100):
     Raises:
         ValueError: the rates make no sense, or the loss is not finite at the lowest.
     """
-    checks.at_least("find_learning_rate", "steps", checks.positive_int("find_learning_rate", "steps", steps), 3)
+    checks.at_least(
+        "find_learning_rate", "steps", checks.positive_int("find_learning_rate", "steps", steps), 3
+    )
     if not 0 < low < high:
-        raise ValueError(f"find_learning_rate: low={low!r} and high={high!r} must be above 0, the first the lower.")
+        raise ValueError(
+            f"find_learning_rate: low={low!r} and high={high!r} must be above 0, the first the lower."
+        )
     rates = np.geomspace(low, high, steps)
     optimizer = model.optimizer
-    variables = [*model.trainable_variables, *model.non_trainable_variables]  # the states of random layers too
+    variables = [
+        *model.trainable_variables,
+        *model.non_trainable_variables,
+    ]  # the states of random layers too
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     rising = _Rising(rates)
     try:
         model.optimizer = _like(optimizer, low)
         model.train_function = None
-        model.fit(batches.repeat(), steps_per_epoch=steps, verbose=0, callbacks=[rising], shuffle=False)
+        model.fit(
+            batches.repeat(), steps_per_epoch=steps, verbose=0, callbacks=[rising], shuffle=False
+        )
     finally:
         model.optimizer, model.train_function, model.stop_training = optimizer, None, False
         for variable, value in zip(variables, before, strict=True):
@@ -63,7 +72,9 @@ def find_learning_rate(model, batches, low=1e-6, high=1.0, steps=100):
         )
     losses = _smooth(rising.losses)
     slopes = np.gradient(losses, np.log(rates[: len(losses)]))
-    return RateSearch(rates[: len(losses)], losses, float(rates[slopes[: losses.argmin() + 1].argmin()]))
+    return RateSearch(
+        rates[: len(losses)], losses, float(rates[slopes[: losses.argmin() + 1].argmin()])
+    )
 
 
 def _like(optimizer, rate):

@@ -46,7 +46,9 @@ class Run:
     def refuse_if_taken(self):
         """Raise a FileExistsError unless the folder is free."""
         if not self.is_free():
-            what = "already holds a run" if self.has_settings() else "already exists and is not empty"
+            what = (
+                "already holds a run" if self.has_settings() else "already exists and is not empty"
+            )
             remedy = "Continue it with --resume, or choose" if self.has_settings() else "Choose"
             raise FileExistsError(f"'{self.folder}' {what}. {remedy} another folder.")
 
@@ -58,7 +60,9 @@ class Run:
         """
         self.refuse_if_taken()
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._replace("run.json", lambda path: path.write_text(json.dumps(settings, indent=1) + "\n"))
+        self._replace(
+            "run.json", lambda path: path.write_text(json.dumps(settings, indent=1) + "\n")
+        )
 
     def has_settings(self):
         """Whether the folder holds a run."""
@@ -71,7 +75,9 @@ class Run:
             FileNotFoundError: the folder holds no run.
         """
         if not self.has_settings():
-            raise FileNotFoundError(f"'{self.folder}' holds no run. Start one with `tfseg train --out {self.folder}`.")
+            raise FileNotFoundError(
+                f"'{self.folder}' holds no run. Start one with `tfseg train --out {self.folder}`."
+            )
         path = self.folder / "run.json"
         try:
             return json.loads(path.read_text())
@@ -86,7 +92,9 @@ class Run:
                 was trained.
         """
         if not self.best.is_file():
-            raise FileNotFoundError(f"'{self.folder}' holds no model yet: its first epoch has not ended.")
+            raise FileNotFoundError(
+                f"'{self.folder}' holds no model yet: its first epoch has not ended."
+            )
         return keras.saving.load_model(self.tuned if tuned and self.tuned.is_file() else self.best)
 
     def keep_tuned(self, model, tuning):
@@ -97,7 +105,9 @@ class Run:
             tuning: dict for `tuning.json`, of what is known about it.
         """
         self.forget_tuning()
-        self._replace("tuning.json", lambda path: path.write_text(json.dumps(tuning, indent=1) + "\n"))
+        self._replace(
+            "tuning.json", lambda path: path.write_text(json.dumps(tuning, indent=1) + "\n")
+        )
         self._replace("tuned.keras", model.save)
 
     def tuning(self):
@@ -137,8 +147,12 @@ class Run:
         with np.load(states[-1]) as state:
             variables = _state_of(model)
             stored = {name: state[name] for name in state.files}
-            if {n: v.shape for n, v in stored.items()} != {n: tuple(v.shape) for n, v in variables.items()}:
-                raise ValueError(f"{states[-1]} was written by another model. Train with the run's own settings.")
+            if {n: v.shape for n, v in stored.items()} != {
+                n: tuple(v.shape) for n, v in variables.items()
+            }:
+                raise ValueError(
+                    f"{states[-1]} was written by another model. Train with the run's own settings."
+                )
             for name, variable in variables.items():
                 variable.assign(stored[name])
         return int(re.search(r"\d+", states[-1].stem).group())
@@ -191,8 +205,14 @@ class Run:
 
 def _state_of(model):
     """All variables that decide how training goes on. `.keras` files leave the random layers' states out."""
-    variables = [*model.trainable_variables, *model.non_trainable_variables, *model.optimizer.variables]
-    metrics = {id(v) for metric in model.metrics for v in metric.variables}  # begin anew every epoch
+    variables = [
+        *model.trainable_variables,
+        *model.non_trainable_variables,
+        *model.optimizer.variables,
+    ]
+    metrics = {
+        id(v) for metric in model.metrics for v in metric.variables
+    }  # begin anew every epoch
     kept = [v for v in variables if id(v) not in metrics]
     # By number: Keras counts the names of layers on within a process, so that they differ from run to run.
     return {f"{number:05d}": variable for number, variable in enumerate(kept)}
@@ -214,7 +234,9 @@ class _Keep(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         if self._monitor not in row:
-            raise ValueError(f"The run chooses its best epoch by '{self._monitor}', but has {', '.join(row)}.")
+            raise ValueError(
+                f"The run chooses its best epoch by '{self._monitor}', but has {', '.join(row)}."
+            )
         for name, value in row.items():
             self._history.setdefault(name, []).append(value)
         if not self._epochs_without_gain():

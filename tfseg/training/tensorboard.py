@@ -39,11 +39,17 @@ class TensorBoard(keras.callbacks.Callback):
 
     def __init__(self, folder, samples, class_names, every=1):
         super().__init__()
-        checks.need("tensorboard", "tensorboard")  # tf.summary writes through it
+        checks.require_package("tensorboard", "tensorboard")  # tf.summary writes through it
         for sample in samples:
             if not {"image", "mask"} <= set(sample):
-                raise ValueError(f"TensorBoard: a sample holds {sorted(sample)}; it needs 'image' and 'mask'.")
-        self._folder, self._samples, self._class_names = Path(folder), list(samples), checks.label_names(class_names)
+                raise ValueError(
+                    f"TensorBoard: a sample holds {sorted(sample)}; it needs 'image' and 'mask'."
+                )
+        self._folder, self._samples, self._class_names = (
+            Path(folder),
+            list(samples),
+            checks.label_names(class_names),
+        )
         self._every = checks.positive_int("TensorBoard", "every", every)
         self._metric = None
 
@@ -51,7 +57,8 @@ class TensorBoard(keras.callbacks.Callback):
         self._metric = None
         self._predictions()  # a sample that does not fit is refused now, not after an epoch
         self._writers = {
-            name: tf.summary.create_file_writer(str(self._folder / name)) for name in ("train", "validation")
+            name: tf.summary.create_file_writer(str(self._folder / name))
+            for name in ("train", "validation")
         }
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -70,8 +77,12 @@ class TensorBoard(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         logs = {name: float(value) for name, value in (logs or {}).items()}
         logs["learning_rate"] = float(self.model.optimizer.learning_rate)
-        train = {f"epoch_{name}": value for name, value in logs.items() if not name.startswith("val_")}
-        validation = {f"epoch_{name[4:]}": value for name, value in logs.items() if name.startswith("val_")}
+        train = {
+            f"epoch_{name}": value for name, value in logs.items() if not name.startswith("val_")
+        }
+        validation = {
+            f"epoch_{name[4:]}": value for name, value in logs.items() if name.startswith("val_")
+        }
         self._write_scalars("train", train, epoch)
         self._write_scalars("validation", validation | self._class_scores(), epoch)
         if self._samples and (epoch + 1) % self._every == 0:
@@ -104,7 +115,9 @@ class TensorBoard(keras.callbacks.Callback):
         """(H, W, 3) uint8 of the samples as they are predicted now, a row a sample."""
         images, masks = ([sample[name] for sample in self._samples] for name in ("image", "mask"))
         file = io.BytesIO()
-        viz.samples(images, masks, self._predictions(), self._class_names).savefig(file, format="png", dpi=100)
+        viz.samples(images, masks, self._predictions(), self._class_names).savefig(
+            file, format="png", dpi=100
+        )
         return tf.io.decode_png(file.getvalue(), channels=3)
 
     def _predictions(self):
@@ -120,7 +133,11 @@ def _metric(model, classes):
     for metric in counts:
         if metric.classes == classes:
             return metric
-    had = f"one of {counts[0].classes} classes" if counts else f"only {', '.join(metric.name for metric in found)}"
+    had = (
+        f"one of {counts[0].classes} classes"
+        if counts
+        else f"only {', '.join(metric.name for metric in found)}"
+    )
     raise ValueError(
         f"TensorBoard: {classes} class_names need a ConfusionMetrics of {classes} classes; the model has {had}. "
         f"Compile it with metrics=[tfseg.metrics.ConfusionMetrics({classes})], or pass its class_names."

@@ -2,7 +2,7 @@
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
 from tfseg.viz.images import errors, labeled, legend, overlay, samples
-from tfseg.viz.palette import as_rgb, blend, color_labels, palette, without_background
+from tfseg.viz.class_colors import as_rgb, blend, color_labels, palette, without_background
 from tfseg.viz.region_outlines import regions
 from tfseg.viz.trade_off import trade_off
 

@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from tfseg.viz.figures import done
-from tfseg.viz.palette import palette
+from tfseg.viz.class_colors import palette
 
 
 def curves(history):
@@ -14,7 +14,9 @@ def curves(history):
         history: {name: list of one value an epoch}, as in `model.fit(...).history`; "val_" names are drawn
             in the color of their partner, thicker.
     """
-    base = [name for name in history if not name.startswith("val_") and name not in ("epoch", "seconds")]
+    base = [
+        name for name in history if not name.startswith("val_") and name not in ("epoch", "seconds")
+    ]
     groups = [
         [n for n in base if "loss" in n],
         [n for n in base if "loss" not in n and "learning_rate" not in n],
@@ -42,7 +44,9 @@ def rate_search(search):
     """
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
     axes.plot(search.rates, search.losses)
-    axes.axvline(search.best, color="gray", linestyle="--", label=f"falls fastest at {search.best:.2g}")
+    axes.axvline(
+        search.best, color="gray", linestyle="--", label=f"falls fastest at {search.best:.2g}"
+    )
     axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
     axes.legend(frameon=False)
     return done(figure)
@@ -65,7 +69,9 @@ def confusion_matrix(matrix, class_names):
             value = shares[row, column]
             if value >= 0.005:
                 color = "black" if value > 0.5 else "white"
-                axis.text(column, row, f"{value:.0%}", ha="center", va="center", color=color, fontsize=8)
+                axis.text(
+                    column, row, f"{value:.0%}", ha="center", va="center", color=color, fontsize=8
+                )
     return done(figure)
 
 
@@ -76,17 +82,33 @@ def reliability(curve):
         curve: dict of "confidence", "accuracy" and "count", one number a bin, the bins of equal width over [0, 1]:
             what `tfseg.metrics.CalibrationError.reliability_curve` returns.
     """
-    confidence, accuracy, count = (np.asarray(curve[name], float) for name in ("confidence", "accuracy", "count"))
+    confidence, accuracy, count = (
+        np.asarray(curve[name], float) for name in ("confidence", "accuracy", "count")
+    )
     filled = count > 0
     share = count / max(count.sum(), 1)
     error = np.sum((share * np.abs(accuracy - confidence))[filled])
     left, width = np.arange(len(count)) / len(count), 1 / len(count)
-    figure, (top, below) = plt.subplots(2, 1, figsize=(5, 6), sharex=True, height_ratios=(3, 1), layout="constrained")
+    figure, (top, below) = plt.subplots(
+        2, 1, figsize=(5, 6), sharex=True, height_ratios=(3, 1), layout="constrained"
+    )
     bar = {"width": width, "align": "edge", "edgecolor": "white"}
-    top.bar(left[filled], accuracy[filled], color=palette(1)[0] / 255, label="share of right pixels", **bar)
+    top.bar(
+        left[filled],
+        accuracy[filled],
+        color=palette(1)[0] / 255,
+        label="share of right pixels",
+        **bar,
+    )
     top.plot([0, 1], [0, 1], color="gray", ls="--", label="perfectly calibrated")
     top.plot(
-        confidence[filled], accuracy[filled], color="black", marker="o", ms=4, lw=1, label="at the mean confidence"
+        confidence[filled],
+        accuracy[filled],
+        color="black",
+        marker="o",
+        ms=4,
+        lw=1,
+        label="at the mean confidence",
     )
     top.set(ylim=(0, 1), ylabel="accuracy", title=f"expected calibration error {error:.3f}")
     top.legend(loc="upper left")

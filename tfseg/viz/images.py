@@ -6,7 +6,7 @@ from matplotlib.patches import Rectangle
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.viz.figures import add_legend, done, legend_columns
-from tfseg.viz.palette import as_rgb, blend, color_labels, palette
+from tfseg.viz.class_colors import as_rgb, blend, color_labels, palette
 
 
 def overlay(image, labels, class_names, alpha=0.5):
@@ -35,11 +35,17 @@ def samples(images, masks, predictions, class_names):
         class_names: names in the order of their ids; a single one has "background" before it.
     """
     class_names = label_names(class_names)
-    titles = ["image", "truth"] if predictions is None else ["image", "truth", "prediction", "errors (orange)"]
+    titles = (
+        ["image", "truth"]
+        if predictions is None
+        else ["image", "truth", "prediction", "errors (orange)"]
+    )
     rows, count = len(images), len(class_names)
     shape = images[0].shape
     figsize = (3 * len(titles), 3 * rows * shape[0] / shape[1] + 0.8)
-    figure, axes = plt.subplots(rows, len(titles), figsize=figsize, squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        rows, len(titles), figsize=figsize, squeeze=False, layout="constrained"
+    )
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         mask = np.asarray(mask)
         cells = [as_rgb(image), color_labels(mask, count)]
@@ -74,7 +80,9 @@ def labeled(samples, class_names, titles=None, columns=4, alpha=0.5):
     figure, axes = plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")
     for axis in axes.flat[len(samples) :]:
         axis.set_axis_off()
-    for axis, sample, title in zip(axes.flat, samples, titles or [None] * len(samples), strict=False):
+    for axis, sample, title in zip(
+        axes.flat, samples, titles or [None] * len(samples), strict=False
+    ):
         _show(axis, _painted(sample, len(class_names), alpha), title)
         _draw_boxes(axis, sample, len(class_names))
     seen = [np.asarray(sample.get("mask", sample.get("classes", [-1]))) for sample in samples]
@@ -91,7 +99,9 @@ def _painted(sample, count, alpha):
         image = np.where((ignored & stripes)[..., None], 255, image).astype(np.uint8)
     if "instances" in sample:
         objects = np.pad(np.asarray(sample["instances"]), 1, mode="edge")
-        outline = sum(np.roll(objects, 1, axis)[1:-1, 1:-1] != objects[1:-1, 1:-1] for axis in (0, 1)) > 0
+        outline = (
+            sum(np.roll(objects, 1, axis)[1:-1, 1:-1] != objects[1:-1, 1:-1] for axis in (0, 1)) > 0
+        )
         image = np.where(outline[..., None], 0, image).astype(np.uint8)
     return image
 
@@ -99,9 +109,13 @@ def _painted(sample, count, alpha):
 def _draw_boxes(axis, sample, count):
     for box, kind in zip(sample.get("boxes", ()), sample.get("classes", ()), strict=True):
         if kind >= 0:
-            x0, y0, x1, y1 = np.asarray(box) - 0.5  # a box's edges are those of pixels, imshow's whole numbers middles
+            x0, y0, x1, y1 = (
+                np.asarray(box) - 0.5
+            )  # a box's edges are those of pixels, imshow's whole numbers middles
             color = palette(count)[kind] / 255
-            axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5))
+            axis.add_patch(
+                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5)
+            )
 
 
 def errors(image, mask, prediction):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfseg.viz.palette import as_rgb, palette
+from tfseg.viz.class_colors import as_rgb, palette
 
 COLOURS = 12  # of regions; then they repeat
 
@@ -17,7 +17,9 @@ def regions(image, labels, alpha=0.4):
     """
     labels, image = np.asarray(labels), as_rgb(image)
     if labels.shape != image.shape[:2]:
-        raise ValueError(f"regions: labels of shape {labels.shape} came with an image {image.shape[:2]}.")
+        raise ValueError(
+            f"regions: labels of shape {labels.shape} came with an image {image.shape[:2]}."
+        )
     colors = palette(COLOURS)[(labels - 1) % COLOURS]
     mixed = (image * (1 - alpha) + colors * alpha).astype(np.uint8)
     shown = np.where((labels != 0)[..., None], mixed, image)

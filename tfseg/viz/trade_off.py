@@ -6,7 +6,7 @@ from matplotlib.ticker import LogFormatter
 from matplotlib.transforms import Bbox
 
 from tfseg.viz.figures import done
-from tfseg.viz.palette import palette
+from tfseg.viz.class_colors import palette
 
 # area of the largest disc in square points, and on which side of it a name stands, the first that is
 # free; the steps leave a disc to the right and below
@@ -39,14 +39,20 @@ def trade_off(names, costs, scores, sizes, cost="cost", score="score"):
     areas = LARGEST_DISC * sizes / sizes.max()
     figure, axis = plt.subplots(figsize=(8, 5), layout="constrained")
     front = np.flatnonzero(ahead)[np.argsort(costs[ahead])]
-    axis.plot(costs[front], scores[front], color=blue, lw=1, alpha=0.6, drawstyle="steps-post", zorder=1)
+    axis.plot(
+        costs[front], scores[front], color=blue, lw=1, alpha=0.6, drawstyle="steps-post", zorder=1
+    )
     axis.scatter(costs, scores, s=areas, c=colors, alpha=0.3, lw=0)
     axis.scatter(costs, scores, s=12, c=colors)
     axis.set(xscale="log", xlabel=cost, ylabel=score)
-    axis.xaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter())  # 20, not 2 x 10^1
+    axis.xaxis.set(
+        major_formatter=LogFormatter(), minor_formatter=LogFormatter()
+    )  # 20, not 2 x 10^1
     axis.margins(0.2)
     axis.grid(alpha=0.3)
-    sides = np.where(ahead[:, None, None], SIDES, -np.array(SIDES))  # what is beaten lies beyond the steps
+    sides = np.where(
+        ahead[:, None, None], SIDES, -np.array(SIDES)
+    )  # what is beaten lies beyond the steps
     offsets = sides * (np.sqrt(areas) / 2 + 3)[:, None, None]
     _label(axis, names, np.column_stack([costs, scores]), offsets, colors)
     return done(figure)
@@ -78,15 +84,23 @@ def _label(axis, names, points, offsets, colors):
     axis.figure.draw_without_rendering()  # places the axes
     taken = [Bbox.from_extents(*dot - 4, *dot + 4) for dot in axis.transData.transform(points)]
     for name, point, places, color in zip(names, points, offsets, colors, strict=True):
-        text = axis.annotate(name, point, (0, 0), textcoords="offset points", fontsize=9, color=color * 0.7)
+        text = axis.annotate(
+            name, point, (0, 0), textcoords="offset points", fontsize=9, color=color * 0.7
+        )
         boxes = [_put(text, place) for place in places]
         covered = [sum(box.overlaps(other) for other in taken) for box in boxes]
-        outside = [not all(axis.bbox.contains(*corner) for corner in (box.min, box.max)) for box in boxes]
+        outside = [
+            not all(axis.bbox.contains(*corner) for corner in (box.min, box.max)) for box in boxes
+        ]
         taken.append(_put(text, places[np.argmin(np.add(covered, outside))]))
 
 
 def _put(text, place):
     """Move a text beside its point, to the side of `place`, and return its box."""
     across, along = np.sign(place).astype(int)
-    text.set(position=place, ha=("center", "left", "right")[across], va=("center", "bottom", "top")[along])
+    text.set(
+        position=place,
+        ha=("center", "left", "right")[across],
+        va=("center", "bottom", "top")[along],
+    )
     return text.get_window_extent()

@@ -14,13 +14,13 @@ KEYS = np.stack([np.full(300, 7), np.arange(300)], 1)
 
 
 def drawn_of(augment, keys=KEYS):
-    return params.draw(keys, augment.ranges, augment.chances)
+    return params.draw(keys, augment.ranges, augment.probabilities)
 
 
 def centers(augment, extent, focus=None, keys=KEYS):
     extents = np.tile(np.array(extent, "float32"), (len(keys), 1))
     focus = None if focus is None else np.tile(np.array(focus, "float32"), (len(keys), 1))
-    return augment.placing.center(drawn_of(augment, keys), extents, focus, np)
+    return augment.crop_sampler.center(drawn_of(augment, keys), extents, focus, np)
 
 
 def picture(height, width, channels=3, seed=0):
@@ -49,7 +49,9 @@ def test_where_a_window_moves_it_lies_between_pixels_but_inside():
     assert (found + half <= np.array([40, 30]) - 0.5 + 1e-4).all()
     still = drawn["scale"] == 1
     assert 100 < still.sum() < 200
-    assert (found[still] % 1 == 0.5).all()  # those that are not drawn lie on pixels: nothing is resampled
+    assert (
+        found[still] % 1 == 0.5
+    ).all()  # those that are not drawn lie on pixels: nothing is resampled
     assert (found[~still] % 1 != 0.5).all(1).mean() > 0.9
 
 
@@ -64,7 +66,9 @@ def test_windows_larger_than_the_image_are_centered_on_it():
     # 5 rows in a window of 8: 1.5 over, so that the window begins at -2; 6 columns: -1
     for crop in ("random", "center"):
         assert {tuple(c) for c in centers(Augment(8, crop=crop), (5, 6)).tolist()} == {(1.5, 2.5)}
-        assert {tuple(c) for c in centers(Augment(8, crop=crop, rotate=5), (5, 6)).tolist()} == {(2, 2.5)}
+        assert {tuple(c) for c in centers(Augment(8, crop=crop, rotate=5), (5, 6)).tolist()} == {
+            (2, 2.5)
+        }
 
 
 def test_translation_is_a_share_of_what_the_window_shows():
@@ -73,7 +77,9 @@ def test_translation_is_a_share_of_what_the_window_shows():
     assert centers(augment, (101, 201))[0] == pytest.approx([50 + 2, 100 + 4], abs=1e-4)
 
 
-@pytest.mark.parametrize("options", [{}, {"scale": (0.7, 1.9)}, {"scale": (1.5, 4), "flip": "both"}])
+@pytest.mark.parametrize(
+    "options", [{}, {"scale": (0.7, 1.9)}, {"scale": (1.5, 4), "flip": "both"}]
+)
 def test_a_window_holds_its_focus(options):
     augment = Augment((8, 12), crop="classes", **options)
     extent, half = (40, 50), np.array([4, 6]) / drawn_of(augment)["scale"][:, None]
@@ -103,7 +109,12 @@ def patches():
 def test_rare_classes_come_as_often_as_common_ones():
     augment = Augment(8, crop="classes")
     mask = patches()
-    focus = [augment.placing.cut({"image": mask[..., None], "mask": mask}, key)["focus"].astype(int) for key in KEYS]
+    focus = [
+        augment.crop_sampler.extract({"image": mask[..., None], "mask": mask}, key)["focus"].astype(
+            int
+        )
+        for key in KEYS
+    ]
     counts = np.bincount(mask[tuple(np.transpose(focus))], minlength=256)
     assert counts.sum() == counts[[0, 3, 7, 254]].sum() == 300
     assert counts[[0, 3, 7, 254]].min() > 75 - 4 * (300 * 3 / 16) ** 0.5
@@ -116,11 +127,22 @@ def test_the_device_chooses_the_same_pixels_as_numpy():
     rng = np.random.default_rng(1)
     few = np.full((40, 50), 255, np.uint8)
     few[7, 3] = 5
-    kinds = [patches(), few, np.full_like(few, 255), np.zeros_like(few), rng.integers(0, 256, few.shape, np.uint8)]
+    kinds = [
+        patches(),
+        few,
+        np.full_like(few, 255),
+        np.zeros_like(few),
+        rng.integers(0, 256, few.shape, np.uint8),
+    ]
     masks = np.stack(kinds * 60)
     drawn = {name: ops.convert_to_tensor(values) for name, values in drawn_of(augment).items()}
-    found = ops.convert_to_numpy(augment.placing.class_focus(ops.convert_to_tensor(masks), drawn))
-    cuts = [augment.placing.cut({"image": m[..., None], "mask": m}, k) for m, k in zip(masks, KEYS, strict=True)]
+    found = ops.convert_to_numpy(
+        augment.crop_sampler.class_focus(ops.convert_to_tensor(masks), drawn)
+    )
+    cuts = [
+        augment.crop_sampler.extract({"image": m[..., None], "mask": m}, k)
+        for m, k in zip(masks, KEYS, strict=True)
+    ]
     assert np.array_equal(found, [cut["focus"] for cut in cuts])
     assert found[1::5].tolist() == [[7, 3]] * 60
     assert found[2::5].tolist() == [[19.5, 24.5]] * 60  # nothing labeled: the middle
@@ -129,16 +151,21 @@ def test_the_device_chooses_the_same_pixels_as_numpy():
 def test_classes_want_a_mask():
     sample = picture(20, 20)
     del sample["mask"]
-    with pytest.raises(ValueError, match=r'crop="classes" came without a mask. Give samples masks, or'):
-        Augment(8, crop="classes").placing.cut(sample, KEYS[0])
+    with pytest.raises(
+        ValueError, match=r'crop="classes" came without a mask. Give samples masks, or'
+    ):
+        Augment(8, crop="classes").crop_sampler.extract(sample, KEYS[0])
 
 
 def test_a_piece_is_cut_out_where_it_says():
     augment = Augment(8)
-    sample = picture(60, 70) | {"boxes": np.array([[1, 2, 3, 4]], "float32"), "classes": np.array([5])}
+    sample = picture(60, 70) | {
+        "boxes": np.array([[1, 2, 3, 4]], "float32"),
+        "classes": np.array([5]),
+    }
     for key in KEYS[:20]:
-        cut = augment.placing.cut(sample, key)
-        height, width = augment.placing.canvas
+        cut = augment.crop_sampler.extract(sample, key)
+        height, width = augment.crop_sampler.canvas
         y, x = cut["corner"].astype(int)
         assert cut["extent"].tolist() == [60, 70]
         for name in ("image", "mask", "instances"):
@@ -151,8 +178,8 @@ def test_a_piece_is_cut_out_where_it_says():
 
 def test_pieces_of_small_images_are_filled_up():
     augment = Augment(32)
-    height, width = augment.placing.canvas
-    cut = augment.placing.cut(picture(20, 90), KEYS[0])
+    height, width = augment.crop_sampler.canvas
+    cut = augment.crop_sampler.extract(picture(20, 90), KEYS[0])
     assert cut["image"].shape == (height, width, 3)
     assert not cut["image"][20:].any()
     assert (cut["mask"][20:] == 255).all()
@@ -163,9 +190,11 @@ def test_pieces_of_small_images_are_filled_up():
 
 def test_no_piece_is_larger_than_the_largest_image():
     augment = Augment(32)
-    cut = augment.placing.cut(picture(20, 90), KEYS[0], largest=(30, 100))
-    assert cut["image"].shape == (30, augment.placing.canvas[1], 3)
-    assert augment.placing.cut(picture(30, 20), KEYS[0], largest=(30, 20))["image"].shape == (30, 20, 3)
+    cut = augment.crop_sampler.extract(picture(20, 90), KEYS[0], largest=(30, 100))
+    assert cut["image"].shape == (30, augment.crop_sampler.canvas[1], 3)
+    assert augment.crop_sampler.extract(picture(30, 20), KEYS[0], largest=(30, 20))[
+        "image"
+    ].shape == (30, 20, 3)
 
 
 @pytest.mark.parametrize("rotate", [0, 25, 60, 90, 180])
@@ -178,29 +207,31 @@ def test_the_canvas_is_no_larger_than_windows_are(rotate):
     matrices = window_matrices((300, 500), middle, drawn["scale"], radians, zero, one, one)
     corners = np.array([[-0.5, -0.5, 1], [499.5, -0.5, 1], [-0.5, 299.5, 1], [499.5, 299.5, 1]]).T
     x, y = (ops.convert_to_numpy(matrices) @ corners).transpose(1, 0, 2)
-    height, width = augment.placing.canvas
+    height, width = augment.crop_sampler.canvas
     assert 0.95 * height < np.ptp(y, axis=1).max() <= height
     assert 0.95 * width < np.ptp(x, axis=1).max() <= width
 
 
 def test_how_often_images_are_averaged_and_read_smaller():
-    assert Augment(8).placing.levels == 0
-    assert Augment(8, scale=(0.72, 1)).placing.levels == 0
-    assert Augment(8, scale=(0.7, 1)).placing.levels == 1
-    assert Augment(8, scale=(0.3, 1)).placing.levels == 2
-    assert Augment(8, scale=(0.3, 1)).placing.shrink == 1
-    assert Augment(8, scale=(0.1, 0.5)).placing.shrink == 2
-    assert Augment(8, scale=(0.1, 0.24)).placing.shrink == 4
-    assert Augment(8, scale=(0.01, 0.01)).placing.shrink == 8
+    assert Augment(8).crop_sampler.levels == 0
+    assert Augment(8, scale=(0.72, 1)).crop_sampler.levels == 0
+    assert Augment(8, scale=(0.7, 1)).crop_sampler.levels == 1
+    assert Augment(8, scale=(0.3, 1)).crop_sampler.levels == 2
+    assert Augment(8, scale=(0.3, 1)).crop_sampler.shrink == 1
+    assert Augment(8, scale=(0.1, 0.5)).crop_sampler.shrink == 2
+    assert Augment(8, scale=(0.1, 0.24)).crop_sampler.shrink == 4
+    assert Augment(8, scale=(0.01, 0.01)).crop_sampler.shrink == 8
     # a window that is not drawn shows the image at its size
-    assert Augment(8, scale=(0.1, 0.5), probability={"scale": 0.9}).placing.shrink == 1
+    assert Augment(8, scale=(0.1, 0.5), probability={"scale": 0.9}).crop_sampler.shrink == 1
 
 
 def test_what_reaches_the_horizon_is_refused():
     # 1 - 0.3 (1 + 16 / 31) - 0.3 (1 + 16 / 31) = 0.09
-    with pytest.raises(ValueError, match="perspective and elastic reach up to 0.3 and 8.0, for windows of 32 x 32"):
+    with pytest.raises(
+        ValueError, match="perspective and elastic reach up to 0.3 and 8.0, for windows of 32 x 32"
+    ):
         Augment(32, perspective=0.3, elastic=8)
-    assert max(Augment(32, perspective=0.3, elastic=7).placing.canvas) < 2000
+    assert max(Augment(32, perspective=0.3, elastic=7).crop_sampler.canvas) < 2000
 
 
 ALL = Augment(
@@ -214,19 +245,23 @@ ALL = Augment(
     elastic=5,
     interpolation="bicubic",
     crop="classes",
-    probability=dict.fromkeys(("scale", "rotate", "shear", "translate", "perspective", "elastic"), 0.8),
+    probability=dict.fromkeys(
+        ("scale", "rotate", "shear", "translate", "perspective", "elastic"), 0.8
+    ),
 )
 PARTS = [
     ALL,
     Augment((24, 33)),
-    Augment((24, 33), scale=(0.25, 0.25), interpolation="bicubic"),  # every window as wide as the widest
+    Augment(
+        (24, 33), scale=(0.25, 0.25), interpolation="bicubic"
+    ),  # every window as wide as the widest
     Augment((24, 33), elastic=5, perspective=0.2, shear=45, crop="center"),
 ]
 
 
 def piece_and_whole(augment, sample, keys, height, width):
     """What becomes of the piece alone, and of the whole image in the upper left of (height, width)."""
-    pieces = [augment.placing.cut(sample, key) for key in keys]
+    pieces = [augment.crop_sampler.extract(sample, key) for key in keys]
     piece = augment({name: np.stack([cut[name] for cut in pieces]) for name in pieces[0]}, keys)
     padding = [(0, height - sample["mask"].shape[0]), (0, width - sample["mask"].shape[1])]
     whole = {
@@ -237,7 +272,9 @@ def piece_and_whole(augment, sample, keys, height, width):
     }
     if augment.crop == "classes":
         whole["mask"][: sample["mask"].shape[0], : sample["mask"].shape[1]] = sample["mask"]
-    return piece, augment({name: np.stack([value] * len(keys)) for name, value in whole.items()}, keys)
+    return piece, augment(
+        {name: np.stack([value] * len(keys)) for name, value in whole.items()}, keys
+    )
 
 
 @pytest.mark.parametrize("augment", PARTS)
@@ -257,4 +294,4 @@ def test_a_piece_of_a_large_image_gives_the_very_same(augment):
     piece, whole = piece_and_whole(augment, sample, keys, 500, 600)
     for name, values in piece.items():
         assert np.array_equal(values, whole[name]), name
-    assert math.prod(augment.placing.canvas) < 500 * 600
+    assert math.prod(augment.crop_sampler.canvas) < 500 * 600

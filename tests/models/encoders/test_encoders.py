@@ -54,8 +54,23 @@ PARAMETERS = {
     "convnext_large": 196_230_336,
 }
 # one or two of each family in every run, the others by `make test-slow`
-QUICK = ["efficientnet_lite0", "efficientnet_lite2", "mit_b0", "resnet50", "resnet50_v2", "densenet121", "vgg16"]
-QUICK += ["xception", "mobilenet", "mobilenet_v2", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0"]
+QUICK = [
+    "efficientnet_lite0",
+    "efficientnet_lite2",
+    "mit_b0",
+    "resnet50",
+    "resnet50_v2",
+    "densenet121",
+    "vgg16",
+]
+QUICK += [
+    "xception",
+    "mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+]
 QUICK += ["efficientnet_v2_b0", "convnext_tiny"]
 RIGID = {name for name in PARAMETERS if name.startswith(("vgg", "convnext", "mit"))}
 
@@ -68,7 +83,11 @@ def build(name, shape=(None, None, 3), **options):
     keras.utils.set_random_seed(1)
     image = keras.Input(shape, name="image")
     features, stride = encode(image, name, **options)
-    return keras.Model(image, [feature for feature in features if feature is not None]), features, stride
+    return (
+        keras.Model(image, [feature for feature in features if feature is not None]),
+        features,
+        stride,
+    )
 
 
 def draw(height=65, width=97, channels=3):
@@ -109,26 +128,48 @@ def test_features_lie_at_their_strides(name):
 def test_output_stride_8(name):
     model, features, stride = build(name, (65, 97, 3), output_stride=8)
     assert stride == 8
-    assert [feature.shape[1:3] for feature in features] == [(36, 52), (18, 26), (9, 13), (9, 13), (9, 13)]
+    assert [feature.shape[1:3] for feature in features] == [
+        (36, 52),
+        (18, 26),
+        (9, 13),
+        (9, 13),
+        (9, 13),
+    ]
     assert model.count_params() == PARAMETERS[name]
     if name in QUICK:
-        assert [x.shape[1:3] for x in run(model, draw())] == [(36, 52), (18, 26), (9, 13), (9, 13), (9, 13)]
+        assert [x.shape[1:3] for x in run(model, draw())] == [
+            (36, 52),
+            (18, 26),
+            (9, 13),
+            (9, 13),
+            (9, 13),
+        ]
 
 
 def test_output_stride_16():
     _, features, stride = build("resnet50", (65, 97, 3), output_stride=16)
     assert stride == 16
-    assert [feature.shape[1:3] for feature in features] == [(40, 56), (20, 28), (10, 14), (5, 7), (5, 7)]
+    assert [feature.shape[1:3] for feature in features] == [
+        (40, 56),
+        (20, 28),
+        (10, 14),
+        (5, 7),
+        (5, 7),
+    ]
 
 
 def test_no_name_hangs_on_the_process():
     # Keras numbers the layers that its networks leave unnamed on and on
-    first, second = ([layer.name for layer in build("mobilenet_v3_small")[0].layers] for _ in range(2))
+    first, second = (
+        [layer.name for layer in build("mobilenet_v3_small")[0].layers] for _ in range(2)
+    )
     assert first == second
     assert "encoder2_expanded_conv_depthwise_bn_relu" in first
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v3_small", "convnext_tiny", "mit_b0"])
+@pytest.mark.parametrize(
+    "name", ["efficientnet_lite0", "mobilenet_v3_small", "convnext_tiny", "mit_b0"]
+)
 def test_keras_files_come_back(name, tmp_path):
     model, _, _ = build(name, output_stride=32 if name in RIGID else 16)
     model.save(tmp_path / "model.keras")

@@ -65,9 +65,15 @@ def test_a_nested_model_is_frozen(model):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda model: freeze(model, until=6), r"freeze: until=6 is unknown. Choose from 1, 2, 3, 4, 5, 'all'"),
+        (
+            lambda model: freeze(model, until=6),
+            r"freeze: until=6 is unknown. Choose from 1, 2, 3, 4, 5, 'all'",
+        ),
         (lambda model: unfreeze(model, since=0), "unfreeze: since=0 is unknown"),
-        (lambda model: freeze(keras.Sequential([layers.Dense(1)])), "has no encoder: no layer is named 'encoder1_...'"),
+        (
+            lambda model: freeze(keras.Sequential([layers.Dense(1)])),
+            "has no encoder: no layer is named 'encoder1_...'",
+        ),
     ],
 )
 def test_errors(model, call, message):

@@ -21,9 +21,13 @@ COUNTS = {"mit_b0": 3_319_392}
 
 def by_formula(widths, depths):
     count, before = 0, 3
-    for width, depth, reduction, kernel in zip(widths, depths, (8, 4, 2, 1), (7, 3, 3, 3), strict=True):
+    for width, depth, reduction, kernel in zip(
+        widths, depths, (8, 4, 2, 1), (7, 3, 3, 3), strict=True
+    ):
         reduced = reduction**2 * width**2 + 3 * width if reduction > 1 else 0
-        count += kernel**2 * before * width + 5 * width + depth * (12 * width**2 + 53 * width + reduced)
+        count += (
+            kernel**2 * before * width + 5 * width + depth * (12 * width**2 + 53 * width + reduced)
+        )
         before = width
     return count
 
@@ -37,7 +41,11 @@ def by_formula(widths, depths):
     ],
 )
 def test_parameters_are_those_of_the_paper_s_networks(name, widths, depths):
-    assert mit(name).count_params() == by_formula(widths, depths) == COUNTS.get(name, by_formula(widths, depths))
+    assert (
+        mit(name).count_params()
+        == by_formula(widths, depths)
+        == COUNTS.get(name, by_formula(widths, depths))
+    )
 
 
 def softmax(x):
@@ -55,14 +63,18 @@ def test_attention_is_the_formula(reduction):
     for variable in layer.weights:
         variable.assign(rng.normal(0, 0.5, variable.shape))
     ours = ops.convert_to_numpy(layer(x))
-    weights = {variable.path.split("/", 1)[1]: ops.convert_to_numpy(variable) for variable in layer.weights}
+    weights = {
+        variable.path.split("/", 1)[1]: ops.convert_to_numpy(variable) for variable in layer.weights
+    }
 
     for image in range(3):
         read = x[image]
         if reduction == 2:  # each 2 x 2 patch through one matrix, then normalized
             patches = read.reshape(2, 2, 3, 2, 8).transpose(0, 2, 1, 3, 4).reshape(2, 3, 32)
             read = patches @ weights["reduce/kernel"].reshape(32, 8) + weights["reduce/bias"]
-            read = (read - read.mean(-1, keepdims=True)) / np.sqrt(read.var(-1, keepdims=True) + 1e-5)
+            read = (read - read.mean(-1, keepdims=True)) / np.sqrt(
+                read.var(-1, keepdims=True) + 1e-5
+            )
             read = read * weights["norm/gamma"] + weights["norm/beta"]
         query = x[image].reshape(24, 8) @ weights["query/kernel"] + weights["query/bias"]
         both = read.reshape(-1, 8) @ weights["key_value/kernel"] + weights["key_value/bias"]
@@ -78,10 +90,14 @@ def test_a_branch_is_dropped_for_a_whole_image_and_only_in_training():
     network = mit("mit_b0")
     drops = [layer for layer in network.layers if isinstance(layer, keras.layers.Dropout)]
     # blocks 1 to 7 of 0 to 7, twice each: 0.1 * block / 7
-    assert [round(70 * layer.rate, 6) for layer in drops] == [n for block in range(1, 8) for n in (block, block)]
+    assert [round(70 * layer.rate, 6) for layer in drops] == [
+        n for block in range(1, 8) for n in (block, block)
+    ]
     assert {layer.noise_shape for layer in drops} == {(None, 1, 1, 1)}
     images = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
-    assert np.array_equal(*(ops.convert_to_numpy(network(images, training=False)) for _ in range(2)))
+    assert np.array_equal(
+        *(ops.convert_to_numpy(network(images, training=False)) for _ in range(2))
+    )
 
 
 def test_static_and_dynamic_sizes_agree():
@@ -90,7 +106,9 @@ def test_static_and_dynamic_sizes_agree():
     static = keras.Model(image, network(image))
     images = np.random.default_rng(0).normal(size=(2, 64, 96, 3)).astype("float32")
     assert static.output.shape == (None, 2, 3, 256)
-    assert np.array_equal(ops.convert_to_numpy(static(images)), ops.convert_to_numpy(network(images)))
+    assert np.array_equal(
+        ops.convert_to_numpy(static(images)), ops.convert_to_numpy(network(images))
+    )
 
 
 def test_weights_of_one_s_own_come_back(tmp_path):
@@ -98,4 +116,6 @@ def test_weights_of_one_s_own_come_back(tmp_path):
     network.save_weights(tmp_path / "own.weights.h5")
     images = np.random.default_rng(0).normal(size=(1, 32, 32, 3)).astype("float32")
     again = mit("mit_b0", tmp_path / "own.weights.h5")
-    assert np.array_equal(ops.convert_to_numpy(again(images)), ops.convert_to_numpy(network(images)))
+    assert np.array_equal(
+        ops.convert_to_numpy(again(images)), ops.convert_to_numpy(network(images))
+    )

@@ -12,7 +12,9 @@ def network():
     """Strides 2 to 32 in the manners of keras.applications; every kernel random."""
     image = x = keras.Input((None, None, 3), name="input")
     for stage in (1, 2, 3):
-        x = layers.Conv2D(4, 3, strides=2, padding="same", activation="tanh", name=f"stage{stage}_conv")(x)
+        x = layers.Conv2D(
+            4, 3, strides=2, padding="same", activation="tanh", name=f"stage{stage}_conv"
+        )(x)
     # stride 16: padded all around, then valid; 5 x 5 depthwise at stride 16
     x = layers.ZeroPadding2D(1, name="stage4_pad")(x)
     x = layers.Conv2D(5, 3, strides=2, activation="tanh", name="stage4_conv")(x)
@@ -51,7 +53,9 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (1, 640, 640, 3)).astype("float
 
 
 def test_nothing_changes_at_stride_32(source):
-    expected = keras.Model(source.input, [source.get_layer(f"stage{k}_conv").output for k in (1, 2, 3)])
+    expected = keras.Model(
+        source.input, [source.get_layer(f"stage{k}_conv").output for k in (1, 2, 3)]
+    )
     *shallow, _, deepest = run(copy(source, 32), IMAGES)
     for ours, theirs in zip(shallow, run(expected, IMAGES), strict=True):
         assert np.array_equal(ours, theirs)
@@ -85,7 +89,9 @@ def test_layers_are_named_by_stage_and_unnamed_ones_after_their_source(source):
     ours = [layer.name for layer in copy(source, 8).layers[1:]]
     assert ours[0] == "encoder1_stage1_conv"
     assert ours[-1] == "encoder5_stage5_narrow_add"
-    assert not any("pad" in name for name in ours)  # what was padded for a stride is not at stride 1
+    assert not any(
+        "pad" in name for name in ours
+    )  # what was padded for a stride is not at stride 1
 
 
 def test_a_nested_sequential_is_taken_apart():

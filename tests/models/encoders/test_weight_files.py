@@ -39,7 +39,9 @@ def test_a_file_of_keras_3_is_loaded(tmp_path):
     source, target = small(), small()
     source.save_weights(tmp_path / "a.weights.h5")
     load_file(target, tmp_path / "a.weights.h5", "asker")
-    assert all(np.array_equal(a, b) for a, b in zip(weights_of(source), weights_of(target), strict=True))
+    assert all(
+        np.array_equal(a, b) for a, b in zip(weights_of(source), weights_of(target), strict=True)
+    )
 
 
 @pytest.mark.parametrize("split", [False, True])
@@ -60,7 +62,10 @@ def test_a_file_of_keras_2_is_loaded_in_order(tmp_path, split):
             {"width": 5},
             r"(?s)asker: '.*a.weights.h5'.*none was loaded.*0 fit.*5 of wrong shape.*\(3, 3, 3, 5\) instead of",
         ),
-        ({"more": True}, r"(?s)5 fit.*0 missing.*2 unexpected.*layers/conv2d_1/vars/0 \(1, 1, 4, 2\).*0 of wrong"),
+        (
+            {"more": True},
+            r"(?s)5 fit.*0 missing.*2 unexpected.*layers/conv2d_1/vars/0 \(1, 1, 4, 2\).*0 of wrong",
+        ),
     ],
 )
 def test_other_tensors_are_an_error_and_leave_the_network(tmp_path, options, message):
@@ -74,18 +79,22 @@ def test_other_tensors_are_an_error_and_leave_the_network(tmp_path, options, mes
 
 def test_missing_tensors_are_an_error(tmp_path):
     small().save_weights(tmp_path / "a.weights.h5")
-    with pytest.raises(ValueError, match=r"(?s)5 fit.*2 missing.*layers/conv2d_1/vars/1 \(2,\).*0 unexpected"):
+    with pytest.raises(
+        ValueError, match=r"(?s)5 fit.*2 missing.*layers/conv2d_1/vars/1 \(2,\).*0 unexpected"
+    ):
         load_file(small(more=True), tmp_path / "a.weights.h5", "asker")
 
 
 def test_a_keras_2_file_is_checked_too(tmp_path):
-    contents = {"a": [np.zeros((3, 3, 3, 5), "float32")], "b": [np.zeros(4, "float32")] * 3, "c": [np.zeros(9)]}
+    contents = {
+        "a": [np.zeros((3, 3, 3, 5), "float32")],
+        "b": [np.zeros(4, "float32")] * 3,
+        "c": [np.zeros(9)],
+    }
     path = write_legacy(tmp_path / "a.h5", contents)
     network = small()
     before = weights_of(network)
-    message = (
-        r"(?s)3 fit.*1 missing\s+layer 1, weight 3 \(4,\).*1 unexpected\s+layer 2, weight 0 \(9,\).*1 of wrong shape"
-    )
+    message = r"(?s)3 fit.*1 missing\s+layer 1, weight 3 \(4,\).*1 unexpected\s+layer 2, weight 0 \(9,\).*1 of wrong shape"
     with pytest.raises(ValueError, match=message):
         load_file(network, path, "asker")
     assert all(np.array_equal(a, b) for a, b in zip(before, weights_of(network), strict=True))
@@ -93,9 +102,13 @@ def test_a_keras_2_file_is_checked_too(tmp_path):
 
 def test_what_is_no_file_of_weights_is_an_error(tmp_path):
     (tmp_path / "text.h5").write_text("no")
-    with pytest.raises(ValueError, match="asker: '.*text.h5' is no HDF5 file of weights, or damaged"):
+    with pytest.raises(
+        ValueError, match="asker: '.*text.h5' is no HDF5 file of weights, or damaged"
+    ):
         load_file(small(), tmp_path / "text.h5", "asker")
-    with pytest.raises(FileNotFoundError, match="weights='imagnet': there is no such file. Take None, 'imagenet'"):
+    with pytest.raises(
+        FileNotFoundError, match="weights='imagnet': there is no such file. Take None, 'imagenet'"
+    ):
         load_file(small(), "imagnet", "asker")
     small().save_weights(tmp_path / "cut.weights.h5")
     whole = (tmp_path / "cut.weights.h5").read_bytes()

@@ -10,7 +10,7 @@ from keras import ops
 from tfseg import checks
 from tfseg.data.augment import mixing, params
 from tfseg.data.augment.color_ops import colored
-from tfseg.data.augment.crop import Placing
+from tfseg.data.augment.crop import CropSampler
 from tfseg.data.augment.geometry import move_objects, windows
 
 FLIPS = (None, "horizontal", "vertical", "both")
@@ -90,48 +90,62 @@ class Augment:
     normalize: tuple | None = None
 
     def __post_init__(self):
-        for argument in fields(self):  # as JSON gives lists for tuples, and equality asks for one kind
+        for argument in fields(
+            self
+        ):  # as JSON gives lists for tuples, and equality asks for one kind
             object.__setattr__(self, argument.name, _as_tuples(getattr(self, argument.name)))
         size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         if len(size) != 2:
             raise ValueError(f"Augment: size={self.size!r} must be a number or (height, width).")
-        object.__setattr__(self, "size", tuple(checks.positive_int("Augment", "size", side) for side in size))
+        object.__setattr__(
+            self, "size", tuple(checks.positive_int("Augment", "size", side) for side in size)
+        )
         checks.one_of("Augment", "flip", self.flip, FLIPS)
         checks.one_of("Augment", "crop", self.crop, CROPS)
         checks.one_of("Augment", "interpolation", self.interpolation, INTERPOLATIONS)
         for name in ("cutmix", "mosaic"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"Augment: {name}={getattr(self, name)!r} is a probability and must be from 0 to 1.")
+                raise ValueError(
+                    f"Augment: {name}={getattr(self, name)!r} is a probability and must be from 0 to 1."
+                )
         if max(map(abs, self.ranges.get("perspective", (0,)))) >= 0.4:
-            raise ValueError(f"Augment: perspective={self.perspective!r} must lie within -0.4 and 0.4.")
+            raise ValueError(
+                f"Augment: perspective={self.perspective!r} must lie within -0.4 and 0.4."
+            )
         if not self.value_range[0] < self.value_range[1]:
-            raise ValueError(f"Augment: value_range={self.value_range!r} must be (smallest, largest).")
+            raise ValueError(
+                f"Augment: value_range={self.value_range!r} must be (smallest, largest)."
+            )
         if self.normalize is not None and len(self.normalize) != 2:
-            raise ValueError(f"Augment: normalize={self.normalize!r} must be (mean, deviation), or None.")
-        _ = self.placing  # what makes no sense is to be told of now
+            raise ValueError(
+                f"Augment: normalize={self.normalize!r} must be (mean, deviation), or None."
+            )
+        _ = self.crop_sampler  # what makes no sense is to be told of now
 
     @cached_property
     def ranges(self):
         """{operation: (low, high)} of the operations that change anything."""
-        given = {name: getattr(self, name) for name in params.KINDS if getattr(self, name) is not None}
+        given = {
+            name: getattr(self, name) for name in params.KINDS if getattr(self, name) is not None
+        }
         found = {name: params.read_range(name, value) for name, value in given.items()}
         return {
             name: bounds
             for name, bounds in found.items()
-            if set(bounds) != {params.IDENTITY[params.KINDS[name]]} and self.chances[name] > 0
+            if set(bounds) != {params.IDENTITY[params.KINDS[name]]} and self.probabilities[name] > 0
         }
 
     @cached_property
-    def chances(self):
+    def probabilities(self):
         """{operation: probability} of all operations."""
         return params.read_probability(self.probability)
 
     @cached_property
-    def placing(self):
+    def crop_sampler(self):
         """Where windows lie."""
-        return Placing(self.size, self.crop, self.ranges, self.chances)
+        return CropSampler(self.size, self.crop, self.ranges, self.probabilities)
 
-    def magnified(self, factor):
+    def scaled_by(self, factor):
         """Return the same augmentation for images that were read at 1 / `factor` of their size."""
         if factor == 1:
             return self
@@ -148,7 +162,10 @@ class Augment:
             dict of NumPy arrays of the same names; the image float32.
         """
         key = np.array([seed, number])
-        cut = {name: np.asarray(value)[None] for name, value in self.placing.cut(sample, key).items()}
+        cut = {
+            name: np.asarray(value)[None]
+            for name, value in self.crop_sampler.extract(sample, key).items()
+        }
         changed = self(cut, key[None])
         return {name: ops.convert_to_numpy(value)[0] for name, value in changed.items()}
 
@@ -159,7 +176,7 @@ class Augment:
             batch: dict of "image" (B, H, W, C), any dtype, and any of "mask" and "instances" (B, H, W), "boxes"
                 (B, N, 4) and "classes" (B, N), -1 where there is no object, "keypoints" (B, K, 2), x and y in pixels as
                 those of boxes. If the images are pieces of images
-                that `Placing.cut` cut out, also "extent", "corner" and "focus", (B, 2) each.
+                that `CropSampler.cut` cut out, also "extent", "corner" and "focus", (B, 2) each.
             keys: (B, 2) integers, a seed and a sample's number each.
 
         Returns:
@@ -172,7 +189,11 @@ class Augment:
         if keras.backend.backend() == "tensorflow":
             kernel = self._compiled
         objects = {name: batch[name] for name in ("boxes", "classes", "keypoints") if name in batch}
-        rest = {name: ops.convert_to_tensor(value) for name, value in batch.items() if name not in objects}
+        rest = {
+            name: ops.convert_to_tensor(value)
+            for name, value in batch.items()
+            if name not in objects
+        }
         keys = ops.cast(ops.convert_to_tensor(keys), "int32")
         if "boxes" in objects:
             rest["objects"] = ops.convert_to_tensor(ops.shape(objects["boxes"])[1], "int32")
@@ -193,11 +214,13 @@ class Augment:
                 f"Augment: images of shape {tuple(batch['image'].shape)} came; the compiled kernel must know height "
                 "and width. Batch images of one size (`pipeline` with `resize`), or set the shape."
             )
-        drawn = params.draw(keys, self.ranges, self.chances)
+        drawn = params.draw(keys, self.ranges, self.probabilities)
         image, labels = windows(self, batch, drawn, keys)
         image = colored(self, image, drawn, keys)
         if "cutout" in self.ranges:
-            image, mask = mixing.cut_out(image, labels.get("mask"), drawn, np.asarray(self.fill, "float32"))
+            image, mask = mixing.cut_out(
+                image, labels.get("mask"), drawn, np.asarray(self.fill, "float32")
+            )
             labels |= {} if mask is None else {"mask": mask}
         if self.mosaic or self.cutmix:
             shown = mixing.regions(drawn, self.size, self.cutmix, self.mosaic)

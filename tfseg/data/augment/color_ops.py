@@ -30,7 +30,9 @@ def colored(augment, image, drawn, keys):
         image = ops.where((drawn["gamma"] != 1)[:, None, None, None], changed, image)
     if "blur" in shown:
         # where nothing was drawn, a matrix product may still be rounded (TF32 on GPUs)
-        image = ops.where((drawn["blur"] > 0)[:, None, None, None], blur(image, drawn["blur"]), image)
+        image = ops.where(
+            (drawn["blur"] > 0)[:, None, None, None], blur(image, drawn["blur"]), image
+        )
     if "noise" in shown:
         image = noise(image, drawn["noise"] * span, keys)
     if "jpeg" in shown:
@@ -45,7 +47,9 @@ def _mapped(augment, image, drawn):
     middle, shift = (low + high) / 2, drawn["brightness"] * (high - low)
     if image.shape[-1] == 3:
         hue = drawn["hue"] * (math.pi / 180)
-        return apply_color(image, *color_matrices(shift, drawn["contrast"], drawn["saturation"], hue, middle))
+        return apply_color(
+            image, *color_matrices(shift, drawn["contrast"], drawn["saturation"], hue, middle)
+        )
     if augment.ranges.keys() & {"saturation", "hue"}:
         _require_channels(image, "saturation and hue", (3,))
     contrast = drawn["contrast"]

@@ -11,13 +11,13 @@ from tfseg.data.augment.params import IDENTITY, KINDS, draw
 MOVES = ("scale", "rotate", "shear", "translate", "perspective", "elastic")
 
 
-class Placing:
+class CropSampler:
     """The rule by which windows are placed.
 
     Args:
         size: (height, width) of the window.
         crop: "random", "center" or "classes", see `Augment`.
-        ranges, chances: what is drawn, see `draw`.
+        ranges, probabilities: what is drawn, see `draw`.
 
     Attributes:
         canvas: (height, width) in the image's pixels that no window reaches beyond.
@@ -25,17 +25,21 @@ class Placing:
         shrink: the power of 2, at most 8, by which images may be read smaller, for no window shows more of them.
     """
 
-    def __init__(self, size, crop, ranges, chances):
-        self.size, self.crop, self.ranges, self.chances = size, crop, ranges, chances
+    def __init__(self, size, crop, ranges, probabilities):
+        self.size, self.crop, self.ranges, self.probabilities = size, crop, ranges, probabilities
         largest = {name: max(map(abs, bounds)) for name, bounds in ranges.items()}
         smallest_scale = ranges.get("scale", (1.0, 1.0))[0]
         self.levels = max(0, math.floor(0.5 - math.log2(smallest_scale)))
-        largest_scale = ranges["scale"][1] if "scale" in ranges and chances["scale"] == 1 else 1.0
+        largest_scale = (
+            ranges["scale"][1] if "scale" in ranges and probabilities["scale"] == 1 else 1.0
+        )
         self.shrink = 2 ** max(0, min(3, math.floor(-math.log2(largest_scale))))
         shift = largest.get("elastic", 0)
         height, width = (side + 2 * shift for side in size)
         # Of the window's corner that perspective shows the farthest away; the middle's is 1.
-        depth = 1 - largest.get("perspective", 0) * sum(1 + 2 * shift / max(side - 1, 2) for side in size)
+        depth = 1 - largest.get("perspective", 0) * sum(
+            1 + 2 * shift / max(side - 1, 2) for side in size
+        )
         if depth < 0.1:
             raise ValueError(
                 f"Augment: perspective and elastic reach up to {largest['perspective']} and {shift}, for windows of "
@@ -84,7 +88,7 @@ class Placing:
             corner = corner + window * array.stack([drawn["translate_y"], drawn["translate"]], -1)
         return corner + (window - one) * half
 
-    def cut(self, sample, key, largest=None):
+    def extract(self, sample, key, largest=None):
         """Cut out of a sample the piece that its window needs, in arrays of one shape for all samples.
 
         Args:
@@ -96,7 +100,7 @@ class Placing:
             dict: the arrays, filled up with 0 (masks: 255), and (2,) float32 each "extent", the image's height and
             width; "corner", where the piece begins; "focus", a pixel that the window holds with `crop="classes"`.
         """
-        drawn = draw(np.asarray(key)[None], self.ranges, self.chances)
+        drawn = draw(np.asarray(key)[None], self.ranges, self.probabilities)
         extent = np.array(sample["image"].shape[:2], "float32")
         focus = None
         if self.crop == "classes":
@@ -111,7 +115,11 @@ class Placing:
             name: _framed(value, corner, canvas, piece[name]) if name in piece else value
             for name, value in sample.items()
         }
-        where = {"extent": extent, "corner": corner, "focus": np.zeros(2) if focus is None else focus}
+        where = {
+            "extent": extent,
+            "corner": corner,
+            "focus": np.zeros(2) if focus is None else focus,
+        }
         return {**cut, **{name: np.asarray(value, "float32") for name, value in where.items()}}
 
     def class_focus(self, masks, drawn):
@@ -121,9 +129,13 @@ class Placing:
         """
         batch, height, width = ops.shape(masks)
         flat = ops.cast(ops.reshape(masks, (batch, -1)), "int32")
-        number = ops.arange(batch, dtype="int32")[:, None] * (IGNORE_INDEX + 1) + ops.clip(flat, 0, IGNORE_INDEX)
+        number = ops.arange(batch, dtype="int32")[:, None] * (IGNORE_INDEX + 1) + ops.clip(
+            flat, 0, IGNORE_INDEX
+        )
         ones = ops.ones_like(ops.reshape(flat, (-1,)))
-        counts = ops.segment_sum(ones, ops.reshape(number, (-1,)), num_segments=batch * (IGNORE_INDEX + 1))
+        counts = ops.segment_sum(
+            ones, ops.reshape(number, (-1,)), num_segments=batch * (IGNORE_INDEX + 1)
+        )
         counts = ops.reshape(counts, (batch, -1))[:, :IGNORE_INDEX]
         chosen = _nth(counts > 0, drawn["class"])
         pixel = _nth(flat == chosen[:, None], drawn["pixel"])
@@ -135,7 +147,9 @@ class Placing:
 def mask_of(sample):
     """Return the "mask" that windows about classes are placed by, or raise a ValueError."""
     if "mask" not in sample:
-        raise ValueError('Augment: crop="classes" came without a mask. Give samples masks, or choose crop="random".')
+        raise ValueError(
+            'Augment: crop="classes" came without a mask. Give samples masks, or choose crop="random".'
+        )
     return sample["mask"]
 
 
@@ -143,7 +157,9 @@ def _nth(flags, share):
     """(B,) the index of one of the True flags (B, N), by a share (B,) in [0, 1) of their number."""
     rank = ops.cumsum(ops.cast(flags, "int32"), axis=1)
     count = rank[:, -1]
-    wanted = ops.minimum(ops.cast(ops.floor(share * ops.cast(count, "float32")), "int32"), count - 1) + 1
+    wanted = (
+        ops.minimum(ops.cast(ops.floor(share * ops.cast(count, "float32")), "int32"), count - 1) + 1
+    )
     return ops.cast(ops.argmax(rank >= wanted[:, None], axis=1), "int32")
 
 
@@ -169,5 +185,7 @@ def _framed(array, corner, canvas, fill):
 
 def _reach(along, across, rotate):
     """Pixels that a rectangle turned by up to `rotate` degrees covers along its first side's direction."""
-    turn = min(math.radians(abs(rotate)), math.atan2(across, along))  # there the diagonal lies along
+    turn = min(
+        math.radians(abs(rotate)), math.atan2(across, along)
+    )  # there the diagonal lies along
     return math.ceil(along * math.cos(turn) + across * math.sin(turn)) + 2

@@ -9,7 +9,16 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data.augment import mixing, params
 from tfseg.data.augment.crop import mask_of
 from tfseg.data.readers.extract import SMALLEST_SHARE
-from tfseg.ops import box_area, move_boxes, move_points, resample, smooth_field, source_points, uniform, window_matrices
+from tfseg.ops import (
+    box_area,
+    move_boxes,
+    move_points,
+    resample,
+    smooth_field,
+    source_points,
+    uniform,
+    window_matrices,
+)
 
 
 def windows(augment, batch, drawn, keys):
@@ -25,16 +34,25 @@ def windows(augment, batch, drawn, keys):
         (B, height, width, C) float32 images, and a dict of the "mask" and "instances" that came.
     """
     extents, focus = _whole(augment, batch, drawn)
-    center = augment.placing.center(drawn, extents, focus, ops)
+    center = augment.crop_sampler.center(drawn, extents, focus, ops)
     # Points count from near the middle: they are the same to the bit in a piece and in the whole image.
-    block = 2.0**augment.placing.levels
+    block = 2.0**augment.crop_sampler.levels
     origin = block * ops.floor(center / block)
     displacement = _displacement(augment, drawn, keys)
     x, y = source_points(_matrices(augment, drawn, center - origin), augment.size, displacement)
     corner = ops.cast(batch.get("corner", 0), "float32")
     inside = ops.minimum(extents - corner, np.array(batch["image"].shape[1:3], "float32"))
     origin = origin - corner
-    image = resample(batch["image"], x, y, augment.interpolation, augment.fill, inside, _levels(augment, drawn), origin)
+    image = resample(
+        batch["image"],
+        x,
+        y,
+        augment.interpolation,
+        augment.fill,
+        inside,
+        _levels(augment, drawn),
+        origin,
+    )
     labels = {
         name: resample(batch[name][..., None], x, y, "nearest", fill, inside, origin=origin)[..., 0]
         for name, fill in (("mask", IGNORE_INDEX), ("instances", 0))
@@ -55,20 +73,27 @@ def move_objects(augment, changed, objects, batch, keys):
     Returns:
         `changed` with what came, moved; objects that are gone are taken out of its "instances".
     """
-    drawn = params.draw(keys, augment.ranges, augment.chances)
+    drawn = params.draw(keys, augment.ranges, augment.probabilities)
     extents, focus = _whole(augment, batch, drawn)
-    matrices = _matrices(augment, drawn, augment.placing.center(drawn, extents, focus, ops))
+    matrices = _matrices(augment, drawn, augment.crop_sampler.center(drawn, extents, focus, ops))
     if matrices.shape[1] == 2:
-        matrices = ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + np.diag([0, 0, 1]).astype("float32")
+        matrices = ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + np.diag([0, 0, 1]).astype(
+            "float32"
+        )
     field_of = _displacement(augment, drawn, keys)
-    into_windows = ops.inv(matrices), None if field_of is None else lambda x, y: _undisplaced(field_of, x, y)
+    into_windows = (
+        ops.inv(matrices),
+        None if field_of is None else lambda x, y: _undisplaced(field_of, x, y),
+    )
     shown = mixing.regions(drawn, augment.size, augment.cutmix, augment.mosaic)
     shown = shown if augment.mosaic or augment.cutmix else shown[:, :1]
     changed = dict(changed)
     if "boxes" in objects:
         _move_boxes(changed, objects, into_windows, shown)
     if "keypoints" in objects:
-        changed["keypoints"] = mixing.mix_points(move_points(objects["keypoints"], *into_windows), shown)
+        changed["keypoints"] = mixing.mix_points(
+            move_points(objects["keypoints"], *into_windows), shown
+        )
     return changed
 
 
@@ -77,12 +102,17 @@ def _move_boxes(changed, objects, into_windows, shown):
     kinds = ops.cast(objects["classes"], "int32")
     boxes, classes, visible = mixing.mix_boxes(moved, kinds, box_area(moved), shown)
     gone = (classes < 0) | (visible < SMALLEST_SHARE)
-    changed |= {"boxes": ops.where(gone[..., None], 0.0, boxes), "classes": ops.where(gone, -1, classes)}
+    changed |= {
+        "boxes": ops.where(gone[..., None], 0.0, boxes),
+        "classes": ops.where(gone, -1, classes),
+    }
     if "instances" in changed:
         kept = ops.pad(ops.cast(~gone, "int32"), [[0, 0], [1, 0]])
         flat = ops.reshape(changed["instances"], (ops.shape(kept)[0], -1))
         seen = ops.take_along_axis(kept, ops.cast(flat, "int32"), axis=1)
-        changed["instances"] = ops.reshape(flat * ops.cast(seen, flat.dtype), ops.shape(changed["instances"]))
+        changed["instances"] = ops.reshape(
+            flat * ops.cast(seen, flat.dtype), ops.shape(changed["instances"])
+        )
 
 
 def _whole(augment, batch, drawn):
@@ -94,17 +124,31 @@ def _whole(augment, batch, drawn):
     extents = ops.cast(extents, "float32")
     if augment.crop != "classes":
         return extents, None
-    focus = batch["focus"] if "focus" in batch else augment.placing.class_focus(mask_of(batch), drawn)
+    focus = (
+        batch["focus"]
+        if "focus" in batch
+        else augment.crop_sampler.class_focus(mask_of(batch), drawn)
+    )
     return extents, ops.cast(focus, "float32")
 
 
 def _matrices(augment, drawn, center):
     radians = lambda name: drawn[name] * (math.pi / 180)  # noqa: E731
     flip = lambda axis, ways: ops.where((drawn[axis] < 0.5) & (augment.flip in ways), -1.0, 1.0)  # noqa: E731
-    far = ops.stack([drawn["perspective"], drawn["perspective_y"]], -1) if "perspective" in augment.ranges else None
+    far = (
+        ops.stack([drawn["perspective"], drawn["perspective_y"]], -1)
+        if "perspective" in augment.ranges
+        else None
+    )
     flips = flip("flip_x", ("horizontal", "both")), flip("flip_y", ("vertical", "both"))
     return window_matrices(
-        augment.size, center, drawn["scale"], radians("rotate"), radians("shear"), *flips, perspective=far
+        augment.size,
+        center,
+        drawn["scale"],
+        radians("rotate"),
+        radians("shear"),
+        *flips,
+        perspective=far,
     )
 
 
@@ -119,7 +163,7 @@ def _displacement(augment, drawn, keys):
 
 
 def _levels(augment, drawn):
-    largest = augment.placing.levels
+    largest = augment.crop_sampler.levels
     if not largest:
         return None
     level = ops.floor(0.5 - ops.log(drawn["scale"]) / math.log(2))

@@ -26,8 +26,14 @@ def regions(drawn, size, cutmix, mosaic):
         is a mosaic's own quarter, or the whole window, lowest of all.
     """
     height, width = size
-    split_y, split_x = (ops.round((0.25 + 0.5 * drawn[f"mix_{a}"]) * s) for a, s in (("y", height), ("x", width)))
-    zero, full_x, full_y = ops.zeros_like(split_x), ops.full_like(split_x, width), ops.full_like(split_y, height)
+    split_y, split_x = (
+        ops.round((0.25 + 0.5 * drawn[f"mix_{a}"]) * s) for a, s in (("y", height), ("x", width))
+    )
+    zero, full_x, full_y = (
+        ops.zeros_like(split_x),
+        ops.full_like(split_x, width),
+        ops.full_like(split_y, height),
+    )
     quarters = (
         (split_x, zero, full_x, split_y),
         (zero, split_y, split_x, full_y),
@@ -90,7 +96,9 @@ def mix_boxes(boxes, classes, areas, shown):
     """
     parts = []
     for partner in range(shown.shape[1]):
-        there, kind, area = (ops.roll(values, -partner, axis=0) for values in (boxes, classes, areas))
+        there, kind, area = (
+            ops.roll(values, -partner, axis=0) for values in (boxes, classes, areas)
+        )
         clipped = clip_boxes(there, shown[:, partner, None])
         visible = box_area(clipped)
         if partner == 0:  # it lies below the others, which do not overlap
@@ -130,8 +138,12 @@ def cut_out(image, mask, drawn, fill):
         hole = drawn[side] * length
         first = drawn[place] * (length - hole) - 0.5
         shape = (-1, 1, 1)
-        along = ops.reshape(ops.cast(ops.arange(length), "float32"), (1, -1, 1) if axis == 1 else (1, 1, -1))
+        along = ops.reshape(
+            ops.cast(ops.arange(length), "float32"), (1, -1, 1) if axis == 1 else (1, 1, -1)
+        )
         first, hole = ops.reshape(first, shape), ops.reshape(hole, shape)
         inside = (along > first) & (along <= first + hole) & inside
     image = ops.where(inside[..., None], fill, image)
-    return image, None if mask is None else ops.where(inside, ops.cast(IGNORE_INDEX, mask.dtype), mask)
+    return image, None if mask is None else ops.where(
+        inside, ops.cast(IGNORE_INDEX, mask.dtype), mask
+    )

@@ -38,11 +38,26 @@ BOUNDS = {
     "cutout": (0.0, 1.0, "from 0 to 1"),
 }
 # Numbers in [0, 1) that are used as they are.
-PLACES = ("flip_x", "flip_y", "crop_x", "crop_y", "hole_x", "hole_y", "mix", "mix_x", "mix_y", "class", "pixel")
+PLACES = (
+    "flip_x",
+    "flip_y",
+    "crop_x",
+    "crop_y",
+    "hole_x",
+    "hole_y",
+    "mix",
+    "mix_x",
+    "mix_y",
+    "class",
+    "pixel",
+)
 SECOND = ("translate", "perspective", "cutout")  # drawn once for x and once for y
 # Every number has its place in the stream, so that one more operation changes nothing about the others.
 STREAMS = {
-    name: i for i, name in enumerate((*KINDS, *(f"{n}_y" for n in SECOND), *(f"if {n}" for n in KINDS), *PLACES))
+    name: i
+    for i, name in enumerate(
+        (*KINDS, *(f"{n}_y" for n in SECOND), *(f"if {n}" for n in KINDS), *PLACES)
+    )
 }
 LATTICE = 8  # of the elastic field, rows and columns
 
@@ -55,9 +70,13 @@ def read_range(name, value):
     """
     kind = KINDS[name]
     try:
-        low, high = (float(bound) for bound in value) if np.ndim(value) else _around(kind, float(value))
+        low, high = (
+            (float(bound) for bound in value) if np.ndim(value) else _around(kind, float(value))
+        )
     except (TypeError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(f"Augment: {name}={value!r} must be a number or (smallest, largest).") from error
+        raise ValueError(
+            f"Augment: {name}={value!r} must be a number or (smallest, largest)."
+        ) from error
     least, most, said = BOUNDS.get(name, BOUNDS[kind])
     if not least <= low <= high <= most or math.inf in (-low, high):
         raise ValueError(f"Augment: {name}={value!r} must be (smallest, largest), both {said}.")
@@ -99,7 +118,9 @@ def draw(keys, ranges, probability):
             value = array.zeros_like(number[name]) + IDENTITY[kind]
             if name in ranges:
                 shown = number[f"if {name}"] < probability[name]
-                value = array.where(shown, _between(*ranges[name], number[name + axis], kind, array), value)
+                value = array.where(
+                    shown, _between(*ranges[name], number[name + axis], kind, array), value
+                )
             drawn[name + axis] = value
     return drawn
 

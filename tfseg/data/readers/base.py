@@ -5,7 +5,7 @@ import numpy as np
 from tfseg import checks
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.data import splits
-from tfseg.data.readers.cached import recent
+from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.extract import corners, parts, reduced, window_of
 
 NAMES_SHOWN = 8  # of the classes, in a notebook
@@ -23,11 +23,15 @@ def checked_names(class_names):
     if not 1 <= len(names) <= IGNORE_INDEX:
         raise ValueError(f"class_names: {len(names)} names came; name 1 to {IGNORE_INDEX} classes.")
     if not all(names):
-        raise ValueError(f"class_names: {names} holds an empty name. Name every class, or drop a comma.")
+        raise ValueError(
+            f"class_names: {names} holds an empty name. Name every class, or drop a comma."
+        )
     if len(set(names)) != len(names):
         raise ValueError(f"class_names: {', '.join(names)} names a class twice.")
     if names == [BACKGROUND]:
-        raise ValueError(f"class_names: only {BACKGROUND!r} came. Name the object: what is not it is background.")
+        raise ValueError(
+            f"class_names: only {BACKGROUND!r} came. Name the object: what is not it is background."
+        )
     return names
 
 
@@ -81,7 +85,9 @@ class Reader:
         return len(self.sizes)
 
     def __repr__(self):
-        names = ", ".join(self.class_names[:NAMES_SHOWN]) + ", ..." * (self.num_classes > NAMES_SHOWN)
+        names = ", ".join(self.class_names[:NAMES_SHOWN]) + ", ..." * (
+            self.num_classes > NAMES_SHOWN
+        )
         return (
             f"<{type(self).__name__}: {len(self)} samples of {', '.join(self.fields)}; {self.channels} channels of "
             f"{self.dtype}; {self.num_classes} classes: {names}>"
@@ -101,7 +107,7 @@ class Reader:
         """Return a name for the sample, unique in the reader."""
         return str(index)
 
-    def stamp(self, index):
+    def version_key(self, index):
         """Return what changes when the sample's files do, or what their values mean, for JSON; None if unknown."""
         return None
 
@@ -123,7 +129,7 @@ class Reader:
             ValueError: fewer than two samples or groups, or a share out of range.
         """
         train, val = splits.split(self, val_fraction, seed, groups, stratify)
-        return self.take(train), self.take(val)
+        return self.subset(train), self.subset(val)
 
     def k_fold(self, k, seed=0, groups=None, stratify=False):
         """Return a list of k (train, val) readers; every sample is in the val of one of them.
@@ -136,9 +142,9 @@ class Reader:
             ValueError: fewer samples or groups than folds.
         """
         folds = splits.k_fold(self, k, seed, groups, stratify)
-        return [(self.take(train), self.take(val)) for train, val in folds]
+        return [(self.subset(train), self.subset(val)) for train, val in folds]
 
-    def named(self, names):
+    def select(self, names):
         """Return a reader of the samples with these names, in this order.
 
         Args:
@@ -148,7 +154,7 @@ class Reader:
             FileNotFoundError: there is no such list.
             ValueError: no name came, or names of no sample; they are told.
         """
-        return self.take(splits.positions(self, names))
+        return self.subset(splits.positions(self, names))
 
     def tiles(self, size, overlap=0.0):
         """Return a reader of windows that cover every image: sliding crops, for images too large to take whole.
@@ -160,7 +166,11 @@ class Reader:
         Split before: windows of one image are alike, and with `overlap` they show the same pixels.
         """
         sides = (size, size) if np.ndim(size) == 0 else tuple(size)
-        places = [(i, at, sides) for i, extent in enumerate(self.sizes) for at in corners(extent, size, overlap)]
+        places = [
+            (i, at, sides)
+            for i, extent in enumerate(self.sizes)
+            for at in corners(extent, size, overlap)
+        ]
         return Tiles(self, places)
 
     def parts(self, size):
@@ -169,14 +179,17 @@ class Reader:
         To measure in: each pixel is in one part. An image that is not larger is one, as it is.
         """
         checks.positive_int("parts", "size", size)
-        return Tiles(self, [(i, *part) for i, extent in enumerate(self.sizes) for part in parts(extent, size)])
+        return Tiles(
+            self,
+            [(i, *part) for i, extent in enumerate(self.sizes) for part in parts(extent, size)],
+        )
 
-    def take(self, indices):
+    def subset(self, indices):
         """Return a reader of the samples with these indices, in this order."""
-        return Taken(self, indices)
+        return Subset(self, indices)
 
 
-class Taken(Reader):
+class Subset(Reader):
     """Samples of another reader.
 
     Args:
@@ -186,8 +199,14 @@ class Taken(Reader):
 
     def __init__(self, reader, indices):
         self._reader, self._indices = reader, np.asarray(indices, int)
-        self.mask_values, self.fields, self.palette = reader.mask_values, reader.fields, reader.palette
-        super().__init__(reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype)
+        self.mask_values, self.fields, self.palette = (
+            reader.mask_values,
+            reader.fields,
+            reader.palette,
+        )
+        super().__init__(
+            reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype
+        )
 
     def __getitem__(self, index):
         return self._reader[int(self._indices[index])]
@@ -200,9 +219,9 @@ class Taken(Reader):
         """Return the sample's name in the other reader."""
         return self._reader.name(int(self._indices[index]))
 
-    def stamp(self, index):
+    def version_key(self, index):
         """Return the sample's stamp in the other reader."""
-        return self._reader.stamp(int(self._indices[index]))
+        return self._reader.version_key(int(self._indices[index]))
 
 
 class Tiles(Reader):
@@ -214,10 +233,14 @@ class Tiles(Reader):
     """
 
     def __init__(self, reader, places):
-        self._reader, self._whole = reader, recent(reader.__getitem__, WHOLE_KEPT)
+        self._reader, self._whole = reader, thread_safe_lru(reader.__getitem__, WHOLE_KEPT)
         self._places = places
         sizes = [np.minimum(size, reader.sizes[i] - corner) for i, corner, size in places]
-        self.mask_values, self.fields, self.palette = reader.mask_values, reader.fields, reader.palette
+        self.mask_values, self.fields, self.palette = (
+            reader.mask_values,
+            reader.fields,
+            reader.palette,
+        )
         super().__init__(reader.class_names, sizes, reader.channels, reader.dtype)
 
     def __getitem__(self, index):
@@ -229,9 +252,9 @@ class Tiles(Reader):
         sample, (y, x), _ = self._places[index]
         return f"{self._reader.name(sample)}/{y}_{x}"
 
-    def stamp(self, index):
+    def version_key(self, index):
         """Return the whole sample's stamp."""
-        return self._reader.stamp(self._places[index][0])
+        return self._reader.version_key(self._places[index][0])
 
 
 class Arrays(Reader):
@@ -249,12 +272,18 @@ class Arrays(Reader):
     def __init__(self, images, masks, class_names):
         images = [np.asarray(image) for image in images]
         self._images = [image[..., None] if image.ndim == 2 else image for image in images]
-        self._masks = [integers(np.asarray(mask), f"mask {index}") for index, mask in enumerate(masks)]
+        self._masks = [
+            integers(np.asarray(mask), f"mask {index}") for index, mask in enumerate(masks)
+        ]
         if not self._images or len(self._images) != len(self._masks):
-            raise ValueError(f"Arrays: {len(self._images)} images and {len(self._masks)} masks came.")
+            raise ValueError(
+                f"Arrays: {len(self._images)} images and {len(self._masks)} masks came."
+            )
         for index, (image, mask) in enumerate(zip(self._images, self._masks, strict=True)):
             if image.shape[:2] != mask.shape:
-                raise ValueError(f"Arrays: image {index} is {image.shape[:2]}, its mask {mask.shape}.")
+                raise ValueError(
+                    f"Arrays: image {index} is {image.shape[:2]}, its mask {mask.shape}."
+                )
         first = self._images[0]
         for index, image in enumerate(self._images):
             if (image.shape[-1], image.dtype) != (first.shape[-1], first.dtype):
@@ -262,7 +291,9 @@ class Arrays(Reader):
                     f"Arrays: image {index} has {image.shape[-1]} channels of {image.dtype}, "
                     f"image 0 has {first.shape[-1]} of {first.dtype}. Bring them to one kind."
                 )
-        super().__init__(class_names, [mask.shape for mask in self._masks], first.shape[-1], first.dtype)
+        super().__init__(
+            class_names, [mask.shape for mask in self._masks], first.shape[-1], first.dtype
+        )
         self._table = {**identity(self.label_names), IGNORE_INDEX: IGNORE_INDEX}
 
     def __getitem__(self, index):
@@ -296,7 +327,9 @@ def class_ids(values, table, where):
         return _translated_bytes(values, table, where)
     _require_known(np.unique(values), table, where)
     on_disk = np.array(sorted(table))
-    return np.array([table[value] for value in on_disk.tolist()], np.uint8)[np.searchsorted(on_disk, values)]
+    return np.array([table[value] for value in on_disk.tolist()], np.uint8)[
+        np.searchsorted(on_disk, values)
+    ]
 
 
 def _translated_bytes(values, table, where):
@@ -327,9 +360,13 @@ def _require_known(found, table, where):
     )
 
 
-def listed(problems, most=8):
+def format_problems(problems, most=8):
     """Join problems, one a line, naming at most `most`."""
-    remedies = [remedy for remedy in (VALUE_REMEDY, IMAGE_REMEDY) if any(remedy in text for text in problems)]
+    remedies = [
+        remedy
+        for remedy in (VALUE_REMEDY, IMAGE_REMEDY)
+        if any(remedy in text for text in problems)
+    ]
     if len(problems) > 1:  # once is enough
         for remedy in remedies:
             problems = [text.replace(f" {remedy}", "") for text in problems]

@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 
 
-def recent(load, count):
+def thread_safe_lru(load, count):
     """Return a function like `load`, of one hashable argument, that remembers its last `count` results.
 
     Threads that ask for the same thing at once wait for one of them to load it.

@@ -79,25 +79,41 @@ def _packed(colors):
 def _palette(colors, names):
     if isinstance(colors, dict):
         if set(colors) != set(names):
-            lacking, strange = [n for n in names if n not in colors], [n for n in colors if n not in names]
+            lacking, strange = (
+                [n for n in names if n not in colors],
+                [n for n in colors if n not in names],
+            )
             raise ValueError(
                 f"colors: the classes are {', '.join(names)}. Without a color: {', '.join(lacking) or 'none'}; "
                 f"colors of no class: {', '.join(map(str, strange)) or 'none'}. Give every class its color."
             )
         colors = [colors[name] for name in names]
     if len(colors) != len(names):
-        raise ValueError(f"colors: {len(colors)} came for {len(names)} classes ({', '.join(names)}). Give one a class.")
-    palette = np.stack([_color(color, f"colors: {name}") for color, name in zip(colors, names, strict=True)])
+        raise ValueError(
+            f"colors: {len(colors)} came for {len(names)} classes ({', '.join(names)}). Give one a class."
+        )
+    palette = np.stack(
+        [_color(color, f"colors: {name}") for color, name in zip(colors, names, strict=True)]
+    )
     owner = {}
     for color, name in zip(map(tuple, palette.tolist()), names, strict=True):
         if color in owner:
-            raise ValueError(f"colors: {owner[color]!r} and {name!r} both have {color}. Give them different colors.")
+            raise ValueError(
+                f"colors: {owner[color]!r} and {name!r} both have {color}. Give them different colors."
+            )
         owner[color] = name
     return palette
 
 
 def _color(color, where):
     values = np.asarray(color)
-    if values.shape != (3,) or values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
-        raise ValueError(f"{where}: {color!r} is no color. Expected red, green and blue in whole numbers 0..255.")
+    if (
+        values.shape != (3,)
+        or values.dtype.kind not in "iu"
+        or values.min() < 0
+        or values.max() > 255
+    ):
+        raise ValueError(
+            f"{where}: {color!r} is no color. Expected red, green and blue in whole numbers 0..255."
+        )
     return values.astype(np.uint8)

@@ -7,7 +7,10 @@ import numpy as np
 from tfseg import checks
 
 SMALLEST_SHARE = 0.1  # of a box that a window must show, or the object is not in it
-LARGE, WINDOW = 2**21, 1024  # pixels of an image that is not taken whole, and the side of its windows
+LARGE, WINDOW = (
+    2**21,
+    1024,
+)  # pixels of an image that is not taken whole, and the side of its windows
 AT_ONCE = 2**22  # pixels of a batch of whole images
 
 
@@ -59,9 +62,16 @@ def parts(extent, size):
     """Return [(corner, (height, width))] of nearly equal parts of an image, at most `size` on a side: each pixel is in
     one of them.
     """
-    edges = [np.linspace(0, length, -(-int(length) // size) + 1).round().astype(int).tolist() for length in extent]
+    edges = [
+        np.linspace(0, length, -(-int(length) // size) + 1).round().astype(int).tolist()
+        for length in extent
+    ]
     rows, columns = (list(pairwise(along)) for along in edges)
-    return [((top, left), (bottom - top, right - left)) for top, bottom in rows for left, right in columns]
+    return [
+        ((top, left), (bottom - top, right - left))
+        for top, bottom in rows
+        for left, right in columns
+    ]
 
 
 def window_of(sample, corner, size):
@@ -69,7 +79,9 @@ def window_of(sample, corner, size):
     (top, left), (height, width) = corner, size
     part = {
         # A copy: a view would keep the whole image in memory.
-        name: array[top : top + height, left : left + width].copy() if array.ndim > 1 and name != "boxes" else array
+        name: array[top : top + height, left : left + width].copy()
+        if array.ndim > 1 and name != "boxes"
+        else array
         for name, array in sample.items()
     }
     if "boxes" not in sample:
@@ -111,7 +123,9 @@ def block_means(image, shrink):
     height, width, channels = image.shape
     image = np.pad(image, [(0, -height % shrink), (0, -width % shrink), (0, 0)])
     blocks = image.reshape(image.shape[0] // shrink, shrink, -1, shrink, channels)
-    rows, columns = (np.minimum(shrink, n - np.arange(0, n, shrink, dtype=np.float32)) for n in (height, width))
+    rows, columns = (
+        np.minimum(shrink, n - np.arange(0, n, shrink, dtype=np.float32)) for n in (height, width)
+    )
     means = blocks.sum(axis=(1, 3), dtype=np.float32) / (rows[:, None, None] * columns[:, None])
     return (np.rint(means) if image.dtype.kind in "iu" else means).astype(image.dtype)
 
@@ -120,5 +134,7 @@ def block_middles(mask, shrink):
     """(H, W) values at the middles of blocks of `shrink` x `shrink` pixels."""
     if shrink == 1:
         return mask
-    rows, columns = (np.minimum(np.arange(shrink // 2, n + shrink // 2, shrink), n - 1) for n in mask.shape)
+    rows, columns = (
+        np.minimum(np.arange(shrink // 2, n + shrink // 2, shrink), n - 1) for n in mask.shape
+    )
     return mask[rows[:, None], columns]

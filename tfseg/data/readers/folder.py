@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
-from tfseg.data.readers.base import Reader, class_ids, identity, listed
+from tfseg.data.readers.base import Reader, class_ids, format_problems, identity
 from tfseg.data.readers.color_masks import ColorTable
 from tfseg.data.readers.extract import reduced_labels
 from tfseg.data.readers.image_files import (
@@ -74,7 +74,9 @@ class Folder(Reader):
         if instances:
             self.fields = ("image", "mask", "instances", "boxes", "classes")
         elif colors is not None:
-            self._colors = ColorTable(colors, self.label_names, None if isinstance(ignore, WHOLE) else ignore)
+            self._colors = ColorTable(
+                colors, self.label_names, None if isinstance(ignore, WHOLE) else ignore
+            )
             self.palette = self._colors.palette
         else:
             self._read_ids(ignore, mask_values)
@@ -82,10 +84,16 @@ class Folder(Reader):
     def _read_ids(self, ignore, mask_values):
         if mask_values is None and len(self.label_names) == 2 and self._holds_0_and_255():
             mask_values = {0: 0, 255: 1}
-        ids = {value: class_id for value, class_id in identity(self.label_names).items() if value != ignore}
+        ids = {
+            value: class_id
+            for value, class_id in identity(self.label_names).items()
+            if value != ignore
+        }
         self.mask_values = mask_values or ids
         self._table = {ignore: IGNORE_INDEX, **self.mask_values}
-        self.palette = _shared_palette([mask for _, mask in self._files], self.mask_values, len(self.label_names))
+        self.palette = _shared_palette(
+            [mask for _, mask in self._files], self.mask_values, len(self.label_names)
+        )
 
     def __getitem__(self, index):
         return self.read(index)
@@ -94,7 +102,10 @@ class Folder(Reader):
         """Return a sample, smaller where asked (see `Reader.read`): a JPEG is decoded at that size."""
         image, mask = self._files[index]
         labels = reduced_labels(self._labels(mask), shrink)
-        return {"image": read_image(image, self.channels, shrink).astype(self.dtype, copy=False), **labels}
+        return {
+            "image": read_image(image, self.channels, shrink).astype(self.dtype, copy=False),
+            **labels,
+        }
 
     def _labels(self, path):
         if "instances" in self.fields:
@@ -107,7 +118,7 @@ class Folder(Reader):
         """Return the image's file name without its suffix."""
         return self._files[index][0].stem
 
-    def stamp(self, index):
+    def version_key(self, index):
         """Return sizes and times of the sample's files, and what the masks' values mean; None if a file is gone."""
         try:
             files = [path.stat() for path in self._files[index]]
@@ -124,7 +135,9 @@ class Folder(Reader):
         seen = set()
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(self._files), LOOKED_AT):
-                for values in pool.map(_values, [mask for _, mask in self._files[start : start + LOOKED_AT]]):
+                for values in pool.map(
+                    _values, [mask for _, mask in self._files[start : start + LOOKED_AT]]
+                ):
                     seen |= values
                 if not seen <= {0, 255}:
                     return False
@@ -191,7 +204,7 @@ def read_headers(files):
         headers = list(pool.map(_header, files))
     problems = [header for header in headers if isinstance(header, str)]
     if problems:
-        raise ValueError(listed(problems))
+        raise ValueError(format_problems(problems))
     eight_bit = all(header[3] for header in headers)
     channels = max(header[2] for header in headers)
     return [header[:2] for header in headers], channels, np.uint8 if eight_bit else np.float32
@@ -215,10 +228,16 @@ def _header(files):
 
 def _check_kind(names, ignore, mask_values, colors, instances):
     """Raise a ValueError of arguments that do not go together."""
-    kinds = {"mask_values": mask_values is not None, "colors": colors is not None, "instances": bool(instances)}
+    kinds = {
+        "mask_values": mask_values is not None,
+        "colors": colors is not None,
+        "instances": bool(instances),
+    }
     given = [name for name, there in kinds.items() if there]
     if len(given) > 1:
-        raise ValueError(f"Folder: {' and '.join(given)} came. Masks are of one kind: leave out all but one.")
+        raise ValueError(
+            f"Folder: {' and '.join(given)} came. Masks are of one kind: leave out all but one."
+        )
     wrong = set((mask_values or {}).values()) - {*range(len(names)), IGNORE_INDEX}
     if wrong:
         raise ValueError(
@@ -231,19 +250,27 @@ def _check_kind(names, ignore, mask_values, colors, instances):
             'Give one name, or ["background", name].'
         )
     if colors is None and not isinstance(ignore, WHOLE):
-        raise ValueError(f"Folder: ignore={ignore!r} is no value of a mask. Give a whole number, or `colors` as well.")
+        raise ValueError(
+            f"Folder: ignore={ignore!r} is no value of a mask. Give a whole number, or `colors` as well."
+        )
     no_part = (IGNORE_INDEX, -1)
     if instances and ignore not in no_part:
-        raise ValueError(f"Folder: ignore={ignore!r} came with instances=True, where every value but 0 is an object.")
+        raise ValueError(
+            f"Folder: ignore={ignore!r} came with instances=True, where every value but 0 is an object."
+        )
     if colors is not None and isinstance(ignore, WHOLE) and ignore not in no_part:
-        raise ValueError(f"Folder: ignore={ignore!r} came with `colors`. Give the ignored color, such as (0, 0, 0).")
+        raise ValueError(
+            f"Folder: ignore={ignore!r} came with `colors`. Give the ignored color, such as (0, 0, 0)."
+        )
 
 
 def _objects(path):
     """Return the labels of a mask of numbered objects."""
     values = read_mask(path)
     if values.min(initial=0) < 0:
-        raise ValueError(f"{path} holds the negative value {values.min()}. Number objects from 1; 0 is background.")
+        raise ValueError(
+            f"{path} holds the negative value {values.min()}. Number objects from 1; 0 is background."
+        )
     return objects_of(values)
 
 
@@ -256,21 +283,31 @@ def _shared_palette(masks, mask_values, count):
     shared = None
     for path in masks:
         palette = read_palette(path)
-        if palette is None or len(palette) <= max(values) or (shared is not None and (palette[values] != shared).any()):
+        if (
+            palette is None
+            or len(palette) <= max(values)
+            or (shared is not None and (palette[values] != shared).any())
+        ):
             return None
         shared = palette[values]
     gray_levels = np.repeat(np.array(values)[:, None], 3, axis=1)
-    return None if np.array_equal(shared, gray_levels) else shared  # a ramp of grays is no choice of colors
+    return (
+        None if np.array_equal(shared, gray_levels) else shared
+    )  # a ramp of grays is no choice of colors
 
 
 def _pairs(images, masks):
     """List (image, mask) by file stem."""
     pictures, labels = (by_stem(image_files(folder)) for folder in (images, masks))
-    problems = [f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(pictures, labels)]
-    problems += [f"{path} has no image '{stem}' in {images}" for stem, path in _only(labels, pictures)]
+    problems = [
+        f"{path} has no mask '{stem}.png' in {masks}" for stem, path in _only(pictures, labels)
+    ]
+    problems += [
+        f"{path} has no image '{stem}' in {images}" for stem, path in _only(labels, pictures)
+    ]
     if problems:
         remedy = "\nA mask has the name of its image: rename or add the missing files, or remove the spare ones."
-        raise ValueError(listed(problems) + remedy)
+        raise ValueError(format_problems(problems) + remedy)
     return [(path, labels[stem]) for stem, path in pictures.items()]
 
 

@@ -28,9 +28,13 @@ def image_files(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
-    files = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")]
+    files = [
+        p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    ]
     if not files:
-        raise FileNotFoundError(f"The folder '{folder}' holds no image. Expected files {', '.join(SUFFIXES)}.")
+        raise FileNotFoundError(
+            f"The folder '{folder}' holds no image. Expected files {', '.join(SUFFIXES)}."
+        )
     return sorted(files)
 
 
@@ -86,7 +90,9 @@ def read_image(path, channels=None, shrink=1):
         except (OSError, SyntaxError, ValueError) as error:
             raise OSError(_damaged(path, error)) from error
     if array is None:
-        raise ValueError(f"{path}: OpenCV cannot decode its colors of 16 bit. Save it as a PNG of 16 bit.")
+        raise ValueError(
+            f"{path}: OpenCV cannot decode its colors of 16 bit. Save it as a PNG of 16 bit."
+        )
     if array.dtype == np.int32:  # how Pillow holds some 16-bit files, and those of 32 bit
         array = array.astype(np.uint16 if array.min() >= 0 and array.max() < 2**16 else np.float32)
     array = array.reshape(*array.shape[:2], -1)
@@ -137,7 +143,9 @@ def read_mask(path):
             )
         array = first[..., 0]
     if array.dtype.kind == "f":
-        raise ValueError(f"{path} holds floating numbers, not class ids. Save one class id a pixel as a PNG.")
+        raise ValueError(
+            f"{path} holds floating numbers, not class ids. Save one class id a pixel as a PNG."
+        )
     return array.astype(np.uint8) if array.dtype == bool else array
 
 
@@ -151,9 +159,13 @@ def read_colors(path):
         OSError: the file is missing, truncated or no image.
         ValueError: it is a JPEG, or has more than 8 bit a channel.
     """
-    array = _mask_array(path, lambda image: image if image.mode in DEEP_MODES else image.convert("RGB"))
+    array = _mask_array(
+        path, lambda image: image if image.mode in DEEP_MODES else image.convert("RGB")
+    )
     if array.dtype != np.uint8:
-        raise ValueError(f"{path} holds {array.dtype} numbers, not colors of 8 bit. Save the mask as an RGB PNG.")
+        raise ValueError(
+            f"{path} holds {array.dtype} numbers, not colors of 8 bit. Save the mask as an RGB PNG."
+        )
     return array
 
 
@@ -222,15 +234,23 @@ def _open(path):
         image = Image.open(path)
         pages = image.n_frames if image.format == "TIFF" else 1
     except Image.DecompressionBombError as error:
-        raise OSError(f"{path} is too large to be read whole ({error}). Cut it into tiles.") from error
+        raise OSError(
+            f"{path} is too large to be read whole ({error}). Cut it into tiles."
+        ) from error
     except UnidentifiedImageError as error:
         known = Path(path).suffix.lower() in SUFFIXES
-        told = "It does not begin as one. Copy it again, or remove it" if known else f"Expected {', '.join(SUFFIXES)}"
+        told = (
+            "It does not begin as one. Copy it again, or remove it"
+            if known
+            else f"Expected {', '.join(SUFFIXES)}"
+        )
         raise OSError(f"{path} cannot be read as an image. {told}.") from error
     except FileNotFoundError as error:
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.") from error
     except (OSError, SyntaxError, TypeError, ValueError) as error:
-        if getattr(error, "filename", None):  # the system's own, such as of a file that nobody may read
+        if getattr(
+            error, "filename", None
+        ):  # the system's own, such as of a file that nobody may read
             raise
         raise OSError(_damaged(path, error)) from error
     if pages > 1:

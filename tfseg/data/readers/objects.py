@@ -8,7 +8,12 @@ def objects_of(values):
     instances = relabeled(values)[0]
     boxes = boxes_of(instances)
     mask = (instances > 0).astype(np.uint8)
-    return {"mask": mask, "instances": instances, "boxes": boxes, "classes": np.ones(len(boxes), np.int32)}
+    return {
+        "mask": mask,
+        "instances": instances,
+        "boxes": boxes,
+        "classes": np.ones(len(boxes), np.int32),
+    }
 
 
 def relabeled(values):
@@ -43,7 +48,9 @@ def boxes_of(instances):
     Raises:
         ValueError: a number in 1..N is on no pixel, so that the object has no box.
     """
-    last = np.ones(instances.shape, bool)  # an object's pixels in a row make runs; their ends are far fewer
+    last = np.ones(
+        instances.shape, bool
+    )  # an object's pixels in a row make runs; their ends are far fewer
     last[:, :-1] = instances[:, 1:] != instances[:, :-1]
     first = np.ones_like(last)
     first[:, 1:] = last[:, :-1]

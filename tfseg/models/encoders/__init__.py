@@ -82,4 +82,8 @@ def encode(image, encoder, weights=None, output_stride=32, normalization=None, o
 
 
 def _trained(normalization, channels):
-    return normalization if channels == 3 else tuple(float(np.mean(values)) for values in normalization)
+    return (
+        normalization
+        if channels == 3
+        else tuple(float(np.mean(values)) for values in normalization)
+    )

@@ -52,12 +52,18 @@ def _not_downloaded(function, owner, error):
 
 def _resnet_v2(blocks):
     # each group but the last strides in its last block, so that its features are that block's normalized input
-    taps = [f"conv{group}_block{count}_preact_relu" for group, count in zip((2, 3, 4), blocks, strict=True)]
+    taps = [
+        f"conv{group}_block{count}_preact_relu"
+        for group, count in zip((2, 3, 4), blocks, strict=True)
+    ]
     return ("conv1_conv", *taps, "post_relu")
 
 
 def _vgg(*last):
-    return (*(f"block{block}_conv{conv}" for block, conv in zip((2, 3, 4, 5), last, strict=True)), "block5_pool")
+    return (
+        *(f"block{block}_conv{conv}" for block, conv in zip((2, 3, 4, 5), last, strict=True)),
+        "block5_pool",
+    )
 
 
 def _convnext(size):
@@ -79,26 +85,49 @@ ENCODERS = {
     "vgg19": _encoder("VGG19", _vgg(2, 4, 4, 4), CAFFE, bgr=True, dilates=False),
     "xception": _encoder(
         "Xception",
-        ("block1_conv2_act", *(f"block{block}_sepconv1_act" for block in (3, 4, 13)), "block14_sepconv2_act"),
+        (
+            "block1_conv2_act",
+            *(f"block{block}_sepconv1_act" for block in (3, 4, 13)),
+            "block14_sepconv2_act",
+        ),
         PLUS_MINUS_ONE,
     ),
-    "mobilenet": _encoder("MobileNet", tuple(f"conv_pw_{index}_relu" for index in (1, 3, 5, 11, 13)), PLUS_MINUS_ONE),
+    "mobilenet": _encoder(
+        "MobileNet", tuple(f"conv_pw_{index}_relu" for index in (1, 3, 5, 11, 13)), PLUS_MINUS_ONE
+    ),
     "mobilenet_v2": _encoder(
-        "MobileNetV2", ("expanded_conv_", "block_2_", "block_5_", "block_12_", "out_relu"), PLUS_MINUS_ONE
+        "MobileNetV2",
+        ("expanded_conv_", "block_2_", "block_5_", "block_12_", "out_relu"),
+        PLUS_MINUS_ONE,
     ),
     "mobilenet_v3_small": _encoder(
         "MobileNetV3Small",
-        ("conv_bn_activation", "expanded_conv_project_bn", "expanded_conv_2_", "expanded_conv_7_", "conv_1_"),
+        (
+            "conv_bn_activation",
+            "expanded_conv_project_bn",
+            "expanded_conv_2_",
+            "expanded_conv_7_",
+            "conv_1_",
+        ),
         PLUS_MINUS_ONE,
         include_preprocessing=False,
     ),
     "mobilenet_v3_large": _encoder(
         "MobileNetV3Large",
-        ("expanded_conv_add", "expanded_conv_2_", "expanded_conv_5_", "expanded_conv_11_", "conv_1_"),
+        (
+            "expanded_conv_add",
+            "expanded_conv_2_",
+            "expanded_conv_5_",
+            "expanded_conv_11_",
+            "conv_1_",
+        ),
         PLUS_MINUS_ONE,
         include_preprocessing=False,
     ),
-    **{f"efficientnet_b{size}": _encoder(f"EfficientNetB{size}", EFFICIENTNET_TAPS, IMAGENET) for size in range(8)},
+    **{
+        f"efficientnet_b{size}": _encoder(f"EfficientNetB{size}", EFFICIENTNET_TAPS, IMAGENET)
+        for size in range(8)
+    },
     **{
         f"efficientnet_v2_b{size}": _encoder(
             f"EfficientNetV2B{size}", EFFICIENTNET_TAPS, IMAGENET, include_preprocessing=False
@@ -116,7 +145,11 @@ ENCODERS = {
     },
     **{
         f"convnext_{size}": _encoder(
-            f"ConvNeXt{size.title()}", _convnext(size), IMAGENET, dilates=False, include_preprocessing=False
+            f"ConvNeXt{size.title()}",
+            _convnext(size),
+            IMAGENET,
+            dilates=False,
+            include_preprocessing=False,
         )
         for size in ("tiny", "small", "base", "large")
     },

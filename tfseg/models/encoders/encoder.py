@@ -6,7 +6,10 @@ from dataclasses import dataclass
 # (mean, deviation) of images in 0..255, red, green, blue, as the weights were trained
 CAFFE = ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
 PLUS_MINUS_ONE = ((127.5,) * 3, (127.5,) * 3)
-IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET = (
+    (123.675, 116.28, 103.53),
+    (58.395, 57.12, 57.375),
+)  # (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ def freeze(model, until="all"):
     Raises:
         ValueError: there is no such stage, or the model has no encoder.
     """
-    last = STAGES[-1] if until == "all" else checks.one_of("freeze", "until", until, (*STAGES, "all"))
+    last = (
+        STAGES[-1] if until == "all" else checks.one_of("freeze", "until", until, (*STAGES, "all"))
+    )
     _set_trainable("freeze", model, range(1, last + 1), False)
 
 

@@ -35,10 +35,16 @@ class ReducedAttention(layers.Layer):
         """Create the projections."""
         width = shape[-1]
         self.query = self._part(layers.Dense(width, name="query", dtype=self.dtype_policy), shape)
-        self.key_value = self._part(layers.Dense(2 * width, name="key_value", dtype=self.dtype_policy), shape)
-        self.project = self._part(layers.Dense(width, name="project", dtype=self.dtype_policy), shape)
+        self.key_value = self._part(
+            layers.Dense(2 * width, name="key_value", dtype=self.dtype_policy), shape
+        )
+        self.project = self._part(
+            layers.Dense(width, name="project", dtype=self.dtype_policy), shape
+        )
         if self.reduction > 1:
-            reduce = layers.Conv2D(width, self.reduction, self.reduction, name="reduce", dtype=self.dtype_policy)
+            reduce = layers.Conv2D(
+                width, self.reduction, self.reduction, name="reduce", dtype=self.dtype_policy
+            )
             self.reduce = self._part(reduce, shape)
             norm = layers.LayerNormalization(epsilon=1e-5, name="norm", dtype=self.dtype_policy)
             self.norm = self._part(norm, shape)
@@ -53,7 +59,10 @@ class ReducedAttention(layers.Layer):
         width = x.shape[-1]
         read = self.norm(self.reduce(x)) if self.reduction > 1 else x
         query = ops.reshape(self.query(x), self._split(x))
-        key, value = (ops.reshape(part, self._split(read)) for part in ops.split(self.key_value(read), 2, axis=-1))
+        key, value = (
+            ops.reshape(part, self._split(read))
+            for part in ops.split(self.key_value(read), 2, axis=-1)
+        )
         mixed = ops.dot_product_attention(query, key, value)
         return self.project(ops.reshape(mixed, (-1, *ops.shape(x)[1:3], width)))
 

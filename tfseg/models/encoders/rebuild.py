@@ -34,7 +34,11 @@ class Node:
     @property
     def sources(self):
         """Names of the nodes it reads."""
-        return [leaf for leaf in keras.tree.flatten((self.args, self.kwargs)) if isinstance(leaf, Source)]
+        return [
+            leaf
+            for leaf in keras.tree.flatten((self.args, self.kwargs))
+            if isinstance(leaf, Source)
+        ]
 
 
 def graft(network, image, taps, output_stride=32):
@@ -89,7 +93,9 @@ def read_nodes(network):
             node = Node("", step, args, kwargs)
             node.name = _stable_name(step, [IMAGE, *nodes], node.sources)
             sources = [nodes[source] for source in node.sources if source != IMAGE]
-            node.grid = max([source.grid * _size(source, "strides") for source in sources], default=1)
+            node.grid = max(
+                [source.grid * _size(source, "strides") for source in sources], default=1
+            )
             nodes[node.name] = node
             args, kwargs = [Source(node.name)], {}
         names[entry["name"]] = node.name
@@ -112,7 +118,9 @@ def _point(value, names):
 
 
 def _fill(value, outputs):
-    return keras.tree.map_structure(lambda leaf: outputs[leaf] if isinstance(leaf, Source) else leaf, value)
+    return keras.tree.map_structure(
+        lambda leaf: outputs[leaf] if isinstance(leaf, Source) else leaf, value
+    )
 
 
 def _last(nodes, beginning):
@@ -143,7 +151,9 @@ def _adapted(node, nodes, reader, output_stride):
         return None  # what reads it pads by itself
     config = operation.get_config()
     if isinstance(operation, layers.BatchNormalization):
-        config["momentum"] = 0.9  # of 0.99 to 0.999, for trainings of many more steps than a fine-tuning has
+        config["momentum"] = (
+            0.9  # of 0.99 to 0.999, for trainings of many more steps than a fine-tuning has
+        )
     if _is_held(node, output_stride):
         config["strides"] = 1
         if "dilation_rate" in config and _window(node) > 1:
@@ -161,7 +171,9 @@ def _kind(operation):
 def _is_held(node, output_stride):
     """Whether a node would stride beyond the output stride, or has a window and comes after one that would."""
     stride = _size(node, "strides")
-    return (stride > 1 and node.grid * stride > output_stride) or (node.grid > output_stride and _window(node) > 1)
+    return (stride > 1 and node.grid * stride > output_stride) or (
+        node.grid > output_stride and _window(node) > 1
+    )
 
 
 def _is_padded(source):

@@ -19,7 +19,11 @@ def load_file(network, path, owner):
     """
     path = Path(path)
     if not path.is_file():
-        hint = " Did you mean 'imagenet'?" if difflib.get_close_matches(str(path).lower(), ["imagenet"]) else ""
+        hint = (
+            " Did you mean 'imagenet'?"
+            if difflib.get_close_matches(str(path).lower(), ["imagenet"])
+            else ""
+        )
         raise FileNotFoundError(
             f"{owner}: weights='{path}': there is no such file. Take None, 'imagenet' or a path.{hint}"
         )
@@ -28,14 +32,22 @@ def load_file(network, path, owner):
             legacy = "layer_names" in file.attrs or "layer_names0" in file.attrs
             found = _legacy_shapes(file) if legacy else _shapes(file)
     except (OSError, KeyError) as error:
-        raise ValueError(f"{owner}: '{path}' is no HDF5 file of weights, or damaged ({error}).") from error
-    require_full_coverage(owner, path, _wanted_in_order(network) if legacy else _wanted(network), found)
+        raise ValueError(
+            f"{owner}: '{path}' is no HDF5 file of weights, or damaged ({error})."
+        ) from error
+    require_full_coverage(
+        owner, path, _wanted_in_order(network) if legacy else _wanted(network), found
+    )
     network.load_weights(path)
 
 
 def _shapes(file):
     found = {}
-    file.visititems(lambda name, item: found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None)
+    file.visititems(
+        lambda name, item: (
+            found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None
+        )
+    )
     return found
 
 
@@ -50,7 +62,10 @@ def _wanted(network):
 
 def _legacy_shapes(file):
     """{"layer 3, weight 0": shape}: Keras goes by the order of layers in these files, as their names varied."""
-    layers = [_names(file[layer], "weight_names", file[layer]) for layer in _attribute(file, "layer_names")]
+    layers = [
+        _names(file[layer], "weight_names", file[layer])
+        for layer in _attribute(file, "layer_names")
+    ]
     return _numbered([[dataset.shape for dataset in layer] for layer in layers])
 
 
@@ -68,7 +83,9 @@ def _attribute(group, name):
 
 
 def _wanted_in_order(network):
-    return _numbered([[tuple(variable.shape) for variable in layer.weights] for layer in network.layers])
+    return _numbered(
+        [[tuple(variable.shape) for variable in layer.weights] for layer in network.layers]
+    )
 
 
 def _numbered(layers):

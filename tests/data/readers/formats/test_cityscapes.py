@@ -32,7 +32,13 @@ def test_masks_are_train_ids(root):
     assert (len(reader), reader.num_classes, reader.fields) == (3, 19, ("image", "mask"))
     assert reader[0]["mask"].tolist() == TRAIN
     assert reader[0]["image"][1, 2].tolist() == [5, 6, 7]
-    assert [reader.class_names[i] for i in (0, 1, 11, 13, 18)] == ["road", "sidewalk", "person", "car", "bicycle"]
+    assert [reader.class_names[i] for i in (0, 1, 11, 13, 18)] == [
+        "road",
+        "sidewalk",
+        "person",
+        "car",
+        "bicycle",
+    ]
     assert reader.palette[[0, 13, 18]].tolist() == [[128, 64, 128], [0, 0, 142], [119, 11, 32]]
     assert len(reader.palette) == 19
     assert check(reader).ignored_pixels == 6
@@ -87,7 +93,9 @@ def test_train_ids_on_disk_serve_where_no_label_ids_are(root):
     for path in root.rglob("*_labelIds.png"):
         path.unlink()
     assert Cityscapes(root)[0]["mask"].tolist() == TRAIN[::-1]
-    with pytest.raises(ValueError, match=r"(?s)3 problems.*aachen_000000_000019_gtFine_labelIds\.png"):
+    with pytest.raises(
+        ValueError, match=r"(?s)3 problems.*aachen_000000_000019_gtFine_labelIds\.png"
+    ):
         Cityscapes(root, ids="all")
 
 
@@ -96,17 +104,31 @@ def test_faults_are_told(root):
         Cityscapes(root, mode="fin")
     with pytest.raises(ValueError, match=r"ids='eval' is unknown"):
         Cityscapes(root, ids="eval")
-    with pytest.raises(FileNotFoundError, match=r"leftImg8bit/val' holds no <city>/<frame>_leftImg8bit\.png"):
+    with pytest.raises(
+        FileNotFoundError, match=r"leftImg8bit/val' holds no <city>/<frame>_leftImg8bit\.png"
+    ):
         Cityscapes(root, "val")
     write(root, FRAMES[:1], "gtFine", "gtFine_labelIds", IDS + np.uint8(30))
-    with pytest.raises(ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png holds the values 37, 38"):
+    with pytest.raises(
+        ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png holds the values 37, 38"
+    ):
         Cityscapes(root)[0]
     write(root, FRAMES[:1], "gtFine", "gtFine_labelIds", IDS[:, 1:].copy())
-    with pytest.raises(ValueError, match=r"000019_leftImg8bit\.png is 6 x 2, but its mask .*labelIds\.png is 5 x 2"):
+    with pytest.raises(
+        ValueError, match=r"000019_leftImg8bit\.png is 6 x 2, but its mask .*labelIds\.png is 5 x 2"
+    ):
         Cityscapes(root)
 
 
 def test_an_object_of_no_class_is_told(root):
-    write(root, FRAMES, "gtFine", "gtFine_instanceIds", OBJECTS + np.uint16(10000) * (OBJECTS == 26012))
-    with pytest.raises(ValueError, match=r"gtFine_instanceIds\.png holds the values 36012, which are of no class"):
+    write(
+        root,
+        FRAMES,
+        "gtFine",
+        "gtFine_instanceIds",
+        OBJECTS + np.uint16(10000) * (OBJECTS == 26012),
+    )
+    with pytest.raises(
+        ValueError, match=r"gtFine_instanceIds\.png holds the values 36012, which are of no class"
+    ):
         Cityscapes(root)[0]

@@ -43,7 +43,12 @@ def written(tmp_path):
     for name, size in SIZES.items():
         Image.fromarray(np.full((*size, 3), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
     images = [
-        {"id": 10 * (i + 1), "file_name": f"{name}.png", "height": SIZES[name][0], "width": SIZES[name][1]}
+        {
+            "id": 10 * (i + 1),
+            "file_name": f"{name}.png",
+            "height": SIZES[name][0],
+            "width": SIZES[name][1],
+        }
         for i, name in enumerate(SIZES)
     ]
     content = {
@@ -122,7 +127,9 @@ def test_the_pixels_are_those_of_pycocotools(written, tmp_path):
     shapes = [rng.uniform(-2, 17, (1 + i % 3, 14)).round(2).tolist() for i in range(40)]
 
     def replace(content):
-        content["annotations"] = [annotation(i + 1, 10, 3, shape, [0, 0, 16, 12]) for i, shape in enumerate(shapes)]
+        content["annotations"] = [
+            annotation(i + 1, 10, 3, shape, [0, 0, 16, 12]) for i, shape in enumerate(shapes)
+        ]
 
     sample = written(replace)[0]
     truth = COCO(tmp_path / "instances.json")
@@ -174,7 +181,10 @@ def test_a_file_of_boxes_alone_has_no_background(written):
             del entry["segmentation"]
 
     reader = written(strip)
-    assert (reader.fields, reader.class_names) == (("image", "boxes", "classes"), ["cat", "dog", "brush"])
+    assert (reader.fields, reader.class_names) == (
+        ("image", "boxes", "classes"),
+        ["cat", "dog", "brush"],
+    )
     assert list(reader[1]) == ["image", "boxes", "classes"]
     assert reader[0]["classes"].tolist() == [1, 0]
     assert reader[1]["classes"].tolist() == [2]  # not the crowd
@@ -191,13 +201,34 @@ def test_one_class_of_boxes_has_the_id_1(written):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda c: c["annotations"][1].update(image_id=11), "annotation 2: image_id 11 is in no list"),
-        (lambda c: c["annotations"][0].update(category_id=8), "annotation 1: category_id 8 is in no list"),
-        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5]]), "a polygon of 5 numbers"),
-        (lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "no list of finite"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"its bbox \[1, 2, 3\] is not x, y, width, height"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3, float("nan")]), "is not made of finite numbers"),
-        (lambda c: c["images"][2].update(width=8), r"c\.png is 7 x 5 pixels, but .*instances\.json says 8 x 5"),
+        (
+            lambda c: c["annotations"][1].update(image_id=11),
+            "annotation 2: image_id 11 is in no list",
+        ),
+        (
+            lambda c: c["annotations"][0].update(category_id=8),
+            "annotation 1: category_id 8 is in no list",
+        ),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5]]),
+            "a polygon of 5 numbers",
+        ),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, float("nan")]]),
+            "no list of finite",
+        ),
+        (
+            lambda c: c["annotations"][0].update(bbox=[1, 2, 3]),
+            r"its bbox \[1, 2, 3\] is not x, y, width, height",
+        ),
+        (
+            lambda c: c["annotations"][0].update(bbox=[1, 2, 3, float("nan")]),
+            "is not made of finite numbers",
+        ),
+        (
+            lambda c: c["images"][2].update(width=8),
+            r"c\.png is 7 x 5 pixels, but .*instances\.json says 8 x 5",
+        ),
         (lambda c: c["images"].append({**c["images"][0], "id": 4}), "bear the same name"),
         (lambda c: c.pop("categories"), r"instances\.json has no categories"),
         (lambda c: c.update(images=[]), r"instances\.json has no images"),
@@ -220,7 +251,10 @@ def test_annotations_without_box_and_region_are_refused(written):
 
 def test_missing_files_are_named(written, tmp_path):
     (tmp_path / "b.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"instances\.json names 1 files that are not there: .*b\.png\. Check"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"instances\.json names 1 files that are not there: .*b\.png\. Check",
+    ):
         written()
     with pytest.raises(FileNotFoundError, match=r"no file '.*gone\.json'"):
         Coco(tmp_path, tmp_path / "gone.json")
@@ -232,7 +266,10 @@ def test_missing_files_are_named(written, tmp_path):
 @pytest.mark.parametrize(
     ("segmentation", "told"),
     [
-        ({"size": [10, 9], "counts": packed(ELL)["counts"]}, r"runs of size \[10, 9\] fill 90 pixels"),
+        (
+            {"size": [10, 9], "counts": packed(ELL)["counts"]},
+            r"runs of size \[10, 9\] fill 90 pixels",
+        ),
         ({"size": [9, 10], "counts": packed(ELL)["counts"][:-1]}, "runs of size"),
         ({"size": [9, 10], "counts": [0, 18, 71]}, "fill 89 pixels"),
         ({"size": [9, 10], "counts": [0, -18, 108]}, "fill 90 pixels"),

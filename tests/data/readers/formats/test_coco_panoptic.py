@@ -92,7 +92,9 @@ def test_segments_in_one_file_alone_are_named(written):
     def without_the_rug(content):
         content["annotations"][0]["segments_info"] = [SEGMENTS[i] for i in (0, 2, 3)]
 
-    with pytest.raises(ValueError, match=r"a_segments\.png and .*panoptic\.json do not.*in the PNG alone: 9\. Take"):
+    with pytest.raises(
+        ValueError, match=r"a_segments\.png and .*panoptic\.json do not.*in the PNG alone: 9\. Take"
+    ):
         written(without_the_rug)[0]
     more = [*SEGMENTS, {"id": 12, "category_id": 1}]
     with pytest.raises(ValueError, match=r"in the JSON file alone: 12\."):
@@ -104,7 +106,10 @@ def test_segments_in_one_file_alone_are_named(written):
     [
         (lambda c: c["annotations"].clear(), r"panoptic\.json: the image a\.png has no annotation"),
         (lambda c: c["categories"].pop(0), r"a_segments\.png: there is no category 200"),
-        (lambda c: c["images"][0].update(height=5), r"a\.png is 6 x 4 pixels, but .*panoptic\.json says 6 x 5"),
+        (
+            lambda c: c["images"][0].update(height=5),
+            r"a\.png is 6 x 4 pixels, but .*panoptic\.json says 6 x 5",
+        ),
     ],
 )
 def test_a_file_that_contradicts_itself_is_refused(written, change, told):
@@ -119,8 +124,12 @@ def test_sizes_and_kind_of_the_segments_are_checked(written, tmp_path):
     with pytest.raises(ValueError, match=r"a_segments\.png holds uint16"):
         reader[0]
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(path)
-    with pytest.raises(ValueError, match=r"a\.png is 6 x 4, but its mask .*a_segments\.png is 5 x 4"):
+    with pytest.raises(
+        ValueError, match=r"a\.png is 6 x 4, but its mask .*a_segments\.png is 5 x 4"
+    ):
         written()
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"names 1 files that are not there: .*a_segments\.png"):
+    with pytest.raises(
+        FileNotFoundError, match=r"names 1 files that are not there: .*a_segments\.png"
+    ):
         written()

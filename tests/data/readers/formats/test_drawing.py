@@ -12,7 +12,9 @@ def test_packed_runs_are_unpacked_as_pycocotools_packs_them(seed):
     pixels = np.repeat(np.repeat(pixels, 1 + seed % 7, 0), 1 + seed % 9, 1)
     column = pixels.ravel(order="F")
     ends = np.flatnonzero(np.append(column[1:] != column[:-1], True)) + 1
-    runs = np.diff(np.concatenate([[0], [0] * int(column[0]), ends]))  # the first run is one of zeros
+    runs = np.diff(
+        np.concatenate([[0], [0] * int(column[0]), ends])
+    )  # the first run is one of zeros
     packed = coco_mask.encode(np.asfortranarray(pixels.astype(np.uint8)))
     assert unpacked(packed["counts"]).tolist() == runs.tolist()
     assert np.array_equal(coco_mask.decode(runs_region(packed, pixels.shape)), pixels)

@@ -34,8 +34,14 @@ def write(folder, scene=SCENE, mask=MASK, name="a", nodata=None, **layout):
     layout = layout or CHUNKY
     array = np.moveaxis(scene, -1, 0) if layout["planarconfig"] == "separate" else scene
     tags = [] if nodata is None else [(NODATA, "s", 0, nodata, True)]
-    tifffile.imwrite(folder / "images" / f"{name}.tif", np.ascontiguousarray(array), extratags=tags, **layout)
-    tifffile.imwrite(folder / "masks" / f"{name}.tif", mask, photometric="minisblack" if mask.ndim == 2 else "rgb")
+    tifffile.imwrite(
+        folder / "images" / f"{name}.tif", np.ascontiguousarray(array), extratags=tags, **layout
+    )
+    tifffile.imwrite(
+        folder / "masks" / f"{name}.tif",
+        mask,
+        photometric="minisblack" if mask.ndim == 2 else "rgb",
+    )
 
 
 def read(folder, **options):
@@ -46,7 +52,12 @@ def read(folder, **options):
 def test_every_layout_gives_the_same_pixels_whole_and_by_windows(tmp_path, layout):
     write(tmp_path, **LAYOUTS[layout])
     reader = read(tmp_path)
-    assert (reader.sizes.tolist(), reader.channels, reader.dtype, reader.name(0)) == ([[70, 90]], 5, np.uint16, "a")
+    assert (reader.sizes.tolist(), reader.channels, reader.dtype, reader.name(0)) == (
+        [[70, 90]],
+        5,
+        np.uint16,
+        "a",
+    )
     assert np.array_equal(reader[0]["image"], SCENE)
     assert np.array_equal(reader[0]["mask"], MASK)
     pieces = read(tmp_path, window=(40, 37))
@@ -85,7 +96,8 @@ def test_bands_are_chosen_in_order(tmp_path):
     assert np.array_equal(reader[0]["image"], SCENE[..., [3, 0]])
     for bands in ([5], [-1], []):
         with pytest.raises(
-            ValueError, match=r"bands=.*came; \S*a\.tif has 5\. Give positions from 0 that every scene has"
+            ValueError,
+            match=r"bands=.*came; \S*a\.tif has 5\. Give positions from 0 that every scene has",
         ):
             read(tmp_path, bands=bands)
 
@@ -113,7 +125,9 @@ def test_pixels_without_data_are_ignored(tmp_path, layout):
     assert read(tmp_path, bands=[0])[0]["mask"][4, 6] == 255
 
 
-@pytest.mark.parametrize(("nodata", "stored"), [("nan", np.nan), ("-3.4028234663852886e+38", -3.4028235e38)])
+@pytest.mark.parametrize(
+    ("nodata", "stored"), [("nan", np.nan), ("-3.4028234663852886e+38", -3.4028235e38)]
+)
 def test_floating_pixels_without_data_are_ignored_and_finite(tmp_path, nodata, stored):
     scene = SCENE.astype(np.float32)
     scene[1, 2] = stored
@@ -146,7 +160,9 @@ def test_masks_of_floating_numbers_must_be_whole(tmp_path):
     write(tmp_path, mask=MASK.astype(np.float32))
     assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
     write(tmp_path, mask=MASK + np.float32(0.5))
-    with pytest.raises(ValueError, match=r"a\.tif from row 0, column 0 holds numbers that are not whole"):
+    with pytest.raises(
+        ValueError, match=r"a\.tif from row 0, column 0 holds numbers that are not whole"
+    ):
         read(tmp_path)[0]
 
 
@@ -156,7 +172,9 @@ def test_reduced_copies_are_left_out_and_pages_refused(tmp_path):
         file.write(SCENE, **CHUNKY)
         file.write(SCENE[::2, ::2], subfiletype=1, **CHUNKY)
     assert np.array_equal(read(tmp_path)[0]["image"], SCENE)
-    tifffile.imwrite(tmp_path / "images" / "a.tif", np.moveaxis(SCENE, -1, 0), photometric="minisblack")
+    tifffile.imwrite(
+        tmp_path / "images" / "a.tif", np.moveaxis(SCENE, -1, 0), photometric="minisblack"
+    )
     with pytest.raises(ValueError, match=r"a\.tif holds 5 pages of depth 1. Save one page"):
         read(tmp_path)
 
@@ -164,13 +182,17 @@ def test_reduced_copies_are_left_out_and_pages_refused(tmp_path):
 def test_scenes_and_masks_must_pair(tmp_path):
     write(tmp_path)
     write(tmp_path, name="b", mask=MASK[:, :-1])
-    with pytest.raises(ValueError, match=r"b\.tif is 90 x 70, but its mask .*b\.tif is 89 x 70 pixels"):
+    with pytest.raises(
+        ValueError, match=r"b\.tif is 90 x 70, but its mask .*b\.tif is 89 x 70 pixels"
+    ):
         read(tmp_path)
     write(tmp_path, name="b", mask=np.stack([MASK, MASK, MASK], -1))
     with pytest.raises(ValueError, match=r"b\.tif holds 3 bands. A mask has one"):
         read(tmp_path)
     (tmp_path / "masks" / "b.tif").rename(tmp_path / "masks" / "c.tif")
-    with pytest.raises(ValueError, match=r"(?s)2 problems.*b\.tif has no mask.*c\.tif has no scene"):
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problems.*b\.tif has no mask.*c\.tif has no scene"
+    ):
         read(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError, match="holds no image"):

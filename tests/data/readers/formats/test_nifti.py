@@ -14,7 +14,16 @@ LABELS = RNG.integers(0, 3, (4, 5, 6)).astype(np.uint8)
 AFFINE = np.array([[2, 0, 0, -3], [0, 1.5, 0, -4], [0, 0, 3, 10], [0, 0, 0, 1]], float)
 
 
-def write(folder, voxels=VOXELS, labels=LABELS, name="p1", suffix=".nii.gz", axes="RAS", mask_axes=None, scale=None):
+def write(
+    folder,
+    voxels=VOXELS,
+    labels=LABELS,
+    name="p1",
+    suffix=".nii.gz",
+    axes="RAS",
+    mask_axes=None,
+    scale=None,
+):
     """Save the same volume with its axes in another order."""
     for part, array, code in (("images", voxels, axes), ("masks", labels, mask_axes or axes)):
         (folder / part).mkdir(exist_ok=True)
@@ -43,7 +52,9 @@ def test_slices_lie_alike_whatever_the_order_of_axes(tmp_path, axes, suffix):
     # The front at the top and the right at the right end, by indices: row r is y = 4 - r, column c is x = c.
     expected = [[VOXELS[x, y, 3] for x in range(4)] for y in (4, 3, 2, 1, 0)]
     assert reader[3]["image"][..., 0].tolist() == expected
-    assert reader[3]["mask"].tolist() == [[LABELS[x, y, 3] for x in range(4)] for y in (4, 3, 2, 1, 0)]
+    assert reader[3]["mask"].tolist() == [
+        [LABELS[x, y, 3] for x in range(4)] for y in (4, 3, 2, 1, 0)
+    ]
     assert reader[3]["image"].dtype == np.int16
     canonical = nibabel.as_closest_canonical(nibabel.load(tmp_path / "images" / f"p1{suffix}"))
     assert np.array_equal(np.asarray(canonical.dataobj), VOXELS)
@@ -51,7 +62,9 @@ def test_slices_lie_alike_whatever_the_order_of_axes(tmp_path, axes, suffix):
 
 def test_a_mask_may_have_its_axes_in_another_order_than_its_volume(tmp_path):
     write(tmp_path, axes="LPS", mask_axes="SRA")
-    assert read(tmp_path)[2]["mask"].tolist() == [[LABELS[x, y, 2] for x in range(4)] for y in (4, 3, 2, 1, 0)]
+    assert read(tmp_path)[2]["mask"].tolist() == [
+        [LABELS[x, y, 2] for x in range(4)] for y in (4, 3, 2, 1, 0)
+    ]
 
 
 def test_sagittal_and_coronal_slices_have_the_crown_at_the_top(tmp_path):
@@ -63,8 +76,12 @@ def test_sagittal_and_coronal_slices_have_the_crown_at_the_top(tmp_path):
         5,
         [6, 4],
     )
-    assert sagittal[1]["image"][..., 0].tolist() == [[VOXELS[1, y, z] for y in range(5)] for z in (5, 4, 3, 2, 1, 0)]
-    assert coronal[1]["image"][..., 0].tolist() == [[VOXELS[x, 1, z] for x in range(4)] for z in (5, 4, 3, 2, 1, 0)]
+    assert sagittal[1]["image"][..., 0].tolist() == [
+        [VOXELS[1, y, z] for y in range(5)] for z in (5, 4, 3, 2, 1, 0)
+    ]
+    assert coronal[1]["image"][..., 0].tolist() == [
+        [VOXELS[x, 1, z] for x in range(4)] for z in (5, 4, 3, 2, 1, 0)
+    ]
     with pytest.raises(ValueError, match="axis=3 is unknown"):
         read(tmp_path, axis=3)
 
@@ -112,7 +129,9 @@ def test_modalities_are_channels(tmp_path):
     assert np.array_equal(image[..., 0], np.rot90(VOXELS[..., 4]))
     assert np.array_equal(image[..., 1], np.rot90(VOXELS[::-1, :, 4]))
     (tmp_path / "t1" / "p1.nii.gz").rename(tmp_path / "t1" / "p2.nii.gz")
-    with pytest.raises(ValueError, match=r"(?s)4 problems.*p2\.nii\.gz has no file 'p2\.nii\.gz' in .*images"):
+    with pytest.raises(
+        ValueError, match=r"(?s)4 problems.*p2\.nii\.gz has no file 'p2\.nii\.gz' in .*images"
+    ):
         Nifti([tmp_path / "t1", tmp_path / "images"], tmp_path / "masks", NAMES)
 
 
@@ -120,7 +139,9 @@ def test_a_fourth_axis_holds_channels(tmp_path):
     write(tmp_path, np.stack([VOXELS, VOXELS + 1, VOXELS + 2], axis=-1))
     reader = read(tmp_path)
     assert reader.channels == 3
-    assert np.array_equal(reader[4]["image"], np.rot90(np.stack([VOXELS + i for i in range(3)], axis=-1)[:, :, 4]))
+    assert np.array_equal(
+        reader[4]["image"], np.rot90(np.stack([VOXELS + i for i in range(3)], axis=-1)[:, :, 4])
+    )
     write(tmp_path, name="p2")
     with pytest.raises(ValueError, match=r"p2\.nii\.gz has 1 channels, .*p1\.nii\.gz 3"):
         read(tmp_path)
@@ -160,7 +181,9 @@ def test_a_volume_is_decoded_once_for_all_its_slices_and_threads(tmp_path, monke
     write(tmp_path)
     decoded = []
     load = Volume.load
-    monkeypatch.setattr(Volume, "load", lambda self: decoded.append(self.path.parent.name) or load(self))
+    monkeypatch.setattr(
+        Volume, "load", lambda self: decoded.append(self.path.parent.name) or load(self)
+    )
     reader = read(tmp_path)
     with ThreadPoolExecutor(6) as pool:
         samples = list(pool.map(reader.__getitem__, range(6)))
@@ -170,18 +193,24 @@ def test_a_volume_is_decoded_once_for_all_its_slices_and_threads(tmp_path, monke
 
 def test_grids_must_agree(tmp_path):
     write(tmp_path, labels=LABELS[:, :-1])
-    with pytest.raises(ValueError, match=r"p1\.nii\.gz has \(4, 5, 6\) voxels .*p1\.nii\.gz \(4, 4, 6\)"):
+    with pytest.raises(
+        ValueError, match=r"p1\.nii\.gz has \(4, 5, 6\) voxels .*p1\.nii\.gz \(4, 4, 6\)"
+    ):
         read(tmp_path)
     write(tmp_path)
     moved = AFFINE.copy()
     moved[1, 3] += 1.5 * 0.6
     nibabel.save(nibabel.Nifti1Image(LABELS, moved), tmp_path / "masks" / "p1.nii.gz")
-    with pytest.raises(ValueError, match=r"p1\.nii\.gz and .*p1\.nii\.gz lie up to 0\.6 voxels apart"):
+    with pytest.raises(
+        ValueError, match=r"p1\.nii\.gz and .*p1\.nii\.gz lie up to 0\.6 voxels apart"
+    ):
         read(tmp_path)
     moved[1, 3] = AFFINE[1, 3] + 1.5 * 0.4
     nibabel.save(nibabel.Nifti1Image(LABELS, moved), tmp_path / "masks" / "p1.nii.gz")
     assert len(read(tmp_path)) == 6
-    nibabel.save(nibabel.Nifti1Image(LABELS, np.diag([-1.0, -1, 1, 1])), tmp_path / "masks" / "p1.nii.gz")
+    nibabel.save(
+        nibabel.Nifti1Image(LABELS, np.diag([-1.0, -1, 1, 1])), tmp_path / "masks" / "p1.nii.gz"
+    )
     with pytest.raises(ValueError, match="voxels apart in space"):
         read(tmp_path)
 
@@ -190,7 +219,9 @@ def test_volumes_and_masks_must_pair(tmp_path):
     write(tmp_path)
     write(tmp_path, name="p2")
     (tmp_path / "masks" / "p2.nii.gz").rename(tmp_path / "masks" / "p3.nii.gz")
-    with pytest.raises(ValueError, match=r"(?s)2 problems.*p2\.nii\.gz has no.*p3\.nii\.gz has no.*rename"):
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problems.*p2\.nii\.gz has no.*p3\.nii\.gz has no.*rename"
+    ):
         read(tmp_path)
     write(tmp_path, name="p1", suffix=".nii")
     with pytest.raises(ValueError, match=r"p1\.nii and .*p1\.nii\.gz bear the same name"):
@@ -203,7 +234,11 @@ def test_volumes_and_masks_must_pair(tmp_path):
 
 
 def test_damaged_and_foreign_files_are_named(tmp_path):
-    write(tmp_path, RNG.integers(0, 99, (40, 50, 60)).astype(np.int16), np.zeros((40, 50, 60), np.uint8))
+    write(
+        tmp_path,
+        RNG.integers(0, 99, (40, 50, 60)).astype(np.int16),
+        np.zeros((40, 50, 60), np.uint8),
+    )
     path = tmp_path / "images" / "p1.nii.gz"
     reader = read(tmp_path)
     path.write_bytes(path.read_bytes()[:20000])

@@ -22,7 +22,9 @@ def example(index):
         "labeled": rng.integers(0, 2, (*size, 1), np.uint8),
         "objects": [
             {"bbox": tfds.features.BBox(*box), "label": label, "is_crowd": crowd}
-            for box, label, crowd in zip([*BOXES, BOXES[0], EMPTY], LABELS, [False, False, True, False], strict=True)
+            for box, label, crowd in zip(
+                [*BOXES, BOXES[0], EMPTY], LABELS, [False, False, True, False], strict=True
+            )
         ][: 4 * (index % 2)],
         "text": f"sample {index}",
     }
@@ -48,7 +50,10 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
     def _split_generators(self, _):
-        return {"train": ((i, example(i)) for i in range(5)), "empty": ((i, example(2 * i)) for i in range(2))}
+        return {
+            "train": ((i, example(i)) for i in range(5)),
+            "empty": ((i, example(2 * i)) for i in range(2)),
+        }
 
     def _generate_examples(self):
         raise NotImplementedError
@@ -70,7 +75,12 @@ def index_of(read):
 
 def test_images_and_masks_are_what_was_put_in(builder):
     reader = Tfds(builder, "train", **PETS)
-    assert (len(reader), reader.fields, reader.channels, reader.dtype) == (5, ("image", "mask"), 3, np.uint8)
+    assert (len(reader), reader.fields, reader.channels, reader.dtype) == (
+        5,
+        ("image", "mask"),
+        3,
+        np.uint8,
+    )
     assert reader.name(3) == "train/00003"
     with ThreadPoolExecutor(4) as pool:
         samples = list(pool.map(reader.__getitem__, range(5)))
@@ -106,7 +116,9 @@ def test_objects_are_boxes_in_pixels(builder):
         sample = reader[i]
         index = index_of(sample)
         height = 10 + index
-        expected = [[2, 0.1 * height, 6, 0.5 * height], [0, 0.5 * height, 4, height]] if index % 2 else []
+        expected = (
+            [[2, 0.1 * height, 6, 0.5 * height], [0, 0.5 * height, 4, height]] if index % 2 else []
+        )
         np.testing.assert_allclose(sample["boxes"], np.reshape(expected, (-1, 4)), atol=1e-5)
         assert sample["classes"].tolist() == ([1, 0] if index % 2 else [])
         assert (sample["boxes"].dtype, sample["classes"].dtype) == (np.float32, np.int32)
@@ -131,9 +143,14 @@ def test_values_without_a_class_are_named(builder):
 
 
 def test_unknown_features_and_sets_that_are_not_prepared_are_named(builder, tmp_path):
-    with pytest.raises(ValueError, match="Tfds: tiny: mask='segmentation' is unknown.*'segmentation_mask'"):
+    with pytest.raises(
+        ValueError, match="Tfds: tiny: mask='segmentation' is unknown.*'segmentation_mask'"
+    ):
         Tfds(builder, "train", mask="segmentation")
-    with pytest.raises(FileNotFoundError, match=r"tiny is not at .*download_and_prepare\(file_format='array_record'\)"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"tiny is not at .*download_and_prepare\(file_format='array_record'\)",
+    ):
         Tfds(Tiny(data_dir=tmp_path), "train", **PETS)
 
 
@@ -145,5 +162,7 @@ def test_a_damaged_image_is_named(builder):
     with pytest.raises(OSError, match="The image of train/00002 is damaged"):
         reader[2]
     samples[3]["segmentation_mask"] = samples[2]["segmentation_mask"]
-    with pytest.raises(ValueError, match=r"The mask of train/00003 is \(\d+, 8\), the image \(\d+, 8\)\."):
+    with pytest.raises(
+        ValueError, match=r"The mask of train/00003 is \(\d+, 8\), the image \(\d+, 8\)\."
+    ):
         reader[3]

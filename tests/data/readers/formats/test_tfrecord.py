@@ -22,7 +22,12 @@ class Objects(Reader):
     fields = ("image", "mask", "instances", "boxes", "classes")
 
     def __init__(self, count=7, dtype=np.uint8, channels=3, most=3):
-        super().__init__(["background", "cat", "dog"], [(9 + i, 11 - i % 3) for i in range(count)], channels, dtype)
+        super().__init__(
+            ["background", "cat", "dog"],
+            [(9 + i, 11 - i % 3) for i in range(count)],
+            channels,
+            dtype,
+        )
         self.palette = np.array([[0, 0, 0], [200, 10, 30], [5, 6, 7]], np.uint8)
         self.most = most
 
@@ -44,11 +49,20 @@ class Objects(Reader):
 
 def equal(sample, other):
     return list(sample) == list(other) and all(
-        np.array_equal(sample[key], other[key]) and sample[key].dtype == other[key].dtype for key in sample
+        np.array_equal(sample[key], other[key]) and sample[key].dtype == other[key].dtype
+        for key in sample
     )
 
 
-KINDS = [(np.uint8, 3), (np.uint8, 1), (np.uint8, 4), (np.uint16, 3), (np.uint16, 1), (np.float32, 2), (np.int16, 1)]
+KINDS = [
+    (np.uint8, 3),
+    (np.uint8, 1),
+    (np.uint8, 4),
+    (np.uint16, 3),
+    (np.uint16, 1),
+    (np.float32, 2),
+    (np.int16, 1),
+]
 
 
 @pytest.mark.parametrize(("dtype", "channels"), KINDS)
@@ -64,12 +78,18 @@ def test_samples_come_back_to_the_last_bit(tmp_path, dtype, channels):
         reader.class_names,
         reader.label_names,
     )
-    assert (records.dtype, records.channels, records.name(4)) == (reader.dtype, channels, "folder/ä4")
+    assert (records.dtype, records.channels, records.name(4)) == (
+        reader.dtype,
+        channels,
+        "folder/ä4",
+    )
     assert np.array_equal(records.sizes, reader.sizes)
     assert np.array_equal(records.palette, reader.palette)
     with ThreadPoolExecutor(4) as pool:
         samples = list(pool.map(TFRecords(tmp_path).__getitem__, [5, 0, 6, 3, 1, 2, 4]))
-    assert all(equal(sample, reader[i]) for sample, i in zip(samples, [5, 0, 6, 3, 1, 2, 4], strict=True))
+    assert all(
+        equal(sample, reader[i]) for sample, i in zip(samples, [5, 0, 6, 3, 1, 2, 4], strict=True)
+    )
     records.verify()
 
 
@@ -82,7 +102,11 @@ def test_a_reader_of_masks_and_one_without_a_palette(tmp_path):
     images = np.arange(2 * 3 * 4).reshape(2, 3, 4).astype(np.float32) / 7
     reader = Arrays(images, np.array([[[0, 1, 255, 0]] * 3, [[1] * 4] * 3]), ["cell"])
     records = write_tfrecords(reader, tmp_path)
-    assert (records.fields, records.class_names, records.palette) == (("image", "mask"), ["cell"], None)
+    assert (records.fields, records.class_names, records.palette) == (
+        ("image", "mask"),
+        ["cell"],
+        None,
+    )
     assert all(equal(records[i], reader[i]) for i in range(2))
 
 
@@ -98,7 +122,9 @@ def test_tensorflow_reads_the_files(tmp_path):
     }
     files = sorted(str(path) for path in tmp_path.glob("*.tfrecord"))
     count = 0
-    for i, record in enumerate(tf.data.TFRecordDataset(files)):  # verifies the checksums of the format
+    for i, record in enumerate(
+        tf.data.TFRecordDataset(files)
+    ):  # verifies the checksums of the format
         example, sample = tf.io.parse_single_example(record, features), reader[i]
         assert np.array_equal(tf.io.decode_png(example["image"]), sample["image"])
         assert np.array_equal(tf.io.decode_png(example["mask"])[..., 0], sample["mask"])
@@ -130,10 +156,14 @@ def test_one_flipped_byte_is_found_and_mended(tmp_path, place):
     data = bytearray(whole)
     data[place] ^= 4
     path.write_bytes(data)
-    with pytest.raises(ValueError, match=r"00001-of-00003\.tfrecord is damaged or missing\. Copy it again, or call"):
+    with pytest.raises(
+        ValueError, match=r"00001-of-00003\.tfrecord is damaged or missing\. Copy it again, or call"
+    ):
         records.verify()
     if place != -1:  # the format's own checksum guards nothing that we read
-        with pytest.raises(ValueError, match=r"00001-of-00003\.tfrecord is damaged in the record of 'folder/ä3' "):
+        with pytest.raises(
+            ValueError, match=r"00001-of-00003\.tfrecord is damaged in the record of 'folder/ä3' "
+        ):
             records[3]
     assert equal(records[2], reader[2])
     write_tfrecords(reader, tmp_path, shard_size=3).verify()
@@ -164,7 +194,9 @@ def test_what_is_written_is_not_written_again(tmp_path, monkeypatch):
 
 def test_another_readers_records_are_not_mixed_in(tmp_path):
     write_tfrecords(Objects(), tmp_path, shard_size=3)
-    with pytest.raises(ValueError, match="holds records of other sizes, names.* Give another folder"):
+    with pytest.raises(
+        ValueError, match="holds records of other sizes, names.* Give another folder"
+    ):
         write_tfrecords(Objects(6), tmp_path, shard_size=3)
     with pytest.raises(ValueError, match="holds records of other shard_size"):
         write_tfrecords(Objects(), tmp_path, shard_size=4)
@@ -181,7 +213,9 @@ def test_a_bad_sample_stops_the_writing_and_it_goes_on_later(tmp_path):
 
     with pytest.raises(OSError, match="five.png is damaged"):
         write_tfrecords(Broken(), tmp_path / "a", shard_size=2)
-    with pytest.raises(FileNotFoundError, match=r"no '.*index\.json'.*did not end, call `write_tfrecords` again"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no '.*index\.json'.*did not end, call `write_tfrecords` again"
+    ):
         TFRecords(tmp_path / "a")
     assert (tmp_path / "a" / "00001-of-00004.tfrecord").is_file()
     with pytest.raises(ValueError, match="holds records of other sizes"):
@@ -193,7 +227,9 @@ def test_a_bad_sample_stops_the_writing_and_it_goes_on_later(tmp_path):
 
 def test_progress_is_told_by_shards(tmp_path):
     told = []
-    write_tfrecords(Objects(), tmp_path, 3, track=lambda shards, total: told.append(total) or shards)
+    write_tfrecords(
+        Objects(), tmp_path, 3, track=lambda shards, total: told.append(total) or shards
+    )
     assert told == [3]
 
 
@@ -227,7 +263,9 @@ write_tfrecords(Slow(60), sys.argv[1], shard_size=5)
 
 def test_a_writing_that_was_killed_goes_on(tmp_path):
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    writing = subprocess.Popen([sys.executable, "-c", SCRIPT.format(here=str(Path(__file__).parent)), str(killed)])
+    writing = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(here=str(Path(__file__).parent)), str(killed)]
+    )
     third = killed / "00002-of-00012.tfrecord"
     while not third.exists():
         assert writing.poll() is None

@@ -29,7 +29,9 @@ def write_xml(root, stem, objects, size=(WIDTH, HEIGHT)):
         element(node, "name", name)
         element(node, "difficult", difficult)
         box_node = element(node, "bndbox")
-        for side, value in zip(("xmax", "xmin", "ymax", "ymin"), (box[2], box[0], box[3], box[1]), strict=True):
+        for side, value in zip(
+            ("xmax", "xmin", "ymax", "ymin"), (box[2], box[0], box[3], box[1]), strict=True
+        ):
             element(box_node, side, value)
         element(element(node, "part"), "name", "head")
     ElementTree.ElementTree(annotation).write(root / "Annotations" / f"{stem}.xml")
@@ -100,7 +102,9 @@ def test_a_reader_gives_its_own_arrays_away(boxes):
 
 def test_every_annotation_at_fault_is_told(boxes):
     (boxes / "Annotations" / "two.xml").write_text("<annotation><object>")
-    with pytest.raises(ValueError, match=r"(?s)2 problems.*one\.xml: holds an object 'cat'; the classes are .*dog"):
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problems.*one\.xml: holds an object 'cat'; the classes are .*dog"
+    ):
         Voc(boxes, "train", "detection", ["dog"])
     with pytest.raises(ValueError, match=r"two\.xml is no XML \(.*Copy it again"):
         Voc(boxes, "train", "detection")
@@ -108,10 +112,14 @@ def test_every_annotation_at_fault_is_told(boxes):
     with pytest.raises(ValueError, match=r"There is no file '.*two\.xml'"):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [("dog", 1, "", 60, "x", 0)])
-    with pytest.raises(ValueError, match=r"two\.xml: an object's bndbox has .* = 1, nothing, 60, x\. Expected four"):
+    with pytest.raises(
+        ValueError, match=r"two\.xml: an object's bndbox has .* = 1, nothing, 60, x\. Expected four"
+    ):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(WIDTH, HEIGHT + 1))
-    with pytest.raises(ValueError, match=r"two\.xml: made for an image of 60 x 41, but it is 60 x 40"):
+    with pytest.raises(
+        ValueError, match=r"two\.xml: made for an image of 60 x 41, but it is 60 x 40"
+    ):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(0, 0))  # tools that do not know it write 0
     assert len(Voc(boxes, "train", "detection")) == 2
@@ -139,7 +147,9 @@ def test_what_is_missing_is_told(boxes):
 def test_images_of_other_formats_are_found(boxes):
     Image.open(boxes / "JPEGImages" / "two.jpg").save(boxes / "JPEGImages" / "two.png")
     (boxes / "JPEGImages" / "two.jpg").unlink()
-    assert Voc(boxes, "train", "detection")[1]["image"][0, 0].tolist() == pytest.approx([90, 20, 7], abs=3)
+    assert Voc(boxes, "train", "detection")[1]["image"][0, 0].tolist() == pytest.approx(
+        [90, 20, 7], abs=3
+    )
 
 
 MASK = np.zeros((HEIGHT, WIDTH), np.uint8)
@@ -177,7 +187,15 @@ def test_masks_are_ids_with_an_ignored_border(masks):
 
 def test_the_colormap_is_that_of_the_devkit():
     # VOC 2012 devkit, VOClabelcolormap: aeroplane, bicycle, person, potted plant, tv, border
-    expected = [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128], [0, 64, 0], [0, 64, 128], [224, 224, 192]]
+    expected = [
+        [0, 0, 0],
+        [128, 0, 0],
+        [0, 128, 0],
+        [192, 128, 128],
+        [0, 64, 0],
+        [0, 64, 128],
+        [224, 224, 192],
+    ]
     assert colormap(256)[[0, 1, 2, 15, 16, 20, 255]].tolist() == expected
 
 
@@ -187,7 +205,9 @@ def test_objects_have_boxes_and_the_class_below_them(masks):
     reader = Voc(masks)
     sample = reader[0]
     assert reader.fields == tuple(sample) == ("image", "mask", "instances", "boxes", "classes")
-    assert np.array_equal(sample["instances"], np.select([OBJECTS == 1, OBJECTS == 2, OBJECTS == 7], [1, 2, 3]))
+    assert np.array_equal(
+        sample["instances"], np.select([OBJECTS == 1, OBJECTS == 2, OBJECTS == 7], [1, 2, 3])
+    )
     assert sample["boxes"].tolist() == [[45, 20, 50, 31], [6, 5, 11, 9], [30, 20, 60, 31]]
     assert [reader.label_names[i] for i in sample["classes"]] == ["cat", "person", "cat"]
     assert (sample["classes"].dtype, sample["instances"].dtype) == (np.int32, np.int32)
@@ -208,20 +228,26 @@ def test_classes_of_ones_own_have_no_palette(masks):
     write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
     reader = Voc(masks, class_names=["cell", "fiber"])
     assert (reader.label_names, reader.palette) == (["background", "cell", "fiber"], None)
-    with pytest.raises(ValueError, match=r"a\.png holds the value 2, which stands for no class \(classes: 0, 1;"):
+    with pytest.raises(
+        ValueError, match=r"a\.png holds the value 2, which stands for no class \(classes: 0, 1;"
+    ):
         Voc(masks, class_names=["cell"])[0]
 
 
 def test_an_object_where_the_mask_has_none(masks):
     for stem in "ab":
         write_mask(masks, "SegmentationObject", stem, OBJECTS)
-    with pytest.raises(ValueError, match=r"SegmentationObject/b\.png has objects \(1, 2, 3, counted.*Correct one"):
+    with pytest.raises(
+        ValueError, match=r"SegmentationObject/b\.png has objects \(1, 2, 3, counted.*Correct one"
+    ):
         Voc(masks)[1]
 
 
 def test_masks_are_of_their_images_size(masks):
     write_mask(masks, "SegmentationClass", "b", MASK[1:])
-    with pytest.raises(ValueError, match=r"b\.jpg is 60 x 40, but its mask .*SegmentationClass/b\.png is 60 x 39"):
+    with pytest.raises(
+        ValueError, match=r"b\.jpg is 60 x 40, but its mask .*SegmentationClass/b\.png is 60 x 39"
+    ):
         Voc(masks)
     (masks / "SegmentationClass" / "b.png").unlink()
     with pytest.raises(ValueError, match=r"no file '.*SegmentationClass/b\.png'"):

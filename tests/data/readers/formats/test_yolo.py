@@ -32,7 +32,11 @@ def test_boxes_are_shares_of_the_image(folders):
     sample = reader[0]
     np.testing.assert_allclose(sample["boxes"], [[7.5, 1, 12.5, 5], [0, 8, 4, 10]], atol=1e-6)
     assert sample["classes"].tolist() == [2, 0]
-    assert {key: value.dtype for key, value in sample.items()} == {"image": "u1", "boxes": "f4", "classes": "i4"}
+    assert {key: value.dtype for key, value in sample.items()} == {
+        "image": "u1",
+        "boxes": "f4",
+        "classes": "i4",
+    }
     assert list(sample) == ["image", "boxes", "classes"]
 
 
@@ -115,7 +119,11 @@ BOX, OUTLINE = "boxes", "polygons"
     [
         (BOX, "0 0.5 0.5 0.5", "3 numbers follow the class; a box has 4"),
         (BOX, "0 0.1 0.1 0.2 0.1 0.2 0.2", "6 numbers follow the class; .*task='polygons'"),
-        (BOX, "3 0.5 0.5 0.5 0.5", "class 3 has no name; the numbers of the class names are 0 to 2"),
+        (
+            BOX,
+            "3 0.5 0.5 0.5 0.5",
+            "class 3 has no name; the numbers of the class names are 0 to 2",
+        ),
         (BOX, "0.5 0.5 0.5 0.5 0.5", "class 0.5 has no name"),
         (BOX, "cat 0.5 0.5 0.5 0.5", "'cat 0.5 0.5 0.5 0.5' is no line of numbers"),
         (BOX, "0 0.5 0.5 1.11 0.5", "x = -0.055 lies outside the image"),
@@ -123,7 +131,11 @@ BOX, OUTLINE = "boxes", "polygons"
         (BOX, "0 100 50 30 30", "x = 85 lies outside"),
         (BOX, "0 nan 0.5 0.5 0.5", "x = nan lies outside"),
         (BOX, "0 0.5 0.5 -0.2 0.5", "the box has a negative width or height"),
-        (OUTLINE, "0 0.1 0.1 0.2 0.1 0.2", "5 numbers follow the class; an outline has an even number"),
+        (
+            OUTLINE,
+            "0 0.1 0.1 0.2 0.1 0.2",
+            "5 numbers follow the class; an outline has an even number",
+        ),
         (OUTLINE, "0 0.5 0.5 0.5 0.5", "4 numbers follow .* task='boxes'"),
         (OUTLINE, "0 0.1 0.1 0.2 0.1 0.2 1.2", "y = 1.2 lies outside"),
     ],

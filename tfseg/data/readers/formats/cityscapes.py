@@ -47,9 +47,13 @@ LABELS = (
     ("motorcycle", (0, 0, 230), 17),
     ("bicycle", (119, 11, 32), 18),
 )
-TRAIN_IDS = {label: IGNORE_INDEX if train is None else train for label, (_, _, train) in enumerate(LABELS)}
+TRAIN_IDS = {
+    label: IGNORE_INDEX if train is None else train for label, (_, _, train) in enumerate(LABELS)
+}
 ALL_IDS = {label: label for label in range(len(LABELS))}
-PER_CLASS = 1000  # instanceIds: label * 1000 + number of the object; below it lies what has no objects
+PER_CLASS = (
+    1000  # instanceIds: label * 1000 + number of the object; below it lies what has no objects
+)
 
 
 class Cityscapes(Reader):
@@ -84,7 +88,11 @@ class Cityscapes(Reader):
         instance_ids = [Path(f"{stem}_instanceIds.png") for stem in stems]
         self._label_ids = TRAIN_IDS if ids == "train" else ALL_IDS
         self.mask_values, masks = self._label_ids, label_ids
-        if ids == "train" and not any(path.exists() for path in label_ids) and train_ids[0].exists():
+        if (
+            ids == "train"
+            and not any(path.exists() for path in label_ids)
+            and train_ids[0].exists()
+        ):
             self.mask_values, masks = {i: i for i in (*range(19), IGNORE_INDEX)}, train_ids
         self._files = list(zip(images, masks, strict=True))
         if all(path.exists() for path in instance_ids):
@@ -136,4 +144,8 @@ def _instances(path, label_ids):
     classes = np.array([IGNORE_INDEX, *(label_ids[value // PER_CLASS] for value in ids.tolist())])
     kept = classes != IGNORE_INDEX
     instances = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[numbers]
-    return {"instances": instances, "boxes": boxes_of(instances), "classes": classes[kept].astype(np.int32)}
+    return {
+        "instances": instances,
+        "boxes": boxes_of(instances),
+        "classes": classes[kept].astype(np.int32),
+    }

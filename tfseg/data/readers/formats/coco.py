@@ -6,9 +6,15 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.data.readers.base import Reader, listed
+from tfseg.data.readers.base import Reader, format_problems
 from tfseg.data.readers.formats.coco_file import category_names, pictures, read_json, stem
-from tfseg.data.readers.formats.drawing import clipped, draw, polygon_region, polygons_with_area, runs_region
+from tfseg.data.readers.formats.drawing import (
+    clipped,
+    draw,
+    polygon_region,
+    polygons_with_area,
+    runs_region,
+)
 from tfseg.data.readers.image_files import read_image
 
 
@@ -47,21 +53,31 @@ class Coco(Reader):
         self.dropped = []
         self._names = [stem(image) for image in data["images"]]
         first = len(self.label_names) - len(names)
-        ids = {category: first + i for i, category in enumerate(sorted(c["id"] for c in data["categories"]))}
+        ids = {
+            category: first + i
+            for i, category in enumerate(sorted(c["id"] for c in data["categories"]))
+        }
         self._objects = self._sort(data, ids, crowd)
 
     def __getitem__(self, index):
         objects = self._objects[index]
         kept = [(box, class_id) for _, box, class_id in objects if box is not None]
         sample = {
-            "image": read_image(self._files[index][0], self.channels).astype(self.dtype, copy=False),
+            "image": read_image(self._files[index][0], self.channels).astype(
+                self.dtype, copy=False
+            ),
             "boxes": np.array([box for box, _ in kept], np.float32).reshape(-1, 4),
             "classes": np.array([class_id for _, class_id in kept], np.int32),
         }
         if self._drawn:
             size = self.sizes[index].tolist()
-            regions = [[self._region(e, size) for e, box, _ in objects if (box is None) == void] for void in (0, 1)]
-            sample["mask"], sample["instances"] = draw(regions[0], sample["classes"], regions[1], size)
+            regions = [
+                [self._region(e, size) for e, box, _ in objects if (box is None) == void]
+                for void in (0, 1)
+            ]
+            sample["mask"], sample["instances"] = draw(
+                regions[0], sample["classes"], regions[1], size
+            )
         return sample
 
     def name(self, index):
@@ -75,20 +91,25 @@ class Coco(Reader):
         for entry in data["annotations"]:
             where = f"annotation {entry.get('id')}"
             try:
-                picture, class_id = _known(entry, "image_id", index), _known(entry, "category_id", ids)
+                picture, class_id = (
+                    _known(entry, "image_id", index),
+                    _known(entry, "category_id", ids),
+                )
                 why, box = self._why_no_region(entry), None
                 ignored = entry.get("iscrowd") and crowd == "ignore"
                 if not why and not ignored:
                     box, why = self._box(entry, self.sizes[picture].tolist())
             except (TypeError, ValueError) as error:
-                problems.append(f"{self._path}: {where}: {error}. Correct it, or export the file again.")
+                problems.append(
+                    f"{self._path}: {where}: {error}. Correct it, or export the file again."
+                )
                 continue
             if why:
                 self.dropped.append((self.name(picture), f"{where}: {why}"))
             elif self._drawn or not ignored:
                 objects[picture].append((entry, box, class_id))
         if problems:
-            raise ValueError(listed(problems))
+            raise ValueError(format_problems(problems))
         return objects
 
     def _why_no_region(self, entry):
@@ -106,7 +127,11 @@ class Coco(Reader):
             if len(box) != 4:
                 raise ValueError(f"its bbox {entry['bbox']} is not x, y, width, height")
         elif self._drawn:
-            box = checks.need("pycocotools.mask", "coco").toBbox(self._region(entry, size)).tolist()
+            box = (
+                checks.require_package("pycocotools.mask", "coco")
+                .toBbox(self._region(entry, size))
+                .tolist()
+            )
         else:
             raise ValueError("it has neither a bbox nor a segmentation")
         x, y, width, height = box
@@ -119,7 +144,9 @@ class Coco(Reader):
         try:
             return runs_region(segmentation, size)
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{self._path}: annotation {entry.get('id')}: {error}. Export the file again.") from error
+            raise ValueError(
+                f"{self._path}: annotation {entry.get('id')}: {error}. Export the file again."
+            ) from error
 
 
 def _known(entry, key, table):

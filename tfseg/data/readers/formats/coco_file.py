@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tfseg.data.readers.base import listed
+from tfseg.data.readers.base import format_problems
 from tfseg.data.readers.folder import read_headers
 
 
@@ -14,10 +14,18 @@ def read_json(path):
     try:
         data = json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file ({error}). Copy it again from its source.") from error
-    missing = [key for key in ("images", "annotations", "categories") if not (isinstance(data, dict) and key in data)]
+        raise ValueError(
+            f"{path} is no JSON file ({error}). Copy it again from its source."
+        ) from error
+    missing = [
+        key
+        for key in ("images", "annotations", "categories")
+        if not (isinstance(data, dict) and key in data)
+    ]
     if missing or not data["images"]:
-        raise ValueError(f"{path} has no {', '.join(missing or ['images'])}. Expected a COCO file of annotations.")
+        raise ValueError(
+            f"{path} has no {', '.join(missing or ['images'])}. Expected a COCO file of annotations."
+        )
     return data
 
 
@@ -52,9 +60,11 @@ def pictures(data, folder, annotations, masks=()):
     seen = {}
     for image, (path, *_) in zip(data["images"], files, strict=True):
         if seen.setdefault(stem(image), path) is not path:
-            problems.append(f"{seen[stem(image)]} and {path} bear the same name. Keep one of them in {annotations}.")
+            problems.append(
+                f"{seen[stem(image)]} and {path} bear the same name. Keep one of them in {annotations}."
+            )
     if problems:
-        raise ValueError(listed(problems))
+        raise ValueError(format_problems(problems))
     return files, sizes, channels, dtype
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import Reader, listed
+from tfseg.data.readers.base import Reader, format_problems
 from tfseg.data.readers.formats.coco_file import category_names, pictures, read_json, stem
 from tfseg.data.readers.image_files import read_image
 from tfseg.data.readers.objects import boxes_of
@@ -50,7 +50,9 @@ class CocoPanoptic(Reader):
         place, lengths = self._places(png, [s["id"] for s in segments])
         numbers = np.cumsum([0, *is_object]) * [False, *is_object]
         tables = np.array([IGNORE_INDEX, *class_ids], np.uint8), numbers.astype(np.int32)
-        mask, instances = (np.repeat(table[place], lengths).reshape(self.sizes[index]) for table in tables)
+        mask, instances = (
+            np.repeat(table[place], lengths).reshape(self.sizes[index]) for table in tables
+        )
         return {
             "image": read_image(picture, self.channels).astype(self.dtype, copy=False),
             "mask": mask,
@@ -74,11 +76,15 @@ class CocoPanoptic(Reader):
         ]
         for entry in by_image.values():
             unknown = sorted({s["category_id"] for s in entry["segments_info"]} - categories)
-            problems += [f"{self._path}: {entry['file_name']}: there is no category {c}" for c in unknown]
+            problems += [
+                f"{self._path}: {entry['file_name']}: there is no category {c}" for c in unknown
+            ]
         if problems:
-            raise ValueError(listed(problems))
+            raise ValueError(format_problems(problems))
         entries = [by_image[image["id"]] for image in data["images"]]
-        return [folder / entry["file_name"] for entry in entries], [entry["segments_info"] for entry in entries]
+        return [folder / entry["file_name"] for entry in entries], [
+            entry["segments_info"] for entry in entries
+        ]
 
     def _places(self, png, ids):
         """Return the runs of a PNG's pixels, row after row: k for the k-th of the `ids`, 0 for none; and their lengths.
@@ -87,12 +93,17 @@ class CocoPanoptic(Reader):
         """
         colors = read_image(png, 3)
         if colors.dtype != np.uint8:
-            raise ValueError(f"{png} holds {colors.dtype}. Expected colors of 8 bit that number the segments.")
+            raise ValueError(
+                f"{png} holds {colors.dtype}. Expected colors of 8 bit that number the segments."
+            )
         flat = (colors.astype(np.int32) @ np.array([1, 256, 65536], np.int32)).ravel()
         starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
         values = flat[starts]
         found = np.setdiff1d(values, 0)
-        for where, wrong in (("in the PNG", np.setdiff1d(found, ids)), ("in the JSON file", np.setdiff1d(ids, found))):
+        for where, wrong in (
+            ("in the PNG", np.setdiff1d(found, ids)),
+            ("in the JSON file", np.setdiff1d(ids, found)),
+        ):
             if wrong.size:
                 raise ValueError(
                     f"{png} and {self._path} do not agree: segments that are {where} alone: "

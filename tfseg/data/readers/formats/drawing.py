@@ -19,12 +19,14 @@ def draw(regions, classes, ignored, size):
         mask: (H, W) uint8 class ids, 0 where there is nothing.
         instances: (H, W) int32 in [0, N].
     """
-    coco = checks.need("pycocotools.mask", "coco")
+    coco = checks.require_package("pycocotools.mask", "coco")
     upright = np.zeros(size[::-1], np.int32)  # (W, H), for pycocotools decodes down the columns
     void = np.zeros(size[::-1], bool)
     for region in ignored:
         void |= coco.decode(region).T.view(bool)
-    for index in np.argsort([-float(coco.area(region)) for region in regions], kind="stable").tolist():
+    for index in np.argsort(
+        [-float(coco.area(region)) for region in regions], kind="stable"
+    ).tolist():
         x, y, width, height = coco.toBbox(regions[index]).astype(int)
         window = np.s_[x : x + width, y : y + height]
         upright[window][coco.decode(regions[index]).T[window].view(bool)] = index + 1
@@ -35,7 +37,7 @@ def draw(regions, classes, ignored, size):
 
 def polygon_region(polygons, size):
     """Return the union of polygons [x1, y1, x2, y2, ...] of at least three points, in pixels."""
-    coco = checks.need("pycocotools.mask", "coco")
+    coco = checks.require_package("pycocotools.mask", "coco")
     return coco.merge(coco.frPyObjects(polygons, *size))
 
 
@@ -50,10 +52,14 @@ def runs_region(runs, size):
     Raises:
         ValueError: the runs do not fill the image. (pycocotools would read memory that is not theirs.)
     """
-    coco = checks.need("pycocotools.mask", "coco")
+    coco = checks.require_package("pycocotools.mask", "coco")
     counts = runs["counts"]
     counts = unpacked(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, np.int64)
-    if tuple(runs["size"]) != tuple(size) or counts.sum() != size[0] * size[1] or counts.min(initial=0) < 0:
+    if (
+        tuple(runs["size"]) != tuple(size)
+        or counts.sum() != size[0] * size[1]
+        or counts.min(initial=0) < 0
+    ):
         raise ValueError(
             f"runs of size {list(runs['size'])} fill {counts.sum()} pixels, but the image's height and width are "
             f"{list(size)}: {size[0] * size[1]} pixels"
@@ -102,7 +108,9 @@ def polygons_with_area(polygons):
     for polygon in polygons:
         values = np.asarray(polygon, np.float64)
         if values.ndim != 1 or values.size % 2 or not np.isfinite(values).all():
-            raise ValueError(f"a polygon of {np.size(polygon)} numbers is no list of finite x1, y1, x2, y2, ...")
+            raise ValueError(
+                f"a polygon of {np.size(polygon)} numbers is no list of finite x1, y1, x2, y2, ..."
+            )
         if values.size < 6:
             points = values.size // 2
             why = f"its polygon has {points} point{'s' * (points != 1)}"
@@ -124,4 +132,7 @@ def clipped(box, size):
     x_min, y_min, x_max, y_max = np.clip(box, 0, [size[1], size[0]] * 2).astype(np.float32).tolist()
     if x_min < x_max and y_min < y_max:
         return (x_min, y_min, x_max, y_max), None
-    return None, f"its box from {box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g} has no area in the image"
+    return (
+        None,
+        f"its box from {box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g} has no area in the image",
+    )

@@ -21,7 +21,9 @@ def encode(sample, fields, name):
             features[field] = tf.train.Feature(int64_list=tf.train.Int64List(value=array.ravel()))
         else:
             features |= _picture(field, array)
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(
+        deterministic=True
+    )
 
 
 def decode(record, fields):
@@ -50,7 +52,10 @@ def _picture(field, array):
         data, kind = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes(), b"raw"
     else:
         # Level 1 writes photographs four times as fast as the default, for files 5 % larger.
-        data, kind = tf.io.encode_png(as_png.reshape(*array.shape[:2], -1), compression=1).numpy(), b"png"
+        data, kind = (
+            tf.io.encode_png(as_png.reshape(*array.shape[:2], -1), compression=1).numpy(),
+            b"png",
+        )
     return {
         field: _bytes(data),
         f"{field}/format": _bytes(kind),
@@ -60,7 +65,9 @@ def _picture(field, array):
 
 
 def _array(features, field):
-    data, kind, dtype = (features[key].bytes_list.value[0] for key in (field, f"{field}/format", f"{field}/dtype"))
+    data, kind, dtype = (
+        features[key].bytes_list.value[0] for key in (field, f"{field}/format", f"{field}/dtype")
+    )
     shape, dtype = tuple(features[f"{field}/shape"].int64_list.value), np.dtype(dtype.decode())
     if kind == b"raw":
         return np.frombuffer(data, dtype.newbyteorder("<")).reshape(shape).astype(dtype)

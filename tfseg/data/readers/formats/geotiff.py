@@ -7,8 +7,8 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import Reader, class_ids, identity, listed
-from tfseg.data.readers.cached import recent
+from tfseg.data.readers.base import Reader, class_ids, format_problems, identity
+from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.readers.formats.scene import Scene
 from tfseg.data.readers.image_files import by_stem, image_files, read_header, read_mask
@@ -40,22 +40,35 @@ class GeoTiff(Reader):
         OSError: a file cannot be read.
     """
 
-    def __init__(self, images, masks, class_names, bands=None, window=None, ignore=IGNORE_INDEX, mask_values=None):
+    def __init__(
+        self,
+        images,
+        masks,
+        class_names,
+        bands=None,
+        window=None,
+        ignore=IGNORE_INDEX,
+        mask_values=None,
+    ):
         pairs = _pairs(Path(images), Path(masks))
         with ThreadPoolExecutor() as pool:
             opened = list(pool.map(_open, pairs))
         problems = [scene for scene in opened if isinstance(scene, str)]
         if problems:
-            raise ValueError(listed(problems))
+            raise ValueError(format_problems(problems))
         self._scenes, self._masks = zip(*opened, strict=True)
         self._bands = _bands(self._scenes, bands)
-        self._windows = [w for i, scene in enumerate(self._scenes) for w in _windows(i, scene.size, window)]
+        self._windows = [
+            w for i, scene in enumerate(self._scenes) for w in _windows(i, scene.size, window)
+        ]
         dtype = common_dtype([scene.dtype for scene in self._scenes])
         super().__init__(class_names, [size for *_, size in self._windows], len(self._bands), dtype)
         self._cut = window is not None
-        self.mask_values = mask_values or {v: i for v, i in identity(self.label_names).items() if v != ignore}
+        self.mask_values = mask_values or {
+            v: i for v, i in identity(self.label_names).items() if v != ignore
+        }
         self._table = {ignore: IGNORE_INDEX, **self.mask_values}
-        self._picture = recent(read_mask, KEPT)
+        self._picture = thread_safe_lru(read_mask, KEPT)
 
     def __getitem__(self, index):
         number, (top, left), (height, width) = self._windows[index]
@@ -107,14 +120,20 @@ def _bands(scenes, bands):
     least = len(wanted) if bands is None else max(wanted, default=0) + 1
     wrong = [s for s in scenes if s.bands < least or (bands is None and s.bands != least)]
     if wrong or not wanted or min(wanted) < 0:
-        told = ", ".join(f"{scene.path} has {scene.bands}" for scene in dict.fromkeys([scenes[0], *wrong[:8]]))
-        raise ValueError(f"GeoTiff: bands={bands} came; {told}. Give positions from 0 that every scene has.")
+        told = ", ".join(
+            f"{scene.path} has {scene.bands}" for scene in dict.fromkeys([scenes[0], *wrong[:8]])
+        )
+        raise ValueError(
+            f"GeoTiff: bands={bands} came; {told}. Give positions from 0 that every scene has."
+        )
     return wanted
 
 
 def _windows(number, size, window):
     """List (number of the scene, upper left pixel, size) of its windows, row after row."""
-    height, width = size if window is None else (checks.positive_int("GeoTiff", "window", n) for n in window)
+    height, width = (
+        size if window is None else (checks.positive_int("GeoTiff", "window", n) for n in window)
+    )
     return [
         (number, (top, left), (min(height, size[0] - top), min(width, size[1] - left)))
         for top in range(0, size[0], height)
@@ -127,9 +146,22 @@ def _pairs(images, masks):
     scenes = by_stem(path for path in image_files(images) if path.suffix.lower() in TIFF)
     labels = by_stem(image_files(masks))
     if not scenes:
-        raise FileNotFoundError(f"The folder '{images}' holds no TIFF. Expected files {', '.join(TIFF)}.")
-    problems = [f"{path} has no mask '{stem}.tif' in {masks}" for stem, path in scenes.items() if stem not in labels]
-    problems += [f"{path} has no scene '{stem}.tif' in {images}" for stem, path in labels.items() if stem not in scenes]
+        raise FileNotFoundError(
+            f"The folder '{images}' holds no TIFF. Expected files {', '.join(TIFF)}."
+        )
+    problems = [
+        f"{path} has no mask '{stem}.tif' in {masks}"
+        for stem, path in scenes.items()
+        if stem not in labels
+    ]
+    problems += [
+        f"{path} has no scene '{stem}.tif' in {images}"
+        for stem, path in labels.items()
+        if stem not in scenes
+    ]
     if problems:
-        raise ValueError(listed(problems) + "\nA mask has the name of its scene: add what is missing, or remove it.")
+        raise ValueError(
+            format_problems(problems)
+            + "\nA mask has the name of its scene: add what is missing, or remove it."
+        )
     return [(path, labels[stem]) for stem, path in scenes.items()]

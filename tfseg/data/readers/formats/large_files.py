@@ -6,7 +6,11 @@ import numpy as np
 def common_dtype(dtypes):
     """Return the dtype of all files if they have one and it is of at most 32 bit, else float32."""
     first = np.dtype(dtypes[0])
-    return first if set(dtypes) == {first} and first.itemsize <= 4 and first.kind in "iuf" else np.dtype(np.float32)
+    return (
+        first
+        if set(dtypes) == {first} and first.itemsize <= 4 and first.kind in "iuf"
+        else np.dtype(np.float32)
+    )
 
 
 def whole_numbers(values, where):
@@ -20,5 +24,7 @@ def whole_numbers(values, where):
     with np.errstate(invalid="ignore"):
         whole = values.astype(np.int64)
     if (whole != values).any():
-        raise ValueError(f"{where} holds numbers that are not whole, so no class ids. Save one class id a pixel.")
+        raise ValueError(
+            f"{where} holds numbers that are not whole, so no class ids. Save one class id a pixel."
+        )
     return whole

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, one_of
-from tfseg.data.readers.base import Reader, class_ids, identity, listed
-from tfseg.data.readers.cached import recent
+from tfseg.data.readers.base import Reader, class_ids, format_problems, identity
+from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.readers.formats.volume import Volume
 
@@ -45,7 +45,16 @@ class Nifti(Reader):
         OSError: a file is no NIfTI.
     """
 
-    def __init__(self, images, masks, class_names, axis=2, ignore=IGNORE_INDEX, mask_values=None, skip_empty=False):
+    def __init__(
+        self,
+        images,
+        masks,
+        class_names,
+        axis=2,
+        ignore=IGNORE_INDEX,
+        mask_values=None,
+        skip_empty=False,
+    ):
         one_of("Nifti", "axis", axis, (0, 1, 2))
         folders = [images] if isinstance(images, (str, Path)) else list(images)
         self._names, files = _matched([Path(folder) for folder in (*folders, masks)])
@@ -53,23 +62,35 @@ class Nifti(Reader):
             cases = list(pool.map(_open, files))
         problems = [case for case in cases if isinstance(case, str)]
         if problems:
-            raise ValueError(listed(problems))
+            raise ValueError(format_problems(problems))
         self._images, self._masks = [case[:-1] for case in cases], [case[-1] for case in cases]
         self._axis = axis
-        self._load = recent(lambda volume: volume.load(), KEPT * len(folders))
-        self._load_mask = recent(lambda volume: volume.load(), KEPT)
+        self._load = thread_safe_lru(lambda volume: volume.load(), KEPT * len(folders))
+        self._load_mask = thread_safe_lru(lambda volume: volume.load(), KEPT)
         channels = _channels(self._images)
         dtype = common_dtype([volume.dtype for case in self._images for volume in case])
         super().__init__(class_names, [], channels, dtype)
-        self.mask_values = mask_values or {v: i for v, i in identity(self.label_names).items() if v != ignore}
+        self.mask_values = mask_values or {
+            v: i for v, i in identity(self.label_names).items() if v != ignore
+        }
         self._table = {ignore: IGNORE_INDEX, **self.mask_values}
-        self._slices = [(v, k) for v, mask in enumerate(self._masks) for k in self._kept(mask, skip_empty)]
-        self.sizes = np.array([self._masks[v].slice_size(axis) for v, _ in self._slices], int).reshape(-1, 2)
+        self._slices = [
+            (v, k) for v, mask in enumerate(self._masks) for k in self._kept(mask, skip_empty)
+        ]
+        self.sizes = np.array(
+            [self._masks[v].slice_size(axis) for v, _ in self._slices], int
+        ).reshape(-1, 2)
 
     def __getitem__(self, index):
         number, place = self._slices[index]
-        parts = [v.slice(self._load(v), self._axis, place).astype(self.dtype, copy=False) for v in self._images[number]]
-        return {"image": np.concatenate(parts, axis=-1), "mask": self._labels(self._masks[number], place)}
+        parts = [
+            v.slice(self._load(v), self._axis, place).astype(self.dtype, copy=False)
+            for v in self._images[number]
+        ]
+        return {
+            "image": np.concatenate(parts, axis=-1),
+            "mask": self._labels(self._masks[number], place),
+        }
 
     def name(self, index):
         """Return the volume's file name without its suffix, and the number of the slice: "volume/017"."""
@@ -115,7 +136,9 @@ def _channels(cases):
     counts = [sum(volume.channels for volume in case) for case in cases]
     for case, count in zip(cases, counts, strict=True):
         if count != counts[0]:
-            raise ValueError(f"{case[0].path} has {count} channels, {cases[0][0].path} {counts[0]}. Bring them to one.")
+            raise ValueError(
+                f"{case[0].path} has {count} channels, {cases[0][0].path} {counts[0]}. Bring them to one."
+            )
     return counts[0]
 
 
@@ -124,10 +147,19 @@ def _matched(folders):
     found = [_files(folder) for folder in folders]
     problems = []
     for files, folder in zip(found[1:], folders[1:], strict=True):
-        problems += [f"{found[0][name]} has no file '{name}.nii.gz' in {folder}" for name in found[0].keys() - files]
-        problems += [f"{files[name]} has no file '{name}.nii.gz' in {folders[0]}" for name in files.keys() - found[0]]
+        problems += [
+            f"{found[0][name]} has no file '{name}.nii.gz' in {folder}"
+            for name in found[0].keys() - files
+        ]
+        problems += [
+            f"{files[name]} has no file '{name}.nii.gz' in {folders[0]}"
+            for name in files.keys() - found[0]
+        ]
     if problems:
-        raise ValueError(listed(sorted(problems)) + "\nA mask has the name of its volume: rename or add files.")
+        raise ValueError(
+            format_problems(sorted(problems))
+            + "\nA mask has the name of its volume: rename or add files."
+        )
     return list(found[0]), [[files[name] for files in found] for name in found[0]]
 
 
@@ -135,9 +167,13 @@ def _files(folder):
     """Return {name without suffix: path}, sorted."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
-    paths = sorted(p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith("."))
+    paths = sorted(
+        p for p in folder.iterdir() if p.name.endswith(SUFFIXES) and not p.name.startswith(".")
+    )
     if not paths:
-        raise FileNotFoundError(f"The folder '{folder}' holds no volume. Expected files {', '.join(SUFFIXES)}.")
+        raise FileNotFoundError(
+            f"The folder '{folder}' holds no volume. Expected files {', '.join(SUFFIXES)}."
+        )
     files = {}
     for path in paths:
         name = path.name.removesuffix(".gz").removesuffix(".nii")

@@ -53,7 +53,9 @@ class Scene:
         try:
             return (self._decode if self._packed else self._map)(top, left, bottom, right)
         except Exception as error:  # the codecs' errors have no class in common
-            raise OSError(f"{self.path} is damaged ({error}). Copy it again from its source, or remove it.") from error
+            raise OSError(
+                f"{self.path} is damaged ({error}). Copy it again from its source, or remove it."
+            ) from error
 
     def _map(self, top, left, bottom, right):
         page = self._page
@@ -90,12 +92,17 @@ class Scene:
 
 def _paste(target, piece, y, x):
     """Copy (h, w, C) `piece` into `target`, its corner at (y, x), which may lie outside."""
-    height, width = (min(a, b) for a, b in zip(piece.shape, (target.shape[0] - y, target.shape[1] - x), strict=False))
-    target[max(y, 0) : y + height, max(x, 0) : x + width] = piece[max(-y, 0) : height, max(-x, 0) : width]
+    height, width = (
+        min(a, b)
+        for a, b in zip(piece.shape, (target.shape[0] - y, target.shape[1] - x), strict=False)
+    )
+    target[max(y, 0) : y + height, max(x, 0) : x + width] = piece[
+        max(-y, 0) : height, max(-x, 0) : width
+    ]
 
 
 def _first_page(path):
-    tifffile = checks.need("tifffile", "tiff")
+    tifffile = checks.require_package("tifffile", "tiff")
     if not path.is_file():
         raise FileNotFoundError(f"There is no file '{path}'. Check the path.")
     try:
@@ -104,7 +111,9 @@ def _first_page(path):
             more = [page for page in rest if not (page.is_reduced or page.is_mask)]
             first.jpegtables  # noqa: B018, read while the file is open
     except (tifffile.TiffFileError, ValueError, IndexError) as error:
-        raise OSError(f"{path} cannot be read as a TIFF ({error}). Copy it again from its source.") from error
+        raise OSError(
+            f"{path} cannot be read as a TIFF ({error}). Copy it again from its source."
+        ) from error
     if more or first.imagedepth != 1:
         raise ValueError(
             f"{path} holds {len(more) + 1} pages of depth {first.imagedepth}. Save one page; bands go into its "

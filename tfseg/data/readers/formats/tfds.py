@@ -40,9 +40,16 @@ class Tfds(Reader):
     """
 
     def __init__(
-        self, builder, split, image="image", mask="segmentation_mask", class_names=None, mask_values=None, objects=None
+        self,
+        builder,
+        split,
+        image="image",
+        mask="segmentation_mask",
+        class_names=None,
+        mask_values=None,
+        objects=None,
     ):
-        tfds = checks.need("tensorflow_datasets", "tfds")
+        tfds = checks.require_package("tensorflow_datasets", "tfds")
         builder = tfds.builder(builder) if isinstance(builder, str) else builder
         wanted = {"image": image, "mask": mask, "objects": objects}
         self._keys = {part: key for part, key in wanted.items() if key is not None}
@@ -53,9 +60,17 @@ class Tfds(Reader):
         self._samples = _samples(tfds, builder, split, set(self._keys.values()))
         feature = self._features["image"]
         sizes = [_size(self._samples[i][image]) for i in range(len(self._samples))]
-        super().__init__(class_names or _class_names(self._features), sizes, feature.shape[-1], feature.np_dtype)
-        self.fields = ("image", *["mask"] * ("mask" in self._keys), *["boxes", "classes"] * ("objects" in self._keys))
-        self.mask_values = (mask_values or identity(self.label_names)) if "mask" in self._keys else None
+        super().__init__(
+            class_names or _class_names(self._features), sizes, feature.shape[-1], feature.np_dtype
+        )
+        self.fields = (
+            "image",
+            *["mask"] * ("mask" in self._keys),
+            *["boxes", "classes"] * ("objects" in self._keys),
+        )
+        self.mask_values = (
+            (mask_values or identity(self.label_names)) if "mask" in self._keys else None
+        )
         self._table = {IGNORE_INDEX: IGNORE_INDEX, **(self.mask_values or {})}
         self.dropped = []
         if "objects" in self._keys:
@@ -66,7 +81,9 @@ class Tfds(Reader):
         sample = {"image": self._decode("image", read, index)}
         if "mask" in self.fields:
             where = f"the mask of {self.name(index)}"
-            sample["mask"] = class_ids(integers(self._decode("mask", read, index), where), self._table, where)
+            sample["mask"] = class_ids(
+                integers(self._decode("mask", read, index), where), self._table, where
+            )
         if "boxes" in self.fields:
             sample["boxes"], sample["classes"] = self._objects[index]
         return sample
@@ -83,10 +100,14 @@ class Tfds(Reader):
             # Not decode_example_np: OpenCV gives a truncated JPEG back as a half-gray image without an error.
             array = self._features[part].decode_example(value).numpy()
         except (tf.errors.OpError, ValueError) as error:
-            raise OSError(f"The {part} of {self.name(index)} is damaged ({error}). Prepare the set again.") from error
+            raise OSError(
+                f"The {part} of {self.name(index)} is damaged ({error}). Prepare the set again."
+            ) from error
         if array.shape[:2] != tuple(self.sizes[index]):
             size = tuple(self.sizes[index].tolist())
-            raise ValueError(f"The {part} of {self.name(index)} is {array.shape[:2]}, the image {size}.")
+            raise ValueError(
+                f"The {part} of {self.name(index)} is {array.shape[:2]}, the image {size}."
+            )
         return array
 
     def _boxes(self, index):
@@ -101,8 +122,12 @@ class Tfds(Reader):
             if is_crowd:
                 continue
             if not 0 <= label + first < len(self.label_names):
-                raise ValueError(f"{self.name(index)}: the label {label} has no name; name all classes.")
-            y_min, x_min, y_max, x_max = (np.asarray(box, np.float64) * [height, width, height, width]).tolist()
+                raise ValueError(
+                    f"{self.name(index)}: the label {label} has no name; name all classes."
+                )
+            y_min, x_min, y_max, x_max = (
+                np.asarray(box, np.float64) * [height, width, height, width]
+            ).tolist()
             kept, why = clipped((x_min, y_min, x_max, y_max), (height, width))
             if why:
                 self.dropped.append((self.name(index), why))
@@ -120,14 +145,18 @@ def _samples(tfds, builder, split, keys):
             f"tensorflow_datasets.builder({builder.name!r}).download_and_prepare(file_format='array_record')."
         )
     skip = {
-        k: tfds.decode.SkipDecoding() for k, f in builder.info.features.items() if isinstance(f, tfds.features.Image)
+        k: tfds.decode.SkipDecoding()
+        for k, f in builder.info.features.items()
+        if isinstance(f, tfds.features.Image)
     }
     try:
         return builder.as_data_source(split, decoders=skip)
     except NotImplementedError:  # the file format knows no random access
         kept = {key: decoder for key, decoder in skip.items() if key in keys}
         partial = tfds.decode.PartialDecoding(dict.fromkeys(keys, True), decoders=kept)
-        return list(tfds.as_numpy(builder.as_dataset(split=split, decoders=partial, shuffle_files=False)))
+        return list(
+            tfds.as_numpy(builder.as_dataset(split=split, decoders=partial, shuffle_files=False))
+        )
 
 
 def _size(picture):
@@ -143,5 +172,7 @@ def _class_names(features):
     if not names and "objects" in features:
         names = getattr(features["objects"].feature["label"], "names", None)
     if not names:
-        raise ValueError("Tfds: the dataset does not name its classes. Give `class_names`, in the order of their ids.")
+        raise ValueError(
+            "Tfds: the dataset does not name its classes. Give `class_names`, in the order of their ids."
+        )
     return names

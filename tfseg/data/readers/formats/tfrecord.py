@@ -17,12 +17,15 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.data.readers.base import Reader, listed
+from tfseg.data.readers.base import Reader, format_problems
 from tfseg.data.readers.formats.example import decode, encode
 
 INDEX = "index.json"
 UNFINISHED = "unfinished.json"
-HEADER, FOOTER = 12, 4  # of a record: its length with a checksum before, the checksum of its bytes after it
+HEADER, FOOTER = (
+    12,
+    4,
+)  # of a record: its length with a checksum before, the checksum of its bytes after it
 VERSION = 1
 
 
@@ -56,7 +59,9 @@ def write_tfrecords(reader, folder, shard_size=256, track=lambda shards, total: 
         file = f"{number:05d}-of-{len(starts):05d}.tfrecord"
         shard = done.get(file) or _read_json(folder / f"{file}.json")
         if shard is None or not _is_whole(folder, shard):
-            shard = _write_shard(reader, range(start, min(start + shard_size, len(reader))), folder / file)
+            shard = _write_shard(
+                reader, range(start, min(start + shard_size, len(reader))), folder / file
+            )
             _write_json(folder / f"{file}.json", shard)
         shards.append(shard)
     _write_json(folder / INDEX, {"about": about, "shards": shards})
@@ -93,7 +98,11 @@ class TFRecords(Reader):
         self.fields = tuple(about["fields"])
         self.palette = None if about["palette"] is None else np.array(about["palette"], np.uint8)
         self._names = about["names"]
-        self._places = [(s, *place) for s in self._shards for place in zip(s["offsets"], s["crc32"], strict=True)]
+        self._places = [
+            (s, *place)
+            for s in self._shards
+            for place in zip(s["offsets"], s["crc32"], strict=True)
+        ]
 
     def __getitem__(self, index):
         shard, offset, crc = self._places[index]
@@ -103,7 +112,9 @@ class TFRecords(Reader):
             length = struct.unpack("<Q", head[:8])[0] if len(head) == HEADER else 0
             record = os.pread(file.fileno(), min(length, shard["bytes"]), offset + HEADER)
         if zlib.crc32(record) != crc:
-            raise ValueError(f"{path} is damaged in the record of '{self.name(index)}' (byte {offset}). {_REMEDY}")
+            raise ValueError(
+                f"{path} is damaged in the record of '{self.name(index)}' (byte {offset}). {_REMEDY}"
+            )
         return decode(record, self.fields)
 
     def name(self, index):
@@ -116,9 +127,15 @@ class TFRecords(Reader):
         Raises:
             ValueError: shards are damaged; every one is named.
         """
-        bad = [self._folder / shard["file"] for shard in self._shards if not _is_whole(self._folder, shard)]
+        bad = [
+            self._folder / shard["file"]
+            for shard in self._shards
+            if not _is_whole(self._folder, shard)
+        ]
         if bad:
-            raise ValueError(listed([f"{path} is damaged or missing. {_REMEDY}" for path in bad]))
+            raise ValueError(
+                format_problems([f"{path} is damaged or missing. {_REMEDY}" for path in bad])
+            )
 
 
 _REMEDY = "Copy it again, or call `write_tfrecords` again, which writes the damaged shards anew."
@@ -151,7 +168,9 @@ def _finished(folder, about):
         _write_json(folder / UNFINISHED, about)
     elif there != about:
         differ = ", ".join(key for key in about if there.get(key) != about[key])
-        raise ValueError(f"{folder} holds records of other {differ}. Give another folder, or remove this one.")
+        raise ValueError(
+            f"{folder} holds records of other {differ}. Give another folder, or remove this one."
+        )
     return {shard["file"]: shard for shard in finished.get("shards", [])}
 
 
@@ -162,7 +181,9 @@ def _read_json(path):
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON file ({error}). Remove it, and call `write_tfrecords` again.") from error
+        raise ValueError(
+            f"{path} is no JSON file ({error}). Remove it, and call `write_tfrecords` again."
+        ) from error
 
 
 def _is_whole(folder, shard):
@@ -177,7 +198,11 @@ def _write_shard(reader, indices, path):
     """Write one file and return its entry in the index."""
     beside = path.with_suffix(".part")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        records = list(pool.map(lambda index: encode(reader[index], reader.fields, reader.name(index)), indices))
+        records = list(
+            pool.map(
+                lambda index: encode(reader[index], reader.fields, reader.name(index)), indices
+            )
+        )
     with tf.io.TFRecordWriter(str(beside)) as writer:
         for record in records:
             writer.write(record)
@@ -209,8 +234,12 @@ def _read_index(folder):
     path = folder / INDEX
     content = _read_json(path)
     if content is None:
-        raise FileNotFoundError(f"There is no '{path}'. If the writing did not end, call `write_tfrecords` again.")
+        raise FileNotFoundError(
+            f"There is no '{path}'. If the writing did not end, call `write_tfrecords` again."
+        )
     version = content.get("about", {}).get("version")
     if version != VERSION:
-        raise ValueError(f"{path} is of version {version}, this tfseg reads {VERSION}. Write the records again.")
+        raise ValueError(
+            f"{path} is of version {version}, this tfseg reads {VERSION}. Write the records again."
+        )
     return content

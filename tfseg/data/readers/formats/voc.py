@@ -6,14 +6,27 @@ from xml.etree import ElementTree
 import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, one_of
-from tfseg.data.readers.base import Reader, class_ids, listed
+from tfseg.data.readers.base import Reader, class_ids, format_problems
 from tfseg.data.readers.folder import read_headers
 from tfseg.data.readers.image_files import SUFFIXES, read_image, read_mask
 from tfseg.data.readers.objects import boxes_of, relabeled
 from tfseg.data.splits import read_names
 
 NAMES = (
-    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog"),
+    *(
+        "aeroplane",
+        "bicycle",
+        "bird",
+        "boat",
+        "bottle",
+        "bus",
+        "car",
+        "cat",
+        "chair",
+        "cow",
+        "diningtable",
+        "dog",
+    ),
     *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
 )
 BORDER = 255  # of the masks: pixels around objects that are nobody's
@@ -56,7 +69,9 @@ class Voc(Reader):
         folder = "Main" if task == "detection" else "Segmentation"
         self._names = read_names(self._root / "ImageSets" / folder / f"{split}.txt")
         if not self._names:
-            raise ValueError(f"{self._root / 'ImageSets' / folder / f'{split}.txt'} holds no name. Add one a line.")
+            raise ValueError(
+                f"{self._root / 'ImageSets' / folder / f'{split}.txt'} holds no name. Add one a line."
+            )
         self.dropped = []
         if task == "detection":
             self._open_detection(class_names, difficult)
@@ -69,7 +84,9 @@ class Voc(Reader):
         if (self._root / "SegmentationObject").is_dir():
             folders.append("SegmentationObject")
             self.fields = ("image", "mask", "instances", "boxes", "classes")
-        masks = [[self._root / folder / f"{name}.png" for folder in folders] for name in self._names]
+        masks = [
+            [self._root / folder / f"{name}.png" for folder in folders] for name in self._names
+        ]
         self._open([BACKGROUND, *(NAMES if class_names is None else class_names)], masks)
         self.mask_values = {class_id: class_id for class_id in range(len(self.class_names))}
         if class_names is None:
@@ -84,12 +101,17 @@ class Voc(Reader):
                 self.palette = colormap(len(NAMES) + 1)[1:]
         self._open(class_names, [[] for _ in paths])
         ids = {name: class_id for class_id, name in enumerate(self.label_names)}
-        parsed = [_parsed(path, size, ids, difficult) for path, size in zip(paths, self.sizes.tolist(), strict=True)]
+        parsed = [
+            _parsed(path, size, ids, difficult)
+            for path, size in zip(paths, self.sizes.tolist(), strict=True)
+        ]
         problems = [result for result in parsed if isinstance(result, str)]
         if problems:
-            raise ValueError(listed(problems))
+            raise ValueError(format_problems(problems))
         self._objects = [(boxes, classes) for boxes, classes, _ in parsed]
-        self.dropped = [(n, why) for n, (_, _, lost) in zip(self._names, parsed, strict=True) for why in lost]
+        self.dropped = [
+            (n, why) for n, (_, _, lost) in zip(self._names, parsed, strict=True) for why in lost
+        ]
 
     def _open(self, class_names, masks):
         images = _pictures(self._root / "JPEGImages", self._names)
@@ -102,7 +124,9 @@ class Voc(Reader):
         if not masks:
             boxes, classes = self._objects[index]
             return sample | {"boxes": boxes.copy(), "classes": classes.copy()}
-        sample["mask"] = class_ids(read_mask(masks[0]), {**self.mask_values, BORDER: IGNORE_INDEX}, masks[0])
+        sample["mask"] = class_ids(
+            read_mask(masks[0]), {**self.mask_values, BORDER: IGNORE_INDEX}, masks[0]
+        )
         if len(masks) > 1:
             sample |= _instances(masks[1], sample["mask"])
         return sample
@@ -125,9 +149,14 @@ def colormap(count):
 def _pictures(folder, names):
     """Return the images of these names: JPEGs in VOC, anything readable in the sets that copy its layout."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder '{folder}'. A dataset in VOC's layout keeps its images there.")
+        raise FileNotFoundError(
+            f"There is no folder '{folder}'. A dataset in VOC's layout keeps its images there."
+        )
     there = {path.name for path in folder.iterdir()}
-    found = [next((name + s for s in (".jpg", *SUFFIXES) if name + s in there), f"{name}.jpg") for name in names]
+    found = [
+        next((name + s for s in (".jpg", *SUFFIXES) if name + s in there), f"{name}.jpg")
+        for name in names
+    ]
     return [folder / name for name in found]
 
 
@@ -145,13 +174,19 @@ def _instances(path, mask):
             f"{path} has objects ({', '.join(map(str, bare[:8].tolist()))}, counted in the order of their ids) where "
             "the mask of classes has none. Correct one of the two."
         )
-    return {"instances": instances, "boxes": boxes, "classes": pixels.argmax(axis=1).astype(np.int32) + 1}
+    return {
+        "instances": instances,
+        "boxes": boxes,
+        "classes": pixels.argmax(axis=1).astype(np.int32) + 1,
+    }
 
 
 def _names_in(folder):
     """Return VOC's names, or all names of objects in a folder of XML files if any is not VOC's."""
     found = set()
-    for path in folder.glob("*.xml"):  # of all splits, or train and val would number classes differently
+    for path in folder.glob(
+        "*.xml"
+    ):  # of all splits, or train and val would number classes differently
         try:
             found |= {_text(item, "name") for item in ElementTree.parse(path).iter("object")}
         except ElementTree.ParseError:
@@ -186,7 +221,13 @@ def _parsed(path, size, ids, difficult):
 
 def _check_size(annotation, size):
     height, width = (_text(annotation, f"size/{name}") for name in ("height", "width"))
-    if height.isdigit() and width.isdigit() and int(height) and int(width) and [int(height), int(width)] != list(size):
+    if (
+        height.isdigit()
+        and width.isdigit()
+        and int(height)
+        and int(width)
+        and [int(height), int(width)] != list(size)
+    ):
         raise ValueError(
             f"made for an image of {width} x {height}, but it is {size[1]} x {size[0]} pixels. "
             "Bring back the image that was labeled, or correct the XML."
@@ -204,7 +245,9 @@ def _box(item, size):
             "Expected four numbers."
         ) from None
     told = f"{_text(item, 'name')} ({', '.join(texts)})"
-    if not (x_min < x_max and y_min < y_max):  # one pixel by VOC's letter; a click without a drag in truth
+    if not (
+        x_min < x_max and y_min < y_max
+    ):  # one pixel by VOC's letter; a click without a drag in truth
         return None, f"{told} has no area"
     height, width = size
     box = [max(x_min - 1, 0), max(y_min - 1, 0), min(x_max, width), min(y_max, height)]
@@ -216,7 +259,9 @@ def _box(item, size):
 def _class_id(item, ids):
     name = _text(item, "name")
     if name not in ids:
-        raise ValueError(f"holds an object {name!r}; the classes are {', '.join(ids)}. Add it to `class_names`.")
+        raise ValueError(
+            f"holds an object {name!r}; the classes are {', '.join(ids)}. Add it to `class_names`."
+        )
     return ids[name]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.data.readers.base import Reader, listed
+from tfseg.data.readers.base import Reader, format_problems
 from tfseg.data.readers.folder import read_headers
 from tfseg.data.readers.formats.drawing import clipped, draw, polygon_region, polygons_with_area
 from tfseg.data.readers.image_files import image_files, read_image
@@ -48,7 +48,9 @@ class Yolo(Reader):
         self.dropped = []
         first = len(self.label_names) - len(names)
         ids = {number: first + i for i, number in enumerate(names)}
-        self._objects = self._read(_texts(self._files, Path(labels)), ids, _polygon if drawn else _rectangle)
+        self._objects = self._read(
+            _texts(self._files, Path(labels)), ids, _polygon if drawn else _rectangle
+        )
 
     def __getitem__(self, index):
         objects = self._objects[index]
@@ -72,7 +74,9 @@ class Yolo(Reader):
         objects, problems = [], []
         for index, path in enumerate(texts):
             objects.append([])
-            for number, line in enumerate(path.read_text("utf-8-sig").splitlines() if path else [], 1):
+            for number, line in enumerate(
+                path.read_text("utf-8-sig").splitlines() if path else [], 1
+            ):
                 if not line.strip():
                     continue
                 try:
@@ -86,7 +90,7 @@ class Yolo(Reader):
                 else:
                     objects[index].append((polygon, box, class_id))
         if problems:
-            raise ValueError(listed(problems))
+            raise ValueError(format_problems(problems))
         return objects
 
 
@@ -97,14 +101,22 @@ def _numbers(line, ids):
     except ValueError:
         raise ValueError(f"{line.strip()[:40]!r} is no line of numbers.") from None
     if number not in ids:
-        known = f"{min(ids)} to {max(ids)}" if len(ids) == max(ids) - min(ids) + 1 else ", ".join(map(str, ids))
-        raise ValueError(f"class {number:g} has no name; the numbers of the class names are {known}.")
+        known = (
+            f"{min(ids)} to {max(ids)}"
+            if len(ids) == max(ids) - min(ids) + 1
+            else ", ".join(map(str, ids))
+        )
+        raise ValueError(
+            f"class {number:g} has no name; the numbers of the class names are {known}."
+        )
     return ids[number], values
 
 
 def _rectangle(values, size):
     if len(values) != 4:
-        raise ValueError(f"{len(values)} numbers follow the class; a box has 4. For outlines pass task='polygons'.")
+        raise ValueError(
+            f"{len(values)} numbers follow the class; a box has 4. For outlines pass task='polygons'."
+        )
     height, width = size
     x, y, w, h = np.array(values) * [width, height, width, height]
     _check_inside([x - w / 2, x + w / 2], [y - h / 2, y + h / 2], size)
@@ -116,7 +128,9 @@ def _rectangle(values, size):
 def _polygon(values, size):
     if len(values) % 2 or len(values) == 4:
         hint = " For boxes pass task='boxes'." if len(values) == 4 else ""
-        raise ValueError(f"{len(values)} numbers follow the class; an outline has an even number, from 6 on.{hint}")
+        raise ValueError(
+            f"{len(values)} numbers follow the class; an outline has an even number, from 6 on.{hint}"
+        )
     polygon = (np.array(values).reshape(-1, 2) * size[::-1]).ravel()
     x, y = polygon[::2], polygon[1::2]
     _check_inside(x, y, size)
@@ -141,11 +155,15 @@ def _names(class_names):
     if isinstance(class_names, (str, Path)):
         path = Path(class_names)
         if not path.is_file():
-            raise FileNotFoundError(f"There is no file '{path}'. Give class names, or a YAML file with `names`.")
-        content = checks.need("yaml", "yolo").safe_load(path.read_text("utf-8"))
+            raise FileNotFoundError(
+                f"There is no file '{path}'. Give class names, or a YAML file with `names`."
+            )
+        content = checks.require_package("yaml", "yolo").safe_load(path.read_text("utf-8"))
         class_names = content.get("names") if isinstance(content, dict) else None
         if not isinstance(class_names, (dict, list)):
-            raise ValueError(f"{path} has no `names`. Expected a list of names, or a number and a name a line.")
+            raise ValueError(
+                f"{path} has no `names`. Expected a list of names, or a number and a name a line."
+            )
     if isinstance(class_names, dict):
         return {int(number): class_names[number] for number in sorted(class_names, key=int)}
     return dict(enumerate(class_names))
@@ -157,12 +175,16 @@ def _texts(pictures, folder):
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
     texts = {path.stem: path for path in sorted(folder.glob("*.txt")) if path.name != "classes.txt"}
     if not texts:
-        raise FileNotFoundError(f"The folder '{folder}' holds no text file. Expected one an image, with its objects.")
+        raise FileNotFoundError(
+            f"The folder '{folder}' holds no text file. Expected one an image, with its objects."
+        )
     stems = {}
     for path in pictures:
         if stems.setdefault(path.stem, path) is not path:
             raise ValueError(f"{stems[path.stem]} and {path} bear the same name. Keep one of them.")
     spare = [f"{path} has no image '{stem}'" for stem, path in texts.items() if stem not in stems]
     if spare:
-        raise ValueError(listed(spare) + "\nAdd the missing images, or remove the spare text files.")
+        raise ValueError(
+            format_problems(spare) + "\nAdd the missing images, or remove the spare text files."
+        )
     return [texts.get(path.stem) for path in pictures]

@@ -12,7 +12,9 @@ from tfseg.data import Coco, GeoTiff, Nifti, Tfds, Yolo
 def test_importing_the_readers_loads_no_optional_package():
     optional = ("pycocotools", "nibabel", "tifffile", "imagecodecs", "tensorflow_datasets", "yaml")
     script = f"import sys, tfseg.data; print([m for m in {optional!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
@@ -24,7 +26,13 @@ def folder(tmp_path):
         (tmp_path / name / "a.nii").touch()
     (tmp_path / "labels" / "a.txt").write_text("0 0 0 1 0 1 1")
     (tmp_path / "data.yaml").touch()
-    square = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 3, 0, 3, 3]], "bbox": [0, 0, 3, 3]}
+    square = {
+        "id": 1,
+        "image_id": 1,
+        "category_id": 1,
+        "segmentation": [[0, 0, 3, 0, 3, 3]],
+        "bbox": [0, 0, 3, 3],
+    }
     images, categories = [{"id": 1, "file_name": "a.tif"}], [{"id": 1, "name": "cat"}]
     content = {"images": images, "annotations": [square], "categories": categories}
     (tmp_path / "coco.json").write_text(json.dumps(content))
@@ -44,7 +52,9 @@ READ = {
 def test_a_missing_package_is_named_with_its_extra(folder, monkeypatch, extra):
     module, read = READ[extra]
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"'{module}', which is not installed.*tfseg-keras\[{extra}\]"):
+    with pytest.raises(
+        ImportError, match=rf"'{module}', which is not installed.*tfseg-keras\[{extra}\]"
+    ):
         read(folder)
 
 

@@ -1,0 +1,26 @@
+"""The doctests of `tfseg/` run in a temporary folder that has a small dataset: photos/ and labels/."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(autouse=True)
+def _doctest_folder(request, tmp_path, monkeypatch):
+    """Four RGB images of 48 x 64 pixels (JPEG) and masks with the ids 0 and 1 (PNG), as the current folder."""
+    if not isinstance(request.node, pytest.DoctestItem):
+        return
+    for name in ("photos", "labels"):
+        (tmp_path / name).mkdir()
+    for index in range(4):
+        mask = np.zeros((48, 64), np.uint8)
+        mask[8:32, 8 * index : 8 * index + 24] = 1
+        image = np.where(mask[..., None], (40, 160, 60), (150, 140, 130)).astype(np.uint8)
+        Image.fromarray(image).save(tmp_path / "photos" / f"leaf{index}.jpg", quality=95)
+        Image.fromarray(mask).save(tmp_path / "labels" / f"leaf{index}.png")
+    monkeypatch.chdir(tmp_path)

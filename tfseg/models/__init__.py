@@ -1,4 +1,8 @@
-"""Builders of networks: plain functional `keras.Model`s, images (B, H, W, C) in 0..255 -> float32 logits."""
+"""Segmentation models and image classifiers, as functional `keras.Model`s.
+
+Every function takes the number of classes first and returns a model that maps images (B, H, W, C)
+in 0..255 to float32 logits. `build` and `list_models` find the functions by name.
+"""
 
 from tfseg.models.blocks import CropToImage, PadToStride
 from tfseg.models.build import build, list_models
@@ -31,7 +35,23 @@ MODELS = {
     "tiny_unet": tiny_unet,
 }
 
+# The models of MODELS that take `encoder`, with their default; None is the paper's own
+# contracting path. A model that is missing here takes neither `encoder` nor `weights`.
+DEFAULT_ENCODERS = {
+    "unet": None,
+    "unetpp": "efficientnet_lite0",
+    "linknet": "efficientnet_lite0",
+    "fpn": "efficientnet_lite0",
+    "pspnet": "efficientnet_lite0",
+    "deeplab_v3": "efficientnet_lite0",
+    "deeplab_v3_plus": "efficientnet_lite0",
+    "lraspp": "efficientnet_lite0",
+    "upernet": "efficientnet_lite0",
+    "segformer": "mit_b0",
+}
+
 __all__ = [
+    "DEFAULT_ENCODERS",
     "MODELS",
     "CropToImage",
     "Description",

@@ -1,37 +1,46 @@
-"""Models by name."""
+"""Build a model by its name."""
 
 import inspect
 
-from tfseg import checks
+import keras
+
+from tfseg import checks, models
 
 
-def list_models():
-    """Return the names that `build` knows, sorted."""
-    return sorted(_models())
+def list_models() -> list[str]:
+    """Return the names that `build` accepts, sorted.
+
+    Example:
+        >>> import tfseg
+        >>> "deeplab_v3_plus" in tfseg.models.list_models()
+        True
+    """
+    return sorted(models.MODELS)
 
 
-def build(name, num_classes, **options):
-    """Build a model by its name.
+def build(name: str, num_classes: int, **options) -> keras.Model:
+    """Build a segmentation model by its name.
 
     Args:
         name: one of `list_models()`.
-        num_classes: channels of the output; 1 for a single sigmoid.
-        **options: those of the builder of that name, e.g. `encoder`, `input_shape`, `weights`, `normalization`.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        **options: arguments of that model's function, such as `encoder`, `input_shape`, `weights`
+            and `normalization`.
 
     Returns:
-        keras.Model: (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+        keras.Model: (B, H, W, C) images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
     Raises:
-        ValueError: the name is unknown, or the builder has no such option.
+        ValueError: the name is unknown, or the model does not take one of the options.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.build("tiny_unet", 3, filters=4).output_shape
+        (None, None, None, 3)
     """
-    builder = _models()[checks.one_of("build", "name", name, list_models())]
-    known = [option for option in inspect.signature(builder).parameters if option != "num_classes"]
+    checks.one_of("build", "name", name, list_models())
+    builder = models.MODELS[name]
+    accepted = [option for option in inspect.signature(builder).parameters if option != "num_classes"]
     for option in options:
-        checks.one_of(name, "option", option, known)
+        checks.one_of(name, "option", option, accepted)
     return builder(num_classes, **options)
-
-
-def _models():
-    from tfseg.models import MODELS  # the registry lives beside what it registers
-
-    return MODELS

@@ -10,10 +10,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 from export.c_api import library_path, signatures
 from PIL import Image
 
+from conftest import draw_sample
 from tfseg.export import saved_model
 from tfseg.models import unet
 

@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 from PIL import Image
 
+from conftest import draw_sample
 from tfseg.data import read_image
 from tfseg.export import saved_model
 from tfseg.inference import predict

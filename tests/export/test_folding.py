@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from tfseg.export.folding import folded, frozen
+from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.models import build, unet
 from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.decoders import PixelShuffle
@@ -48,7 +48,7 @@ def close(ours, theirs, share=1e-5):
 def test_nothing_changes_but_the_normalizations_are_gone(make):
     model = with_statistics(make())
     before = model.get_weights()
-    copy = folded(model)
+    copy = fold_batch_norm(model)
     images = pictures()
     close(copy(images, training=False), model(images, training=False))
     assert len(norms(copy)) < len(norms(model)) / 4 or len(norms(model)) == 1
@@ -66,7 +66,7 @@ def test_all_kinds_of_convolution_take_their_normalization():
         x = BatchNorm()(layer(x))
     x = layers.BatchNormalization(center=False, scale=False)(layers.Conv2D(3, 1)(x))
     model = with_statistics(keras.Model(image, x))
-    copy = folded(model)
+    copy = fold_batch_norm(model)
     assert norms(copy) == []
     close(copy(pictures(), training=False), model(pictures(), training=False))
 
@@ -81,7 +81,7 @@ def test_a_normalization_stays_where_it_has_no_convolution_of_its_own():
     x = layers.Concatenate()(parts)
     x = BatchNorm(name="again")(twice(twice(x)))
     model = with_statistics(keras.Model(image, x))
-    copy = folded(model)
+    copy = fold_batch_norm(model)
     assert sorted(norms(copy)) == ["again", "curved", "first", "shared"]
     close(copy(pictures(), training=False), model(pictures(), training=False))
 
@@ -92,7 +92,7 @@ def test_a_normalization_of_several_convolutions_stays():
     model = with_statistics(
         keras.Model(image, layers.Add()([norm(layers.Conv2D(3, 1)(image)), norm(image)]))
     )
-    copy = folded(model)
+    copy = fold_batch_norm(model)
     assert norms(copy) == ["shared"]
     close(copy(pictures(), training=False), model(pictures(), training=False))
 
@@ -105,13 +105,13 @@ def test_a_convolution_that_is_an_output_stays(count):
     outputs = [conv, BatchNorm()(conv)]
     with_statistics(keras.Model(image, outputs))
     model = keras.Model(image, outputs[:count])
-    for ours, theirs in zip(folded(model)(pictures()), model(pictures()), strict=True):
+    for ours, theirs in zip(fold_batch_norm(model)(pictures()), model(pictures()), strict=True):
         close(ours, theirs)
 
 
 def test_bfloat16_keeps_the_logits_float32_and_the_classes():
     model = with_statistics(unet(3, encoder="mobilenet_v2"))
-    half = folded(model, "bfloat16")
+    half = fold_batch_norm(model, "bfloat16")
     logits = half(pictures(), training=False)
     assert logits.dtype == tf.float32
     assert half.get_layer("normalize").compute_dtype == "float32"
@@ -131,11 +131,11 @@ def test_transposed_convolutions_become_pointwise_in_bfloat16(bias, norm):
     x = layers.Conv2DTranspose(4, 2, 2, activation="relu", name="twice", **options)(x)
     x = layers.Conv2DTranspose(4, 3, 2, padding="same", name="overlapping")(x)
     model = with_statistics(keras.Model(image, layers.Conv2D(2, 1, name="classes")(x)))
-    copy = folded(model, "bfloat16")
+    copy = fold_batch_norm(model, "bfloat16")
     kinds = {layer.name: type(layer) for layer in copy.layers}
     assert (kinds["up"], kinds["twice"]) == (layers.Conv2D, layers.Conv2D)
     assert kinds["overlapping"] is layers.Conv2DTranspose
-    assert type(folded(model).get_layer("up")) is layers.Conv2DTranspose
+    assert type(fold_batch_norm(model).get_layer("up")) is layers.Conv2DTranspose
     shuffles = [layer for layer in copy.layers if isinstance(layer, PixelShuffle)]
     assert [layer.output.dtype for layer in (copy.get_layer("up"), *shuffles)] == ["bfloat16"] * 3
     close(copy(pictures(), training=False), model(pictures(), training=False), 0.02)
@@ -144,7 +144,7 @@ def test_transposed_convolutions_become_pointwise_in_bfloat16(bias, norm):
 def test_a_frozen_model_holds_no_variables_and_does_not_follow_the_model():
     model = unet(3, filters=(4, 8))
     expected = model(pictures(), training=False)
-    call = frozen(model)
+    call = as_constants(model)
     model.get_layer("classes").bias.assign([5, 0, 0])
     traced = tf.function(call).get_concrete_function(tf.TensorSpec((None, None, None, 3)))
     assert not traced.variables

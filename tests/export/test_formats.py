@@ -19,7 +19,7 @@ def test_forms_lie_beside_and_are_told_of(tmp_path):
         unet(2, filters=(4, 8)), tmp_path, formats=("litert", "openvino"), images=pictures()
     )
     folder = version / "assets.extra"
-    rows = {row["form"]: row for row in inspect(version)["parity"]}
+    rows = {row["format"]: row for row in inspect(version)["parity"]}
     assert list(rows) == ["Keras", "SavedModel", "litert", "openvino"]
     assert rows["SavedModel"]["bytes"] == (version / "saved_model.pb").stat().st_size
     assert rows["litert"]["bytes"] == (folder / "model.tflite").stat().st_size
@@ -39,7 +39,7 @@ def test_a_form_that_answers_otherwise_makes_no_version(tmp_path, monkeypatch):
         return run
 
     monkeypatch.setitem(
-        module.FORMATS, "onnx", module.Form("a", lambda model, file, images: file.touch(), wrong)
+        module.FORMATS, "onnx", module.Format("a", lambda model, file, images: file.touch(), wrong)
     )
     with pytest.raises(
         RuntimeError,

@@ -5,9 +5,9 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 from PIL import Image
 
+from conftest import draw_sample
 from tfseg.data import read_image
 from tfseg.export.image_decoding import decode
 

@@ -5,12 +5,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 from keras import layers
 
-from tfseg.export.folding import folded
+from conftest import draw_sample
+from tfseg.export.folding import fold_batch_norm
 from tfseg.export.litert import litert, litert_runner
-from tfseg.export.postprocess import answer
+from tfseg.export.postprocess import postprocess
 from tfseg.export.quantizing import equalize_joins, sensitive_layers
 from tfseg.models import cnn_classifier, unet
 from tfseg.recipes.camvid import network
@@ -27,7 +27,7 @@ def pictures(count=4):
 
 def answers(model, images):
     return {
-        name: value.numpy() for name, value in answer(model(np.asarray(images, np.float32))).items()
+        name: value.numpy() for name, value in postprocess(model(np.asarray(images, np.float32))).items()
     }
 
 
@@ -190,9 +190,9 @@ def test_a_file_that_answers_otherwise_is_not_written(tmp_path, monkeypatch):
     (tmp_path / "m.tflite").write_bytes(b"the last one")
     convert = MODULE._converted
 
-    def tamper(slim, *args):
-        slim.get_layer("classes").bias.assign([0, 0, 10])
-        return convert(slim, *args)
+    def tamper(folded_model, *args):
+        folded_model.get_layer("classes").bias.assign([0, 0, 10])
+        return convert(folded_model, *args)
 
     monkeypatch.setattr(MODULE, "_converted", tamper)
     with pytest.raises(
@@ -256,7 +256,7 @@ def test_rounding_of_weights_is_seen_too():
     "make", [lambda: unet(3, filters=(4, 8, 8)), lambda: network(3, weights=None)]
 )
 def test_equal_joins_change_no_answer_but_bring_the_parts_together(make):
-    model = folded(make())
+    model = fold_batch_norm(make())
     images = pictures(2)
     before = model(np.asarray(images, np.float32))
     joins = [layer for layer in model.layers if isinstance(layer, layers.Concatenate)]

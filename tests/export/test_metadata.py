@@ -17,26 +17,26 @@ def model():
 
 @pytest.fixture
 def version(model, tmp_path):
-    about = {
+    metadata = {
         "class_names": ["sky", "road", "car"],
         "metrics": {"mean_iou": 0.7},
         "source": "run 12",
     }
-    return saved_model(model, tmp_path / "name", about=about, window=64)
+    return saved_model(model, tmp_path / "name", metadata=metadata, window=64)
 
 
 def test_an_export_tells_what_it_is(model, version):
-    about = inspect(version)
-    assert about["class_names"] == ["sky", "road", "car"]
-    assert about["metrics"] == {"mean_iou": 0.7}
-    assert about["source"] == "run 12"
-    assert about["image_shape"] == [None, None, 1]
-    assert about["normalization"] == {"mean": [40.0], "std": [25.0]}
-    assert about["ignore_index"] == 255
-    assert len(about["palette"]) == 3
-    assert about["window"] == 64
-    assert about["versions"]["tensorflow"] == tf.__version__
-    assert about["files_sha256"].keys() >= {
+    metadata = inspect(version)
+    assert metadata["class_names"] == ["sky", "road", "car"]
+    assert metadata["metrics"] == {"mean_iou": 0.7}
+    assert metadata["source"] == "run 12"
+    assert metadata["image_shape"] == [None, None, 1]
+    assert metadata["normalization"] == {"mean": [40.0], "std": [25.0]}
+    assert metadata["ignore_index"] == 255
+    assert len(metadata["palette"]) == 3
+    assert metadata["window"] == 64
+    assert metadata["versions"]["tensorflow"] == tf.__version__
+    assert metadata["files_sha256"].keys() >= {
         "saved_model.pb",
         "assets.extra/tf_serving_warmup_requests",
     }
@@ -53,27 +53,27 @@ def test_the_sha256_of_the_weights_tells_models_apart(model, version, tmp_path):
 
 
 def test_names_are_numbers_unless_told(tmp_path):
-    about = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "two"))
-    assert about["class_names"] == ["0", "1"]
-    about = inspect(
-        saved_model(unet(1, filters=(4, 8)), tmp_path / "one", about={"class_names": ["nucleus"]})
+    metadata = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "two"))
+    assert metadata["class_names"] == ["0", "1"]
+    metadata = inspect(
+        saved_model(unet(1, filters=(4, 8)), tmp_path / "one", metadata={"class_names": ["nucleus"]})
     )
-    assert about["class_names"] == ["background", "nucleus"]
-    assert len(about["palette"]) == 2
+    assert metadata["class_names"] == ["background", "nucleus"]
+    assert len(metadata["palette"]) == 2
 
 
 def test_a_classifier_is_proven_too(tmp_path):
-    about = inspect(saved_model(cnn_classifier(3, filters=(4, 8), hidden=8), tmp_path))
-    assert about["image_shape"] == [None, None, 3]
-    assert len(about["palette"]) == 3
+    metadata = inspect(saved_model(cnn_classifier(3, filters=(4, 8), hidden=8), tmp_path))
+    assert metadata["image_shape"] == [None, None, 3]
+    assert len(metadata["palette"]) == 3
 
 
 def test_a_normalization_of_small_values_keeps_its_digits(tmp_path):
     small = (0.000312, 0.0213), (0.0000278, 0.0125)
-    about = inspect(
+    metadata = inspect(
         saved_model(unet(2, (None, None, 2), filters=(4, 8), normalization=small), tmp_path)
     )
-    assert about["normalization"] == {"mean": [0.000312, 0.0213], "std": [0.0000278, 0.0125]}
+    assert metadata["normalization"] == {"mean": [0.000312, 0.0213], "std": [0.0000278, 0.0125]}
 
 
 def test_images_that_are_normalized_each_by_itself_are_told_of(tmp_path):
@@ -142,9 +142,9 @@ def test_signatures_that_disagree_are_found(name, wrong, version):
     tf.saved_model.save(module, str(version), {**loaded.signatures, name: wrong()})
     from tfseg.export.metadata import FILE, _files, _sha256
 
-    about = json.loads((version / FILE).read_text())
-    about["files_sha256"] = {name: _sha256(version / name) for name in _files(version)}
-    (version / FILE).write_text(json.dumps(about))
+    metadata = json.loads((version / FILE).read_text())
+    metadata["files_sha256"] = {name: _sha256(version / name) for name in _files(version)}
+    (version / FILE).write_text(json.dumps(metadata))
     with pytest.raises(RuntimeError, match="its signatures do not agree"):
         inspect(version)
 
@@ -153,4 +153,4 @@ def test_parity_is_told_if_it_was_measured(model, tmp_path):
     images = [np.random.default_rng(i).uniform(0, 255, (30 + i, 40, 1)) for i in range(2)]
     assert "parity" not in inspect(saved_model(model, tmp_path / "without"))
     rows = inspect(saved_model(model, tmp_path / "with", images=images))["parity"]
-    assert [row["form"] for row in rows] == ["Keras", "SavedModel"]
+    assert [row["format"] for row in rows] == ["Keras", "SavedModel"]

@@ -5,7 +5,7 @@ import numpy as np
 import onnx as format_onnx
 import onnxruntime
 import pytest
-from export.telling import Digamma, noise, same, small, telling
+from export.informative_models import Digamma, make_informative, noise, same, small
 from keras import layers
 
 from tfseg.export import onnx, onnx_runner
@@ -17,7 +17,7 @@ MODULE = sys.modules["tfseg.export.onnx"]  # the function of that name hides it
 
 @pytest.mark.parametrize(("classes", "channels"), [(3, 3), (1, 1)])
 def test_any_size_answers_like_the_model(classes, channels, tmp_path):
-    model = telling(unet(classes, (None, None, channels), filters=(4, 8)))
+    model = make_informative(unet(classes, (None, None, channels), filters=(4, 8)))
     file = onnx(model, tmp_path / "new" / "model.onnx")
     assert file == tmp_path / "new" / "model.onnx"
     assert list(file.parent.iterdir()) == [file]
@@ -60,7 +60,7 @@ def test_features_are_turned_around_once_at_either_end(tmp_path):
 def test_bilinear_upsampling_has_half_pixel_centers(tmp_path):
     image = keras.Input((None, None, 3))
     x = layers.Conv2D(8, 3, strides=4, padding="same")(image)
-    model = telling(segmentation_head(x, image, 3, 4, "coarse"))
+    model = make_informative(segmentation_head(x, image, 3, 4, "coarse"))
     found = same(
         onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 2, 37, 50, 3, difference=1e-5
     )
@@ -70,7 +70,7 @@ def test_bilinear_upsampling_has_half_pixel_centers(tmp_path):
 def test_gelu_is_written_of_what_onnx_has(tmp_path):
     image = keras.Input((None, None, 3))
     x = layers.Conv2D(4, 3, padding="same", activation="gelu")(image / 255)
-    model = telling(keras.Model(image, layers.Conv2D(3, 1, name="classes")(x)))
+    model = make_informative(keras.Model(image, layers.Conv2D(3, 1, name="classes")(x)))
     same(onnx_runner(onnx(model, tmp_path / "model.onnx")), model, 2, 37, 50, 3)
 
 
@@ -124,7 +124,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 # other classes; the same classes of nearly all pixels, with other probabilities
 @pytest.mark.parametrize("change", [[0, 0, 10], [0, 0, 0.01]])
 def test_other_answers_are_refused_and_leave_what_was_there(change, tmp_path, monkeypatch):
-    model, convert = telling(unet(3, filters=(4, 8))), MODULE._convert
+    model, convert = make_informative(unet(3, filters=(4, 8))), MODULE._convert
     (tmp_path / "model.onnx").write_text("before")
 
     def tamper(*args):
@@ -133,7 +133,7 @@ def test_other_answers_are_refused_and_leave_what_was_there(change, tmp_path, mo
         return proto
 
     monkeypatch.setattr(MODULE, "_convert", tamper)
-    monkeypatch.setattr("tfseg.export.writing.AGREEMENT", 0.9)
+    monkeypatch.setattr("tfseg.export.verify.AGREEMENT", 0.9)
     with pytest.raises(RuntimeError, match="agrees with the model on .* its probabilities are off"):
         onnx(model, tmp_path / "model.onnx")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import openvino as format_openvino
 import pytest
-from export.telling import Digamma, noise, same, small, telling
+from export.informative_models import Digamma, make_informative, noise, same, small
 
 from tfseg.export import openvino, openvino_runner
 from tfseg.models import cnn_classifier, list_models, unet
@@ -18,7 +18,7 @@ MODULE = sys.modules["tfseg.export.openvino"]  # the function of that name hides
 
 @pytest.mark.parametrize(("classes", "channels"), [(3, 3), (1, 1)])
 def test_any_size_answers_like_the_model(classes, channels, tmp_path):
-    model = telling(unet(classes, (None, None, channels), filters=(4, 8)))
+    model = make_informative(unet(classes, (None, None, channels), filters=(4, 8)))
     file = openvino(model, tmp_path / "new" / "model.xml")
     assert file == tmp_path / "new" / "model.xml"
     assert sorted(path.name for path in file.parent.iterdir()) == ["model.bin", "model.xml"]
@@ -41,7 +41,7 @@ def test_any_size_answers_like_the_model(classes, channels, tmp_path):
     reason="needs a processor that computes in bfloat16",
 )
 def test_bfloat16_is_another_arithmetic_with_nearly_the_same_answers(tmp_path):
-    model = telling(unet(3, filters=(4, 8)))
+    model = make_informative(unet(3, filters=(4, 8)))
     file = openvino(model, tmp_path / "model.xml")
     whole, half = (
         openvino_runner(file, dtype=dtype)(noise(1, 65, 97, 3)) for dtype in ("float32", "bfloat16")
@@ -98,7 +98,7 @@ def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch):
 
 
 def test_other_answers_are_refused_and_leave_what_was_there(tmp_path, monkeypatch):
-    model, serving = telling(unet(3, filters=(4, 8))), MODULE._serving
+    model, serving = make_informative(unet(3, filters=(4, 8))), MODULE._serving
     for name in ("model.xml", "model.bin"):
         (tmp_path / name).write_text("before")
 

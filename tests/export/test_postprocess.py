@@ -3,16 +3,16 @@ import json
 import pytest
 import tensorflow as tf
 
-from tfseg.export.postprocess import answer, run_lengths
+from tfseg.export.postprocess import postprocess, run_lengths
 
 
 @pytest.mark.parametrize(("classes", "dtype"), [(1, tf.uint8), (256, tf.uint8), (257, tf.uint16)])
 def test_class_ids_take_a_byte_as_long_as_one_holds_them(classes, dtype):
-    assert answer(tf.zeros((1, 2, 3, classes)))["class_ids"].dtype == dtype
+    assert postprocess(tf.zeros((1, 2, 3, classes)))["class_ids"].dtype == dtype
 
 
 def test_one_half_is_not_above_one_half():
-    found = answer(tf.constant([[-1.0], [0.0], [1.0]]))
+    found = postprocess(tf.constant([[-1.0], [0.0], [1.0]]))
     assert found["class_ids"].numpy().tolist() == [0, 0, 1]
     assert found["probabilities"].numpy()[1] == 0.5
 

@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 
+from conftest import draw_sample
 from tfseg.export import saved_model, serve_command
-from tfseg.export.postprocess import answer, uncertainty
+from tfseg.export.postprocess import postprocess, uncertainty
 from tfseg.inference import predict
 from tfseg.models import cnn_classifier, unet
 
@@ -136,7 +136,7 @@ def test_a_classifier_answers_once_an_image(classes, tmp_path):
         str(saved_model(model, tmp_path, ("probabilities", "uncertainty")))
     ).signatures
     images = np.random.default_rng(0).integers(0, 256, (3, 20, 30, 3), np.uint8)
-    expected = answer(model(images.astype(np.float32), training=False))
+    expected = postprocess(model(images.astype(np.float32), training=False))
     found = signatures["uint8"](image=tf.constant(images))
     assert np.array_equal(found["class_ids"], expected["class_ids"])
     np.testing.assert_allclose(found["probabilities"], expected["probabilities"], atol=1e-5)
@@ -183,12 +183,12 @@ def test_a_model_of_one_size_slides_no_window(tmp_path):
         ),
         ({"dtype": "float16"}, "dtype='float16' is unknown"),
         (
-            {"about": {"class_names": ["sky", "road", "car", "tree"]}},
+            {"metadata": {"class_names": ["sky", "road", "car", "tree"]}},
             "4 class names .* came for a model of 3 classes",
         ),
         (
-            {"about": {"metrics": {"mean_iou": np.float32(0.7)}}},
-            "about=.* cannot be written as JSON: .*float32",
+            {"metadata": {"metrics": {"mean_iou": np.float32(0.7)}}},
+            "metadata=.* cannot be written as JSON: .*float32",
         ),
         ({"window": 0}, "window=0 must be a whole number of at least 1"),
         ({"formats": ("onx",), "images": [0]}, "formats='onx' is unknown. .* Did you mean 'onnx'"),
@@ -270,7 +270,7 @@ def test_a_single_signature_that_answers_otherwise_is_refused(name, tmp_path, mo
 def test_forms_are_compared_on_what_one_window_holds(tmp_path, monkeypatch):
     shapes = []
     monkeypatch.setattr(
-        MODULE, "write_forms", lambda *args: shapes.extend(image.shape for image in args[3])
+        MODULE, "write_formats", lambda *args: shapes.extend(image.shape for image in args[3])
     )
     images = [np.zeros((40, 50, 3)), np.zeros((20, 50, 3))]
     saved_model(unet(2, filters=(4, 8)), tmp_path, window=32, images=images)

@@ -135,9 +135,9 @@ def export(
         return
     trained = training.Run(run)
     settings = trained.settings()
-    about = {"class_names": settings["class_names"], "metrics": _figures(trained)}
+    metadata = {"class_names": settings["class_names"], "metrics": _figures(trained)}
     if tuning := trained.tuning():
-        about["tuning"] = tuning
+        metadata["tuning"] = tuning
     if window is None and settings.get("window"):
         window = None if settings.get("normalize_each") else settings["window"]
         if window is None:
@@ -150,7 +150,7 @@ def export(
         trained.model(),
         folder,
         outputs or (),
-        about,
+        metadata,
         window,
         dtype=dtype,
         formats=formats or (),
@@ -213,18 +213,18 @@ def _pictures(settings, images, needed):
     return [image[:COMPARED_SIDE, :COMPARED_SIDE] for image in found]
 
 
-def _show(about):
+def _show(metadata):
     """Print the metadata of an exported version: classes in their colors, and its table of forms last."""
     from tfseg import export as exporting
 
-    parity, colors = about.pop("parity", None), about.pop("palette")
-    for number, (name, color) in enumerate(zip(about.pop("class_names"), colors, strict=True)):
+    parity, colors = metadata.pop("parity", None), metadata.pop("palette")
+    for number, (name, color) in enumerate(zip(metadata.pop("class_names"), colors, strict=True)):
         console.print(
             Text("  \u2588\u2588 ", "rgb({},{},{})".format(*color)),
             Text(f"{number} {name}"),
             sep="",
         )
-    for name, value in about.items():
+    for name, value in metadata.items():
         lines = (
             [f"  {key}: {part}" for key, part in value.items()] if isinstance(value, dict) else []
         )
@@ -246,7 +246,7 @@ def labeled(run, images, masks, ignore):
         )
     if ignore is not None and images is None:
         raise typer.BadParameter(
-            "--ignore goes with --images and --masks: a run knows the value of its own masks."
+            "--ignore-value goes with --images and --masks: a run knows the value of its own masks."
         )
     settings = {"ignore": 255, **run.settings()}
     if images is not None:
@@ -264,7 +264,7 @@ def labeled(run, images, masks, ignore):
     else:
         raise ValueError(f"'{run.folder}' was not trained on a folder. Pass --images and --masks.")
     _warn_of_known(reader, run.settings(), images)
-    warn_of_absent(reader, doctor.check(reader, track("checking images"), at_least=1), "measure")
+    warn_of_absent(reader, doctor.check(reader, track("checking images"), min_samples=1), "measure")
     return reader
 
 

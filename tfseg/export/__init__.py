@@ -1,6 +1,6 @@
 """Artifacts of a trained model, written whole or not at all."""
 
-from tfseg.export.folding import folded
+from tfseg.export.folding import fold_batch_norm
 from tfseg.export.formats import FORMATS
 from tfseg.export.litert import litert, litert_runner
 from tfseg.export.metadata import inspect
@@ -19,7 +19,7 @@ from tfseg.export.saved_model import saved_model, serve_command
 __all__ = [
     "FORMATS",
     "Parity",
-    "folded",
+    "fold_batch_norm",
     "inspect",
     "keras_runner",
     "litert",

@@ -22,7 +22,7 @@ HALF = (
 )
 
 
-def folded(model, dtype="float32"):
+def fold_batch_norm(model, dtype="float32"):
     """Return a copy of a functional model whose batch normalizations have gone into the convolutions before them.
 
     A normalization by stored statistics is a scale and a shift a channel, so kernel and bias can take it:
@@ -77,7 +77,7 @@ def folded(model, dtype="float32"):
     return clone
 
 
-def frozen(model):
+def as_constants(model):
     """Return a function of the model's input whose weights are constants: (B, H, W, C) float32 -> logits.
 
     Kernels that cannot change are laid out for the processor once, not at every call.

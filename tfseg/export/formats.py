@@ -21,7 +21,7 @@ FOLDER = "assets.extra"  # TensorFlow keeps it for what is not its own
 LEAST = 0.99  # share of pixels on which a form agrees with the model
 
 
-class Form(NamedTuple):
+class Format(NamedTuple):
     """How a form is written and asked.
 
     Attributes:
@@ -40,12 +40,12 @@ def _litert(quantize):
 
 
 FORMATS = {
-    "litert": Form("model.tflite", _litert(None), litert_runner),
-    "litert_float16": Form("model_float16.tflite", _litert("float16"), litert_runner),
-    "litert_dynamic": Form("model_dynamic.tflite", _litert("dynamic"), litert_runner),
-    "litert_int8": Form("model_int8.tflite", _litert("int8"), litert_runner),
-    "onnx": Form("model.onnx", lambda model, file, images: onnx(model, file), onnx_runner),
-    "openvino": Form(
+    "litert": Format("model.tflite", _litert(None), litert_runner),
+    "litert_float16": Format("model_float16.tflite", _litert("float16"), litert_runner),
+    "litert_dynamic": Format("model_dynamic.tflite", _litert("dynamic"), litert_runner),
+    "litert_int8": Format("model_int8.tflite", _litert("int8"), litert_runner),
+    "onnx": Format("model.onnx", lambda model, file, images: onnx(model, file), onnx_runner),
+    "openvino": Format(
         "openvino/model.xml", lambda model, file, images: openvino(model, file), openvino_runner
     ),
 }
@@ -62,7 +62,7 @@ def check_formats(formats, images):
         )
 
 
-def write_forms(version, model, formats, images, class_names):
+def write_formats(version, model, formats, images, class_names):
     """Write a model's other forms into a version's folder, and `parity.json`; raise a RuntimeError if one is off."""
     folder = Path(version) / FOLDER
     runners, sizes = {"Keras": keras_runner(model), "SavedModel": saved_model_runner(version)}, {}

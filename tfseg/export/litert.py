@@ -9,10 +9,10 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
-from tfseg.export.folding import folded
+from tfseg.export.folding import fold_batch_norm
 from tfseg.export.parity import keras_runner
 from tfseg.export.quantizing import equalize_joins, sensitive_layers
-from tfseg.export.writing import answering, beside, check_export
+from tfseg.export.verify import answering, beside, check_export
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 AGREEMENT = {None: 0.999, "float16": 0.98}  # ties may fall either way
@@ -52,12 +52,12 @@ def litert(model, file, quantize=None, samples=None):
     check_export("litert", model, file, ".tflite")
     images = _checked(model, quantize, samples)
     _interpreter()  # before minutes of work
-    slim = folded(model)
+    folded_model = fold_batch_norm(model)
     if quantize == "int8":
-        equalize_joins(slim, images)
+        equalize_joins(folded_model, images)
     with beside(file) as path:
-        path.write_bytes(_converted(slim, quantize, images))
-        _compare(model, slim, path, quantize, images[:: -(-len(images) // COMPARED)])
+        path.write_bytes(_converted(folded_model, quantize, images))
+        _compare(model, folded_model, path, quantize, images[:: -(-len(images) // COMPARED)])
         return path.replace(file)
 
 
@@ -140,7 +140,7 @@ def _pattern(model):
 
 
 def _converted(model, quantize, images):
-    """Return the bytes of the LiteRT file of a model of `folded`."""
+    """Return the bytes of the LiteRT file of a model of `fold_batch_norm`."""
     serve = answering(model)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [serve.get_concrete_function()], tf.Module()
@@ -172,8 +172,8 @@ def _refusal(model, text):
     return f"litert: the model {model.name!r} cannot be converted. {what}. Export it as ONNX or as a SavedModel."
 
 
-def _compare(model, slim, file, quantize, images):
-    """Raise a RuntimeError, or in eight bits warn, if a file's classes are not the model's; `slim` was converted."""
+def _compare(model, folded_model, file, quantize, images):
+    """Raise a RuntimeError, or in eight bits warn, if a file's classes are not the model's; `folded_model` was converted."""
     run, expected = litert_runner(file), keras_runner(model)
     try:
         found = [run(x[None])["class_ids"] for x in images]
@@ -188,7 +188,7 @@ def _compare(model, slim, file, quantize, images):
         return
     worst = ""
     if quantize == "int8":
-        layers = sensitive_layers(slim, images[:2])[:3]
+        layers = sensitive_layers(folded_model, images[:2])[:3]
         worst = (
             " Most is lost in " + ", ".join(f"{name} ({loss:.2%})" for name, loss in layers) + "."
         )

@@ -20,13 +20,13 @@ FILE = "assets.extra/tfseg.json"  # TensorFlow keeps this folder for what is not
 PARITY = "assets.extra/parity.json"
 
 
-def require_json(owner, about):
+def require_json(owner, metadata):
     """Raise a ValueError unless what is to be told can be written as JSON."""
     try:
-        json.dumps(about)
+        json.dumps(metadata)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{owner}: about={about} cannot be written as JSON: {error}. Pass plain numbers, strings, lists and dicts."
+            f"{owner}: metadata={metadata} cannot be written as JSON: {error}. Pass plain numbers, strings, lists and dicts."
         ) from error
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 
 from tfseg import checks
-from tfseg.export.folding import folded
-from tfseg.export.writing import answering, beside, check_export, require_same_answers
+from tfseg.export.folding import fold_batch_norm
+from tfseg.export.verify import answering, beside, check_export, require_same_answers
 
 OPSET = 17  # of 2022, so that runtimes of years ago read it too
 AXES = ("batch", "height", "width")
@@ -68,7 +68,7 @@ def _convert(model):
     import onnx
     import tf2onnx
 
-    serve = answering(folded(model))
+    serve = answering(fold_batch_norm(model))
     handlers = {"Erfc": (_erfc, [])}
     proto, _ = tf2onnx.convert.from_function(
         serve, serve.input_signature, opset=OPSET, custom_op_handlers=handlers

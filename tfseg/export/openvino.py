@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.folding import folded, frozen
-from tfseg.export.writing import beside, check_export, require_same_answers
+from tfseg.export.folding import as_constants, fold_batch_norm
+from tfseg.export.verify import beside, check_export, require_same_answers
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -114,7 +114,7 @@ def _converted(package, model, folder):
 
 def _serving(model):
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    return tf.function(frozen(folded(model)), input_signature=[spec], autograph=False)
+    return tf.function(as_constants(fold_batch_norm(model)), input_signature=[spec], autograph=False)
 
 
 def _answers(logits, shape):

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
-from tfseg.export.postprocess import answer
+from tfseg.export.postprocess import postprocess
 
 BATCHES = (1, 8)
 ROUNDS = 5
@@ -30,7 +30,7 @@ class Parity:
         bytes: of the file or the folder; None for Keras.
     """
 
-    form: str
+    format: str
     agreement: float
     worst_image: int
     worst_agreement: float
@@ -43,7 +43,7 @@ class Parity:
 def keras_runner(model):
     """Return the function of (B, H, W, C) images that gives the Keras model's answers as a dict of arrays."""
     call = tf.function(
-        lambda image: answer(model(image, training=False)), autograph=False, reduce_retracing=True
+        lambda image: postprocess(model(image, training=False)), autograph=False, reduce_retracing=True
     )
     return lambda images: {
         name: value.numpy() for name, value in call(tf.constant(images, tf.float32)).items()
@@ -95,14 +95,14 @@ def require_parity(rows, least, class_names):
     for row in rows:
         if row.difference is not None and not np.isfinite(row.difference):
             raise RuntimeError(
-                f"{row.form} gives probabilities that are not finite. Leave this form out."
+                f"{row.format} gives probabilities that are not finite. Leave this form out."
             )
         if row.agreement < least:
             named = zip(row.by_class, class_names, strict=True)
             classes = sorted((share, name) for share, name in named if share is not None)
             told = ", ".join(f"{share:.1%} of {name}" for share, name in classes[:3])
             raise RuntimeError(
-                f"{row.form} agrees with the Keras model on {row.agreement:.2%} of the pixels, below {least:.2%}. "
+                f"{row.format} agrees with the Keras model on {row.agreement:.2%} of the pixels, below {least:.2%}. "
                 f"Least on image {row.worst_image} ({row.worst_agreement:.2%}), and by class: {told}."
             )
 
@@ -132,7 +132,7 @@ def parity_table(rows):
         difference = "" if row.difference is None else f"{row.difference:.2g}"
         times = (f"{row.milliseconds[size]:.1f}" for size in BATCHES)
         table.add_row(
-            row.form,
+            row.format,
             f"{row.agreement:.3%}",
             difference,
             *times,

@@ -14,7 +14,7 @@ def require_logits(owner, model):
         )
 
 
-def answer(logits):
+def postprocess(logits):
     """(..., C) logits -> {"class_ids": (...) uint8, "probabilities": (..., C) float32}.
 
     Class ids are uint16 where there are more than 256 classes. Of a single sigmoid channel the class is 1 where its

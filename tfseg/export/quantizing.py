@@ -5,8 +5,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfseg.export.folding import CONVOLUTIONS, folded, once
-from tfseg.export.postprocess import answer
+from tfseg.export.folding import CONVOLUTIONS, fold_batch_norm, once
+from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import ResizeLike, Upsample
 
 # what gives s times the output for s times the input, a channel by itself, if s is above zero
@@ -22,7 +22,7 @@ def equalize_joins(model, images):
     the convolutions that take the joined map undo that.
 
     Args:
-        model: of `folded`; changed in place.
+        model: of `fold_batch_norm`; changed in place.
         images: list of (H, W, C).
     """
     joins = [
@@ -44,28 +44,28 @@ def sensitive_layers(model, samples):
     """Say which layers of a model suffer most from int8: one at a time is rounded, in its weights and its output.
 
     Args:
-        model: of `tfseg.models`, or of `folded`.
+        model: of `tfseg.models`, or of `fold_batch_norm`.
         samples: list of (H, W, C), a few are enough: the model runs on each as often as it has layers.
 
     Returns:
         list of (layer name, share of the samples' pixels that get another class), worst first.
     """
-    slim = folded(model)
+    folded_model = fold_batch_norm(model)
     names = [
         layer.name
-        for layer in slim.layers
+        for layer in folded_model.layers
         if once(layer) and not isinstance(layer, layers.InputLayer)
     ]
     ends = _over(
-        slim,
-        [slim.get_layer(name).output for name in names],
+        folded_model,
+        [folded_model.get_layer(name).output for name in names],
         samples,
         lambda x: tf.stack([tf.reduce_min(x), tf.reduce_max(x)]),
     )
     chosen = tf.Variable(-1)
-    rounding = _rounding(slim, [(x[:, 0].min(), x[:, 1].max()) for x in ends], names, chosen)
+    rounding = _rounding(folded_model, [(x[:, 0].min(), x[:, 1].max()) for x in ends], names, chosen)
     ids = tf.function(
-        lambda image: answer(rounding(image, training=False))["class_ids"], reduce_retracing=True
+        lambda image: postprocess(rounding(image, training=False))["class_ids"], reduce_retracing=True
     )
     batches = [tf.constant(sample[None], tf.float32) for sample in samples]
     expected = [ids(batch) for batch in batches]

@@ -9,15 +9,15 @@ import tensorflow as tf
 from tfseg import checks
 from tfseg.data import label_names
 from tfseg.export.encoded_client import ids_of_files, png
-from tfseg.export.folding import folded, frozen
-from tfseg.export.formats import check_formats, write_forms
+from tfseg.export.folding import as_constants, fold_batch_norm
+from tfseg.export.formats import check_formats, write_formats
 from tfseg.export.metadata import require_json, write_metadata
-from tfseg.export.postprocess import answer, require_logits
+from tfseg.export.postprocess import postprocess, require_logits
 from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
+from tfseg.export.verify import noise, require_same
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
 from tfseg.export.windowed import windowed
-from tfseg.export.writing import noise, require_same
 from tfseg.models.blocks import Standardize
 
 DTYPES = ("float32", "bfloat16")
@@ -31,7 +31,7 @@ def saved_model(
     model,
     folder,
     outputs=(),
-    about=None,
+    metadata=None,
     window=None,
     max_pixels=2**24,
     dtype="float32",
@@ -63,7 +63,7 @@ def saved_model(
         outputs: what is answered besides: "probabilities" (B, H, W, C) float32; "uncertainty" (B, H, W) float32, the
             entropy over the classes as a share of the largest; "rle" (B, classes), in `encoded`: COCO's run lengths of
             each class as JSON.
-        about: dict for the metadata, such as {"class_names": [...], "metrics": {...}}, of what JSON can hold.
+        metadata: dict for the metadata, such as {"class_names": [...], "metrics": {...}}, of what JSON can hold.
         window: side of windows that slide over larger images and overlap by a quarter, so that of large images only
             logits are held whole, not features; None for none.
         max_pixels: height x width of an encoded image at most; the header is looked at before anything is decoded.
@@ -79,7 +79,7 @@ def saved_model(
         ValueError: the model gives no logits, or several, or an argument is unknown or does not fit it.
         RuntimeError: what was written gives other answers than the model; the message says where.
     """
-    details = _details(model, outputs, about, window, max_pixels, dtype)
+    details = _details(model, outputs, metadata, window, max_pixels, dtype)
     check_formats(formats, images)
 
     def write(version):
@@ -88,7 +88,7 @@ def saved_model(
         write_warmup(version, _requests(model))
         if len(images):
             # windows are the SavedModel's alone, and were compared above
-            write_forms(
+            write_formats(
                 version,
                 model,
                 formats,
@@ -117,7 +117,7 @@ def serve_command(version):
     )
 
 
-def _details(model, outputs, about, window, max_pixels, dtype):
+def _details(model, outputs, metadata, window, max_pixels, dtype):
     """Return the arguments, checked, as they go into the metadata."""
     for output in outputs:
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
@@ -138,8 +138,8 @@ def _details(model, outputs, about, window, max_pixels, dtype):
             "with input_shape=(None, None, channels), or leave the window out."
         )
     details = {
-        **(about or {}),
-        "class_names": _names(model, (about or {}).get("class_names")),
+        **(metadata or {}),
+        "class_names": _names(model, (metadata or {}).get("class_names")),
         "outputs": ["class_ids", *outputs],
         "dtype": dtype,
         "window": None if window is None else checks.positive_int("saved_model", "window", window),
@@ -163,7 +163,7 @@ def _write(model, path, details):
     """Write the SavedModel itself."""
     shape = model.input_shape[1:]
     logits_of = _by_windows(
-        frozen(folded(model, details["dtype"])), details["window"], model.output_shape[-1]
+        as_constants(fold_batch_norm(model, details["dtype"])), details["window"], model.output_shape[-1]
     )
     extra = details["outputs"][1:]
     signatures = {
@@ -193,7 +193,7 @@ def _compare(model, path, details):
     """Raise a RuntimeError unless the artifact answers as the model does, by every signature."""
     images = noise(model, details["window"] or 0)  # wide enough for two windows
     floats = tf.constant(images, tf.float32)
-    expected = answer(
+    expected = postprocess(
         _by_windows(partial(model, training=False), details["window"], model.output_shape[-1])(
             floats
         )

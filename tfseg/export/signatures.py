@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from tfseg.export.image_decoding import decode
-from tfseg.export.postprocess import answer, run_lengths, uncertainty
+from tfseg.export.postprocess import postprocess, run_lengths, uncertainty
 
 EXTRA_OUTPUTS = ("probabilities", "uncertainty", "rle")
 
@@ -38,7 +38,7 @@ def serving(logits_of, shape, extra, dtype):
 
 
 def _answers(logits, extra):
-    answers = answer(logits)
+    answers = postprocess(logits)
     if "uncertainty" in extra:
         answers["uncertainty"] = uncertainty(answers["probabilities"])
     return {name: value for name, value in answers.items() if name == "class_ids" or name in extra}
@@ -107,7 +107,7 @@ def _of_file(logits, extra):
     if len(logits.shape) == 2:
         return {name: value[0] for name, value in _answers(logits, extra).items()}
     classes = max(2, logits.shape[-1])
-    ids = answer(logits)["class_ids"][0]
+    ids = postprocess(logits)["class_ids"][0]
     counts = tf.math.bincount(
         tf.reshape(tf.cast(ids, tf.int32), [-1]), None, classes, classes, tf.int64
     )

@@ -62,7 +62,7 @@ def run(console, out="runs/brain_tissue", export_to="saved_models/brain_tissue")
     scores = report(model, test, folder.folder, folder.history())
     console.print(scores.table("Test slab"))
     version = saved_model(
-        model, export_to, about={"class_names": test.class_names, "metrics": scores.means()}
+        model, export_to, metadata={"class_names": test.class_names, "metrics": scores.means()}
     )
     picture = folder.folder / "slice.png"
     Image.fromarray(test[len(test) // 2]["image"][..., 0]).save(picture)

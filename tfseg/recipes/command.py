@@ -68,15 +68,20 @@ def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
     with Progress(console) as progress:
         steps = fit_within(minutes, model, stream, batches, run, settings, [progress], **options)
     if tune is not None:
-        console.print(tune_run(run, val, tune))
+        tuning = tune_run(run, val, tune)
+        kept = "kept" if tuning.improves else "not kept"
+        console.print(
+            f"Tuned {tune} ({kept}): {tuning.score_untuned:.4f} before, {tuning.score_cv:.4f} "
+            "after (cross-validated)."
+        )
     model = run.model()
     scores = report(model, val, run.folder, run.history())
     console.print(scores.table(f"The best of {steps} steps, on {len(val)} images to validate on"))
-    about = {"class_names": val.class_names, "metrics": scores.means()}
+    metadata = {"class_names": val.class_names, "metrics": scores.means()}
     if tuning := run.tuning():
-        about["tuning"] = tuning
+        metadata["tuning"] = tuning
     pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
-    version = saved_model(model, run.folder / "saved_model", about=about, images=pictures)
+    version = saved_model(model, run.folder / "saved_model", metadata=metadata, images=pictures)
     console.print(
         f"Figures and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True
     )

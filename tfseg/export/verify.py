@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfseg.export.folding import frozen
+from tfseg.export.folding import as_constants
 from tfseg.export.parity import keras_runner
-from tfseg.export.postprocess import answer, require_logits
+from tfseg.export.postprocess import postprocess, require_logits
 
 AGREEMENT = 0.999  # share of pixels; ties may fall either way
 DIFFERENCE = 1e-3  # of probabilities
@@ -33,12 +33,12 @@ def beside(file):
         yield Path(folder) / file.name
 
 
-def answering(slim):
-    """Return the tf.function image (B, H, W, C) float32 -> the answers of a model of `folded`, weights as constants."""
-    spec = tf.TensorSpec((None, *slim.input_shape[1:]), tf.float32, name="image")
-    logits_of = frozen(slim)
+def answering(folded_model):
+    """Return the tf.function image (B, H, W, C) float32 -> the answers of a model of `fold_batch_norm`, weights as constants."""
+    spec = tf.TensorSpec((None, *folded_model.input_shape[1:]), tf.float32, name="image")
+    logits_of = as_constants(folded_model)
     return tf.function(
-        lambda image: answer(logits_of(image)), input_signature=[spec], autograph=False
+        lambda image: postprocess(logits_of(image)), input_signature=[spec], autograph=False
     )
 
 

@@ -22,14 +22,14 @@ class Digamma(layers.Layer):
 def small(name):
     """A network of `list_models()` with a small encoder and three classes."""
     encoder = ENCODERS.get(name, "mobilenet_v2")
-    return telling(build(name, 3, **({"encoder": encoder} if encoder else {})))
+    return make_informative(build(name, 3, **({"encoder": encoder} if encoder else {})))
 
 
 def noise(*shape):
     return np.random.default_rng(1).uniform(0, 255, shape).astype(np.float32)
 
 
-def telling(model):
+def make_informative(model):
     """Give every batch normalization statistics that matter, and the logits sizes at which classes differ."""
     rng = np.random.default_rng(0)
     for layer in model.layers:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfseg.export.writing import require_same
+from tfseg.export.verify import require_same
 
 IDS, SHARES = np.zeros((1, 10, 100), np.uint8), np.full((1, 10, 100, 2), 0.5)
 

@@ -1,11 +1,11 @@
 import keras
 import numpy as np
 import pytest
-from conftest import draw_sample
 
+from conftest import draw_sample
 from tfseg.data import Resize
 from tfseg.inference import predict
-from tfseg.inference.predictor import _hill, predict_logits, top_ids
+from tfseg.inference.predictor import predict_logits, top_ids
 from tfseg.models import unet
 
 
@@ -75,12 +75,6 @@ def test_windows_are_averaged_by_their_middles():
     # windows of 4 at 0 and 2 of 6; weights 2/5, 4/5, 4/5, 2/5: (4/5 * 1 + 2/5 * 2) / (6/5), (2/5 * 1 + 4/5 * 2) / (6/5)
     logits = predict_logits(Numbered(), np.zeros((1, 6)), window=(1, 4), overlap=0.5)
     assert logits[0, :, 0] == pytest.approx([1, 1, 4 / 3, 5 / 3, 2, 2])
-
-
-def test_no_pixel_of_a_window_weighs_nothing():
-    assert _hill(4) == pytest.approx([0.4, 0.8, 0.8, 0.4])
-    assert _hill(1).tolist() == [1]
-    assert min(_hill(1000)) > 0
 
 
 @pytest.mark.parametrize("policy", ["letterbox", "shorter", "stretch"])

@@ -24,7 +24,7 @@ from tfseg.data.readers import (
     read_mask,
     write_tfrecords,
 )
-from tfseg.data.readers.extract import batch_for, corners, window_for
+from tfseg.data.readers.extract import batch_for, window_for
 from tfseg.data.resize import Resize
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "Voc",
     "Yolo",
     "batch_for",
-    "corners",
     "find_folders",
     "image_files",
     "label_names",

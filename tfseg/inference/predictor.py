@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfseg.data import corners
+from tfseg.ops import blend_weights, window_corners
 
 
 def predict(model, image, resize=None, window=None, overlap=0.25):
@@ -70,13 +70,13 @@ def _whole(model, image):
 
 
 def _slide(model, image, window, overlap):
-    places = corners(image.shape[:2], window, overlap)
+    places = window_corners(image.shape[:2], window, overlap)
     if len(places) == 1:
         return _whole(model, image)
     height, width = (
         min(side, length) for side, length in zip(window, image.shape[:2], strict=True)
     )
-    weight = _hill(height)[:, None, None] * _hill(width)[None, :, None]
+    weight = blend_weights(height)[:, None, None] * blend_weights(width)[None, :, None]
     total, weights = 0.0, np.zeros((*image.shape[:2], 1), np.float32)
     for y, x in places:
         part = np.s_[y : y + height, x : x + width]
@@ -86,8 +86,3 @@ def _slide(model, image, window, overlap):
         total[part] += weight * logits
         weights[part] += weight
     return total / weights
-
-
-def _hill(length):
-    """(length,) weights that fall from the middle to the ends, never to 0."""
-    return 1 - np.abs(np.linspace(-1, 1, length + 2, dtype=np.float32)[1:-1])

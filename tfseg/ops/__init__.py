@@ -17,12 +17,14 @@ from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import read_target, split_dense, split_labels, target_kind
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
-from tfseg.ops.warp import apply_matrices, resample, smooth_field, source_points, window_matrices
+from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field, source_points
+from tfseg.ops.windows import blend_weights, window_corners, window_count
 
 __all__ = [
     "agreement",
     "apply_color",
     "apply_matrices",
+    "blend_weights",
     "blur",
     "box_area",
     "channel_counts",
@@ -53,5 +55,7 @@ __all__ = [
     "target_kind",
     "top_class",
     "uniform",
-    "window_matrices",
+    "window_corners",
+    "window_count",
+    "crop_matrices",
 ]

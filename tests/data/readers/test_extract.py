@@ -1,54 +1,12 @@
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfseg.data import Arrays, Reader, batch_for, corners, window_for
+from tfseg.data import Arrays, Reader, batch_for, window_for
 from tfseg.data.cache import cached
 from tfseg.data.readers.extract import block_means, block_middles, parts, reduced, window_of
-
-
-def test_corners_by_hand():
-    assert corners((5, 9), 4) == [
-        (0, 0),
-        (0, 2),
-        (0, 5),
-        (1, 0),
-        (1, 2),
-        (1, 5),
-    ]  # 2.5 is rounded to 2
-    assert corners((4, 10), (4, 6), overlap=0.5) == [(0, 0), (0, 2), (0, 4)]
-    assert corners((3, 2), 4) == [(0, 0)]
-    assert corners((4, 8), 4) == [(0, 0), (0, 4)]  # no more than are needed
-
-
-sides = st.tuples(st.integers(1, 40), st.integers(1, 40))
-
-
-@settings(max_examples=150, deadline=None)
-@given(sides, sides, st.floats(0, 1, exclude_max=True))
-def test_windows_cover_every_pixel_with_the_overlap_asked_for(extent, size, overlap):
-    places = corners(extent, size, overlap)
-    seen = np.zeros(extent, int)
-    for y, x in places:
-        assert 0 <= y <= max(0, extent[0] - size[0])
-        assert 0 <= x <= max(0, extent[1] - size[1])
-        seen[y : y + size[0], x : x + size[1]] += 1
-    assert seen.min() >= 1
-    assert len(set(places)) == len(places)
-    assert places == sorted(places)
-    for axis in (0, 1):
-        along = sorted({place[axis] for place in places})
-        assert all(b - a <= max(1, size[axis] * (1 - overlap)) for a, b in pairwise(along))
-
-
-def test_windows_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match=r"windows: size=0 must be a whole number of at least 1"):
-        corners((5, 5), (3, 0))
-    with pytest.raises(ValueError, match=r"windows: overlap=1 must be at least 0 and below 1"):
-        corners((5, 5), 3, overlap=1)
 
 
 def objects_sample():

@@ -6,11 +6,12 @@ from tfseg import checks
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.data import splits
 from tfseg.data.readers.cached import thread_safe_lru
-from tfseg.data.readers.extract import corners, parts, reduced, window_of
+from tfseg.data.readers.extract import parts, reduced, window_of
+from tfseg.ops import window_corners
 
 NAMES_SHOWN = 8  # of the classes, in a notebook
 WHOLE_KEPT = 2  # images of which windows are read one after the other
-VALUE_REMEDY = "Name more classes, say which value to ignore (`--ignore`), or correct the mask."
+VALUE_REMEDY = "Name more classes, say which value to ignore (`--ignore-value`), or correct the mask."
 IMAGE_REMEDY = (
     "So many values are those of an image, if images and masks are swapped, or of numbered objects: "
     "give every pixel the id of its class, such as (objects > 0) for one class."
@@ -169,7 +170,7 @@ class Reader:
         places = [
             (i, at, sides)
             for i, extent in enumerate(self.sizes)
-            for at in corners(extent, size, overlap)
+            for at in window_corners(extent, size, overlap)
         ]
         return Tiles(self, places)
 

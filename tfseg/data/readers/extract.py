@@ -4,8 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from tfseg import checks
-
 SMALLEST_SHARE = 0.1  # of a box that a window must show, or the object is not in it
 LARGE, WINDOW = (
     2**21,
@@ -33,29 +31,6 @@ def batch_for(sizes, batch_size):
 
 def _largest(sizes):
     return np.prod(np.asarray(sizes, np.int64).reshape(-1, 2), axis=1).max(initial=1)
-
-
-def corners(extent, size, overlap=0.0):
-    """Return the upper left corners (y, x) of windows that cover an image, evenly spaced, row by row.
-
-    Args:
-        extent: (height, width) of the image.
-        size: side of the windows, or (height, width).
-        overlap: share of a window that the next one covers again at least.
-
-    Returns:
-        list of (y, x). No window reaches over the border unless the image is smaller.
-    """
-    sides = (size, size) if np.ndim(size) == 0 else size
-    for side in sides:
-        checks.positive_int("windows", "size", side)
-    checks.fraction("windows", "overlap", overlap)
-    along = []
-    for length, side in zip(extent, sides, strict=True):
-        spare = max(0, int(length) - side)
-        count = -(-spare // max(1, int(side * (1 - overlap)))) + 1
-        along.append([round(i * spare / max(count - 1, 1)) for i in range(count)])
-    return [(y, x) for y in along[0] for x in along[1]]
 
 
 def parts(extent, size):

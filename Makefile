@@ -3,28 +3,34 @@ PYTHON ?= python3
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-slow test-jax lint bench clean
+.PHONY: demo test test-slow test-jax lint bench faults clean
 
 demo: .venv/demo.stamp
 	$(BIN)/tfseg demo
 
+# A test file stays on one process, so that its compiled models are built once.
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+
 test: .venv/test.stamp
-	$(BIN)/pytest -n 2
-	$(BIN)/pytest -n 2 --nbmake --nbmake-timeout=600 notebooks
+	$(PYTEST) --doctest-modules tests tfseg
+	$(BIN)/pytest -n 2 --nbmake --nbmake-timeout=1200 notebooks
 
 test-slow: .venv/test.stamp
-	$(BIN)/pytest -n 2 -m slow
+	$(PYTEST) -m slow
 
 test-jax: .venv/jax.stamp
-	KERAS_BACKEND=jax $(BIN)/pytest -n 2 tests/ops tests/losses tests/metrics
+	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/losses tests/metrics
 	# JAX compiles each operation of a network by itself, for every size: three networks, and what all are built from
-	KERAS_BACKEND=jax $(BIN)/pytest -n 2 tests/models -k "(unet or pspnet or decoding or blocks or batch_norm) and not unetpp and not everything"
+	KERAS_BACKEND=jax $(PYTEST) tests/models -k "(unet or pspnet or decoding or blocks or batch_norm) and not unetpp and not everything"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+faults: .venv/test.stamp
+	$(BIN)/python tests/planted_faults.py
 
 bench: .venv/test.stamp
 	for script in tests/benchmarks/*.py; do $(BIN)/python $$script || exit 1; done

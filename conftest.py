@@ -10,6 +10,9 @@ import pytest
 from PIL import Image
 
 
+collect_ignore = ["tfseg/__main__.py"]  # importing it runs the command
+
+
 @pytest.fixture(autouse=True)
 def _doctest_folder(request, tmp_path, monkeypatch):
     """Four RGB images of 48 x 64 pixels (JPEG) and masks with the ids 0 and 1 (PNG), as the current folder."""

@@ -1,39 +1,41 @@
-"""Argument checks and the wording of errors: what was asked of, what came, what was expected, what to do."""
+"""Argument checks. Each error names the owner, the argument received and what was expected."""
 
 import difflib
 import importlib
+from collections.abc import Collection, Sequence
 from numbers import Real
 
-# The value of a mask's pixels without a label, from the readers to the images.
+# Mask value of unlabeled pixels, from the readers to the losses, metrics and plots.
 IGNORE_INDEX = 255
-BACKGROUND = "background"  # the class of what is none of the objects
+BACKGROUND = "background"
 
 
-def label_names(class_names):
-    """Return the names of the ids 0, 1, ... in masks: a single class has "background" before it."""
-    return list(class_names) if len(class_names) > 1 else [BACKGROUND, *class_names]
+def label_names(class_names: Sequence[str]) -> list[str]:
+    """Return the names of mask ids 0, 1, ...; a single class is preceded by "background"."""
+    if len(class_names) > 1:
+        return list(class_names)
+    return [BACKGROUND, *class_names]
 
 
-def one_of(owner, argument, value, allowed):
-    """Return `value` if it is among `allowed`, else raise a ValueError that offers the nearest."""
+def one_of(owner: str, argument: str, value, allowed: Collection):
+    """Return `value` if it is in `allowed`; otherwise raise a ValueError with the closest match."""
     if value in allowed:
         return value
     near = difflib.get_close_matches(str(value), [str(name) for name in allowed], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(
-        f"{owner}: {argument}={value!r} is unknown. Choose from {', '.join(map(repr, allowed))}.{hint}"
-    )
+    choices = ", ".join(map(repr, allowed))
+    raise ValueError(f"{owner}: {argument}={value!r} is unknown. Choose from {choices}.{hint}")
 
 
-def positive_int(owner, argument, value):
-    """Return `value` if it is a whole number above zero, else raise a ValueError."""
+def positive_int(owner: str, argument: str, value) -> int:
+    """Return `value` as an int if it is a whole number above 0; otherwise raise a ValueError."""
     if isinstance(value, bool) or not isinstance(value, Real) or value < 1 or value % 1:
         raise ValueError(f"{owner}: {argument}={value!r} must be a whole number of at least 1.")
     return int(value)
 
 
-def positive_ints(owner, argument, values):
-    """Return `values` as a list of whole numbers above zero, else raise a ValueError."""
+def positive_ints(owner: str, argument: str, values) -> list[int]:
+    """Return `values` as a list of ints if all are at least 1; otherwise raise a ValueError."""
     if not hasattr(values, "__iter__"):
         raise ValueError(
             f"{owner}: {argument}={values!r} must be several whole numbers, such as ({values!r},)."
@@ -41,48 +43,54 @@ def positive_ints(owner, argument, values):
     return [positive_int(owner, argument, value) for value in values]
 
 
-def fraction(owner, argument, value):
-    """Return `value` if it is in [0, 1), else raise a ValueError."""
-    if not _real(value) or not 0 <= value < 1:
+def fraction(owner: str, argument: str, value) -> float:
+    """Return `value` as a float if it is in [0, 1); otherwise raise a ValueError."""
+    if not _is_number(value) or not 0 <= value < 1:
         raise ValueError(f"{owner}: {argument}={value!r} must be at least 0 and below 1.")
     return float(value)
 
 
-def at_least(owner, argument, value, bound):
-    """Return `value` if it is a finite number of at least `bound`, else raise a ValueError."""
-    if not _real(value) or not bound <= value < float("inf"):
+def at_least(owner: str, argument: str, value, bound: float) -> float:
+    """Return `value` as a float if finite and at least `bound`; otherwise raise a ValueError."""
+    if not _is_number(value) or not bound <= value < float("inf"):
         raise ValueError(
             f"{owner}: {argument}={value!r} must be a finite number of at least {bound}."
         )
     return float(value)
 
 
-def above_zero(owner, argument, value):
-    """Return `value` if it is a finite number above 0, else raise a ValueError."""
-    if not _real(value) or not 0 < value < float("inf"):
+def above_zero(owner: str, argument: str, value) -> float:
+    """Return `value` as a float if it is finite and above 0; otherwise raise a ValueError."""
+    if not _is_number(value) or not 0 < value < float("inf"):
         raise ValueError(f"{owner}: {argument}={value!r} must be a finite number above 0.")
     return float(value)
 
 
-def _real(value):
-    return isinstance(value, Real) or (
-        getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf"
-    )
+def _is_number(value) -> bool:
+    """Whether `value` is a Python number or a 0-dimensional array of numbers."""
+    if isinstance(value, Real):
+        return True
+    return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf"
 
 
-def numbers(owner, argument, values):
-    """Return `values` as a list of floats if it is a sequence of numbers, else raise a ValueError."""
+def numbers(owner: str, argument: str, values) -> list[float]:
+    """Return `values` as a list of floats; raise a ValueError if they are not numbers."""
     try:
         return [float(value) for value in values]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{owner}: {argument}={values!r} must be a list of numbers.") from error
 
 
-def require_package(module, extra):
-    """Import and return the optional `module`, or raise an ImportError that names the extra to install."""
+def require_package(module: str, extra: str):
+    """Import and return an optional `module`; if it is missing, name the extra to install.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"This needs the package '{module}', which is not installed. Run: pip install 'tfseg-keras[{extra}]'"
+            f"This needs the package '{module}', which is not installed. "
+            f"Run: pip install 'tfseg-keras[{extra}]'"
         ) from error

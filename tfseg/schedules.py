@@ -1,4 +1,7 @@
-"""Schedules of the learning rate, by the number of the step."""
+"""Learning-rate schedules with linear warm-up.
+
+Each takes the peak learning rate, the number of training steps and the number of warm-up steps.
+"""
 
 import math
 
@@ -7,69 +10,95 @@ from keras import ops
 
 
 class _WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise to the peak, then `decay(share)` of it, share being how much of the rest is done."""
+    """Base of the schedules: a rise to the peak learning rate, then a decay.
 
-    def __init__(self, peak, steps, warmup):
+    Args:
+        peak: the highest learning rate.
+        steps: number of training steps, including the warm-up.
+        warmup: number of warm-up steps.
+    """
+
+    def __init__(self, peak: float, steps: int, warmup: int):
         super().__init__()
         self.peak, self.steps, self.warmup = float(peak), int(steps), int(warmup)
 
     def __call__(self, step):
         """Return the learning rate of a step, counted from 0."""
         step = ops.cast(step, "float32")
-        rising = (step + 1) / (self.warmup + 1)
-        share = ops.clip((step - self.warmup) / max(1, self.steps - self.warmup), 0.0, 1.0)
-        return self.peak * ops.where(step < self.warmup, self.rise(rising), self.decay(share))
+        warmup_progress = (step + 1) / (self.warmup + 1)
+        decay_steps = max(1, self.steps - self.warmup)
+        progress = ops.clip((step - self.warmup) / decay_steps, 0.0, 1.0)
+        factor = ops.where(step < self.warmup, self.rise(warmup_progress), self.decay(progress))
+        return self.peak * factor
 
-    def rise(self, share):
-        """Return the factor while the rate rises, of the share of the rise in (0, 1)."""
-        return share
+    def rise(self, progress):
+        """Return the factor of the peak rate during warm-up; `progress` is in (0, 1)."""
+        return progress
 
-    def decay(self, share):
-        """Return the factor afterwards, of the share in [0, 1]."""
+    def decay(self, progress):
+        """Return the factor of the peak rate after warm-up; `progress` is in [0, 1]."""
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the arguments, for `.keras` files."""
         return {"peak": self.peak, "steps": self.steps, "warmup": self.warmup}
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class Cosine(_WarmUp):
-    """A linear warm-up, then half a cosine down to 0 (SGDR, arXiv:1608.03983, without restarts)."""
+    """Linear warm-up, then cosine decay to 0 (SGDR, arXiv:1608.03983, without restarts).
 
-    def decay(self, share):
-        """Return the factor."""
-        return 0.5 * (1 + ops.cos(math.pi * share))
+    Args:
+        peak: the highest learning rate.
+        steps: number of training steps, including the warm-up.
+        warmup: number of warm-up steps.
+
+    Example:
+        >>> import tfseg
+        >>> rate = tfseg.schedules.Cosine(peak=0.1, steps=100, warmup=10)
+        >>> [round(float(rate(step)), 3) for step in (0, 10, 55, 100)]
+        [0.009, 0.1, 0.05, 0.0]
+    """
+
+    def decay(self, progress):
+        """Return the factor of the peak rate; see the base class."""
+        return 0.5 * (1 + ops.cos(math.pi * progress))
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class Poly(_WarmUp):
-    """A linear warm-up, then (1 - share)**0.9, as DeepLab is trained (arXiv:1606.00915)."""
+    """Linear warm-up, then (1 - progress)**0.9, as in DeepLab (arXiv:1606.00915).
 
-    def decay(self, share):
-        """Return the factor."""
-        return ops.power(1 - share, 0.9)
+    The arguments are those of `Cosine`.
+    """
+
+    def decay(self, progress):
+        """Return the factor of the peak rate; see the base class."""
+        return ops.power(1 - progress, 0.9)
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class OneCycle(_WarmUp):
-    """One cycle (arXiv:1708.07120): by cosines from a 25th up to the peak and down to a 10,000th of it."""
+    """One cycle (arXiv:1708.07120): cosine rise from peak / 25, then cosine decay to peak / 10,000.
 
-    def rise(self, share):
-        """Return the factor."""
-        return _eased(1 / 25, 1.0, share)
+    The arguments are those of `Cosine`.
+    """
 
-    def decay(self, share):
-        """Return the factor."""
-        return _eased(1.0, 1e-4, share)
+    def rise(self, progress):
+        """Return the factor of the peak rate; see the base class."""
+        return _cosine_between(1 / 25, 1.0, progress)
+
+    def decay(self, progress):
+        """Return the factor of the peak rate; see the base class."""
+        return _cosine_between(1.0, 1e-4, progress)
 
 
-def _eased(start, end, share):
-    return end + (start - end) * 0.5 * (1 + ops.cos(math.pi * share))
+def _cosine_between(start, end, progress):
+    return end + (start - end) * 0.5 * (1 + ops.cos(math.pi * progress))
 
 
-def constant(peak, steps, warmup):
-    """Return the rate itself; for symmetry with the schedules."""
+def constant(peak: float, steps: int, warmup: int) -> float:
+    """Return `peak`. The other arguments make it interchangeable with the schedules."""
     return peak
 
 

@@ -5,8 +5,9 @@ import time
 import numpy as np
 
 from tfseg.inference.evaluation import Evaluation
-from tfseg.inference.predictor import predict_logits, top_ids
+from tfseg.inference.predictor import predict_logits
 from tfseg.metrics import average_precision, panoptic_quality
+from tfseg.ops import count_id_pairs, top_ids
 
 
 def compare(
@@ -75,8 +76,7 @@ class PixelScores:
                 f"class ids from {ids.min()} to {ids.max()} came, expected 0 to {classes - 1}."
             )
         counted = truth < classes
-        pairs = truth[counted].astype(int) * classes + ids[counted]
-        self._matrix += np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+        self._matrix += count_id_pairs(truth[counted], ids[counted], classes)
 
     def result(self):
         """Return {name: figure}."""

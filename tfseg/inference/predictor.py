@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 
-from tfseg.ops import blend_weights, window_corners
+from tfseg.ops import blend_weights, top_ids, window_corners
 
 
 def predict(model, image, resize=None, window=None, overlap=0.25):
@@ -21,12 +21,6 @@ def predict(model, image, resize=None, window=None, overlap=0.25):
         ValueError: the image's shape or number of channels is not what the model takes.
     """
     return top_ids(predict_logits(model, image, resize, window, overlap))
-
-
-def top_ids(logits):
-    """(H, W) uint8 class ids of (H, W, C) logits; of a single sigmoid channel 1 where it is above 0."""
-    labels = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
-    return labels.astype(np.uint8)
 
 
 def predict_logits(model, image, resize=None, window=None, overlap=0.25):

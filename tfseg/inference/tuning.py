@@ -13,6 +13,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.inference.predictor import predict_logits
+from tfseg.ops import count_id_pairs
 
 GRID = np.arange(-48, 49) / 16  # of offsets that are tried; float32 holds them exactly
 ROUNDS = 4  # over the classes
@@ -245,10 +246,7 @@ def _matrices(logits, truth, offsets, number):
 
 
 def _matrix(logits, truth):
-    classes = logits.shape[1]
-    return np.bincount(truth * classes + logits.argmax(1), minlength=classes**2).reshape(
-        classes, classes
-    )
+    return count_id_pairs(truth, logits.argmax(1), logits.shape[1])
 
 
 def _mean(matrix, measure):

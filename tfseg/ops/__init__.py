@@ -1,6 +1,10 @@
-"""Array arithmetic shared by the rooms above, in `keras.ops`: one code for TensorFlow and JAX."""
+"""Numeric code shared by the other packages, in `keras.ops`, which run under TensorFlow and JAX.
+
+`top_ids`, `count_id_pairs` and the functions of `tfseg.ops.windows` are for NumPy arrays.
+"""
 
 from tfseg.ops.boxes import box_area, clip_boxes, move_boxes, move_points
+from tfseg.ops.class_ids import top_class, top_ids
 from tfseg.ops.color import apply_color, blur, color_matrices, jpeg, noise
 from tfseg.ops.confusion import (
     agreement,
@@ -9,9 +13,9 @@ from tfseg.ops.confusion import (
     class_counts,
     class_score,
     confusion_matrix,
+    count_id_pairs,
     mean_present,
     ratio,
-    top_class,
 )
 from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import read_target, split_dense, split_labels, target_kind
@@ -35,6 +39,8 @@ __all__ = [
     "clip_boxes",
     "color_matrices",
     "confusion_matrix",
+    "count_id_pairs",
+    "crop_matrices",
     "jpeg",
     "mean_present",
     "move_boxes",
@@ -54,8 +60,8 @@ __all__ = [
     "squared_distance",
     "target_kind",
     "top_class",
+    "top_ids",
     "uniform",
     "window_corners",
     "window_count",
-    "crop_matrices",
 ]

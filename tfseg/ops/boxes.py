@@ -1,79 +1,122 @@
-"""Boxes (..., 4) as x_min, y_min, x_max, y_max in pixels, an image reaching from 0 to its width and height."""
+"""Boxes (..., 4) as x_min, y_min, x_max, y_max in pixels; images span 0 to width and height."""
 
 import numpy as np
 from keras import ops
 
 from tfseg.ops.warp import apply_matrices
 
+# Points with a smaller third coordinate are too close to the horizon of a perspective map.
+NEAREST_DEPTH = 0.1
+
 
 def box_area(boxes):
-    """(...) areas of (..., 4) boxes, 0 for those that are inside out."""
+    """Return (...) areas of (..., 4) boxes; 0 for boxes with negative width or height."""
     sides = ops.maximum(boxes[..., 2:] - boxes[..., :2], 0)
     return sides[..., 0] * sides[..., 1]
 
 
 def clip_boxes(boxes, regions):
-    """The parts of (..., 4) boxes within (..., 4) regions; without area where there is none."""
+    """Return the intersections of (..., 4) boxes and (..., 4) regions; area 0 if there is none."""
     low = ops.maximum(boxes[..., :2], regions[..., :2])
     high = ops.minimum(boxes[..., 2:], regions[..., 2:])
     return ops.concatenate([low, ops.maximum(low, high)], axis=-1)
 
 
-def move_boxes(boxes, matrices, moved_back=None):
-    """The smallest upright boxes around boxes that went through a map: turned boxes grow.
+def move_boxes(boxes, matrices, correction=None):
+    """Transform boxes and return the smallest axis-aligned boxes around the results.
 
-    Perspective has a horizon, where the third coordinate is 0. Of boxes that reach behind it the part counts at which
-    that coordinate is at least 0.1; boxes without such a part become (0, 0, 0, 0).
+    Perspective maps have a horizon, where the third coordinate is 0. Only the part of a box where
+    that coordinate is at least 0.1 is kept; boxes without such a part become (0, 0, 0, 0).
 
     Args:
         boxes: (B, N, 4).
-        matrices: (B, 3, 3), points with a pixel's middle at whole numbers -> points likewise.
-        moved_back: function of x and y (B, M) of the result, by which points are corrected; None for none.
+        matrices: (B, 3, 3), from source to output points, with pixel centers at whole numbers.
+        correction: function that takes x and y (B, M) of the transformed points and returns them
+            corrected, or None.
 
     Returns:
         (B, N, 4) float32.
     """
     boxes = ops.cast(boxes, "float32")
-    batch, count = ops.shape(boxes)[:2]  # N may be 0: then no side can be inferred
-    x = ops.stack([boxes[..., 0], boxes[..., 2], boxes[..., 2], boxes[..., 0]], axis=1) - 0.5
-    y = ops.stack([boxes[..., 1], boxes[..., 1], boxes[..., 3], boxes[..., 3]], axis=1) - 0.5
-    x, y, shown = _before_horizon(matrices, x, y)
-    x, y = apply_matrices(matrices, *(ops.reshape(side, (batch, 8 * count)) for side in (x, y)))
-    if moved_back is not None:
-        x, y = moved_back(x, y)
-    x, y = (ops.reshape(side, (batch, 8, count)) + 0.5 for side in (x, y))
-    low = [ops.min(ops.where(shown, side, np.inf), 1, initial=np.inf) for side in (x, y)]
-    high = [ops.max(ops.where(shown, side, -np.inf), 1, initial=-np.inf) for side in (x, y)]
-    return ops.where(ops.any(shown, 1)[..., None], ops.stack(low + high, axis=-1), 0.0)
+    batch, count = ops.shape(boxes)[:2]  # N may be 0, so the reshapes below cannot infer a side
+    left, top, right, bottom = (boxes[..., side] for side in range(4))
+    # The four corners in order around the box. Pixel 0 spans 0 to 1 and its center is at 0.5 in
+    # box coordinates but at 0 in those of the matrices.
+    x = ops.stack([left, right, right, left], axis=1) - 0.5
+    y = ops.stack([top, top, bottom, bottom], axis=1) - 0.5
+    x, y, visible = _clip_at_horizon(matrices, x, y)
+    x = ops.reshape(x, (batch, 8 * count))
+    y = ops.reshape(y, (batch, 8 * count))
+    x, y = apply_matrices(matrices, x, y)
+    if correction is not None:
+        x, y = correction(x, y)
+    x = ops.reshape(x, (batch, 8, count)) + 0.5
+    y = ops.reshape(y, (batch, 8, count)) + 0.5
+    bounds = [
+        _smallest(x, visible),
+        _smallest(y, visible),
+        _largest(x, visible),
+        _largest(y, visible),
+    ]
+    return ops.where(ops.any(visible, 1)[..., None], ops.stack(bounds, axis=-1), 0.0)
 
 
-def move_points(points, matrices, moved_back=None):
-    """Points (B, K, 2), x and y in pixels as those of boxes, that went through a map; NaN behind the horizon.
+def move_points(points, matrices, correction=None):
+    """Transform points.
 
     Args:
-        points: (B, K, 2).
-        matrices, moved_back: see `move_boxes`.
+        points: (B, K, 2), x and y in pixels, in box coordinates.
+        matrices, correction: see `move_boxes`.
 
     Returns:
-        (B, K, 2) float32.
+        (B, K, 2) float32; NaN for points behind the horizon.
     """
     points = ops.cast(points, "float32") - 0.5
     x, y = points[..., 0], points[..., 1]
     depth = matrices[:, 2, 0, None] * x + matrices[:, 2, 1, None] * y + matrices[:, 2, 2, None]
     x, y = apply_matrices(matrices, x, y)
-    if moved_back is not None:
-        x, y = moved_back(x, y)
+    if correction is not None:
+        x, y = correction(x, y)
     return ops.where((depth > 0)[..., None], ops.stack([x, y], axis=-1) + 0.5, np.nan)
 
 
-def _before_horizon(matrices, x, y, least=0.1):
-    """Each corner (B, 4, N) twice, those behind the horizon moved along their two sides; and which lie before it."""
-    entry = [matrices[:, 2, column, None, None] for column in range(3)]
-    depth = entry[0] * x + entry[1] * y + entry[2]
-    found = []
-    for step in (1, -1):
-        ahead = ops.maximum(ops.roll(depth, step, 1) - depth, 1e-6)
-        share = ops.where(depth < least, ops.minimum((least - depth) / ahead, 1), 0)
-        found.append([side + share * (ops.roll(side, step, 1) - side) for side in (x, y, depth)])
-    x, y, depth = (ops.concatenate(sides, axis=1) for sides in zip(*found, strict=True))
-    return x, y, depth > 0.99 * least
+def _smallest(values, visible):
+    return ops.min(ops.where(visible, values, np.inf), 1, initial=np.inf)
+
+
+def _largest(values, visible):
+    return ops.max(ops.where(visible, values, -np.inf), 1, initial=-np.inf)
+
+
+def _clip_at_horizon(matrices, x, y):
+    """Move corners behind the horizon along their two sides until they are in front of it.
+
+    Example: corners with depths 1.1, 1.1, -0.9, -0.9. Corner 2 moves half of the way to corner 1,
+    where the depth is 0.1. Toward corner 3 it never gets in front, so that copy is not visible.
+
+    Args:
+        matrices: (B, 3, 3).
+        x, y: (B, 4, N) corners in order around each box.
+
+    Returns:
+        x and y (B, 8, N): each corner once per side; bool (B, 8, N): whether it is visible.
+    """
+    depth = (
+        matrices[:, 2, 0, None, None] * x
+        + matrices[:, 2, 1, None, None] * y
+        + matrices[:, 2, 2, None, None]
+    )
+    previous = _move_toward(x, y, depth, 1)
+    following = _move_toward(x, y, depth, -1)
+    x = ops.concatenate([previous[0], following[0]], axis=1)
+    y = ops.concatenate([previous[1], following[1]], axis=1)
+    depth = ops.concatenate([previous[2], following[2]], axis=1)
+    return x, y, depth > 0.99 * NEAREST_DEPTH
+
+
+def _move_toward(x, y, depth, step):
+    """Move hidden corners toward the corner `step` places earlier; return their x, y and depth."""
+    gain = ops.maximum(ops.roll(depth, step, 1) - depth, 1e-6)
+    hidden = depth < NEAREST_DEPTH
+    fraction = ops.where(hidden, ops.minimum((NEAREST_DEPTH - depth) / gain, 1), 0)
+    return [value + fraction * (ops.roll(value, step, 1) - value) for value in (x, y, depth)]

@@ -1,127 +1,164 @@
-"""The confusion matrix and the scores that follow from it."""
+"""The confusion matrix and the scores computed from it."""
 
-import keras
+import numpy as np
 from keras import ops
 
 
-def top_class(scores):
-    """Return the class of the highest score a pixel, the first of equals: (..., C) floating -> (...) int32."""
-    classes = scores.shape[-1]
-    if classes == 2:
-        return ops.cast(scores[..., 1] > scores[..., 0], "int32")
-    # The same numbers either way. Keras' argmax makes three passes more over the scores; top_k is three times as
-    # fast on a processor, but sorts under XLA, which is Keras' default wherever there is an accelerator.
-    if keras.backend.backend() == "tensorflow" and not keras.distribution.list_devices("gpu"):
-        return ops.top_k(scores, 1)[1][..., 0]
-    return ops.argmax(scores, axis=-1)
-
-
-def confusion_matrix(labels, predictions, num_classes, valid=None, per_image=False):
+def confusion_matrix(labels, predictions, num_classes: int, valid=None, per_image: bool = False):
     """Count pixels by (true class, predicted class).
 
     Args:
         labels, predictions: integers of one shape (B, ...), in [0, num_classes) wherever `valid`.
         num_classes: C.
         valid: bool of the same shape; pixels that are False are not counted. None counts all.
-        per_image: count each image of the batch by itself.
+        per_image: return one matrix per image instead of one for the batch.
 
     Returns:
-        (C, C) int32, or (B, C, C) with `per_image`; true classes down, predicted classes across. One call holds
-        up to 2**31 - 1 pixels.
+        (C, C) int32, or (B, C, C) with `per_image`; rows are true classes, columns predicted
+        classes. One call can count up to 2**31 - 1 pixels.
     """
-    cell = ops.cast(labels, "int32") * num_classes + ops.cast(predictions, "int32")
-    images = ops.shape(cell)[0] if per_image else 1
+    # Each (true, predicted) pair is one bin: with 3 classes, true 1 and predicted 2 is bin 5.
+    # With `per_image`, the bins of image 1 follow those of image 0, so that pair is bin 9 + 5.
+    bins = ops.cast(labels, "int32") * num_classes + ops.cast(predictions, "int32")
+    images = ops.shape(bins)[0] if per_image else 1
     if per_image:
         first = ops.arange(images, dtype="int32") * num_classes**2
-        cell += ops.reshape(first, (-1,) + (1,) * (len(cell.shape) - 1))
-    cells = images * num_classes**2
+        bins += ops.reshape(first, (-1,) + (1,) * (len(bins.shape) - 1))
+    count = images * num_classes**2
     if valid is not None:
-        cell = ops.where(valid, cell, cells)  # one bin more, thrown away
-    cell = ops.reshape(cell, (-1,))
+        bins = ops.where(valid, bins, count)  # an extra bin, dropped below
+    bins = ops.reshape(bins, (-1,))
     # Not ops.bincount: inside a metric it does not compile under XLA.
-    counts = ops.segment_sum(ops.ones_like(cell), cell, num_segments=cells + 1)[:-1]
-    return ops.reshape(counts, (-1,) * per_image + (num_classes, num_classes))
+    counts = ops.segment_sum(ops.ones_like(bins), bins, num_segments=count + 1)[:-1]
+    shape = (num_classes, num_classes)
+    return ops.reshape(counts, (-1, *shape) if per_image else shape)
 
 
-def channel_matrices(truth, predictions, valid):
-    """Count the pixels of each image and channel by (true, predicted), where several classes share a pixel.
+def count_id_pairs(labels: np.ndarray, predictions: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count pixels by (true class, predicted class), for NumPy arrays.
 
     Args:
-        truth, predictions: bool (B, ..., C).
+        labels, predictions: integers (N,) in [0, num_classes).
+        num_classes: C.
+
+    Returns:
+        (C, C) int64; rows are true classes, columns predicted classes.
+
+    Example:
+        >>> import numpy as np
+        >>> from tfseg.ops import count_id_pairs
+        >>> count_id_pairs(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    bins = labels.astype(np.int64, copy=False) * num_classes + predictions
+    return np.bincount(bins, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def channel_matrices(labels, predictions, valid):
+    """Count pixels by (true, predicted) for each image and channel of multi-label masks.
+
+    Args:
+        labels, predictions: bool (B, ..., C).
         valid: bool (B, ...); pixels that are False are not counted.
 
     Returns:
-        (B, C, 2, 2) int32: [[TN, FP], [FN, TP]], as scikit-learn's `multilabel_confusion_matrix` lays them out.
+        (B, C, 2, 2) int32: [[TN, FP], [FN, TP]], the layout of scikit-learn's
+        `multilabel_confusion_matrix`.
     """
-    spatial = tuple(range(1, len(truth.shape) - 1))
+    spatial = tuple(range(1, len(labels.shape) - 1))
     valid = ops.expand_dims(valid, -1)
-    truth, predictions = ops.logical_and(truth, valid), ops.logical_and(predictions, valid)
+    labels = ops.logical_and(labels, valid)
+    predictions = ops.logical_and(predictions, valid)
 
-    def total(where):
+    def count(where):
         return ops.sum(ops.cast(where, "int32"), axis=spatial)
 
-    hit, true, predicted = (
-        total(ops.logical_and(truth, predictions)),
-        total(truth),
-        total(predictions),
-    )
-    rest = total(valid) - true - predicted + hit
-    return ops.stack([ops.stack([rest, predicted - hit], -1), ops.stack([true - hit, hit], -1)], -2)
+    tp = count(ops.logical_and(labels, predictions))
+    positives = count(labels)
+    predicted = count(predictions)
+    tn = count(valid) - positives - predicted + tp
+    rows = [ops.stack([tn, predicted - tp], -1), ops.stack([positives - tp, tp], -1)]
+    return ops.stack(rows, -2)
 
 
 def class_counts(matrix):
-    """Return TP, FP, FN and TN of each class against the rest, (..., C) each, of a (..., C, C) confusion matrix."""
-    hit = ops.diagonal(matrix, axis1=-2, axis2=-1)
-    missed = ops.sum(matrix, axis=-1) - hit
-    wrong = ops.sum(matrix, axis=-2) - hit
-    rest = ops.sum(hit + missed, axis=-1, keepdims=True) - hit - missed - wrong
-    return hit, wrong, missed, rest
+    """Return (tp, fp, fn, tn) of each class against all others.
+
+    Args:
+        matrix: (..., C, C) confusion matrix; rows are true classes, columns predicted classes.
+
+    Returns:
+        Four arrays (..., C) of the matrix' dtype.
+    """
+    tp = ops.diagonal(matrix, axis1=-2, axis2=-1)
+    fn = ops.sum(matrix, axis=-1) - tp
+    fp = ops.sum(matrix, axis=-2) - tp
+    tn = ops.sum(tp + fn, axis=-1, keepdims=True) - tp - fn - fp
+    return tp, fp, fn, tn
 
 
 def channel_counts(matrices):
-    """Return TP, FP, FN and TN, (..., C) each, of (..., C, 2, 2) `channel_matrices`."""
+    """Return (tp, fp, fn, tn), each (..., C), of (..., C, 2, 2) `channel_matrices`."""
     return matrices[..., 1, 1], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 0, 0]
 
 
-def class_score(score, hit, wrong, missed, rest, zero_division=None):
-    """Return a score of floating counts TP, FP, FN, TN of any one shape: an array of that shape.
+def class_score(score: str, tp, fp, fn, tn, zero_division: float | None = None):
+    """Compute a score from counts.
 
     Args:
-        score: "iou" TP / (TP + FP + FN) (Jaccard index), "dice" 2 TP / (2 TP + FP + FN) (F1), "precision"
-            TP / (TP + FP), "recall" TP / (TP + FN) (sensitivity) or "specificity" TN / (TN + FP).
-        hit, wrong, missed, rest: TP, FP, FN, TN.
-        zero_division: what 0 / 0 gives; None for NaN.
+        score: "iou" TP / (TP + FP + FN) (Jaccard index), "dice" 2 TP / (2 TP + FP + FN) (F1),
+            "precision" TP / (TP + FP), "recall" TP / (TP + FN) (sensitivity) or "specificity"
+            TN / (TN + FP).
+        tp, fp, fn, tn: floating counts of one shape.
+        zero_division: the value of 0 / 0; None for NaN.
+
+    Returns:
+        An array of the counts' shape.
     """
-    parts = {
-        "iou": (hit, hit + wrong + missed),
-        "dice": (2 * hit, 2 * hit + wrong + missed),
-        "precision": (hit, hit + wrong),
-        "recall": (hit, hit + missed),
-        "specificity": (rest, rest + wrong),
+    fractions = {
+        "iou": (tp, tp + fp + fn),
+        "dice": (2 * tp, 2 * tp + fp + fn),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
     }
-    return ratio(*parts[score], zero_division)
+    return ratio(*fractions[score], zero_division)
 
 
-def agreement(matrix, zero_division=None):
-    """Return Matthews' correlation coefficient and Cohen's kappa of a (C, C) floating confusion matrix.
+def agreement(matrix, zero_division: float | None = None):
+    """Return Matthews' correlation coefficient and Cohen's kappa of a confusion matrix.
 
-    Matthews' is that for C classes, Gorodkin's R_K (doi:10.1016/j.compbiolchem.2004.09.006). Both are 1 for a perfect
-    prediction and 0 for what chance would give with the same shares of classes. They are 0 / 0 (NaN, or
-    `zero_division`) where truth or prediction (for kappa: both) hold one class only.
+    The multi-class Matthews coefficient is Gorodkin's R_K (doi:10.1016/j.compbiolchem.2004.09.006).
+    Both are 1 for a perfect prediction and 0 for chance agreement at the same class frequencies.
+    They are 0 / 0 (NaN, or `zero_division`) if ground truth or prediction (for kappa: both) contain
+    only one class.
+
+    Args:
+        matrix: (C, C) floating counts.
+        zero_division: the value of 0 / 0; None for NaN.
+
+    Returns:
+        Two scalars.
     """
     true, predicted = ops.sum(matrix, axis=1), ops.sum(matrix, axis=0)
-    # every figure below is a share of pixels times total**2
+    # All terms below are multiplied by total**2, so that counts stay whole numbers.
+    # Example: [[3, 1], [0, 4]]: total 8, true (4, 4), predicted (3, 5), chance 12 + 20 = 32,
+    # above_chance 8 * 7 - 32 = 24, kappa = 24 / (64 - 32) = 0.75.
     total, chance = ops.sum(matrix), ops.sum(true * predicted)
-    beyond_chance = total * ops.trace(matrix) - chance
+    above_chance = total * ops.trace(matrix) - chance
     spread = ops.sqrt(
         (total * total - ops.sum(true * true)) * (total * total - ops.sum(predicted * predicted))
     )
-    kappa = ratio(beyond_chance, total * total - chance, zero_division)
-    return ratio(beyond_chance, spread, zero_division), kappa
+    matthews = ratio(above_chance, spread, zero_division)
+    kappa = ratio(above_chance, total * total - chance, zero_division)
+    return matthews, kappa
 
 
-def mean_present(scores, weights=None, zero_division=None):
-    """Mean over the last axis of the scores that are not NaN, each with its weight; NaN where none is left."""
+def mean_present(scores, weights=None, zero_division: float | None = None):
+    """Return the (weighted) mean over the last axis of the scores that are not NaN.
+
+    NaN, or `zero_division`, where no score or no weight is left.
+    """
     has_score = ops.logical_not(ops.isnan(scores))
     weights = ops.cast(has_score, scores.dtype) * (1 if weights is None else weights)
     return ratio(
@@ -131,8 +168,8 @@ def mean_present(scores, weights=None, zero_division=None):
     )
 
 
-def ratio(numerator, denominator, zero_division=None):
-    """Return numerator / denominator; where the denominator is 0, NaN or `zero_division`."""
+def ratio(numerator, denominator, zero_division: float | None = None):
+    """Return numerator / denominator; NaN, or `zero_division`, where the denominator is 0."""
     empty = denominator == 0
-    blank = float("nan") if zero_division is None else zero_division
-    return ops.where(empty, blank, numerator / ops.where(empty, 1, denominator))
+    fill = float("nan") if zero_division is None else zero_division
+    return ops.where(empty, fill, numerator / ops.where(empty, 1, denominator))

@@ -1,26 +1,26 @@
-"""Exact Euclidean distance transforms, in the graph."""
+"""Exact Euclidean distance transforms inside compiled functions."""
 
 from keras import ops
 
-# Offsets looked at in one turn of a loop, which XLA makes one pass over the pixels of.
+# Offsets per loop iteration; XLA fuses them into one pass over the pixels.
 _STRIDE = 8
 
 
 def squared_distance(mask, axes, spacing=None):
-    """Squared distance from every pixel's middle to that of the nearest True pixel.
+    """Return the squared distance from every pixel center to the nearest True pixel.
 
-    Exact, by one pass an axis (Saito and Toriwaki 1994): the first in steps of powers of two, each further one as
-    the lower envelope over offsets 0, 1, 2 ... that stops as soon as no larger offset can matter. So the time grows
-    with the distance of the farthest pixel.
+    Exact, with one pass per axis (Saito and Toriwaki 1994): the first in steps of powers of two,
+    each of the others as the lower envelope over offsets 0, 1, 2, ..., up to the first that cannot
+    matter any more. The time grows with the largest distance.
 
     Args:
         mask: bool, any shape.
-        axes: the axes of space; all others are a batch.
-        spacing: the pixel's size along each of the axes; 1 by default.
+        axes: the spatial axes; all others are batch axes.
+        spacing: pixel size along each of the axes; 1 by default.
 
     Returns:
-        float32 of the mask's shape, in squared units of `spacing`; infinite where there is no True pixel. Without
-        `spacing` the whole number itself, rounded to float32, for sides of up to 4096 pixels.
+        float32 of the mask's shape, in squared units of `spacing`; infinite where there is no True
+        pixel. Without `spacing` whole numbers, rounded to float32, for sides of up to 4096 pixels.
     """
     sizes = [1.0] * len(axes) if spacing is None else [float(size) for size in spacing]
     missing = ops.logical_not(ops.any(mask, axis=tuple(axes), keepdims=True))
@@ -33,27 +33,39 @@ def squared_distance(mask, axes, spacing=None):
 
 
 def _along_first(distance, axis):
-    """Distance in pixels to the nearest 0 along one axis, where others are infinite."""
+    """Return the distance in pixels to the nearest 0 along one axis; other values are infinite.
+
+    Example, - for infinite:    0 - - - - - -
+    after looking 1 pixel away: 0 1 - - - - -
+    2 pixels:                   0 1 2 3 - - -
+    4 pixels:                   0 1 2 3 4 5 6
+    """
     distance = ops.moveaxis(distance, axis, 0)
     length = ops.shape(distance)[0]
 
+    def keep_going(step, _):
+        return step < length
+
     def double(step, best):
         shifted = _shifter(best, length)
-        return 2 * step, ops.minimum(
-            best, ops.minimum(shifted(step), shifted(-step)) + ops.cast(step, "float32")
-        )
+        nearest = ops.minimum(shifted(step), shifted(-step))
+        return 2 * step, ops.minimum(best, nearest + ops.cast(step, "float32"))
 
     start = (ops.convert_to_tensor(1, "int32"), distance)
-    return ops.moveaxis(ops.while_loop(lambda step, _: step < length, double, start)[1], 0, axis)
+    return ops.moveaxis(ops.while_loop(keep_going, double, start)[1], 0, axis)
 
 
 def _along_next(squared, axis, size):
-    """Lower envelope of squared + (offset * size)**2 along an axis."""
+    """Return the lower envelope of squared + (offset * size)**2 along an axis.
+
+    Example, size 1: in a column with squared distances 9, 0, 9 along the rows, the result is
+    min(9, 0 + 1) = 1, 0, 1.
+    """
     squared = ops.moveaxis(squared, axis, 0)
     length = ops.shape(squared)[0]
     shifted = _shifter(squared, length + _STRIDE)
 
-    def matters(offset, best):
+    def can_improve(offset, best):
         return (offset < length) & (ops.square(ops.cast(offset, "float32") * size) < ops.max(best))
 
     def widen(offset, best):
@@ -63,13 +75,20 @@ def _along_next(squared, axis, size):
         return offset + _STRIDE, best
 
     start = (ops.convert_to_tensor(1, "int32"), squared)
-    return ops.moveaxis(ops.while_loop(matters, widen, start)[1], 0, axis)
+    return ops.moveaxis(ops.while_loop(can_improve, widen, start)[1], 0, axis)
 
 
-def _shifter(x, reach):
-    """Function of an offset within `reach`: `x` moved along axis 0 (no copy, there), infinite where nothing was."""
+def _shifter(x, margin):
+    """Return a function of an offset: `x` shifted along axis 0, filled with infinity.
+
+    `x` is padded once by `margin`, the largest offset, so that a shift is a slice and XLA copies
+    nothing.
+    """
     shape = ops.shape(x)
-    padded = ops.pad(
-        x, [[reach, reach]] + [[0, 0]] * (len(shape) - 1), constant_values=float("inf")
-    )
-    return lambda offset: ops.slice(padded, [reach + offset] + [0] * (len(shape) - 1), shape)
+    rest = len(shape) - 1
+    padded = ops.pad(x, [[margin, margin]] + [[0, 0]] * rest, constant_values=float("inf"))
+
+    def shifted(offset):
+        return ops.slice(padded, [margin + offset] + [0] * rest, shape)
+
+    return shifted

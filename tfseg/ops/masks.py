@@ -1,75 +1,74 @@
-"""How a target is read: integer labels or one value a class, and which of its pixels count."""
+"""Reading of training targets: integer labels or per-class values, and which pixels count."""
 
 import numpy as np
 from keras import ops
 
 
-def read_target(owner, y_true, y_pred, ignore_index=255, multi_label=False):
-    """Tell what kind of target came.
+def read_target(owner: str, y_true, y_pred, ignore_index=255, multi_label: bool = False):
+    """Determine the kind of a target and, outside compiled functions, check its values.
 
     Args:
         owner: name for error messages.
-        y_true: integer labels (B, ...) or (B, ..., 1), or one value a class (B, ..., C).
+        y_true: integer labels (B, ...) or (B, ..., 1), or per-class values (B, ..., C).
         y_pred: (B, ..., C).
-        ignore_index, multi_label: as for losses and metrics.
+        ignore_index, multi_label: as in losses and metrics.
 
     Returns:
-        (y_true, "labels" or "dense"). Floating values (B, ...) for a single channel are probabilities: dense, and
-        returned as (B, ..., 1).
+        (y_true, "labels" or "dense"). Floating values (B, ...) for a single channel are
+        probabilities: dense, returned as (B, ..., 1).
 
     Raises:
-        ValueError: the shapes do not fit and, outside compiled functions, values that are neither labels nor shares
-            of classes.
+        ValueError: the shapes do not match or, outside compiled functions, values are neither
+            labels nor class probabilities.
     """
     rank, is_float = len(y_pred.shape), "float" in str(y_true.dtype)
     if y_pred.shape[-1] == 1 and is_float and len(y_true.shape) == rank - 1:
         y_true = y_true[..., None]
     kind = target_kind(owner, y_true, y_pred)
-    several = kind == "dense" and y_pred.shape[-1] > 1 and not multi_label
-    if several or (kind == "labels" and is_float):
-        _require_readable(owner, y_true, kind, ignore_index)
+    is_distribution = kind == "dense" and y_pred.shape[-1] > 1 and not multi_label
+    if is_distribution or (kind == "labels" and is_float):
+        _check_values(owner, y_true, kind, ignore_index)
     return y_true, kind
 
 
-def _require_readable(owner, y_true, kind, ignore_index):
-    """Look at the values where that is possible: a compiled function has none yet."""
+def _check_values(owner, y_true, kind, ignore_index):
     values = _values(y_true)
     if values is None:
         return
     if kind == "labels":
-        wrong, expected = (
-            values != np.round(values),
-            "whole numbers, or one value a class (B, ..., C)",
-        )
+        invalid = values != np.round(values)
+        expected = "whole numbers, or per-class values (B, ..., C)"
     else:
-        by_class = ignore_index is None or 0 <= ignore_index < values.shape[-1]
-        shares = values if by_class else values[np.all(values != ignore_index, axis=-1)]
-        wrong = (np.abs(shares).sum(axis=-1) > 1.001) | np.any(shares < 0, axis=-1)
+        is_class = ignore_index is None or 0 <= ignore_index < values.shape[-1]
+        counted = values if is_class else values[np.all(values != ignore_index, axis=-1)]
+        invalid = (np.abs(counted).sum(axis=-1) > 1.001) | np.any(counted < 0, axis=-1)
         expected = (
-            "one-hot or shares that add up to 1; multi_label=True takes several classes a pixel"
+            "one-hot labels or probabilities that sum to 1. Set multi_label=True if a pixel can "
+            "belong to several classes"
         )
-    if np.any(wrong):
+    if np.any(invalid):
         raise ValueError(
             f"{owner}: y_true of shape {tuple(y_true.shape)} and dtype {ops.dtype(y_true)} has "
-            f"{int(np.sum(wrong))} pixels with other values than expected: {expected}."
+            f"{int(np.sum(invalid))} pixels with invalid values. Expected {expected}."
         )
 
 
 def _values(x):
-    """Return x as float64 NumPy values, or None in a function that is being compiled."""
+    """Return x as a float64 NumPy array, or None inside a function that is being compiled."""
     try:
         return np.asarray(ops.convert_to_numpy(x), "float64")
-    except (NotImplementedError, TypeError):  # TensorFlow's and JAX' words for that
+    except (NotImplementedError, TypeError):  # raised by TensorFlow and JAX for symbolic tensors
         return None
 
 
-def target_kind(owner, y_true, y_pred):
-    """Return "labels" for integer targets (B, ...) or (B, ..., 1), "dense" for one value a class (B, ..., C).
+def target_kind(owner: str, y_true, y_pred) -> str:
+    """Return "labels" for integer targets and "dense" for per-class values.
 
-    Targets are told apart by shape. With C == 1 a (B, ..., 1) target is "dense" when its dtype is floating.
+    Targets are told apart by shape: (B, ...) or (B, ..., 1) are labels, (B, ..., C) is dense. With
+    C == 1, a (B, ..., 1) target is dense if its dtype is floating.
 
     Raises:
-        ValueError: the shape fits neither.
+        ValueError: the shape is neither.
     """
     true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
     classes = pred_shape[-1]
@@ -82,26 +81,27 @@ def target_kind(owner, y_true, y_pred):
         if true_shape[-1] == classes:
             return "dense"
     raise ValueError(
-        f"{owner}: y_true of shape {true_shape} does not fit y_pred of shape {pred_shape}. Expected integer "
-        f"labels {pred_shape[:-1]} or {(*pred_shape[:-1], 1)}, or one value a class {pred_shape}."
+        f"{owner}: y_true of shape {true_shape} does not fit y_pred of shape {pred_shape}. "
+        f"Expected integer labels {pred_shape[:-1]} or {(*pred_shape[:-1], 1)}, or per-class "
+        f"values {pred_shape}."
     )
 
 
 def _agree(first, second):
-    """Whether two static shapes can be equal; an unknown dimension (None) agrees with all."""
+    """Whether two static shapes can be equal; an unknown dimension (None) matches any size."""
     return len(first) == len(second) and all(
         a is None or b is None or a == b for a, b in zip(first, second, strict=True)
     )
 
 
-def split_labels(labels, rank, num_classes, ignore_index=255):
-    """Separate labels from the pixels that do not count.
+def split_labels(labels, rank: int, num_classes: int, ignore_index: int | None = 255):
+    """Separate labels from ignored pixels.
 
     Args:
         labels: integers (B, ...) or (B, ..., 1), any integer (or whole-valued floating) dtype.
-        rank: the number of dimensions to return, that of (B, ...).
-        num_classes: C. Labels outside [0, C) count as ignored.
-        ignore_index: the label that is ignored even when it lies inside [0, C); None for no such label.
+        rank: the number of dimensions of (B, ...).
+        num_classes: C. Labels outside [0, C) are ignored.
+        ignore_index: a label that is ignored even if it is in [0, C); None for no such label.
 
     Returns:
         (labels, valid): int32 with 0 where ignored, and bool, both (B, ...).
@@ -118,18 +118,18 @@ def split_labels(labels, rank, num_classes, ignore_index=255):
     return ops.where(valid, labels, 0), valid
 
 
-def split_dense(dense, ignore_index=255, exclusive=True):
-    """Separate targets of one value a class from the pixels that do not count.
+def split_dense(dense, ignore_index: int | None = 255, exclusive: bool = True):
+    """Separate per-class values from ignored pixels.
 
     Args:
-        dense: (B, ..., C), any dtype; one-hot or soft, or several classes a pixel.
-        ignore_index: ignored are the pixels of class `ignore_index`, or, where there is no such class, those
-            with a channel that holds this number. None for neither.
-        exclusive: whether a pixel of all zeros has no class and so is ignored (C > 1).
+        dense: (B, ..., C), any dtype; one-hot, soft or multi-label.
+        ignore_index: if it is a class, the pixels of that class are ignored; otherwise the pixels
+            with this value in any channel. None ignores neither.
+        exclusive: whether a pixel of all zeros has no class and is ignored (C > 1).
 
     Returns:
-        (dense, valid): float32 (B, ..., C) with 0 where ignored, and bool (B, ...). With C == 1 values outside
-        [0, 1] are ignored, like labels outside [0, C).
+        (dense, valid): float32 (B, ..., C) with 0 where ignored, and bool (B, ...). With C == 1,
+        values outside [0, 1] are ignored, like labels outside [0, C).
     """
     dense = ops.cast(dense, "float32")
     classes = dense.shape[-1]

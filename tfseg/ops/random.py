@@ -1,18 +1,20 @@
-"""Random numbers that depend on nothing but their keys: the same on every backend and device, compiled or not."""
+"""Random numbers that depend only on their keys: equal on all backends and devices."""
 
 import numpy as np
 from keras import ops
 
 
-def uniform(keys, streams):
-    """Hash keys to numbers in [0, 1): multiples of 2**-24.
+def uniform(keys, streams: int):
+    """Hash keys to numbers in [0, 1), multiples of 2**-24.
 
-    The PCG hash of 32 bits, nested over the keys (Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3),
-    2020). Generators of TensorFlow differ between compiled and uncompiled code, and from those of JAX.
+    The 32-bit PCG hash, nested over the keys (Jarzynski and Olano, Hash Functions for GPU
+    Rendering, JCGT 9(3), 2020). TensorFlow's random generators differ between compiled and eager
+    code, and from those of JAX.
 
     Args:
-        keys: (..., K) integers, the lower 32 bits of which count. NumPy arrays give a NumPy array.
-        streams: number of independent numbers to draw a key.
+        keys: (..., K) integers, of which the lower 32 bits are used. NumPy arrays give a NumPy
+            array.
+        streams: how many independent numbers to draw per key.
 
     Returns:
         (..., streams) float32.
@@ -20,10 +22,8 @@ def uniform(keys, streams):
     if isinstance(keys, np.ndarray):
         bits = (_hash(keys, np.arange(streams), np) >> 8).astype("float32")
     else:
-        shift = ops.cast(8, "uint32")
-        bits = ops.cast(
-            ops.right_shift(random_bits(keys, ops.arange(streams, dtype="int32")), shift), "float32"
-        )
+        bits = random_bits(keys, ops.arange(streams, dtype="int32"))
+        bits = ops.cast(ops.right_shift(bits, ops.cast(8, "uint32")), "float32")
     return bits * np.float32(2**-24)
 
 
@@ -32,22 +32,22 @@ def random_bits(keys, streams):
     return _hash(keys, streams, ops)
 
 
-def _hash(keys, streams, array):
-    # NumPy's uint32 wraps as the backends' does
-    cast = (lambda x: x.astype("uint32")) if array is np else (lambda x: ops.cast(x, "uint32"))
-    state = _pcg(cast(streams), array)
+def _hash(keys, streams, xp):
+    """Hash with `xp`, NumPy or `keras.ops`, which both wrap uint32 on overflow."""
+    state = _pcg(_uint32(streams, xp), xp)
     for key in range(keys.shape[-1]):
-        state = _pcg(state + cast(keys[..., key : key + 1]), array)
+        state = _pcg(state + _uint32(keys[..., key : key + 1], xp), xp)
     return state
 
 
-def _pcg(x, array):
-    number = (
-        (lambda value: np.uint32(value))
-        if array is np
-        else (lambda value: ops.cast(value, "uint32"))
-    )
-    x = x * number(747796405) + number(2891336453)
-    shifted = array.right_shift(x, array.right_shift(x, number(28)) + number(4))
-    x = array.bitwise_xor(shifted, x) * number(277803737)
-    return array.bitwise_xor(array.right_shift(x, number(22)), x)
+def _pcg(x, xp):
+    x = x * _uint32(747796405, xp) + _uint32(2891336453, xp)
+    shift = xp.right_shift(x, _uint32(28, xp)) + _uint32(4, xp)
+    x = xp.bitwise_xor(xp.right_shift(x, shift), x) * _uint32(277803737, xp)
+    return xp.bitwise_xor(xp.right_shift(x, _uint32(22, xp)), x)
+
+
+def _uint32(x, xp):
+    if xp is np:
+        return np.asarray(x).astype("uint32")
+    return ops.cast(x, "uint32")

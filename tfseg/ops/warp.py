@@ -1,64 +1,78 @@
-"""Batched resampling: all geometry as one map an image, one gather a neighbor, so that XLA fuses it into one kernel.
+"""Geometric transforms of batches of images: one map per image and one lookup per neighbor pixel.
 
-Points are (x, y) in pixels; a pixel's middle lies at whole numbers, as in OpenCV.
+XLA fuses a whole transform into one kernel. Points are (x, y) in pixels; pixel centers are at whole
+numbers, as in OpenCV.
 """
 
 import numpy as np
 from keras import ops
 
 
-def window_matrices(size, center, scale, angle, shear, flip_x, flip_y, perspective=None):
-    """Matrices that take output pixels to source pixels; the output's middle lands on `center`.
+def crop_matrices(size, center, scale, angle, shear, flip_x, flip_y, perspective=None):
+    """Return matrices from output pixels to source pixels; the output's center maps to `center`.
+
+    Example: with size (3, 3), center (5, 7), scale 2 and no other change, the output columns
+    0, 1, 2 map to x = 6.5, 7, 7.5: x_source = 0.5 x + 6.5.
 
     Args:
         size: (height, width) of the output.
-        center: (B, 2) float, source (y, x) of the output's middle.
+        center: (B, 2) float, source (y, x) of the output's center.
         scale: (B,) magnification; 2.0 shows the source twice as large.
-        angle: (B,) radians, counter-clockwise as seen on the screen.
-        shear: (B,) radians by which vertical lines lean, their upper ends to the right.
-        flip_x, flip_y: (B,) +1.0, or -1.0 to mirror left-right, top-bottom.
-        perspective: (B, 2) share of its distance, in x and y, by which the output's right and lower border lies farther
-            away (below 0: nearer) than its middle; None for none.
+        angle: (B,) radians, counter-clockwise on the screen.
+        shear: (B,) radians by which vertical lines lean, with their upper ends to the right.
+        flip_x, flip_y: (B,) +1.0, or -1.0 to flip left-right or top-bottom.
+        perspective: (B, 2) in x and y, how much farther away than its center the output's right and
+            lower border is, as a fraction of the distance (negative: nearer); None for none.
 
     Returns:
-        (B, 2, 3) float32, rows (x, y), to be applied to (x, y, 1); (B, 3, 3) with `perspective`.
+        (B, 2, 3) float32, rows (x, y), applied to (x, y, 1); (B, 3, 3) with `perspective`.
     """
     cos, sin, lean = ops.cos(angle) / scale, ops.sin(angle) / scale, ops.tan(shear)
     a, b = cos * flip_x, (cos * lean - sin) * flip_y
     c, d = sin * flip_x, (sin * lean + cos) * flip_y
-    middle_y, middle_x = (size[0] - 1) / 2, (size[1] - 1) / 2
-    if perspective is None:
-        g = h = w = 0.0
-    else:
-        g, h = -perspective[:, 0] / max(middle_x, 1), -perspective[:, 1] / max(middle_y, 1)
-        w = 1 - g * middle_x - h * middle_y
-    # Row by row: the map about the middle, moved to the center.
+    mid_y, mid_x = (size[0] - 1) / 2, (size[1] - 1) / 2
     x, y = center[:, 1], center[:, 0]
-    shift_x = x * (w if perspective is not None else 1.0) - a * middle_x - b * middle_y
-    shift_y = y * (w if perspective is not None else 1.0) - c * middle_x - d * middle_y
-    rows = [[a + x * g, b + x * h, shift_x], [c + y * g, d + y * h, shift_y]]
-    if perspective is not None:
-        rows.append([g, h, w])
+    # Each row first moves the output's center to (0, 0), and in the end (0, 0) to `center`.
+    if perspective is None:
+        rows = [
+            [a, b, x - a * mid_x - b * mid_y],
+            [c, d, y - c * mid_x - d * mid_y],
+        ]
+    else:
+        g, h = -perspective[:, 0] / max(mid_x, 1), -perspective[:, 1] / max(mid_y, 1)
+        w = 1 - g * mid_x - h * mid_y  # the third coordinate is 1 at the output's center
+        rows = [
+            [a + x * g, b + x * h, x * w - a * mid_x - b * mid_y],
+            [c + y * g, d + y * h, y * w - c * mid_x - d * mid_y],
+            [g, h, w],
+        ]
     return ops.stack([ops.stack(row, axis=-1) for row in rows], axis=1)
 
 
 def apply_matrices(matrices, x, y):
-    """Take points (B, ...) through (B, 2, 3) or (B, 3, 3) matrices; return their x and y."""
-    ones = (1,) * (len(x.shape) - 1)
-    entry = lambda row, column: ops.reshape(matrices[:, row, column], (-1, *ones))
-    moved = [
-        entry(row, 0) * x + entry(row, 1) * y + entry(row, 2) for row in range(matrices.shape[1])
-    ]
-    return moved if len(moved) == 2 else (moved[0] / moved[2], moved[1] / moved[2])
+    """Transform points (B, ...) by (B, 2, 3) or (B, 3, 3) matrices; return their x and y."""
+    shape = (-1, *(1,) * (len(x.shape) - 1))
+
+    def transformed(row):
+        first, second, third = (ops.reshape(matrices[:, row, i], shape) for i in range(3))
+        return first * x + second * y + third
+
+    if matrices.shape[1] == 2:
+        return transformed(0), transformed(1)
+    depth = transformed(2)
+    return transformed(0) / depth, transformed(1) / depth
 
 
 def source_points(matrices, size, displacement=None):
-    """Return x and y (B, height, width): where in the source each output pixel looks.
+    """Return the source position of each output pixel.
 
     Args:
-        matrices: (B, 2, 3) or (B, 3, 3), of `window_matrices`.
+        matrices: (B, 2, 3) or (B, 3, 3), from `crop_matrices`.
         size: (height, width) of the output.
         displacement: (B, height, width, 2), added to the output's (x, y) first; None for none.
+
+    Returns:
+        x and y (B, height, width) float32.
     """
     x = ops.cast(ops.arange(size[1]), "float32")[None, None, :]
     y = ops.cast(ops.arange(size[0]), "float32")[None, :, None]
@@ -68,21 +82,28 @@ def source_points(matrices, size, displacement=None):
 
 
 def smooth_field(coarse, size):
-    """Cubic B-spline surface through a lattice of coefficients: (B, rows, columns, K) -> (B, height, width, K).
+    """Return a cubic B-spline surface of the given size from a lattice of coefficients.
 
-    At least 4 rows and columns; the outermost of them lie outside of the surface.
+    Args:
+        coarse: (B, rows, columns, K), at least 4 rows and columns. The outermost ones are outside
+            of the surface.
+        size: (height, width) of the result.
+
+    Returns:
+        (B, height, width, K) float32.
     """
-    down, across = (
-        _spline_weights(length, count)
-        for length, count in zip(size, coarse.shape[1:3], strict=True)
-    )
-    return ops.einsum("yr,brck,xc->byxk", down, ops.cast(coarse, "float32"), across)
+    vertical = _spline_weights(size[0], coarse.shape[1])
+    horizontal = _spline_weights(size[1], coarse.shape[2])
+    return ops.einsum("yr,brck,xc->byxk", vertical, ops.cast(coarse, "float32"), horizontal)
 
 
 def _spline_weights(length, count):
-    """(length, count) weights of the uniform cubic B-spline's coefficients."""
-    place = np.linspace(1, count - 2, length)[:, None] - np.arange(count)
-    near = np.abs(place)
+    """Return (length, count) weights of the uniform cubic B-spline's coefficients.
+
+    Example: at a coefficient's position its weight is 2/3 and that of its two neighbors 1/6.
+    """
+    position = np.linspace(1, count - 2, length)[:, None] - np.arange(count)
+    near = np.abs(position)
     inner, outer = 2 / 3 - near**2 + near**3 / 2, (2 - np.minimum(near, 2)) ** 3 / 6
     return np.where(near < 1, inner, outer).astype("float32")
 
@@ -90,21 +111,24 @@ def _spline_weights(length, count):
 def resample(
     images, x, y, interpolation="bilinear", fill=0, extents=None, levels=None, origin=None
 ):
-    """Read a batch of images at points of their own.
+    """Sample a batch of images at given points.
 
-    Matches OpenCV's `remap` with BORDER_CONSTANT, without its fixed-point rounding; bicubic with OpenCV's a = -0.75.
+    Matches OpenCV's `remap` with BORDER_CONSTANT, without its fixed-point rounding; bicubic with
+    OpenCV's a = -0.75.
 
     Args:
         images: (B, H, W, C), any dtype.
         x, y: (B, height, width) float.
-        interpolation: "bilinear" or "bicubic" (return float32), or "nearest" (keeps the dtype, for masks).
-        fill: the value outside the image, a number or one a channel.
-        extents: (B, 2) the images' own heights and widths, at the top left of (H, W); None for all of it.
-        levels: ((B,) int32, largest): how often each image is to be averaged down by 2 before it is read, and the
-            largest of these numbers; None for never. Points stay those of the image as it came. H and W must be known
-            when this is traced.
-        origin: (B, 2) whole float (y, x), multiples of 2 ** largest, that the points count from; None for (0, 0). What
-            is read near it is the same to the bit wherever it lies in the images.
+        interpolation: "bilinear" or "bicubic" (return float32), or "nearest" (keeps the dtype, for
+            masks).
+        fill: the value outside of the image, a number or one per channel.
+        extents: (B, 2) height and width of each image inside (H, W), from the top left; None for
+            all of (H, W).
+        levels: ((B,) int32, largest): how many times each image is downsampled by 2 before it is
+            sampled, and the largest of these numbers; None for no downsampling. Points still refer
+            to the full image. H and W must be static.
+        origin: (B, 2) whole float (y, x), multiples of 2**largest, to which the points are
+            relative; None for (0, 0). Results near it are the same to the bit wherever it is.
 
     Returns:
         (B, height, width, C).
@@ -114,107 +138,143 @@ def resample(
     if interpolation == "nearest":
         pixels, inside = source.at(ops.floor(y + 0.5), ops.floor(x + 0.5))
         return ops.where(inside[..., None], pixels, ops.cast(fill, images.dtype))
-    taps = _cubic_taps if interpolation == "bicubic" else _linear_taps
-    # Weights that are zero outside, instead of a select a neighbor: XLA makes code of this that is 3x faster.
+    neighbors = _cubic_neighbors if interpolation == "bicubic" else _linear_neighbors
+    # Neighbors outside get weight 0. A select per neighbor instead would be 3x slower under XLA.
     result, covered = 0.0, 0.0
-    for row, weight_y in taps(y):
-        for column, weight_x in taps(x):
+    for row, weight_y in neighbors(y):
+        for column, weight_x in neighbors(x):
             pixels, inside = source.at(row, column)
             weight = ops.where(inside, weight_y * weight_x, 0.0)[..., None]
             result = result + weight * ops.cast(pixels, "float32")
             covered = covered + weight
     fill = np.asarray(fill, "float32")
-    return result + fill * (1 - covered) if fill.any() else result
+    if not fill.any():
+        return result
+    return result + fill * (1 - covered)
 
 
-def _linear_taps(place):
-    first = ops.floor(place)
-    share = place - first
-    return (first, 1 - share), (first + 1, share)
+def _linear_neighbors(position):
+    """Return the two neighbors of each position and their weights: 3.25 is 0.75 of 3, 0.25 of 4."""
+    first = ops.floor(position)
+    t = position - first
+    return (first, 1 - t), (first + 1, t)
 
 
-def _cubic_taps(place, a=-0.75):
-    first = ops.floor(place)
-    t = place - first
-    outer = lambda u: ((a * (u + 1) - 5 * a) * (u + 1) + 8 * a) * (u + 1) - 4 * a
-    inner = lambda u: ((a + 2) * u - (a + 3)) * u * u + 1
+def _cubic_neighbors(position):
+    """Return the four neighbors of each position and their weights (Keys 1981).
+
+    Example: 3.5 gets -0.09375 of 2 and 5, and 0.59375 of 3 and 4.
+    """
+    first = ops.floor(position)
+    t = position - first
     return (
-        (first - 1, outer(t)),
-        (first, inner(t)),
-        (first + 1, inner(1 - t)),
-        (first + 2, outer(1 - t)),
+        (first - 1, _outer_weight(t)),
+        (first, _inner_weight(t)),
+        (first + 1, _inner_weight(1 - t)),
+        (first + 2, _outer_weight(1 - t)),
     )
 
 
+CUBIC = -0.75  # OpenCV's coefficient, the slope of the kernel at distance 1
+
+
+def _inner_weight(t):
+    """Return the cubic weight at distance t in [0, 1]."""
+    return ((CUBIC + 2) * t - (CUBIC + 3)) * t * t + 1
+
+
+def _outer_weight(t):
+    """Return the cubic weight at distance 1 + t, for t in [0, 1]."""
+    return ((CUBIC * (t + 1) - 5 * CUBIC) * (t + 1) + 8 * CUBIC) * (t + 1) - 4 * CUBIC
+
+
 class _Source:
-    """A batch of images, and those averaged down where asked, as one flat row of pixels."""
+    """A batch of images and their downsampled versions as one flat array of pixels.
+
+    Example: images of 8 x 8 with two further levels have 64 + 16 + 4 = 84 pixels each, so level 1
+    of image 3 starts at pixel 3 * 84 + 64.
+    """
 
     def __init__(self, images, extents, levels, origin):
         batch, height, width, channels = ops.shape(images)
-        level, largest = levels or (None, 0)
-        pyramid = [images]
-        for done in range(largest):
-            sides = None if extents is None else ops.ceil(ops.cast(extents, "float32") / 2**done)
-            pyramid.append(_halved(pyramid[-1], sides))
-        ends = (
-            np.cumsum([x.shape[1] * x.shape[2] for x in pyramid]) if largest else [height * width]
-        )
-        self.flat = ops.reshape(
-            ops.concatenate([ops.reshape(x, (batch, -1, channels)) for x in pyramid], axis=1),
-            (-1, channels),
-        )
-        pick = lambda values: (
-            values[0] if level is None else _column(ops.take(ops.array(values), level))
-        )
-        self.first = _column(ops.arange(batch, dtype="int32") * ends[-1]) + pick(
-            [0, *map(int, ends[:-1])]
-        )
-        self.width = pick([x.shape[2] for x in pyramid])
-        self.shrink = pick([float(2**i) for i in range(len(pyramid))])
-        self.origin = (
-            (0, 0)
-            if origin is None
-            else [_column(origin[:, axis]) / self.shrink for axis in (0, 1)]
-        )
+        self._level, largest = levels or (None, 0)
+        pyramid = _pyramid(images, extents, largest)
+        flat = [ops.reshape(x, (batch, -1, channels)) for x in pyramid]
+        self._flat = ops.reshape(ops.concatenate(flat, axis=1), (-1, channels))
+        starts, image_pixels = [0], height * width
+        if largest:
+            ends = np.cumsum([x.shape[1] * x.shape[2] for x in pyramid])
+            starts, image_pixels = [0, *map(int, ends[:-1])], ends[-1]
+        first = _per_image(ops.arange(batch, dtype="int32") * image_pixels)
+        self._first = first + self._of_level(starts)
+        self._width = self._of_level([x.shape[2] for x in pyramid])
+        self._shrink = self._of_level([float(2**i) for i in range(len(pyramid))])
         if extents is not None:
-            height, width = (_column(ops.cast(extents[:, axis], "float32")) for axis in (0, 1))
-        self.bottom, self.right = (
-            ops.ceil(ops.cast(side, "float32") / self.shrink) - 1 for side in (height, width)
-        )
+            height = _per_image(ops.cast(extents[:, 0], "float32"))
+            width = _per_image(ops.cast(extents[:, 1], "float32"))
+        self._bottom = ops.ceil(ops.cast(height, "float32") / self._shrink) - 1
+        self._right = ops.ceil(ops.cast(width, "float32") / self._shrink) - 1
+        self._origin_y = self._origin_x = 0
+        if origin is not None:
+            self._origin_y = _per_image(origin[:, 0]) / self._shrink
+            self._origin_x = _per_image(origin[:, 1]) / self._shrink
 
-    def at_level(self, place):
-        """Coordinates of the image as it came -> those of the level that is read."""
-        return place if isinstance(self.shrink, float) else (place + 0.5) / self.shrink - 0.5
+    def _of_level(self, values):
+        """Return the entry of `values` at each image's level; the first if there are no levels."""
+        if self._level is None:
+            return values[0]
+        return _per_image(ops.take(ops.array(values), self._level))
+
+    def at_level(self, position):
+        """Convert positions in the full image to positions at the sampled level.
+
+        Example: at level 1, pixel 0 covers pixels 0 and 1 of the image, so 0.5 becomes 0.
+        """
+        if self._level is None:
+            return position
+        return (position + 0.5) / self._shrink - 0.5
 
     def at(self, y, x):
-        """Pixels at whole (B, h, w) coordinates, clamped to the image, and which lay inside."""
-        y, x = y + self.origin[0], x + self.origin[1]
-        inside = (y >= 0) & (y <= self.bottom) & (x >= 0) & (x <= self.right)
-        row = ops.cast(ops.clip(y, 0, self.bottom), "int32")
-        column = ops.cast(ops.clip(x, 0, self.right), "int32")
+        """Return the pixels at whole (B, h, w) positions, clamped, and whether they were inside."""
+        y, x = y + self._origin_y, x + self._origin_x
+        inside = (y >= 0) & (y <= self._bottom) & (x >= 0) & (x <= self._right)
+        row = ops.cast(ops.clip(y, 0, self._bottom), "int32")
+        column = ops.cast(ops.clip(x, 0, self._right), "int32")
         # One flat gather compiles to much faster code than a batched one.
-        index = ops.reshape(self.first + row * self.width + column, (-1,))
-        pixels = ops.take(self.flat, index, axis=0)
-        return ops.reshape(pixels, (*ops.shape(row), self.flat.shape[-1])), inside
+        index = ops.reshape(self._first + row * self._width + column, (-1,))
+        pixels = ops.take(self._flat, index, axis=0)
+        return ops.reshape(pixels, (*ops.shape(row), self._flat.shape[-1])), inside
 
 
-def _column(values):
+def _per_image(values):
+    """Return (B,) values as (B, 1, 1)."""
     return ops.reshape(values, (-1, 1, 1))
 
 
+def _pyramid(images, extents, largest):
+    """Return the images and their versions downsampled by 2, 4, ..., 2**largest."""
+    pyramid = [images]
+    for level in range(largest):
+        sides = None if extents is None else ops.ceil(ops.cast(extents, "float32") / 2**level)
+        pyramid.append(_halved(pyramid[-1], sides))
+    return pyramid
+
+
 def _halved(images, sides):
-    """Means of 2 x 2 pixels, of the images' dtype, within (B, 2) `sides`; a last odd row or column counts twice."""
+    """Return means of 2 x 2 pixels, in the images' dtype.
+
+    A last odd row or column within the (B, 2) `sides` counts twice: 1 2 5 becomes 1.5 5.
+    """
     is_float = "float" in ops.dtype(images)
     x = images if is_float else ops.cast(images, "int32")
     for axis in (1, 2):
         if x.shape[axis] % 2:
             x = ops.pad(x, [[0, int(i == axis)] for i in range(4)], mode="symmetric")
-        first, second = (x[:, i::2] if axis == 1 else x[:, :, i::2] for i in (0, 1))
-        if sides is not None:  # beyond them lies what the image was filled up with
-            place = ops.cast(ops.arange(1, x.shape[axis], 2), "float32")
-            inside = place < sides[:, axis - 1, None]
-            second = ops.where(
-                inside[:, :, None, None] if axis == 1 else inside[:, None, :, None], second, first
-            )
+        first, second = (x[:, 0::2], x[:, 1::2]) if axis == 1 else (x[:, :, 0::2], x[:, :, 1::2])
+        if sides is not None:  # pixels beyond them are padding
+            position = ops.cast(ops.arange(1, x.shape[axis], 2), "float32")
+            inside = position < sides[:, axis - 1, None]
+            inside = inside[:, :, None, None] if axis == 1 else inside[:, None, :, None]
+            second = ops.where(inside, second, first)
         x = first + second
     return ops.cast(x / 4 if is_float else (x + 2) // 4, images.dtype)

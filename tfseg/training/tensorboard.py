@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfseg import checks, viz
 from tfseg.metrics import ConfusionMetrics, scores_of
+from tfseg.ops import top_ids
 
 
 class TensorBoard(keras.callbacks.Callback):
@@ -123,7 +124,7 @@ class TensorBoard(keras.callbacks.Callback):
     def _predictions(self):
         """[(H, W) class ids, one a sample]."""
         logits = [self.model.predict_on_batch(sample["image"][None]) for sample in self._samples]
-        return [_top_ids(keras.tree.flatten(outputs)[0][0]) for outputs in logits]
+        return [top_ids(keras.tree.flatten(outputs)[0][0]) for outputs in logits]
 
 
 def _metric(model, classes):
@@ -142,9 +143,3 @@ def _metric(model, classes):
         f"TensorBoard: {classes} class_names need a ConfusionMetrics of {classes} classes; the model has {had}. "
         f"Compile it with metrics=[tfseg.metrics.ConfusionMetrics({classes})], or pass its class_names."
     )
-
-
-def _top_ids(logits):
-    """(H, W) uint8 class ids of (H, W, C) logits; of a single sigmoid channel 1 where it is above 0."""
-    labels = logits[..., 0] > 0 if logits.shape[-1] == 1 else logits.argmax(axis=-1)
-    return labels.astype(np.uint8)

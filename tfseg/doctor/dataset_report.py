@@ -1,4 +1,4 @@
-"""What the doctor reports: figures and findings, as tables for the terminal and as JSON."""
+"""The doctor's report: dataset statistics and findings, as tables for the terminal and as JSON."""
 
 import json
 from collections import Counter
@@ -9,21 +9,28 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.image_files import read_image, read_mask
+from tfseg.doctor.findings import plural, size_text
 
-COLOURS = {"error": "bold red", "warning": "yellow", "note": "cyan"}
-COLUMNS = {"pixels": "{:,}", "share": "{:.2%}", "images": "{}", "objects": "{}", "weight": "{:.4f}"}
-NO_CLASS = 256  # in `Report.image`; no class id, and not the ignored one
+SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
+COLUMN_FORMATS = {
+    "pixels": "{:,}",
+    "fraction": "{:.2%}",
+    "images": "{}",
+    "objects": "{}",
+    "weight": "{:.4f}",
+}
+NO_CLASS = 256  # in `Report.load`: neither a class id nor the ignored id
 FILES_SHOWN = 4
 CLASSES_SHOWN = 40
 
 
 @dataclass
 class ClassRow:
-    """A class: its name, its pixels, the images with it, its objects, its weight by median frequency."""
+    """Statistics of a class: pixels, images and objects with it, weight by median frequency."""
 
     name: str
     pixels: int
-    pictures: int
+    images: int
     objects: int
     weight: float
 
@@ -33,21 +40,21 @@ class Report:
     """The state of a dataset.
 
     Attributes:
-        images, val_images: numbers of images to train and to validate on.
-        sizes: list of the (height, width) that occur, ascending by the longer side.
-        channels: of the images to train on.
-        normalization: (mean, deviation), one number a channel over all pixels to train on: for a model's
-            `normalization=`.
-        classes: list of ClassRow, of the images to train on.
-        ignored_pixels: pixels without a label, or with a value that is no class.
-        findings: list of Finding, errors first, then warnings, then notes.
+        images, val_images: number of readable training and validation images.
+        sizes: list of the distinct (height, width), ascending by the longer side.
+        channels: number of channels of the training images.
+        normalization: (mean, std), each a list with one number per channel, over all training
+            pixels; for a model's `normalization=`.
+        classes: list of `ClassRow` over the training images.
+        ignored_pixels: number of pixels that are unlabeled or have a value without a class.
+        findings: list of `Finding`: errors, then warnings, then notes.
         samples: {name: Sample}.
-        table: {value on disk: class id}.
-        ignore: the value on disk without a label.
+        mask_values: {value on disk: class id}.
+        ignore_value: value on disk of unlabeled pixels.
     """
 
-    pictures: int
-    val_pictures: int
+    images: int
+    val_images: int
     sizes: list
     channels: int
     normalization: tuple
@@ -55,8 +62,8 @@ class Report:
     ignored_pixels: int
     findings: list
     samples: dict
-    table: dict
-    ignore: int
+    mask_values: dict
+    ignore_value: int
 
     @property
     def errors(self):
@@ -70,125 +77,147 @@ class Report:
 
     @property
     def class_weights(self):
-        """The weights by median frequency, for a loss's `class_weights=`: list of one number a class."""
+        """List with one weight per class, by median frequency, for a loss's `class_weights=`."""
         return [round(row.weight, 4) for row in self.classes]
 
-    def verdict(self):
-        """Return the outcome in a few words: "nothing found" or the numbers of errors, warnings and notes."""
+    def verdict(self) -> str:
+        """Return "no problems found", or the numbers of errors, warnings and notes."""
         counts = Counter(finding.severity for finding in self.findings)
-        said = [f"{n} {kind}{'s' * (n > 1)}" for kind in COLOURS if (n := counts[kind])]
-        return ", ".join(said) or "nothing found"
+        parts = [plural(counts[kind], kind) for kind in SEVERITY_STYLES if counts[kind]]
+        return ", ".join(parts) or "no problems found"
 
-    def to_dict(self):
-        """Return the report as JSON takes it; the keys stay the same from version to version."""
-        mean, deviation = self.normalization
+    def to_dict(self) -> dict:
+        """Return the report as JSON-compatible values; the keys stay the same across versions."""
+        mean, std = self.normalization
         total = max(sum(row.pixels for row in self.classes), 1)
         return {
-            "images": self.pictures,
-            "val_images": self.val_pictures,
+            "images": self.images,
+            "val_images": self.val_images,
             "smallest": list(self.sizes[0]) if self.sizes else None,
             "largest": list(self.sizes[-1]) if self.sizes else None,
             "channels": self.channels,
-            "normalization": {"mean": mean, "std": deviation},
+            "normalization": {"mean": mean, "std": std},
             "ignored_pixels": self.ignored_pixels,
             "classes": [
-                {"id": i, **asdict(row), "share": row.pixels / total}
+                {"id": i, **asdict(row), "fraction": row.pixels / total}
                 for i, row in enumerate(self.classes)
             ],
             "findings": [asdict(finding) for finding in self.findings],
         }
 
-    def save(self, path):
-        """Write the report as JSON."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+    def save(self, file):
+        """Write the report to a JSON file."""
+        Path(file).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 
-    def facts(self):
-        """Return {what: text} of the dataset, the last two ready to paste."""
-        mean, deviation = ([round(value, 2) for value in values] for values in self.normalization)
-        small, large = (
-            (f"{w} x {h}" for h, w in (self.sizes[0], self.sizes[-1])) if self.sizes else ("-", "-")
-        )
+    def facts(self) -> dict:
+        """Return {label: text} of the dataset; the last two texts are code to paste."""
+        mean, std = self.normalization
+        mean = [round(value, 2) for value in mean]
+        std = [round(value, 2) for value in std]
+        images = str(self.images)
+        if self.val_images:
+            images = f"{self.images} training, {self.val_images} validation"
+        channel_names = {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}
         return {
-            "images": f"{self.pictures} to train on, {self.val_pictures} to validate on"
-            if self.val_pictures
-            else str(self.pictures),
-            "pixels": small if small == large else f"{small} to {large}, {len(self.sizes)} sizes",
-            "channels": {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}.get(
-                self.channels, str(self.channels)
-            ),
-            "to paste": f"normalization=({mean}, {deviation})",
-            "and": f"class_weights={self.class_weights}",
+            "images": images,
+            "size": self._size_range(),
+            "channels": channel_names.get(self.channels, str(self.channels)),
+            "model argument": f"normalization=({mean}, {std})",
+            "loss argument": f"class_weights={self.class_weights}",
         }
 
-    def picture(self, name):
+    def _size_range(self):
+        if not self.sizes:
+            return "-"
+        if len(self.sizes) == 1:
+            return size_text(self.sizes[0])
+        smallest, largest = size_text(self.sizes[0]), size_text(self.sizes[-1])
+        return f"{smallest} to {largest}, {len(self.sizes)} sizes"
+
+    def load(self, name: str):
         """Read a sample again.
 
         Args:
             name: one of a finding's `files`.
 
         Returns:
-            (image, labels, boxes), each None where there is none or it cannot be read:
-            (H, W, C); (H, W) class ids, 255 where ignored and `NO_CLASS` for any other value, or (H, W, C) of a mask
-            that is an image; (N, 4).
+            (image, labels, boxes); each is None if the sample has none or it cannot be read.
+            image: (H, W, C).
+            labels: (H, W) class ids, 255 where ignored and `NO_CLASS` for values without a class;
+                or the (H, W, C) colors of a mask that contains no ids.
+            boxes: (N, 4).
         """
-        masked = (sample for sample in self.samples.values() if name == str(sample.mask))
-        sample = self.samples.get(name) or next(masked, None)
-        if sample is None:  # a file of another's name, that has no part
-            return _tried(read_image, name), None, None
+        sample = self._find_sample(name)
+        if sample is None:  # a second file with the same stem belongs to no sample
+            return _read_or_none(read_image, name), None, None
         if sample.source is not None:
             reader, index = sample.source
-            read = _tried(reader.__getitem__, index) or {}
-            return read.get("image"), read.get("mask"), read.get("boxes")
-        image = None if sample.image is None else _tried(read_image, sample.image)
-        if sample.mask is None:
-            return image, None, None
-        values = None if sample.labels is None else _tried(read_mask, sample.mask)
-        return image, _tried(read_image, sample.mask) if values is None else self._ids(values), None
+            arrays = _read_or_none(reader.__getitem__, index) or {}
+            return arrays.get("image"), arrays.get("mask"), arrays.get("boxes")
+        image = None if sample.image is None else _read_or_none(read_image, sample.image)
+        return image, self._load_mask(sample), None
 
-    def _ids(self, values):
+    def _find_sample(self, name):
+        if name in self.samples:
+            return self.samples[name]
+        return next((s for s in self.samples.values() if name == str(s.mask)), None)
+
+    def _load_mask(self, sample):
+        if sample.mask is None:
+            return None
+        values = None if sample.labels is None else _read_or_none(read_mask, sample.mask)
+        if values is None:
+            return _read_or_none(read_image, sample.mask)
+        return self._class_ids(values)
+
+    def _class_ids(self, values):
         found, positions = np.unique(values, return_inverse=True)
-        table = {self.ignore: IGNORE_INDEX, **self.table}
-        return np.array([table.get(value, NO_CLASS) for value in found.tolist()], np.uint16)[
-            positions
-        ].reshape(values.shape)
+        table = {self.ignore_value: IGNORE_INDEX, **self.mask_values}
+        ids = np.array([table.get(value, NO_CLASS) for value in found.tolist()], np.uint16)
+        return ids[positions].reshape(values.shape)
 
     def __str__(self):
-        lines = [f"{self.verdict()}: {self.facts()['pictures']} images"]
+        lines = [f"{self.verdict()}; images: {self.facts()['images']}"]
         lines += [f"{f.severity} {f.kind}: {f.message} {f.fix}" for f in self.findings]
         return "\n".join(lines)
 
     def tables(self):
         """Return what to print with `rich`: the dataset, its classes and the findings."""
+        findings = [_paragraph(finding) for finding in self.findings]
+        return [self._facts_table(), self._class_table(), *findings]
+
+    def _facts_table(self):
         from rich.table import Table
         from rich.text import Text
 
-        facts = Table(show_header=False, box=None)
-        for what, text in self.facts().items():
-            facts.add_row(Text(what, style="bold"), Text(text, overflow="fold"))
-        shown = [
-            column
-            for column in COLUMNS
-            if column != "objects" or any(row.objects for row in self.classes)
-        ]
-        classes = Table("id", "class")
-        for column in shown:
-            classes.add_column(column, justify="right")
+        table = Table(show_header=False, box=None)
+        for label, text in self.facts().items():
+            table.add_row(Text(label, style="bold"), Text(text, overflow="fold"))
+        return table
+
+    def _class_table(self):
+        from rich.table import Table
+        from rich.text import Text
+
+        columns = list(COLUMN_FORMATS)
+        if not any(row.objects for row in self.classes):
+            columns.remove("objects")
+        table = Table("id", "class")
+        for column in columns:
+            table.add_column(column, justify="right")
         for row in self.to_dict()["classes"][:CLASSES_SHOWN]:
-            classes.add_row(
-                str(row["id"]),
-                Text(row["name"]),
-                *(COLUMNS[column].format(row[column]) for column in shown),
-            )
-        classes.caption = (
-            f"{self.ignored_pixels:,} pixels without a label; weight: median frequency / frequency"
+            cells = [COLUMN_FORMATS[column].format(row[column]) for column in columns]
+            table.add_row(str(row["id"]), Text(row["name"]), *cells)
+        table.caption = (
+            f"{self.ignored_pixels:,} unlabeled pixels; weight: median frequency / frequency"
         )
         if len(self.classes) > CLASSES_SHOWN:
-            classes.caption += f"; {len(self.classes) - CLASSES_SHOWN} more classes"
-        return [facts, classes, *map(_paragraph, self.findings)]
+            table.caption += f"; {len(self.classes) - CLASSES_SHOWN} more classes"
+        return table
 
 
-def short(name):
-    """Return a path's last two parts, which tell the folder and the file."""
+def short_path(name: str) -> str:
+    """Return the last two parts of a path: its folder and its file name."""
     return "/".join(Path(name).parts[-2:])
 
 
@@ -196,24 +225,20 @@ def _paragraph(finding):
     from rich.text import Text
 
     parts = [
-        (f"{finding.severity} ", COLOURS[finding.severity]),
+        (f"{finding.severity} ", SEVERITY_STYLES[finding.severity]),
         (finding.kind, "bold"),
         f"  {finding.message}",
     ]
     if finding.files:
-        parts.append((f"\n  {', '.join(map(short, finding.files[:FILES_SHOWN]))}", "dim"))
-        parts.append(
-            (
-                f" and {len(finding.files) - FILES_SHOWN} more"
-                * (len(finding.files) > FILES_SHOWN),
-                "dim",
-            )
-        )
+        files = ", ".join(short_path(name) for name in finding.files[:FILES_SHOWN])
+        if len(finding.files) > FILES_SHOWN:
+            files += f" and {len(finding.files) - FILES_SHOWN} more"
+        parts.append((f"\n  {files}", "dim"))
     return Text.assemble(*parts, (f"\n  {finding.fix}\n", "green"))
 
 
-def _tried(read, what):
+def _read_or_none(read, source):
     try:
-        return read(what)
+        return read(source)
     except (OSError, ValueError):
         return None

@@ -1,15 +1,22 @@
-"""What can be wrong with the files of a dataset: each examination takes samples and returns findings."""
+"""Findings about the files of a dataset: unreadable, unpaired, rotated, of mixed kinds."""
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
-from tfseg.doctor.duplicates import NEAR, groups, nearest
+from tfseg.data.readers.problems import first_few
+from tfseg.doctor.findings import (
+    Finding,
+    faults_of_kind,
+    image_names,
+    mask_names,
+    plural,
+    semicolon_list,
+    size_text,
+)
 
-SPREAD = 4  # times that the longest side of the largest image may be that of the smallest
-TURNED_BACK = {  # what Pillow does to the pixels of each EXIF orientation to turn them upright
+MAX_SIZE_RATIO = 4  # longest side of the largest image / that of the smallest
+UPRIGHT_TURNS = {  # EXIF orientation: the Pillow transpose that turns the image upright
     2: "FLIP_LEFT_RIGHT",
     3: "ROTATE_180",
     4: "FLIP_TOP_BOTTOM",
@@ -18,169 +25,162 @@ TURNED_BACK = {  # what Pillow does to the pixels of each EXIF orientation to tu
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-
-
-@dataclass
-class Finding:
-    """Something about a dataset that its owner should know.
-
-    Attributes:
-        kind: a word for it, the same in all reports, such as "no_mask".
-        severity: "error" if training refuses the data, "warning" if it goes on and may suffer, "note" if tfseg
-            copes by itself.
-        files: the names concerned: paths, or a reader's names.
-        message: what was found.
-        fix: what to do.
-    """
-
-    kind: str
-    severity: str
-    files: list = field(default_factory=list)
-    message: str = ""
-    fix: str = ""
+EXAMPLES = 3  # quoted in one message
+PALETTE_SHOWN = 12
 
 
 def file_findings(samples):
-    """Return the findings that need no knowledge of the classes, errors first within each examination."""
-    examinations = (
-        faults,
-        pairs,
+    """Return the findings that do not depend on the classes.
+
+    Args:
+        samples: list of `Sample`.
+    """
+    checks = (
+        unreadable_files,
+        unpaired_files,
         same_names,
-        sizes,
-        orientations,
+        size_mismatches,
+        exif_rotations,
         lossy_masks,
         palettes,
-        channels,
-        depths,
-        spread,
+        mixed_channels,
+        bit_depths,
+        resolution_spread,
     )
-    return [
-        finding for examine in (*examinations, duplicates, leakage) for finding in examine(samples)
-    ]
+    return [finding for check in checks for finding in check(samples)]
 
 
-def faults(samples):
-    """Files that cannot be read."""
+def unreadable_files(samples):
+    """Find files that cannot be read."""
     fixes = {
         "unreadable": "Remove the file, or save it again as PNG or JPEG from its source.",
         "truncated": "Copy the file again from its source, or remove it together with its partner.",
         "refused": "See the message.",
     }
     for kind, fix in fixes.items():
-        found = [
-            (name, text) for sample in samples for what, name, text in sample.faults if what == kind
-        ]
-        if found:
-            yield Finding(
-                kind, "error", [name for name, _ in found], joined([text for _, text in found]), fix
-            )
+        names, texts = faults_of_kind(samples, kind)
+        if names:
+            yield Finding(kind, "error", names, semicolon_list(texts), fix)
 
 
-def pairs(samples):
-    """Images without a mask and the reverse."""
+def unpaired_files(samples):
+    """Find images without a mask and masks without an image."""
     if all(sample.image is None for sample in samples):
         return
-    without = [sample for sample in samples if sample.mask is None]
-    spare = [sample for sample in samples if sample.image is None]
-    remedy = (
-        _renaming(without, spare)
-        or "Add the missing file, or move the one without a partner out of its folder."
-    )
-    for kind, found, lack in (("no_mask", without, "image"), ("no_image", spare, "mask")):
-        if found:
-            other = "mask" if lack == "image" else "image"
-            message = f"{counted(found, lack)} without a {other}: both must bear one name, but for the suffix."
-            yield Finding(kind, "error", names_of(found), message, remedy)
+    images = [sample for sample in samples if sample.mask is None]
+    masks = [sample for sample in samples if sample.image is None]
+    fix = _rename_command(images, masks)
+    if fix is None:
+        fix = "Add the missing file, or move the unpaired file out of its folder."
+    rule = "An image and its mask need the same name except for the suffix."
+    if images:
+        message = f"{plural(len(images), 'image')} without a mask. {rule}"
+        yield Finding("no_mask", "error", image_names(images), message, fix)
+    if masks:
+        message = f"{plural(len(masks), 'mask')} without an image. {rule}"
+        yield Finding("no_image", "error", image_names(masks), message, fix)
 
 
-def _renaming(without, spare):
-    """Return a line of code if all masks bear the names of images with one and the same addition."""
-    stems = sorted((sample.image.stem for sample in without), key=len, reverse=True)
-    masks = [sample.mask.stem for sample in spare]
-    base = next((stem for stem in stems if masks and stem in masks[0]), None)
+def _rename_command(images, masks):
+    """Return a line of code that renames the masks, if all have one prefix and suffix too many.
+
+    Example: images a.png, b.png and masks seg-a_mask.png, seg-b_mask.png.
+    """
+    stems = sorted((sample.image.stem for sample in images), key=len, reverse=True)
+    mask_stems = [sample.mask.stem for sample in masks]
+    base = next((stem for stem in stems if mask_stems and stem in mask_stems[0]), None)
     if base is None:
         return None
-    before, after = masks[0].split(base, 1)
-    if sorted(stems) != sorted(mask.removeprefix(before).removesuffix(after) for mask in masks):
+    prefix, suffix = mask_stems[0].split(base, 1)
+    stripped = [stem.removeprefix(prefix).removesuffix(suffix) for stem in mask_stems]
+    if sorted(stems) != sorted(stripped):
         return None
-    folder = spare[0].mask.parent
-    strip = f".removeprefix({before!r})" * bool(before) + f".removesuffix({after!r})" * bool(after)
-    return f"for f in pathlib.Path({str(folder)!r}).iterdir(): f.rename(f.with_stem(f.stem{strip}))"
+    new_stem = "f.stem"
+    if prefix:
+        new_stem += f".removeprefix({prefix!r})"
+    if suffix:
+        new_stem += f".removesuffix({suffix!r})"
+    folder = str(masks[0].mask.parent)
+    return f"for f in pathlib.Path({folder!r}).iterdir(): f.rename(f.with_stem({new_stem}))"
 
 
 def same_names(samples):
-    """Files of one folder that differ in their suffix only: which of them belongs to the mask?"""
-    found = [
-        (name, text)
-        for sample in samples
-        for kind, name, text in sample.faults
-        if kind == "same_name"
-    ]
-    if found:
-        message = joined([text for _, text in found])
-        yield Finding(
-            "same_name", "error", [name for name, _ in found], message, "Keep one of them."
+    """Find files of one folder that differ only in their suffix."""
+    names, texts = faults_of_kind(samples, "same_name")
+    if names:
+        yield Finding("same_name", "error", names, semicolon_list(texts), "Keep one of them.")
+
+
+def size_mismatches(samples):
+    """Find masks whose size differs from that of their image; transposed ones separately."""
+    differing = [s for s in samples if s.size and s.mask_size and s.size != s.mask_size]
+    transposed = [s for s in differing if s.size == s.mask_size[::-1] and s.orientation < 5]
+    other = [s for s in differing if s not in transposed and not _mask_as_stored(s)]
+    if transposed:
+        yield _size_finding(
+            "transposed",
+            transposed,
+            "with height and width swapped",
+            "m = PIL.Image.open(f); m.transpose(PIL.Image.Transpose.ROTATE_90).save(f)  "
+            "# or ROTATE_270",
+        )
+    if other:
+        yield _size_finding(
+            "size_mismatch",
+            other,
+            "with a size that differs from the image",
+            "m = PIL.Image.open(f); "
+            "m.resize((width, height), PIL.Image.Resampling.NEAREST).save(f)",
         )
 
 
-def sizes(samples):
-    """Masks of another size than their images; those that only lie on their side are told apart."""
-    differing = [s for s in samples if s.size and s.mask_size and s.size != s.mask_size]
-    lying = [s for s in differing if s.size == s.mask_size[::-1] and s.orientation < 5]
-    other = [s for s in differing if s not in lying and not _drawn_as_stored(s)]
-    for kind, found, fix in (
-        (
-            "transposed",
-            lying,
-            "m = PIL.Image.open(f); m.transpose(PIL.Image.Transpose.ROTATE_90).save(f)  # or ROTATE_270",
-        ),
-        (
-            "size_mismatch",
-            other,
-            "m = PIL.Image.open(f); m.resize((width, height), PIL.Image.Resampling.NEAREST).save(f)",
-        ),
-    ):
-        if found:
-            examples = [f"{_pixels(s.size)} with a mask of {_pixels(s.mask_size)}" for s in found]
-            what = "on its side" if kind == "transposed" else "of another size than its image"
-            yield Finding(
-                kind,
-                "error",
-                masks_of(found),
-                f"{counted(found, 'mask')}, each {what}: {joined(examples, 3)}.",
-                fix,
-            )
-
-
-def orientations(samples):
-    """Images that a camera stored turned: tfseg turns them upright, and their masks must be upright too."""
-    turned = [s for s in samples if s.orientation in TURNED_BACK and s.size]
-    against = [s for s in turned if _drawn_as_stored(s)]
-    surely = [
-        s for s in turned if s.orientation >= 5 and s.size == s.mask_size and s.size[0] != s.size[1]
+def _size_finding(kind, found, description, fix):
+    examples = [
+        f"image {size_text(sample.size)}, mask {size_text(sample.mask_size)}" for sample in found
     ]
-    unsure = [s for s in turned if s not in against and s not in surely and s.size == s.mask_size]
-    for severity, found, what, fix in (
-        (
+    message = f"{plural(len(found), 'mask')} {description}: {semicolon_list(examples, EXAMPLES)}."
+    return Finding(kind, "error", mask_names(found), message, fix)
+
+
+def exif_rotations(samples):
+    """Find images stored rotated: tfseg turns them upright, so their masks must be upright too."""
+    rotated = [s for s in samples if s.orientation in UPRIGHT_TURNS and s.size]
+    wrong = [s for s in rotated if _mask_as_stored(s)]
+    fitting = [
+        s
+        for s in rotated
+        if s.orientation >= 5 and s.size == s.mask_size and s.size[0] != s.size[1]
+    ]
+    unsure = [s for s in rotated if s not in wrong and s not in fitting and s.size == s.mask_size]
+    if wrong:
+        yield _rotation_finding(
             "error",
-            against,
-            "but their masks were drawn on the pixels as stored",
-            _turning(against, "Turn the masks as well: "),
-        ),
-        (
+            wrong,
+            "but their masks fit the pixels as stored",
+            "Rotate the masks too: " + _turn_commands(wrong),
+        )
+    if unsure:
+        yield _rotation_finding(
             "warning",
             unsure,
-            "and their masks have the same size either way: whether they are upright cannot be told",
-            _turning(unsure, "Look at an overlay. If the masks are not upright: "),
-        ),
-        ("note", surely, "and their masks fit the upright images", "Nothing to do."),
-    ):
-        if found:
-            message = f"{counted(found, 'picture')} with an EXIF rotation: tfseg turns images upright, {what}."
-            yield Finding("exif_rotation", severity, names_of(found), message, fix)
+            "but whether their masks are upright cannot be determined from the size",
+            "Look at an overlay. If the masks are not upright: " + _turn_commands(unsure),
+        )
+    if fitting:
+        yield _rotation_finding(
+            "note", fitting, "and their masks fit the upright images", "No action needed."
+        )
 
 
-def _drawn_as_stored(sample):
+def _rotation_finding(severity, found, masks, fix):
+    message = (
+        f"{plural(len(found), 'image')} with an EXIF rotation: tfseg turns images upright, {masks}."
+    )
+    return Finding("exif_rotation", severity, image_names(found), message, fix)
+
+
+def _mask_as_stored(sample):
+    """Return whether a mask fits the stored pixels of an image that is turned by 90 degrees."""
     return (
         sample.orientation >= 5
         and sample.size != sample.mask_size
@@ -188,197 +188,112 @@ def _drawn_as_stored(sample):
     )
 
 
-def _turning(found, words):
-    turns = sorted({TURNED_BACK[s.orientation] for s in found})
-    return words + "; ".join(
-        f"m = PIL.Image.open(f); m.transpose(PIL.Image.Transpose.{t}).save(f)" for t in turns
+def _turn_commands(found):
+    turns = sorted({UPRIGHT_TURNS[sample.orientation] for sample in found})
+    return "; ".join(
+        f"m = PIL.Image.open(f); m.transpose(PIL.Image.Transpose.{turn}).save(f)" for turn in turns
     )
 
 
 def lossy_masks(samples):
-    """Masks in a format that changes values."""
-    found = [
-        (name, text)
-        for sample in samples
-        for kind, name, text in sample.faults
-        if kind == "lossy_mask"
-    ]
-    if found:
-        formats = ", ".join(sorted({text for _, text in found}))
-        message = f"{len(found)} of the masks are {formats}: lossy compression invents class ids along edges."
-        fix = (
-            "Export them again as PNG from the labeling tool. If they are black and white only: "
-            "PIL.Image.open(f).convert('L').point(lambda v: 255 * (v > 127)).save(f.with_suffix('.png'))"
+    """Find masks in a format that changes values."""
+    names, texts = faults_of_kind(samples, "lossy_mask")
+    if names:
+        message = (
+            f"{plural(len(names), 'mask')} in {', '.join(sorted(set(texts)))} format: lossy "
+            "compression creates wrong class ids along edges."
         )
-        yield Finding("lossy_masks", "error", [name for name, _ in found], message, fix)
+        fix = (
+            "Export the masks again as PNG from the labeling tool. If they are black and white: "
+            "PIL.Image.open(f).convert('L').point(lambda v: 255 * (v > 127))"
+            ".save(f.with_suffix('.png'))"
+        )
+        yield Finding("lossy_masks", "error", names, message, fix)
 
 
 def palettes(samples):
-    """Masks with a palette: their indices are the ids, which must mean the same everywhere."""
-    found = [s for s in samples if s.palette is not None]
+    """Find masks with a palette, whose indices must mean the same class everywhere."""
+    found = [sample for sample in samples if sample.palette is not None]
     if not found:
         return
     colors = defaultdict(set)
     for sample in found:
         for value, color in sample.palette.items():
             colors[value].add(color)
-    mixed = sorted(value for value, several in colors.items() if len(several) > 1)
-    if mixed:
+    ambiguous = sorted(value for value, several in colors.items() if len(several) > 1)
+    if ambiguous:
+        examples = first_few(sorted(colors[ambiguous[0]]), EXAMPLES)
         message = (
-            f"{counted(found, 'mask')} with palettes that differ: the index {some(mixed)} stands for several colors, "
-            f"such as {some(sorted(colors[mixed[0]]), 3)}. Indices are read as class ids, so classes change places."
+            f"{plural(len(found), 'mask')} with differing palettes: the index "
+            f"{first_few(ambiguous)} has several colors, such as {examples}. Indices are read as "
+            "class ids, so classes would be mixed up."
         )
-        fix = "Read the colors, not the indices: Folder(..., colors={'NAME': (red, green, blue), ...})."
-        yield Finding("palette_masks", "warning", masks_of(found), message, fix)
+        fix = (
+            "Read colors instead of indices: Folder(..., colors={'NAME': (red, green, blue), ...})."
+        )
+        yield Finding("palette_masks", "warning", mask_names(found), message, fix)
         return
-    table = ", ".join(f"{value} = {min(colors[value])}" for value in sorted(colors)[:12])
+    table = [f"{value} = {min(colors[value])}" for value in sorted(colors)[:PALETTE_SHOWN]]
     message = (
-        f"{counted(found, 'mask')} with a palette: the indices are read as class ids ({table})."
+        f"{plural(len(found), 'mask')} with a palette: the indices are read as class ids "
+        f"({', '.join(table)})."
     )
-    yield Finding(
-        "palette_masks", "note", masks_of(found), message, "Nothing to do if the ids are right."
-    )
+    fix = "No action needed if these ids are correct."
+    yield Finding("palette_masks", "note", mask_names(found), message, fix)
 
 
-def channels(samples):
-    """Gray images among colored ones."""
-    gray = [s for s in samples if s.channels == 1]
-    color = [s for s in samples if s.channels and s.channels != 1]
+def mixed_channels(samples):
+    """Find datasets with gray and color images."""
+    gray = [sample for sample in samples if sample.channels == 1]
+    color = [sample for sample in samples if sample.channels and sample.channels != 1]
     if gray and color:
-        rarer = min(gray, color, key=len)
-        message = f"{counted(gray, 'gray picture')} among {counted(color, 'picture')} in color: all are read as RGB."
-        fix = "If color means nothing here, read all as gray: Folder(..., channels=1), or `tfseg train --gray`."
-        yield Finding("mixed_channels", "warning", names_of(rarer), message, fix)
+        message = (
+            f"{plural(len(gray), 'gray image')} and {plural(len(color), 'color image')}: all are "
+            "read as RGB."
+        )
+        fix = (
+            "If color carries no information, read all images as gray: Folder(..., channels=1), or "
+            "`tfseg train --gray`."
+        )
+        rarer = image_names(min(gray, color, key=len))
+        yield Finding("mixed_channels", "warning", rarer, message, fix)
 
 
-def depths(samples):
-    """Images of more than 8 bits."""
+def bit_depths(samples):
+    """Find images with more than 8 bits per channel."""
     deep = [s for s in samples if s.dtype is not None and s.dtype != np.uint8]
     shallow = [s for s in samples if s.dtype == np.uint8]
     if deep and shallow:
-        message = f"{counted(deep, 'picture')} of 16 bit or more among {len(shallow)} of 8: the scales differ."
-        rarer = min(deep, shallow, key=len)
-        fix = "Save all with one depth: PIL.Image.fromarray((array / 257).astype('uint8')).save(f) for 16 bit."
-        yield Finding("mixed_depth", "warning", names_of(rarer), message, fix)
-    elif deep:
-        message = f"{counted(deep, 'picture')} of 16 bit or more: a model built by hand has to know their range."
-        fix = "Pass the report's `normalization` to the model; `tfseg train` does so."
-        yield Finding("deep_images", "note", names_of(deep), message, fix)
-
-
-def spread(samples):
-    """Images of very different sizes."""
-    sized = sorted((s for s in samples if s.size), key=lambda s: max(s.size))
-    if sized and max(sized[-1].size) > SPREAD * max(sized[0].size):
-        small, large = sized[0], sized[-1]
-        message = f"The images reach from {_pixels(small.size)} to {_pixels(large.size)}."
-        fix = "Objects should appear at like sizes: bring the images to one scale, or leave out the odd ones."
-        yield Finding("resolution_spread", "warning", names_of([small, large]), message, fix)
-
-
-def duplicates(samples):
-    """The same image twice, to the byte or nearly, on one side of the split."""
-    for part, where in zip(_sides(samples), ("", " to validate on"), strict=True):
-        same = defaultdict(list)
-        for sample in part:
-            same[sample.digest].append(sample)
-        again = [twins for twins in same.values() if len(twins) > 1]
-        if again:
-            differ = [twins for twins in again if len({twin.mask_digest for twin in twins}) > 1]
-            message = f"{counted(again, 'picture')}{where} more than once, to the byte: {joined(map(_equals, again), 3)}."
-            if differ:
-                message += f" The masks of {len(differ)} of them contradict each other."
-            yield Finding(
-                "duplicates",
-                "warning",
-                names_of([twin for twins in again for twin in twins]),
-                message,
-                "Keep one of each.",
-            )
-        yield from _near([twins[0] for twins in same.values() if twins[0].hash is not None], where)
-
-
-def _near(part, where):
-    earlier, distances = nearest([s.hash for s in part])
-    alike = groups((i, earlier[i]) for i in np.flatnonzero(distances <= NEAR).tolist())
-    if alike:
-        found = [part[i] for group in alike for i in group]
-        examples = joined([_equals([part[i] for i in group[:2]]) for group in alike], 3)
         message = (
-            f"{len(found)} of {len(part)} images{where} are nearly alike, in {counted(alike, 'group')}: {examples}."
-            " Frames of a video and re-saved copies look so."
+            f"{plural(len(deep), 'image')} with 16 or more bits per channel and "
+            f"{plural(len(shallow), 'image')} with 8: their value ranges differ."
         )
         fix = (
-            "Keep such groups on one side of a split: folders of their own with --val-images and --val-masks, or "
-            "reader.split(0.2, groups=lambda name: name[:6])."
+            "Save all images with one depth. To convert 16 bits to 8: "
+            "PIL.Image.fromarray((array / 257).astype('uint8')).save(f)"
         )
-        yield Finding("near_duplicates", "warning", names_of(found), message, fix)
-
-
-def leakage(samples):
-    """Images to validate on that training has seen."""
-    train, val = _sides(samples)
-    at = {sample.digest: sample for sample in train}
-    seen = [(at[s.digest], s, "") for s in val if s.digest in at]
-    known, asked = ([s for s in part if s.hash is not None] for part in (train, val))
-    earlier, distances = nearest([s.hash for s in asked], [s.hash for s in known])
-    seen += [
-        (known[j], sample, " nearly")
-        for sample, j, distance in zip(asked, earlier, distances, strict=True)
-        if distance <= NEAR and sample.digest not in at
-    ]
-    if seen:
-        examples = joined([f"{_equals([one, other])}{how}" for one, other, how in seen], 3)
-        exactly = sum(how == "" for *_, how in seen)
+        rarer = image_names(min(deep, shallow, key=len))
+        yield Finding("mixed_depth", "warning", rarer, message, fix)
+    elif deep:
         message = (
-            f"{len(seen)} of {len(val)} images to validate on are among those to train on ({exactly} to the byte, "
-            f"{len(seen) - exactly} nearly): {examples}. Scores on them say nothing about new images."
+            f"{plural(len(deep), 'image')} with 16 or more bits per channel: the model must know "
+            "their value range."
         )
-        files = [name for one, other, _ in seen for name in (one.name, other.name)]
-        yield Finding(
-            "leakage",
-            "warning",
-            files,
-            message,
-            "Remove them from one side; split videos by sequence.",
+        fix = "Pass the report's `normalization` to the model; `tfseg train` does so."
+        yield Finding("deep_images", "note", image_names(deep), message, fix)
+
+
+def resolution_spread(samples):
+    """Find datasets with very different image sizes."""
+    sized = sorted((s for s in samples if s.size), key=lambda s: max(s.size))
+    if not sized:
+        return
+    small, large = sized[0], sized[-1]
+    if max(large.size) > MAX_SIZE_RATIO * max(small.size):
+        message = f"Image sizes range from {size_text(small.size)} to {size_text(large.size)}."
+        fix = (
+            "Objects should have similar sizes in all images: resize the images to one scale, or "
+            "remove outliers."
         )
-
-
-def _sides(samples):
-    read = [s for s in samples if s.digest is not None]
-    return [s for s in read if not s.val], [s for s in read if s.val]
-
-
-def _equals(samples):
-    return " = ".join(Path(sample.name).name for sample in samples)
-
-
-def names_of(samples):
-    """Return the samples' names."""
-    return [sample.name for sample in samples]
-
-
-def masks_of(samples):
-    """Return the names of the samples' masks; those in memory bear their samples' names."""
-    return [str(sample.mask or sample.name) for sample in samples]
-
-
-def counted(found, noun):
-    """Return how many there are, such as "2 masks"."""
-    return f"{len(found)} {noun}{'s' * (len(found) != 1)}"
-
-
-def _pixels(size):
-    return f"{size[1]} x {size[0]}"
-
-
-def some(values, most=8):
-    """Return at most so many values, with commas between."""
-    values = list(values)
-    return ", ".join(map(str, values[:most])) + " ..." * (len(values) > most)
-
-
-def joined(texts, most=8):
-    """Return at most so many texts, with semicolons between, and how many more there are."""
-    texts = list(texts)
-    return "; ".join(texts[:most]) + f" and {len(texts) - most} more" * (len(texts) > most)
+        names = image_names([small, large])
+        yield Finding("resolution_spread", "warning", names, message, fix)

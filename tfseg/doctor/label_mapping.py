@@ -1,178 +1,267 @@
-"""How the values in masks become class ids, and the figures of the classes."""
+"""How mask values map to class ids, and counts of pixels, images and objects per class."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import checked_names, identity, label_names
+from tfseg.checks import IGNORE_INDEX, label_names
+from tfseg.data.readers.base import check_class_names
+from tfseg.data.readers.class_ids import identity_table
+
+# A value with at most this fraction of its pixels inside uniform 3 x 3 patches forms thin lines.
+MAX_INTERIOR = 0.05
+# A thin class whose pixels lie between smaller and greater values this often is interpolated.
+MIN_BETWEEN = 0.9
 
 
 @dataclass
-class Reading:
-    """How the values in the masks become class ids.
+class LabelMapping:
+    """How the values in the masks map to class ids.
 
     Attributes:
-        names: of the ids 0, 1, ...
-        named: these names were given; else they are the values found.
-        table: {value on disk: class id}.
-        ignore: the value on disk without a label.
-        totals: {value: (pixels, inner, between)} over all masks, see `Labels`.
-        blurred: values that only occur between others, where a mask was resized or smoothed.
-        black_and_white: nothing but 0 and 255 was drawn.
-        colored: the masks are RGB colors.
+        names: class names, in the order of their ids.
+        names_given: whether the caller passed the names; otherwise they are the values found.
+        mask_values: {value on disk: class id}.
+        ignore_value: value on disk of unlabeled pixels.
+        totals: {value: (pixels, interior, between)} over all masks, see `LabelStatistics`.
+        interpolated: values that occur only between other values, where a mask was resized or
+            smoothed.
+        black_and_white: whether the masks contain only 0 and 255.
+        colored: whether the masks are RGB colors instead of class ids.
     """
 
     names: list
-    named: bool
-    table: dict
-    ignore: int
+    names_given: bool
+    mask_values: dict
+    ignore_value: int
     totals: dict
-    blurred: list
+    interpolated: list
     black_and_white: bool
     colored: bool
 
     @property
-    def drawn(self):
-        """The values that somebody drew: not ignored, not blurred."""
+    def drawn_values(self):
+        """The values that were drawn as labels: neither ignored nor interpolated."""
         return [
-            value for value in self.totals if value not in self.blurred and not self.ignores(value)
+            value
+            for value in self.totals
+            if value not in self.interpolated and not self.ignores(value)
         ]
 
     @property
     def unknown(self):
-        """The values drawn that are no class."""
-        return [value for value in self.drawn if value not in self.table]
+        """The drawn values that map to no class."""
+        return [value for value in self.drawn_values if value not in self.mask_values]
 
-    def ignores(self, value):
-        """Return whether a value stands for no label."""
-        return value == self.ignore and value not in self.table
+    def ignores(self, value) -> bool:
+        """Return whether pixels with this value are unlabeled."""
+        return value == self.ignore_value and value not in self.mask_values
 
 
-def reading(samples, class_names=None, ignore=255, mask_values=None):
-    """Return how the masks of samples are to be read, as `Folder` does; without class names, every value is a class."""
-    colored = any(len(set(color)) > 1 for s in samples for color in s.colors or ())
-    if colored:  # a black one among them is no gray one
+def infer_mapping(
+    samples, class_names=None, ignore_value: int = IGNORE_INDEX, mask_values: dict | None = None
+) -> LabelMapping:
+    """Infer how mask values map to class ids, by the rules of `Folder`.
+
+    Without class names every value counts as a class.
+    """
+    colored = any(len(set(color)) > 1 for sample in samples for color in sample.colors or ())
+    if colored:
         for sample in samples:
-            sample.labels = None if sample.colors else sample.labels
-    totals = _totals(samples)
-    names = None if class_names is None else label_names(checked_names(class_names))
-    table = mask_values if names is None else mask_values or identity(names)
-    known = set(totals if table is None else table) | {ignore}
-    blurred = _blurred(samples, totals, known)
-    drawn = [value for value in totals if value not in blurred]
-    two_kinds = names is None or len(names) == 2
-    black_and_white = mask_values is None and (drawn == [0, 255] or (two_kinds and drawn == [255]))
-    if black_and_white and two_kinds:
-        table = {0: 0, 255: 1}
+            if sample.colors:  # also an all-black mask among colored ones
+                sample.labels = None
+    totals = _value_totals(samples)
+    names = None if class_names is None else label_names(check_class_names(class_names))
+    mask_values = mask_values or None
+    known = _known_values(totals, names, mask_values) | {ignore_value}
+    interpolated = _interpolated_values(samples, totals, known)
+    drawn = [value for value in totals if value not in interpolated]
+    two_classes = names is None or len(names) == 2
+    black_and_white = mask_values is None and (
+        drawn == [0, 255] or (two_classes and drawn == [255])
+    )
+    if black_and_white and two_classes:
+        mask_values = {0: 0, 255: 1}
     elif mask_values is None:
-        labels = [value for value in drawn if value != ignore][
-            :IGNORE_INDEX
-        ]  # more are numbers of objects
-        ids = (
-            identity(names) if names else {value: class_id for class_id, value in enumerate(labels)}
-        )
-        table = {value: class_id for value, class_id in ids.items() if value != ignore}
-    shown = names or [str(value) for value in sorted(table, key=table.get)]
-    return Reading(
-        shown, names is not None, table, ignore, totals, blurred, black_and_white, colored
+        mask_values = _default_mask_values(names, drawn, ignore_value)
+    return LabelMapping(
+        names=names or [str(value) for value in sorted(mask_values, key=mask_values.get)],
+        names_given=names is not None,
+        mask_values=mask_values,
+        ignore_value=ignore_value,
+        totals=totals,
+        interpolated=interpolated,
+        black_and_white=black_and_white,
+        colored=colored,
     )
 
 
-def own_reading(samples, reader):
-    """Return how the masks of a `Reader` are to be read: they hold class ids and 255."""
-    return reading(samples, reader.class_names, mask_values=identity(reader.label_names))
+def reader_mapping(samples, reader) -> LabelMapping:
+    """Return the mapping of a `Reader`, whose masks contain class ids and 255."""
+    return infer_mapping(
+        samples, reader.class_names, mask_values=identity_table(reader.label_names)
+    )
 
 
-def _totals(samples):
+def _value_totals(samples):
     totals = {}
     for sample in samples:
-        if sample.labels is not None:
-            rows = np.stack(
-                [sample.labels.pixels, sample.labels.inner, sample.labels.between], axis=1
-            )
-            for value, row in zip(sample.labels.values.tolist(), rows, strict=True):
-                totals[value] = totals.get(value, 0) + row
+        if sample.labels is None:
+            continue
+        labels = sample.labels
+        rows = np.stack([labels.pixels, labels.interior, labels.between], axis=1)
+        for value, row in zip(labels.values.tolist(), rows, strict=True):
+            totals[value] = totals.get(value, 0) + row
     return dict(sorted(totals.items()))
 
 
-def _blurred(samples, totals, known):
-    """Return the values that only occur in narrow strips between others.
+def _known_values(totals, names, mask_values):
+    """Return the values that map to a class; without names and table all values do."""
+    if mask_values is not None:
+        return set(mask_values)
+    return set(totals if names is None else identity_table(names))
 
-    A value that is no class is under suspicion at once; a class only if it hardly lies anywhere else.
+
+def _default_mask_values(names, drawn, ignore_value):
+    if names:
+        values = identity_table(names)
+    else:
+        labels = [value for value in drawn if value != ignore_value]
+        # class ids end at 254; more values than that number objects
+        values = {value: class_id for class_id, value in enumerate(labels[:IGNORE_INDEX])}
+    return {value: class_id for value, class_id in values.items() if value != ignore_value}
+
+
+def _interpolated_values(samples, totals, known):
+    """Return the values that occur only in narrow strips between other values.
+
+    Example: a mask of 0 and 200, resized with linear interpolation, gets values such as 50 and 150
+    along its edges. They form thin lines and lie between a smaller and a greater value.
+
+    Values without a class are suspicious if most of them lie between others. A class is suspicious
+    only if nearly all of its pixels do.
     """
-    thin = [value for value, (pixels, inner, _) in totals.items() if inner <= 0.05 * pixels]
-    strays = [value for value in thin if value not in known]
-    between = sum(totals[value][2] for value in strays)
-    if between <= 0.5 * sum(totals[value][0] for value in strays) or _share(samples, strays) > 0.5:
-        strays = []  # specks, or no mask at all but an image
-    return sorted(strays + [v for v in thin if v in known and totals[v][2] >= 0.9 * totals[v][0]])
-
-
-def _share(samples, values):
-    """Return the share of pixels with these values in the masks that have them."""
-    counts = [
-        (s.labels.pixels, np.isin(s.labels.values, values)) for s in samples if s.labels is not None
+    thin = [
+        value
+        for value, (pixels, interior, _) in totals.items()
+        if interior <= MAX_INTERIOR * pixels
     ]
-    counts = [(pixels, among) for pixels, among in counts if among.any()]
-    return sum(int(pixels[among].sum()) for pixels, among in counts) / max(
-        sum(int(p.sum()) for p, _ in counts), 1
-    )
+    unknown = [value for value in thin if value not in known]
+    unknown_pixels = sum(totals[value][0] for value in unknown)
+    unknown_between = sum(totals[value][2] for value in unknown)
+    if unknown_between <= 0.5 * unknown_pixels:
+        unknown = []  # isolated specks
+    elif _pixel_fraction(samples, unknown) > 0.5:
+        unknown = []  # a photograph instead of a mask
+    classes = [
+        value
+        for value in thin
+        if value in known and totals[value][2] >= MIN_BETWEEN * totals[value][0]
+    ]
+    return sorted(unknown + classes)
 
 
-def seen(sample, read):
-    """Return the class ids in a sample."""
-    values = [] if sample.labels is None else sample.labels.values.tolist()
-    classes = [] if sample.classes is None else np.asarray(sample.classes).tolist()
-    return [
-        read.table[value] for value in values if value in read.table and value not in read.blurred
-    ] + classes
-
-
-def class_figures(samples, read):
-    """Count the classes in samples.
-
-    Returns:
-        pixels: (C,) of each class.
-        images: (C,) those with the class.
-        shown: (C,) pixels of these images.
-        objects: (C,) of each class.
-        ignored: pixels without a label.
-    """
-    count = len(read.names)
-    pixels, pictures, shown, of_objects = (np.zeros(count, np.int64) for _ in range(4))
-    ignored = 0
+def _pixel_fraction(samples, values):
+    """Return the fraction of pixels with these values, over the masks that contain any of them."""
+    found = total = 0
     for sample in samples:
-        here = np.zeros(count, np.int64)
-        if sample.labels is not None:
-            for value, number in zip(
-                sample.labels.values.tolist(), sample.labels.pixels.tolist(), strict=True
-            ):
-                if value in read.table and read.table[value] < count:
-                    here[read.table[value]] += number
-                else:
-                    ignored += number
-        classes = np.asarray([] if sample.classes is None else sample.classes, int)
-        objects_here = np.bincount(classes[(classes >= 0) & (classes < count)], minlength=count)
-        there = (here > 0) | (objects_here > 0)
-        pixels, pictures, of_objects = pixels + here, pictures + there, of_objects + objects_here
-        shown += there * (0 if sample.labels is None else int(sample.labels.pixels.sum()))
-    return pixels, pictures, shown, of_objects, ignored
+        if sample.labels is None:
+            continue
+        pixels = sample.labels.pixels[np.isin(sample.labels.values, values)]
+        if len(pixels):
+            found += int(pixels.sum())
+            total += int(sample.labels.pixels.sum())
+    return found / max(total, 1)
 
 
-def class_weights(pixels, shown):
-    """Return the (C,) weights of median frequency balancing (Eigen and Fergus 2015, arXiv:1411.4734).
+def present_classes(sample, mapping):
+    """Return the class ids that occur in a sample's mask or objects."""
+    ids = []
+    if sample.labels is not None:
+        ids += [
+            mapping.mask_values[value]
+            for value in sample.labels.values.tolist()
+            if value in mapping.mask_values and value not in mapping.interpolated
+        ]
+    if sample.classes is not None:
+        ids += np.asarray(sample.classes).tolist()
+    return ids
+
+
+@dataclass
+class ClassCounts:
+    """Counts per class: (C,) int arrays, except `ignored`.
+
+    Attributes:
+        pixels: pixels of the class.
+        images: images that contain the class.
+        shown_pixels: pixels of all classes in these images.
+        objects: objects of the class.
+        ignored: number of pixels without a class.
+    """
+
+    pixels: np.ndarray
+    images: np.ndarray
+    shown_pixels: np.ndarray
+    objects: np.ndarray
+    ignored: int
+
+
+def count_classes(samples, mapping) -> ClassCounts:
+    """Count pixels, images and objects per class."""
+    num_classes = len(mapping.names)
+    total = ClassCounts(*np.zeros((4, num_classes), np.int64), ignored=0)
+    for sample in samples:
+        pixels, labeled, ignored = _class_pixels(sample.labels, mapping, num_classes)
+        objects = _class_objects(sample.classes, num_classes)
+        present = (pixels > 0) | (objects > 0)
+        total.pixels += pixels
+        total.images += present
+        total.shown_pixels += present * labeled
+        total.objects += objects
+        total.ignored += ignored
+    return total
+
+
+def _class_pixels(labels, mapping, num_classes):
+    """Return (C,) pixels per class, all pixels of the mask, and those without a class."""
+    pixels, ignored = np.zeros(num_classes, np.int64), 0
+    if labels is None:
+        return pixels, 0, 0
+    for value, count in zip(labels.values.tolist(), labels.pixels.tolist(), strict=True):
+        class_id = mapping.mask_values.get(value)
+        if class_id is not None and class_id < num_classes:
+            pixels[class_id] += count
+        else:
+            ignored += count
+    return pixels, int(labels.pixels.sum()), ignored
+
+
+def _class_objects(classes, num_classes):
+    if classes is None:
+        return np.zeros(num_classes, np.int64)
+    classes = np.asarray(classes, int)
+    known = classes[(classes >= 0) & (classes < num_classes)]
+    return np.bincount(known, minlength=num_classes)
+
+
+def class_weights(pixels, shown_pixels):
+    """Return class weights by median frequency balancing.
+
+    Eigen and Fergus 2015 (arXiv:1411.4734): frequency = pixels / shown pixels, weight = median of
+    all frequencies / frequency. Example: frequencies 1/2, 1/4, 1/16 give the weights 1/2, 1, 4.
 
     Args:
-        pixels: (C,) pixels of each class.
-        shown: (C,) pixels of the images in which the class occurs.
+        pixels: (C,) pixels per class.
+        shown_pixels: (C,) pixels of the images that contain the class.
 
     Returns:
-        median of all frequencies / frequency, a frequency being pixels / shown; 1 for a class that never occurs.
+        (C,) float weights; 1 for a class that never occurs.
     """
-    pixels, shown = np.asarray(pixels, float), np.asarray(shown, float)
-    there = pixels > 0
-    if not there.any():
+    pixels = np.asarray(pixels, float)
+    shown_pixels = np.asarray(shown_pixels, float)
+    present = pixels > 0
+    if not present.any():
         return np.ones(len(pixels))
-    frequency = pixels / np.maximum(shown, 1)
-    return np.where(there, np.median(frequency[there]) / np.where(there, frequency, 1), 1.0)
+    frequency = np.where(present, pixels / np.maximum(shown_pixels, 1), 1)
+    return np.where(present, np.median(frequency[present]) / frequency, 1.0)

@@ -1,4 +1,4 @@
-"""What the doctor and the check before training measure of every sample, before its arrays are let go."""
+"""Statistics of single samples, measured before their arrays are released."""
 
 import hashlib
 import os
@@ -18,50 +18,51 @@ from tfseg.data.readers.image_files import (
 )
 from tfseg.doctor.duplicates import fingerprint
 
-MOST_COLOURS = 256  # a mask with more is an image
-AROUND = np.ones((3, 3), np.uint8)
-NEARBY = np.ones(
-    (5, 5), np.uint8
-)  # a mask enlarged twofold has strips two pixels wide along its edges
+MAX_COLORS = 256  # colors kept per mask; a mask with more is a photograph
+MAX_VALUES = 2**16  # values kept per mask
+LOSSY_FORMATS = ("JPEG", "MPO", "WEBP")
+ADJACENT = np.ones((3, 3), np.uint8)
+# a mask enlarged twofold has strips two pixels wide along its edges
+NEARBY = np.ones((5, 5), np.uint8)
 
 
 @dataclass
-class Labels:
+class LabelStatistics:
     """The values of a mask: (N,) arrays.
 
     Attributes:
-        values: on disk, ascending.
-        pixels: how many pixels have each.
-        inner: those of them whose eight neighbors have it too.
-        between: those of them with a smaller and a greater value at most two pixels away.
+        values: the values on disk, ascending.
+        pixels: number of pixels with each value.
+        interior: how many of them have the same value in all eight neighbors.
+        between: how many of them have both a smaller and a greater value within two pixels.
     """
 
     values: np.ndarray
     pixels: np.ndarray
-    inner: np.ndarray
+    interior: np.ndarray
     between: np.ndarray
 
 
-@dataclass(eq=False)  # one of many, not its figures
+@dataclass(eq=False)  # compare by identity
 class Sample:
-    """What is known of a sample; None where it has no such thing or could not be read.
+    """Statistics of a sample; None for what it does not have or could not be read.
 
     Attributes:
-        name: of the image, or of the mask if there is no image: its path, or the reader's name.
+        name: path of the image (of the mask if there is no image), or the reader's name.
         image, mask: paths; None in memory.
-        val: is for validation.
-        faults: list of (kind, name, what is wrong).
-        size, mask_size: (height, width) in pixels, of the image as tfseg turns it.
-        orientation: EXIF, 1..8; 1 is upright.
+        val: whether it is a validation sample.
+        faults: list of (kind, name, text).
+        size, mask_size: (height, width) in pixels; that of the image after turning it upright.
+        orientation: EXIF orientation, 1..8; 1 is upright.
         channels, dtype: of the image.
-        digest, mask_digest: of the bytes, equal for equal ones.
-        hash: see `fingerprint`.
+        digest, mask_digest: hashes of the bytes, to find identical files.
+        hash: perceptual hash, see `fingerprint`.
         moments: (3, C): number, sum and sum of squares of the pixels.
-        labels: Labels.
+        labels: LabelStatistics.
         colors: {(red, green, blue): pixels} of a color mask; the first 256.
-        palette: {value: (red, green, blue)} of the values in a palette mask.
+        palette: {value: (red, green, blue)} of the values that occur in a palette mask.
         boxes, classes: (N, 4) and (N,) of the objects.
-        source: (reader, index) of a sample that is in no folder.
+        source: (reader, index) of a sample from a reader.
     """
 
     name: str
@@ -78,7 +79,7 @@ class Sample:
     mask_digest: bytes | None = None
     hash: int | None = None
     moments: np.ndarray | None = None
-    labels: Labels | None = None
+    labels: LabelStatistics | None = None
     colors: dict | None = None
     palette: dict | None = None
     boxes: np.ndarray | None = None
@@ -87,126 +88,146 @@ class Sample:
 
 
 def measure_all(measure, items, track=lambda samples, total: samples):
-    """Return the list of `measure(item)`, made in threads: decoding keeps a core busy, and a large image's memory."""
+    """Return [measure(item) for item in items], computed in threads.
+
+    One thread per core: decoding keeps a core busy, and each thread keeps one image in memory.
+    """
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(track(pool.map(measure, items), len(items)))
 
 
-def measure_sample(reader, index, closely=True):
-    """Return the Sample of a reader; what cannot be read is among its faults.
+def measure_sample(reader, index: int, detailed: bool = True) -> Sample:
+    """Measure a sample of a reader; errors of reading become faults.
 
-    Without `closely` it lacks what only the doctor asks for: hash, digests, `inner` and `between`.
+    Without `detailed` it lacks what only the doctor needs: `hash`, the digests, and `interior` and
+    `between` of the labels.
     """
     sample = Sample(reader.name(index))
     try:
-        read = reader[index]
+        arrays = reader[index]
     except (OSError, ValueError) as error:
         kind = "unreadable" if isinstance(error, OSError) else "refused"
         sample.faults.append((kind, sample.name, str(error)))
         return sample
-    _look_at_image(sample, read["image"])
-    if "mask" in read:
-        sample.mask_size, sample.labels = (
-            read["mask"].shape,
-            label_statistics(read["mask"], closely),
-        )
-    sample.boxes, sample.classes = read.get("boxes"), read.get("classes")
-    if closely:
-        sample.hash, sample.digest = fingerprint(read["image"]), _digest(read["image"])
-        sample.mask_digest = _digest(read["mask"]) if "mask" in read else None
+    _measure_image(sample, arrays["image"])
+    if "mask" in arrays:
+        sample.mask_size = arrays["mask"].shape
+        sample.labels = label_statistics(arrays["mask"], detailed)
+    sample.boxes, sample.classes = arrays.get("boxes"), arrays.get("classes")
+    if detailed:
+        sample.hash = fingerprint(arrays["image"])
+        sample.digest = _digest(arrays["image"])
+        sample.mask_digest = _digest(arrays["mask"]) if "mask" in arrays else None
     return sample
 
 
-def measure_files(image, mask, val=False):
-    """Return the Sample of an image's file and a mask's, either of which may be None."""
+def measure_files(image, mask, val: bool = False) -> Sample:
+    """Measure an image file and a mask file, either of which may be None."""
     sample = Sample(str(image or mask), image, mask, val)
-    for path, look in ((image, _look_at_image_file), (mask, _look_at_mask_file)):
-        if path is None:
-            continue
-        try:
-            height, width, *_ = read_header(path)
-        except (OSError, ValueError) as error:
-            sample.faults.append(("unreadable", str(path), str(error)))
-            continue
-        try:
-            look(sample, path, (height, width))
-        except (OSError, ValueError) as error:
-            kind = "truncated" if isinstance(error, OSError) else "refused"
-            sample.faults.append((kind, str(path), str(error)))
+    if image is not None:
+        _measure_file(sample, image, _measure_image_file)
+    if mask is not None:
+        _measure_file(sample, mask, _measure_mask_file)
     return sample
 
 
-def _look_at_image_file(sample, path, size):
-    sample.size, sample.digest = size, _digest(path.read_bytes())
-    with Image.open(path) as picture:
-        sample.orientation = orientation(picture)
+def _measure_file(sample, path, measure):
+    try:
+        height, width, *_ = read_header(path)
+    except (OSError, ValueError) as error:
+        sample.faults.append(("unreadable", str(path), str(error)))
+        return
+    try:
+        measure(sample, path, (height, width))
+    except (OSError, ValueError) as error:
+        kind = "truncated" if isinstance(error, OSError) else "refused"
+        sample.faults.append((kind, str(path), str(error)))
+
+
+def _measure_image_file(sample, path, size):
+    sample.size = size
+    sample.digest = _digest(path.read_bytes())
+    with Image.open(path) as pil_image:
+        sample.orientation = orientation(pil_image)
     image = read_image(path)
-    _look_at_image(sample, image)
+    _measure_image(sample, image)
     sample.hash = fingerprint(image)
 
 
-def _look_at_image(sample, image):
+def _measure_image(sample, image):
     sample.size, sample.channels, sample.dtype = image.shape[:2], image.shape[-1], image.dtype
     moments = np.stack([_moments(channel) for channel in np.moveaxis(image, -1, 0)], axis=-1)
     if not np.isfinite(moments).all():
-        text = f"{sample.name} holds values that are NaN or infinite. Replace them, as by np.nan_to_num."
+        text = (
+            f"{sample.name} contains NaN or infinite values. Replace them, for example with "
+            "np.nan_to_num."
+        )
         sample.faults.append(("refused", sample.name, text))
         return
     sample.moments = moments
 
 
-def _look_at_mask_file(sample, path, size):
-    sample.mask_size, sample.mask_digest = size, _digest(path.read_bytes())
-    with Image.open(path) as picture:
-        if picture.format in ("JPEG", "MPO", "WEBP"):
-            sample.faults.append(("lossy_mask", str(path), picture.format))
+def _measure_mask_file(sample, path, size):
+    sample.mask_size = size
+    sample.mask_digest = _digest(path.read_bytes())
+    palette = None
+    with Image.open(path) as pil_image:
+        if pil_image.format in LOSSY_FORMATS:
+            sample.faults.append(("lossy_mask", str(path), pil_image.format))
             return
-        if picture.mode in ("RGB", "RGBA"):
-            sample.colors = _colors(read_colors(path))
+        if pil_image.mode in ("RGB", "RGBA"):
+            sample.colors = _count_colors(read_colors(path))
             if any(len(set(color)) > 1 for color in sample.colors):
                 return
-        table = np.reshape(picture.getpalette("RGB"), (-1, 3)) if picture.mode == "P" else None
+        if pil_image.mode == "P":
+            palette = np.reshape(pil_image.getpalette("RGB"), (-1, 3))
     sample.labels = label_statistics(read_mask(path))
-    if table is not None:
-        present = [value for value in sample.labels.values.tolist() if value < len(table)]
-        sample.palette = {value: tuple(table[value].tolist()) for value in present}
+    if palette is not None:
+        present = [value for value in sample.labels.values.tolist() if value < len(palette)]
+        sample.palette = {value: tuple(palette[value].tolist()) for value in present}
 
 
-def label_statistics(mask, closely=True):
-    """Return the Labels of (H, W) integers; without `closely`, `inner` and `between` are 0."""
+def label_statistics(mask, detailed: bool = True) -> LabelStatistics:
+    """Measure (H, W) integers; without `detailed`, `interior` and `between` are 0."""
     if mask.dtype == np.uint8:
         values, ranks = np.arange(256), mask
-    else:  # ranks keep the order, which is all that is asked for
+    else:  # OpenCV takes 16 bits; comparing ranks is the same as comparing values
         values, ranks = np.unique(mask, return_inverse=True)
-        values, ranks = (
-            values[: 2**16],
-            np.minimum(ranks.reshape(mask.shape), 2**16 - 1).astype(np.uint16),
-        )
+        values = values[:MAX_VALUES]
+        ranks = np.minimum(ranks.reshape(mask.shape), MAX_VALUES - 1).astype(np.uint16)
     pixels = np.bincount(ranks.ravel(), minlength=len(values))
-    inner, between = (
-        _neighborhoods(ranks, len(values)) if closely else np.zeros((2, len(values)), int)
-    )
-    there = pixels > 0
-    return Labels(values[there], pixels[there], inner[there], between[there])
+    interior = between = np.zeros(len(values), int)
+    if detailed:
+        interior, between = _neighborhood_counts(ranks, len(values))
+    present = pixels > 0
+    return LabelStatistics(values[present], pixels[present], interior[present], between[present])
 
 
-def _neighborhoods(ranks, count):
-    """Count the pixels of each rank among their like, and those between others, see `Labels`."""
-    import cv2  # as late as in `fingerprint`
+def _neighborhood_counts(ranks, count):
+    """Return `interior` and `between` of `LabelStatistics`, for each of `count` ranks.
 
-    inside = cv2.erode(ranks, AROUND) == cv2.dilate(ranks, AROUND)
+    The erosion is the smallest rank of a neighborhood, the dilation the largest: a pixel is
+    interior where both are equal, and between where its own rank lies strictly inside.
+    """
+    import cv2  # lazy import: cv2 takes 0.5 s
+
+    interior = cv2.erode(ranks, ADJACENT) == cv2.dilate(ranks, ADJACENT)
     between = (cv2.erode(ranks, NEARBY) < ranks) & (ranks < cv2.dilate(ranks, NEARBY))
-    return [np.bincount(ranks[chosen], minlength=count) for chosen in (inside, between)]
+    return (
+        np.bincount(ranks[interior], minlength=count),
+        np.bincount(ranks[between], minlength=count),
+    )
 
 
-def _colors(array):
+def _count_colors(array):
     """Return {(red, green, blue): pixels} of (H, W, 3), the most frequent first."""
+    # One integer per color is faster to sort than rows: (1, 2, 3) becomes 0x010203.
     packed = array.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1], np.int32)
     values, counts = np.unique(packed, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:MOST_COLOURS]
+    order = np.argsort(-counts, kind="stable")[:MAX_COLORS]
     return {
-        (v >> 16, v >> 8 & 255, v & 255): c
-        for v, c in zip(values[order].tolist(), counts[order].tolist(), strict=True)
+        (value >> 16, value >> 8 & 255, value & 255): count
+        for value, count in zip(values[order].tolist(), counts[order].tolist(), strict=True)
     }
 
 
@@ -218,8 +239,24 @@ def _digest(data):
 
 def _moments(channel):
     """Return number, sum and sum of squares of an array's values."""
-    if channel.dtype == np.uint8:  # by a histogram: a large image is never held in float64
+    if channel.dtype == np.uint8:  # from a histogram, to avoid a float64 copy of a large image
         counts = np.bincount(channel.ravel(), minlength=256)
         values = np.arange(256)
         return [counts.sum(), counts @ values, counts @ values**2]
     return [channel.size, channel.sum(dtype=np.float64), np.square(channel, dtype=np.float64).sum()]
+
+
+def channel_statistics(samples):
+    """Return the lists (mean, std) with one number per channel, over all pixels of the samples.
+
+    Gray images among color images count in all channels.
+    """
+    moments = [sample.moments for sample in samples if sample.moments is not None]
+    if not moments:
+        return [], []
+    sums = np.zeros((3, max(array.shape[1] for array in moments)))
+    for array in moments:
+        sums += array
+    mean = sums[1] / sums[0]
+    variance = np.maximum(sums[2] / sums[0] - mean**2, 1e-6)  # a std of 0 cannot be divided by
+    return mean.tolist(), np.sqrt(variance).tolist()

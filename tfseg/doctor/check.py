@@ -1,0 +1,96 @@
+"""The check before training: read every sample once and raise if the data cannot be used."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tfseg.checks import IGNORE_INDEX
+from tfseg.data.readers.problems import format_problems
+from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
+from tfseg.doctor.measure import channel_statistics, measure_all, measure_sample
+
+
+@dataclass
+class Summary:
+    """Statistics of a dataset.
+
+    Attributes:
+        count: number of samples.
+        class_pixels: (C,) labeled pixels per class, in the order of the reader's `label_names`.
+        ignored_pixels: number of unlabeled pixels.
+        mean, std: lists with one number per channel, over all pixels of all images.
+        class_weights: list with one weight per class, by median frequency balancing, for a loss's
+            `class_weights=`.
+    """
+
+    count: int
+    class_pixels: np.ndarray
+    ignored_pixels: int
+    mean: list
+    std: list
+    class_weights: list
+
+
+def check(
+    reader,
+    track=lambda samples, total: samples,
+    min_samples: int = 2,
+    min_classes: int | None = None,
+) -> Summary:
+    """Read every sample once and raise if the dataset cannot be used for training.
+
+    Args:
+        reader: a `tfseg.data.Reader`.
+        track: wraps the iteration to show progress; called with the samples and their number.
+        min_samples: required number of samples with a labeled pixel or an object. Training needs
+            two, evaluation one.
+        min_classes: required number of classes in the masks; None means `min_samples`.
+
+    Returns:
+        Summary.
+
+    Raises:
+        ValueError: a sample cannot be read, a mask contains values that map to no class, or there
+            are too few labeled samples or classes. The message names every faulty file.
+
+    Example:
+        >>> import tfseg
+        >>> reader = tfseg.data.Folder("photos", "labels", ["background", "leaf"])
+        >>> summary = tfseg.doctor.check(reader)
+        >>> summary.count, summary.class_pixels.tolist()
+        (4, [9984, 2304])
+    """
+    indices = range(len(reader))
+    samples = measure_all(lambda index: measure_sample(reader, index, False), indices, track)
+    problems = [text for sample in samples for _, _, text in sample.faults]
+    if problems:
+        raise ValueError(format_problems(problems))
+    labeled = sum(_is_labeled(sample) for sample in samples)
+    if labeled < min_samples:
+        raise ValueError(
+            f"Only {labeled} of {len(reader)} samples have a labeled pixel; at least {min_samples} "
+            "required. Add labeled images, or check which mask value is ignored."
+        )
+    counts = count_classes(samples, reader_mapping(samples, reader))
+    if "mask" in reader.fields:
+        _require_classes(reader, counts, min_samples if min_classes is None else min_classes)
+    mean, std = channel_statistics(samples)
+    weights = class_weights(counts.pixels, counts.shown_pixels).tolist()
+    return Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights)
+
+
+def _is_labeled(sample):
+    if sample.classes is not None:
+        return True
+    return sample.labels is not None and bool((sample.labels.values != IGNORE_INDEX).any())
+
+
+def _require_classes(reader, counts, min_classes):
+    names = [repr(name) for name, n in zip(reader.label_names, counts.pixels, strict=True) if n]
+    if len(names) >= min_classes:
+        return
+    raise ValueError(
+        f"All labeled pixels have the class {' or '.join(names) or 'none'}; {counts.ignored} "
+        "pixels are ignored. Training needs two classes. Check the values in the masks, and "
+        "which value is ignored (255 by default). Masks of two classes may contain only 0 and 255."
+    )

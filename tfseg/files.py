@@ -1,19 +1,21 @@
 """Files that appear whole or not at all."""
 
 import os
+import uuid
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def atomic_write(file):
-    """Yield a temporary path beside `file`, and rename it to `file` once the block has ended without an error.
+def atomic_write(file) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `file`; rename it to `file` if the block succeeds.
 
-    A kill at any moment leaves the old file or the new one, never a part. The temporary path keeps the suffix, which
-    Keras and OpenCV read the format from.
+    If the process is killed, the old file or the complete new one is left, never a part. The
+    temporary path has the suffix of `file`, since Keras and OpenCV infer the format from it.
 
     Args:
-        file: path to write; its folder is created if missing.
+        file: path to write. Its folder is created if it does not exist.
 
     Example:
         >>> with atomic_write("scores/run.json") as path:
@@ -21,7 +23,7 @@ def atomic_write(file):
     """
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{os.getpid()}-{file.name}")
+    part = file.with_name(f".{uuid.uuid4().hex}-{file.name}")  # unique: threads may write one file
     try:
         yield part
         os.replace(part, file)

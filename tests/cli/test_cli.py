@@ -14,8 +14,7 @@ from conftest import draw_sample
 from PIL import Image
 
 from tfseg import cli
-from tfseg.data import Folder, read_image
-from tfseg.data.readers import extract
+from tfseg.data import Folder, memory_limits, read_image
 from tfseg.inference import evaluate, predict, with_offsets
 from tfseg.models.blocks import Standardize
 from tfseg.models.encoders import efficientnet_lite
@@ -137,7 +136,7 @@ def test_predict_and_export_agree_at_the_original_size(trained, tfseg, tmp_path,
     answer = served(image=tf.constant(read_image(picture)[None], tf.float32))["class_ids"][0]
     assert np.array_equal(answer, labels)
 
-    assert "agreement" in printed  # the table of forms, on the images the run validated on
+    assert "agreement" in printed  # the table of formats, on the images the run validated on
     code, printed = tfseg("export", "--inspect", "saved_models/run/1")
     assert code == 0, printed
     assert "██ 0 ground ██ 1 disc ██ 2 band" in printed
@@ -185,7 +184,7 @@ def test_export_serves_what_is_asked_for_and_compares_on_other_images(
         (("--run", "RUN", "--format", "onx"), "formats='onx' is unknown"),
         (("--run", "RUN", "--output", "masks"), "outputs='masks' is unknown"),
         (("--run", "RUN", "--dtype", "int8"), "dtype='int8' is unknown"),
-        (("--inspect", "nowhere"), "'nowhere' is no export of tfseg"),
+        (("--inspect", "nowhere"), "'nowhere' is not an export of tfseg"),
         (
             ("--inspect", "x", "--format", "onnx", "--window", "64"),
             "--format, --window changes nothing beside --ins",
@@ -264,7 +263,7 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     data = "--images", trained / "images", "--masks", trained / "masks"
     code, printed = tfseg("tune", "--run", run.folder, "--score", "mean_dice", *data)
     assert code == 0, printed
-    assert "The run decides so from now on" in printed
+    assert "Saved to the run." in printed
     code, printed = tfseg("evaluate", "--run", run.folder)
     assert json.loads((run.folder / "evaluation.json").read_text())["mean_iou"] > before
     code, printed = tfseg(
@@ -276,7 +275,7 @@ def test_tune_changes_what_the_run_predicts_and_measures(trained, tfseg, tmp_pat
     assert not np.array_equal(labels, predict(run.model(tuned=False), image))
     tfseg("export", "--run", run.folder, "--out", tmp_path / "served")
     code, printed = tfseg("export", "--inspect", tmp_path / "served" / "1")
-    assert re.search(r"tuning: score: mean_dice before: 0\.\d+ after: 0\.\d+", printed)
+    assert re.search(r"tuning: score: mean_dice score_untuned: 0\.\d+ score_cv: 0\.\d+", printed)
 
 
 def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
@@ -293,13 +292,13 @@ def test_tune_leaves_a_decision_that_is_right(trained, tfseg, tmp_path):
     )
     assert code == 0, printed
     assert "1.0000 before" in printed
-    assert "That is worth nothing" in printed
+    assert "No improvement on held-out images" in printed
     assert not run.tuned.exists()
 
 
 def test_large_images_go_through_the_network_in_windows(tfseg, tmp_path, monkeypatch):
-    monkeypatch.setattr(extract, "LARGE", 2000)  # the images have 48 x 56 pixels
-    monkeypatch.setattr(extract, "WINDOW", 32)
+    monkeypatch.setattr(memory_limits, "MAX_IMAGE_PIXELS", 2000)  # the images have 48 x 56 pixels
+    monkeypatch.setattr(memory_limits, "WINDOW_SIZE", 32)
     fill(tmp_path)
     code, printed = tfseg(*words(tmp_path), *SMALL, "--out", tmp_path / "run")
     assert code == 0, printed
@@ -316,7 +315,7 @@ def test_large_images_go_through_the_network_in_windows(tfseg, tmp_path, monkeyp
         run.settings()["val_names"]
     )
     best = max(run.history()["val_mean_iou"])
-    assert evaluate(model, val.parts(32)).means()["mean_iou"] == pytest.approx(best, abs=1e-5)
+    assert evaluate(model, val.disjoint_tiles(32)).means()["mean_iou"] == pytest.approx(best, abs=1e-5)
     seen = evaluate(
         model, Folder(tmp_path / "images", tmp_path / "masks", NAMES.split(",")), window=32
     )
@@ -400,19 +399,19 @@ def test_masks_of_others_have_an_ignored_value_of_their_own(trained, tfseg, tmp_
     )
     code, printed = tfseg(*words, tmp_path / "nine")
     assert code == 1
-    assert "holds the value 9" in printed
-    code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
+    assert "contains values that map to no class: 9" in printed
+    code, printed = tfseg(*words, tmp_path / "nine", "--ignore-value", "9")
     assert code == 0, printed
     code, printed = tfseg(
-        *words, trained / "masks", "--ignore", "2"
+        *words, trained / "masks", "--ignore-value", "2"
     )  # a class in the run's own masks
     assert code == 0, printed
     ignored = 6 * 8 * 56
     assert f"is of the class band; {ignored} pixels are ignored" in printed
-    code, printed = tfseg("evaluate", "--run", trained / "run", "--ignore", "9")
+    code, printed = tfseg("evaluate", "--run", trained / "run", "--ignore-value", "9")
     assert code == 2
-    assert "--ignore goes with --images and --masks" in printed
-    code, printed = tfseg(*words, tmp_path / "nine", "--ignore", "9")
+    assert "--ignore-value goes with --images and --masks" in printed
+    code, printed = tfseg(*words, tmp_path / "nine", "--ignore-value", "9")
     assert (
         f"Warning: no pixel to measure on is of the class band; {ignored} pixels are ignored"
         in printed
@@ -557,7 +556,7 @@ def test_images_that_cannot_be_predicted_are_all_named(trained, tfseg, tmp_path)
     code, printed = tfseg("predict", pictures, "--run", trained / "run", "--out", tmp_path / "out")
     assert code == 1
     assert re.search(
-        r"p0\.jpg cannot be read.*p3\.jpg cannot be read as an image. It does not begin as one",
+        r"p0\.jpg cannot be read.*p3\.jpg cannot be read as an image. Its content does not start like one",
         printed,
     )
     assert not (tmp_path / "out").exists()
@@ -613,7 +612,7 @@ BAD_INPUT = {
     "missing folder": (lambda f: shutil.rmtree(f / "images"), "no folder '.*images'"),
     "empty folder": (
         lambda f: [p.unlink() for p in (f / "masks").iterdir()],
-        "masks' holds no image",
+        "masks' contains no image",
     ),
     "no mask": (lambda f: (f / "masks" / "p1.png").unlink(), r"p1\.jpg has no mask 'p1\.png'"),
     "no image": (lambda f: (f / "images" / "p1.jpg").unlink(), r"p1\.png has no image 'p1'"),
@@ -623,7 +622,7 @@ BAD_INPUT = {
     ),
     "no such class": (
         lambda f: Image.new("L", (56, 48), 9).save(f / "masks" / "p1.png"),
-        "holds the value 9",
+        "contains values that map to no class: 9",
     ),
     "truncated": (lambda f: cut_in_half(f / "images" / "p1.jpg"), r"p1\.jpg is damaged"),
     "truncated mask": (lambda f: cut_in_half(f / "masks" / "p1.png"), r"p1\.png is damaged"),
@@ -720,7 +719,7 @@ def test_the_doctor_gives_a_clean_bill(tfseg, tmp_path):
     write_clean(tmp_path)
     code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", NAMES)
     assert code == 0, printed
-    assert "The doctor says: nothing found." in printed
+    assert "Result: no problems found." in printed
     assert "class_weights=[" in printed
     code, printed = tfseg("doctor", tmp_path)  # finds both folders
     assert code == 0, printed
@@ -745,12 +744,12 @@ def test_the_doctor_finds_a_planted_fault_and_writes_its_reports(tfseg, tmp_path
     words = ("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", NAMES)
     code, printed = tfseg(*words, *val, *out)
     assert code == 1
-    assert "The doctor says: 2 errors." in printed
-    assert "If 9 means no label, pass `--ignore 9`" in printed
+    assert "Result: 2 errors." in printed
+    assert "If 9 means no label, pass `--ignore-value 9`" in printed
     report = json.loads((tmp_path / "report.json").read_text())
     assert [finding["kind"] for finding in report["findings"]] == ["no_mask", "unknown_labels"]
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
-    assert tfseg(*words, "--ignore", "9")[0] == 0
+    assert tfseg(*words, "--ignore-value", "9")[0] == 0
     code, printed = tfseg(*words, *val[:2])
     assert code == 2
     assert "--val-images and --val-masks go together" in printed
@@ -811,13 +810,13 @@ def test_camvid_and_isbi_train_without_code(tfseg, tmp_path, shared_data):
             "camvid",
             camvid / "train",
             camvid / "trainannot",
-            ("--class-names", names, "--ignore", "11"),
+            ("--class-names", names, "--ignore-value", "11"),
         ),
         (
             "isbi",
             isbi / "image",
             isbi / "label",
-            ("--class-names", "membrane,cell", "--ignore", "255"),
+            ("--class-names", "membrane,cell", "--ignore-value", "255"),
         ),
     ):
         images, masks = (few(path, tmp_path / name / path.name, 4) for path in (images, masks))

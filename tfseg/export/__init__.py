@@ -1,4 +1,4 @@
-"""Artifacts of a trained model, written whole or not at all."""
+"""Export a trained model to SavedModel, LiteRT, ONNX or OpenVINO, and compare the results."""
 
 from tfseg.export.folding import fold_batch_norm
 from tfseg.export.formats import FORMATS

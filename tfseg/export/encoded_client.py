@@ -1,4 +1,4 @@
-"""The signature `encoded` as its user sees it: PNG files in, PNG files out."""
+"""Client side of the signature `encoded`: PNG files in, class ids out."""
 
 import io
 
@@ -7,18 +7,26 @@ import tensorflow as tf
 from PIL import Image
 
 
-def png(image):
-    """(H, W, 1 or 3) uint8 -> bytes of a PNG."""
+def encode_png(image) -> bytes:
+    """(H, W, 1 or 3) uint8 image -> bytes of a PNG file."""
+    array = image[..., 0] if image.shape[-1] == 1 else image
     file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
+    Image.fromarray(array).save(file, "PNG")
     return file.getvalue()
 
 
-def ids_of_files(encoded, images):
-    """Return the class ids, (B, H, W) or (B,), that the signature gives images (B, H, W, 1 or 3) uint8 as files."""
-    found = encoded(image_bytes=tf.constant([png(image) for image in images]))
-    if "class_ids" in found:
-        return found["class_ids"].numpy()
-    return np.stack(
-        [np.asarray(Image.open(io.BytesIO(mask))) for mask in found["mask_png_bytes"].numpy()]
-    )
+def class_ids_from_files(signature, images):
+    """Send images as PNG files to the signature `encoded` and return the class ids.
+
+    Args:
+        signature: the signature `encoded` of a loaded SavedModel.
+        images: (B, H, W, 1 or 3) uint8.
+
+    Returns:
+        (B, H, W) class ids, or (B,) for a classifier.
+    """
+    outputs = signature(image_bytes=tf.constant([encode_png(image) for image in images]))
+    if "class_ids" in outputs:
+        return outputs["class_ids"].numpy()
+    masks = [Image.open(io.BytesIO(mask)) for mask in outputs["mask_png_bytes"].numpy()]
+    return np.stack([np.asarray(mask) for mask in masks])

@@ -1,4 +1,4 @@
-"""A trained model as it is cheapest to run: batch normalization inside the convolutions, weights as constants."""
+"""Inference copies of a model: batch normalization in the convolutions, weights as constants."""
 
 import keras
 import numpy as np
@@ -6,11 +6,12 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import PixelShuffle
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
-# what neither adds up many numbers nor is written for float32
-HALF = (
+# layers that neither sum many numbers nor are written for float32
+BFLOAT16_LAYERS = (
     *CONVOLUTIONS,
     layers.BatchNormalization,
     layers.ReLU,
@@ -22,150 +23,194 @@ HALF = (
 )
 
 
-def fold_batch_norm(model, dtype="float32"):
-    """Return a copy of a functional model whose batch normalizations have gone into the convolutions before them.
+def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
+    """Return an inference copy with batch normalization folded into the convolutions before it.
 
-    A normalization by stored statistics is a scale and a shift a channel, so kernel and bias can take it:
-    y = gamma (conv(x) + b - mean) / sqrt(variance + epsilon) + beta. One that does not directly follow a convolution,
-    or of which either is also used elsewhere, stays.
+    With stored statistics, batch normalization is a scale and a shift per channel, which kernel and
+    bias can absorb: y = gamma (conv(x) + b - mean) / sqrt(variance + epsilon) + beta. It is kept
+    where it does not directly follow a convolution, or where either layer is used more than once.
 
-    In bfloat16, transposed convolutions whose windows do not overlap become 1 x 1 convolutions whose channels are then
-    pixels: TensorFlow lays out their kernels anew at every call, and adds their bias in a pass of its own.
+    In bfloat16, transposed convolutions whose windows do not overlap become 1 x 1 convolutions with
+    a pixel shuffle, since TensorFlow rearranges transposed kernels at every call and adds their
+    bias in a separate pass.
 
     Args:
-        model: a trained model of `tfseg.models`; it stays as it is.
-        dtype: "float32", or "bfloat16" for features and convolutions in bfloat16; logits are float32 either way.
+        model: a trained functional model of `tfseg.models`. It is not changed.
+        dtype: "float32" or "bfloat16", of features and convolutions. Logits are always float32.
 
     Returns:
         keras.Model for inference.
+
+    Example:
+        >>> import tfseg
+        >>> folded = tfseg.export.fold_batch_norm(tfseg.models.unet(2, filters=(4, 8)))
+        >>> sum(type(layer).__name__ == "BatchNorm" for layer in folded.layers)
+        0
     """
-    pairs = _pairs(model)
-    gone = {norm.name for norm in pairs.values()}
-    half = _half(model) if dtype == "bfloat16" else set()
-    factors = {
+    norm_of = _foldable_norms(model)
+    folded_names = {norm.name for norm in norm_of.values()}
+    bfloat16_names = _bfloat16_names(model) if dtype == "bfloat16" else set()
+    shuffle_factors = {
         layer.name: layer.strides[0]
         for layer in model.layers
-        if layer.name in half and _tiles(layer)
+        if layer.name in bfloat16_names and _is_disjoint_upsampling(layer)
     }
 
     def copy(layer):
         config = layer.get_config()
-        if layer in pairs:
+        if layer in norm_of:
             config["use_bias"] = True
-        if layer.name in half:
+        if layer.name in bfloat16_names:
             config["dtype"] = "mixed_bfloat16"
-        return _pointwise(config) if layer.name in factors else layer.__class__.from_config(config)
+        if layer.name in shuffle_factors:
+            return _pointwise_conv(config)
+        return layer.__class__.from_config(config)
 
     def call(layer, *args, **kwargs):
-        if layer.name in gone:
+        if layer.name in folded_names:
             return args[0]
         output = layer(*args, **kwargs)
-        return (
-            PixelShuffle(factors[layer.name], dtype="bfloat16")(output)
-            if layer.name in factors
-            else output
-        )
+        if layer.name in shuffle_factors:
+            return PixelShuffle(shuffle_factors[layer.name], dtype="bfloat16")(output)
+        return output
 
-    plain = keras.Model(model.input, model.output)  # a loss or an optimizer would be copied too
-    clone = keras.models.clone_model(plain, clone_function=copy, call_function=call)
-    for layer in (layer for layer in clone.layers if layer.weights):
+    # a new Model, since cloning a compiled one would also copy its loss and optimizer
+    plain = keras.Model(model.input, model.output)
+    folded_model = keras.models.clone_model(plain, clone_function=copy, call_function=call)
+    for layer in folded_model.layers:
+        if not layer.weights:
+            continue
         original = plain.get_layer(layer.name)
-        weights = (
-            _scaled(original, pairs[original]) if original in pairs else original.get_weights()
-        )
-        layer.set_weights(_pointwise_weights(*weights) if layer.name in factors else weights)
-    return clone
+        weights = original.get_weights()
+        if original in norm_of:
+            weights = _folded_weights(original, norm_of[original])
+        if layer.name in shuffle_factors:
+            weights = _pointwise_weights(*weights)
+        layer.set_weights(weights)
+    return folded_model
 
 
-def as_constants(model):
-    """Return a function of the model's input whose weights are constants: (B, H, W, C) float32 -> logits.
+def as_constants(model: keras.Model):
+    """Return a function (B, H, W, C) float32 -> logits in which the weights are constants.
 
-    Kernels that cannot change are laid out for the processor once, not at every call.
+    Constant kernels are arranged for the processor once instead of at every call.
     """
     call = tf.function(lambda image: model(image, training=False), autograph=False)
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    constant = convert_variables_to_constants_v2(call.get_concrete_function(spec))
+    concrete = call.get_concrete_function(_image_spec(model))
+    constant = convert_variables_to_constants_v2(concrete)
     return lambda image: constant(image)[0]
 
 
-def _pairs(model):
-    """Return {convolution: the batch normalization that takes its output, and nobody else does}."""
-    norms = [
-        layer
-        for layer in model.layers
-        if isinstance(layer, layers.BatchNormalization) and once(layer)
-    ]
-    pairs = {}
-    for layer in (
-        layer for layer in model.layers if isinstance(layer, CONVOLUTIONS) and once(layer)
-    ):
-        # an output of the model is seen as it is, which its nodes do not tell
-        shown = any(layer.output is output for output in model.outputs)
-        users = [node.operation for node in layer._outbound_nodes]
-        if (
-            not shown
-            and layer.activation is keras.activations.linear
-            and len(users) == 1
-            and users[0] in norms
-        ):
-            pairs[layer] = users[0]
-    return pairs
+def inference_function(folded_model: keras.Model):
+    """Return a tf.function (B, H, W, C) float32 -> class ids and probabilities, for converters.
+
+    Args:
+        folded_model: the result of `fold_batch_norm`. Its weights become constants.
+    """
+    logits_of = as_constants(folded_model)
+    return tf.function(
+        lambda image: postprocess(logits_of(image)),
+        input_signature=[_image_spec(folded_model)],
+        autograph=False,
+    )
 
 
-def once(layer):
-    """Whether a layer is used at one place only."""
+def is_used_once(layer) -> bool:
+    """Whether a layer is called at a single place."""
     return len(layer._inbound_nodes) == 1
 
 
-def _half(model):
-    """Return the names of the layers that bfloat16 is for: up to the last with weights, which gives the logits."""
-    last = max((i for i, layer in enumerate(model.layers) if layer.weights), default=-1)
-    return {layer.name for layer in model.layers[: last + 1] if isinstance(layer, HALF)}
+def consumers(layer) -> list:
+    """Return the layers that take the output of `layer`."""
+    return [node.operation for node in layer._outbound_nodes]
 
 
-def _tiles(layer):
-    """Whether a layer is a transposed convolution that makes a square of pixels of each one, beside the next."""
-    transposed = isinstance(layer, layers.Conv2DTranspose) and once(layer)
+def broadcast_to_kernel(conv, values):
+    """Reshape one value per output channel so that it multiplies the kernel of a convolution."""
+    if isinstance(conv, layers.DepthwiseConv2D):  # kernel (h, w, in, multiplier)
+        return values.reshape(conv.kernel.shape[2:])
+    if isinstance(conv, layers.Conv2DTranspose):  # kernel (h, w, out, in)
+        return values[:, None]
+    return values  # kernel (h, w, in, out)
+
+
+def _image_spec(model):
+    return tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+
+
+def _foldable_norms(model):
+    """Return {convolution: the batch normalization that is the only consumer of its output}."""
+    norm_of = {}
+    for layer in model.layers:
+        if not (isinstance(layer, CONVOLUTIONS) and is_used_once(layer)):
+            continue
+        # model outputs have no outbound node; do not fold into them
+        is_output = any(layer.output is output for output in model.outputs)
+        if is_output or layer.activation is not keras.activations.linear:
+            continue
+        users = consumers(layer)
+        if len(users) == 1 and _is_single_norm(users[0], model):
+            norm_of[layer] = users[0]
+    return norm_of
+
+
+def _is_single_norm(layer, model):
+    """Whether a layer is a batch normalization of this model that is used once."""
+    is_norm = isinstance(layer, layers.BatchNormalization) and is_used_once(layer)
+    return is_norm and layer in model.layers
+
+
+def _bfloat16_names(model):
+    """Return the names of the layers to run in bfloat16, up to the one that makes the logits."""
+    with_weights = [i for i, layer in enumerate(model.layers) if layer.weights]
+    last = max(with_weights, default=-1)
+    return {layer.name for layer in model.layers[: last + 1] if isinstance(layer, BFLOAT16_LAYERS)}
+
+
+def _is_disjoint_upsampling(layer):
+    """Whether a layer is a transposed convolution that turns each pixel into its own square."""
     return (
-        transposed
+        isinstance(layer, layers.Conv2DTranspose)
+        and is_used_once(layer)
         and layer.kernel_size == layer.strides == layer.strides[::-1]
         and layer.output_padding is None
     )
 
 
-def _pointwise(config):
-    """Return the 1 x 1 convolution that does the work of a transposed one with that configuration."""
+def _pointwise_conv(config):
+    """Return the 1 x 1 convolution that replaces a transposed one with this configuration."""
     kept = {name: config[name] for name in ("name", "dtype", "activation", "use_bias")}
     return layers.Conv2D(config["filters"] * config["strides"][0] ** 2, 1, **kept)
 
 
 def _pointwise_weights(kernel, *bias):
+    """Return the weights of the 1 x 1 convolution that replaces a transposed one.
+
+    With stride 2 the transposed convolution computes out[2y + i, 2x + j, o] as the sum over c of
+    in[y, x, c] * kernel[i, j, o, c]. The 1 x 1 convolution computes the same four pixels as 4 * out
+    channels, ordered by (i, j, o), and the pixel shuffle puts them in place.
+    """
     height, width, _, channels = kernel.shape
-    return [
-        np.moveaxis(kernel, 3, 0).reshape(1, 1, channels, -1),
-        *(np.tile(values, height * width) for values in bias),
-    ]
+    pointwise = np.moveaxis(kernel, 3, 0).reshape(1, 1, channels, -1)
+    return [pointwise, *(np.tile(values, height * width) for values in bias)]
 
 
-def _scaled(conv, norm):
-    """Return [kernel, bias] of a convolution that does the normalization's work."""
-    kernel, *bias = (weight.astype(np.float64) for weight in conv.get_weights())
+def _folded_weights(conv, norm):
+    """Return [kernel, bias] of a convolution that includes the batch normalization.
+
+    With gamma 3, beta 1, mean 5 and a standard deviation of 2, the scale is 1.5: the kernel is
+    multiplied by 1.5, and a bias of 0 becomes (0 - 5) * 1.5 + 1 = -6.5.
+    """
+    kernel, *bias = [weight.astype(np.float64) for weight in conv.get_weights()]
     bias = bias[0] if bias else 0.0
-    gamma, beta, mean, variance = (
-        keras.ops.convert_to_numpy(x).astype(np.float64) for x in _statistics(norm)
-    )
+    mean, variance = _float64(norm.moving_mean), _float64(norm.moving_variance)
+    gamma = _float64(norm.gamma) if norm.scale else np.ones(len(mean))
+    beta = _float64(norm.beta) if norm.center else np.zeros(len(mean))
     scale = gamma / np.sqrt(variance + norm.epsilon)
-    if isinstance(conv, layers.DepthwiseConv2D):
-        spread = scale.reshape(kernel.shape[2:])
-    elif isinstance(conv, layers.Conv2DTranspose):
-        spread = scale[:, None]  # (h, w, out, in)
-    else:
-        spread = scale
-    return [(kernel * spread).astype(np.float32), ((bias - mean) * scale + beta).astype(np.float32)]
+    kernel = kernel * broadcast_to_kernel(conv, scale)
+    bias = (bias - mean) * scale + beta
+    return [kernel.astype(np.float32), bias.astype(np.float32)]
 
 
-def _statistics(norm):
-    channels = norm.moving_mean.shape[0]
-    gamma = norm.gamma if norm.scale else np.ones(channels)
-    beta = norm.beta if norm.center else np.zeros(channels)
-    return gamma, beta, norm.moving_mean, norm.moving_variance
+def _float64(variable):
+    return keras.ops.convert_to_numpy(variable).astype(np.float64)

@@ -1,78 +1,104 @@
-"""The forms of a model beside its SavedModel, proven to give the same answers."""
+"""Export formats besides SavedModel, each compared with the Keras model."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from tfseg import checks
 from tfseg.export.litert import litert, litert_runner
-from tfseg.export.metadata import PARITY
+from tfseg.export.metadata import PARITY_FILE
 from tfseg.export.onnx import onnx, onnx_runner
 from tfseg.export.openvino import openvino, openvino_runner
 from tfseg.export.parity import (
-    bytes_of,
     keras_runner,
     parity,
     require_parity,
     saved_model_runner,
+    size_in_bytes,
     write_parity,
 )
 
-FOLDER = "assets.extra"  # TensorFlow keeps it for what is not its own
-LEAST = 0.99  # share of pixels on which a form agrees with the model
+EXTRA_FOLDER = "assets.extra"  # TensorFlow reserves it for files of other programs
+MIN_AGREEMENT = 0.99  # fraction of pixels with the class ids of the Keras model
 
 
 class Format(NamedTuple):
-    """How a form is written and asked.
+    """How to write and run a model in one format.
 
     Attributes:
-        file: its name.
-        write: function of the model, the file and images.
-        runner: function of the file -> function of (B, H, W, C) -> dict of answers.
+        file: name of the file, relative to `assets.extra`.
+        write: function (model, file, images) that writes the file.
+        runner: function (file) -> function of images (B, H, W, C) -> dict of outputs.
     """
 
     file: str
-    write: object
-    runner: object
+    write: Callable
+    runner: Callable
 
 
-def _litert(quantize):
-    return lambda model, file, images: litert(model, file, quantize, images)
+def _write_litert(model, file, images, quantize):
+    return litert(model, file, quantize, images)
+
+
+def _write_onnx(model, file, images):
+    return onnx(model, file)
+
+
+def _write_openvino(model, file, images):
+    return openvino(model, file)
+
+
+def _litert_format(file, quantize):
+    return Format(file, partial(_write_litert, quantize=quantize), litert_runner)
 
 
 FORMATS = {
-    "litert": Format("model.tflite", _litert(None), litert_runner),
-    "litert_float16": Format("model_float16.tflite", _litert("float16"), litert_runner),
-    "litert_dynamic": Format("model_dynamic.tflite", _litert("dynamic"), litert_runner),
-    "litert_int8": Format("model_int8.tflite", _litert("int8"), litert_runner),
-    "onnx": Format("model.onnx", lambda model, file, images: onnx(model, file), onnx_runner),
-    "openvino": Format(
-        "openvino/model.xml", lambda model, file, images: openvino(model, file), openvino_runner
-    ),
+    "litert": _litert_format("model.tflite", None),
+    "litert_float16": _litert_format("model_float16.tflite", "float16"),
+    "litert_dynamic": _litert_format("model_dynamic.tflite", "dynamic"),
+    "litert_int8": _litert_format("model_int8.tflite", "int8"),
+    "onnx": Format("model.onnx", _write_onnx, onnx_runner),
+    "openvino": Format("openvino/model.xml", _write_openvino, openvino_runner),
 }
 
 
-def check_formats(formats, images):
-    """Raise a ValueError if a format is unknown, or there are no images to compare on."""
+def check_formats(formats: Sequence[str], images) -> None:
+    """Raise a ValueError if a format is unknown or there are no images to compare on."""
     for name in formats:
         checks.one_of("saved_model", "formats", name, tuple(FORMATS))
     if formats and not len(images):
         raise ValueError(
-            f"saved_model: formats={tuple(formats)} came without images. Every form is compared with the model: pass "
-            "`images`, about ten real images (H, W, C)."
+            f"saved_model: got formats={tuple(formats)} without `images`. Every format is compared "
+            "with the Keras model: pass about ten real images (H, W, C)."
         )
 
 
-def write_formats(version, model, formats, images, class_names):
-    """Write a model's other forms into a version's folder, and `parity.json`; raise a RuntimeError if one is off."""
-    folder = Path(version) / FOLDER
-    runners, sizes = {"Keras": keras_runner(model), "SavedModel": saved_model_runner(version)}, {}
-    sizes["SavedModel"] = bytes_of(Path(version) / "saved_model.pb")
+def write_formats(version, model, formats: Sequence[str], images, class_names) -> None:
+    """Write a model in other formats into a version's folder, and compare all of them.
+
+    Args:
+        version: folder of the SavedModel. Files go to `assets.extra`, the comparison to
+            `assets.extra/parity.json`.
+        model: the Keras model.
+        formats: keys of `FORMATS`.
+        images: list of (H, W, C).
+        class_names: list of str.
+
+    Raises:
+        RuntimeError: a format agrees with the Keras model on too few pixels.
+    """
+    version = Path(version)
+    folder = version / EXTRA_FOLDER
+    runners = {"Keras": keras_runner(model), "SavedModel": saved_model_runner(version)}
+    sizes = {"SavedModel": size_in_bytes(version / "saved_model.pb")}
     for name in formats:
-        form, file = FORMATS[name], folder / FORMATS[name].file
+        file = folder / FORMATS[name].file
         file.parent.mkdir(parents=True, exist_ok=True)
-        form.write(model, file, images)
-        runners[name] = form.runner(file)
-        sizes[name] = bytes_of(file.parent if file.parent != folder else file)
+        FORMATS[name].write(model, file, images)
+        runners[name] = FORMATS[name].runner(file)
+        # a format with a folder of its own consists of several files
+        sizes[name] = size_in_bytes(file if file.parent == folder else file.parent)
     rows = parity(runners, images, sizes)
-    write_parity(Path(version) / PARITY, rows)
-    require_parity(rows, LEAST, class_names)
+    write_parity(version / PARITY_FILE, rows)
+    require_parity(rows, MIN_AGREEMENT, class_names)

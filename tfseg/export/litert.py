@@ -1,78 +1,94 @@
-"""LiteRT (TensorFlow Lite) files, for phones and other small machines."""
+"""LiteRT (TensorFlow Lite) files for phones and other small devices."""
 
 import os
 import re
 import warnings
+from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
-from tfseg.export.folding import fold_batch_norm
+from tfseg.export.folding import fold_batch_norm, inference_function
 from tfseg.export.parity import keras_runner
-from tfseg.export.quantizing import equalize_joins, sensitive_layers
-from tfseg.export.verify import answering, beside, check_export
+from tfseg.export.quantizing import equalize_concatenations, sensitive_layers
+from tfseg.export.verify import check_export
+from tfseg.files import atomic_write
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
-AGREEMENT = {None: 0.999, "float16": 0.98}  # ties may fall either way
-ENOUGH = 0.99  # of a file in eight bits, before its user is warned
-COMPARED = 10  # images
+MIN_AGREEMENT = {None: 0.999, "float16": 0.98}  # not 1: ties between classes may break either way
+WARN_BELOW = 0.99  # agreement of an 8-bit file
+MAX_COMPARED = 10  # images
 
 
-def litert(model, file, quantize=None, samples=None):
-    """Write a model as a LiteRT file that takes images of any batch, height and width the model takes.
+def litert(model: keras.Model, file, quantize: str | None = None, samples=None) -> Path:
+    """Write a model as a LiteRT file that takes any batch size, height and width the model takes.
 
-    Its signature is that of every export: "image" (B, H, W, C) float32 in 0..255 -> "class_ids" and "probabilities".
-    The file is compared with the model before it gets its name. One of a model built for a single height and width is
-    faster, most of all in int8.
+    The input is `image` (B, H, W, C) float32 in 0..255, the outputs are `class_ids` and
+    `probabilities`. The file is compared with the model before it appears. A model built for a
+    fixed height and width runs faster, in particular in int8.
 
     Args:
         model: a trained model of `tfseg.models`.
-        file: ends in ".tflite"; its folder is made if need be, and a file of that name replaced.
-        quantize: None for float32; "float16" for weights of half the size; "dynamic" for weights in int8, their
-            products rounded as they come; "int8" for activations in int8 too, which is the fastest on phones. A model
-            that normalizes each image by itself is then less exact on dim images.
-        samples: iterable of images (H, W, C) in 0..255 as they will come. "int8" finds the ranges of the activations
-            with all of them: about a hundred, of all kinds, not of one street. Up to ten, evenly chosen, are compared;
-            without samples a drawn pattern is.
+        file: path that ends in ".tflite". The folder is created; an existing file is replaced.
+        quantize: None for float32; "float16" for weights of half the size; "dynamic" for int8
+            weights, with activations quantized at run time; "int8" for int8 weights and
+            activations, the fastest on phones. With int8, a model built with
+            normalization="image" is less accurate on dark images.
+        samples: iterable of typical images (H, W, C) in 0..255. "int8" calibrates the ranges of the
+            activations on all of them: pass about a hundred diverse images. Up to ten, evenly
+            spaced, are used to compare the file with the model; without samples, a generated
+            pattern is.
 
     Returns:
         pathlib.Path of the file.
 
     Raises:
-        ValueError: an argument is unknown or does not fit the model, or the converter lacks an operation.
-        RuntimeError: the file, in float32 or float16, gives other answers than the model.
-        ImportError: the package ai-edge-litert, which runs the file, is missing.
+        ValueError: an argument is unknown or does not fit the model, or LiteRT lacks an operation.
+        RuntimeError: a float32 or float16 file gives other class ids than the model.
+        ImportError: ai-edge-litert, which runs the file, is not installed.
 
     Warns:
-        UserWarning: the file, in eight bits, agrees with the model on less than 0.99 of the pixels. It is kept.
+        UserWarning: an 8-bit file agrees with the model on less than 99% of the pixels. It is kept.
+
+    Example:
+        >>> import tfseg
+        >>> model = tfseg.models.unet(2, filters=(4,))
+        >>> tfseg.export.litert(model, "leaves.tflite").name
+        'leaves.tflite'
     """
     checks.one_of("litert", "quantize", quantize, QUANTIZE)
     check_export("litert", model, file, ".tflite")
-    images = _checked(model, quantize, samples)
-    _interpreter()  # before minutes of work
+    images = _checked_images(model, quantize, samples)
+    _interpreter_class()  # fail before the conversion, which can take minutes
     folded_model = fold_batch_norm(model)
     if quantize == "int8":
-        equalize_joins(folded_model, images)
-    with beside(file) as path:
-        path.write_bytes(_converted(folded_model, quantize, images))
-        _compare(model, folded_model, path, quantize, images[:: -(-len(images) // COMPARED)])
-        return path.replace(file)
+        equalize_concatenations(folded_model, images)
+    stride = -(-len(images) // MAX_COMPARED)  # 25 images: every third is compared
+    with atomic_write(file) as path:
+        path.write_bytes(_convert(folded_model, quantize, images))
+        _compare(model, folded_model, path, quantize, images[::stride])
+    return Path(file)
 
 
-def litert_runner(file, threads=2):
-    """Return the function of (B, H, W, C) images that gives a LiteRT file's answers as a dict of arrays.
+def litert_runner(file, threads: int = 2):
+    """Return a function of images (B, H, W, C) that runs a LiteRT file.
 
     Args:
-        file: of `litert`.
-        threads: of the processor.
+        file: a file that `litert` wrote.
+        threads: number of CPU threads.
+
+    Returns:
+        function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities". It raises a
+        ValueError if the shape does not fit the file or the array is empty.
 
     Raises:
-        ValueError: the file cannot be read; later, images of another shape than it takes, or no pixel.
+        ValueError: the file is not a LiteRT file.
     """
     threads = checks.positive_int("litert_runner", "threads", threads)
-    interpreter = _interpreter()(os.fspath(file), num_threads=threads)
+    interpreter = _interpreter_class()(os.fspath(file), num_threads=threads)
     (image,) = interpreter.get_input_details()
     outputs = interpreter.get_signature_runner().get_output_details()
     shape = None
@@ -80,11 +96,11 @@ def litert_runner(file, threads=2):
     def run(images):
         nonlocal shape
         images = np.asarray(images, np.float32)
-        if not images.size:  # LiteRT would tell of a node that failed to prepare
+        if not images.size:  # LiteRT's own error would name an internal node
             raise ValueError(
-                f"litert_runner: images of shape {images.shape} came, expected at least one pixel."
+                f"litert_runner: got images of shape {images.shape}, expected at least one pixel."
             )
-        if images.shape != shape:  # to allocate memory anew takes a while
+        if images.shape != shape:  # allocation is slow
             shape = None
             _check_shape(images.shape, image["shape_signature"], "litert_runner", "images")
             interpreter.resize_tensor_input(image["index"], images.shape)
@@ -97,17 +113,17 @@ def litert_runner(file, threads=2):
     return run
 
 
-def _interpreter():
+def _interpreter_class():
     return checks.require_package("ai_edge_litert.interpreter", "litert").Interpreter
 
 
-def _checked(model, quantize, samples):
-    """Return the images, as a list, to find ranges with and to compare on."""
-    images = [np.asarray(image) for image in (() if samples is None else samples)]
+def _checked_images(model, quantize, samples):
+    """Return the images for calibration and comparison as a list."""
+    images = [] if samples is None else [np.asarray(image) for image in samples]
     if quantize == "int8" and not images:
         raise ValueError(
-            "litert: quantize='int8' came without samples. The ranges of the activations are found with them: pass "
-            "`samples`, about a hundred images (H, W, C) as they will come."
+            "litert: got quantize='int8' without `samples`, which calibrate the ranges of the "
+            "activations. Pass about a hundred typical images (H, W, C)."
         )
     for image in images:
         _check_shape(image.shape, model.input_shape[1:], "litert", "samples")
@@ -115,33 +131,30 @@ def _checked(model, quantize, samples):
 
 
 def _check_shape(shape, expected, owner, argument):
-    """Raise a ValueError unless a shape is the expected one, where None and -1 stand for any size."""
-    free = [want in (None, -1) for want in expected]
-    if len(shape) != len(expected) or any(
-        have != want
-        for have, want, any_size in zip(shape, expected, free, strict=True)
-        if not any_size
-    ):
-        takes = ", ".join(
-            "any" if any_size else str(want) for want, any_size in zip(expected, free, strict=True)
-        )
+    """Raise a ValueError unless `shape` fits `expected`, where None and -1 match any size."""
+    sizes = ["any" if size in (None, -1) else int(size) for size in expected]
+    fits = len(shape) == len(sizes) and all(
+        want in ("any", have) for have, want in zip(shape, sizes, strict=True)
+    )
+    if not fits:
         raise ValueError(
-            f"{owner}: {argument} of shape {tuple(shape)} came; the model takes ({takes}). "
-            "`tfseg.data.read_image(file, channels=...)` reads files so, `tfseg.data.Resize` changes their size."
+            f"{owner}: got {argument} of shape {tuple(shape)}, expected "
+            f"({', '.join(map(str, sizes))}). Read files with "
+            "`tfseg.data.read_image(file, channels=...)`, or resize with `tfseg.data.Resize`."
         )
 
 
 def _pattern(model):
-    """Return an image (H, W, C) of odd size, with waves of every length in it, as images have them."""
-    height, width = (size or 65 + 32 * i for i, size in enumerate(model.input_shape[1:3]))
-    y, x, c = np.mgrid[:height, :width, : model.input_shape[-1]]
+    """Return an odd-sized image (H, W, C) of waves of several lengths, as in natural images."""
+    height, width = model.input_shape[1:3]
+    y, x, c = np.mgrid[: height or 65, : width or 97, : model.input_shape[-1]]
     waves = sum(np.sin(x / length + 2 * c) + np.cos(y / length - c) for length in (1, 3, 9, 27))
     return (127.5 + 127.5 * waves / np.abs(waves).max()).astype(np.float32)
 
 
-def _converted(model, quantize, images):
-    """Return the bytes of the LiteRT file of a model of `fold_batch_norm`."""
-    serve = answering(model)
+def _convert(folded_model, quantize, images):
+    """Return the bytes of a LiteRT file."""
+    serve = inference_function(folded_model)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [serve.get_concrete_function()], tf.Module()
     )
@@ -150,46 +163,61 @@ def _converted(model, quantize, images):
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        converter.representative_dataset = lambda: (
-            [image[None].astype(np.float32)] for image in images
-        )
-        # what has no integer form, such as the types of class ids, stays as it is
+        batches = [[image[None].astype(np.float32)] for image in images]
+        converter.representative_dataset = lambda: batches
+        # operations without an integer version, such as the cast of class ids, stay as they are
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.TFLITE_BUILTINS_INT8,
             tf.lite.OpsSet.TFLITE_BUILTINS,
         ]
     try:
         return converter.convert()
-    except (ConverterError, RuntimeError) as error:  # the latter while it finds ranges
-        raise ValueError(_refusal(model, str(error))) from error
+    except (ConverterError, RuntimeError) as error:  # calibration raises the latter
+        raise ValueError(_conversion_message(folded_model, str(error))) from error
 
 
-def _refusal(model, text):
-    """Return what an error of the converter, or of what it wrote, says, in a line."""
-    lacking = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", text)))
-    first, *_ = text.strip().splitlines()
-    what = f"LiteRT has no {', '.join(lacking)}" if lacking else f"LiteRT says: {first.rstrip('.')}"
-    return f"litert: the model {model.name!r} cannot be converted. {what}. Export it as ONNX or as a SavedModel."
+def _conversion_message(model, text):
+    """Return a one-line message for an error of the converter or of the interpreter."""
+    missing = sorted(set(re.findall(r"'(tf\.\w+)' op is neither", text)))
+    if missing:
+        reason = f"LiteRT does not support {', '.join(missing)}"
+    else:
+        reason = f"LiteRT reports: {text.strip().splitlines()[0].rstrip('.')}"
+    return (
+        f"litert: the model {model.name!r} cannot be converted. {reason}. "
+        "Export it as ONNX or as a SavedModel."
+    )
 
 
 def _compare(model, folded_model, file, quantize, images):
-    """Raise a RuntimeError, or in eight bits warn, if a file's classes are not the model's; `folded_model` was converted."""
-    run, expected = litert_runner(file), keras_runner(model)
-    try:
-        found = [run(x[None])["class_ids"] for x in images]
-    except RuntimeError as error:
-        raise ValueError(_refusal(model, str(error))) from error
-    same = [f == expected(x[None])["class_ids"] for f, x in zip(found, images, strict=True)]
-    agreement = float(np.mean(np.concatenate([s.ravel() for s in same])))
-    told = f"litert: quantize={quantize!r} agrees with the model on {agreement:.2%} of the pixels of {len(images)} images"
-    if agreement < AGREEMENT.get(quantize, 0):
-        raise RuntimeError(f"{told}; nothing was written.")
-    if quantize in AGREEMENT or agreement >= ENOUGH:
+    """Raise a RuntimeError, or for 8 bits warn, if the class ids are not those of the model."""
+    agreement = _agreement(model, file, images)
+    message = (
+        f"litert: quantize={quantize!r} agrees with the model on {agreement:.2%} of the pixels "
+        f"of {len(images)} images"
+    )
+    if agreement < MIN_AGREEMENT.get(quantize, 0):
+        raise RuntimeError(f"{message}; the file was not written.")
+    if quantize in MIN_AGREEMENT or agreement >= WARN_BELOW:
         return
     worst = ""
     if quantize == "int8":
-        layers = sensitive_layers(folded_model, images[:2])[:3]
-        worst = (
-            " Most is lost in " + ", ".join(f"{name} ({loss:.2%})" for name, loss in layers) + "."
-        )
-    warnings.warn(f"{told}.{worst} The file was written; 'float16' loses less.", stacklevel=3)
+        losses = sensitive_layers(folded_model, images[:2])[:3]
+        listed = ", ".join(f"{name} ({loss:.2%})" for name, loss in losses)
+        worst = f" The most sensitive layers are {listed}."
+    warnings.warn(
+        f"{message}.{worst} The file was written; 'float16' is more accurate.", stacklevel=3
+    )
+
+
+def _agreement(model, file, images):
+    """Return the fraction of pixels on which a file and the model agree."""
+    run = litert_runner(file)
+    reference = keras_runner(model)
+    try:
+        found = [run(image[None])["class_ids"] for image in images]
+    except RuntimeError as error:
+        raise ValueError(_conversion_message(model, str(error))) from error
+    expected = [reference(image[None])["class_ids"] for image in images]
+    equal = [(f == e).ravel() for f, e in zip(found, expected, strict=True)]
+    return float(np.mean(np.concatenate(equal)))

@@ -1,4 +1,4 @@
-"""What an engineer should know of an exported model, kept beside it, and proven again on request."""
+"""Metadata and checksums of an exported model, stored with it and verified on request."""
 
 import hashlib
 import importlib.metadata
@@ -12,121 +12,141 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.checks import IGNORE_INDEX
-from tfseg.export.encoded_client import ids_of_files
+from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.models.blocks import Standardize
 from tfseg.viz import palette
 
-FILE = "assets.extra/tfseg.json"  # TensorFlow keeps this folder for what is not its own
-PARITY = "assets.extra/parity.json"
+METADATA_FILE = "assets.extra/tfseg.json"  # TensorFlow reserves this folder for other programs
+PARITY_FILE = "assets.extra/parity.json"
 
 
-def require_json(owner, metadata):
-    """Raise a ValueError unless what is to be told can be written as JSON."""
+def require_json(owner: str, metadata: dict) -> None:
+    """Raise a ValueError unless the metadata can be written as JSON."""
     try:
         json.dumps(metadata)
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{owner}: metadata={metadata} cannot be written as JSON: {error}. Pass plain numbers, strings, lists and dicts."
+            f"{owner}: metadata={metadata} cannot be written as JSON: {error}. "
+            "Pass plain numbers, strings, lists and dicts."
         ) from error
 
 
-def write_metadata(version, model, details):
-    """Write the metadata of a SavedModel, with a sha256 of each of its files.
+def write_metadata(version: Path, model, details: dict) -> None:
+    """Write the metadata of a SavedModel, with the SHA-256 of each of its files.
 
     Args:
         version: folder of the SavedModel.
         model: the trained model.
-        details: dict of what else is to be told.
+        details: dict of additional metadata.
     """
-    channels = model.output_shape[-1]
-    path = version / FILE
+    path = version / METADATA_FILE
     path.parent.mkdir(exist_ok=True)
-    about = {
+    versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}
+    metadata = {
         "model": model.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "image_shape": list(model.input_shape[1:]),
         **_normalization(model),
         **_offsets(model),
-        "palette": palette(max(2, channels)).tolist(),
+        "palette": palette(max(2, model.output_shape[-1])).tolist(),
         "ignore_index": IGNORE_INDEX,
         **details,
-        "versions": {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}
-        | {"tfseg": tfseg.__version__},
+        "versions": versions | {"tfseg": tfseg.__version__},
         "weights_sha256": _weights_sha256(model),
-        "files_sha256": {name: _sha256(version / name) for name in _files(version)},
+        "files_sha256": files_sha256(version),
     }
-    path.write_text(json.dumps(about, indent=2) + "\n")
+    path.write_text(json.dumps(metadata, indent=2) + "\n")
 
 
-def read_metadata(version):
-    """Return the metadata of an exported version as a dict.
+def read_metadata(version) -> dict:
+    """Return the metadata of an exported version.
 
     Raises:
-        FileNotFoundError: the folder is no version that `tfseg.export.saved_model` has written.
+        FileNotFoundError: the folder is not a version that `tfseg.export.saved_model` wrote.
     """
-    path = Path(version) / FILE
+    path = Path(version) / METADATA_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"'{version}' is no export of tfseg: it has no {FILE}. Name a version's folder, e.g. saved_models/leaves/1."
+            f"'{version}' is not an export of tfseg: it has no {METADATA_FILE}. "
+            "Name the folder of a version, e.g. saved_models/leaves/1."
         )
     return json.loads(path.read_text())
 
 
-def inspect(version):
-    """Return the metadata of an exported version, proven again: every file is as it was written, and it answers.
+def inspect(version) -> dict:
+    """Return the metadata of an exported version after verifying its files and signatures.
 
     Args:
-        version: folder, e.g. `saved_models/leaves/1`.
+        version: folder of a version, e.g. `saved_models/leaves/1`.
 
     Returns:
-        dict of the metadata; "parity" is there if the export was compared with its other forms.
+        dict of the metadata. It contains "parity" if formats were compared at export time.
 
     Raises:
-        FileNotFoundError: the folder is no version that `tfseg.export.saved_model` has written.
-        RuntimeError: a file is missing, changed or too many, or a signature does not answer.
+        FileNotFoundError: the folder is not a version that `tfseg.export.saved_model` wrote.
+        RuntimeError: a file is missing, changed or unknown, or the signatures disagree.
+
+    Example:
+        >>> import keras, tfseg
+        >>> image = keras.Input((None, None, 3))
+        >>> model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+        >>> version = tfseg.export.saved_model(model, "saved_models/leaves")
+        >>> tfseg.export.inspect(version)["image_shape"]
+        [None, None, 3]
     """
-    version, about = Path(version), read_metadata(version)
-    problems = _changes(version, about["files_sha256"])
+    version = Path(version)
+    metadata = read_metadata(version)
+    problems = _file_problems(version, metadata["files_sha256"])
     if problems:
         raise RuntimeError(
-            f"'{version}' is not as it was exported: {' '.join(problems)} Export the model again."
+            f"'{version}' was modified after the export: {' '.join(problems)} "
+            "Export the model again."
         )
-    _ask(version, about)
-    parity = version / PARITY
-    return about | ({"parity": json.loads(parity.read_text())} if parity.is_file() else {})
+    _verify_signatures(version, metadata)
+    parity = version / PARITY_FILE
+    if parity.is_file():
+        metadata["parity"] = json.loads(parity.read_text())
+    return metadata
 
 
-def _changes(version, stored):
-    there = set(_files(version))
-    missing = [f"{name} is missing." for name in sorted(stored.keys() - there)]
-    extra = [f"{name} was not written by the export." for name in sorted(there - stored.keys())]
-    both = sorted(stored.keys() & there)
+def files_sha256(version: Path) -> dict:
+    """Return {relative path: SHA-256} of all files of a version, except its metadata."""
+    paths = (path for path in version.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(version).as_posix() for path in paths)
+    return {name: _file_sha256(version / name) for name in names if name != METADATA_FILE}
+
+
+def _file_problems(version, expected):
+    found = files_sha256(version)
+    missing = sorted(expected.keys() - found.keys())
+    extra = sorted(found.keys() - expected.keys())
+    common = sorted(expected.keys() & found.keys())
     return (
-        missing
-        + extra
-        + [f"{name} has changed." for name in both if _sha256(version / name) != stored[name]]
+        [f"{name} is missing." for name in missing]
+        + [f"{name} was not written by the export." for name in extra]
+        + [f"{name} has changed." for name in common if found[name] != expected[name]]
     )
 
 
-def _ask(version, about):
-    """Raise a RuntimeError unless the signatures agree about a black image."""
+def _verify_signatures(version, metadata):
+    """Raise a RuntimeError unless all signatures give the same class ids for a black image."""
     signatures = tf.saved_model.load(str(version)).signatures
-    image = tf.zeros(
-        (1, *(side or 33 for side in about["image_shape"][:2]), about["image_shape"][2]), tf.uint8
-    )
+    height, width, channels = metadata["image_shape"]
+    image = tf.zeros((1, height or 33, width or 33, channels), tf.uint8)
     expected = signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
     answers = [signatures["uint8"](image=image)["class_ids"]]
     if "encoded" in signatures:
-        answers.append(ids_of_files(signatures["encoded"], image.numpy()))
-    of_pixels_or_images = expected.shape in (image.shape[:3], image.shape[:1])
-    if not of_pixels_or_images or not all(np.array_equal(ids, expected) for ids in answers):
+        answers.append(class_ids_from_files(signatures["encoded"], image.numpy()))
+    # class ids per pixel, or per image for a classifier
+    shape_is_valid = expected.shape in (image.shape[:3], image.shape[:1])
+    if not shape_is_valid or not all(np.array_equal(ids, expected) for ids in answers):
         raise RuntimeError(
             f"'{version}' loads, but its signatures do not agree. Export the model again."
         )
 
 
 def _normalization(model):
-    """Return what the model itself subtracts and divides by: mean and deviation a channel, "image", or nothing."""
+    """Return the normalization inside the model: mean and std per channel, "image", or nothing."""
     layer = next((layer for layer in model.layers if layer.name == "normalize"), None)
     if isinstance(layer, Standardize):
         return {"normalization": "image"}
@@ -135,16 +155,14 @@ def _normalization(model):
     scale, offset = np.broadcast_arrays(
         np.asarray(layer.scale, float), np.asarray(layer.offset, float)
     )
-    return {
-        "normalization": {
-            "mean": [float(f"{x:.6g}") for x in np.ravel(-offset / scale)],
-            "std": [float(f"{x:.6g}") for x in np.ravel(1 / scale)],
-        }
-    }
+    # Rescaling computes x * scale + offset, and normalization (x - mean) / std
+    mean = [float(f"{x:.6g}") for x in np.ravel(-offset / scale)]
+    std = [float(f"{x:.6g}") for x in np.ravel(1 / scale)]
+    return {"normalization": {"mean": mean, "std": std}}
 
 
 def _offsets(model):
-    """Return what `with_offsets` adds to the logits, if it was used."""
+    """Return the sum of the logit offsets that `with_offsets` added, if any."""
     added = [layer.offset for layer in model.layers if layer.name.startswith("offsets")]
     return {"offsets": np.sum(added, axis=0).tolist()} if added else {}
 
@@ -156,11 +174,6 @@ def _weights_sha256(model):
     return digest.hexdigest()
 
 
-def _files(version):
-    paths = (path for path in version.rglob("*") if path.is_file())
-    return sorted(name for path in paths if (name := path.relative_to(version).as_posix()) != FILE)
-
-
-def _sha256(path):
+def _file_sha256(path):
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

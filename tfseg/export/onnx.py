@@ -1,126 +1,142 @@
-"""ONNX: a model for ONNX Runtime, and for whatever else reads that format."""
+"""ONNX files, for ONNX Runtime and other programs that read the format."""
 
+from pathlib import Path
+
+import keras
 import numpy as np
 
 from tfseg import checks
-from tfseg.export.folding import fold_batch_norm
-from tfseg.export.verify import answering, beside, check_export, require_same_answers
+from tfseg.export.folding import fold_batch_norm, inference_function
+from tfseg.export.verify import check_export, require_model_outputs
+from tfseg.files import atomic_write
 
-OPSET = 17  # of 2022, so that runtimes of years ago read it too
+OPSET = 17  # from 2022, so that older runtimes can read the files
 AXES = ("batch", "height", "width")
 
 
-def onnx(model, file):
+def onnx(model: keras.Model, file) -> Path:
     """Write a model as ONNX.
 
-    Its input is `image` (B, H, W, C) float32, in the values the model was trained on (0..255), any B, H and W that the
-    model takes. Its outputs are `class_ids` (B, H, W) uint8, or uint16 of more than 256 classes, and `probabilities`
-    (B, H, W, classes) float32. Images are decoded before: a graph that does it loads in no ONNX runtime.
+    The input is `image` (B, H, W, C) float32 in the range the model was trained on (0..255), with
+    any B, H and W that the model takes. The outputs are `class_ids` (B, H, W) uint8, or uint16 with
+    more than 256 classes, and `probabilities` (B, H, W, classes) float32. Decode files before: no
+    ONNX runtime loads a graph that does.
 
-    The file is written beside, checked, compared with the model on an image of odd size, and only then renamed.
+    The file appears only after it was checked and compared with the model on an odd-sized image.
 
     Args:
-        model: a model of `tfseg.models`; it stays as it is.
-        file: ends in ".onnx"; its folder is made if need be, and a file of that name replaced.
+        model: a model of `tfseg.models`. It is not changed.
+        file: path that ends in ".onnx". The folder is created; an existing file is replaced.
 
     Returns:
         pathlib.Path of the file.
 
     Raises:
-        ValueError: the model has several outputs or an operation that ONNX has not, or the name ends otherwise.
-        ImportError: tf2onnx, onnx or onnxruntime is not installed; the message names the extra `onnx`.
-        RuntimeError: what was written gives other answers than the model.
+        ValueError: the model has several outputs or an operation that ONNX lacks, or the file name
+            has another ending.
+        ImportError: tf2onnx, onnx or onnxruntime is not installed: install the extra `onnx`.
+        RuntimeError: the file gives other outputs than the model.
+
+    Example:
+        >>> import tfseg
+        >>> file = tfseg.export.onnx(tfseg.models.unet(2, filters=(4,)), "leaves.onnx")
+        >>> run = tfseg.export.onnx_runner(file)
+        >>> run([[[[0, 0, 0]] * 6] * 5])["class_ids"].shape
+        (1, 5, 6)
     """
     check_export("onnx", model, file, ".onnx")
-    format_onnx, *_ = (
-        checks.require_package(package, "onnx") for package in ("onnx", "onnxruntime", "tf2onnx")
-    )
-    with beside(file) as path:
-        proto = _convert(model)
-        path.write_bytes(proto.SerializeToString())
+    format_onnx = checks.require_package("onnx", "onnx")
+    checks.require_package("onnxruntime", "onnx")
+    checks.require_package("tf2onnx", "onnx")
+    with atomic_write(file) as path:
+        path.write_bytes(_convert(model).SerializeToString())
         format_onnx.checker.check_model(str(path), full_check=True)
-        require_same_answers(model, onnx_runner(path), path)
-        return path.replace(file)
+        require_model_outputs(model, onnx_runner(path), path)
+    return Path(file)
 
 
-def onnx_runner(file, threads=2):
-    """Return the function of (B, H, W, C) images that gives the answers of an ONNX file, by ONNX Runtime on the CPU.
+def onnx_runner(file, threads: int = 2):
+    """Return a function of images (B, H, W, C) that runs an ONNX file with ONNX Runtime on the CPU.
 
     Args:
-        file: what `onnx` has written.
-        threads: of the processor.
+        file: a file that `onnx` wrote.
+        threads: number of CPU threads.
 
     Returns:
-        function of an array (B, H, W, C) -> {"class_ids": (B, H, W), "probabilities": (B, H, W, classes)}.
+        function of an array (B, H, W, C) -> dict with "class_ids" (B, H, W) and "probabilities"
+        (B, H, W, classes).
     """
     runtime = checks.require_package("onnxruntime", "onnx")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = checks.positive_int("onnx_runner", "threads", threads)
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(
-        zip(names, session.run(names, {"image": np.asarray(images, np.float32)}), strict=True)
-    )
+
+    def run(images):
+        values = session.run(names, {"image": np.asarray(images, np.float32)})
+        return dict(zip(names, values, strict=True))
+
+    return run
 
 
 def _convert(model):
-    """Return the model and its answers as an onnx.ModelProto."""
+    """Return the model with class ids and probabilities as an onnx.ModelProto."""
     import onnx
     import tf2onnx
 
-    serve = answering(fold_batch_norm(model))
-    handlers = {"Erfc": (_erfc, [])}
+    serve = inference_function(fold_batch_norm(model))
     proto, _ = tf2onnx.convert.from_function(
-        serve, serve.input_signature, opset=OPSET, custom_op_handlers=handlers
+        serve, serve.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
     )
-    _require_known(model, proto.graph, onnx.defs)
-    _softmax_last(proto.graph, onnx.helper)
+    _require_known_operations(model, proto.graph, onnx.defs)
+    _move_softmax_last(proto.graph, onnx.helper)
     _name_axes(proto.graph)
     return proto
 
 
 def _erfc(graph, node, *_):
-    """Write erfc, which GELU is made of and tf2onnx does not know, as 1 - erf."""
+    """Write erfc, which GELU uses and tf2onnx lacks, as 1 - erf."""
     shapes, dtypes = node.output_shapes, node.output_dtypes
     graph.remove_node(node.name)
     one = graph.make_const(f"{node.name}_one", np.float32(1))
     erf = graph.make_node("Erf", node.input, shapes=shapes, dtypes=dtypes)
-    graph.make_node(
-        "Sub", [one.output[0], erf.output[0]], outputs=node.output, shapes=shapes, dtypes=dtypes
-    )
+    inputs = [one.output[0], erf.output[0]]
+    graph.make_node("Sub", inputs, outputs=node.output, shapes=shapes, dtypes=dtypes)
 
 
-def _require_known(model, graph, definitions):
-    # What tf2onnx cannot convert it logs, and leaves in the graph under TensorFlow's name.
+def _require_known_operations(model, graph, definitions):
+    # tf2onnx only logs operations it cannot convert, and leaves them in the graph
+    operations = {(node.op_type, node.domain) for node in graph.node}
     unknown = sorted(
-        {
-            node.op_type
-            for node in graph.node
-            if not definitions.has(node.op_type, OPSET, node.domain)
-        }
+        name for name, domain in operations if not definitions.has(name, OPSET, domain)
     )
     if unknown:
         raise ValueError(
-            f"onnx: the model {model.name!r} uses {', '.join(unknown)} of TensorFlow, which ONNX does not have. "
-            "Build it of other layers, or export a SavedModel."
+            f"onnx: the model {model.name!r} uses the TensorFlow operation {', '.join(unknown)}, "
+            "which ONNX does not have. Build it of other layers, or export a SavedModel."
         )
 
 
-def _softmax_last(graph, helper):
-    """Let the softmax follow the transposition to channels last, where ONNX Runtime's is six times as fast."""
-    makers = {name: node for node in graph.node for name in node.output}
-    turn = makers["probabilities"]
-    softmax = makers.get(turn.input[0])
-    if turn.op_type == "Transpose" and softmax is not None and softmax.op_type == "Softmax":
-        order = helper.get_node_attr_value(turn, "perm")
-        softmax.CopyFrom(
-            helper.make_node("Transpose", softmax.input, softmax.output, softmax.name, perm=order)
-        )
-        turn.CopyFrom(helper.make_node("Softmax", turn.input, turn.output, turn.name, axis=-1))
+def _move_softmax_last(graph, helper):
+    """Move the softmax behind the transposition to channels last.
+
+    tf2onnx writes softmax over axis 1, then transposes. ONNX Runtime computes a softmax over the
+    last axis six times as fast.
+    """
+    producers = {name: node for node in graph.node for name in node.output}
+    transpose = producers["probabilities"]
+    softmax = producers.get(transpose.input[0])
+    if transpose.op_type != "Transpose" or softmax is None or softmax.op_type != "Softmax":
+        return
+    order = helper.get_node_attr_value(transpose, "perm")
+    first = helper.make_node("Transpose", softmax.input, softmax.output, softmax.name, perm=order)
+    second = helper.make_node("Softmax", transpose.input, transpose.output, transpose.name, axis=-1)
+    softmax.CopyFrom(first)
+    transpose.CopyFrom(second)
 
 
 def _name_axes(graph):
-    """Name the axes that may have any size, so that a look at the file tells what they are."""
+    """Name the axes of variable size, so that viewers of the file show what they are."""
     for value in (*graph.input, *graph.output):
         for axis, name in zip(value.type.tensor_type.shape.dim, AXES, strict=False):
             if not axis.HasField("dim_value"):

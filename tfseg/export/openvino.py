@@ -1,138 +1,150 @@
-"""OpenVINO's form of a model, for Intel's and other processors."""
+"""OpenVINO files, for processors of Intel and others."""
 
+import tempfile
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
 from tfseg.export.folding import as_constants, fold_batch_norm
-from tfseg.export.verify import beside, check_export, require_same_answers
+from tfseg.export.saving import save_quietly
+from tfseg.export.verify import check_export, require_model_outputs
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def openvino(model, file):
-    """Write a model as OpenVINO's intermediate representation: `<name>.xml`, and beside it `<name>.bin`.
+def openvino(model: keras.Model, file) -> Path:
+    """Write a model as OpenVINO intermediate representation: `<name>.xml` and `<name>.bin`.
 
-    Input and outputs are those of `onnx`; weights stay float32. Both files are written beside, compared with the model
-    on an image of odd size, and only then renamed, the .xml last.
+    Input and outputs are those of `onnx`. Weights stay float32. Both files appear only after they
+    were compared with the model on an odd-sized image, the .xml last.
 
-    The package openvino tells its makers over the network that it was imported, unless `opt_in_out --opt_out`, which
-    comes with it, has been run or the environment has CI=true.
+    The openvino package sends telemetry whenever it is imported. To prevent it, run
+    `opt_in_out --opt_out`, which the package installs, or set the environment variable CI=true.
 
     Args:
-        model: a model of `tfseg.models`; it stays as it is.
-        file: ends in ".xml"; its folder is made if need be, and files of these names replaced.
+        model: a model of `tfseg.models`. It is not changed.
+        file: path that ends in ".xml". The folder is created; existing files are replaced.
 
     Returns:
-        pathlib.Path of the .xml.
+        pathlib.Path of the .xml file.
 
     Raises:
-        ValueError: the model has several outputs or what OpenVINO cannot convert, or the name ends otherwise.
-        ImportError: openvino is not installed; the message names the extra `openvino`.
-        RuntimeError: what was written gives other answers than the model.
+        ValueError: the model has several outputs or operations that OpenVINO cannot convert, or the
+            file name has another ending.
+        ImportError: openvino is not installed: install the extra `openvino`.
+        RuntimeError: the files give other outputs than the model.
+
+    Example:
+        >>> import tfseg
+        >>> file = tfseg.export.openvino(tfseg.models.unet(2, filters=(4,)), "leaves.xml")
+        >>> run = tfseg.export.openvino_runner(file)
+        >>> run([[[[0, 0, 0]] * 6] * 5])["class_ids"].shape
+        (1, 5, 6)
     """
     check_export("openvino", model, file, ".xml")
     package = checks.require_package("openvino", "openvino")
-    with beside(file) as path:
-        package.save_model(
-            _converted(package, model, path.parent / "model"), str(path), compress_to_fp16=False
-        )
-        require_same_answers(model, openvino_runner(path), path)
-        Path(file).unlink(missing_ok=True)  # so that no .xml ever lies beside another's weights
-        path.with_suffix(".bin").replace(Path(file).with_suffix(".bin"))
+    file = Path(file)
+    weights = file.with_suffix(".bin")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as temporary_folder:
+        path = Path(temporary_folder) / file.name
+        converted = _convert(package, model, Path(temporary_folder) / "model")
+        package.save_model(converted, str(path), compress_to_fp16=False)
+        require_model_outputs(model, openvino_runner(path), path)
+        file.unlink(missing_ok=True)  # an .xml must never be next to the weights of another model
+        path.with_suffix(".bin").replace(weights)
         return path.replace(file)
 
 
-def openvino_runner(file, threads=2, dtype="float32"):
-    """Return the function of (B, H, W, C) images that gives the answers of OpenVINO's form of a model, on the CPU.
+def openvino_runner(file, threads: int = 2, dtype: str = "float32"):
+    """Return a function of images (B, H, W, C) that runs an OpenVINO file on the CPU.
 
     Args:
-        file: the .xml that `openvino` has written.
-        threads: of the processor.
-        dtype: "float32" or "bfloat16", in which to compute; processors that do not know the latter take float32.
+        file: the .xml file that `openvino` wrote.
+        threads: number of CPU threads.
+        dtype: "float32" or "bfloat16", of the computation. Processors without bfloat16 use float32.
 
     Returns:
-        function of an array (B, H, W, C) -> {"class_ids": (B, H, W), "probabilities": (B, H, W, classes)}; a ValueError
-        where there is no pixel.
+        function of an array (B, H, W, C) -> dict with "class_ids" (B, H, W) and "probabilities"
+        (B, H, W, classes). It raises a ValueError if the array is empty.
     """
+    threads = checks.positive_int("openvino_runner", "threads", threads)
+    checks.one_of("openvino_runner", "dtype", dtype, tuple(PRECISIONS))
     options = {
-        "INFERENCE_NUM_THREADS": checks.positive_int("openvino_runner", "threads", threads),
-        "INFERENCE_PRECISION_HINT": PRECISIONS[
-            checks.one_of("openvino_runner", "dtype", dtype, tuple(PRECISIONS))
-        ],
+        "INFERENCE_NUM_THREADS": threads,
+        "INFERENCE_PRECISION_HINT": PRECISIONS[dtype],
         "PERFORMANCE_HINT": "LATENCY",
     }
-    compiled = (
-        checks.require_package("openvino", "openvino")
-        .Core()
-        .compile_model(str(file), "CPU", options)
-    )
+    core = checks.require_package("openvino", "openvino").Core()
+    compiled = core.compile_model(str(file), "CPU", options)
 
     def run(images):
         images = np.asarray(images, np.float32)
-        if not images.size:  # OpenVINO would crash, or give the answers of the call before
+        if not images.size:  # OpenVINO would crash, or return the outputs of the previous call
             raise ValueError(
-                f"openvino_runner: images of shape {images.shape} came, expected at least one pixel."
+                f"openvino_runner: got images of shape {images.shape}, expected at least one pixel."
             )
-        answers = compiled({"image": images})
-        return {name: answers[name] for name in ("class_ids", "probabilities")}
+        outputs = compiled({"image": images})
+        return {name: outputs[name] for name in ("class_ids", "probabilities")}
 
     return run
 
 
-def _converted(package, model, folder):
-    """Return the openvino.Model, its logits read from a SavedModel that is written into the folder.
+def _convert(package, model, folder):
+    """Return an openvino.Model, read from a SavedModel of the logits in `folder`.
 
-    Of the ONNX file OpenVINO reads some networks only: it stumbles over the sizes to which tf2onnx lets features be
-    resized.
+    OpenVINO cannot read some networks from ONNX files: it fails on the resizing that tf2onnx
+    writes.
     """
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # it would tell of a folder that is about to be removed
-    try:
-        tf.saved_model.save(tf.Module(), str(folder), _serving(model))
-    finally:
-        logger.setLevel(level)
+    save_quietly(folder, _logits_function(model))
     try:
         read = package.Core().read_model(str(folder))
     except RuntimeError as error:
-        # the summary is the last of the lines that begin so
-        *_, told = (
-            str(error),
-            *(line[3:] for line in str(error).splitlines() if line.startswith("-- ")),
-        )
         raise ValueError(
-            f"openvino: OpenVINO cannot convert the model {model.name!r}. It says: {told}. Build the model of other "
-            "layers, or export a SavedModel."
+            f"openvino: OpenVINO cannot convert the model {model.name!r}. It reports: "
+            f"{_summary(str(error))}. Build the model of other layers, or export a SavedModel."
         ) from error
-    return package.Model(
-        _answers(read.outputs[0].node.input_value(0), model.output_shape), read.get_parameters()
-    )
+    logits = read.outputs[0].node.input_value(0)
+    return package.Model(_postprocess(logits, model.output_shape), read.get_parameters())
 
 
-def _serving(model):
+def _summary(text):
+    """Return the last line of an OpenVINO error that starts with "-- ", or the whole text."""
+    lines = [line[3:] for line in text.splitlines() if line.startswith("-- ")]
+    return lines[-1] if lines else text
+
+
+def _logits_function(model):
     spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    return tf.function(as_constants(fold_batch_norm(model)), input_signature=[spec], autograph=False)
+    logits_of = as_constants(fold_batch_norm(model))
+    return tf.function(logits_of, input_signature=[spec], autograph=False)
 
 
-def _answers(logits, shape):
-    """Return the nodes of `answer`. Classes come second, as in its convolutions: last, they cost a tenth more."""
+def _postprocess(logits, shape):
+    """Return `tfseg.export.postprocess` as OpenVINO nodes.
+
+    It works with channels first, as the convolutions do; channels last costs a tenth more time.
+    """
     from openvino import opset13 as ops
 
-    last, classes = len(shape) - 1, shape[-1]
+    last = len(shape) - 1
+    channels_first = ops.constant(np.array([0, last, *range(1, last)]))
+    channels_last = ops.constant(np.array([0, *range(2, last + 1), 1]))
     axis = ops.constant(np.int64(1))
-    logits = ops.transpose(logits, ops.constant(np.array([0, last, *range(1, last)])))
-    if classes == 1:
-        ids, probabilities = ops.greater(logits, ops.constant(np.float32(0))), ops.sigmoid(logits)
+    logits = ops.transpose(logits, channels_first)
+    if shape[-1] == 1:
+        ids = ops.greater(logits, ops.constant(np.float32(0)))
+        probabilities = ops.sigmoid(logits)
     else:
-        ids = ops.topk(logits, ops.constant(np.int64(1)), 1, "max", "none", "i32").output(1)
+        one = ops.constant(np.int64(1))
+        ids = ops.topk(logits, one, 1, "max", "none", "i32").output(1)
         probabilities = ops.softmax(logits, 1)
-    ids = ops.squeeze(ops.convert(ids, "u8" if classes <= 256 else "u16"), axis)
-    probabilities = ops.transpose(
-        probabilities, ops.constant(np.array([0, *range(2, last + 1), 1]))
-    )
-    for name, node in (("class_ids", ids), ("probabilities", probabilities)):
-        node.output(0).set_names({name})
+    dtype = "u8" if shape[-1] <= 256 else "u16"
+    ids = ops.squeeze(ops.convert(ids, dtype), axis)
+    probabilities = ops.transpose(probabilities, channels_last)
+    ids.output(0).set_names({"class_ids"})
+    probabilities.output(0).set_names({"probabilities"})
     return [ids, probabilities]

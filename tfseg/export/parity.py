@@ -1,191 +1,230 @@
-"""Whether the forms of a model give the same answers, and what each costs."""
+"""Comparison of exported formats with the Keras model: agreement, speed and size."""
 
 import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
 from tfseg.export.postprocess import postprocess
 
-BATCHES = (1, 8)
+BATCH_SIZES = (1, 8)
 ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How one form of a model compares with the Keras model.
+    """Comparison of one format with the Keras model.
 
     Attributes:
-        form: its name, such as "SavedModel".
-        agreement: share of pixels that have the same class.
-        worst_image: number of the image that agrees least.
-        worst_agreement: of that image.
-        by_class: share that agrees of the pixels that Keras gives each class; None for one it gives none.
-        difference: largest difference of a probability; None where the form gives no probabilities.
-        milliseconds: {batch size: median time of a batch at the first image's size}.
-        bytes: of the file or the folder; None for Keras.
+        format: name of the format, such as "SavedModel".
+        agreement: fraction of pixels with the same class.
+        worst_image: index of the image with the lowest agreement.
+        worst_agreement: agreement on that image.
+        by_class: for each class, the agreement on the pixels to which Keras assigns it; None for
+            classes that Keras assigns to no pixel.
+        difference: largest absolute difference of a probability; None without probabilities.
+        milliseconds: {batch size: median time of a batch at the size of the first image}.
+        bytes: size of the file or folder; None for Keras.
     """
 
     format: str
     agreement: float
     worst_image: int
     worst_agreement: float
-    by_class: list
+    by_class: list[float | None]
     difference: float | None
-    milliseconds: dict
+    milliseconds: dict[int, float]
     bytes: int | None
 
 
-def keras_runner(model):
-    """Return the function of (B, H, W, C) images that gives the Keras model's answers as a dict of arrays."""
-    call = tf.function(
-        lambda image: postprocess(model(image, training=False)), autograph=False, reduce_retracing=True
-    )
-    return lambda images: {
-        name: value.numpy() for name, value in call(tf.constant(images, tf.float32)).items()
-    }
+def keras_runner(model: keras.Model):
+    """Return a function of images (B, H, W, C) that runs a Keras model.
+
+    Args:
+        model: a model of `tfseg.models`.
+
+    Returns:
+        function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities".
+    """
+
+    def outputs(image):
+        return postprocess(model(image, training=False))
+
+    return _numpy_runner(tf.function(outputs, autograph=False, reduce_retracing=True))
 
 
 def saved_model_runner(version):
-    """Return the function of (B, H, W, C) images that gives the answers of a SavedModel's `serving_default`."""
-    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
-    return lambda images: {
-        name: value.numpy()
-        for name, value in signature(image=tf.constant(images, tf.float32)).items()
-    }
-
-
-def parity(runners, images, sizes=None):
-    """Compare forms of one model on images.
+    """Return a function of images (B, H, W, C) that runs `serving_default` of a SavedModel.
 
     Args:
-        runners: {name: function of (B, H, W, C) float32 -> dict of "class_ids" and maybe "probabilities"}, the first
-            of which the others are compared with, `keras_runner`.
-        images: list of (H, W, C), which may differ in size.
-        sizes: {name: bytes of its file}.
+        version: folder of the version, e.g. `saved_models/leaves/1`.
 
     Returns:
-        list of `Parity`, in the order of the runners.
+        function of an array (B, H, W, C) -> dict of the signature's outputs.
+    """
+    signature = tf.saved_model.load(str(version)).signatures["serving_default"]
+    return _numpy_runner(lambda image: signature(image=image))
+
+
+def _numpy_runner(call):
+    def run(images):
+        outputs = call(tf.constant(images, tf.float32))
+        return {name: value.numpy() for name, value in outputs.items()}
+
+    return run
+
+
+def parity(runners: dict, images, sizes: dict[str, int] | None = None) -> list[Parity]:
+    """Compare several formats of one model on images.
+
+    Args:
+        runners: {name: function of (B, H, W, C) float32 -> dict of "class_ids" and optionally
+            "probabilities"}. The first, normally `keras_runner(model)`, is the reference.
+        images: list of (H, W, C) images, which may differ in size.
+        sizes: {name: size of the file in bytes}.
+
+    Returns:
+        list of `Parity`, in the order of `runners`.
 
     Raises:
-        ValueError: there is no image.
+        ValueError: there are no images.
+
+    Example:
+        >>> import keras, numpy as np, tfseg
+        >>> image = keras.Input((None, None, 3))
+        >>> run = tfseg.export.keras_runner(keras.Model(image, keras.layers.Conv2D(2, 1)(image)))
+        >>> rows = tfseg.export.parity({"Keras": run, "copy": run}, [np.ones((4, 6, 3))])
+        >>> rows[1].format, rows[1].agreement
+        ('copy', 1.0)
     """
     if not len(images):
-        raise ValueError(
-            "parity: no image came to compare on. Pass at least one, better ten, of those it is made for."
-        )
+        raise ValueError("parity: got no images. Pass at least one typical image, better ten.")
     images = [np.asarray(image, np.float32) for image in images]
-    reference, *_ = runners.values()
+    reference = next(iter(runners.values()))
     expected = [reference(image[None]) for image in images]
-    return [
-        _compare(name, run, images, expected, (sizes or {}).get(name))
-        for name, run in runners.items()
-    ]
+    sizes = sizes or {}
+    return [_compare(name, run, images, expected, sizes.get(name)) for name, run in runners.items()]
 
 
-def require_parity(rows, least, class_names):
-    """Raise a RuntimeError that says where the differences lie if a form agrees on less than `least` of the pixels.
+def require_parity(rows: list[Parity], min_agreement: float, class_names) -> None:
+    """Raise a RuntimeError if a format differs too much from the Keras model.
 
-    Or if its probabilities are not finite.
+    Args:
+        rows: result of `parity`.
+        min_agreement: minimum fraction of pixels with the same class.
+        class_names: list of str, for the message.
+
+    Raises:
+        RuntimeError: probabilities are not finite or the agreement is too low. The message names
+            the image and the classes with the lowest agreement.
     """
     for row in rows:
         if row.difference is not None and not np.isfinite(row.difference):
             raise RuntimeError(
-                f"{row.format} gives probabilities that are not finite. Leave this form out."
+                f"{row.format} gives probabilities that are not finite. Do not use this format."
             )
-        if row.agreement < least:
+        if row.agreement < min_agreement:
             named = zip(row.by_class, class_names, strict=True)
-            classes = sorted((share, name) for share, name in named if share is not None)
-            told = ", ".join(f"{share:.1%} of {name}" for share, name in classes[:3])
+            classes = sorted((value, name) for value, name in named if value is not None)
+            worst = ", ".join(f"{name} {value:.1%}" for value, name in classes[:3])
             raise RuntimeError(
-                f"{row.format} agrees with the Keras model on {row.agreement:.2%} of the pixels, below {least:.2%}. "
-                f"Least on image {row.worst_image} ({row.worst_agreement:.2%}), and by class: {told}."
+                f"{row.format} agrees with the Keras model on {row.agreement:.2%} of the pixels, "
+                f"expected at least {min_agreement:.2%}. Agreement is lowest on image "
+                f"{row.worst_image} ({row.worst_agreement:.2%}); per class: {worst}."
             )
 
 
-def read_parity(rows):
-    """Return the `Parity` rows of what `write_parity` wrote, as JSON gives it."""
+def read_parity(rows: list[dict]) -> list[Parity]:
+    """Return `Parity` rows from the JSON that `write_parity` wrote.
+
+    Args:
+        rows: list of dicts, e.g. `tfseg.export.inspect(version)["parity"]`.
+    """
     return [
         Parity(**row | {"milliseconds": {int(k): v for k, v in row["milliseconds"].items()}})
         for row in rows
     ]
 
 
-def parity_table(rows):
-    """Return a rich table of the rows."""
-    table = Table(title="The same model in its forms")
-    for column in (
-        "form",
-        "agreement",
-        "largest difference",
-        *(f"ms, batch {size}" for size in BATCHES),
-        "MB",
-    ):
-        table.add_column(
-            column, justify="left" if column == "form" else "right", no_wrap=column == "form"
-        )
+def parity_table(rows: list[Parity]) -> Table:
+    """Return a rich table of `Parity` rows."""
+    table = Table(title="Exported formats compared with the Keras model")
+    table.add_column("format", no_wrap=True)
+    times = [f"ms, batch {size}" for size in BATCH_SIZES]
+    for column in ("agreement", "largest difference", *times, "MB"):
+        table.add_column(column, justify="right")
     for row in rows:
-        difference = "" if row.difference is None else f"{row.difference:.2g}"
-        times = (f"{row.milliseconds[size]:.1f}" for size in BATCHES)
         table.add_row(
             row.format,
             f"{row.agreement:.3%}",
-            difference,
-            *times,
+            "" if row.difference is None else f"{row.difference:.2g}",
+            *(f"{row.milliseconds[size]:.1f}" for size in BATCH_SIZES),
             "" if row.bytes is None else f"{row.bytes / 1e6:.2f}",
         )
     return table
 
 
-def write_parity(file, rows):
-    """Write the rows as JSON."""
+def write_parity(file, rows: list[Parity]) -> None:
+    """Write `Parity` rows as JSON."""
     Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 
 
-def bytes_of(path):
+def size_in_bytes(path) -> int:
     """Return the size of a file, or of all files in a folder."""
     path = Path(path)
-    return (
-        path.stat().st_size
-        if path.is_file()
-        else sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    )
+    files = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
 def _compare(name, run, images, expected, size):
     found = [run(image[None]) for image in images]
-    same = [f["class_ids"] == e["class_ids"] for f, e in zip(found, expected, strict=True)]
-    shares = [float(s.mean()) for s in same]
+    equal = [f["class_ids"] == e["class_ids"] for f, e in zip(found, expected, strict=True)]
+    by_image = [float(e.mean()) for e in equal]
+    all_equal = np.concatenate([e.ravel() for e in equal])
+    worst = int(np.argmin(by_image))
+    batches = {count: np.repeat(images[0][None], count, 0) for count in BATCH_SIZES}
+    return Parity(
+        format=name,
+        agreement=float(all_equal.mean()),
+        worst_image=worst,
+        worst_agreement=by_image[worst],
+        by_class=_agreement_by_class(expected, all_equal),
+        difference=_largest_difference(found, expected),
+        milliseconds={count: _milliseconds(run, batch) for count, batch in batches.items()},
+        bytes=size,
+    )
+
+
+def _agreement_by_class(expected, equal):
+    """Return the agreement on the pixels of each class; `equal` is (pixels,) bool."""
+    ids = np.concatenate([outputs["class_ids"].ravel() for outputs in expected])
+    classes = max(2, expected[0]["probabilities"].shape[-1])
+    pixels = np.bincount(ids, minlength=classes)
+    agreeing = np.bincount(ids, equal, minlength=classes)
+    return [float(a / n) if n else None for a, n in zip(agreeing, pixels, strict=True)]
+
+
+def _largest_difference(found, expected):
+    """Return the largest absolute difference of a probability, or None without probabilities."""
     differences = [
         float(np.abs(f["probabilities"] - e["probabilities"]).max())
         for f, e in zip(found, expected, strict=True)
         if "probabilities" in f
     ]
-    ids = np.concatenate([e["class_ids"].ravel() for e in expected])
-    agree = np.concatenate([s.ravel() for s in same])
-    classes = max(2, expected[0]["probabilities"].shape[-1])
-    pixels = np.bincount(ids, minlength=classes)
-    agreeing = np.bincount(ids, agree, minlength=classes)
-    by_class = [float(a / n) if n else None for a, n in zip(agreeing, pixels, strict=True)]
-    worst = int(np.argmin(shares))
-    times = {count: _milliseconds(run, np.repeat(images[0][None], count, 0)) for count in BATCHES}
-    difference = (
-        float(np.max(differences)) if differences else None
-    )  # Python's max would lose a NaN
-    return Parity(
-        name, float(agree.mean()), worst, shares[worst], by_class, difference, times, size
-    )
+    # np.max keeps a NaN, which Python's max may drop
+    return float(np.max(differences)) if differences else None
 
 
 def _milliseconds(run, images):
     run(images)
     times = []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        start = time.perf_counter()
         run(images)
-        times.append(time.perf_counter() - began)
+        times.append(time.perf_counter() - start)
     return float(np.median(times) * 1e3)

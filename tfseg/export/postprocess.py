@@ -1,26 +1,32 @@
-"""What an export answers: classes and probabilities, the same from every kind of artifact."""
+"""Outputs of every export format: class ids, probabilities, uncertainty and run lengths."""
 
 import math
 
+import keras
 import tensorflow as tf
 
 
-def require_logits(owner, model):
-    """Raise a ValueError unless a model gives logits and nothing else: (B, H, W, classes), or (B, classes)."""
+def require_logits(owner: str, model: keras.Model) -> None:
+    """Raise a ValueError unless a model's only output is logits (B, H, W, K) or (B, K)."""
     if len(model.outputs) != 1 or len(model.output_shape) not in (2, 4):
+        shapes = [tuple(output.shape) for output in model.outputs]
         raise ValueError(
-            f"{owner}: the model {model.name!r} gives {[tuple(x.shape) for x in model.outputs]}, expected logits "
+            f"{owner}: the model {model.name!r} has outputs of shape {shapes}, expected logits "
             "(B, H, W, classes) or (B, classes). Export keras.Model(model.input, model.outputs[0])."
         )
 
 
-def postprocess(logits):
-    """(..., C) logits -> {"class_ids": (...) uint8, "probabilities": (..., C) float32}.
+def postprocess(logits) -> dict:
+    """Return class ids and probabilities of logits.
 
-    Class ids are uint16 where there are more than 256 classes. Of a single sigmoid channel the class is 1 where its
-    probability is above one half.
+    Args:
+        logits: (..., C) float. C == 1 is a single sigmoid channel.
+
+    Returns:
+        dict with "class_ids" (...) uint8, or uint16 with more than 256 classes, and "probabilities"
+        (..., C) float32. With one channel, the class is 1 where the probability exceeds 0.5.
     """
-    logits = tf.cast(logits, tf.float32)  # a model that ends in a layer of bfloat16 gives such
+    logits = tf.cast(logits, tf.float32)  # a custom last layer may compute in bfloat16
     if logits.shape[-1] == 1:
         return {
             "class_ids": tf.cast(logits[..., 0] > 0, tf.uint8),
@@ -34,30 +40,54 @@ def postprocess(logits):
 
 
 def uncertainty(probabilities):
-    """(..., C) -> (...) float32: the entropy over the classes, 0 where one is certain, 1 where all are alike."""
+    """Return the normalized entropy over the classes.
+
+    Args:
+        probabilities: (..., C) float32.
+
+    Returns:
+        (...) float32 in 0..1: 0 for a certain prediction, 1 if all classes are equally likely.
+    """
     if probabilities.shape[-1] == 1:
         probabilities = tf.concat([probabilities, 1 - probabilities], -1)
     entropy = -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), -1)
     return entropy / math.log(probabilities.shape[-1])
 
 
-def run_lengths(ids, classes):
-    """(H, W) class ids -> (classes,) string: each class as COCO's uncompressed run lengths, in JSON.
+def run_lengths(ids, classes: int):
+    """Encode each class of a mask as COCO's uncompressed run lengths.
 
-    {"size": [H, W], "counts": [...]}: down the columns, by turns the number of pixels outside and inside the class;
+    Each string is JSON, {"size": [H, W], "counts": [...]}. The counts run down the columns and
+    alternate between pixels outside and inside the class, starting outside.
     `pycocotools.mask.frPyObjects` reads it.
+
+    Args:
+        ids: (H, W) integer class ids.
+        classes: number of classes.
+
+    Returns:
+        (classes,) string.
     """
     flat = tf.cast(tf.reshape(tf.transpose(ids), [-1]), tf.int32)
-    height, width = (tf.strings.as_string(tf.shape(ids)[axis]) for axis in (0, 1))
+    size = tf.strings.as_string(tf.shape(ids))
 
-    def one(index):
-        # framed so that it begins and ends outside: every run ends where two neighbors differ
-        inside = tf.pad(flat == index, [[1, 1]])
-        ends = tf.where(inside[1:] != inside[:-1])[:, 0]
-        stops = tf.concat([[0], ends, [tf.size(flat, tf.int64)]], 0)
-        counts = stops[1:] - stops[:-1]
-        counts = tf.cond(counts[-1] > 0, lambda: counts, lambda: counts[:-1])
-        text = tf.strings.reduce_join(tf.strings.as_string(counts), separator=", ")
-        return tf.strings.join(['{"size": [', height, ", ", width, '], "counts": [', text, "]}"])
+    def encode(class_id):
+        counts = tf.strings.as_string(_run_counts(flat == class_id))
+        listed = tf.strings.reduce_join(counts, separator=", ")
+        parts = ['{"size": [', size[0], ", ", size[1], '], "counts": [', listed, "]}"]
+        return tf.strings.join(parts)
 
-    return tf.map_fn(one, tf.range(classes), fn_output_signature=tf.string)
+    return tf.map_fn(encode, tf.range(classes), fn_output_signature=tf.string)
+
+
+def _run_counts(inside):
+    """(N,) bool -> lengths of the runs, the first of them outside.
+
+    [1, 1, 0] is padded to [0, 1, 1, 0, 0]. Neighbors differ after 0 and 2 pixels, so with both ends
+    the runs stop at 0, 0, 2, 3 and the counts are 0, 2, 1. A final count of 0 is dropped.
+    """
+    padded = tf.pad(inside, [[1, 1]])
+    changes = tf.where(padded[1:] != padded[:-1])[:, 0]
+    stops = tf.concat([[0], changes, [tf.size(inside, tf.int64)]], 0)
+    counts = stops[1:] - stops[:-1]
+    return tf.cond(counts[-1] > 0, lambda: counts, lambda: counts[:-1])

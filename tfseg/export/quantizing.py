@@ -1,217 +1,253 @@
-"""Eight bits in place of thirty-two: where a network loses by it, and how its joins lose less."""
+"""Quantization to int8: which layers lose accuracy, and equal ranges where channels are joined."""
 
 import keras
 import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfseg.export.folding import CONVOLUTIONS, fold_batch_norm, once
+from tfseg.export.folding import (
+    CONVOLUTIONS,
+    broadcast_to_kernel,
+    consumers,
+    fold_batch_norm,
+    is_used_once,
+)
 from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import ResizeLike, Upsample
 
-# what gives s times the output for s times the input, a channel by itself, if s is above zero
+# layers with f(s * x) = s * f(x) per channel for s > 0
 HOMOGENEOUS = (layers.ReLU, layers.MaxPooling2D, layers.Dropout, Upsample, ResizeLike)
-MOST = 64.0  # times that a channel is made larger or smaller
+MAX_SCALE = 64.0  # by which a channel is enlarged or reduced
 
 
-def equalize_joins(model, images):
-    """Bring what is joined to one range, so that eight bits do for all of it; the model's answers stay.
+def equalize_concatenations(folded_model: keras.Model, images) -> None:
+    """Bring the channels of each `Concatenate` to similar ranges; the outputs do not change.
 
-    All channels of a `Concatenate` share one scale of int8. Where one part reaches to 60 and the other to 4, the other
-    is left with a few steps. The convolution behind such a part therefore gives its channels larger or smaller, and
-    the convolutions that take the joined map undo that.
+    In int8 all channels of a `Concatenate` share one scale. If one input reaches 60 and another 4,
+    the second has only 17 of 256 steps. So the convolutions before it scale their output channels,
+    and the convolutions behind it undo the scale.
 
     Args:
-        model: of `fold_batch_norm`; changed in place.
-        images: list of (H, W, C).
+        folded_model: the result of `fold_batch_norm`. It is changed in place.
+        images: list of (H, W, C), to measure the ranges on.
     """
-    joins = [
-        layer for layer in model.layers if isinstance(layer, layers.Concatenate) and _undone(layer)
+    concatenations = [
+        layer
+        for layer in folded_model.layers
+        if isinstance(layer, layers.Concatenate) and _can_undo_scale(layer)
     ]
-    if not joins:
+    if not concatenations:
         return
-    peaks = _over(
-        model,
-        [join.output for join in joins],
-        images,
-        lambda x: tf.reduce_max(tf.abs(x), (0, 1, 2)),
-    )
-    for join, peak in zip(joins, peaks, strict=True):
-        _equalize(join, peak.max(0))
+    outputs = [layer.output for layer in concatenations]
+    peaks = _measure(folded_model, outputs, images, _channel_peaks)
+    for layer, peak in zip(concatenations, peaks, strict=True):
+        _equalize(layer, peak.max(0))
 
 
-def sensitive_layers(model, samples):
-    """Say which layers of a model suffer most from int8: one at a time is rounded, in its weights and its output.
+def sensitive_layers(model: keras.Model, samples) -> list[tuple[str, float]]:
+    """Return how much each layer loses by int8, worst first.
+
+    One layer at a time is quantized, in its weights and its output. The model runs once per sample
+    and layer, so use few samples.
 
     Args:
-        model: of `tfseg.models`, or of `fold_batch_norm`.
-        samples: list of (H, W, C), a few are enough: the model runs on each as often as it has layers.
+        model: a model of `tfseg.models`, or the result of `fold_batch_norm`.
+        samples: list of (H, W, C).
 
     Returns:
-        list of (layer name, share of the samples' pixels that get another class), worst first.
+        list of (layer name, fraction of pixels that get another class), in descending order.
     """
     folded_model = fold_batch_norm(model)
     names = [
         layer.name
         for layer in folded_model.layers
-        if once(layer) and not isinstance(layer, layers.InputLayer)
+        if is_used_once(layer) and not isinstance(layer, layers.InputLayer)
     ]
-    ends = _over(
-        folded_model,
-        [folded_model.get_layer(name).output for name in names],
-        samples,
-        lambda x: tf.stack([tf.reduce_min(x), tf.reduce_max(x)]),
-    )
-    chosen = tf.Variable(-1)
-    rounding = _rounding(folded_model, [(x[:, 0].min(), x[:, 1].max()) for x in ends], names, chosen)
-    ids = tf.function(
-        lambda image: postprocess(rounding(image, training=False))["class_ids"], reduce_retracing=True
-    )
+    outputs = [folded_model.get_layer(name).output for name in names]
+    extremes = _measure(folded_model, outputs, samples, _min_and_max)
+    ranges = [(x[:, 0].min(), x[:, 1].max()) for x in extremes]
+    selected = tf.Variable(-1)
+    quantized = _with_quantized_outputs(folded_model, ranges, names, selected)
+
+    def class_ids(image):
+        return postprocess(quantized(image, training=False))["class_ids"]
+
+    class_ids = tf.function(class_ids, reduce_retracing=True)
     batches = [tf.constant(sample[None], tf.float32) for sample in samples]
-    expected = [ids(batch) for batch in batches]
+    expected = [class_ids(batch) for batch in batches]
     losses = {}
     for index, name in enumerate(names):
-        chosen.assign(index)
-        layer = rounding.get_layer(name)
+        selected.assign(index)
+        layer = quantized.get_layer(name)
         weights = layer.get_weights()
-        layer.set_weights(_rounded(layer, weights))
-        losses[name] = float(
-            np.mean([np.mean(ids(x) != e) for x, e in zip(batches, expected, strict=True)])
-        )
+        layer.set_weights(_quantized_weights(layer, weights))
+        changed = [np.mean(class_ids(x) != e) for x, e in zip(batches, expected, strict=True)]
+        losses[name] = float(np.mean(changed))
         layer.set_weights(weights)
     return sorted(losses.items(), key=lambda item: -item[1])
 
 
-def _over(model, outputs, images, measure):
-    """Return for each output what `measure` says of it, (images, ...)."""
+def _channel_peaks(x):
+    return tf.reduce_max(tf.abs(x), (0, 1, 2))
+
+
+def _min_and_max(x):
+    return tf.stack([tf.reduce_min(x), tf.reduce_max(x)])
+
+
+def _measure(model, outputs, images, statistic):
+    """Return the statistic of each output on each image, a list of (images, ...)."""
     inner = keras.Model(model.input, outputs)
-    call = tf.function(
-        lambda image: [
-            measure(tf.cast(x, tf.float32)) for x in tf.nest.flatten(inner(image, training=False))
-        ],
-        reduce_retracing=True,
-    )
-    found = [call(tf.constant(image[None], tf.float32)) for image in images]
+
+    def measure(image):
+        values = tf.nest.flatten(inner(image, training=False))
+        return [statistic(tf.cast(value, tf.float32)) for value in values]
+
+    measure = tf.function(measure, reduce_retracing=True)
+    found = [measure(tf.constant(image[None], tf.float32)) for image in images]
     return [np.stack(values) for values in zip(*found, strict=True)]
 
 
-def _undone(join):
-    """Whether all that takes the joined channels is convolutions, which can undo a scale."""
-    users = _users(join)
-    ours = all(
-        type(user) in (layers.Conv2D, layers.DepthwiseConv2D) and once(user) for user in users
-    )
-    return (
-        ours
-        and bool(users)
-        and join.axis in (-1, 3)
-        and all(getattr(user, "groups", 1) == 1 for user in users)
+def _can_undo_scale(concatenation):
+    """Whether only convolutions take the joined channels, so that they can undo a scale."""
+    users = consumers(concatenation)
+    if not users or concatenation.axis not in (-1, 3):
+        return False
+    return all(
+        type(user) in (layers.Conv2D, layers.DepthwiseConv2D)
+        and is_used_once(user)
+        and getattr(user, "groups", 1) == 1
+        for user in users
     )
 
 
-def _equalize(join, peak):
-    """Scale the parts of a join, of which `peak` (C,) are the largest values."""
-    parts = join._inbound_nodes[0].input_tensors
-    sources = [_source(part, join) for part in parts]
-    owners = np.repeat(np.arange(len(parts)), [part.shape[-1] for part in parts])
+def _equalize(concatenation, peak):
+    """Scale the inputs of a `Concatenate`, whose channels have the peaks (C,)."""
+    inputs = concatenation._inbound_nodes[0].input_tensors
+    sources = [_scalable_source(tensor, concatenation) for tensor in inputs]
+    # input that each joined channel belongs to: widths 2 and 3 give [0, 0, 1, 1, 1]
+    owners = np.repeat(np.arange(len(inputs)), [tensor.shape[-1] for tensor in inputs])
     fixed = np.array([source is None for source in sources])[owners]
-    moved = ~fixed & (peak > 0)
-    goal = peak[fixed].max(initial=0) or peak.max()
-    scale = np.ones_like(peak)
-    scale[moved] = np.clip(goal / peak[moved], 1 / MOST, MOST)
-    if any(type(user) is layers.Conv2D for user in _users(join)):
-        # one output's weights share a scale too: half of the way each, as larger channels want smaller weights
-        scale = np.sqrt(scale)
-    for owner, source in enumerate(sources):
+    users = consumers(concatenation)
+    scale = _channel_scales(peak, fixed, any(type(user) is layers.Conv2D for user in users))
+    for index, source in enumerate(sources):
         if source is not None:
-            _multiply_outputs(source, scale[owners == owner])
-    for user in _users(join):
+            _multiply_outputs(source, scale[owners == index])
+    for user in users:
         kernel, *bias = user.get_weights()
         user.set_weights([kernel / scale[:, None], *bias])
 
 
-def _source(tensor, user):
-    """Return the convolution whose channels arrive at `user` and nowhere else, with nothing but scale between."""
+def _channel_scales(peak, fixed, halve):
+    """Return the scale of each channel: (C,), 1 for fixed channels.
+
+    The target is the largest peak of the fixed channels, or of all channels if none is fixed. Peaks
+    10, 4 and 1 with the first fixed give scales 1, 2.5 and 10.
+
+    Args:
+        peak: (C,) largest absolute values.
+        fixed: (C,) bool, channels that cannot be scaled.
+        halve: take the square root. All weights of one output of a `Conv2D` share a scale too, and
+            a larger channel needs smaller weights, so half of the way serves both best.
+    """
+    movable = ~fixed & (peak > 0)
+    target = peak[fixed].max(initial=0) or peak.max()
+    scale = np.ones_like(peak)
+    scale[movable] = np.clip(target / peak[movable], 1 / MAX_SCALE, MAX_SCALE)
+    return np.sqrt(scale) if halve else scale
+
+
+def _scalable_source(tensor, user):
+    """Return the convolution that makes a tensor, if its output channels can be scaled.
+
+    Only homogeneous layers may be between it and `user`, and nothing else may use its output.
+    """
     layer = tensor._keras_history.operation
-    if _users(layer) != [user] or not once(layer):
+    if consumers(layer) != [user] or not is_used_once(layer):
         return None
     if isinstance(layer, CONVOLUTIONS):
-        return (
-            layer
-            if layer.activation in (keras.activations.linear, keras.activations.relu)
-            else None
-        )
-    bent = getattr(layer, "max_value", None) is not None or getattr(
-        layer, "threshold", 0
-    )  # a ReLU may be
-    plain = isinstance(layer, HOMOGENEOUS) and not bent
-    return _source(layer._inbound_nodes[0].input_tensors[0], layer) if plain else None
-
-
-def _users(layer):
-    return [node.operation for node in layer._outbound_nodes]
+        homogeneous = (keras.activations.linear, keras.activations.relu)
+        return layer if layer.activation in homogeneous else None
+    if not isinstance(layer, HOMOGENEOUS):
+        return None
+    # a ReLU with a maximum or a threshold is not homogeneous
+    if getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0):
+        return None
+    return _scalable_source(layer._inbound_nodes[0].input_tensors[0], layer)
 
 
 def _multiply_outputs(conv, scale):
+    """Multiply each output channel of a convolution, in place."""
     kernel, *bias = conv.get_weights()
-    if isinstance(conv, layers.DepthwiseConv2D):
-        spread = scale.reshape(kernel.shape[2:])
-    else:
-        spread = (
-            scale[:, None] if isinstance(conv, layers.Conv2DTranspose) else scale
-        )  # (h, w, out, in)
-    conv.set_weights([kernel * spread, *(values * scale for values in bias)])
+    kernel = kernel * broadcast_to_kernel(conv, scale)
+    conv.set_weights([kernel, *(values * scale for values in bias)])
 
 
-def _rounding(model, ends, names, chosen):
-    """Return a copy of a model that rounds the output of layer number `chosen` to 256 steps."""
+def _with_quantized_outputs(model, ranges, names, selected):
+    """Return a copy of a model that quantizes the output of the layer with index `selected`.
+
+    Args:
+        model: functional model.
+        ranges: list of (low, high), the range of each output.
+        names: list of layer names, in the order of `ranges`.
+        selected: tf.Variable, index of the layer to quantize; -1 for none.
+    """
+
+    def copy(layer):
+        return layer.__class__.from_config(layer.get_config())
 
     def call(layer, *args, **kwargs):
         output = layer(*args, **kwargs)
-        if (
-            layer.name not in names
-        ):  # plain arithmetic between tensors, or a layer used more than once
+        if layer.name not in names:  # arithmetic on tensors, or a layer used more than once
+            return output
+        # int8 kernels include a following ReLU: nothing is quantized in between
+        users = consumers(model.get_layer(layer.name))
+        if len(users) == 1 and isinstance(users[0], layers.ReLU):
             return output
         index = names.index(layer.name)
-        # a ReLU is computed with what is before it: nothing is rounded between them
-        users = _users(model.get_layer(layer.name))
-        inside = len(users) == 1 and isinstance(users[0], layers.ReLU)
-        return output if inside else _Round(index, *ends[index], chosen)(output)
+        low, high = ranges[index]
+        return _Quantize(index, low, high, selected)(output)
 
-    copy = keras.models.clone_model(
-        model,
-        clone_function=lambda layer: layer.__class__.from_config(layer.get_config()),
-        call_function=call,
-    )
+    quantized = keras.models.clone_model(model, clone_function=copy, call_function=call)
     for layer in model.layers:
-        copy.get_layer(layer.name).set_weights(layer.get_weights())
-    return copy
+        quantized.get_layer(layer.name).set_weights(layer.get_weights())
+    return quantized
 
 
-class _Round(layers.Layer):
-    """Round to 256 steps between two ends if `chosen` is `index`."""
+class _Quantize(layers.Layer):
+    """Round to 256 steps between `low` and `high` if `selected` equals `index`."""
 
-    def __init__(self, index, low, high, chosen):
+    def __init__(self, index, low, high, selected):
         super().__init__()
-        self.ends = float(min(low, 0)), float(max(high, 1e-6, low + 1e-6))
-        self.index, self.chosen = index, chosen
+        # int8 represents 0 exactly, so the range includes it and is not empty
+        self.low = float(min(low, 0))
+        self.high = float(max(high, 1e-6, low + 1e-6))
+        self.index = index
+        self.selected = selected
 
     def call(self, x):
-        rounded = lambda: tf.quantization.fake_quant_with_min_max_args(x, *self.ends)  # noqa: E731
-        return tf.cond(self.chosen == self.index, rounded, lambda: x)
+        def quantized():
+            return tf.quantization.fake_quant_with_min_max_args(x, self.low, self.high)
+
+        return tf.cond(self.selected == self.index, quantized, lambda: x)
 
     def compute_output_shape(self, shape):
         return shape
 
 
-def _rounded(layer, weights):
-    """Return a layer's weights with the kernel of a convolution in int8, one scale a channel of the output."""
+def _quantized_weights(layer, weights):
+    """Return a layer's weights; the kernel of a convolution is rounded to int8 per output channel.
+
+    A channel whose largest weight is 1.27 has steps of 0.01.
+    """
     if not isinstance(layer, CONVOLUTIONS):
         return weights
     kernel, *bias = weights
     if isinstance(layer, layers.DepthwiseConv2D):
-        inside = (0, 1)
+        axes = (0, 1)
+    elif isinstance(layer, layers.Conv2DTranspose):
+        axes = (0, 1, 3)
     else:
-        inside = (0, 1, 3) if isinstance(layer, layers.Conv2DTranspose) else (0, 1, 2)
-    step = np.maximum(np.abs(kernel).max(inside, keepdims=True), 1e-12) / 127
+        axes = (0, 1, 2)
+    step = np.maximum(np.abs(kernel).max(axes, keepdims=True), 1e-12) / 127
     return [np.round(kernel / step) * step, *bias]

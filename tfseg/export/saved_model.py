@@ -1,20 +1,24 @@
-"""SavedModel as TF Serving wants it: `<name>/<version>/`."""
+"""SavedModel in the folder layout of TF Serving: `<name>/<version>/`."""
 
+import os
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
 from tfseg.data import label_names
-from tfseg.export.encoded_client import ids_of_files, png
+from tfseg.export.encoded_client import class_ids_from_files, encode_png
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import check_formats, write_formats
 from tfseg.export.metadata import require_json, write_metadata
 from tfseg.export.postprocess import postprocess, require_logits
-from tfseg.export.signatures import EXTRA_OUTPUTS, encoded, serving
-from tfseg.export.verify import noise, require_same
+from tfseg.export.saving import save_quietly
+from tfseg.export.signatures import EXTRA_OUTPUTS, array_signature, file_signature
+from tfseg.export.verify import noise_images, require_close
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
 from tfseg.export.windowed import windowed
@@ -23,138 +27,150 @@ from tfseg.models.blocks import Standardize
 DTYPES = ("float32", "bfloat16")
 OVERLAP = 0.25  # of windows
 WARMUP_SIDE = 256
-# at least on this share of pixels, and probabilities at most so far off; ties may fall either way
+# (minimum agreement, maximum difference of probabilities); ties may break either way
 TOLERANCE = {"float32": (0.999, 1e-3), "bfloat16": (0.98, 0.1)}
 
 
 def saved_model(
-    model,
-    folder,
-    outputs=(),
-    metadata=None,
-    window=None,
-    max_pixels=2**24,
-    dtype="float32",
-    formats=(),
+    model: keras.Model,
+    folder: str | os.PathLike,
+    outputs: Sequence[str] = (),
+    metadata: dict | None = None,
+    window: int | None = None,
+    max_pixels: int = 2**24,
+    dtype: str = "float32",
+    formats: Sequence[str] = (),
     images=(),
-):
-    """Export a model for TF Serving, under the next free version.
+) -> Path:
+    """Export a model for TF Serving under the next free version number.
 
-    Batch normalization goes into the convolutions and the weights become constants of the graph, so an export is for
-    inference; to train on, keep the `.keras` file. Signatures:
+    The SavedModel is for inference: batch normalization is folded into the convolutions and the
+    weights are constants. Keep the `.keras` file to train on. Signatures:
 
-    `serving_default`: `image` (B, H, W, C) float32, in the values the model was trained on (0..255), any B, H and W ->
-        `class_ids` (B, H, W) uint8, or uint16 of more than 256 classes. A batch of none has an answer of none.
-    `uint8`: the same of uint8 images, a fourth of the bytes to send.
-    `encoded`, of models of 1 or 3 channels: `image_bytes` (B,), JPEG or PNG files of mixed sizes -> for each
-        `mask_png_bytes`, its class ids as a PNG of its own size; `class_pixels` (B, classes) int64; `ok`. A file that
-        is damaged, something else or too large has `ok` False, an empty mask and no pixels; it spoils no other answer.
-        EXIF is left alone: a mask lies as the image's pixels do.
+    `serving_default`: `image` (B, H, W, C) float32 in the range the model was trained on (0..255),
+        any B, H and W -> `class_ids` (B, H, W) uint8, or uint16 with more than 256 classes. An
+        empty batch returns empty outputs.
+    `uint8`: the same for uint8 images, a fourth of the bytes to send.
+    `encoded`, for models of 1 or 3 channels: `image_bytes` (B,), JPEG or PNG files of mixed sizes
+        -> `mask_png_bytes` (B,), the class ids as PNG files of the images' sizes; `class_pixels`
+        (B, classes) int64; `ok` (B,) bool. A file that is damaged, too large or of another type
+        has `ok` False, an empty mask and no pixels, and does not affect the others. The EXIF
+        orientation is not applied: the mask matches the stored pixels.
 
-    Of a classifier of whole images `class_ids` are (B,), from `encoded` too, and probabilities (B, C).
+    For an image classifier, `class_ids` are (B,), also from `encoded`, and probabilities (B, C).
 
-    The folder also gets requests for TF Serving to warm up with, and metadata, see `inspect`. The version is written
-    beside, loaded back, compared with the model, and only then renamed to its number, so that a server never sees half
-    of it.
+    The folder also contains warm-up requests for TF Serving and metadata, see `inspect`. The
+    version appears only after it was loaded and compared with the model, so a server never sees a
+    part of it.
 
     Args:
         model: a model of `tfseg.models`.
-        folder: `saved_models/<name>`; made if need be.
-        outputs: what is answered besides: "probabilities" (B, H, W, C) float32; "uncertainty" (B, H, W) float32, the
-            entropy over the classes as a share of the largest; "rle" (B, classes), in `encoded`: COCO's run lengths of
-            each class as JSON.
-        metadata: dict for the metadata, such as {"class_names": [...], "metrics": {...}}, of what JSON can hold.
-        window: side of windows that slide over larger images and overlap by a quarter, so that of large images only
-            logits are held whole, not features; None for none.
-        max_pixels: height x width of an encoded image at most; the header is looked at before anything is decoded.
-        dtype: "float32" or "bfloat16", of the convolutions; where processors know it, the latter is faster.
-        formats: of `FORMATS`: the model in other forms too, as files in the version's `assets.extra`.
-        images: list of (H, W, C), real images on which every form is compared with the model; needed with `formats`.
-            The figures go into `assets.extra/parity.json`, see `Parity`.
+        folder: `saved_models/<name>`. It is created if it does not exist.
+        outputs: additional outputs: "probabilities" (B, H, W, C) float32; "uncertainty" (B, H, W)
+            float32 in 0..1, the normalized entropy over the classes; "rle" (B, classes) string,
+            from `encoded` only: COCO's run lengths of each class as JSON.
+        metadata: dict that JSON can represent, such as {"class_names": [...], "metrics": {...}}.
+        window: side in pixels of windows that slide over larger images and overlap by a quarter.
+            Features are then kept for one window only, which saves memory. None for no windows.
+        max_pixels: maximum height x width of an encoded image, checked before it is decoded.
+        dtype: "float32" or "bfloat16", of the convolutions. bfloat16 is faster on processors that
+            support it.
+        formats: keys of `FORMATS`, to write next to the SavedModel in `assets.extra`.
+        images: list of typical images (H, W, C) on which all formats are compared with the model.
+            Required with `formats`. The results go to `assets.extra/parity.json`, see `Parity`.
 
     Returns:
         pathlib.Path of the new version, `<folder>/<version>`.
 
     Raises:
-        ValueError: the model gives no logits, or several, or an argument is unknown or does not fit it.
-        RuntimeError: what was written gives other answers than the model; the message says where.
+        ValueError: the model's output is not logits, or an argument is unknown or does not fit it.
+        RuntimeError: an exported format gives other outputs than the model. Nothing is kept.
+
+    Example:
+        >>> import keras, tfseg
+        >>> image = keras.Input((None, None, 3))
+        >>> model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+        >>> tfseg.export.saved_model(model, "saved_models/leaves").as_posix()
+        'saved_models/leaves/1'
     """
-    details = _details(model, outputs, metadata, window, max_pixels, dtype)
+    details = _checked_details(model, outputs, metadata, window, max_pixels, dtype)
     check_formats(formats, images)
 
     def write(version):
         _write(model, version, details)
         _compare(model, version, details)
-        write_warmup(version, _requests(model))
+        write_warmup(version, _warmup_requests(model))
         if len(images):
-            # windows are the SavedModel's alone, and were compared above
-            write_formats(
-                version,
-                model,
-                formats,
-                [image[:window, :window] for image in images],
-                details["class_names"],
-            )
+            # other formats have no windows, which `_compare` has checked
+            crops = [image[:window, :window] for image in images]
+            write_formats(version, model, formats, crops, details["class_names"])
         write_metadata(version, model, details)
 
     return next_version(folder, write)
 
 
-def serve_command(version):
-    """Return the words of a shell command that serves an exported version's folder with TF Serving."""
+def serve_command(version) -> tuple[str, ...]:
+    """Return the words of a shell command that serves an exported model with TF Serving.
+
+    Args:
+        version: folder of a version; all versions in its parent folder are served.
+    """
     folder = Path(version).resolve().parent
-    where = f"{folder}:/models/{folder.name}"
-    return (
-        "docker",
-        "run",
-        "-p",
-        "8501:8501",
-        "-v",
-        where,
-        "-e",
-        f"MODEL_NAME={folder.name}",
-        "tensorflow/serving",
-    )
+    volume = f"{folder}:/models/{folder.name}"
+    name = f"MODEL_NAME={folder.name}"
+    return ("docker", "run", "-p", "8501:8501", "-v", volume, "-e", name, "tensorflow/serving")
 
 
-def _details(model, outputs, metadata, window, max_pixels, dtype):
-    """Return the arguments, checked, as they go into the metadata."""
+def _checked_details(model, outputs, metadata, window, max_pixels, dtype):
+    """Return the checked arguments as they are written into the metadata."""
     for output in outputs:
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
     checks.one_of("saved_model", "dtype", dtype, DTYPES)
     require_logits("saved_model", model)
     if len(model.output_shape) == 2 and (window is not None or "rle" in outputs):
         raise ValueError(
-            "saved_model: windows and 'rle' are for models that give classes of pixels, not of images."
+            "saved_model: `window` and 'rle' need a segmentation model, but this one classifies "
+            "whole images. Remove them."
         )
-    if window is not None and any(isinstance(layer, Standardize) for layer in model.layers):
-        raise ValueError(
-            f"saved_model: window={window} came for a model of normalization='image', which would see each window by "
-            "its own mean and deviation. Build it with (mean, deviation) of all images, or leave the window out."
-        )
-    if window is not None and model.input_shape[1:3] != (None, None):
-        raise ValueError(
-            f"saved_model: window={window} came for a model that takes {model.input_shape[1:3]} pixels only. Build it "
-            "with input_shape=(None, None, channels), or leave the window out."
-        )
+    if window is not None:
+        window = _checked_window(model, window)
+    metadata = metadata or {}
     details = {
-        **(metadata or {}),
-        "class_names": _names(model, (metadata or {}).get("class_names")),
+        **metadata,
+        "class_names": _class_names(model, metadata.get("class_names")),
         "outputs": ["class_ids", *outputs],
         "dtype": dtype,
-        "window": None if window is None else checks.positive_int("saved_model", "window", window),
+        "window": window,
         "max_pixels": checks.positive_int("saved_model", "max_pixels", max_pixels),
     }
     require_json("saved_model", details)
     return details
 
 
-def _names(model, class_names):
+def _checked_window(model, window):
+    """Return the side of the windows; raise a ValueError if the model cannot be run in windows."""
+    if any(isinstance(layer, Standardize) for layer in model.layers):
+        raise ValueError(
+            f"saved_model: got window={window} for a model with normalization='image', which would "
+            "normalize each window by its own mean and std. Build it with normalization=(mean, "
+            "std) of all images, or remove `window`."
+        )
+    if model.input_shape[1:3] != (None, None):
+        raise ValueError(
+            f"saved_model: got window={window} for a model with the fixed size "
+            f"{model.input_shape[1:3]}. Build it with input_shape=(None, None, channels), or "
+            "remove `window`."
+        )
+    return checks.positive_int("saved_model", "window", window)
+
+
+def _class_names(model, class_names):
     count = max(2, model.output_shape[-1])
     names = [str(i) for i in range(count)] if class_names is None else label_names(class_names)
     if len(names) != count:
         raise ValueError(
-            f"saved_model: {len(names)} class names {names} came for a model of {count} classes."
+            f"saved_model: got {len(names)} class names {names} for a model with {count} classes. "
+            "Pass one name per class."
         )
     return names
 
@@ -162,27 +178,22 @@ def _names(model, class_names):
 def _write(model, path, details):
     """Write the SavedModel itself."""
     shape = model.input_shape[1:]
-    logits_of = _by_windows(
-        as_constants(fold_batch_norm(model, details["dtype"])), details["window"], model.output_shape[-1]
-    )
+    logits_of = as_constants(fold_batch_norm(model, details["dtype"]))
+    logits_of = _in_windows(logits_of, model, details)
     extra = details["outputs"][1:]
     signatures = {
-        "serving_default": serving(logits_of, shape, extra, tf.float32),
-        "uint8": serving(logits_of, shape, extra, tf.uint8),
+        "serving_default": array_signature(logits_of, shape, extra, tf.float32),
+        "uint8": array_signature(logits_of, shape, extra, tf.uint8),
     }
     if _takes_files(model):
-        signatures["encoded"] = encoded(logits_of, shape, extra, details["max_pixels"])
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel("WARNING")  # it would tell of a path that is about to be renamed
-    try:
-        tf.saved_model.save(tf.Module(), str(path), signatures)
-    finally:
-        logger.setLevel(level)
+        signatures["encoded"] = file_signature(logits_of, shape, extra, details["max_pixels"])
+    save_quietly(path, signatures)
 
 
-def _by_windows(logits_of, window, classes):
-    return windowed(logits_of, window, OVERLAP, classes) if window else logits_of
+def _in_windows(logits_of, model, details):
+    if details["window"] is None:
+        return logits_of
+    return windowed(logits_of, details["window"], OVERLAP, model.output_shape[-1])
 
 
 def _takes_files(model):
@@ -190,33 +201,32 @@ def _takes_files(model):
 
 
 def _compare(model, path, details):
-    """Raise a RuntimeError unless the artifact answers as the model does, by every signature."""
-    images = noise(model, details["window"] or 0)  # wide enough for two windows
+    """Raise a RuntimeError unless every signature of the SavedModel agrees with the model."""
+    images = noise_images(model, details["window"] or 0)  # wide enough for two windows
     floats = tf.constant(images, tf.float32)
-    expected = postprocess(
-        _by_windows(partial(model, training=False), details["window"], model.output_shape[-1])(
-            floats
-        )
-    )
+    logits_of = _in_windows(partial(model, training=False), model, details)
+    expected = postprocess(logits_of(floats))
     served = tf.saved_model.load(str(path)).signatures
-    answers = {
+    found = {
         "serving_default": served["serving_default"](image=floats),
         "uint8": served["uint8"](image=images),
     }
     if "encoded" in served:
-        answers["encoded"] = {"class_ids": ids_of_files(served["encoded"], images)}
-    for name, found in answers.items():
-        require_same(expected, found, f"{path} ({name})", *TOLERANCE[details["dtype"]])
+        found["encoded"] = {"class_ids": class_ids_from_files(served["encoded"], images)}
+    min_agreement, max_difference = TOLERANCE[details["dtype"]]
+    for name, outputs in found.items():
+        require_close(expected, outputs, f"{path} ({name})", min_agreement, max_difference)
 
 
-def _requests(model):
-    """Return a request for every signature, at the model's size or a usual one."""
-    height, width = (size or WARMUP_SIDE for size in model.input_shape[1:3])
-    image = np.full((1, height, width, model.input_shape[-1]), 127, np.uint8)
+def _warmup_requests(model):
+    """Return a request for every signature, at the model's size or a typical one."""
+    height, width = model.input_shape[1:3]
+    shape = (1, height or WARMUP_SIDE, width or WARMUP_SIDE, model.input_shape[-1])
+    image = np.full(shape, 127, np.uint8)
     requests = [
         ("serving_default", {"image": image.astype(np.float32)}),
         ("uint8", {"image": image}),
     ]
     if _takes_files(model):
-        requests.append(("encoded", {"image_bytes": np.array([png(image[0])], object)}))
+        requests.append(("encoded", {"image_bytes": np.array([encode_png(image[0])], object)}))
     return requests

@@ -1,81 +1,92 @@
-"""What a SavedModel answers: the functions behind its signatures."""
+"""The functions behind the signatures of a SavedModel."""
 
 import tensorflow as tf
 
-from tfseg.export.image_decoding import decode
+from tfseg.export.image_decoding import decode_image
 from tfseg.export.postprocess import postprocess, run_lengths, uncertainty
 
 EXTRA_OUTPUTS = ("probabilities", "uncertainty", "rle")
 
 
-def serving(logits_of, shape, extra, dtype):
-    """Return the function image (B, H, W, C) -> "class_ids" and the extra outputs; a batch of none gives none.
+def array_signature(logits_of, shape, extra, dtype):
+    """Return the tf.function image (B, H, W, C) -> dict of "class_ids" and the extra outputs.
+
+    An empty batch returns empty outputs.
 
     Args:
         logits_of: function (B, H, W, C) float32 -> (B, H, W, K).
-        shape: of the image, without the batch; None where any is taken.
-        extra: of `EXTRA_OUTPUTS`; "rle" is for encoded images only.
-        dtype: of the images.
+        shape: (H, W, C) of the image, with None for any size.
+        extra: names out of `EXTRA_OUTPUTS`; "rle" applies to encoded images only.
+        dtype: dtype of the images.
     """
 
     @tf.function(
         input_signature=[tf.TensorSpec((None, *shape), dtype, name="image")], autograph=False
     )
     def serve(image):
-        image = tf.ensure_shape(
-            image, (None, *shape)
-        )  # outside Python nobody else looks, and gray would broadcast
-        # An empty tensor crashes oneDNN's convolutions: a black pixel goes in its place, and its answer is cut off.
-        some = tf.size(image) > 0
+        # outside Python nobody checks the signature, and a gray image would broadcast
+        image = tf.ensure_shape(image, (None, *shape))
+        # an empty tensor crashes oneDNN's convolutions: run on a black pixel and cut the outputs
+        has_pixels = tf.size(image) > 0
         blank = tf.zeros((1, *(side or 1 for side in shape[:2]), shape[2]), dtype)
-        answers = _answers(
-            logits_of(tf.cast(tf.cond(some, lambda: image, lambda: blank), tf.float32)), extra
-        )
-        counted = len(answers["class_ids"].shape)  # one answer a pixel, or one an image
-        return {name: _none_of_none(value, image, some, counted) for name, value in answers.items()}
+        image_or_blank = tf.cond(has_pixels, lambda: image, lambda: blank)
+        outputs = _outputs(logits_of(tf.cast(image_or_blank, tf.float32)), extra)
+        # 3 for class ids per pixel, 1 for class ids per image
+        shared_axes = len(outputs["class_ids"].shape)
+        return {
+            name: _empty_unless(has_pixels, value, image, shared_axes)
+            for name, value in outputs.items()
+        }
 
     return serve
 
 
-def _answers(logits, extra):
-    answers = postprocess(logits)
+def _outputs(logits, extra):
+    outputs = postprocess(logits)
     if "uncertainty" in extra:
-        answers["uncertainty"] = uncertainty(answers["probabilities"])
-    return {name: value for name, value in answers.items() if name == "class_ids" or name in extra}
+        outputs["uncertainty"] = uncertainty(outputs["probabilities"])
+    return {name: value for name, value in outputs.items() if name == "class_ids" or name in extra}
 
 
-def _none_of_none(value, image, some, counted):
-    """Return an answer, or an empty one that has the first `counted` sides of the image."""
+def _empty_unless(has_pixels, value, image, shared_axes):
+    """Return an output, or an empty one whose first `shared_axes` axes are those of the image."""
 
-    def empty():  # made only where it is the answer
-        return tf.zeros(
-            tf.concat([tf.shape(image)[:counted], tf.shape(value)[counted:]], 0), value.dtype
-        )
+    def empty():
+        shape = tf.concat([tf.shape(image)[:shared_axes], tf.shape(value)[shared_axes:]], 0)
+        return tf.zeros(shape, value.dtype)
 
-    kept = tf.cond(some, lambda: value, empty)
-    return tf.ensure_shape(kept, (None, *value.shape[1:]))
+    output = tf.cond(has_pixels, lambda: value, empty)
+    return tf.ensure_shape(output, (None, *value.shape[1:]))
 
 
-def encoded(logits_of, shape, extra, max_pixels):
-    """Return the function image_bytes (B,) string -> answers to files of mixed sizes, each by itself.
+def file_signature(logits_of, shape, extra, max_pixels):
+    """Return the tf.function image_bytes (B,) string -> dict of outputs, file by file.
 
-    "ok" (B,) bool: whether the bytes were a JPEG or PNG, whole, and of at most `max_pixels`. What else is answered of a
-    file that is not is empty, or 0. Of logits for each pixel:
+    Files may have different sizes. Outputs:
 
-    "mask_png_bytes" (B,) string: the class ids of each image at its own size.
-    "class_pixels" (B, classes) int64: how many pixels have each class.
+    "ok" (B,) bool: whether the bytes are a complete JPEG or PNG of at most `max_pixels`. Otherwise
+        the other outputs for this file are empty or 0.
+
+    For logits (B, H, W, K):
+
+    "mask_png_bytes" (B,) string: class ids of each image at its own size.
+    "class_pixels" (B, classes) int64: number of pixels per class.
     "rle" (B, classes) string, if it is among the extra outputs, see `run_lengths`.
 
-    Of logits for each image: "class_ids" (B,) and the extra outputs.
+    For logits (B, K): "class_ids" (B,) and the extra outputs.
+
+    Args:
+        logits_of: function (B, H, W, C) float32 -> (B, H, W, K) or (B, K).
+        shape: (H, W, C) of the model's input, with None for any size.
+        extra: names out of `EXTRA_OUTPUTS`.
+        max_pixels: maximum height x width of an image.
     """
 
     def respond(file):
-        picture, ok = decode(file, shape[2], max_pixels)
-        answers = _of_file(_at_size(logits_of, picture, shape), extra)
-        return {
-            "ok": ok,
-            **{name: tf.where(ok, value, tf.zeros_like(value)) for name, value in answers.items()},
-        }
+        image, ok = decode_image(file, shape[2], max_pixels)
+        outputs = _file_outputs(_logits_at_image_size(logits_of, image, shape), extra)
+        kept = {name: tf.where(ok, value, tf.zeros_like(value)) for name, value in outputs.items()}
+        return {"ok": ok, **kept}
 
     one = tf.function(respond, autograph=False).get_concrete_function(tf.TensorSpec((), tf.string))
     spec = {
@@ -93,28 +104,31 @@ def encoded(logits_of, shape, extra, max_pixels):
     return serve
 
 
-def _at_size(logits_of, picture, shape):
-    """Return the logits (1, H, W, K), or (1, K), of an image (H, W, C), which is resized for a model of fixed size."""
-    if shape[0] is None and shape[1] is None:
-        return logits_of(picture[None])
-    height, width = (side or tf.shape(picture)[axis] for axis, side in enumerate(shape[:2]))
-    logits = logits_of(tf.image.resize(picture[None], (height, width), antialias=True))
-    return logits if len(logits.shape) == 2 else tf.image.resize(logits, tf.shape(picture)[:2])
+def _logits_at_image_size(logits_of, image, shape):
+    """Return the logits (1, H, W, K) or (1, K) of an image (H, W, C).
+
+    A model of fixed size gets the resized image, and its logits are resized back.
+    """
+    height, width = shape[:2]
+    if height is None and width is None:
+        return logits_of(image[None])
+    size = (height or tf.shape(image)[0], width or tf.shape(image)[1])
+    logits = logits_of(tf.image.resize(image[None], size, antialias=True))
+    return logits if len(logits.shape) == 2 else tf.image.resize(logits, tf.shape(image)[:2])
 
 
-def _of_file(logits, extra):
-    """Return the answers to one image, of its logits (1, H, W, K) or (1, K)."""
+def _file_outputs(logits, extra):
+    """Return the outputs for one image from its logits (1, H, W, K) or (1, K)."""
     if len(logits.shape) == 2:
-        return {name: value[0] for name, value in _answers(logits, extra).items()}
+        return {name: value[0] for name, value in _outputs(logits, extra).items()}
     classes = max(2, logits.shape[-1])
     ids = postprocess(logits)["class_ids"][0]
-    counts = tf.math.bincount(
-        tf.reshape(tf.cast(ids, tf.int32), [-1]), None, classes, classes, tf.int64
-    )
-    answers = {
+    flat = tf.reshape(tf.cast(ids, tf.int32), [-1])
+    counts = tf.math.bincount(flat, None, classes, classes, tf.int64)
+    outputs = {
         "mask_png_bytes": tf.io.encode_png(ids[..., None]),
         "class_pixels": tf.ensure_shape(counts, [classes]),
     }
     if "rle" in extra:
-        answers["rle"] = tf.ensure_shape(run_lengths(ids, classes), [classes])
-    return answers
+        outputs["rle"] = tf.ensure_shape(run_lengths(ids, classes), [classes])
+    return outputs

@@ -1,18 +1,19 @@
-"""Versions of an export, which appear whole or not at all."""
+"""Numbered versions of an export, which appear whole or not at all."""
 
 import contextlib
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
-def next_version(folder, write):
-    """Make the next free version `<folder>/<number>`, once it is whole.
+def next_version(folder, write: Callable[[Path], None]) -> Path:
+    """Create the next free version `<folder>/<number>` once it is complete.
 
     Args:
-        folder: made if need be.
-        write: function that is given an empty folder to fill. If it raises, or the process is killed, there is no new
-            version.
+        folder: created if it does not exist.
+        write: function that fills the empty folder passed to it. If it raises, or the process is
+            killed, no version appears.
 
     Returns:
         pathlib.Path of the version.
@@ -20,26 +21,27 @@ def next_version(folder, write):
     folder = Path(folder)
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    # TF Serving looks at folders whose name is a number, and at no others.
-    beside = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
+    # TF Serving only looks at folders whose name is a number
+    temporary = Path(tempfile.mkdtemp(prefix=".export-", dir=folder))
     try:
-        write(beside)
-        beside.chmod(0o755)  # mkdtemp's folders are closed to others, a server may be one
-        return _rename(beside, folder)
+        write(temporary)
+        temporary.chmod(0o755)  # mkdtemp's folders are private, but a server must read this one
+        return _rename_to_next(temporary, folder)
     except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         if is_new:
-            with contextlib.suppress(OSError):  # another export may have put something there
+            with contextlib.suppress(OSError):  # not empty: another export has written to it
                 folder.rmdir()
         raise
 
 
-def _rename(beside, folder):
+def _rename_to_next(temporary, folder):
     while True:
-        taken = [int(p.name) for p in folder.iterdir() if p.name.isdecimal()]
-        version = folder / str(max(taken, default=0) + 1)
+        used = [int(path.name) for path in folder.iterdir() if path.name.isdecimal()]
+        version = folder / str(max(used, default=0) + 1)
         try:
-            return beside.rename(version)
+            return temporary.rename(version)
         except OSError:
-            if not version.exists():  # else another export took this number just now
+            if not version.exists():
                 raise
+            # another export took this number in the meantime: try the next

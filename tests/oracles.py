@@ -306,13 +306,16 @@ def normalized_gaussian(points):
     return kernel / roots[:, None] / roots
 
 
-def dense_crf(logits, image, iterations, smooth, near, bilateral, far, color):
+def dense_crf(
+    logits, image, iterations, smoothness_weight, smoothness_std, bilateral_weight, position_std, color_std
+):
     """Mean field of a fully connected CRF with Potts' model (arXiv:1210.5644), by all pairs: (H, W, C) shares."""
     height, width, classes = logits.shape
     places = np.stack(np.mgrid[:height, :width], -1).reshape(-1, 2)
     colors = np.asarray(image, float).reshape(height * width, -1)
-    kernel = smooth * normalized_gaussian(places / near)
-    kernel += bilateral * normalized_gaussian(np.concatenate([places / far, colors / color], 1))
+    kernel = smoothness_weight * normalized_gaussian(places / smoothness_std)
+    features = np.concatenate([places / position_std, colors / color_std], 1)
+    kernel += bilateral_weight * normalized_gaussian(features)
     unary = scores = logits.reshape(-1, classes).astype(float)
     for _ in range(iterations + 1):
         shares = np.exp(scores - scores.max(1, keepdims=True))

@@ -1,8 +1,12 @@
-"""Images of data and results. Every function returns a matplotlib Figure, in Jupyter and without a display."""
+"""Figures of data and results.
+
+Figures are matplotlib `Figure` objects that need no display; a notebook shows the returned figure.
+`blend`, `color_labels`, `errors` and `regions` return (H, W, 3) uint8 images instead.
+"""
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
-from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.class_colors import as_rgb, blend, color_labels, palette, without_background
+from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.region_outlines import regions
 from tfseg.viz.trade_off import trade_off
 

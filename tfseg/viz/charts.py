@@ -1,117 +1,152 @@
-"""Charts of a training and of its figures."""
+"""Charts of training histories and scores."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from tfseg.viz.figures import done
 from tfseg.viz.class_colors import palette
+from tfseg.viz.figures import finish_figure
+
+MIN_TEXT = 0.005  # smaller fractions of a confusion matrix are not printed
 
 
-def curves(history):
-    """Figure of the training: losses at the left, scores at the right.
+def curves(history: dict):
+    """Plot a training history: losses on the left, scores on the right.
 
     Args:
-        history: {name: list of one value an epoch}, as in `model.fit(...).history`; "val_" names are drawn
-            in the color of their partner, thicker.
+        history: {name: one value per epoch}, such as `model.fit(...).history`. A validation curve
+            ("val_" + name) is drawn as a thick line in the color of its training curve.
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> import tfseg
+        >>> figure = tfseg.viz.curves({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6]})
+        >>> [line.get_label() for line in figure.axes[0].lines]
+        ['loss', 'val_loss']
     """
-    base = [
+    names = [
         name for name in history if not name.startswith("val_") and name not in ("epoch", "seconds")
     ]
-    groups = [
-        [n for n in base if "loss" in n],
-        [n for n in base if "loss" not in n and "learning_rate" not in n],
-    ]
+    losses = [name for name in names if "loss" in name]
+    scores = [name for name in names if "loss" not in name and "learning_rate" not in name]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, names, title in zip(axes, groups, ("loss", "score"), strict=True):
-        for name, color in zip(names, palette(max(len(names), 1)) / 255, strict=False):
-            for key, style in ((name, {"lw": 1, "ls": "--"}), (f"val_{name}", {"lw": 2})):
-                if key in history:
-                    epochs = np.arange(1, len(history[key]) + 1)
-                    axis.plot(epochs, history[key], color=color, marker=".", label=key, **style)
-        axis.set(xlabel="epoch", title=title)
-        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        axis.grid(alpha=0.3)
-        if names:
-            axis.legend()
-    return done(figure)
+    _plot_curves(axes[0], history, losses, "loss")
+    _plot_curves(axes[1], history, scores, "score")
+    return finish_figure(figure)
+
+
+def _plot_curves(axis, history, names, title):
+    colors = palette(max(len(names), 1)) / 255
+    for name, color in zip(names, colors, strict=False):
+        _plot_curve(axis, history, name, color=color, lw=1, ls="--")
+        _plot_curve(axis, history, f"val_{name}", color=color, lw=2)
+    axis.set(xlabel="epoch", title=title)
+    axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axis.grid(alpha=0.3)
+    if names:
+        axis.legend()
+
+
+def _plot_curve(axis, history, name, **style):
+    if name in history:
+        epochs = np.arange(1, len(history[name]) + 1)
+        axis.plot(epochs, history[name], marker=".", label=name, **style)
 
 
 def rate_search(search):
-    """Figure of a search for the learning rate: the loss by the rate, and the rate proposed.
+    """Plot the loss by learning rate, and the proposed rate.
 
     Args:
-        search: what `tfseg.training.find_learning_rate` returned.
+        search: the result of `tfseg.training.find_learning_rate`.
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> import tfseg
+        >>> search = SimpleNamespace(rates=[1e-4, 1e-3, 1e-2], losses=[1.0, 0.7, 0.9], best=5e-4)
+        >>> figure = tfseg.viz.rate_search(search)
+        >>> figure.axes[0].lines[1].get_label()
+        'steepest descent at 0.0005'
     """
-    figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    axes.plot(search.rates, search.losses)
-    axes.axvline(
-        search.best, color="gray", linestyle="--", label=f"falls fastest at {search.best:.2g}"
-    )
-    axes.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
-    axes.legend(frameon=False)
-    return done(figure)
+    figure, axis = plt.subplots(figsize=(6, 4), layout="constrained")
+    axis.plot(search.rates, search.losses)
+    label = f"steepest descent at {search.best:.2g}"
+    axis.axvline(search.best, color="gray", linestyle="--", label=label)
+    axis.set(xscale="log", xlabel="learning rate", ylabel="loss (smoothed)")
+    axis.legend(frameon=False)
+    return finish_figure(figure)
 
 
 def confusion_matrix(matrix, class_names):
-    """Figure of a confusion matrix as a heat map, each true class (row) as shares of its pixels."""
+    """Plot a confusion matrix as a heat map, normalized per true class (row).
+
+    Args:
+        matrix: (C, C) counts; rows are true classes, columns predicted classes.
+        class_names: C names.
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> import tfseg
+        >>> figure = tfseg.viz.confusion_matrix([[9, 1], [0, 4]], ["background", "leaf"])
+        >>> [text.get_text() for text in figure.axes[0].texts]
+        ['90%', '10%', '100%']
+    """
     matrix = np.asarray(matrix, float)
-    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 2.5 + 0.55 * len(class_names)
     figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
-    shown = axis.imshow(shares, cmap="cividis", vmin=0, vmax=1)
-    figure.colorbar(shown, label="share of the true class")
+    heat_map = axis.imshow(fractions, cmap="cividis", vmin=0, vmax=1)
+    figure.colorbar(heat_map, label="fraction of the true class")
     ticks = range(len(class_names))
     axis.set_xticks(ticks, class_names, rotation=45, ha="right", rotation_mode="anchor")
     axis.set_yticks(ticks, class_names)
     axis.set(xlabel="predicted", ylabel="true")
-    for row in ticks:
-        for column in ticks:
-            value = shares[row, column]
-            if value >= 0.005:
-                color = "black" if value > 0.5 else "white"
-                axis.text(
-                    column, row, f"{value:.0%}", ha="center", va="center", color=color, fontsize=8
-                )
-    return done(figure)
+    for row, column in np.argwhere(fractions >= MIN_TEXT).tolist():
+        value = fractions[row, column]
+        color = "black" if value > 0.5 else "white"
+        axis.text(column, row, f"{value:.0%}", ha="center", va="center", color=color, fontsize=8)
+    return finish_figure(figure)
 
 
-def reliability(curve):
-    """Figure of how often a model is right by how sure it is: bars below the diagonal are overconfident.
+def reliability(curve: dict):
+    """Plot a reliability diagram: accuracy by confidence. Bars below the diagonal: overconfident.
 
     Args:
-        curve: dict of "confidence", "accuracy" and "count", one number a bin, the bins of equal width over [0, 1]:
-            what `tfseg.metrics.CalibrationError.reliability_curve` returns.
+        curve: dict of "confidence", "accuracy" and "count" with one number per bin, as returned by
+            `tfseg.metrics.CalibrationError.reliability_curve`. The bins divide [0, 1] evenly.
+
+    Returns:
+        matplotlib Figure; its title is the expected calibration error.
+
+    Example:
+        >>> import tfseg
+        >>> curve = {"confidence": [0.25, 0.75], "accuracy": [0.25, 0.5], "count": [1, 3]}
+        >>> tfseg.viz.reliability(curve).axes[0].get_title()
+        'expected calibration error 0.188'
     """
-    confidence, accuracy, count = (
-        np.asarray(curve[name], float) for name in ("confidence", "accuracy", "count")
-    )
+    confidence = np.asarray(curve["confidence"], float)
+    accuracy = np.asarray(curve["accuracy"], float)
+    count = np.asarray(curve["count"], float)
     filled = count > 0
-    share = count / max(count.sum(), 1)
-    error = np.sum((share * np.abs(accuracy - confidence))[filled])
-    left, width = np.arange(len(count)) / len(count), 1 / len(count)
-    figure, (top, below) = plt.subplots(
+    fraction = count / max(count.sum(), 1)
+    error = np.sum((fraction * np.abs(accuracy - confidence))[filled])
+    left = np.arange(len(count)) / len(count)
+    bar = {"width": 1 / len(count), "align": "edge", "edgecolor": "white"}
+    figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(5, 6), sharex=True, height_ratios=(3, 1), layout="constrained"
     )
-    bar = {"width": width, "align": "edge", "edgecolor": "white"}
-    top.bar(
-        left[filled],
-        accuracy[filled],
-        color=palette(1)[0] / 255,
-        label="share of right pixels",
-        **bar,
-    )
+    blue = palette(1)[0] / 255
+    line = {"color": "black", "marker": "o", "ms": 4, "lw": 1, "label": "at the mean confidence"}
+    top.bar(left[filled], accuracy[filled], color=blue, label="fraction of correct pixels", **bar)
     top.plot([0, 1], [0, 1], color="gray", ls="--", label="perfectly calibrated")
-    top.plot(
-        confidence[filled],
-        accuracy[filled],
-        color="black",
-        marker="o",
-        ms=4,
-        lw=1,
-        label="at the mean confidence",
-    )
+    top.plot(confidence[filled], accuracy[filled], **line)
     top.set(ylim=(0, 1), ylabel="accuracy", title=f"expected calibration error {error:.3f}")
     top.legend(loc="upper left")
-    below.bar(left, share, color="gray", **bar)
-    below.set(xlim=(0, 1), xlabel="confidence", ylabel="share of pixels")
-    return done(figure)
+    bottom.bar(left, fraction, color="gray", **bar)
+    bottom.set(xlim=(0, 1), xlabel="confidence", ylabel="fraction of pixels")
+    return finish_figure(figure)

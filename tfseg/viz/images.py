@@ -1,141 +1,226 @@
-"""Images beside their labels and predictions."""
+"""Figures of images with their labels and predictions."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
-from tfseg.viz.figures import add_legend, done, legend_columns
 from tfseg.viz.class_colors import as_rgb, blend, color_labels, palette
+from tfseg.viz.figures import add_legend, finish_figure, legend_columns
+
+ERROR_COLOR = (213, 94, 0)  # RGB, orange
+STRIPE = 3  # pixels, across
 
 
-def overlay(image, labels, class_names, alpha=0.5):
-    """Figure of an image with its classes laid over it and a legend of those that occur.
+def overlay(image, labels, class_names, alpha: float = 0.5):
+    """Plot an image overlaid with its classes, and a legend of the classes that occur.
 
     Args:
-        image: (H, W, C), or (H, W).
+        image: (H, W, C) or (H, W), see `as_rgb`.
         labels: (H, W) class ids.
-        class_names: names in the order of their ids; a single one has "background" before it.
-        alpha: 0 shows the image only, 1 the classes only.
+        class_names: names in the order of their ids. A single name is id 1; id 0 is background.
+        alpha: opacity of the classes in [0, 1].
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> import tfseg
+        >>> sample = tfseg.data.Folder("photos", "labels", ["background", "leaf"])[0]
+        >>> figure = tfseg.viz.overlay(sample["image"], sample["mask"], ["background", "leaf"])
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['background', 'leaf']
     """
     class_names = label_names(class_names)
-    figure, axes = plt.subplots(figsize=(8, 6), layout="constrained")
-    _show(axes, blend(image, labels, len(class_names), alpha))
+    figure, axis = plt.subplots(figsize=(8, 6), layout="constrained")
+    _show(axis, blend(image, labels, len(class_names), alpha))
     add_legend(figure, [labels], class_names)
-    return done(figure)
+    return finish_figure(figure)
 
 
 def samples(images, masks, predictions, class_names):
-    """Figure of image, truth, prediction and errors side by side, a row a sample.
+    """Plot image, ground truth, prediction and errors side by side, one sample per row.
 
     Args:
         images: sequence of (H, W, C).
         masks: sequence of (H, W) class ids; 255 is ignored.
-        predictions: sequence of (H, W) class ids, or None to show image and truth only.
-        class_names: names in the order of their ids; a single one has "background" before it.
+        predictions: sequence of (H, W) class ids, or None to plot image and ground truth only.
+        class_names: names in the order of their ids. A single name is id 1; id 0 is background.
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> import tfseg
+        >>> sample = tfseg.data.Folder("photos", "labels", ["background", "leaf"])[0]
+        >>> figure = tfseg.viz.samples([sample["image"]], [sample["mask"]], None, ["leaf"])
+        >>> [axis.get_title() for axis in figure.axes]
+        ['image', 'ground truth']
     """
     class_names = label_names(class_names)
-    titles = (
-        ["image", "truth"]
-        if predictions is None
-        else ["image", "truth", "prediction", "errors (orange)"]
-    )
-    rows, count = len(images), len(class_names)
-    shape = images[0].shape
-    figsize = (3 * len(titles), 3 * rows * shape[0] / shape[1] + 0.8)
+    num_classes = len(class_names)
+    titles = ["image", "ground truth"]
+    if predictions is not None:
+        titles += ["prediction", "errors (orange)"]
+    rows, (height, width) = len(images), images[0].shape[:2]
     figure, axes = plt.subplots(
-        rows, len(titles), figsize=figsize, squeeze=False, layout="constrained"
+        rows,
+        len(titles),
+        figsize=(3 * len(titles), 3 * rows * height / width + 0.8),
+        squeeze=False,
+        layout="constrained",
     )
+    label_maps = list(masks)
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
         mask = np.asarray(mask)
-        cells = [as_rgb(image), color_labels(mask, count)]
+        cells = [as_rgb(image), color_labels(mask, num_classes)]
         if predictions is not None:
-            cells += [color_labels(predictions[row], count), errors(image, mask, predictions[row])]
+            prediction = predictions[row]
+            cells += [color_labels(prediction, num_classes), errors(image, mask, prediction)]
+            label_maps.append(prediction)
         for axis, cell, title in zip(axes[row], cells, titles, strict=True):
             _show(axis, cell, title if row == 0 else None)
-    add_legend(figure, [*masks, *(predictions if predictions is not None else [])], class_names)
-    return done(figure)
+    add_legend(figure, label_maps, class_names)
+    return finish_figure(figure)
 
 
-def labeled(samples, class_names, titles=None, columns=4, alpha=0.5):
-    """Figure of samples with all of their labels: what the network sees.
+def labeled(samples, class_names, titles=None, columns: int = 4, alpha: float = 0.5):
+    """Plot samples with all of their labels, as the network gets them.
 
-    Masks color the image by class, ignored pixels are hatched out in white; every object has a black outline and its
-    box.
+    Masks color the image by class; ignored pixels have white stripes; each object has a black
+    outline and its box.
 
     Args:
-        samples: sequence of dicts of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes", as readers
-            and `Augment.sample` give them.
-        class_names: names in the order of their ids; a single one has "background" before it.
-        titles: one a sample, or None.
-        columns: samples in a row.
-        alpha: 0 shows the image only, 1 the classes only.
+        samples: sequence of dicts of "image" (H, W, C) and any of "mask", "instances", "boxes" and
+            "classes", such as those of readers and `Augment.sample`.
+        class_names: names in the order of their ids. A single name is id 1; id 0 is background.
+        titles: one title per sample, or None.
+        columns: samples per row.
+        alpha: opacity of the classes in [0, 1].
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> import tfseg
+        >>> reader = tfseg.data.Folder("photos", "labels", ["background", "leaf"])
+        >>> figure = tfseg.viz.labeled([reader[0], reader[1]], reader.class_names, ["a", "b"])
+        >>> [axis.get_title() for axis in figure.axes]
+        ['a', 'b']
     """
     class_names = label_names(class_names)
     columns = min(columns, len(samples))
-    rows = -(-len(samples) // columns)
+    rows = -(-len(samples) // columns)  # rounds up
     height, width = np.shape(samples[0]["image"])[:2]
     side = max(3, 6 / columns)
     figsize = side * columns, side * rows * height / width + 1
     figure, axes = plt.subplots(rows, columns, figsize=figsize, squeeze=False, layout="constrained")
     for axis in axes.flat[len(samples) :]:
         axis.set_axis_off()
-    for axis, sample, title in zip(
-        axes.flat, samples, titles or [None] * len(samples), strict=False
-    ):
-        _show(axis, _painted(sample, len(class_names), alpha), title)
+    if titles is None:
+        titles = [None] * len(samples)
+    for axis, sample, title in zip(axes.flat, samples, titles, strict=False):
+        _show(axis, _paint_labels(sample, len(class_names), alpha), title)
         _draw_boxes(axis, sample, len(class_names))
-    seen = [np.asarray(sample.get("mask", sample.get("classes", [-1]))) for sample in samples]
-    add_legend(figure, [labels[labels >= 0] for labels in seen], class_names)
-    return done(figure)
+    add_legend(figure, [_label_ids(sample) for sample in samples], class_names)
+    return finish_figure(figure)
 
 
-def _painted(sample, count, alpha):
+def _label_ids(sample):
+    """Return the class ids of a sample's mask, or of its objects."""
+    ids = np.asarray(sample.get("mask", sample.get("classes", [-1])))
+    return ids[ids >= 0]  # -1 is padding
+
+
+def _paint_labels(sample, num_classes, alpha):
     image = as_rgb(sample["image"])
     if "mask" in sample:
         ignored = np.asarray(sample["mask"]) == IGNORE_INDEX
-        image = blend(image, sample["mask"], count, alpha)
-        stripes = np.add.outer(*map(np.arange, ignored.shape)) // 3 % 2 == 0
+        image = blend(image, sample["mask"], num_classes, alpha)
+        height, width = ignored.shape
+        diagonal = np.add.outer(np.arange(height), np.arange(width))
+        stripes = diagonal // STRIPE % 2 == 0
         image = np.where((ignored & stripes)[..., None], 255, image).astype(np.uint8)
     if "instances" in sample:
-        objects = np.pad(np.asarray(sample["instances"]), 1, mode="edge")
-        outline = (
-            sum(np.roll(objects, 1, axis)[1:-1, 1:-1] != objects[1:-1, 1:-1] for axis in (0, 1)) > 0
-        )
-        image = np.where(outline[..., None], 0, image).astype(np.uint8)
+        outlines = _outlines(np.asarray(sample["instances"]))
+        image = np.where(outlines[..., None], 0, image).astype(np.uint8)
     return image
 
 
-def _draw_boxes(axis, sample, count):
-    for box, kind in zip(sample.get("boxes", ()), sample.get("classes", ()), strict=True):
-        if kind >= 0:
-            x0, y0, x1, y1 = (
-                np.asarray(box) - 0.5
-            )  # a box's edges are those of pixels, imshow's whole numbers middles
-            color = palette(count)[kind] / 255
-            axis.add_patch(
-                Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5)
-            )
+def _outlines(instances):
+    """Return (H, W) bool: pixels that differ from their upper or left neighbor."""
+    outlines = np.zeros(instances.shape, bool)
+    outlines[1:] = instances[1:] != instances[:-1]
+    outlines[:, 1:] |= instances[:, 1:] != instances[:, :-1]
+    return outlines
+
+
+def _draw_boxes(axis, sample, num_classes):
+    colors = palette(num_classes) / 255
+    for box, class_id in zip(sample.get("boxes", ()), sample.get("classes", ()), strict=True):
+        if class_id < 0:  # padding
+            continue
+        # A box starts at the edge of a pixel, while imshow puts whole numbers at pixel centers.
+        x_min, y_min, x_max, y_max = np.asarray(box) - 0.5
+        rectangle = Rectangle(
+            (x_min, y_min),
+            x_max - x_min,
+            y_max - y_min,
+            fill=False,
+            edgecolor=colors[class_id],
+            linewidth=1.5,
+        )
+        axis.add_patch(rectangle)
 
 
 def errors(image, mask, prediction):
-    """Return (H, W, 3) uint8: the image, dimmed, with wrong pixels in orange; ignored ones are never wrong."""
-    wrong = (np.asarray(prediction) != mask) & (np.asarray(mask) != IGNORE_INDEX)
-    return np.where(wrong[..., None], np.array([213, 94, 0], np.uint8), as_rgb(image) // 2)
+    """Return the darkened image with wrong pixels in orange; ignored pixels are never wrong.
+
+    Args:
+        image: (H, W, C) or (H, W), see `as_rgb`.
+        mask: (H, W) class ids; 255 is ignored.
+        prediction: (H, W) class ids.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.full((1, 2), 100, np.uint8)
+        >>> tfseg.viz.errors(image, mask=[[0, 1]], prediction=[[0, 0]]).tolist()
+        [[[50, 50, 50], [213, 94, 0]]]
+    """
+    mask = np.asarray(mask)
+    wrong = (np.asarray(prediction) != mask) & (mask != IGNORE_INDEX)
+    return np.where(wrong[..., None], np.array(ERROR_COLOR, np.uint8), as_rgb(image) // 2)
 
 
 def legend(class_names):
-    """Figure of the classes' colors alone, for a folder of overlays whose background is bare."""
+    """Plot only the legend of the class colors, for a folder of overlays without background.
+
+    Args:
+        class_names: names in the order of their ids. A single name is id 1; id 0 is background.
+
+    Returns:
+        matplotlib Figure.
+
+    Example:
+        >>> import tfseg
+        >>> figure = tfseg.viz.legend(["background", "leaf"])
+        >>> [text.get_text() for text in figure.legends[0].get_texts()]
+        ['leaf']
+    """
     class_names, width = label_names(class_names), 6
-    rows = -(-len(class_names) // legend_columns(width, class_names))
+    rows = -(-len(class_names) // legend_columns(width, class_names))  # rounds up
     figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))
     painted = [i for i, name in enumerate(class_names) if name != BACKGROUND]
     add_legend(figure, [painted], class_names, loc="center")
-    return done(figure)
+    return finish_figure(figure)
 
 
-def _show(axis, picture, title=None):
-    axis.imshow(picture, interpolation="nearest")
+def _show(axis, image, title=None):
+    axis.imshow(image, interpolation="nearest")
     axis.set_axis_off()
     if title:
         axis.set_title(title)

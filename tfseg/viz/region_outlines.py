@@ -1,35 +1,49 @@
-"""Numbered regions, such as cells or superpixels, over their image."""
+"""Numbered regions, such as cells or superpixels, drawn over their image."""
 
 import numpy as np
 
 from tfseg.viz.class_colors import as_rgb, palette
 
-COLOURS = 12  # of regions; then they repeat
+NUM_COLORS = 12  # more regions repeat the colors
 
 
-def regions(image, labels, alpha=0.4):
-    """Return (H, W, 3) uint8: the image with numbered regions in colors that repeat, and black lines between them.
+def regions(image, labels, alpha: float = 0.4):
+    """Overlay an image with numbered regions in repeating colors and black lines between them.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), 0..255 or any other range, which is then stretched.
-        labels: (H, W) integers; where they are 0 the image stays bare.
-        alpha: 0 shows the image and the lines only, 1 the regions only.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `as_rgb`.
+        labels: (H, W) integers; where they are 0 the image stays as it is.
+        alpha: opacity of the regions in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the shapes of image and labels differ.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.full((1, 3), 200, np.uint8)
+        >>> tfseg.viz.regions(image, np.array([[0, 0, 1]])).tolist()
+        [[[200, 200, 200], [0, 0, 0], [154, 192, 213]]]
     """
     labels, image = np.asarray(labels), as_rgb(image)
     if labels.shape != image.shape[:2]:
         raise ValueError(
-            f"regions: labels of shape {labels.shape} came with an image {image.shape[:2]}."
+            f"regions: got labels of shape {labels.shape} and an image of shape "
+            f"{image.shape[:2]}, expected equal shapes."
         )
-    colors = palette(COLOURS)[(labels - 1) % COLOURS]
+    colors = palette(NUM_COLORS)[(labels - 1) % NUM_COLORS]
     mixed = (image * (1 - alpha) + colors * alpha).astype(np.uint8)
-    shown = np.where((labels != 0)[..., None], mixed, image)
-    shown[borders(labels)] = 0
-    return shown
+    result = np.where((labels != 0)[..., None], mixed, image)
+    result[borders(labels)] = 0
+    return result
 
 
 def borders(labels):
-    """(H, W) labels -> (H, W) bool: pixels that differ from their right or lower neighbor."""
-    lines = np.zeros(np.shape(labels), bool)
-    lines[:, :-1] = labels[:, :-1] != labels[:, 1:]
-    lines[:-1] |= labels[:-1] != labels[1:]
-    return lines
+    """Return (H, W) bool: pixels that differ from their right or lower neighbor."""
+    differs = np.zeros(np.shape(labels), bool)
+    differs[:, :-1] = labels[:, :-1] != labels[:, 1:]
+    differs[:-1] |= labels[:-1] != labels[1:]
+    return differs

@@ -20,7 +20,7 @@ def build(weights, owner):
     return keras.Model(image, x)
 
 
-TAPS = tuple(f"relu{stage}" for stage in range(1, 6))
+FEATURE_LAYERS = tuple(f"relu{stage}" for stage in range(1, 6))
 # entries for the registry of encoders; the second is like a MiT, the third lacks what most decoders want
 PLAIN = {
     "plain": Encoder(build, TAPS),

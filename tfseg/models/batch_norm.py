@@ -1,4 +1,4 @@
-"""Batch normalization by TensorFlow's fused kernel."""
+"""Batch normalization with TensorFlow's fused kernel."""
 
 import keras
 from keras import layers, ops
@@ -8,54 +8,60 @@ FUSED = ("float32", "bfloat16", "float16")
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class BatchNorm(layers.BatchNormalization):
-    """Batch normalization (arXiv:1502.03167): `keras.layers.BatchNormalization`, one kernel instead of ten.
+    """Batch normalization (arXiv:1502.03167): Keras' `BatchNormalization` as one fused kernel.
 
-    Keras writes it out in means, products and sums, each a pass over the features. TensorFlow has a kernel for the
-    whole, forward and back, that takes half precision as it is: a train step of `unet(11)` then takes 0.85 of the time
-    in float32 and 0.69 in bfloat16 (2 cores, `tests/benchmarks/train_step.py`). Other backends, and inputs that are not
-    (B, H, W, C), take Keras' way.
+    Keras computes batch normalization with about ten operations, each a pass over the features.
+    TensorFlow has one fused kernel, forward and backward, which also accepts half precision. With
+    it, a train step of `unet(11)` takes 0.85 of the time in float32 and 0.69 in bfloat16 (2 cores,
+    `tests/benchmarks/train_step.py`). Other backends, and inputs that are not (B, H, W, C), use the
+    Keras implementation.
 
-    The running variance is the unbiased one, n / (n - 1) times Keras'. The momentum is 0.9: at Keras' 0.99, a training
-    of a few hundred steps validates like an untrained network.
+    Two differences from Keras: the running variance is the unbiased estimate, n / (n - 1) times
+    Keras' value. The default momentum is 0.9: with Keras' 0.99, the running statistics of a
+    training of a few hundred steps are still close to their initial values.
     """
 
-    def __init__(self, *, momentum=0.9, **kwargs):
+    def __init__(self, *, momentum: float = 0.9, **kwargs):
         super().__init__(momentum=momentum, **kwargs)
 
     def call(self, inputs, training=None, mask=None):
-        """Return (B, H, W, C) of the same shape."""
+        """Return a tensor of the shape of `inputs`."""
         if not self._is_fused(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
-        # The one place in `models` that knows the backend: `keras.ops` has no such operation.
+        # The one place in `models` that imports a backend: `keras.ops` has no such operation.
         import tensorflow as tf
 
-        learns = bool(training and self.trainable)
+        batch_statistics = bool(training and self.trainable)
         scale = self.gamma if self.scale else ops.ones(inputs.shape[-1])
-        shift = self.beta if self.center else ops.zeros(inputs.shape[-1])
-        statistics = (None, None) if learns else (self.moving_mean, self.moving_variance)
-        scale, shift, mean, variance = (
-            x if x is None else ops.cast(x, "float32") for x in (scale, shift, *statistics)
-        )
-        options = {"epsilon": self.epsilon, "is_training": learns}
+        offset = self.beta if self.center else ops.zeros(inputs.shape[-1])
+        mean, variance = None, None  # computed by the kernel
+        if not batch_statistics:
+            mean = ops.cast(self.moving_mean, "float32")
+            variance = ops.cast(self.moving_variance, "float32")
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, scale, shift, mean, variance, **options
+            inputs,
+            ops.cast(scale, "float32"),
+            ops.cast(offset, "float32"),
+            mean,
+            variance,
+            epsilon=self.epsilon,
+            is_training=batch_statistics,
         )
-        if learns:
-            self._follow(self.moving_mean, mean)
-            self._follow(self.moving_variance, variance)
+        if batch_statistics:
+            self._update(self.moving_mean, mean)
+            self._update(self.moving_variance, variance)
         return outputs
 
     def _is_fused(self, inputs, mask):
-        usual = mask is None and not self.renorm and not self.synchronized
+        """Whether the fused kernel supports this call."""
+        if keras.backend.backend() != "tensorflow":
+            return False
+        if mask is not None or self.renorm or self.synchronized:
+            return False
         dtype = keras.backend.standardize_dtype(inputs.dtype)
-        fits = (
-            len(inputs.shape) == 4
-            and self.axis in (-1, 3)
-            and dtype == self.compute_dtype
-            and dtype in FUSED
-        )
-        return usual and fits and keras.backend.backend() == "tensorflow"
+        has_fused_dtype = dtype in FUSED and dtype == self.compute_dtype
+        return has_fused_dtype and len(inputs.shape) == 4 and self.axis in (-1, 3)
 
-    def _follow(self, running, value):
+    def _update(self, running, value):
         mixed = ops.cast(running, "float32") * self.momentum + value * (1.0 - self.momentum)
         running.assign(ops.cast(mixed, running.dtype))

@@ -40,7 +40,9 @@ def build(name: str, num_classes: int, **options) -> keras.Model:
     """
     checks.one_of("build", "name", name, list_models())
     builder = models.MODELS[name]
-    accepted = [option for option in inspect.signature(builder).parameters if option != "num_classes"]
+    accepted = [
+        option for option in inspect.signature(builder).parameters if option != "num_classes"
+    ]
     for option in options:
         checks.one_of(name, "option", option, accepted)
     return builder(num_classes, **options)

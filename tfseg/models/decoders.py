@@ -1,4 +1,4 @@
-"""What the decoders have in common: how a network begins and ends, and the blocks between."""
+"""What all decoders share: the input, the skip features, the segmentation head and the blocks."""
 
 import math
 
@@ -12,59 +12,74 @@ from tfseg.models.blocks import CropToImage
 from tfseg.models.encoders import encode
 
 
-def image_input(owner, num_classes, input_shape):
-    """Return the input layer "image" once the arguments that every builder takes are checked."""
+def image_input(owner: str, num_classes: int, input_shape: tuple):
+    """Check `num_classes` and `input_shape`, and return the input layer's tensor, named "image"."""
     checks.positive_int(owner, "num_classes", num_classes)
     if len(input_shape) != 3 or input_shape[-1] is None:
         raise ValueError(
-            f"{owner}: input_shape={input_shape} must be (H, W, C) with C known, e.g. (None, None, 3)."
+            f"{owner}: input_shape={input_shape} must be (H, W, C) with C known, "
+            "for example (None, None, 3)."
         )
     return keras.Input(input_shape, name="image")
 
 
 def skip_features(
-    owner, image, encoder, weights, normalization, strides, output_stride=32, optional=()
-):
-    """Return the encoder's features where the decoder needs them.
+    owner: str,
+    image,
+    encoder: str,
+    weights,
+    normalization,
+    strides: tuple,
+    output_stride: int = 32,
+    optional: tuple = (),
+) -> list:
+    """Return the encoder's features at the given strides.
 
     Args:
-        owner: builder's name, for errors.
-        image: (B, H, W, C) of `image_input`.
-        encoder: a name of `list_encoders()`.
-        weights: None, "imagenet" or the path of a `.weights.h5`.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
-        strides: of the features wanted, of 2, 4, 8, 16, 32. Beyond `output_stride` features keep that stride.
+        owner: name of the network, for error messages.
+        image: (B, H, W, C) tensor from `image_input`.
+        encoder: a name from `list_encoders()`.
+        weights: encoder weights: None (random), "imagenet" or the path of a weights file.
+        normalization: (mean, std) of the images, "image" to standardize each image, or None for
+            the statistics the encoder was trained with.
+        strides: the required strides, out of 2, 4, 8, 16 and 32. These are the strides of the
+            encoder without dilation: with `output_stride=8`, the features named 32 have stride 8.
         output_stride: 32, 16 or 8.
-        optional: strides of features to give too, None where there are none.
+        optional: further strides to return; the feature is None where the encoder has none.
 
     Returns:
-        list of tensors, one a stride, the optional ones first.
+        list of tensors: the features at the `optional` strides, then those at `strides`.
 
     Raises:
-        ValueError: the encoder has no features at one of the strides.
+        ValueError: the encoder has no features at one of `strides`.
     """
-    features, _ = encode(image, encoder, weights, output_stride, normalization, owner)
-    there = {2 ** (level + 1): x for level, x in enumerate(features) if x is not None}
-    missing = [stride for stride in strides if stride not in there]
+    features = encode(image, encoder, weights, output_stride, normalization, owner)
+    by_stride = {2 ** (level + 1): x for level, x in enumerate(features) if x is not None}
+    missing = [stride for stride in strides if stride not in by_stride]
     if missing:
         raise ValueError(
-            f"{owner}: encoder={encoder!r} has no features at stride {', '.join(map(str, missing))}, only at "
-            f"{', '.join(map(str, there))}. Choose an encoder that has them, or another network."
+            f"{owner}: encoder={encoder!r} has no features at stride "
+            f"{', '.join(map(str, missing))}, only at {', '.join(map(str, by_stride))}. "
+            "Choose an encoder that has them, or another network."
         )
-    return [*map(there.get, optional), *(there[stride] for stride in strides)]
+    return [by_stride.get(stride) for stride in (*optional, *strides)]
 
 
-def segmentation_head(x, image, num_classes, stride, name, dropout=0.0):
-    """Return the model that ends in a 1 x 1 convolution and bilinear upsampling: float32 logits of the image's size.
+def segmentation_head(
+    x, image, num_classes: int, stride: int, name: str, dropout: float = 0.0
+) -> keras.Model:
+    """Return the model that ends with a 1 x 1 convolution and bilinear upsampling to logits.
 
     Args:
-        x: (B, H' / stride, W' / stride, C), of the image padded to (H', W').
+        x: (B, H' / stride, W' / stride, C) features of the image, padded to (H', W').
         image: the input layer's tensor (B, H, W, C).
-        num_classes: channels of the logits.
-        stride: of `x`, 1 or more.
-        name: of the model.
-        dropout: rate before the last convolution.
+        num_classes: number of output channels.
+        stride: stride of `x`, 1 or more.
+        name: name of the model.
+        dropout: dropout rate before the convolution.
+
+    Returns:
+        keras.Model: `image` -> (B, H, W, num_classes) float32 logits.
     """
     if dropout:
         x = layers.Dropout(dropout, name="decoder_dropout")(x)
@@ -74,24 +89,45 @@ def segmentation_head(x, image, num_classes, stride, name, dropout=0.0):
     return keras.Model(image, CropToImage(name="logits")(logits, image), name=name)
 
 
-def upsample(x, factor, name, dtype=None):
-    """Bilinear, with half-pixel centers: (B, H, W, C) -> (B, factor H, factor W, C); a factor of 1 returns `x`."""
+def upsample(x, factor: int, name: str, dtype=None):
+    """Bilinear upsampling with half-pixel centers: (B, H, W, C) -> (B, factor H, factor W, C)."""
     if factor == 1:
         return x
     return Upsample(factor, dtype=dtype, name=name)(x)
 
 
-def conv_bn(x, width, kernel, name, dilation=1, batch_norm=True, relu=True):
+def conv_bn(
+    x,
+    width: int,
+    kernel: int,
+    name: str,
+    dilation: int = 1,
+    batch_norm: bool = True,
+    relu: bool = True,
+):
     """Convolution, (batch normalization), (ReLU): (B, H, W, C) -> (B, H, W, width)."""
-    options = {"padding": "same", "dilation_rate": dilation, "kernel_initializer": "he_normal"}
-    x = layers.Conv2D(width, kernel, use_bias=not batch_norm, name=f"{name}_conv", **options)(x)
+    x = layers.Conv2D(
+        width,
+        kernel,
+        padding="same",
+        dilation_rate=dilation,
+        use_bias=not batch_norm,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
     return _bn_relu(x, name, batch_norm, relu)
 
 
-def separable_conv_bn(x, width, name, dilation=1):
-    """3 x 3 convolution a channel, then 1 x 1 across them, each with batch normalization and ReLU."""
-    options = {"padding": "same", "dilation_rate": dilation, "depthwise_initializer": "he_normal"}
-    x = layers.DepthwiseConv2D(3, use_bias=False, name=f"{name}_depthwise", **options)(x)
+def separable_conv_bn(x, width: int, name: str, dilation: int = 1):
+    """3 x 3 depthwise and 1 x 1 pointwise convolution, each with batch normalization and ReLU."""
+    x = layers.DepthwiseConv2D(
+        3,
+        padding="same",
+        dilation_rate=dilation,
+        use_bias=False,
+        depthwise_initializer="he_normal",
+        name=f"{name}_depthwise",
+    )(x)
     x = _bn_relu(x, f"{name}_depthwise")
     return conv_bn(x, width, 1, name)
 
@@ -102,8 +138,8 @@ def _bn_relu(x, name, batch_norm=True, relu=True):
     return layers.ReLU(name=f"{name}_relu")(x) if relu else x
 
 
-def conv_gn(x, width, name):
-    """3 x 3 convolution, group normalization (32 groups, or what divides the width), ReLU."""
+def conv_gn(x, width: int, name: str):
+    """3 x 3 convolution, group normalization (gcd(32, width) groups), ReLU."""
     x = layers.Conv2D(
         width,
         3,
@@ -116,53 +152,61 @@ def conv_gn(x, width, name):
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def global_mean(x, name):
-    """(B, H, W, C) -> (B, 1, 1, C); in float32, as a half-precision sum of many pixels overflows."""
+def global_mean(x, name: str):
+    """(B, H, W, C) -> (B, 1, 1, C), in float32 because half-precision sums overflow."""
     return layers.GlobalAveragePooling2D(keepdims=True, dtype="float32", name=name)(x)
 
 
-def pooling_branch(x, bins, width, name):
-    """Means over bins x bins parts, a 1 x 1 convolution, ReLU, and back to the size of `x`: (B, H, W, width).
+def pooling_branch(x, bins: int, width: int, name: str):
+    """Average-pool to bins x bins, 1 x 1 convolution, ReLU, resize to `x`: (B, H, W, width).
 
-    The convolution has a bias and no batch normalization: with one bin it would see a single value an image, and
-    at small batches normalize it to nothing.
+    The convolution has a bias and no batch normalization: with one bin there is a single value per
+    image and channel, and at small batch sizes normalizing it would remove its information.
     """
-    y = global_mean(x, f"{name}_pool") if bins == 1 else PoolToBins(bins, name=f"{name}_pool")(x)
+    pool = f"{name}_pool"
+    y = global_mean(x, pool) if bins == 1 else PoolToBins(bins, name=pool)(x)
     y = conv_bn(y, width, 1, name, batch_norm=False)
     return ResizeLike(name=f"{name}_resize")(y, x)
 
 
-def pyramid(x, bins, width, name):
-    """Pyramid pooling (arXiv:1612.01105): `x` beside its means over bins x bins parts, (B, H, W, C + width * bins)."""
-    parts = [pooling_branch(x, count, width, f"{name}_bins{count}") for count in bins]
-    return layers.Concatenate(name=f"{name}_concat")([x, *parts])
+def pyramid(x, bins: tuple, width: int, name: str):
+    """Pyramid pooling (arXiv:1612.01105): concatenate `x` and a pooling branch for each bin count.
+
+    Returns:
+        (B, H, W, C + width * len(bins)).
+    """
+    branches = [pooling_branch(x, count, width, f"{name}_bins{count}") for count in bins]
+    return layers.Concatenate(name=f"{name}_concat")([x, *branches])
 
 
-def check_bins(owner, bins):
-    """Raise a ValueError unless `bins` are one or more whole numbers, none twice."""
+def check_bins(owner: str, bins: tuple) -> None:
+    """Raise a ValueError unless `bins` contains one or more distinct positive integers."""
     counts = checks.positive_ints(owner, "bins", bins)
     if not counts or len(set(counts)) < len(counts):
         raise ValueError(
-            f"{owner}: bins={tuple(bins)} must name one or more numbers, none twice, e.g. (1, 2, 3, 6)."
+            f"{owner}: bins={tuple(bins)} must contain one or more distinct numbers, "
+            "for example (1, 2, 3, 6)."
         )
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class PoolToBins(layers.Layer):
-    """Means over `bins` x `bins` parts of a map of any size: (B, H, W, C) -> (B, bins, bins, C) float32.
+    """Average-pool a map of any size: (B, H, W, C) -> (B, bins, bins, C) float32.
 
-    Part i covers rows floor(i H / bins) to ceil((i + 1) H / bins), so parts overlap where the size does not divide,
-    and repeat where it is smaller than `bins`.
+    Bin i covers rows floor(i H / bins) to ceil((i + 1) H / bins). So bins overlap where H is not a
+    multiple of `bins`, and repeat where H is smaller than `bins`.
     """
 
-    def __init__(self, bins, **kwargs):
-        kwargs["dtype"] = "float32"  # the shares 1 / n do not fit half precision
+    def __init__(self, bins: int, **kwargs):
+        kwargs["dtype"] = "float32"  # the weights 1 / n are not exact enough in half precision
         super().__init__(**kwargs)
         self.bins = bins
 
     def call(self, x):
         """Return (B, bins, bins, C)."""
-        rows, columns = (_shares(size, self.bins) for size in ops.shape(x)[1:3])
+        height, width = ops.shape(x)[1:3]
+        rows = _bin_weights(height, self.bins)
+        columns = _bin_weights(width, self.bins)
         return ops.einsum("ih,bhjc->bijc", rows, ops.einsum("jw,bhwc->bhjc", columns, x))
 
     def compute_output_shape(self, shape):
@@ -170,26 +214,35 @@ class PoolToBins(layers.Layer):
         return (shape[0], self.bins, self.bins, shape[3])
 
     def get_config(self):
-        """Return the arguments, for `.keras` files."""
+        """Return the arguments for `.keras` files."""
         return {**super().get_config(), "bins": self.bins}
 
 
-def _shares(size, bins):
-    """(bins, size) float32: the weight of each position in each bin's mean."""
-    part = ops.arange(bins, dtype="int32")[:, None]
+def _bin_weights(size, bins):
+    """Return (bins, size) float32: the weight of each position in each bin's mean.
+
+    Size 5, 2 bins: bin 0 covers positions 0 to 2, bin 1 covers 2 to 4, so the rows are
+    [1/3, 1/3, 1/3, 0, 0] and [0, 0, 1/3, 1/3, 1/3].
+    """
+    index = ops.arange(bins, dtype="int32")[:, None]
     position = ops.arange(size, dtype="int32")[None]
-    first, end = part * size // bins, ((part + 1) * size + bins - 1) // bins
-    inside = ops.cast((position >= first) & (position < end), "float32")
-    return inside / ops.sum(inside, axis=1, keepdims=True)
+    first = index * size // bins
+    end = ((index + 1) * size + bins - 1) // bins
+    member = ops.cast((position >= first) & (position < end), "float32")
+    return member / ops.sum(member, axis=1, keepdims=True)
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class ResizeLike(layers.Layer):
-    """Bilinear resize with half-pixel centers to another map's size: (B, h, w, C), (B, H, W, D) -> (B, H, W, C)."""
+    """Resize bilinearly to the size of another map: (B, h, w, C), (B, H, W, D) -> (B, H, W, C).
+
+    Pixels have half-pixel centers.
+    """
 
     def call(self, x, like):
-        """Return `x` at the size of `like`."""
-        return _bilinear(x, *ops.shape(like)[1:3])
+        """Return `x` resized to the size of `like`."""
+        height, width = ops.shape(like)[1:3]
+        return _bilinear(x, height, width)
 
     def compute_output_shape(self, x_shape, like_shape):
         """Return the size of `like` with the channels of `x`."""
@@ -200,7 +253,7 @@ class ResizeLike(layers.Layer):
 class Upsample(layers.Layer):
     """Bilinear upsampling with half-pixel centers: (B, H, W, C) -> (B, factor H, factor W, C)."""
 
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: int, **kwargs):
         super().__init__(**kwargs)
         self.factor = factor
 
@@ -211,30 +264,35 @@ class Upsample(layers.Layer):
 
     def compute_output_shape(self, shape):
         """Return the shape with H and W multiplied; None stays None."""
-        size = [None if side is None else side * self.factor for side in shape[1:3]]
-        return (shape[0], *size, shape[3])
+        return (shape[0], *_multiplied(shape[1:3], self.factor), shape[3])
 
     def get_config(self):
-        """Return the arguments, for `.keras` files."""
+        """Return the arguments for `.keras` files."""
         return {**super().get_config(), "factor": self.factor}
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class PixelShuffle(layers.Layer):
-    """Channels become pixels (arXiv:1609.05158): (B, H, W, factor^2 C) -> (B, factor H, factor W, C).
+    """Rearrange channels into pixels (arXiv:1609.05158).
+
+    (B, H, W, factor^2 C) -> (B, factor H, factor W, C)
 
     Raises:
-        ValueError: the channels are no multiple of factor^2.
+        ValueError: the number of channels is not a multiple of factor^2.
     """
 
-    def __init__(self, factor, **kwargs):
+    def __init__(self, factor: int, **kwargs):
         super().__init__(**kwargs)
         self.factor = factor
 
     def call(self, x):
-        """Return (B, factor H, factor W, C); pixel (i, j) of a block is from channels (i factor + j) C onwards."""
+        """Return (B, factor H, factor W, C).
+
+        Pixel (i, j) of a block gets the C channels from (i * factor + j) * C on.
+        """
         height, width = ops.shape(x)[1:3]
         factor, channels = self.factor, self.compute_output_shape(x.shape)[3]
+        # (H, W, i, j C) -> (H, i, W, j C): rows of a block become rows of the image
         x = ops.reshape(x, (-1, height, width, factor, factor * channels))
         x = ops.transpose(x, (0, 1, 3, 2, 4))
         return ops.reshape(x, (-1, height * factor, width * factor, channels))
@@ -243,17 +301,21 @@ class PixelShuffle(layers.Layer):
         """Return the shape with H and W multiplied; None stays None."""
         if shape[3] % self.factor**2:
             raise ValueError(
-                f"PixelShuffle: {shape[3]} channels came, expected a multiple of {self.factor**2}."
+                f"PixelShuffle: got {shape[3]} channels, expected a multiple of {self.factor**2}."
             )
-        size = [None if side is None else side * self.factor for side in shape[1:3]]
-        return (shape[0], *size, shape[3] // self.factor**2)
+        channels = shape[3] // self.factor**2
+        return (shape[0], *_multiplied(shape[1:3], self.factor), channels)
 
     def get_config(self):
-        """Return the arguments, for `.keras` files."""
+        """Return the arguments for `.keras` files."""
         return {**super().get_config(), "factor": self.factor}
 
 
+def _multiplied(size, factor):
+    return [None if side is None else side * factor for side in size]
+
+
 def _bilinear(x, height, width):
-    # `keras.ops.image.resize`, and `UpSampling2D` with it, compare the size with 0, which a size that is known only
-    # when the graph runs, such as a SavedModel's, does not allow.
+    # `keras.ops.image.resize` and `UpSampling2D` compare the size with 0. This fails for sizes that
+    # are known only when the graph runs, as in a SavedModel, so call the backend directly.
     return backend.image.resize(x, (height, width), interpolation="bilinear")

@@ -1,5 +1,9 @@
 """DeepLab v3 and v3+."""
 
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
 from keras import layers
 
 from tfseg import checks
@@ -13,40 +17,45 @@ from tfseg.models.decoders import (
     upsample,
 )
 
-# of the 3 x 3 convolutions, at output stride 16 (arXiv:1706.05587); at half the stride twice as wide apart
+# dilation rates of the 3 x 3 convolutions at output stride 16 (arXiv:1706.05587); doubled at 8
 RATES = (6, 12, 18)
 
 
 def deeplab_v3(
-    num_classes,
-    encoder="efficientnet_lite0",
-    input_shape=(None, None, 3),
-    weights=None,
-    output_stride=16,
-    width=256,
-    dropout=0.1,
-    normalization=None,
-):
-    """DeepLab v3 (arXiv:1706.05587): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+    num_classes: int,
+    encoder: str = "efficientnet_lite0",
+    input_shape: tuple = (None, None, 3),
+    weights: str | Path | None = None,
+    output_stride: int = 16,
+    width: int = 256,
+    dropout: float = 0.1,
+    normalization: tuple | str | None = None,
+) -> keras.Model:
+    """DeepLab v3 (arXiv:1706.05587): images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
     Atrous spatial pyramid pooling over the deepest features, then bilinear upsampling.
 
     Args:
-        num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()` that can be dilated to `output_stride`.
-        input_shape: (H, W, C); H and W may be None.
-        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
-        output_stride: 16, with rates 6, 12, 18; or 8, with rates 12, 24, 36.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        encoder: a name from `list_encoders()` that supports `output_stride`.
+        input_shape: (H, W, C) of the images; H and W may be None.
+        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        output_stride: 16, with dilation rates 6, 12, 18; or 8, with rates 12, 24, 36.
         width: channels of every branch.
-        dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
+        dropout: dropout rate before the last convolution.
+        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
+            statistics the encoder was trained with.
 
     Returns:
         keras.Model named "deeplab_v3".
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.deeplab_v3(21, encoder="mobilenet_v2").output_shape
+        (None, None, None, 21)
     """
     _check("deeplab_v3", output_stride, width, dropout)
     image = image_input("deeplab_v3", num_classes, input_shape)
@@ -56,38 +65,44 @@ def deeplab_v3(
 
 
 def deeplab_v3_plus(
-    num_classes,
-    encoder="efficientnet_lite0",
-    input_shape=(None, None, 3),
-    weights=None,
-    output_stride=16,
-    width=256,
-    low_width=48,
-    dropout=0.1,
-    normalization=None,
-):
-    """DeepLab v3+ (arXiv:1802.02611): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+    num_classes: int,
+    encoder: str = "efficientnet_lite0",
+    input_shape: tuple = (None, None, 3),
+    weights: str | Path | None = None,
+    output_stride: int = 16,
+    width: int = 256,
+    low_width: int = 48,
+    dropout: float = 0.1,
+    normalization: tuple | str | None = None,
+) -> keras.Model:
+    """DeepLab v3+ (arXiv:1802.02611): images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
-    Atrous spatial pyramid pooling, and a decoder that joins it at stride 4 with the encoder's features; all 3 x 3
-    convolutions are depthwise separable.
+    Atrous spatial pyramid pooling, and a decoder that concatenates it with the encoder's features
+    at stride 4. All 3 x 3 convolutions are depthwise separable.
 
     Args:
-        num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()` that can be dilated to `output_stride`, with features at stride 4.
-        input_shape: (H, W, C); H and W may be None.
-        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
-        output_stride: 16, with rates 6, 12, 18; or 8, with rates 12, 24, 36.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        encoder: a name from `list_encoders()` that supports `output_stride`, with features at
+            stride 4.
+        input_shape: (H, W, C) of the images; H and W may be None.
+        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        output_stride: 16, with dilation rates 6, 12, 18; or 8, with rates 12, 24, 36.
         width: channels of every branch and of the decoder.
-        low_width: channels to which the features at stride 4 are narrowed.
-        dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
+        low_width: channels to which the features at stride 4 are reduced.
+        dropout: dropout rate before the last convolution.
+        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
+            statistics the encoder was trained with.
 
     Returns:
         keras.Model named "deeplab_v3_plus".
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.deeplab_v3_plus(21, encoder="mobilenet_v2").output_shape
+        (None, None, None, 21)
     """
     _check("deeplab_v3_plus", output_stride, width, dropout)
     checks.positive_int("deeplab_v3_plus", "low_width", low_width)
@@ -110,29 +125,27 @@ def _check(owner, output_stride, width, dropout):
     checks.fraction(owner, "dropout", dropout)
 
 
-def conv_bn_3x3(x, width, name, dilation):
-    """3 x 3 convolution, batch normalization, ReLU."""
+def conv_bn_3x3(x, width: int, name: str, dilation: int):
+    """3 x 3 convolution, batch normalization, ReLU: the `conv` of `aspp` in DeepLab v3."""
     return conv_bn(x, width, 3, name, dilation)
 
 
-def aspp(x, width, output_stride, conv):
-    """Atrous spatial pyramid pooling: a 1 x 1 and three dilated 3 x 3 convolutions and the image's mean, side by side.
+def aspp(x, width: int, output_stride: int, conv: Callable):
+    """Atrous spatial pyramid pooling: one 1 x 1 and three dilated 3 x 3 convolutions and the mean.
 
     Args:
-        x: (B, H, W, C) at `output_stride`.
+        x: (B, H, W, C) features at `output_stride`.
         width: channels of each branch and of the result.
         output_stride: 16 or 8.
-        conv: function of x, width, name and dilation.
+        conv: function of x, width, name and dilation; `conv_bn_3x3` or `separable_conv_bn`.
 
     Returns:
         (B, H, W, width).
     """
     branches = [conv_bn(x, width, 1, "decoder_aspp0")]
     for branch, rate in enumerate(RATES, 1):
-        branches.append(
-            conv(x, width, f"decoder_aspp{branch}", dilation=rate * 16 // output_stride)
-        )
+        dilation = rate * 16 // output_stride
+        branches.append(conv(x, width, f"decoder_aspp{branch}", dilation=dilation))
     branches.append(pooling_branch(x, 1, width, "decoder_aspp_image"))
-    return conv_bn(
-        layers.Concatenate(name="decoder_aspp_concat")(branches), width, 1, "decoder_aspp_project"
-    )
+    x = layers.Concatenate(name="decoder_aspp_concat")(branches)
+    return conv_bn(x, width, 1, "decoder_aspp_project")

@@ -1,5 +1,8 @@
 """Semantic FPN."""
 
+from pathlib import Path
+
+import keras
 from keras import layers
 
 from tfseg import checks
@@ -7,36 +10,41 @@ from tfseg.models.decoders import conv_gn, image_input, segmentation_head, skip_
 
 
 def fpn(
-    num_classes,
-    encoder="efficientnet_lite0",
-    input_shape=(None, None, 3),
-    weights=None,
-    pyramid_width=256,
-    width=128,
-    dropout=0.0,
-    normalization=None,
-):
-    """Semantic FPN (arXiv:1901.02446): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+    num_classes: int,
+    encoder: str = "efficientnet_lite0",
+    input_shape: tuple = (None, None, 3),
+    weights: str | Path | None = None,
+    pyramid_width: int = 256,
+    width: int = 128,
+    dropout: float = 0.0,
+    normalization: tuple | str | None = None,
+) -> keras.Model:
+    """Semantic FPN (arXiv:1901.02446): images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
-    A feature pyramid (arXiv:1612.03144); each of its levels is brought to stride 4 by convolutions with group
-    normalization and bilinear doublings, and their sum decides.
+    A feature pyramid (arXiv:1612.03144) over the encoder. Convolutions with group normalization
+    and bilinear upsampling bring each level to stride 4; the levels are summed and classified.
 
     Args:
-        num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()`, with features at strides 4 to 32.
-        input_shape: (H, W, C); H and W may be None.
-        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
-        pyramid_width: channels of the pyramid.
-        width: channels of the branches that are added.
-        dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        encoder: a name from `list_encoders()` with features at strides 4 to 32.
+        input_shape: (H, W, C) of the images; H and W may be None.
+        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        pyramid_width: channels of the feature pyramid.
+        width: channels of the branches that are summed.
+        dropout: dropout rate before the last convolution.
+        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
+            statistics the encoder was trained with.
 
     Returns:
         keras.Model named "fpn".
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.fpn(11, encoder="mobilenet_v2").output_shape
+        (None, None, None, 11)
     """
     checks.positive_int("fpn", "pyramid_width", pyramid_width)
     checks.positive_int("fpn", "width", width)
@@ -49,8 +57,16 @@ def fpn(
     return segmentation_head(x, image, num_classes, 4, "fpn", dropout)
 
 
-def feature_pyramid(features, width):
-    """Feature pyramid (arXiv:1612.03144): a list of maps, finest first, each half the last -> all `width` wide."""
+def feature_pyramid(features: list, width: int) -> list:
+    """Feature pyramid (arXiv:1612.03144).
+
+    Args:
+        features: list of maps, finest first, each half the size of the one before.
+        width: channels of all levels.
+
+    Returns:
+        list of maps (B, H, W, width) of the same sizes.
+    """
     levels, above = [], None
     for level, x in reversed(list(enumerate(features))):
         x = layers.Conv2D(width, 1, name=f"decoder_lateral{level}")(x)
@@ -63,8 +79,10 @@ def feature_pyramid(features, width):
 
 
 def _branch(x, doublings, width):
+    """Bring a pyramid level to stride 4; level 0 has one convolution and no upsampling."""
+    factor = 2 if doublings else 1
     for step in range(max(1, doublings)):
         name = f"decoder_branch{doublings}_{step}"
         x = conv_gn(x, width, name)
-        x = upsample(x, 2 if doublings else 1, f"{name}_double")
+        x = upsample(x, factor, f"{name}_double")
     return x

@@ -1,5 +1,8 @@
 """LinkNet."""
 
+from pathlib import Path
+
+import keras
 from keras import layers
 
 from tfseg import checks
@@ -8,31 +11,37 @@ from tfseg.models.decoders import conv_bn, image_input, segmentation_head, skip_
 
 
 def linknet(
-    num_classes,
-    encoder="efficientnet_lite0",
-    input_shape=(None, None, 3),
-    weights=None,
-    width=64,
-    normalization=None,
-):
-    """LinkNet (arXiv:1707.03718): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+    num_classes: int,
+    encoder: str = "efficientnet_lite0",
+    input_shape: tuple = (None, None, 3),
+    weights: str | Path | None = None,
+    width: int = 64,
+    normalization: tuple | str | None = None,
+) -> keras.Model:
+    """LinkNet (arXiv:1707.03718): images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
-    Each decoder narrows to a quarter, doubles the resolution and adds the encoder's features, as wide as they are.
+    Each decoder block reduces the channels to a quarter, doubles the resolution, expands to the
+    width of the encoder's features at that stride, and adds them.
 
     Args:
-        num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()`, with features at strides 4 to 32.
-        input_shape: (H, W, C); H and W may be None.
-        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
-        width: of the last decoder; the final block has half of it.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        encoder: a name from `list_encoders()` with features at strides 4 to 32.
+        input_shape: (H, W, C) of the images; H and W may be None.
+        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        width: channels of the last decoder block; the final block has half as many.
+        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
+            statistics the encoder was trained with.
 
     Returns:
         keras.Model named "linknet".
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.linknet(2, encoder="mobilenet_v2", input_shape=(64, 64, 1)).output_shape
+        (None, 64, 64, 2)
     """
     checks.positive_int("linknet", "width", width)
     image = image_input("linknet", num_classes, input_shape)
@@ -42,28 +51,31 @@ def linknet(
         x = layers.Add(name=f"decoder{level + 2}_skip")([x, skips[level]])
     x = _decoder(x, width, 1, "decoder1")
     half = max(1, width // 2)
-    x = _transposed(x, half, 3, 2, "decoder_final1")
+    x = _transposed_conv_bn(x, half, 3, 2, "decoder_final1")
     x = conv_bn(x, half, 3, "decoder_final2")
-    # The paper ends in a 2 x 2 transposed convolution to the classes: here to features, with "classes" behind it.
-    x = _transposed(x, half, 2, 2, "decoder_final3")
+    # The paper's last 2 x 2 transposed convolution gives the classes. Here it gives features, and
+    # the layer "classes" follows, as in all other networks.
+    x = _transposed_conv_bn(x, half, 2, 2, "decoder_final3")
     return segmentation_head(x, image, num_classes, 1, "linknet")
 
 
 def _decoder(x, width, stride, name):
-    """Narrow to a quarter, (B, H, W, C) -> (B, stride H, stride W, C / 4), and widen: (..., width)."""
+    """Decoder block: (B, H, W, C) -> (B, stride H, stride W, width), with C / 4 channels inside."""
     narrow = max(1, x.shape[-1] // 4)
     x = conv_bn(x, narrow, 1, f"{name}_narrow")
-    x = _transposed(x, narrow, 3, stride, f"{name}_up")
+    x = _transposed_conv_bn(x, narrow, 3, stride, f"{name}_up")
     return conv_bn(x, width, 1, f"{name}_widen")
 
 
-def _transposed(x, width, kernel, stride, name):
-    options = {
-        "strides": stride,
-        "padding": "same",
-        "use_bias": False,
-        "kernel_initializer": "he_normal",
-    }
-    x = layers.Conv2DTranspose(width, kernel, name=f"{name}_conv", **options)(x)
+def _transposed_conv_bn(x, width, kernel, stride, name):
+    x = layers.Conv2DTranspose(
+        width,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
     x = BatchNorm(name=f"{name}_bn")(x)
     return layers.ReLU(name=f"{name}_relu")(x)

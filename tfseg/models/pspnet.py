@@ -1,5 +1,9 @@
 """PSPNet."""
 
+from pathlib import Path
+
+import keras
+
 from tfseg import checks
 from tfseg.models.decoders import (
     check_bins,
@@ -12,38 +16,44 @@ from tfseg.models.decoders import (
 
 
 def pspnet(
-    num_classes,
-    encoder="efficientnet_lite0",
-    input_shape=(None, None, 3),
-    weights=None,
-    output_stride=8,
-    bins=(1, 2, 3, 6),
-    width=512,
-    dropout=0.1,
-    normalization=None,
-):
-    """PSPNet (arXiv:1612.01105): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+    num_classes: int,
+    encoder: str = "efficientnet_lite0",
+    input_shape: tuple = (None, None, 3),
+    weights: str | Path | None = None,
+    output_stride: int = 8,
+    bins: tuple = (1, 2, 3, 6),
+    width: int = 512,
+    dropout: float = 0.1,
+    normalization: tuple | str | None = None,
+) -> keras.Model:
+    """PSPNet (arXiv:1612.01105): images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
-    The deepest features beside their means over 1, 4, 9 and 36 parts of the image, whatever its size. The pooled
-    branches have a bias where the paper normalizes by batch, and there is no auxiliary loss.
+    The deepest features are concatenated with their means over 1 x 1, 2 x 2, 3 x 3 and 6 x 6 bins
+    of the image. Two differences from the paper: the pooling branches have a bias instead of batch
+    normalization, and there is no auxiliary loss.
 
     Args:
-        num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()` that can be dilated to `output_stride`.
-        input_shape: (H, W, C); H and W may be None.
-        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
-        output_stride: 8 as in the paper, 16 or 32 for less arithmetic.
-        bins: the image is cut into bins x bins parts, for each of these numbers.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        encoder: a name from `list_encoders()` that supports `output_stride`.
+        input_shape: (H, W, C) of the images; H and W may be None.
+        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        output_stride: 8 as in the paper; 16 or 32 for less computation.
+        bins: the features are pooled to bins x bins, for each of these numbers.
         width: channels of the convolution after the pyramid.
-        dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
+        dropout: dropout rate before the last convolution.
+        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
+            statistics the encoder was trained with.
 
     Returns:
         keras.Model named "pspnet".
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.pspnet(2, encoder="mobilenet_v2", output_stride=16).output_shape
+        (None, None, None, 2)
     """
     checks.positive_int("pspnet", "width", width)
     checks.fraction("pspnet", "dropout", dropout)
@@ -51,7 +61,7 @@ def pspnet(
     check_bins("pspnet", bins)
     image = image_input("pspnet", num_classes, input_shape)
     (x,) = skip_features("pspnet", image, encoder, weights, normalization, (32,), output_stride)
-    # As in the paper, all pooled branches together are as wide as the features.
+    # As in the paper, all pooling branches together have as many channels as the features.
     x = pyramid(x, bins, max(1, x.shape[-1] // len(bins)), "decoder")
     x = conv_bn(x, width, 3, "decoder_fuse")
     return segmentation_head(x, image, num_classes, output_stride, "pspnet", dropout)

@@ -1,5 +1,8 @@
 """UPerNet."""
 
+from pathlib import Path
+
+import keras
 from keras import layers
 
 from tfseg import checks
@@ -15,36 +18,41 @@ from tfseg.models.decoders import (
 
 
 def upernet(
-    num_classes,
-    encoder="efficientnet_lite0",
-    input_shape=(None, None, 3),
-    weights=None,
-    bins=(1, 2, 3, 6),
-    width=512,
-    dropout=0.1,
-    normalization=None,
-):
-    """UPerNet (arXiv:1807.10221): (B, H, W, C) in 0..255 -> (B, H, W, num_classes) float32 logits.
+    num_classes: int,
+    encoder: str = "efficientnet_lite0",
+    input_shape: tuple = (None, None, 3),
+    weights: str | Path | None = None,
+    bins: tuple = (1, 2, 3, 6),
+    width: int = 512,
+    dropout: float = 0.1,
+    normalization: tuple | str | None = None,
+) -> keras.Model:
+    """UPerNet (arXiv:1807.10221): images in 0..255 -> (B, H, W, num_classes) float32 logits.
 
-    A feature pyramid over pyramid pooling, all its levels joined at stride 4. The pooled branches have a bias where
-    the paper normalizes by batch.
+    A feature pyramid on top of pyramid pooling; all levels are concatenated at stride 4. The
+    pooling branches have a bias where the paper has batch normalization.
 
     Args:
-        num_classes: channels of the output; 1 for a single sigmoid.
-        encoder: a name of `list_encoders()`, with features at strides 4 to 32.
-        input_shape: (H, W, C); H and W may be None.
-        weights: of the encoder: None, "imagenet" or the path of a `.weights.h5`.
-        bins: the image is cut into bins x bins parts, for each of these numbers.
+        num_classes: number of output channels; 1 for a single sigmoid.
+        encoder: a name from `list_encoders()` with features at strides 4 to 32.
+        input_shape: (H, W, C) of the images; H and W may be None.
+        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        bins: the deepest features are pooled to bins x bins, for each of these numbers.
         width: channels of the decoder.
-        dropout: rate before the last convolution.
-        normalization: (mean, deviation) of the images, or "image" for those of each; None for what the encoder was
-            trained with.
+        dropout: dropout rate before the last convolution.
+        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
+            statistics the encoder was trained with.
 
     Returns:
         keras.Model named "upernet".
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.upernet(2, encoder="mobilenet_v2", width=32).output_shape
+        (None, None, None, 2)
     """
     checks.positive_int("upernet", "width", width)
     checks.fraction("upernet", "dropout", dropout)
@@ -61,7 +69,7 @@ def upernet(
 
 
 def _top_down(features, top, width):
-    """Return the pyramid's levels, finest first; `top` is its coarsest."""
+    """Return the levels of the pyramid, finest first; `top` is the coarsest one."""
     levels, above = [top], top
     for level, x in reversed(list(enumerate(features))):
         above = upsample(above, 2, f"decoder_double{level}")

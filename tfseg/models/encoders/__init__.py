@@ -1,5 +1,7 @@
 """Encoders: networks that turn an image into features at strides 2 to 32."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tfseg import checks
@@ -11,7 +13,7 @@ from tfseg.models.encoders.efficientnet_lite import efficientnet_lite
 from tfseg.models.encoders.freezing import freeze, stage_of, unfreeze
 from tfseg.models.encoders.kernels import copy_weights
 from tfseg.models.encoders.mit import ReducedAttention, mit
-from tfseg.models.encoders.rebuild import graft
+from tfseg.models.encoders.rebuild import dilated_copy
 
 ENCODERS = {**_lite.ENCODERS, **_mit.ENCODERS, **_applications.ENCODERS}
 
@@ -28,62 +30,85 @@ __all__ = [
 ]
 
 
-def list_encoders():
-    """Return the names `encode` knows."""
+def list_encoders() -> list[str]:
+    """Return the names that `encode` and the `encoder` argument of the networks accept.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.models.list_encoders()[:4]
+        ['efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2', 'mit_b0']
+    """
     return list(ENCODERS)
 
 
-def encode(image, encoder, weights=None, output_stride=32, normalization=None, owner="encode"):
-    """Turn an image into five features, in one flat graph; layers are named "encoder<stage>_<name>".
+def encode(
+    image,
+    encoder: str,
+    weights: str | Path | None = None,
+    output_stride: int = 32,
+    normalization: tuple | str | None = None,
+    owner: str = "encode",
+) -> list:
+    """Turn an image into five feature maps, in one flat graph with layers "encoder<stage>_<name>".
 
-    Stage k gives the feature of stride 2^k. The image is cast, normalized and zero-padded at the bottom and right to
-    a multiple of `output_stride`; features are those of the padded image.
+    Stage k ends with the features at stride 2^k. The image is cast, normalized and zero-padded at
+    the bottom and right to a multiple of `output_stride`; features have the size of the padded
+    image.
 
-    Weights trained on RGB serve any number of channels: the first kernel is shared out among them (`fit_kernel`) such
-    that an image alike in all its channels gives what it gave in gray RGB.
+    Weights trained on RGB work for any number of channels: the first kernel is distributed over
+    them (see `kernels.fit_kernel`), so that an image with equal channels gives the same features
+    as it would in RGB.
 
     Args:
-        image: KerasTensor (B, H, W, C) in 0..255, H and W may be None.
-        encoder: one of `list_encoders()`.
-        weights: None for random ones; "imagenet"; or the path of a file with the weights of the bare network: the
-            `.weights.h5` that `save_weights` of the keras.applications model with `include_top=False` writes, or the
-            `..._notop.h5` of keras.applications.
-        output_stride: 32, or 16 or 8: the late stages then keep this stride and dilate their kernels instead. The
-            weights are the same.
-        normalization: (mean, deviation), each one number or one a channel, or "image" for those of each; None: as the
-            encoder was trained (for C other than 3, its mean over red, green and blue).
-        owner: who asks, for errors.
+        image: KerasTensor (B, H, W, C) in 0..255; H and W may be None.
+        encoder: a name from `list_encoders()`.
+        weights: None for random weights; "imagenet"; or the path of a file with the weights of the
+            bare network: the `.weights.h5` that `save_weights` of the keras.applications model with
+            `include_top=False` writes, or a `..._notop.h5` of keras.applications.
+        output_stride: 32, 16 or 8. Below 32, the late stages keep this stride and dilate their
+            kernels instead, with the same weights.
+        normalization: (mean, std), each one number or one per channel, or "image" to standardize
+            each image. None for the statistics the encoder was trained with (for other than three
+            channels, their mean over red, green and blue).
+        owner: name of the caller, for error messages.
 
     Returns:
-        (features, stride): five KerasTensors at strides 2, 4, 8, 16 and 32, no stride above `output_stride`; None
-        where the network has none. `stride` is `output_stride`.
+        list of five KerasTensors at strides 2, 4, 8, 16 and 32, or `output_stride` if that is
+        smaller; None where the encoder has no features at that stride.
 
     Raises:
-        ValueError: an unknown encoder, or one that cannot dilate; weights that do not fit, all or nothing.
+        ValueError: unknown encoder, an encoder that cannot be dilated, or weights that do not fit;
+            then none are loaded.
         ImportError: the package with the weights is not installed.
         OSError: the weights cannot be read or downloaded.
+
+    Example:
+        >>> import keras, tfseg
+        >>> features = tfseg.models.encode(keras.Input((64, 64, 3)), "mobilenet_v3_small")
+        >>> [x.shape[1:3] for x in features]
+        [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)]
     """
-    known = ENCODERS[checks.one_of(owner, "encoder", encoder, ENCODERS)]
+    entry = ENCODERS[checks.one_of(owner, "encoder", encoder, ENCODERS)]
     checks.one_of(owner, "output_stride", output_stride, (8, 16, 32))
-    if output_stride < 32 and not known.dilates:
-        able = ", ".join(name for name, entry in ENCODERS.items() if entry.dilates)
+    if output_stride < 32 and not entry.dilates:
+        able = ", ".join(name for name, other in ENCODERS.items() if other.dilates)
         raise ValueError(
-            f"{owner}: encoder={encoder!r} cannot have output_stride={output_stride}. Choose one of {able}; "
-            "or output_stride=32, where the network takes it; or a network that takes no such, as unet, fpn, segformer."
+            f"{owner}: encoder={encoder!r} does not support output_stride={output_stride}. Choose "
+            f"one of {able}; or output_stride=32, if the network takes it; or a network without "
+            "dilation, such as unet, fpn or segformer."
         )
-    network = known.build(weights, owner)
+    network = entry.build(weights, owner)
     if normalization is None:
-        normalization = _trained(known.normalization, image.shape[-1])
+        normalization = _fit_normalization(entry.normalization, image.shape[-1])
     x = PadToStride(output_stride, name="pad")(normalize(image, normalization))
-    features, pairs = graft(network, x, known.taps, output_stride)
+    features, pairs = dilated_copy(network, x, entry.feature_layers, output_stride)
     if weights is not None:
-        copy_weights(pairs, image.shape[-1], known.bgr)
-    return features, output_stride
+        copy_weights(pairs, image.shape[-1], entry.bgr)
+    return features
 
 
-def _trained(normalization, channels):
-    return (
-        normalization
-        if channels == 3
-        else tuple(float(np.mean(values)) for values in normalization)
-    )
+def _fit_normalization(normalization, channels):
+    """Return the RGB statistics, or their mean over the channels for other than three channels."""
+    if channels == 3:
+        return normalization
+    return tuple(float(np.mean(values)) for values in normalization)

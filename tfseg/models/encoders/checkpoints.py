@@ -1,9 +1,10 @@
-"""Read PyTorch's legacy `.pth` files without PyTorch, and without running what they say.
+"""Read legacy PyTorch `.pth` files without PyTorch and without executing code from the file.
 
-The format (before the zip files of PyTorch 1.6): three pickles (a magic number, the protocol 1001, facts of the
-machine), a pickled dict of tensors that refer to storages by key, a pickled list of the keys, then for each key its
-number of elements (int64) and its raw elements, little-endian. A pickle may call any function it names: here only the
-four names such a file needs are looked up.
+The format (before the zip files of PyTorch 1.6) is: three pickles (a magic number, the protocol
+1001, facts about the machine); a pickled dict of tensors that refer to storages by key; a pickled
+list of the keys; then for each key the number of elements (int64) and the raw elements,
+little-endian. A pickle can call any function by name. This reader only resolves the four names that
+such a file needs.
 """
 
 import math
@@ -20,21 +21,33 @@ PROTOCOL = 1001
 
 @dataclass(frozen=True)
 class Tensor:
-    """A view on a storage, whose numbers come later in the file."""
+    """A view into a storage, whose elements come later in the file.
+
+    Attributes:
+        key: key of the storage.
+        offset: index of the first element.
+        shape: shape of the tensor.
+        strides: strides in elements.
+    """
 
     key: str
     offset: int
     shape: tuple
-    strides: tuple  # in elements
+    strides: tuple
 
-    def of(self, elements):
-        """Return the view as an array of its own; a ValueError if it leaves the storage or repeats it."""
+    def read(self, elements: np.ndarray) -> np.ndarray:
+        """Return the tensor as a new array.
+
+        Raises:
+            ValueError: the view leaves the storage, or has more elements than the storage.
+        """
         last = self.offset + sum(
             (size - 1) * step for size, step in zip(self.shape, self.strides, strict=True)
         )
-        leaves = 0 not in self.shape and max(last + 1, math.prod(self.shape)) > len(elements)
-        if leaves or min((self.offset, *self.shape, *self.strides)) < 0:
-            raise ValueError(f"a tensor {self.shape} reaches beyond its {len(elements)} elements")
+        needed = max(last + 1, math.prod(self.shape))
+        too_large = 0 not in self.shape and needed > len(elements)
+        if too_large or min((self.offset, *self.shape, *self.strides)) < 0:
+            raise ValueError(f"tensor {self.shape} reaches beyond its {len(elements)} elements")
         strides = [step * elements.itemsize for step in self.strides]
         return np.lib.stride_tricks.as_strided(elements[self.offset :], self.shape, strides).copy()
 
@@ -51,12 +64,12 @@ ALLOWED = {
 }
 
 
-class _ForeignNameError(Exception):
+class _ForbiddenNameError(Exception):
     pass
 
 
 class _Unpickler(pickle.Unpickler):
-    """Looks up nothing but `ALLOWED`; notes the storages."""
+    """Resolves only the names in `ALLOWED`, and records the storages."""
 
     def __init__(self, file):
         super().__init__(file)
@@ -64,35 +77,37 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module, name):
         if (module, name) not in ALLOWED:
-            raise _ForeignNameError(f"{module}.{name}")
+            raise _ForbiddenNameError(f"{module}.{name}")
         return ALLOWED[module, name]
 
     def persistent_load(self, reference):
         kind, dtype, key, _device, count, view = reference
         if kind != "storage" or view is not None:
-            raise ValueError(f"an unknown reference {kind!r}")
+            raise ValueError(f"unknown reference {kind!r}")
         self.storages[key] = (dtype, count)
         return key
 
 
-def read_checkpoint(path):
+def read_checkpoint(path) -> dict:
     """Return the tensors {name: array} of a legacy `.pth` file.
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is no such file or damaged, or it asks for a function that tensors do not need.
+        ValueError: the file is not a legacy checkpoint, is damaged, or calls a function that
+            tensors do not need.
     """
     with Path(path).open("rb") as file:
         try:
             return _read(file)
-        except _ForeignNameError as error:
+        except _ForbiddenNameError as error:
             raise ValueError(
-                f"'{path}' asks for '{error}' to be run, which a file of weights has no need of; it was not. "
-                "Do not load this file anywhere."
+                f"'{path}' tries to call '{error}' when unpickled; the call was blocked. "
+                "The file may be malicious: do not load it with other tools."
             ) from None
-        except Exception as error:  # a broken pickle can raise nearly anything
+        except Exception as error:  # a damaged pickle can raise nearly anything
             raise ValueError(
-                f"'{path}' is no PyTorch checkpoint of the legacy format, or damaged ({error}). Fetch it again."
+                f"'{path}' is not a legacy PyTorch checkpoint, or is damaged ({error}). "
+                "Download it again."
             ) from error
 
 
@@ -100,7 +115,7 @@ def _read(file):
     if _Unpickler(file).load() != MAGIC or _Unpickler(file).load() != PROTOCOL:
         raise ValueError("the magic number is missing")
     if not _Unpickler(file).load()["little_endian"]:
-        raise ValueError("its numbers are big-endian")
+        raise ValueError("the elements are big-endian")
     unpickler = _Unpickler(file)
     tensors = unpickler.load()
     elements = {}
@@ -108,15 +123,15 @@ def _read(file):
         dtype, count = unpickler.storages[key]
         elements[key] = _read_storage(file, np.dtype(dtype), count)
     if file.read(1):
-        raise ValueError("there are bytes after its last tensor")
-    return {name: tensor.of(elements[tensor.key]) for name, tensor in tensors.items()}
+        raise ValueError("there are bytes after the last tensor")
+    return {name: tensor.read(elements[tensor.key]) for name, tensor in tensors.items()}
 
 
 def _read_storage(file, dtype, count):
     stored = int.from_bytes(file.read(8), "little", signed=True)
     if stored != count:
-        raise ValueError(f"a storage of {stored} elements where {count} are due")
+        raise ValueError(f"storage has {stored} elements, expected {count}")
     data = file.read(count * dtype.itemsize)
     if len(data) < count * dtype.itemsize:
-        raise ValueError("it ends early")
+        raise ValueError("the file is truncated")
     return np.frombuffer(data, dtype)

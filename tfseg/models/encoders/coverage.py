@@ -1,34 +1,37 @@
-"""All or nothing: which tensors of a file fit the variables of a network."""
+"""Check that the tensors of a weights file are exactly those of a network."""
 
-ROWS = 8  # of each kind in the table
+ROWS = 8  # rows per section of the table
 
 
-def require_full_coverage(owner, path, wanted, found):
-    """Raise a ValueError with a table unless a file holds exactly the tensors wanted.
+def require_full_coverage(owner: str, path, expected: dict, found: dict) -> None:
+    """Raise a ValueError with a table unless a file contains exactly the expected tensors.
 
     Args:
-        owner: who asks.
-        path: the file, for the message.
-        wanted: {name: shape} of the network's variables.
+        owner: name of the caller, for the message.
+        path: path of the file, for the message.
+        expected: {name: shape} of the network's variables.
         found: {name: shape} of the file's tensors.
     """
-    missing = [f"{name} {shape}" for name, shape in wanted.items() if name not in found]
-    unexpected = [f"{name} {shape}" for name, shape in found.items() if name not in wanted]
+    missing = [f"{name} {shape}" for name, shape in expected.items() if name not in found]
+    unexpected = [f"{name} {shape}" for name, shape in found.items() if name not in expected]
     wrong = [
         f"{name} {found[name]} instead of {shape}"
-        for name, shape in wanted.items()
+        for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
     if not missing and not unexpected and not wrong:
         return
-    fitting = len(wanted) - len(missing) - len(wrong)
-    table = [f"  {fitting:5d} fit"]
-    for kind, rows in (("missing", missing), ("unexpected", unexpected), ("of wrong shape", wrong)):
-        table.append(f"  {len(rows):5d} {kind}")
+    matching = len(expected) - len(missing) - len(wrong)
+    table = [f"  {matching:5d} matching"]
+    sections = (("missing", missing), ("unexpected", unexpected), ("of wrong shape", wrong))
+    for title, rows in sections:
+        table.append(f"  {len(rows):5d} {title}")
         table += [f"          {row}" for row in rows[:ROWS]]
-        table += [f"          ... and {len(rows) - ROWS} more"] if len(rows) > ROWS else []
+        if len(rows) > ROWS:
+            table.append(f"          ... and {len(rows) - ROWS} more")
     raise ValueError(
-        f"{owner}: '{path}' holds other tensors than this network's {len(wanted)}; none was loaded.\n"
+        f"{owner}: the tensors in '{path}' are not the {len(expected)} of this network; none were "
+        "loaded.\n"
         + "\n".join(table)
-        + "\nTake the weights of this very network, without its classifier (include_top=False)."
+        + "\nUse the weights of exactly this network, without its classifier (include_top=False)."
     )

@@ -1,6 +1,6 @@
-"""EfficientNet-Lite 0, 1 and 2: EfficientNet (arXiv:1905.11946) for small machines.
+"""EfficientNet-Lite 0, 1 and 2: EfficientNet (arXiv:1905.11946) for mobile devices.
 
-Without squeeze-and-excitation, with ReLU6, with stem and head of fixed width
+Compared with EfficientNet: no squeeze-and-excitation, ReLU6, stem and head of fixed width
 (https://blog.tensorflow.org/2020/03/higher-accuracy-on-vision-models-with-efficientnet-lite.html).
 """
 
@@ -16,7 +16,7 @@ from tfseg.models.encoders.coverage import require_full_coverage
 from tfseg.models.encoders.encoder import Encoder
 from tfseg.models.encoders.weight_files import load_file
 
-# kernel, stride, expansion, width of each group of blocks
+# kernel, stride, expansion and channels of each group of blocks
 GROUPS = (
     (3, 1, 1, 16),
     (3, 2, 6, 24),
@@ -26,22 +26,24 @@ GROUPS = (
     (5, 2, 6, 192),
     (3, 1, 6, 320),
 )
-# factor of width, blocks of each group
+# width multiplier, and number of blocks of each group
 SIZES = {
     "efficientnet_lite0": (1.0, (1, 2, 2, 3, 3, 4, 1)),
     "efficientnet_lite1": (1.0, (1, 3, 3, 4, 4, 5, 1)),
     "efficientnet_lite2": (1.1, (1, 3, 3, 4, 4, 5, 1)),
 }
 NORMALIZATION = ((127.0,) * 3, (128.0,) * 3)
-# the variables of a layer, in Keras's order, as the published files call them
+# names in the published files of a layer's variables, in Keras' order
 TENSORS = {
     layers.Conv2D: ("weight",),
     layers.DepthwiseConv2D: ("weight",),
     BatchNorm: ("weight", "bias", "running_mean", "running_var"),
     layers.Dense: ("weight", "bias"),
 }
-# their kernels are (out, in, h, w), (channel, 1, h, w) and (out, in): where each axis of Keras's kernel is found
+# Published kernels are (out, in, h, w), (channel, 1, h, w) and (out, in). These axes turn them into
+# Keras' (h, w, in, out), (h, w, channel, 1) and (in, out).
 AXES = {layers.Conv2D: (2, 3, 1, 0), layers.DepthwiseConv2D: (2, 3, 0, 1), layers.Dense: (1, 0)}
+# our names -> names in the published files
 PUBLISHED = {
     "stem_conv": "_conv_stem",
     "stem_bn": "_bn0",
@@ -54,17 +56,22 @@ PUBLISHED = {
 }
 
 
-def efficientnet_lite(name, weights=None, include_top=False):
-    """Build EfficientNet-Lite: normalized RGB (B, H, W, 3), that is (x - 127) / 128 of 0..255 -> features or logits.
+def efficientnet_lite(
+    name: str, weights: str | Path | None = None, include_top: bool = False
+) -> keras.Model:
+    """Build EfficientNet-Lite: normalized RGB (B, H, W, 3) -> features or logits.
+
+    Images are normalized as (x - 127) / 128 of 0..255.
 
     Args:
         name: "efficientnet_lite0", "efficientnet_lite1" or "efficientnet_lite2".
-        weights: None for random ones; "imagenet" for those in the packages of the extra `pretrained`; or the path of
-            a `.weights.h5` of this same network.
-        include_top: False: (B, H/32, W/32, C) of the last block; True: (B, 1000) logits of ImageNet's classes.
+        weights: None for random weights; "imagenet" for those in the packages of the extra
+            `pretrained`; or the path of a `.weights.h5` file of this network.
+        include_top: False for the features of the last block, (B, H / 32, W / 32, C); True for
+            logits (B, 1000) of the ImageNet classes.
 
     Raises:
-        ValueError: the weights do not fit; all of them or none are loaded.
+        ValueError: unknown name, or the weights do not fit; then none are loaded.
         ImportError: the package with the weights is not installed.
     """
     checks.one_of("efficientnet_lite", "name", name, SIZES)
@@ -73,7 +80,7 @@ def efficientnet_lite(name, weights=None, include_top=False):
     x = layers.GlobalAveragePooling2D(name="pool")(_conv(blocks, 1280, 1, 1, "head"))
     classifier = keras.Model(image, layers.Dense(1000, name="classes")(x), name=name)
     if weights == "imagenet":
-        _restore(classifier, _packaged_file(name))
+        _load_published(classifier, _packaged_file(name))
     network = classifier if include_top else keras.Model(image, blocks, name=name)
     if weights not in (None, "imagenet"):
         load_file(network, weights, name)
@@ -84,27 +91,25 @@ def _blocks(x, factor, repeats):
     index = 0
     for group, (kernel, stride, expansion, width) in enumerate(GROUPS):
         for repeat in range(repeats[group]):
-            x = _block(
-                x,
-                kernel,
-                1 if repeat else stride,
-                expansion,
-                _rounded(width * factor),
-                f"block{index}",
-            )
+            first_stride = 1 if repeat else stride
+            channels = _round_channels(width * factor)
+            x = _block(x, kernel, first_stride, expansion, channels, f"block{index}")
             index += 1
     return x
 
 
 def _block(x, kernel, stride, expansion, width, name):
-    """Widen, filter each channel, narrow; the input is added where it fits (arXiv:1801.04381)."""
+    """Inverted residual block (arXiv:1801.04381): expand, depthwise convolution, project.
+
+    The input is added if it has the shape of the output.
+    """
     shortcut = x
     if expansion > 1:
         x = _conv(x, expansion * x.shape[-1], 1, 1, f"{name}_expand")
     x = layers.DepthwiseConv2D(
         kernel, stride, "same", use_bias=False, name=f"{name}_depthwise_conv"
     )(x)
-    x = _normalized(x, f"{name}_depthwise")
+    x = _bn_relu6(x, f"{name}_depthwise")
     x = _conv(x, width, 1, 1, f"{name}_project", relu=False)
     fits = stride == 1 and shortcut.shape[-1] == width
     return layers.Add(name=f"{name}_add")([shortcut, x]) if fits else x
@@ -112,18 +117,21 @@ def _block(x, kernel, stride, expansion, width, name):
 
 def _conv(x, width, kernel, stride, name, relu=True):
     x = layers.Conv2D(width, kernel, stride, "same", use_bias=False, name=f"{name}_conv")(x)
-    return _normalized(x, name, relu)
+    return _bn_relu6(x, name, relu)
 
 
-def _normalized(x, name, relu=True):
+def _bn_relu6(x, name, relu=True):
     x = BatchNorm(epsilon=1e-3, name=f"{name}_bn")(x)
     return layers.ReLU(6.0, name=f"{name}_relu")(x) if relu else x
 
 
-def _rounded(width):
-    """The nearest multiple of 8; never a tenth below."""
-    near = max(8, int(width + 4) // 8 * 8)
-    return near if near >= 0.9 * width else near + 8
+def _round_channels(width):
+    """Return the nearest multiple of 8, but never less than 0.9 of `width`.
+
+    26.4 -> 24, since 24 >= 23.76; 17.6 -> 16, since 16 >= 15.84; 11 -> 8 is too small -> 16.
+    """
+    nearest = max(8, int(width + 4) // 8 * 8)
+    return nearest if nearest >= 0.9 * width else nearest + 8
 
 
 def _packaged_file(name):
@@ -131,34 +139,38 @@ def _packaged_file(name):
     files = sorted((Path(module.__file__).parent / "models").glob("*.pth"))
     if len(files) != 1:
         raise FileNotFoundError(
-            f"{name}: package {module.__name__} holds {len(files)} files *.pth, not 1. Reinstall it."
+            f"{name}: package {module.__name__} contains {len(files)} *.pth files, expected 1. "
+            "Reinstall it."
         )
     return files[0]
 
 
-def _restore(model, path):
+def _load_published(model, path):
     """Assign the tensors of the published file to the classifier's variables: all or none."""
-    variables, kernels = {}, {}
+    variables, kernel_axes = {}, {}
     for layer in model.layers:
         for variable, kind in zip(layer.variables, TENSORS.get(type(layer), ()), strict=True):
             name = f"{_published_name(layer.name)}.{kind}"
             variables[name] = variable
             if kind == "weight" and type(layer) in AXES:
-                kernels[name] = AXES[type(layer)]
+                kernel_axes[name] = AXES[type(layer)]
     tensors = {}
     for name, tensor in read_checkpoint(path).items():
-        if not name.endswith(".num_batches_tracked"):  # of training, not of the network
-            fits = name in kernels and tensor.ndim == len(kernels[name])
-            tensors[name] = tensor.transpose(kernels[name]) if fits else tensor
-    wanted = {name: tuple(variable.shape) for name, variable in variables.items()}
-    require_full_coverage(
-        model.name, path, wanted, {name: tensor.shape for name, tensor in tensors.items()}
-    )
+        if name.endswith(".num_batches_tracked"):  # a counter of the training
+            continue
+        axes = kernel_axes.get(name)
+        if axes is not None and tensor.ndim == len(axes):
+            tensor = tensor.transpose(axes)
+        tensors[name] = tensor
+    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    require_full_coverage(model.name, path, expected, found)
     for name, variable in variables.items():
         variable.assign(tensors[name])
 
 
 def _published_name(layer):
+    """Return the name in the published file: "block3_expand_bn" -> "_blocks.3._bn0"."""
     if layer in PUBLISHED:
         return PUBLISHED[layer]
     block, part = layer.removeprefix("block").split("_", 1)
@@ -166,9 +178,14 @@ def _published_name(layer):
 
 
 def _encoder(name):
-    ends = [sum(SIZES[name][1][:groups]) - 1 for groups in (1, 2, 3, 5, 7)]
-    taps = tuple(f"block{end}_" for end in ends)
-    return Encoder(lambda weights, owner: efficientnet_lite(name, weights), taps, NORMALIZATION)
+    # Strides 2, 4, 8, 16 and 32 end after 1, 2, 3, 5 and 7 groups of blocks.
+    depths = SIZES[name][1]
+    feature_layers = tuple(f"block{sum(depths[:groups]) - 1}_" for groups in (1, 2, 3, 5, 7))
+
+    def build(weights, owner):
+        return efficientnet_lite(name, weights)
+
+    return Encoder(build, feature_layers, NORMALIZATION)
 
 
 ENCODERS = {name: _encoder(name) for name in SIZES}

@@ -1,32 +1,32 @@
-"""What the registry knows of a network."""
+"""The entries of the registry of encoders."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-# (mean, deviation) of images in 0..255, red, green, blue, as the weights were trained
+# (mean, std) of red, green and blue in 0..255 that published weights were trained with
 CAFFE = ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
 PLUS_MINUS_ONE = ((127.5,) * 3, (127.5,) * 3)
-IMAGENET = (
-    (123.675, 116.28, 103.53),
-    (58.395, 57.12, 57.375),
-)  # (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# 255 times (0.485, 0.456, 0.406) and (0.229, 0.224, 0.225)
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network, where its features lie, and how its images are normalized.
+    """A network, the layers that give its features, and the normalization of its images.
 
     Attributes:
-        build: (weights, owner) -> `keras.Model` of normalized RGB (B, H, W, 3); weights: None, "imagenet" or a path.
-        taps: for strides 2, 4, 8, 16 and 32 the name of a layer of `graft.read_nodes`, or its beginning: the last such
-            layer in the order of the graph gives the feature. None where the network has no such stride.
-        normalization: (mean, deviation) of images in 0..255, in the order red, green, blue.
-        bgr: whether its first convolution takes blue, green, red.
-        dilates: whether its late strides can be traded for dilation.
+        build: (weights, owner) -> `keras.Model` of normalized RGB (B, H, W, 3); weights are None,
+            "imagenet" or a path.
+        feature_layers: for each of the strides 2, 4, 8, 16 and 32 the name of a layer, as in
+            `rebuild.read_nodes`, or a prefix: then the last layer of that prefix gives the
+            features. None where the network has no features at that stride.
+        normalization: (mean, std) of images in 0..255, in the order red, green, blue.
+        bgr: whether the first convolution expects blue, green, red.
+        dilates: whether the late strides can be replaced by dilation.
     """
 
     build: Callable
-    taps: tuple
+    feature_layers: tuple
     normalization: tuple = PLUS_MINUS_ONE
     bgr: bool = False
     dilates: bool = True

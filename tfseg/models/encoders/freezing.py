@@ -1,4 +1,4 @@
-"""Train a part of a network: its encoder's first stages stand still."""
+"""Freeze and unfreeze the stages of a model's encoder."""
 
 import re
 
@@ -9,48 +9,67 @@ from tfseg import checks
 STAGES = (1, 2, 3, 4, 5)
 
 
-def freeze(model, until="all"):
-    """Make the encoder's stages 1 to `until` untrainable; their batch normalizations use their stored statistics.
+def freeze(model: keras.Model, until: int | str = "all") -> None:
+    """Freeze stages 1 to `until` of the encoder; batch normalization then uses stored statistics.
 
-    Stage k ends with the feature of stride 2^k. What was frozen beyond `until` stays so. Compile the model afterwards:
-    Keras looks at what is trainable only then.
+    Stage k ends with the features at stride 2^k. Stages beyond `until` are not changed. Compile
+    the model afterwards: Keras reads `trainable` when compiling.
 
     Args:
-        model: built with an encoder; layers are told by their names, so a loaded model can be frozen too.
+        model: a model with an encoder. Layers are found by their names, so loaded models work too.
         until: 1 to 5, or "all".
 
     Raises:
-        ValueError: there is no such stage, or the model has no encoder.
+        ValueError: unknown stage, or the model has no encoder.
+
+    Example:
+        >>> import tfseg
+        >>> model = tfseg.models.lraspp(2, encoder="mobilenet_v3_small")
+        >>> tfseg.models.freeze(model, until=2)
+        >>> model.get_layer("encoder1_conv").trainable
+        False
     """
-    last = (
-        STAGES[-1] if until == "all" else checks.one_of("freeze", "until", until, (*STAGES, "all"))
-    )
+    checks.one_of("freeze", "until", until, (*STAGES, "all"))
+    last = STAGES[-1] if until == "all" else until
     _set_trainable("freeze", model, range(1, last + 1), False)
 
 
-def unfreeze(model, since=1):
-    """Make the encoder's stages `since` to 5 trainable again. Compile the model afterwards.
+def unfreeze(model: keras.Model, since: int = 1) -> None:
+    """Make the stages `since` to 5 of the encoder trainable again. Compile the model afterwards.
+
+    Args:
+        model: a model with an encoder.
+        since: 1 to 5.
 
     Raises:
-        ValueError: there is no such stage, or the model has no encoder.
+        ValueError: unknown stage, or the model has no encoder.
+
+    Example:
+        >>> import tfseg
+        >>> model = tfseg.models.lraspp(2, encoder="mobilenet_v3_small")
+        >>> tfseg.models.freeze(model)
+        >>> tfseg.models.unfreeze(model, since=5)
+        >>> model.get_layer("encoder1_conv").trainable
+        False
     """
     first = checks.one_of("unfreeze", "since", since, STAGES)
     _set_trainable("unfreeze", model, range(first, STAGES[-1] + 1), True)
 
 
-def stage_of(layer):
-    """Return the stage (1 to 5) an encoder's layer belongs to; None for other layers."""
+def stage_of(layer) -> int | None:
+    """Return the stage (1 to 5) that an encoder's layer belongs to; None for other layers."""
     match = re.match(r"encoder([1-5])_", layer.name)
     return int(match[1]) if match else None
 
 
 def _set_trainable(owner, model, stages, trainable):
-    found = [(layer, stage_of(layer)) for layer in _all_layers(model)]
-    if not any(stage for _, stage in found):
+    stage_by_layer = [(layer, stage_of(layer)) for layer in _all_layers(model)]
+    if not any(stage for _, stage in stage_by_layer):
         raise ValueError(
-            f"{owner}: model {model.name!r} has no encoder: no layer is named 'encoder1_...' to 'encoder5_...'."
+            f"{owner}: model {model.name!r} has no encoder: no layer name starts with "
+            "'encoder1_' to 'encoder5_'."
         )
-    for layer, stage in found:
+    for layer, stage in stage_by_layer:
         if stage in stages:
             layer.trainable = trainable
 

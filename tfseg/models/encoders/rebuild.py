@@ -1,8 +1,16 @@
-"""Rebuild a network's layers on another tensor: flat in its graph, under stable names, with another output stride.
+"""Rebuild a network on another tensor: a flat graph, stable names, another output stride.
 
-A strided convolution or pooling beyond the output stride keeps every position instead (stride 1), and kernels after
-it are spread (dilated) by what was not strided, so that each weight still meets the pixels it was trained on
-(arXiv:1412.7062). Pooling windows cannot be spread in Keras and stay as they are.
+A strided convolution or pooling that would exceed the output stride gets stride 1 instead. The
+kernels after it are dilated by the strides that were removed, so each weight still meets the pixels
+it was trained on (arXiv:1412.7062). Keras has no dilated pooling; pooling windows are unchanged.
+
+Example: 3 x 3 convolutions at output stride 8.
+
+    original                      copy
+    input stride 8,  stride 2     stride 1, dilation 1
+    input stride 16, stride 1     stride 1, dilation 2
+    input stride 16, stride 2     stride 1, dilation 2
+    input stride 32, stride 1     stride 1, dilation 4
 """
 
 import re
@@ -14,126 +22,155 @@ from keras import layers
 from tfseg.models.batch_norm import BatchNorm
 
 IMAGE = "image"
-PREPROCESSING = (layers.Rescaling, layers.Normalization)  # ours stands before the padding
+# `encode` normalizes the image itself, before padding
+PREPROCESSING = (layers.Rescaling, layers.Normalization)
 
 
-class Source(str):
-    """In a call's arguments: the output of the node of that name."""
+class NodeRef(str):
+    """A reference to the output of the node of this name, in the arguments of a call."""
 
 
 @dataclass
 class Node:
-    """One call of one layer or operation."""
+    """One call of a layer or operation.
+
+    Attributes:
+        name: name of the node, the same in every process.
+        operation: keras.Layer or keras.Operation.
+        args, kwargs: arguments of the call, with a NodeRef in the place of each tensor.
+        input_stride: stride of the node's input in the original network.
+    """
 
     name: str
-    operation: object
-    args: object
-    kwargs: object
-    grid: int = 1  # the stride of its input in the network as it was
+    operation: keras.Operation
+    args: list
+    kwargs: dict
+    input_stride: int = 1
 
     @property
-    def sources(self):
-        """Names of the nodes it reads."""
-        return [
-            leaf
-            for leaf in keras.tree.flatten((self.args, self.kwargs))
-            if isinstance(leaf, Source)
-        ]
+    def sources(self) -> list[str]:
+        """Names of the nodes that this node reads."""
+        leaves = keras.tree.flatten((self.args, self.kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, NodeRef)]
 
 
-def graft(network, image, taps, output_stride=32):
-    """Call copies of the layers of `network` on `image`, under the names "encoder<stage>_<name>".
+def dilated_copy(
+    network: keras.Model, image, feature_layers: tuple, output_stride: int = 32
+) -> tuple[list, list]:
+    """Call copies of the layers of `network` on `image`; copies are named "encoder<stage>_<name>".
 
     Args:
-        network: functional `keras.Model` of one input, each layer called once.
+        network: functional `keras.Model` with one input, each layer called once.
         image: KerasTensor (B, H, W, C), H and W multiples of `output_stride`.
-        taps: see `Encoder`.
+        feature_layers: see `Encoder`.
         output_stride: 8, 16 or 32.
 
     Returns:
-        (features, pairs): the five features, None where there is no tap; (layer, its copy) of every layer with
-        weights, in the order of the graph.
+        (features, pairs): the five features, None where `feature_layers` has None; and a
+        (layer, copy) tuple for every layer with weights, in the order of the graph.
     """
     nodes = {node.name: node for node in read_nodes(network)}
-    ends = [tap and _last(nodes, tap) for tap in taps]
+    ends = [_last_match(nodes, prefix) for prefix in feature_layers]
     stages = _stages(nodes, ends)
-    readers = {source: node for node in nodes.values() for source in node.sources}
+    consumers = {source: node for node in nodes.values() for source in node.sources}
     outputs, pairs = {IMAGE: image}, []
     for name, stage in stages.items():
         node = nodes[name]
-        config = _adapted(node, nodes, readers.get(name), output_stride)
-        if config is None:
+        if _is_skipped(node, consumers.get(name), output_stride):
             outputs[name] = outputs[node.sources[0]]
             continue
-        copy = _kind(node.operation).from_config(config | {"name": f"encoder{stage}_{name}"})
-        outputs[name] = copy(*_fill(node.args, outputs), **_fill(node.kwargs, outputs))
+        config = _copy_config(node, nodes, output_stride) | {"name": f"encoder{stage}_{name}"}
+        copy = _copy_class(node.operation).from_config(config)
+        outputs[name] = copy(*_substitute(node.args, outputs), **_substitute(node.kwargs, outputs))
         if getattr(node.operation, "weights", None):
             pairs.append((node.operation, copy))
-    return [end and outputs[end] for end in ends], pairs
+    features = [None if end is None else outputs[end] for end in ends]
+    return features, pairs
 
 
-def read_nodes(network):
-    """Return the nodes of a functional model in the order of the graph, those of nested `Sequential`s among them.
+def read_nodes(network: keras.Model) -> list[Node]:
+    """Return the nodes of a functional model in the order of the graph.
 
-    A layer that Keras had to name ("conv2d_17", whose number is one of the process) is named after its latest source
+    Layers of nested `Sequential` models become nodes of their own. A layer without a name of its
+    own ("conv2d_17", where Keras counts the layers of the process) is named after its latest source
     ("block1_conv2_act_conv2d"), so that names are the same in every process.
     """
     operations = {operation.name: operation for operation in network.operations}
     nodes, names = {}, {}
     for entry in network.get_config()["layers"]:
         operation, calls = operations[entry["name"]], entry["inbound_nodes"]
-        if not calls:
+        if not calls:  # the input layer
             names[entry["name"]] = IMAGE
             continue
-        args, kwargs = _point(calls[0]["args"], names), _point(calls[0]["kwargs"], names)
+        args = _replace_tensors(calls[0]["args"], names)
+        kwargs = _replace_tensors(calls[0]["kwargs"], names)
         steps = [operation]
         if isinstance(operation, keras.Sequential):
             steps, kwargs = operation.layers, {}
         for step in steps:
-            node = Node("", step, args, kwargs)
-            node.name = _stable_name(step, [IMAGE, *nodes], node.sources)
-            sources = [nodes[source] for source in node.sources if source != IMAGE]
-            node.grid = max(
-                [source.grid * _size(source, "strides") for source in sources], default=1
-            )
+            node = _make_node(step, args, kwargs, nodes)
             nodes[node.name] = node
-            args, kwargs = [Source(node.name)], {}
+            args, kwargs = [NodeRef(node.name)], {}
         names[entry["name"]] = node.name
     return list(nodes.values())
 
 
+def _make_node(operation, args, kwargs, nodes):
+    node = Node("", operation, args, kwargs)
+    node.name = _stable_name(operation, [IMAGE, *nodes], node.sources)
+    for name in node.sources:
+        if name != IMAGE:
+            source = nodes[name]
+            output_stride = source.input_stride * _largest(source, "strides")
+            node.input_stride = max(node.input_stride, output_stride)
+    return node
+
+
 def _stable_name(operation, order, sources):
     kind = type(operation).__name__.lower()
-    unnamed = re.sub(r"_\d+$", "", operation.name).replace("_", "") == kind
-    return f"{max(sources, key=order.index)}_{kind}" if unnamed else operation.name
+    # "conv2d_17" and "batch_normalization_3" -> "conv2d" and "batchnormalization"
+    base = re.sub(r"_\d+$", "", operation.name).replace("_", "")
+    if base != kind:
+        return operation.name
+    return f"{max(sources, key=order.index)}_{kind}"
 
 
-def _point(value, names):
-    """Replace the tensors of serialized arguments by the `Source`s they come from."""
+def _replace_tensors(value, names):
+    """Replace each serialized tensor in the arguments of a call by a NodeRef."""
     if isinstance(value, dict):
         if value.get("class_name") == "__keras_tensor__":
-            return Source(names[value["config"]["keras_history"][0]])
-        return {key: _point(item, names) for key, item in value.items()}
-    return [_point(item, names) for item in value] if isinstance(value, list | tuple) else value
+            return NodeRef(names[value["config"]["keras_history"][0]])
+        return {key: _replace_tensors(item, names) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_replace_tensors(item, names) for item in value]
+    return value
 
 
-def _fill(value, outputs):
-    return keras.tree.map_structure(
-        lambda leaf: outputs[leaf] if isinstance(leaf, Source) else leaf, value
-    )
+def _substitute(value, outputs):
+    """Replace each NodeRef by the tensor it refers to."""
+
+    def tensor(leaf):
+        return outputs[leaf] if isinstance(leaf, NodeRef) else leaf
+
+    return keras.tree.map_structure(tensor, value)
 
 
-def _last(nodes, beginning):
-    if beginning in nodes:
-        return beginning
-    return [name for name in nodes if name.startswith(beginning)][-1]
+def _last_match(nodes, prefix):
+    """Return the node of this name, or else the last one whose name starts with it."""
+    if prefix is None or prefix in nodes:
+        return prefix
+    return [name for name in nodes if name.startswith(prefix)][-1]
 
 
 def _stages(nodes, ends):
-    """{name: number of the first tap that needs it}, in the order of the graph; nodes that none needs are left out."""
+    """Return {name: stage} in the order of the graph.
+
+    The stage is the number of the first feature that depends on the node. Nodes that no feature
+    depends on are left out.
+    """
     needed = {}
     for stage, end in enumerate(ends, start=1):
-        waiting = [end] if end else []
+        waiting = [] if end is None else [end]
         while waiting:
             name = waiting.pop()
             if name != IMAGE and name not in needed:
@@ -142,53 +179,61 @@ def _stages(nodes, ends):
     return {name: needed[name] for name in nodes if name in needed}
 
 
-def _adapted(node, nodes, reader, output_stride):
-    """The config of a node's copy; None where its input is to be passed on."""
-    operation = node.operation
-    if isinstance(operation, PREPROCESSING):
-        return None
-    if isinstance(operation, layers.ZeroPadding2D) and _is_held(reader, output_stride):
-        return None  # what reads it pads by itself
-    config = operation.get_config()
-    if isinstance(operation, layers.BatchNormalization):
-        config["momentum"] = (
-            0.9  # of 0.99 to 0.999, for trainings of many more steps than a fine-tuning has
-        )
-    if _is_held(node, output_stride):
+def _is_skipped(node, consumer, output_stride):
+    """Whether the copy leaves a node out and passes its input on."""
+    if isinstance(node.operation, PREPROCESSING):
+        return True
+    # Explicit padding belongs to a strided layer; the copy of that layer pads by itself ("same").
+    is_padding = isinstance(node.operation, layers.ZeroPadding2D)
+    return is_padding and _keeps_stride(consumer, output_stride)
+
+
+def _copy_config(node, nodes, output_stride):
+    """Return the config of a node's copy."""
+    config = node.operation.get_config()
+    if isinstance(node.operation, layers.BatchNormalization):
+        # published networks have 0.99 to 0.999, for many more steps than fine-tuning has
+        config["momentum"] = 0.9
+    if _keeps_stride(node, output_stride):
         config["strides"] = 1
         if "dilation_rate" in config and _window(node) > 1:
-            config["dilation_rate"] = max(1, node.grid // output_stride)
+            config["dilation_rate"] = max(1, node.input_stride // output_stride)
         config["padding"] = "same"
-    elif _shrinks(node) and not _is_padded(nodes.get(node.sources[0])):
-        config["padding"] = "same"  # Xception: a feature of stride s is to be H / s high
+    elif _loses_border(node) and not _is_padding(nodes.get(node.sources[0])):
+        config["padding"] = "same"  # Xception: features at stride s must have H / s rows
     return config
 
 
-def _kind(operation):
+def _copy_class(operation):
     return BatchNorm if type(operation) is layers.BatchNormalization else type(operation)
 
 
-def _is_held(node, output_stride):
-    """Whether a node would stride beyond the output stride, or has a window and comes after one that would."""
-    stride = _size(node, "strides")
-    return (stride > 1 and node.grid * stride > output_stride) or (
-        node.grid > output_stride and _window(node) > 1
-    )
+def _keeps_stride(node, output_stride):
+    """Whether the copy of a node must keep the stride of its input.
+
+    True for a node whose stride would exceed the output stride, and for a node with a window behind
+    such a node.
+    """
+    stride = _largest(node, "strides")
+    exceeds = stride > 1 and node.input_stride * stride > output_stride
+    is_behind = node.input_stride > output_stride and _window(node) > 1
+    return exceeds or is_behind
 
 
-def _is_padded(source):
-    return source is not None and isinstance(source.operation, layers.ZeroPadding2D)
+def _is_padding(node):
+    return node is not None and isinstance(node.operation, layers.ZeroPadding2D)
 
 
-def _shrinks(node):
+def _loses_border(node):
     padding = getattr(node.operation, "padding", None)
-    return padding == "valid" and _window(node) > max(1, _size(node, "strides"))
+    return padding == "valid" and _window(node) > max(1, _largest(node, "strides"))
 
 
 def _window(node):
-    return max(_size(node, "kernel_size"), _size(node, "pool_size"))
+    return max(_largest(node, "kernel_size"), _largest(node, "pool_size"))
 
 
-def _size(node, attribute):
+def _largest(node, attribute):
+    """Return the largest entry of an attribute such as `strides`; 1 for layers without it."""
     value = getattr(node.operation, attribute, 1)
     return max(value) if isinstance(value, list | tuple) else value

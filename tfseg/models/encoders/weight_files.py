@@ -1,31 +1,35 @@
-"""Load a file of weights into a bare network: every tensor or none."""
+"""Load a weights file into a bare network: all tensors or none."""
 
 import difflib
 import tempfile
 from pathlib import Path
 
 import h5py
+import keras
 
 from tfseg.models.encoders.coverage import require_full_coverage
 
 
-def load_file(network, path, owner):
-    """Load a `.weights.h5` of Keras 3, or an `.h5` as keras.applications are distributed, into `network`.
+def load_file(network: keras.Model, path, owner: str) -> None:
+    """Load a Keras 3 `.weights.h5` file, or an `.h5` file of keras.applications, into `network`.
+
+    Args:
+        network: the bare network; changed in place.
+        path: path of the file.
+        owner: name of the caller, for error messages.
 
     Raises:
-        ValueError: it is neither, or holds any tensor more, less or of other shape than the network; the message is a
-            table of them, and the network is as before.
-        FileNotFoundError: there is no such file.
+        ValueError: the file is neither, or its tensors are not exactly those of the network; the
+            message lists the differences, and the network is unchanged.
+        FileNotFoundError: the file does not exist.
     """
     path = Path(path)
     if not path.is_file():
-        hint = (
-            " Did you mean 'imagenet'?"
-            if difflib.get_close_matches(str(path).lower(), ["imagenet"])
-            else ""
-        )
+        near = difflib.get_close_matches(str(path).lower(), ["imagenet"])
+        hint = " Did you mean 'imagenet'?" if near else ""
         raise FileNotFoundError(
-            f"{owner}: weights='{path}': there is no such file. Take None, 'imagenet' or a path.{hint}"
+            f"{owner}: weights='{path}' is not a file. "
+            f"Pass None, 'imagenet' or the path of a file.{hint}"
         )
     try:
         with h5py.File(path) as file:
@@ -33,26 +37,31 @@ def load_file(network, path, owner):
             found = _legacy_shapes(file) if legacy else _shapes(file)
     except (OSError, KeyError) as error:
         raise ValueError(
-            f"{owner}: '{path}' is no HDF5 file of weights, or damaged ({error})."
+            f"{owner}: '{path}' is not an HDF5 weights file, or is damaged ({error})."
         ) from error
-    require_full_coverage(
-        owner, path, _wanted_in_order(network) if legacy else _wanted(network), found
-    )
+    expected = _expected_legacy_shapes(network) if legacy else _expected_shapes(network)
+    require_full_coverage(owner, path, expected, found)
     network.load_weights(path)
 
 
+def read_datasets(file: h5py.File) -> dict:
+    """Return {path inside the file: h5py.Dataset}."""
+    datasets = {}
+
+    def collect(name, item):
+        if isinstance(item, h5py.Dataset):
+            datasets[name] = item
+
+    file.visititems(collect)
+    return datasets
+
+
 def _shapes(file):
-    found = {}
-    file.visititems(
-        lambda name, item: (
-            found.update({name: item.shape}) if isinstance(item, h5py.Dataset) else None
-        )
-    )
-    return found
+    return {name: dataset.shape for name, dataset in read_datasets(file).items()}
 
 
-def _wanted(network):
-    """What Keras would write for this network: written, and looked at."""
+def _expected_shapes(network):
+    """Return the shapes that Keras writes for this network, by writing and reading a file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "own.weights.h5"
         network.save_weights(path)
@@ -61,28 +70,29 @@ def _wanted(network):
 
 
 def _legacy_shapes(file):
-    """{"layer 3, weight 0": shape}: Keras goes by the order of layers in these files, as their names varied."""
-    layers = [
-        _names(file[layer], "weight_names", file[layer])
-        for layer in _attribute(file, "layer_names")
-    ]
-    return _numbered([[dataset.shape for dataset in layer] for layer in layers])
+    """Return {"layer 3, weight 0": shape}.
+
+    Keras loads these files by the order of layers, since the names of layers varied.
+    """
+    layers = []
+    for layer in _string_attribute(file, "layer_names"):
+        names = _string_attribute(file[layer], "weight_names")
+        layers.append([file[layer][name].shape for name in names])
+    return _numbered(layers)
 
 
-def _names(group, attribute, file):
-    return [file[name] for name in _attribute(group, attribute)]
-
-
-def _attribute(group, name):
-    """A list of strings; Keras splits long ones into name0, name1, ..."""
-    parts = [name] if name in group.attrs else []
-    while f"{name}{len(parts)}" in group.attrs and name not in group.attrs:
-        parts.append(f"{name}{len(parts)}")
+def _string_attribute(group, name):
+    """Return a list of strings; Keras splits long ones into name0, name1, ..."""
+    parts = [name]
+    if name not in group.attrs:
+        parts = []
+        while f"{name}{len(parts)}" in group.attrs:
+            parts.append(f"{name}{len(parts)}")
     strings = [string for part in parts for string in group.attrs[part]]
     return [string.decode() if isinstance(string, bytes) else string for string in strings]
 
 
-def _wanted_in_order(network):
+def _expected_legacy_shapes(network):
     return _numbered(
         [[tuple(variable.shape) for variable in layer.weights] for layer in network.layers]
     )

@@ -1,4 +1,36 @@
-"""Losses for segmentation: registered Keras losses over plain functions of what `Target` reads."""
+"""Losses for segmentation: registered Keras losses that add, scale, save and load.
+
+All losses take integer, one-hot or soft targets, 2D images or 3D volumes, and logits of any
+precision. Ignored pixels have exactly zero gradient. A perfect prediction has loss 0 under any
+class weights. Sample weights, per image or per pixel, work with every loss. With `multi_label=True`,
+each channel is a sigmoid of its own.
+
+`parts` shows which part of a sum drives the training:
+
+    loss = CrossEntropy(class_weights=[1, 5]) + 0.5 * Dice(include_background=False)
+    loss.parts(masks, model(images))  # {"cross_entropy": 0.41, "dice": 0.17}
+
+Which loss to add to `CrossEntropy`:
+
+    Problem                                       Loss
+    --------------------------------------------  ------------------------------------------------
+    small or rare objects                         Dice, Jaccard, Lovasz; for hard pixels Focal, TopK
+    misses are worse than false alarms            Tversky(alpha=0.3, beta=0.7): alpha weights false
+                                                  positives, beta false negatives
+    object sizes differ by orders of magnitude    GeneralizedDice, MCC
+    ragged or shifted outlines                    0.1 * Boundary(), 0.01 * HausdorffDistance()
+    vessels, roads or membranes break apart       CLDice
+
+Instead of `CrossEntropy`, if a pixel can belong to several classes: BinaryCrossEntropy, or any loss
+with multi_label=True.
+
+Each class wraps a plain function of tensors in its module, such as `tfseg.losses.region.dice`:
+
+    pixel.py      cross_entropy, binary_cross_entropy, focal, binary_focal, hardest
+    region.py     dice, generalized_dice, jaccard, tversky, matthews
+    lovasz.py     lovasz
+    boundary.py   boundary, hausdorff_distance, cl_dice
+"""
 
 from tfseg.losses.base import PixelLoss, RegionLoss, SegmentationLoss
 from tfseg.losses.boundary import Boundary, CLDice, HausdorffDistance

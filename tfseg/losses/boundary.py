@@ -1,21 +1,23 @@
 """Losses of boundaries and of thin structures.
 
-They need the target as one mask a class, and walk the image: costlier than losses that only sum. Best added to a region
-loss. Pixels that do not count lie outside of every class.
+They build one mask per class and compute distances or erosions over the image, so they cost more
+than region losses. Add them to a region loss. Ignored pixels are outside of every class.
 """
 
 from keras import ops
 
 from tfseg import checks
 from tfseg.losses.base import RegionLoss, loss_class, safe_divide
+from tfseg.losses.target import Target
 from tfseg.ops import squared_distance
 
 
 def signed_distance(mask):
-    """Distance to the boundary of (B, ..., C) bool masks: positive outside, 0 and below inside, in pixels.
+    """Return the distance in pixels to the boundary of (B, ..., C) bool masks.
 
-    As in arXiv:1812.07032: outside, the distance to the nearest pixel inside; inside, 1 less the distance to the
-    nearest pixel outside. 0 everywhere for a mask that is empty or full.
+    As in arXiv:1812.07032: outside, the distance to the nearest pixel inside; inside, 1 minus the
+    distance to the nearest pixel outside. Example: 0 0 1 1 1 becomes 2 1 0 -1 -2. A mask that is
+    empty or full becomes 0 everywhere.
     """
     axes = range(1, len(mask.shape) - 1)
     outside = ops.sqrt(squared_distance(mask, axes))
@@ -25,7 +27,11 @@ def signed_distance(mask):
 
 
 def boundary_distance(mask):
-    """Distance of each pixel of (B, ..., C) bool masks to the nearest pixel on the other side; 0 if there is none."""
+    """Return the distance of each pixel to the nearest pixel on the other side of the boundary.
+
+    `mask` is bool (B, ..., C). Example: 0 0 1 1 1 becomes 2 1 1 2 3. A mask that is empty or full
+    becomes 0 everywhere.
+    """
     axes = range(1, len(mask.shape) - 1)
     squared = ops.where(
         mask, squared_distance(ops.logical_not(mask), axes), squared_distance(mask, axes)
@@ -33,10 +39,17 @@ def boundary_distance(mask):
     return ops.sqrt(ops.where(ops.isinf(squared), 0.0, squared))
 
 
-def soft_skeleton(x, iterations):
-    """Soft skeleton (arXiv:2003.07311) of (B, H, W, C) or (B, D, H, W, C) values in [0, 1].
+def soft_skeleton(x, iterations: int):
+    """Return the soft skeleton (arXiv:2003.07311) of values in [0, 1].
 
-    What opening takes away, collected over `iterations` erosions: half the width of the thickest structure.
+    It collects what a morphological opening removes, over repeated erosions.
+
+    Args:
+        x: (B, H, W, C) or (B, D, H, W, C).
+        iterations: number of erosions; half the width of the thickest structure is enough.
+
+    Returns:
+        An array of x's shape.
     """
     skeleton = ops.relu(x - _dilate(_erode(x)))
     for _ in range(iterations):
@@ -46,65 +59,145 @@ def soft_skeleton(x, iterations):
     return skeleton
 
 
+def boundary(probabilities, mask):
+    """Return the boundary loss (arXiv:1812.07032) of each pixel and class, before averaging.
+
+    (p - t) times the signed distance to the boundary, at least 0.
+
+    Args:
+        probabilities: (B, ..., C).
+        mask: bool (B, ..., C) target.
+
+    Returns:
+        (B, ..., C), in pixels.
+    """
+    distance = ops.cast(ops.stop_gradient(signed_distance(mask)), probabilities.dtype)
+    return (probabilities - ops.cast(mask, probabilities.dtype)) * distance
+
+
+def hausdorff_distance(probabilities, mask, predicted_mask, alpha: float = 2.0):
+    """Return the Hausdorff loss (arXiv:1904.10030, equation 8) of each pixel and class.
+
+    (p - t)**2 (d_t**alpha + d_p**alpha), before averaging. d_t and d_p are the distances to the
+    boundary of the target and of the prediction.
+
+    Args:
+        probabilities: (B, ..., C).
+        mask: bool (B, ..., C) target.
+        predicted_mask: bool (B, ..., C), usually probabilities > 0.5.
+        alpha: exponent of the distances.
+
+    Returns:
+        (B, ..., C), in pixels**alpha.
+    """
+    p = probabilities
+    distance = boundary_distance(mask) ** alpha + boundary_distance(predicted_mask) ** alpha
+    distance = ops.cast(ops.stop_gradient(distance), p.dtype)
+    return ops.square(p - ops.cast(mask, p.dtype)) * distance
+
+
+def cl_dice(
+    predicted_overlap, predicted_skeleton, true_overlap, true_skeleton, smooth: float = 1.0
+):
+    """Return centerline Dice (arXiv:2003.07311) from sums over pixels.
+
+    The harmonic mean of precision, the fraction of the prediction's skeleton that is inside the
+    target, and recall, the fraction of the target's skeleton that is inside the prediction.
+
+    Args:
+        predicted_overlap: sum of the prediction's skeleton times the target.
+        predicted_skeleton: sum of the prediction's skeleton.
+        true_overlap: sum of the target's skeleton times the prediction.
+        true_skeleton: sum of the target's skeleton.
+        smooth: added to numerator and denominator of both fractions, in pixels.
+
+    Returns:
+        An array of the sums' shape, in [0, 1].
+    """
+    precision = safe_divide(predicted_overlap + smooth, predicted_skeleton + smooth, empty=1.0)
+    recall = safe_divide(true_overlap + smooth, true_skeleton + smooth, empty=1.0)
+    return safe_divide(2 * precision * recall, precision + recall)
+
+
 def _erode(x):
+    """Return the minimum over each pixel and its neighbors across a side (or face)."""
     space = len(x.shape) - 2
-    lines = [tuple(3 if axis == along else 1 for axis in range(space)) for along in range(space)]
-    eroded = [-_pool(-x, line) for line in lines]
-    smallest = eroded[0]
-    for other in eroded[1:]:
-        smallest = ops.minimum(smallest, other)
+    smallest = None
+    for axis in range(space):
+        size = [1] * space
+        size[axis] = 3
+        eroded = -_max_pool(-x, tuple(size))
+        smallest = eroded if smallest is None else ops.minimum(smallest, eroded)
     return smallest
 
 
 def _dilate(x):
-    return _pool(x, (3,) * (len(x.shape) - 2))
+    """Return the maximum over each pixel and all of its neighbors."""
+    return _max_pool(x, (3,) * (len(x.shape) - 2))
 
 
-def _pool(x, size):
+def _max_pool(x, size):
     return ops.max_pool(x, size, strides=1, padding="same", data_format="channels_last")
 
 
 @loss_class
-class _FieldLoss(RegionLoss):
-    """The mean over pixels of a field, by class."""
+class _MapLoss(RegionLoss):
+    """The mean over pixels of a loss map. A subclass defines `loss_map(target, mask)`."""
 
-    def values(self, target):
+    def values(self, target: Target):
         """Return (G,) losses of groups."""
-        mask = ops.logical_and(target.dense > 0.5, target.valid[..., None] > 0)
-        field = ops.where(target.valid[..., None] > 0, self.field(target, mask), 0.0)
-        total = self.group(target.by_image(target.weight))[:, None]
-        losses = safe_divide(self.group(target.weighted_sums(field)), total)
-        return self.mean_over_classes(
-            losses, self.group(target.weighted_sums(ops.cast(mask, field.dtype))) > 0
-        )
+        valid = target.valid[..., None] > 0
+        mask = ops.logical_and(target.dense > 0.5, valid)
+        losses = ops.where(valid, self.loss_map(target, mask), 0.0)
+        total = self.group_sums(target.image_sums(target.weight))[:, None]
+        mask_sums = self.group_sums(target.weighted_sums(ops.cast(mask, losses.dtype)))
+        losses = safe_divide(self.group_sums(target.weighted_sums(losses)), total)
+        return self.mean_over_classes(losses, mask_sums > 0)
 
 
 @loss_class
-class Boundary(_FieldLoss):
-    """Boundary loss (arXiv:1812.07032): the mean over pixels of (p - t) times the signed distance to the boundary.
+class Boundary(_MapLoss):
+    """Boundary loss (arXiv:1812.07032): mean of (p - t) times the signed distance to the boundary.
 
-    In pixels, at least 0, and 0 for a perfect prediction: the paper's value without t differs by a constant, its
-    gradient is the same. Its slope vanishes on the innermost pixels of the boundary. Arguments: see `RegionLoss`.
-    """
-
-    def field(self, target, mask):
-        """Return (B, ..., C) losses of pixels and classes."""
-        distance = ops.cast(ops.stop_gradient(signed_distance(mask)), target.logits.dtype)
-        return (target.probabilities - ops.cast(mask, target.logits.dtype)) * distance
-
-
-@loss_class
-class HausdorffDistance(_FieldLoss):
-    """Surrogate of the Hausdorff distance by distance transforms (arXiv:1904.10030, equation 8).
-
-    The mean over pixels of (p - t)**2 (d_t**alpha + d_p**alpha), d being the distance to the boundary of the target
-    and of the prediction above one half. In pixels**alpha: far larger than other losses, so scale it when adding.
+    In pixels, at least 0, and 0 for a perfect prediction. The paper omits t, which changes the
+    value by a constant but not the gradient. The gradient is 0 on the innermost boundary pixels.
 
     Args:
         from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
-        alpha: exponent of the distances, above 0; the larger, the more the farthest error counts.
-        per_image, over, include_background: see `RegionLoss`.
+        per_image, average_over, include_background: see `RegionLoss`.
         reduction, name, dtype: see `SegmentationLoss`.
+
+    Example:
+        >>> import tfseg
+        >>> labels, logits = [[[0, 1]]], [[[[2.0, 0.0], [1.0, 0.0]]]]
+        >>> print(f"{tfseg.losses.Boundary()(labels, logits):.3f}")
+        0.213
+    """
+
+    def loss_map(self, target: Target, mask):
+        """Return (B, ..., C) losses of pixels and classes."""
+        return boundary(target.probabilities, mask)
+
+
+@loss_class
+class HausdorffDistance(_MapLoss):
+    """Approximates the Hausdorff distance by distance transforms (arXiv:1904.10030, equation 8).
+
+    The mean over pixels of (p - t)**2 (d_t**alpha + d_p**alpha). d_t and d_p are the distances to
+    the boundary of the target and of the prediction (p > 0.5). The unit is pixels**alpha, much
+    larger than other losses, so scale it down in a sum.
+
+    Args:
+        from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
+        alpha: exponent of the distances, above 0; larger values emphasize the farthest errors.
+        per_image, average_over, include_background: see `RegionLoss`.
+        reduction, name, dtype: see `SegmentationLoss`.
+
+    Example:
+        >>> import tfseg
+        >>> labels, logits = [[[0, 1]]], [[[[2.0, 0.0], [1.0, 0.0]]]]
+        >>> print(f"{tfseg.losses.HausdorffDistance()(labels, logits):.3f}")
+        0.274
     """
 
     alpha: float = 2.0
@@ -113,28 +206,34 @@ class HausdorffDistance(_FieldLoss):
         super().__post_init__(dtype)
         checks.above_zero(type(self).__name__, "alpha", self.alpha)
 
-    def field(self, target, mask):
+    def loss_map(self, target: Target, mask):
         """Return (B, ..., C) losses of pixels and classes."""
-        p, alpha = target.probabilities, self.alpha
-        guess = ops.logical_and(p > 0.5, target.valid[..., None] > 0)
-        far = boundary_distance(mask) ** alpha + boundary_distance(guess) ** alpha
-        return ops.square(p - ops.cast(mask, p.dtype)) * ops.cast(ops.stop_gradient(far), p.dtype)
+        p = target.probabilities
+        predicted_mask = ops.logical_and(p > 0.5, target.valid[..., None] > 0)
+        return hausdorff_distance(p, mask, predicted_mask, self.alpha)
 
 
 @loss_class
 class CLDice(RegionLoss):
-    """Centerline Dice (arXiv:2003.07311) for vessels, roads, membranes: 1 - clDice, the mean over classes, in [0, 1].
+    """Centerline Dice loss (arXiv:2003.07311) for vessels, roads and membranes, in [0, 1].
 
-    clDice is the harmonic mean of the share of the prediction's skeleton that lies in the target and the share of
-    the target's skeleton that lies in the prediction. For images (B, H, W, C) and volumes (B, D, H, W, C).
+    The mean over classes of 1 - clDice, the harmonic mean of two fractions: of the prediction's
+    skeleton inside the target, and of the target's skeleton inside the prediction. For images
+    (B, H, W, C) and volumes (B, D, H, W, C).
 
     Args:
         from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
-        smooth: added to both shares' numerator and denominator, in pixels.
-        iterations: erosions; at least half the width of the thickest structure, in pixels.
-        per_image, over, include_background: see `RegionLoss`. The background, having no centerline, is left out by
-            default.
+        smooth: added to numerator and denominator of both fractions, in pixels.
+        iterations: number of erosions, at least half the width of the thickest structure in pixels.
+        per_image, average_over: see `RegionLoss`.
+        include_background: False by default, since the background has no centerline.
         reduction, name, dtype: see `SegmentationLoss`.
+
+    Example:
+        >>> import tfseg
+        >>> labels, logits = [[[0, 1]]], [[[[2.0, 0.0], [1.0, 0.0]]]]
+        >>> print(f"{tfseg.losses.CLDice()(labels, logits):.3f}")
+        0.249
     """
 
     smooth: float = 1.0
@@ -147,17 +246,23 @@ class CLDice(RegionLoss):
         checks.at_least(owner, "smooth", self.smooth, 0)
         checks.positive_int(owner, "iterations", self.iterations)
 
-    def values(self, target):
+    def values(self, target: Target):
         """Return (G,) losses of groups."""
         counted = target.weight[..., None] > 0
-        t, p = (ops.where(counted, x, 0.0) for x in (target.dense, target.probabilities))
-        bone_t, bone_p = (soft_skeleton(x, self.iterations) for x in (t, p))
+        t = ops.where(counted, target.dense, 0.0)
+        p = ops.where(counted, target.probabilities, 0.0)
+        true_skeleton = soft_skeleton(t, self.iterations)
+        predicted_skeleton = soft_skeleton(p, self.iterations)
         scale = self.mean_weight(target)
-        total = lambda x: safe_divide(self.group(target.weighted_sums(x)), scale)  # noqa: E731
-        precision = self._share(total(bone_p * t), total(bone_p))
-        recall = self._share(total(bone_t * p), total(bone_t))
-        losses = 1 - safe_divide(2 * precision * recall, precision + recall)
-        return self.mean_over_classes(losses, total(t) > 0)
 
-    def _share(self, part, whole):
-        return safe_divide(part + self.smooth, whole + self.smooth, empty=1.0)
+        def total(values):
+            return safe_divide(self.group_sums(target.weighted_sums(values)), scale)
+
+        scores = cl_dice(
+            total(predicted_skeleton * t),
+            total(predicted_skeleton),
+            total(true_skeleton * p),
+            total(true_skeleton),
+            self.smooth,
+        )
+        return self.mean_over_classes(1 - scores, total(t) > 0)

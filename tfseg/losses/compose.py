@@ -1,6 +1,6 @@
-"""Losses add and scale: `CrossEntropy() + 0.5 * Dice()` is a loss that saves and loads."""
+"""Sums of losses: `CrossEntropy() + 0.5 * Dice()` is a loss that saves and loads."""
 
-import itertools
+from collections.abc import Sequence
 
 import keras
 from keras import ops
@@ -9,27 +9,28 @@ from tfseg.losses.target import Target
 
 
 class Composable(keras.losses.Loss):
-    """A Keras loss that knows `+` and `*`.
+    """A Keras loss with `+` and `*`.
 
     Attributes:
-        reading: arguments by which the loss' `of` wants its `Target` read; None for a loss that is only called.
-        reads: what it takes from the target, "nll" or "sums".
+        target_options: arguments of the `Target` that the loss' `from_target` expects; None for a
+            loss that is only called.
+        needs: what it uses of the target, "nll" or "sums".
     """
 
-    reading = None
-    reads = None
+    target_options = None
+    needs = None
 
     def __add__(self, other):
         """Return the sum of two losses."""
-        return CompositeLoss(*_joined(_parts(self), _parts(other)))
+        return _summed(self, other)
 
     def __radd__(self, other):
-        """Return the sum with a loss at the left; 0 is what `sum` begins with."""
-        return self if other == 0 else CompositeLoss(*_joined(_parts(other), _parts(self)))
+        """Return the sum of two losses; 0 is allowed, since `sum` starts with it."""
+        return self if other == 0 else _summed(other, self)
 
-    def __mul__(self, factor):
-        """Return this loss, `factor` times."""
-        losses, weights = _parts(self)
+    def __mul__(self, factor: float):
+        """Return the loss times a factor."""
+        losses, weights = _terms(self)
         return CompositeLoss(losses, [float(factor) * weight for weight in weights])
 
     __rmul__ = __mul__
@@ -37,160 +38,205 @@ class Composable(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class CompositeLoss(Composable):
-    """A weighted sum of losses.
+    """A weighted sum of losses; use `+` and `*` to create one.
 
-    Losses that read the target alike read it once, and share what they need of the softmax.
+    Losses with the same target options share one `Target` and one softmax.
 
     Args:
         losses: list of `keras.losses.Loss`.
-        weights: list of floats, one a loss.
+        weights: one weight per loss.
         name: name of the sum.
+
+    Raises:
+        ValueError: there are no losses, or not as many weights as losses.
+
+    Example:
+        >>> import tfseg
+        >>> loss = tfseg.losses.CrossEntropy() + 0.5 * tfseg.losses.Dice()
+        >>> parts = loss.parts([[[0, 1]]], [[[[2.0, 0.0], [1.0, 0.0]]]])
+        >>> {name: f"{value:.3f}" for name, value in parts.items()}
+        {'cross_entropy': '0.720', 'dice': '0.148'}
     """
 
-    def __init__(self, losses, weights, name="composite_loss"):
+    def __init__(self, losses: list, weights: Sequence[float], name: str = "composite_loss"):
         super().__init__(name=name)
         if len(losses) != len(weights) or not losses:
             raise ValueError(
-                f"CompositeLoss: {len(losses)} losses and {len(weights)} weights came; give one weight a loss."
+                f"CompositeLoss: got {len(losses)} losses and {len(weights)} weights; expected one "
+                "weight per loss."
             )
         self.losses = list(losses)
         self.weights = [float(weight) for weight in weights]
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        """Return the weighted sum; arguments as for the single losses."""
+        """Return the weighted sum; the arguments are those of the single losses."""
         return sum(self.parts(y_true, y_pred, sample_weight).values())
 
-    def parts(self, y_true, y_pred, sample_weight=None):
-        """Return {name: weighted value} of every summand, to see which one drives the training."""
-        values, targets, reads = {}, {}, self._reads_by_key()
+    def parts(self, y_true, y_pred, sample_weight=None) -> dict:
+        """Return {name: weighted value} of every loss, to see which one drives the training."""
+        values, targets, needs = {}, {}, self._needs_by_target()
         for loss, weight in zip(self.losses, self.weights, strict=True):
-            name = _free_name(loss.name, values)
-            key = _key(loss)
+            name = _unique_name(loss.name, values)
+            key = _target_key(loss)
             if key is None:
-                value = loss(y_true, y_pred, sample_weight)
-            else:
-                if key not in targets:
-                    joint = len(reads[key]) > 1
-                    targets[key] = Target(
-                        y_true, y_pred, sample_weight, **loss.reading, owner=loss.name, joint=joint
-                    )
-                value = loss.of(targets[key])
-            values[name] = weight * value
+                values[name] = weight * loss(y_true, y_pred, sample_weight)
+                continue
+            if key not in targets:
+                joint = len(needs[key]) > 1
+                targets[key] = Target(
+                    y_true,
+                    y_pred,
+                    sample_weight,
+                    **loss.target_options,
+                    owner=loss.name,
+                    joint=joint,
+                )
+            values[name] = weight * loss.from_target(targets[key])
         self._check_shapes(values)
         return values
 
-    def _reads_by_key(self):
-        """{how a target is read: what is taken from it}."""
-        reads = {}
+    def _needs_by_target(self):
+        """Return {target options: what the losses use of that target}."""
+        needs = {}
         for loss in self.losses:
-            reads.setdefault(_key(loss), set()).add(getattr(loss, "reads", None))
-        return reads
+            needs.setdefault(_target_key(loss), set()).add(getattr(loss, "needs", None))
+        return needs
 
     def _check_shapes(self, values):
         shapes = {name: tuple(value.shape) for name, value in values.items()}
         if len(set(shapes.values())) > 1:
             raise ValueError(
-                f"{self.name}: its parts have shapes {shapes}, which do not add. Leave their reduction at "
-                "'sum_over_batch_size', or add losses of one kind."
+                f"{self.name}: the losses have different shapes {shapes} and cannot be added. Use "
+                "reduction='sum_over_batch_size', or losses of one kind."
             )
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the losses and weights, for `.keras` files."""
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
         return {"losses": losses, "weights": self.weights, "name": self.name}
 
     @classmethod
-    def from_config(cls, config):
-        """Rebuild from `get_config`."""
+    def from_config(cls, config: dict):
+        """Create the sum from the result of `get_config`."""
         losses = [keras.saving.deserialize_keras_object(loss) for loss in config["losses"]]
         return cls(losses, config["weights"], config["name"])
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class AtOutputSize(Composable):
-    """A loss of an output of lower resolution: the target is read at the middle of each of the output's pixels.
+    """Applies a loss to an output of lower resolution.
+
+    The target is downsampled to the output's size, by the nearest pixel to each output pixel's
+    center.
 
     Args:
         loss: the `keras.losses.Loss` to apply.
         name: name of the loss.
     """
 
-    def __init__(self, loss, name="at_output_size"):
+    def __init__(self, loss: keras.losses.Loss, name: str = "at_output_size"):
         super().__init__(name=name)
         self.loss = loss
 
     def __call__(self, y_true, y_pred, sample_weight=None):
-        """Return the loss; y_true (B, H, W) or (B, H, W, C), y_pred (B, h, w, C), or volumes alike."""
+        """Compute the loss.
+
+        Args:
+            y_true: (B, H, W) or (B, H, W, C); volumes have one more axis.
+            y_pred: (B, h, w, C).
+            sample_weight: (B,) or (B, H, W), or None.
+
+        Returns:
+            The value of the loss.
+        """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
         for axis in range(1, len(y_pred.shape) - 1):
             size = ops.shape(y_pred)[axis]
-            y_true = _shrink(y_true, axis, size)
+            y_true = _downsample(y_true, axis, size)
             if sample_weight is not None and len(sample_weight.shape) > 1:
-                sample_weight = _shrink(sample_weight, axis, size)
+                sample_weight = _downsample(sample_weight, axis, size)
         return self.loss(y_true, y_pred, sample_weight)
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the loss, for `.keras` files."""
         return {"loss": keras.saving.serialize_keras_object(self.loss), "name": self.name}
 
     @classmethod
-    def from_config(cls, config):
-        """Rebuild from `get_config`."""
+    def from_config(cls, config: dict):
+        """Create the loss from the result of `get_config`."""
         return cls(keras.saving.deserialize_keras_object(config["loss"]), config["name"])
 
 
-def deep_supervision(loss, weights=(1.0, 0.5, 0.25)):
-    """Return losses for a model with several outputs of falling resolution, for `model.compile(loss=...)`.
+def deep_supervision(loss: Composable, weights: Sequence[float] = (1.0, 0.5, 0.25)) -> list:
+    """Return losses for a model with several outputs of decreasing resolution.
 
-    Train with the mask once an output: `batches.map(lambda image, mask: (image, (mask,) * 3))`.
+    Pass them to `model.compile(loss=...)`, and train with one mask per output:
+    `batches.map(lambda image, mask: (image, (mask,) * 3))`.
 
     Args:
-        loss: a loss of this room, or a sum of them.
-        weights: one an output, in the model's order. They are scaled to a sum of 1.
+        loss: a loss of this package, or a sum of them.
+        weights: one per output, in the model's order. They are scaled to a sum of 1.
 
     Returns:
-        list of losses, one an output.
+        list of losses, one per output.
 
     Raises:
-        ValueError: there are no weights, or one is negative, or all are 0.
+        ValueError: there are no weights, one is negative, or all are 0.
+
+    Example:
+        >>> import tfseg
+        >>> losses = tfseg.losses.deep_supervision(tfseg.losses.Dice(), weights=(3, 1))
+        >>> [loss.weights for loss in losses]
+        [[0.75], [0.25]]
     """
     if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
         raise ValueError(
-            f"deep_supervision: weights={weights} must be one number an output, none negative, not all 0."
+            f"deep_supervision: weights={weights} must be one number per output, none negative, "
+            "not all 0."
         )
     return [weight / sum(weights) * AtOutputSize(loss) for weight in weights]
 
 
-def _key(loss):
-    reading = getattr(loss, "reading", None)
-    return None if reading is None else tuple(reading.items())
+def _target_key(loss):
+    """Return a hashable key of the loss' target options, or None."""
+    options = getattr(loss, "target_options", None)
+    return None if options is None else tuple(options.items())
 
 
-def _free_name(name, taken):
-    names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-    return next(free for free in names if free not in taken)
+def _unique_name(name, taken):
+    """Return `name`, or the first of name_2, name_3, ... that is not taken."""
+    unique, number = name, 2
+    while unique in taken:
+        unique, number = f"{name}_{number}", number + 1
+    return unique
 
 
-def _shrink(x, axis, size):
-    """Take `size` entries along an axis, at the middles of equal parts."""
+def _downsample(x, axis, size):
+    """Take `size` entries along an axis, at the centers of equal parts.
+
+    Example: 2 of 5 entries are those at 5 * 1 // 4 = 1 and 5 * 3 // 4 = 3.
+    """
     length = ops.shape(x)[axis]
     if isinstance(size, int) and size == length:
         return x
-    middles = (2 * ops.arange(size, dtype="int32") + 1) * length // (2 * size)
-    return ops.take(x, middles, axis=axis)
+    centers = (2 * ops.arange(size, dtype="int32") + 1) * length // (2 * size)
+    return ops.take(x, centers, axis=axis)
 
 
-def _parts(loss):
+def _terms(loss):
+    """Return the losses and weights of a loss or a sum of losses."""
     if isinstance(loss, CompositeLoss):
         return loss.losses, loss.weights
     if isinstance(loss, keras.losses.Loss):
         return [loss], [1.0]
     raise ValueError(
-        f"A loss can be added to a loss, not to {loss!r} of type {type(loss).__name__}."
+        f"A loss can only be added to another loss, got {loss!r} of type {type(loss).__name__}."
     )
 
 
-def _joined(first, second):
-    return first[0] + second[0], first[1] + second[1]
+def _summed(first, second):
+    first_losses, first_weights = _terms(first)
+    second_losses, second_weights = _terms(second)
+    return CompositeLoss(first_losses + second_losses, first_weights + second_weights)

@@ -1,4 +1,4 @@
-"""A target and its prediction, read once by the contract, for any number of losses."""
+"""A target and its prediction in one form, shared by any number of losses."""
 
 from functools import cached_property
 
@@ -16,27 +16,33 @@ from tfseg.ops import (
 
 
 class Target:
-    """What a loss computes with.
+    """Labels, logits and pixel weights of a batch, and quantities computed from them.
 
     Args:
-        owner: name for error messages.
         y_true: integer labels (B, ...) or (B, ..., 1), or one-hot or soft targets (B, ..., C).
         y_pred: (B, ..., C) logits or probabilities, any floating dtype.
-        sample_weight: one weight an image (B,), one a pixel (B, ...) or (B, ..., 1), or None.
+        sample_weight: weights of images (B,) or pixels (B, ...) or (B, ..., 1), or None.
         from_logits, ignore_index, multi_label: see `SegmentationLoss`.
-        joint: whether both `nll` and `sums` will be asked for: then they share one softmax.
+        owner: name for error messages.
+        joint: whether both `nll` and `sums` will be used; they then share one softmax.
 
     Attributes:
-        logits: (B, ..., C) float32; float64 where `y_pred` is.
-        valid: (B, ...) of the logits' dtype, 1 where the pixel counts, else 0.
-        weight: (B, ...) the pixels' weights, 0 where they do not count.
-        labels: (B, ...) int32, 0 where ignored; None when the target came with one value a class.
+        logits: (B, ..., C) float32; float64 if `y_pred` is.
+        valid: (B, ...) of the logits' dtype, 1 for pixels that count, else 0.
+        weight: (B, ...) pixel weights, 0 for ignored pixels.
+        labels: (B, ...) int32, 0 where ignored; None if `y_true` has per-class values.
         sigmoid: whether each channel is a sigmoid of its own.
         classes: C.
 
     Raises:
-        ValueError: shapes that do not fit each other and, outside compiled functions, values of `y_true` that are
-            neither labels nor shares of classes.
+        ValueError: the shapes do not match or, outside compiled functions, values of `y_true` are
+            neither labels nor class probabilities.
+
+    Example:
+        >>> from tfseg.losses import Target
+        >>> target = Target([[[0, 1, 255]]], [[[[2.0, 0.0], [1.0, 0.0], [5.0, 0.0]]]])
+        >>> target.nll.numpy().round(3).tolist()
+        [[[0.127, 1.313, 0.0]]]
     """
 
     def __init__(
@@ -44,18 +50,18 @@ class Target:
         y_true,
         y_pred,
         sample_weight=None,
-        from_logits=True,
-        ignore_index=255,
-        multi_label=False,
-        owner="loss",
-        joint=False,
+        from_logits: bool = True,
+        ignore_index: int | None = 255,
+        multi_label: bool = False,
+        owner: str = "loss",
+        joint: bool = False,
     ):
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         y_true, kind = read_target(owner, y_true, y_pred, ignore_index, multi_label)
         self.classes = y_pred.shape[-1]
         self.sigmoid = multi_label or self.classes == 1
         self._joint = joint
-        # float32 first: a float16 sum overflows at 65504 pixels
+        # Convert first: a float16 sum overflows at 65504 pixels.
         dtype = "float64" if ops.dtype(y_pred) == "float64" else "float32"
         self.logits = _as_logits(ops.cast(y_pred, dtype), from_logits, self.sigmoid)
         self.labels = self._dense = None
@@ -70,14 +76,13 @@ class Target:
 
     @cached_property
     def dense(self):
-        """(B, ..., C) one value a class. Made of the labels where these came: ask for it only when needed."""
+        """(B, ..., C) target values. Created from labels, so use it only if needed."""
         if self._dense is not None:
             return self._dense
         if self.classes == 1:
             return ops.cast(self.labels, self.logits.dtype)[..., None]
-        return (
-            ops.one_hot(self.labels, self.classes, dtype=self.logits.dtype) * self.valid[..., None]
-        )
+        one_hot = ops.one_hot(self.labels, self.classes, dtype=self.logits.dtype)
+        return one_hot * self.valid[..., None]
 
     @cached_property
     def probabilities(self):
@@ -106,53 +111,60 @@ class Target:
         """(B, ...) -log p of the target under the softmax; 0 where ignored."""
         if self.labels is not None:
             return ops.where(self.valid > 0, self._label_nll, 0.0)
-        return ops.where(
-            self.valid > 0, -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1), 0.0
-        )
+        nll = -ops.sum(self.dense * ops.log_softmax(self.logits), axis=-1)
+        return ops.where(self.valid > 0, nll, 0.0)
 
     def at_label(self, values):
-        """(B, ...) the entry of (B, ..., C) `values` at each pixel's label."""
+        """Return (B, ...), the entry of (B, ..., C) `values` at each pixel's label."""
         return ops.take_along_axis(values, self.labels[..., None], axis=-1)[..., 0]
 
-    def against_rest(self):
-        """(B, ..., C) logit of each class' softmax probability: log p - log(1 - p), exact also near 1."""
+    def one_vs_rest_logits(self):
+        """Return (B, ..., C), log p - log(1 - p) of each class' softmax probability p.
+
+        Exact also for p close to 1. Example: for logits 0, -30, -30 the first p is 1 in float32
+        and log(1 - p) would be infinite. So for the top class 1 - p is the sum of the other
+        probabilities: log(2 exp(-30)) = log 2 - 30.
+        """
         x = self.logits - ops.max(self.logits, axis=-1, keepdims=True)
-        at_top = ops.arange(self.classes, dtype="int32") == ops.argmax(x, axis=-1)[..., None]
+        is_top = ops.arange(self.classes, dtype="int32") == ops.argmax(x, axis=-1)[..., None]
         log_p = ops.log_softmax(x)
-        others = ops.logsumexp(ops.where(at_top, -1e30, x), axis=-1, keepdims=True)
-        of_top = others - ops.logsumexp(x, axis=-1, keepdims=True)
-        rest = ops.where(at_top, of_top, ops.log1p(-ops.where(at_top, 0.0, ops.exp(log_p))))
+        others = ops.logsumexp(ops.where(is_top, -1e30, x), axis=-1, keepdims=True)
+        top_rest = others - ops.logsumexp(x, axis=-1, keepdims=True)
+        rest = ops.where(is_top, top_rest, ops.log1p(-ops.where(is_top, 0.0, ops.exp(log_p))))
         return log_p - rest
 
-    def sums(self, squared=False):
-        """Weighted sums over each image's pixels of p t, p and t (or p t, p**2 and t**2), each (B, C)."""
+    def sums(self, squared: bool = False):
+        """Return weighted sums over each image's pixels of p t, p and t, each (B, C).
+
+        With `squared`, those of p t, p**2 and t**2.
+        """
         if self.labels is None or self.classes == 1:
             p, t = self.probabilities, self.dense
-            each = (p * t, p * p, t * t) if squared else (p * t, p, t)
-            return tuple(self.weighted_sums(values) for values in each)
-        truth = self._by_class(self.weight)
+            terms = (p * t, p * p, t * t) if squared else (p * t, p, t)
+            return tuple(self.weighted_sums(term) for term in terms)
+        true = self._label_sums(self.weight)
         if not (self.sigmoid or squared):
-            return *self._softmax_sums, truth
+            return *self._softmax_sums, true
         p = self.probabilities
-        overlap = self._by_class(self.at_label(p) * self.weight)
-        return overlap, self.weighted_sums(p * p if squared else p), truth
+        overlap = self._label_sums(self.at_label(p) * self.weight)
+        return overlap, self.weighted_sums(p * p if squared else p), true
 
     def weighted_sums(self, values):
-        """(B, C) weighted sums of (B, ..., C) values over each image."""
-        # a matrix product: no tensor of weights times values is made
+        """Return (B, C), the sums of (B, ..., C) values times the pixel weights, per image."""
+        # A matrix product avoids a tensor of weights times values.
         return ops.matmul(_flat(self.weight)[:, None], _flat(values, self.classes))[:, 0]
 
-    def by_image(self, values):
-        """(B,) sums of (B, ...) values over each image."""
+    def image_sums(self, values):
+        """Return (B,), the sums of (B, ...) values per image."""
         return ops.sum(_flat(values), axis=1)
 
-    def _by_class(self, values):
-        """(B, C) sums of (B, ...) values over the pixels of each label."""
+    def _label_sums(self, values):
+        """Return (B, C), the sums of (B, ...) values over the pixels of each label."""
         return class_sums(_flat(values), _flat(self.labels), self.classes)
 
 
 def _flat(x, *channels):
-    """(B, ..., *channels) as (B, N, *channels)."""
+    """Return (B, ..., *channels) as (B, N, *channels)."""
     return ops.reshape(x, (ops.shape(x)[0], -1, *channels))
 
 
@@ -167,21 +179,26 @@ def _as_logits(y_pred, from_logits, sigmoid):
 
 
 def _pixel_weights(owner, sample_weight, valid):
-    """`sample_weight` by pixel, 0 where the pixel does not count."""
+    """Return `sample_weight` per pixel, with 0 for ignored pixels."""
     if sample_weight is None:
         return valid
     weight = ops.cast(ops.convert_to_tensor(sample_weight), valid.dtype)
-    came, rank = tuple(weight.shape), len(valid.shape)
+    shape, rank = tuple(weight.shape), len(valid.shape)
     if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, -1)
     if len(weight.shape) == 1:
         weight = ops.reshape(weight, (-1,) + (1,) * (rank - 1))
-    sizes = zip(weight.shape, valid.shape, strict=False)
-    if len(weight.shape) != rank or any(
-        w not in (None, 1) and v not in (None, w) for w, v in sizes
-    ):
+    if not _broadcasts(weight.shape, valid.shape):
         raise ValueError(
-            f"{owner}: sample_weight of shape {came} must be one weight an image "
-            f"{tuple(valid.shape[:1])} or one a pixel {tuple(valid.shape)}."
+            f"{owner}: sample_weight has shape {shape}, expected one weight per image "
+            f"{tuple(valid.shape[:1])} or per pixel {tuple(valid.shape)}."
         )
     return weight * valid
+
+
+def _broadcasts(shape, larger):
+    """Whether a static shape broadcasts to another one; None matches any size."""
+    return len(shape) == len(larger) and all(
+        side in (None, 1) or other in (None, side)
+        for side, other in zip(shape, larger, strict=True)
+    )

@@ -11,12 +11,12 @@ from skimage.measure import label
 from sklearn.cluster import KMeans
 
 from tfseg.classical.clusters import (
-    colors,
+    to_lab,
     gaussian_mixture,
     kmeans,
     linked_regions,
     mean_shift,
-    neighbors,
+    adjacent_pairs,
     region_means,
 )
 
@@ -68,7 +68,7 @@ def street(shared_data):
 def test_classes_of_exact_colors(method):
     golden = draw("00112 00112 01122 33122 33322")
     image = painted(golden, colors=(RED, GREEN, BLUE, (240, 240, 240)))
-    result = method(image, clusters=4)
+    result = method(image, num_clusters=4)
     assert result.dtype == np.int32
     np.testing.assert_array_equal(result, golden)
 
@@ -87,7 +87,7 @@ def test_classes_through_noise(method, form):
         "fractions": image / 255,
         "16 bit": image.astype(np.uint16) * 257,
     }.get(form, image[..., 0] if form == "gray" else image)
-    np.testing.assert_array_equal(method(image, clusters=3), classes)
+    np.testing.assert_array_equal(method(image, num_clusters=3), classes)
 
 
 @pytest.mark.parametrize("method", PIXELS)
@@ -95,7 +95,7 @@ def test_classes_through_noise(method, form):
 def test_turned_images(method, turns):
     image = painted(blocks(), noise=8)
     assert same(
-        np.rot90(method(image, clusters=3), turns), method(np.rot90(image, turns), clusters=3)
+        np.rot90(method(image, num_clusters=3), turns), method(np.rot90(image, turns), num_clusters=3)
     )
 
 
@@ -103,17 +103,17 @@ def test_turned_images(method, turns):
 def test_brighter_gray_is_divided_alike(method):
     image = np.random.default_rng(1).choice([20, 60, 61, 64, 130], (31, 17))
     assert same(
-        method(image.astype(np.uint8), clusters=3),
-        method((image + 90).astype(np.uint8), clusters=3),
+        method(image.astype(np.uint8), num_clusters=3),
+        method((image + 90).astype(np.uint8), num_clusters=3),
     )
 
 
 def test_colors_are_cielab_or_a_hundred_levels():
     image = np.random.default_rng(2).integers(0, 256, (20, 30, 3)).astype(np.uint8)
     np.testing.assert_allclose(
-        colors("", image), rgb2lab(image), atol=0.8
+        to_lab("", image), rgb2lab(image), atol=0.8
     )  # OpenCV interpolates a table
-    np.testing.assert_allclose(colors("", image[..., 0]), image[..., :1] / 2.55, rtol=1e-6)
+    np.testing.assert_allclose(to_lab("", image[..., 0]), image[..., :1] / 2.55, rtol=1e-6)
 
 
 def test_kmeans_compares_in_cielab():
@@ -122,12 +122,12 @@ def test_kmeans_compares_in_cielab():
     lab = rgb2lab(image)[0]
     table = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1e3 * np.eye(4)
     assert np.unravel_index(table.argmin(), (4, 4)) == (0, 1)
-    np.testing.assert_array_equal(kmeans(image, clusters=3), [[0, 0, 1, 2]])
+    np.testing.assert_array_equal(kmeans(image, num_clusters=3), [[0, 0, 1, 2]])
 
 
-@pytest.mark.parametrize("clusters", [2, 5, 9])
+@pytest.mark.parametrize("num_clusters", [2, 5, 9])
 def test_kmeans_is_as_good_as_that_of_scikit_learn(street, clusters):
-    values = colors("", street).reshape(-1, 3)
+    values = to_lab("", street).reshape(-1, 3)
     best = KMeans(clusters, n_init=3, random_state=0).fit(values[::7]).predict(values)
     assert squared_error(values, kmeans(street, clusters).ravel()) <= 1.02 * squared_error(
         values, best
@@ -152,13 +152,13 @@ def test_kmeans_gives_every_pixel_its_nearest_mean(seed, clusters, position):
 
 def test_place_divides_what_color_cannot():
     flat = np.full((20, 40), 77, np.uint8)
-    result = kmeans(flat, clusters=2, position=1.0)
+    result = kmeans(flat, num_clusters=2, position=1.0)
     np.testing.assert_array_equal(result, np.repeat([[0, 1]], 20, axis=0).repeat(20, axis=1))
-    assert same(gaussian_mixture(flat, clusters=2, position=True), result)
+    assert same(gaussian_mixture(flat, num_clusters=2, position=True), result)
     stripes = painted(np.indices((40, 40))[1] // 10 % 2)
-    assert same(kmeans(stripes, clusters=2), np.indices((40, 40))[1] // 10 % 2)
+    assert same(kmeans(stripes, num_clusters=2), np.indices((40, 40))[1] // 10 % 2)
     assert same(
-        kmeans(stripes, clusters=4, position=1000.0),
+        kmeans(stripes, num_clusters=4, position=1000.0),
         np.indices((40, 40)).__floordiv__(20).T @ [1, 2],
     )
 
@@ -169,7 +169,7 @@ def test_a_mixture_tells_a_narrow_class_from_a_wide_one():
     image = rng.normal(110, 40, (80, 80))
     image[30:50] = rng.normal(160, 2, (20, 80))
     image = image.clip(0, 255).astype(np.uint8)
-    found, cut = gaussian_mixture(image, clusters=2), kmeans(image, clusters=2)
+    found, cut = gaussian_mixture(image, num_clusters=2), kmeans(image, num_clusters=2)
     for result, others in ((found, 0.05), (cut, 0.3)):
         band = result == np.bincount(result[30:50].ravel()).argmax()
         assert band[30:50].mean() > 0.98
@@ -192,11 +192,11 @@ def test_a_seed_fixes_all_and_no_global_state_counts(method, street):
     begin(5)
     expected = numbers()
     begin(5)
-    first = method(street, clusters=6)
+    first = method(street, num_clusters=6)
     assert numbers() == expected
     begin(77)
-    np.testing.assert_array_equal(method(street, clusters=6), first)
-    assert (method(street, clusters=6, seed=1) != first).any()
+    np.testing.assert_array_equal(method(street, num_clusters=6), first)
+    assert (method(street, num_clusters=6, seed=1) != first).any()
 
 
 @pytest.mark.parametrize("method", PIXELS)
@@ -204,10 +204,10 @@ def test_more_clusters_than_colors(method):
     image = painted(draw("012 012"))
     with pytest.raises(
         ValueError,
-        match=rf"{method.__name__}: clusters=4, .* only 3 different .* clusters=3 or fewer",
+        match=rf"{method.__name__}: num_clusters=4, .* only 3 different .* num_clusters=3 or fewer",
     ):
-        method(image, clusters=4)
-    assert method(image, clusters=3).max() == 2
+        method(image, num_clusters=4)
+    assert method(image, num_clusters=3).max() == 2
     with pytest.raises(ValueError, match="only 1 different"):
         method(np.zeros((300, 300), np.uint8))
 
@@ -216,7 +216,7 @@ def test_more_clusters_than_colors(method):
 def test_rare_colors_that_a_sample_misses(method):
     image = np.zeros((200, 300), np.uint8)
     image[100, :4] = 60, 120, 180, 240
-    result = method(image, clusters=5)
+    result = method(image, num_clusters=5)
     np.testing.assert_array_equal(result[100, :5], [1, 2, 3, 4, 0])
     assert (result == 0).sum() == image.size - 4
 
@@ -225,7 +225,7 @@ def test_rare_colors_that_a_sample_misses(method):
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1, 3), (1, 7), (7, 1, 3), (5, 3), (33, 17, 3)])
 def test_flat_images_of_odd_sizes_are_one(method, shape):
     result = method(
-        np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"clusters": 1})
+        np.full(shape, 9, np.uint8), **({} if method is mean_shift else {"num_clusters": 1})
     )
     assert result.shape == shape[:2]
     assert result.dtype == np.int32
@@ -252,13 +252,13 @@ def test_bad_images(method, image):
 
 @pytest.mark.parametrize(
     ("method", "argument", "value"),
-    [(m, "clusters", v) for m in PIXELS for v in (0, 2.5, -1)]
+    [(m, "num_clusters", v) for m in PIXELS for v in (0, 2.5, -1)]
     + [
         (kmeans, "position", -1.0),
         (kmeans, "position", np.inf),
         (gaussian_mixture, "position", 50.0),
     ]
-    + [(mean_shift, name, 0) for name in ("space", "color", "min_size")],
+    + [(mean_shift, name, 0) for name in ("spatial_radius", "color_radius", "min_pixels")],
 )
 def test_bad_numbers(method, argument, value):
     with pytest.raises(ValueError, match=f"{method.__name__}: {argument}={value}"):
@@ -291,16 +291,16 @@ def test_mean_shift_links_modes_and_joins_specks():
     # Two halves 12 apart: one region if the colors of a quarter of 48 are linked, else two.
     image = np.full((20, 20, 3), 100, np.uint8)
     image[:, 10:, 0] = 112
-    assert mean_shift(image, color=11.0).max() == 2
-    assert mean_shift(image, color=48.0).max() == 1
+    assert mean_shift(image, color_radius=11.0).max() == 2
+    assert mean_shift(image, color_radius=48.0).max() == 1
     # A speck of 2 x 2 joins the half whose color is nearer, though it lies within the other.
     image[4:6, 8:10, 0] = 140
     golden = np.ones((20, 20), int)
     golden[:, 10:] = 2
     golden[4:6, 8:10] = 2
-    np.testing.assert_array_equal(mean_shift(image, color=11.0, min_size=5), golden)
-    assert mean_shift(image, color=11.0, min_size=4).max() == 3
-    assert mean_shift(image, color=11.0, min_size=500).max() == 1
+    np.testing.assert_array_equal(mean_shift(image, color_radius=11.0, min_pixels=5), golden)
+    assert mean_shift(image, color_radius=11.0, min_pixels=4).max() == 3
+    assert mean_shift(image, color_radius=11.0, min_pixels=500).max() == 1
 
 
 def test_mean_shift_of_a_street(street):
@@ -339,7 +339,7 @@ def test_means_and_neighbors_by_hand():
     pixels, means = region_means(np.array([[[1.0], [3.0]], [[5.0], [8.0]]]), labels)
     assert pixels.tolist() == [1, 2, 0, 1]
     assert means.tolist() == [[5], [2], [0], [8]]
-    assert sorted(map(tuple, neighbors(labels).tolist())) == [(0, 3), (1, 0), (1, 3)]
+    assert sorted(map(tuple, adjacent_pairs(labels).tolist())) == [(0, 3), (1, 0), (1, 3)]
 
 
 def test_scikit_learn_loads_late():

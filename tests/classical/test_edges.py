@@ -398,7 +398,7 @@ def test_no_such_image(method, image):
         ),
         (lambda image: closed_regions(image[0]), r"closed_regions: edges of shape \(61,\)"),
         (lambda image: closed_regions(image, -1), "closed_regions: gap=-1 must"),
-        (lambda image: closed_regions(image, min_area=np.inf), "closed_regions: min_area=inf must"),
+        (lambda image: closed_regions(image, min_pixels=np.inf), "closed_regions: min_pixels=inf must"),
     ],
 )
 def test_options_that_do_not_fit(call, words):

@@ -5,7 +5,7 @@ from PIL import Image
 from skimage import data, segmentation
 
 from tfseg.classical import interactive
-from tfseg.classical.interactive import grabcut, pixels_of_box, random_walker
+from tfseg.classical.interactive import grabcut, box_slices, random_walker
 from tfseg.classical.labels import connected_components
 
 RNG = np.random.default_rng(0)
@@ -152,7 +152,7 @@ class TestGrabcut:
     ],
 )
 def test_pixels_of_a_box(box, rows, columns):
-    assert pixels_of_box("test", box, (6, 9)) == (slice(*rows), slice(*columns))
+    assert box_slices("test", box, (6, 9)) == (slice(*rows), slice(*columns))
 
 
 def slow_walk(picture, scribbles, beta):
@@ -268,7 +268,7 @@ class TestRandomWalker:
             random_walker(IMAGE, scribbles, beta=-1)
         with pytest.raises(ValueError, match="random_walker: the image has values from nan"):
             random_walker(np.full((30, 41), np.nan), scribbles)
-        monkeypatch.setattr(interactive, "MOST_PIXELS_TO_WALK", 1227)
+        monkeypatch.setattr(interactive, "MAX_WALKER_PIXELS", 1227)
         with pytest.raises(ValueError, match="expected at most 1227 pixels without a scribble"):
             random_walker(IMAGE, scribbles)  # 30 * 41 - 2 = 1228
 

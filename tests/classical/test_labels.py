@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from skimage import measure
 
-from tfseg.classical.labels import boxes, connected_components, in_scan_order
+from tfseg.classical.labels import boxes, connected_components, relabel
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9)
 
@@ -44,12 +44,12 @@ def same(result, expected):
 
 def test_scan_order_by_hand():
     labels = np.array([[0, 7, 7, 2], [0, 2, 9, 0]])
-    same(in_scan_order(labels), [[0, 1, 1, 2], [0, 2, 3, 0]])
-    same(in_scan_order(labels, background=None), [[0, 1, 1, 2], [0, 2, 3, 0]])
-    same(in_scan_order(labels, background=2), [[1, 2, 2, 0], [1, 0, 3, 1]])
-    same(in_scan_order(labels[:, 1:3]), [[1, 1], [2, 3]])  # no background: still from 1
-    same(in_scan_order(labels[:, 1:3], background=None), [[0, 0], [1, 2]])
-    same(in_scan_order(labels > 0), [[0, 1, 1, 1], [0, 1, 1, 0]])
+    same(relabel(labels), [[0, 1, 1, 2], [0, 2, 3, 0]])
+    same(relabel(labels, background=None), [[0, 1, 1, 2], [0, 2, 3, 0]])
+    same(relabel(labels, background=2), [[1, 2, 2, 0], [1, 0, 3, 1]])
+    same(relabel(labels[:, 1:3]), [[1, 1], [2, 3]])  # no background: still from 1
+    same(relabel(labels[:, 1:3], background=None), [[0, 0], [1, 2]])
+    same(relabel(labels > 0), [[0, 1, 1, 1], [0, 1, 1, 0]])
 
 
 @given(
@@ -64,7 +64,7 @@ def test_scan_order_by_hand():
 )
 @settings(deadline=None, max_examples=300)
 def test_scan_order_against_a_slow_truth(labels, background):
-    same(in_scan_order(labels, background), slow_order(labels, background))
+    same(relabel(labels, background), slow_order(labels, background))
 
 
 def test_pieces_by_hand():

@@ -13,10 +13,10 @@ RNG = np.random.default_rng(0)
 STRIPES = np.indices((60, 50)).sum(0) % 8 // 4 * 100 + 60
 TRUTH = (np.hypot(*np.indices((60, 50)) - np.reshape([28, 26], (2, 1, 1))) < 17).astype(int)
 IMAGE = np.where(TRUTH == 1, STRIPES, RNG.choice([60, 160], (60, 50))).astype(np.uint8)
-STROKES = np.full(TRUTH.shape, 255)
-STROKES[3:6] = 0
-STROKES[:, 47:] = 0
-STROKES[26:30, 15:38] = 1
+SCRIBBLES = np.full(TRUTH.shape, 255)
+SCRIBBLES[3:6] = 0
+SCRIBBLES[:, 47:] = 0
+SCRIBBLES[26:30, 15:38] = 1
 
 
 def slow_features(channel, sigma):
@@ -86,19 +86,19 @@ class TestFeatures:
 
 class TestClassifier:
     def test_textures_of_one_brightness(self):
-        result = pixel_classification(IMAGE, STROKES)
+        result = pixel_classification(IMAGE, SCRIBBLES)
         assert result.dtype == np.int32
         assert (result == TRUTH).mean() > 0.88  # 0.904 as measured
-        again = PixelClassifier().fit([IMAGE], [STROKES]).predict(IMAGE)
+        again = PixelClassifier().fit([IMAGE], [SCRIBBLES]).predict(IMAGE)
         assert np.array_equal(again, result)
 
     def test_brightness_hardly_matters_to_scribbles_on_the_image_itself(self):
-        brighter = pixel_classification(IMAGE + 90, STROKES, trees=30)
-        assert (brighter == pixel_classification(IMAGE, STROKES, trees=30)).mean() > 0.99
+        brighter = pixel_classification(IMAGE + 90, SCRIBBLES, trees=30)
+        assert (brighter == pixel_classification(IMAGE, SCRIBBLES, trees=30)).mean() > 0.99
 
     def test_the_seed_is_all_that_is_random(self):
         one, same, other = (
-            PixelClassifier(trees=5, seed=seed).fit(IMAGE, STROKES) for seed in (0, 0, 1)
+            PixelClassifier(trees=5, seed=seed).fit(IMAGE, SCRIBBLES) for seed in (0, 0, 1)
         )
         assert np.array_equal(one.predict_proba(IMAGE), same.predict_proba(IMAGE))
         assert not np.array_equal(one.predict_proba(IMAGE), other.predict_proba(IMAGE))
@@ -162,11 +162,11 @@ class TestClassifier:
 
     def test_more_scribbles_than_a_tree_takes(self, monkeypatch):
         monkeypatch.setattr(pixel_classifier, "_PIXELS_A_TREE", 200)
-        assert (pixel_classification(IMAGE, STROKES, trees=50) == TRUTH).mean() > 0.8
+        assert (pixel_classification(IMAGE, SCRIBBLES, trees=50) == TRUTH).mean() > 0.8
 
     def test_what_was_learned_before_is_forgotten(self):
         model = PixelClassifier((1.0,), 5).fit(np.zeros((4, 4, 3)), np.eye(4, dtype=int))
-        model.fit(IMAGE, STROKES)
+        model.fit(IMAGE, SCRIBBLES)
         assert model.predict(IMAGE).shape == IMAGE.shape
 
     @pytest.mark.parametrize(
@@ -174,24 +174,24 @@ class TestClassifier:
         [
             (IMAGE, None, "no scribbles came. Pass scribbles="),
             ([], [], "0 images and 0 scribbles, expected one mask for each image"),
-            ([IMAGE, IMAGE], [STROKES], "2 images and 1 scribbles"),
-            ([IMAGE, IMAGE], STROKES, "2 images and 1 scribbles"),
+            ([IMAGE, IMAGE], [SCRIBBLES], "2 images and 1 scribbles"),
+            ([IMAGE, IMAGE], SCRIBBLES, "2 images and 1 scribbles"),
             (
                 [IMAGE, np.zeros((3, 3, 3))],
-                [STROKES, np.zeros((3, 3), int)],
+                [SCRIBBLES, np.zeros((3, 3), int)],
                 "one channel and with three came",
             ),
-            (IMAGE, STROKES.T, r"scribbles of shape \(50, 60\)"),
-            (IMAGE, STROKES.astype(float), "dtype float64"),
-            (IMAGE, STROKES + 1, "scribbles hold 256"),
-            (IMAGE, np.minimum(STROKES, 0) + 255, r"scribbles of the classes \[\] came"),
+            (IMAGE, SCRIBBLES.T, r"scribbles of shape \(50, 60\)"),
+            (IMAGE, SCRIBBLES.astype(float), "dtype float64"),
+            (IMAGE, SCRIBBLES + 1, "scribbles hold 256"),
+            (IMAGE, np.minimum(SCRIBBLES, 0) + 255, r"scribbles of the classes \[\] came"),
             (
                 [IMAGE] * 2,
-                [np.where(STROKES == 0, 0, 255)] * 2,
+                [np.where(SCRIBBLES == 0, 0, 255)] * 2,
                 r"scribbles of the classes \[0\] came, expected two",
             ),
-            (IMAGE * np.nan, STROKES, "values from nan"),
-            (np.zeros((0, 5)), STROKES, "no pixel"),
+            (IMAGE * np.nan, SCRIBBLES, "values from nan"),
+            (np.zeros((0, 5)), SCRIBBLES, "no pixel"),
         ],
     )
     def test_what_does_not_fit(self, images, scribbles, words):
@@ -210,7 +210,7 @@ class TestClassifier:
             ValueError, match="^PixelClassifier.predict: nothing was learned yet. Call `fit"
         ):
             model.predict(IMAGE)
-        model.fit(IMAGE, STROKES)
+        model.fit(IMAGE, SCRIBBLES)
         with pytest.raises(
             ValueError, match=r"an image of shape \(5, 5, 3\) came, but .* were gray"
         ):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tfseg.classical.region_growing import NEIGHBOURS, SIMILARITIES, flood_fill, region_growing
+from tfseg.classical.region_growing import NEIGHBOR_OFFSETS, SIMILARITIES, flood_fill, region_growing
 
 IMAGE = np.array(
     [
@@ -30,7 +30,7 @@ def grown(image, seeds, tolerance, similarity, connectivity):
         )
         for y, x in np.argwhere(before == 0):
             found = []
-            for dy, dx in NEIGHBOURS[:connectivity]:
+            for dy, dx in NEIGHBOR_OFFSETS[:connectivity]:
                 v, u = y + dy, x + dx
                 if 0 <= v < height and 0 <= u < width and before[v, u]:
                     n = before[v, u]

@@ -43,14 +43,14 @@ def test_small_objects_by_hand():
 
 @given(LABELS, st.integers(0, 12))
 @settings(deadline=None)
-def test_small_objects_against_a_slow_truth(labels, min_area):
-    kept = [value for value in (1, 2, 3) if (labels == value).sum() >= min_area]
-    result = remove_small(labels, min_area)
+def test_small_objects_against_a_slow_truth(labels, min_pixels):
+    kept = [value for value in (1, 2, 3) if (labels == value).sum() >= min_pixels]
+    result = remove_small(labels, min_pixels)
     np.testing.assert_array_equal(result > 0, np.isin(labels, kept))
     assert result.max(initial=0) == len(set(kept) & set(labels.flat))
-    same(filter_objects(labels, min_area), result)
+    same(filter_objects(labels, min_pixels), result)
     pieces = connected_components(labels > 0)
-    same(remove_small(labels > 0, min_area), remove_small(pieces, min_area) > 0)
+    same(remove_small(labels > 0, min_pixels), remove_small(pieces, min_pixels) > 0)
 
 
 def test_filters_by_hand():
@@ -63,10 +63,10 @@ def test_filters_by_hand():
     """)
     # Areas 1, 7, 2, 3; hulls 1, 9, 2, 3.5 (a bend of three pixels lacks a triangle of half a pixel).
     same(
-        filter_objects(labels, max_area=3),
+        filter_objects(labels, max_pixels=3),
         draw("1........ ......... .2....33. .2.....3. ........."),
     )
-    same(filter_objects(labels, min_area=2, max_area=3) > 0, (labels == 3) | (labels == 4))
+    same(filter_objects(labels, min_pixels=2, max_pixels=3) > 0, (labels == 3) | (labels == 4))
     same(filter_objects(labels, touching_border=False) > 0, labels > 1)
     same(filter_objects(labels, min_solidity=7 / 9 - 1e-9) > 0, labels > 0)
     same(filter_objects(labels, min_solidity=7 / 9 + 1e-9) > 0, (labels > 0) & (labels != 2))
@@ -134,9 +134,9 @@ def test_holes_by_hand():
     same(
         fill_holes(labels), filled
     )  # not: the bay at 2 and 4, the hole of 5 and 6 together, the frame
-    same(fill_holes(labels, max_area=3), filled)
+    same(fill_holes(labels, max_pixels=3), filled)
     same(
-        fill_holes(labels, max_area=2),
+        fill_holes(labels, max_pixels=2),
         np.where(labels == 1, 1, np.where(filled == 1, 0, filled)) | (labels == 1),
     )
     same(fill_holes(labels > 0), ndimage.binary_fill_holes(labels > 0))
@@ -252,12 +252,12 @@ def test_nothing_to_clean(clean):
         (lambda: remove_small(np.zeros(3, int), 4), r"remove_small: labels of shape \(3,\)"),
         (
             lambda: remove_small(np.zeros((2, 3), int), -1),
-            "remove_small: min_area=-1 must be a finite number of at le",
+            "remove_small: min_pixels=-1 must be a finite number of at le",
         ),
         (lambda: filter_objects(np.zeros((2, 3, 1), int)), "filter_objects: labels of shape"),
         (
-            lambda: filter_objects(np.zeros((2, 3), int), max_area=-1),
-            "filter_objects: max_area=-1 must be",
+            lambda: filter_objects(np.zeros((2, 3), int), max_pixels=-1),
+            "filter_objects: max_pixels=-1 must be",
         ),
         (
             lambda: filter_objects(np.zeros((2, 3), int), min_solidity=np.nan),
@@ -268,7 +268,7 @@ def test_nothing_to_clean(clean):
             "filter_objects: min_circularity=-1",
         ),
         (lambda: fill_holes(np.zeros((2, 3))), "fill_holes: labels of shape"),
-        (lambda: fill_holes(np.zeros((2, 3), int), -2), "fill_holes: max_area=-2 must be"),
+        (lambda: fill_holes(np.zeros((2, 3), int), -2), "fill_holes: max_pixels=-2 must be"),
         (lambda: smooth(np.zeros((2, 3))), "smooth: labels of shape"),
         (
             lambda: smooth(np.zeros((2, 3), int), 0),

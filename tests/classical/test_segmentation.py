@@ -14,17 +14,17 @@ IMAGE = np.clip(np.where(DISCS, 190, 60)[..., None] + rng.normal(0, 6, (48, 60, 
     np.uint8
 )
 IMAGE.setflags(write=False)  # as `read_image` gives them
-STROKES = np.full((48, 60), 255, np.uint8)
-STROKES[10:18, 14:18] = 1
-STROKES[26:33, 38:42] = 1
-STROKES[2:4, 2:50] = 0
+SCRIBBLES = np.full((48, 60), 255, np.uint8)
+SCRIBBLES[10:18, 14:18] = 1
+SCRIBBLES[26:33, 38:42] = 1
+SCRIBBLES[2:4, 2:50] = 0
 NEEDED = {
     "sauvola": {"size": 45, "k": 0},
     "flood_fill": {"seed": (16, 14), "tolerance": 40},
     "region_growing": {"seeds": [(16, 14), (40, 30)], "tolerance": 40},
-    "grabcut": {"scribbles": STROKES},
-    "random_walker": {"scribbles": STROKES},
-    "pixel_classifier": {"scribbles": STROKES},
+    "grabcut": {"scribbles": SCRIBBLES},
+    "random_walker": {"scribbles": SCRIBBLES},
+    "pixel_classifier": {"scribbles": SCRIBBLES},
     "geodesic_active_contour": {"box": (3, 2, 57, 45)},
 }
 PIECES = ("slic", "seeds", "felzenszwalb", "compact_watershed", "mean_shift", "split_and_merge")
@@ -86,7 +86,7 @@ def test_every_method_takes_one_color_or_says_why_not(name):
     if name in ("kmeans", "gaussian_mixture"):
         with pytest.raises(
             ValueError,
-            match=f"{name}: clusters=4, but the pixels of the image take only 1 different",
+            match=f"{name}: num_clusters=4, but the pixels of the image take only 1 different",
         ):
             found(name, image)
         return

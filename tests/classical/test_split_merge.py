@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
 from skimage import data
 
-from tfseg.classical.labels import connected_components, in_scan_order
+from tfseg.classical.labels import connected_components, relabel
 from tfseg.classical.split_merge import _split, split_and_merge
 
 
@@ -26,17 +26,17 @@ def slow_squares(image, tolerance):
                 visit(top + y, left + x, side // 2)
 
     visit(0, 0, len(image))
-    return in_scan_order(labels, background=None)
+    return relabel(labels, background=None)
 
 
-def neighbors(labels):
+def adjacent_pairs(labels):
     """The pairs of regions that share a side, (P, 2)."""
     sides = [(labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])]
     pairs = np.concatenate([np.stack([one.ravel(), other.ravel()], 1) for one, other in sides])
     return np.unique(np.sort(pairs[pairs[:, 0] != pairs[:, 1]], axis=1), axis=0)
 
 
-def check(image, labels, tolerance, min_size):
+def check(image, labels, tolerance, min_pixels):
     """What the method promises, whatever the order of the merges."""
     assert labels.dtype == np.int32
     assert labels.shape == image.shape[:2]
@@ -45,10 +45,10 @@ def check(image, labels, tolerance, min_size):
     )  # 1 to N in scan order, each in one piece
     assert labels.min() == 1
     sizes = np.bincount(labels.ravel())[1:]
-    assert sizes.min() >= min_size or labels.max() == 1
+    assert sizes.min() >= min_pixels or labels.max() == 1
     pixels = np.atleast_3d(image).reshape(labels.size, -1).astype(float)
     means = np.stack([np.bincount(labels.ravel(), channel)[1:] / sizes for channel in pixels.T], 1)
-    for one, other in neighbors(labels):
+    for one, other in adjacent_pairs(labels):
         assert np.abs(means[one - 1] - means[other - 1]).max() > tolerance
 
 
@@ -60,20 +60,20 @@ def test_areas_of_even_color_by_hand():
     image[0, 0] = 255
     truth = (image >= 120).astype(int)
     truth[8:, 10:], truth[4, 5], truth[0, 0] = 2, 1, 0
-    labels = split_and_merge(image, tolerance=20, min_size=2)
-    np.testing.assert_array_equal(labels, in_scan_order(truth, background=None) + 1)
+    labels = split_and_merge(image, tolerance=20, min_pixels=2)
+    np.testing.assert_array_equal(labels, relabel(truth, background=None) + 1)
     alone = truth.copy()
     alone[0, 0], alone[4, 5] = 5, 6
     np.testing.assert_array_equal(
-        split_and_merge(image, 20, 1), in_scan_order(alone, background=None) + 1
+        split_and_merge(image, 20, 1), relabel(alone, background=None) + 1
     )
     assert split_and_merge(image, 255).max() == 1
-    assert split_and_merge(image, 20, min_size=200).max() == 1  # as many pixels as there are
+    assert split_and_merge(image, 20, min_pixels=200).max() == 1  # as many pixels as there are
 
 
 def test_small_regions_join_the_nearest_mean():
     image = np.repeat(np.uint8([[10] * 9 + [100] + [160] * 9]), 6, axis=0)
-    labels = split_and_merge(image, 30, min_size=10)
+    labels = split_and_merge(image, 30, min_pixels=10)
     np.testing.assert_array_equal(labels[0], [1] * 9 + [2] * 10)
     # Of the channels the one that is farthest counts: (0, 60, 0) is nearer to (50, 60, 50) than to (0, 0, 0).
     colors = np.zeros((6, 19, 3), np.uint8)
@@ -110,14 +110,14 @@ def test_squares_against_a_recursion(image, tolerance):
     st.integers(1, 6),
 )
 @settings(deadline=None, max_examples=150)
-def test_promises_hold_at_any_size(image, tolerance, min_size):
-    labels = split_and_merge(image, tolerance, min_size)
-    check(image, labels, tolerance, min_size)
+def test_promises_hold_at_any_size(image, tolerance, min_pixels):
+    labels = split_and_merge(image, tolerance, min_pixels)
+    check(image, labels, tolerance, min_pixels)
     np.testing.assert_array_equal(
-        split_and_merge(image + 100, tolerance, min_size), labels
+        split_and_merge(image + 100, tolerance, min_pixels), labels
     )  # only differences count
     np.testing.assert_array_equal(
-        split_and_merge(np.stack([image] * 3, -1), tolerance, min_size), labels
+        split_and_merge(np.stack([image] * 3, -1), tolerance, min_pixels), labels
     )
 
 
@@ -131,7 +131,7 @@ def test_a_image_of_even_sides_may_be_turned(image):
     labels = split_and_merge(image, 6, 3)
     for turns in (1, 2, 3):
         turned = np.rot90(split_and_merge(np.rot90(image, turns), 6, 3), -turns)
-        np.testing.assert_array_equal(in_scan_order(turned), labels)
+        np.testing.assert_array_equal(relabel(turned), labels)
 
 
 @pytest.mark.parametrize("name", ["coffee", "camera"])
@@ -141,7 +141,7 @@ def test_photographs(name):
     check(image, labels, 16, 20)
     assert 20 < labels.max() < 200
     turned = np.rot90(split_and_merge(np.rot90(image)), -1)
-    np.testing.assert_array_equal(in_scan_order(turned), labels)
+    np.testing.assert_array_equal(relabel(turned), labels)
     np.testing.assert_array_equal(split_and_merge(image), labels)
     fewer = split_and_merge(image, 40).max()
     assert fewer < labels.max() / 2
@@ -183,7 +183,7 @@ def test_a_long_strip_takes_no_square():
         (np.zeros((3, 4, 2)), {}, "an image of shape"),
         (np.zeros((3, 4)), {"tolerance": -1}, "tolerance=-1 must be a finite number of at least 0"),
         (np.zeros((3, 4)), {"tolerance": np.nan}, "tolerance=nan"),
-        (np.zeros((3, 4)), {"min_size": 0}, "min_size=0 must be a whole number"),
+        (np.zeros((3, 4)), {"min_pixels": 0}, "min_pixels=0 must be a whole number"),
     ],
 )
 def test_what_cannot_be_split(image, options, words):

@@ -17,7 +17,7 @@ from tfseg.classical.thresholds import (
     hysteresis,
     multi_otsu,
     otsu,
-    otsu_level,
+    otsu_threshold,
     sauvola,
     triangle,
 )
@@ -57,7 +57,7 @@ def test_classes_by_hand():
     # Three groups: about 11, about 92, about 205. Two classes join the nearer two.
     assert multi_otsu(image).tolist() == [[0, 0, 2], [0, 1, 2], [1, 1, 2]]
     assert otsu(image).tolist() == [[0, 0, 1], [0, 0, 1], [0, 0, 1]]
-    assert otsu_level(image) == 95
+    assert otsu_threshold(image) == 95
     # Above 100: 200, 210, 205. Above 91: 95, 92 too, which touch those; 90 does not pass.
     assert hysteresis(image, 91, 202).tolist() == [[0, 0, 1], [0, 0, 1], [1, 1, 1]]
     assert hysteresis(image, 91, 209).tolist() == hysteresis(image, 91, 202).tolist()
@@ -87,7 +87,7 @@ def test_otsu_of_floats_has_256_bins_of_its_own():
     assert (otsu(image) == cv2.threshold(bins, 0, 1, cv2.THRESH_OTSU)[1]).all()
     faint = 100 + (image - image.min()) / 1000  # 0.3 gray levels from end to end
     assert (otsu(faint) != otsu(image)).mean() < 0.01
-    level = otsu_level(image)
+    level = otsu_threshold(image)
     assert ((image > level) == otsu(image)).all()
     assert abs(level - filters.threshold_otsu(image)) < np.ptp(image) / 256
 
@@ -190,7 +190,7 @@ def test_hysteresis_of_its_own_thresholds():
     # to pass; 120 is kept where it touches 200.
     image = [[120, 200, 200, 0, 0], [200, 200, 200, 0, 120], [200, 0, 0, 0, 0], [0, 0, 0, 70, 0]]
     image = np.array(image, np.uint8)
-    assert otsu_level(image) == 70
+    assert otsu_threshold(image) == 70
     assert hysteresis(image).tolist() == [
         [1, 1, 1, 0, 0],
         [1, 1, 1, 0, 0],

@@ -8,7 +8,7 @@ from PIL import Image
 from skimage import feature, morphology, segmentation
 
 from tfseg.classical.edges import scharr
-from tfseg.classical.labels import connected_components, in_scan_order
+from tfseg.classical.labels import connected_components, relabel
 from tfseg.classical.regions import remove_small
 from tfseg.classical.watershed import split_touching, watershed
 from tfseg.metrics.instances import average_precision, match_instances
@@ -95,7 +95,7 @@ def test_level_summits_are_one_marker():
 def test_every_pixel_of_a_mask_stays_and_objects_hang_together(mask, min_distance):
     labels = split_touching(mask, min_distance)
     np.testing.assert_array_equal(labels > 0, mask)
-    np.testing.assert_array_equal(in_scan_order(labels), labels)
+    np.testing.assert_array_equal(relabel(labels), labels)
     assert connected_components(labels).max(initial=0) == labels.max(initial=0)
 
 
@@ -143,7 +143,7 @@ def steps():
 def test_minima_cut_the_image_into_its_areas():
     image = steps()
     labels = watershed(image, "minima")
-    truth = in_scan_order(image.astype(int) @ (1, 300, 90000), background=None) + 1
+    truth = relabel(image.astype(int) @ (1, 300, 90000), background=None) + 1
     assert labels.max() == 4
     assert (labels == truth).mean() > 0.97  # the crest of an edge is of either side
     assert watershed(image, "minima", depth=200).max() == 1
@@ -160,7 +160,7 @@ def test_minima_against_scikit_image():
     gradient = cv2.GaussianBlur(scharr(image), (0, 0), 1)
     markers = connected_components(morphology.h_minima(gradient, 0.5) > 0, 8)
     labels = watershed(image, "minima", depth=0.5)
-    np.testing.assert_array_equal(labels, in_scan_order(segmentation.watershed(gradient, markers)))
+    np.testing.assert_array_equal(labels, relabel(segmentation.watershed(gradient, markers)))
     assert labels.min() == 1
     assert labels.max() == markers.max() > watershed(image, "minima", depth=1).max() > 1
 

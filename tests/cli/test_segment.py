@@ -30,11 +30,11 @@ def run(tfseg, monkeypatch, tmp_path):
 
 
 def test_one_image_gives_labels_and_an_overlay(run):
-    code, printed = run("cells/c0.png", "--method", "slic", "--set", "count=20", "--out", "out")
+    code, printed = run("cells/c0.png", "--method", "slic", "--set", "num_segments=20", "--out", "out")
     assert (code, printed) == (0, "1 image -> out")
     labels = Image.open("out/c0_labels.png")
     assert labels.mode == "I;16"
-    assert np.array_equal(labels, segment(read_image("cells/c0.png"), "slic", count=20))
+    assert np.array_equal(labels, segment(read_image("cells/c0.png"), "slic", num_segments=20))
     assert np.asarray(Image.open("out/c0_overlay.png")).shape == (48, 56, 3)
 
 
@@ -51,7 +51,7 @@ def test_the_methods_are_listed_with_their_options(run):
     for method in METHODS:
         assert f" {method} " in f" {printed}"
     assert "slic Divide" in printed
-    assert "count=250, compactness=10.0" in printed
+    assert "num_segments=250, compactness=10.0" in printed
     assert "--scribbles FILE, beta=130.0" in printed
 
 
@@ -62,13 +62,13 @@ def test_a_click_fills(run):
 
 
 def test_a_folder_goes_through_processes(run):
-    code, printed = run("cells", "--method", "multi_otsu", "--set", "classes=2", "--processes", "2")
+    code, printed = run("cells", "--method", "multi_otsu", "--set", "num_classes=2", "--processes", "2")
     assert (code, printed) == (0, "3 images -> segments")
     assert sorted(path.name for path in Path("segments").iterdir()) == [
         f"c{index}_{kind}.png" for index in range(3) for kind in ("labels", "overlay")
     ]
     for index in range(3):
-        expected = segment(read_image(f"cells/c{index}.png"), "multi_otsu", classes=2)
+        expected = segment(read_image(f"cells/c{index}.png"), "multi_otsu", num_classes=2)
         assert np.array_equal(Image.open(f"segments/c{index}_labels.png"), expected)
 
 

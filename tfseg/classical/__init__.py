@@ -1,4 +1,7 @@
-"""Segmentation without training: edges, thresholds, regions, clusters, superpixels, graph cuts. No TensorFlow."""
+"""Segmentation without training: thresholds, edges, regions, clusters, superpixels, graph cuts.
+
+This package does not import TensorFlow.
+"""
 
 from tfseg.classical.clusters import gaussian_mixture, kmeans, mean_shift
 from tfseg.classical.edges import (
@@ -12,7 +15,7 @@ from tfseg.classical.edges import (
     sobel,
 )
 from tfseg.classical.interactive import grabcut, random_walker
-from tfseg.classical.labels import connected_components, in_scan_order
+from tfseg.classical.labels import connected_components, relabel
 from tfseg.classical.pixel_classifier import PixelClassifier
 from tfseg.classical.region_growing import flood_fill, region_growing
 from tfseg.classical.regions import fill_holes, filter_objects, remove_small, smooth
@@ -43,7 +46,6 @@ __all__ = [
     "grabcut",
     "hough_lines",
     "hysteresis",
-    "in_scan_order",
     "kmeans",
     "laplacian_of_gaussian",
     "marr_hildreth",
@@ -54,6 +56,7 @@ __all__ = [
     "otsu",
     "random_walker",
     "region_growing",
+    "relabel",
     "remove_small",
     "ridges",
     "sauvola",

@@ -1,4 +1,4 @@
-"""Edges, ridges and lines, and the regions that closed edges enclose."""
+"""Edges, ridges and lines, and the regions that edges enclose."""
 
 import functools
 
@@ -6,99 +6,150 @@ import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import gray, levels, mask_of
-from tfseg.classical.labels import connected_components, in_scan_order
-from tfseg.classical.thresholds import otsu_level
+from tfseg.classical.image import to_0_255, to_gray, to_mask
+from tfseg.classical.labels import connected_components, relabel
+from tfseg.classical.thresholds import otsu_threshold
 
-# Sobel sums of 0..255 reach 4 * 255 in size; sixteenths of them still fit int16, which cv2.Canny takes.
-_FINE = 16
-# A Laplacian of even ground is off by less than this in float32.
+# cv2.Canny takes int16 gradients. Sobel sums of 0..255 are at most 4 * 255, so there is headroom to
+# store them in sixteenths.
+_CANNY_SCALE = 16
+# Rounding error, in gray levels, of a float32 Laplacian in uniform areas.
 _ROUNDING = 1e-3
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 def sobel(image):
-    """Gradient magnitude by Sobel's 3 x 3 masks, over their sum: a ramp of g gray levels a pixel gives g.
+    """Compute the gradient magnitude with 3 x 3 Sobel filters.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see `tfseg.classical.image.levels`. Of
-            colors the channel with the steepest gradient counts, as for `cv2.Canny`: an edge between colors
-            that are equally bright is one.
+        image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see
+            `tfseg.classical.image.to_0_255`. In color images the channel with the largest gradient
+            counts, as in `cv2.Canny`: an edge between equally bright colors is found.
 
     Returns:
-        (H, W) float32, gray levels (0..255) a pixel.
+        (H, W) float32, gray levels (0..255) per pixel: a ramp of g levels per pixel gives g.
 
     Raises:
-        ValueError: no such image.
+        ValueError: the image is not valid.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> ramp = np.tile(np.arange(0, 50, 10, dtype=np.uint8), (3, 1))
+        >>> tfseg.classical.sobel(ramp)[1].tolist()
+        [5.0, 10.0, 10.0, 10.0, 5.0]
     """
-    return _steepness(_gradient(levels("sobel", image), cv2.Sobel, 1 / 8))
+    return _magnitude(*_gradient(to_0_255("sobel", image), cv2.Sobel, 1 / 8))
 
 
 def scharr(image):
-    """Gradient magnitude by Scharr's 3 x 3 masks, which depend less on the direction of the edge; else as `sobel`."""
-    return _steepness(_gradient(levels("scharr", image), cv2.Scharr, 1 / 32))
+    """Compute the gradient magnitude with 3 x 3 Scharr filters.
+
+    They depend less on the direction of the edge than those of `sobel`. Arguments and result are
+    the same.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> ramp = np.tile(np.arange(0, 50, 10, dtype=np.uint8), (3, 1))
+        >>> tfseg.classical.scharr(ramp)[1].tolist()
+        [5.0, 10.0, 10.0, 10.0, 5.0]
+    """
+    return _magnitude(*_gradient(to_0_255("scharr", image), cv2.Scharr, 1 / 32))
 
 
-def canny(image, low=None, high=None, sigma=1.0):
-    """Thin edges by Canny (IEEE TPAMI 8, 1986): crests of the gradient, with hysteresis.
+def canny(image, low: float | None = None, high: float | None = None, sigma: float = 1.0):
+    """Detect thin edges with the Canny algorithm (IEEE TPAMI 8, 1986).
 
     Args:
         image: see `sobel`.
-        low, high: the thresholds of `cv2.Canny(image, low, high, L2gradient=True)`: sums of Sobel's masks, so 8 times
-            the figures of `sobel`. high=None is Otsu's threshold of the gradient magnitudes, low=None half of `high`.
-        sigma: deviation in pixels of the Gaussian before; 0 for none. Noisy images want 2 and more.
+        low, high: hysteresis thresholds, as in `cv2.Canny(image, low, high, L2gradient=True)`:
+            unnormalized Sobel sums, 8 times the values of `sobel`. high=None is Otsu's threshold
+            of the gradient magnitude, low=None is half of `high`.
+        sigma: std of the Gaussian blur in pixels; 0 for none. Use 2 or more for noisy images.
 
     Returns:
-        (H, W) bool. An image of one color has no edge.
+        (H, W) bool.
 
     Raises:
-        ValueError: no such image, a negative sigma, or thresholds that are negative or in the wrong order.
+        ValueError: the image is not valid, or sigma or a threshold is negative, or the thresholds
+            are in the wrong order.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.repeat(np.uint8([[20, 20, 20, 200, 200, 200]]), 4, axis=0)
+        >>> tfseg.classical.canny(image)[1].tolist()
+        [False, False, True, False, False, False]
     """
-    image, sigma = levels("canny", image), checks.at_least("canny", "sigma", sigma, 0)
+    image = to_0_255("canny", image)
+    sigma = checks.at_least("canny", "sigma", sigma, 0)
     if sigma:
-        image = cv2.GaussianBlur(
-            image.astype(np.float32), (0, 0), sigma, borderType=cv2.BORDER_REPLICATE
-        )
+        image = image.astype(np.float32)
+        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
     dx, dy = _gradient(image, cv2.Sobel, 1)
     if high is None:
-        high = otsu_level(_steepness((dx, dy)))
+        high = otsu_threshold(_magnitude(dx, dy))
     low = high / 2 if low is None else checks.at_least("canny", "low", low, 0)
     if checks.at_least("canny", "high", high, 0) < low:
-        raise ValueError(f"canny: low={low:g} is above high={high:g}. Pass both, or neither.")
-    dx, dy = (np.rint(part * _FINE).astype(np.int16) for part in (dx, dy))
-    return cv2.Canny(dx, dy, low * _FINE, high * _FINE, L2gradient=True) > 0
+        raise ValueError(
+            f"canny: low={low:g} is greater than high={high:g}. Pass both thresholds, or neither."
+        )
+    dx = np.rint(dx * _CANNY_SCALE).astype(np.int16)
+    dy = np.rint(dy * _CANNY_SCALE).astype(np.int16)
+    return cv2.Canny(dx, dy, low * _CANNY_SCALE, high * _CANNY_SCALE, L2gradient=True) > 0
 
 
-def laplacian_of_gaussian(image, sigma=2.0):
-    """Laplacian of the image blurred by a Gaussian: below 0 on bright blobs and lines, above 0 on dark ones.
+def laplacian_of_gaussian(image, sigma: float = 2.0):
+    """Compute the Laplacian of the blurred image: negative on bright blobs, positive on dark ones.
 
     Args:
-        image: see `sobel`; of colors the gray levels count.
-        sigma: deviation of the Gaussian in pixels, at least 1. Blobs of radius 1.4 * sigma answer most.
+        image: see `sobel`; color images are converted to gray.
+        sigma: std of the Gaussian in pixels, at least 1. Blobs of radius 1.4 * sigma respond most.
 
     Returns:
-        (H, W) float32, gray levels (0..255) per square pixel; times sigma**2, scales compare.
+        (H, W) float32, gray levels (0..255) per square pixel. Multiply by sigma**2 to compare
+        scales.
 
     Raises:
-        ValueError: no such image, or a sigma below 1, for which a grid of pixels is too coarse.
+        ValueError: the image is not valid, or sigma is below 1: too small to sample on the pixel
+            grid.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> y, x = np.indices((9, 9))
+        >>> blob = (np.hypot(y - 4, x - 4) < 3) * np.uint8(200)
+        >>> bool(tfseg.classical.laplacian_of_gaussian(blob)[4, 4] < 0)
+        True
     """
     return _laplacian("laplacian_of_gaussian", image, sigma)
 
 
-def marr_hildreth(image, sigma=2.0, contrast=None):
-    """Edges where the Laplacian of Gaussian changes its sign (Marr and Hildreth, Proc. R. Soc. B 207, 1980).
+def marr_hildreth(image, sigma: float = 2.0, contrast: float | None = None):
+    """Detect edges at the zero crossings of the Laplacian of Gaussian.
+
+    Marr and Hildreth, Proc. R. Soc. B 207, 1980.
 
     Args:
         image: see `laplacian_of_gaussian`.
-        sigma: deviation of the Gaussian in pixels, at least 1.
-        contrast: the least step of the Laplacian between a pixel and one of its 4 neighbors, in the unit of
-            `laplacian_of_gaussian`; None for 0.75 times its mean size, as in MATLAB's `edge`. 0 gives closed curves.
+        sigma: std of the Gaussian in pixels, at least 1.
+        contrast: minimum change of the Laplacian between a pixel and one of its 4 neighbors, in
+            the unit of `laplacian_of_gaussian`. None for 0.75 times the mean absolute Laplacian,
+            as in MATLAB's `edge`; 0 gives closed curves.
 
     Returns:
-        (H, W) bool: of the two pixels at a change of sign the one on the bright side.
+        (H, W) bool: True for the pixel on the bright side of each zero crossing.
 
     Raises:
-        ValueError: no such image, a sigma below 1, or a negative contrast.
+        ValueError: the image is not valid, sigma is below 1, or the contrast is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.repeat(np.uint8([[20] * 6 + [200] * 6]), 4, axis=0)
+        >>> tfseg.classical.marr_hildreth(image)[1].nonzero()[0].tolist()
+        [6]
     """
     response = _laplacian("marr_hildreth", image, sigma)
     if contrast is None:
@@ -108,114 +159,153 @@ def marr_hildreth(image, sigma=2.0, contrast=None):
     return (response < -_ROUNDING) & (highest >= -_ROUNDING) & (highest - response > contrast)
 
 
-def ridges(image, sigmas=(1, 2, 3), dark=True):
-    """Strength of lines, such as membranes, vessels or roads (Sato et al., Medical Image Analysis 2, 1998).
+def ridges(image, sigmas=(1, 2, 3), dark: bool = True):
+    """Compute the strength of lines such as membranes, vessels or roads.
 
-    The greater eigenvalue of the Hessian of the image blurred by a Gaussian, times sigma**2, 0 where it is below 0;
-    the greatest over all scales. It is `skimage.filters.sato` but for the margins: there the image is mirrored, and
-    not its derivative.
+    The filter of Sato et al. (Medical Image Analysis 2, 1998): the larger eigenvalue of the Hessian
+    of the blurred image, times sigma**2, clipped at 0; the maximum over all scales. It equals
+    `skimage.filters.sato` except near the border, where the image is mirrored instead of its
+    derivative.
 
     Args:
-        image: see `sobel`; of colors the gray levels count.
-        sigmas: deviations of the Gaussians in pixels, each at least 1: half the width of the lines. Scales below
-            answer to noise.
-        dark: whether the lines are darker than what is beside them.
+        image: see `sobel`; color images are converted to gray.
+        sigmas: stds of the Gaussians in pixels, at least 1: half the width of the lines. Smaller
+            scales respond to noise.
+        dark: whether the lines are darker than their surroundings.
 
     Returns:
-        (H, W) float32, from 0, in gray levels (0..255).
+        (H, W) float32, nonnegative, in gray levels (0..255).
 
     Raises:
-        ValueError: no such image, no sigma, or one below 1.
+        ValueError: the image is not valid, `sigmas` is empty, or a sigma is below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.full((15, 15), 200, np.uint8)
+        >>> image[6:9] = 50
+        >>> tfseg.classical.ridges(image)[:, 7].argmax().item()
+        7
     """
-    image = gray("ridges", image)
-    sigmas = [
+    image = to_gray("ridges", image)
+    sigmas = checks.numbers("ridges", "sigmas", sigmas)
+    for sigma in sigmas:
         checks.at_least("ridges", "sigmas", sigma, 1)
-        for sigma in checks.numbers("ridges", "sigmas", sigmas)
-    ]
     if not sigmas:
         raise ValueError(
             "ridges: sigmas is empty. Pass at least one, half the width of the lines in pixels."
         )
     strength = np.zeros(image.shape, np.float32)
     for sigma in sigmas:
-        xx, xy, yy = (part if dark else -part for part in _second_derivatives(image, sigma))
-        greater = (xx + yy) / 2 + cv2.magnitude((xx - yy) / 2, xy)
-        np.maximum(strength, np.float32(sigma**2) * greater, out=strength)
+        xx, xy, yy = _second_derivatives(image, sigma)
+        if not dark:
+            xx, xy, yy = -xx, -xy, -yy
+        larger = (xx + yy) / 2 + cv2.magnitude((xx - yy) / 2, xy)
+        np.maximum(strength, np.float32(sigma**2) * larger, out=strength)
     return strength
 
 
-def hough_lines(image, low=None, high=None, sigma=1.0, votes=None, min_length=None, max_gap=None):
-    """Straight lines among the edges of `canny`: the probabilistic Hough transform (Matas et al., CVIU 78, 2000).
+def hough_lines(
+    image,
+    low: float | None = None,
+    high: float | None = None,
+    sigma: float = 1.0,
+    min_votes: int | None = None,
+    min_length: float | None = None,
+    max_gap: float | None = None,
+):
+    """Detect straight lines with the probabilistic Hough transform on the edges of `canny`.
+
+    Matas et al., CVIU 78, 2000.
 
     Args:
         image: see `sobel`.
         low, high, sigma: see `canny`.
-        votes: edge pixels on a line of any length, in steps of one pixel and one degree; None for half of `min_length`.
-        min_length: pixels that a line spans along x or y, at least; None for a tenth of the image's diagonal.
-        max_gap: pixels without an edge within a line; None for a tenth of `min_length`.
+        min_votes: minimum number of edge pixels on the infinite line, at a resolution of one pixel
+            and one degree; None for half of `min_length`.
+        min_length: minimum extent of a line along x or y in pixels; None for a tenth of the
+            image's diagonal.
+        max_gap: longest gap within a line in pixels; None for a tenth of `min_length`.
 
     Returns:
-        (N, 4) float32, the longest line first: x1, y1, x2, y2 in pixels, the center of the first pixel at 0, 0.
+        (N, 4) float32 x1, y1, x2, y2 in pixels, the longest line first. The center of the top left
+        pixel is (0, 0).
 
     Raises:
-        ValueError: see `canny`; or votes, a length or a gap that is no such number.
+        ValueError: see `canny`; or `min_votes`, `min_length` or `max_gap` is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.repeat(np.uint8([[20] * 20 + [200] * 20]), 40, axis=0)
+        >>> tfseg.classical.hough_lines(image).tolist()
+        [[19.0, 39.0, 19.0, 0.0]]
     """
+    owner = "hough_lines"
     edges = canny(image, low, high, sigma)
-    owner, diagonal = "hough_lines", float(np.hypot(*edges.shape))
-    min_length = (
-        diagonal / 10 if min_length is None else checks.above_zero(owner, "min_length", min_length)
-    )
-    max_gap = min_length / 10 if max_gap is None else checks.at_least(owner, "max_gap", max_gap, 0)
-    votes = (
-        max(1, round(min_length / 2))
-        if votes is None
-        else checks.positive_int(owner, "votes", votes)
-    )
-    found = cv2.HoughLinesP(
-        edges.astype(np.uint8), 1, np.pi / 180, votes, None, min_length, max_gap
-    )
-    lines = (
-        np.zeros((0, 4), np.float32) if found is None else found.reshape(-1, 4).astype(np.float32)
-    )
+    if min_length is None:
+        min_length = float(np.hypot(*edges.shape)) / 10
+    min_length = checks.above_zero(owner, "min_length", min_length)
+    if max_gap is None:
+        max_gap = min_length / 10
+    max_gap = checks.at_least(owner, "max_gap", max_gap, 0)
+    if min_votes is None:
+        min_votes = max(1, round(min_length / 2))
+    min_votes = checks.positive_int(owner, "min_votes", min_votes)
+    edges = edges.astype(np.uint8)
+    found = cv2.HoughLinesP(edges, 1, np.pi / 180, min_votes, None, min_length, max_gap)
+    if found is None:
+        return np.zeros((0, 4), np.float32)
+    lines = found.reshape(-1, 4).astype(np.float32)
     lengths = np.hypot(lines[:, 2] - lines[:, 0], lines[:, 3] - lines[:, 1])
     return lines[np.argsort(-lengths, kind="stable")]
 
 
-def closed_regions(edges, gap=2, min_area=20, frame=False):
+def closed_regions(edges, max_gap: float = 2, min_pixels: int = 20, border_as_edge: bool = False):
     """Number the regions that edges enclose.
 
-    Small gaps are closed by a dilation of the edges; what is left over grows back to the edges, and where two regions
-    meet in a gap each takes its half. Edges that touch at corners only are closed.
+    A dilation of the edges closes small gaps. Then the regions grow back to the edges; where two
+    regions meet in a gap, each takes its half. Edges that touch only at corners are closed.
 
     Args:
-        edges: (H, W) bool, or integers that are 0 beside the edges: of `canny`, or `ridges(image) > level`.
-        gap: pixels missing between two ends, at most, to be closed; 0 for none. Regions narrower than this are lost.
-        min_area: pixels of the smallest region kept.
-        frame: whether the frame of the image encloses too, as for cells cut by it. Else what is open to the frame is
-            outside.
+        edges: (H, W) bool, or integers that are 0 off the edges: for example from `canny`, or
+            `ridges(image) > threshold`.
+        max_gap: longest gap in pixels to close; 0 for none. Narrower regions are lost.
+        min_pixels: size of the smallest region in pixels.
+        border_as_edge: whether the image border encloses regions too, as for cells that it cuts.
+            If not, regions open to the border are background.
 
     Returns:
-        (H, W) int32: 0 on edges and outside, the regions 1 to N in scan order.
+        (H, W) int32: 0 on edges and background, regions numbered from 1 in scan order.
 
     Raises:
-        ValueError: no such edges, or a negative gap or area.
+        ValueError: the edges are not valid, or the gap or the size is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> edges = np.array([[1, 1, 1, 1], [1, 0, 0, 1], [1, 1, 1, 1]], bool)
+        >>> tfseg.classical.closed_regions(edges, max_gap=0, min_pixels=1).tolist()
+        [[0, 0, 0, 0], [0, 1, 1, 0], [0, 0, 0, 0]]
     """
-    edges = mask_of("closed_regions", "edges", edges)
-    min_area = checks.at_least("closed_regions", "min_area", min_area, 0)
-    reach = (checks.at_least("closed_regions", "gap", gap, 0) + 1) / 2 if gap else 0
-    margin = int(reach) + 2  # a way around all edges, or a wall
-    walls = np.pad(edges, margin, constant_values=bool(frame))
-    away = cv2.distanceTransform(np.uint8(~walls), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    regions = _grown(connected_components(away > reach), walls)
-    if not frame:
+    edges = to_mask("closed_regions", "edges", edges)
+    min_pixels = checks.at_least("closed_regions", "min_pixels", min_pixels, 0)
+    max_gap = checks.at_least("closed_regions", "max_gap", max_gap, 0)
+    radius = (max_gap + 1) / 2 if max_gap else 0
+    # Pad by a margin, so that the background is connected around all edges (or is a wall).
+    margin = int(radius) + 2
+    walls = np.pad(edges, margin, constant_values=bool(border_as_edge))
+    distance = cv2.distanceTransform(np.uint8(~walls), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    regions = _grow(connected_components(distance > radius), walls)
+    if not border_as_edge:
         regions[regions == regions[0, 0]] = 0
     regions = regions[margin:-margin, margin:-margin]
-    large = np.bincount(regions.ravel()) >= min_area
-    return in_scan_order(regions * large[regions])
+    large = np.bincount(regions.ravel()) >= min_pixels
+    return relabel(regions * large[regions])
 
 
-def _grown(regions, walls):
-    """Let all regions grow step by step until they fill what is no wall and can be reached."""
+def _grow(regions, walls):
+    """Dilate all regions by one pixel at a time until they fill what they can reach."""
     regions = regions.astype(np.float32)
     free = (regions == 0) & ~walls
     while True:
@@ -226,41 +316,44 @@ def _grown(regions, walls):
         free &= reached == 0
 
 
-def _gradient(image, masks, scale):
-    """The derivatives (dx, dy), float32, of the shape of the image; beyond the margin its levels are repeated."""
-    dx, dy = (
-        masks(image, cv2.CV_32F, *order, scale=scale, borderType=cv2.BORDER_REPLICATE)
-        for order in ((1, 0), (0, 1))
-    )
+def _gradient(image, kernel, scale):
+    """Return the derivatives dx, dy as float32, in the shape of the image."""
+    border = cv2.BORDER_REPLICATE
+    dx = kernel(image, cv2.CV_32F, 1, 0, scale=scale, borderType=border)
+    dy = kernel(image, cv2.CV_32F, 0, 1, scale=scale, borderType=border)
     return dx, dy
 
 
-def _steepness(gradient):
-    """The size of a gradient (H, W), that of the steepest channel."""
-    size = cv2.magnitude(*gradient)
-    return size if size.ndim == 2 else size.max(axis=-1)
+def _magnitude(dx, dy):
+    """Return the gradient magnitude (H, W), the maximum over channels."""
+    magnitude = cv2.magnitude(dx, dy)
+    return magnitude if magnitude.ndim == 2 else magnitude.max(axis=-1)
 
 
 def _laplacian(owner, image, sigma):
-    xx, _, yy = _second_derivatives(gray(owner, image), checks.at_least(owner, "sigma", sigma, 1))
+    image = to_gray(owner, image)
+    xx, _, yy = _second_derivatives(image, checks.at_least(owner, "sigma", sigma, 1))
     return xx + yy
 
 
 def _second_derivatives(image, sigma):
-    """The second derivatives (xx, xy, yy), float32, of a gray image blurred by a Gaussian."""
+    """Return the derivatives xx, xy, yy of the blurred gray image, float32."""
     blur, first, second = _gaussian_kernels(float(sigma))
-    image = (image - image.min()).astype(np.float32)  # so one color gives 0 to the last digit
-    return [
-        cv2.sepFilter2D(image, -1, along_x, along_y, borderType=cv2.BORDER_REFLECT)
-        for along_x, along_y in ((second, blur), (first, first), (blur, second))
-    ]
+    # Subtract the minimum: a constant image then gives exactly 0.
+    image = (image - image.min()).astype(np.float32)
+
+    def derivative(along_x, along_y):
+        return cv2.sepFilter2D(image, -1, along_x, along_y, borderType=cv2.BORDER_REFLECT)
+
+    return derivative(second, blur), derivative(first, first), derivative(blur, second)
 
 
 @functools.cache
 def _gaussian_kernels(sigma):
-    """The Gaussian and its first two derivatives, each in two steps of the deviation sigma / sqrt(2).
+    """Return kernels of the Gaussian and its first two derivatives.
 
-    So the second derivative is the first one twice and sums up to 0, which a sampled one would not.
+    Each is a convolution of two kernels of std sigma / sqrt(2). The second derivative is thus the
+    first derivative applied twice and sums to exactly 0, which a sampled one would not.
     """
     half = sigma / np.sqrt(2)
     x = np.arange(-int(5 * half + 0.5), int(5 * half + 0.5) + 1)

@@ -1,88 +1,124 @@
-"""What every method takes: an image, brought to gray levels or colors of 0..255."""
+"""Validate images and convert them to gray or RGB values in 0..255."""
 
 import cv2
 import numpy as np
 
+UINT8_MAX, UINT16_MAX = 255, 65535
 
-def levels(owner, image):
-    """Return an image in 0..255: uint8 as it is, anything else as float32.
+
+def to_0_255(owner: str, image):
+    """Validate an image and scale its values to 0..255.
 
     Args:
-        owner: name for error messages.
-        image: (H, W), (H, W, 1) or (H, W, 3). Integers are in 0..255; if one is above, they are taken for 16 bit and
-            scaled; multiply images of 12 bit by 16 first. Floating values are in 0..255; if none is above 1, they
-            are taken for 0..1 and scaled, as bool is.
+        owner: name of the calling function, for error messages.
+        image: (H, W), (H, W, 1) or (H, W, 3). The scale depends on dtype and maximum: uint8 is
+            returned as it is; other integers are 0..255, or 16-bit if a value is above 255
+            (multiply 12-bit images by 16 first); floats are 0..255, or 0..1 if no value is above
+            1; bool becomes 0 and 255.
 
     Returns:
         (H, W) or (H, W, 3), uint8 or float32.
 
     Raises:
-        ValueError: no image of one or three channels, no pixel, values that are not finite or out of range.
+        ValueError: the image is empty, has another shape or dtype, or has values that are not
+            finite or out of range.
     """
     image = np.asarray(image)
     if image.ndim == 3 and image.shape[-1] == 1:
         image = image[..., 0]
-    if (
-        not (image.ndim == 2 or (image.ndim == 3 and image.shape[-1] == 3))
-        or image.dtype.kind not in "buif"
-    ):
-        raise ValueError(
-            f"{owner}: an image of shape {image.shape} and dtype {image.dtype} came, expected gray (H, W) or RGB "
-            "(H, W, 3) numbers. `tfseg.data.read_image(file, channels=3)` reads files so."
-        )
-    if not image.size:
-        raise ValueError(f"{owner}: an image of shape {image.shape} came, which has no pixel.")
+    _check_shape(owner, image)
     if image.dtype == np.uint8:
         return image
-    least, most = float(image.min()), float(image.max())
-    if image.dtype.kind == "f":
-        if 1 < most < 2:  # as interpolation leaves it; taken for 0..255 it would be all but black
-            raise ValueError(
-                f"{owner}: the image has values up to {most:g}. Clip to 0..1, or scale to 0..255."
-            )
-        top, scale = 255, 255 if most <= 1 else 1
-    else:
-        top, scale = 65535, 255 if image.dtype == bool else 255 / 65535 if most > 255 else 1
-    if not (least >= 0 and most <= top):  # neither is true of NaN
+    return image.astype(np.float32) * np.float32(_scale(owner, image))
+
+
+def _check_shape(owner, image):
+    is_gray = image.ndim == 2
+    is_rgb = image.ndim == 3 and image.shape[-1] == 3
+    if not (is_gray or is_rgb) or image.dtype.kind not in "buif":
         raise ValueError(
-            f"{owner}: the image has values from {least:g} to {most:g}, expected finite ones in 0..255, floats of 0..1 "
-            "or integers of 16 bit. Replace NaN, then scale: (image - low) * (255 / (high - low))."
+            f"{owner}: got an image of shape {image.shape} and dtype {image.dtype}, expected "
+            "numbers of shape (H, W) (gray) or (H, W, 3) (RGB). "
+            "`tfseg.data.read_image(file, channels=3)` reads such an image from a file."
         )
-    return image.astype(np.float32) * np.float32(scale)
+    if not image.size:
+        raise ValueError(f"{owner}: got an image of shape {image.shape}, which has no pixels.")
 
 
-def gray(owner, image):
-    """Return the gray levels (H, W) of an image, uint8 or float32 in 0..255; colors weigh as in ITU-R BT.601."""
-    image = levels(owner, image)
-    return (
-        image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    )
+def _scale(owner, image):
+    """Return the factor that brings the image to 0..255."""
+    lowest, highest = float(image.min()), float(image.max())
+    is_float = image.dtype.kind == "f"
+    # Interpolation can push 0..1 images slightly above 1. As 0..255 they would be nearly black.
+    if is_float and 1 < highest < 2:
+        raise ValueError(
+            f"{owner}: the image has values up to {highest:g}, expected a range of 0..1 or 0..255. "
+            "Clip to 0..1, or scale to 0..255."
+        )
+    limit = UINT8_MAX if is_float else UINT16_MAX
+    if not (lowest >= 0 and highest <= limit):  # NaN fails both comparisons
+        raise ValueError(
+            f"{owner}: the image has values from {lowest:g} to {highest:g}, expected finite values "
+            "in 0..255, floats in 0..1 or 16-bit integers. "
+            "Replace NaN, then scale: (image - low) * (255 / (high - low))."
+        )
+    if image.dtype == bool or (is_float and highest <= 1):
+        return UINT8_MAX
+    if not is_float and highest > UINT8_MAX:
+        return UINT8_MAX / UINT16_MAX
+    return 1
 
 
-def rgb(owner, image):
-    """Return the colors (H, W, 3) of an image, uint8 or float32 in 0..255; gray is repeated."""
-    image = levels(owner, image)
-    return (
-        np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else np.ascontiguousarray(image)
-    )
+def to_gray(owner: str, image):
+    """Convert an image to gray (H, W) in 0..255, with the luma weights of ITU-R BT.601.
+
+    See `to_0_255` for the arguments. The result is uint8 or float32.
+    """
+    image = to_0_255(owner, image)
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
 
 
-def as_bytes(image):
-    """Return an image in 0..255 rounded to uint8, for functions that take nothing else."""
-    return image if image.dtype == np.uint8 else np.rint(image).astype(np.uint8)
+def to_rgb(owner: str, image):
+    """Convert an image to RGB (H, W, 3) in 0..255; a gray channel is repeated.
+
+    See `to_0_255` for the arguments. The result is uint8 or float32.
+    """
+    image = to_0_255(owner, image)
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=-1)
+    return np.ascontiguousarray(image)
 
 
-def mask_of(owner, name, mask, shape=None):
-    """Return a mask (H, W) as bool: bool, or integers that are 0 outside; of the shape (H, W) if one is given.
+def to_uint8(image):
+    """Round an image in 0..255 to uint8."""
+    if image.dtype == np.uint8:
+        return image
+    return np.rint(image).astype(np.uint8)
+
+
+def to_mask(owner: str, name: str, mask, shape=None):
+    """Validate a mask and convert it to bool.
+
+    Args:
+        owner: name of the calling function, for error messages.
+        name: name of the argument, for error messages.
+        mask: (H, W) bool or integers; nonzero is True.
+        shape: required (H, W); None accepts any.
+
+    Returns:
+        (H, W) bool.
 
     Raises:
-        ValueError: another shape, or no such values.
+        ValueError: the mask has another shape or dtype.
     """
     mask = np.asarray(mask)
     fits = mask.ndim == 2 if shape is None else mask.shape == tuple(shape)
     if not fits or mask.dtype.kind not in "bui":
         expected = "(H, W)" if shape is None else tuple(shape)
         raise ValueError(
-            f"{owner}: {name} of shape {mask.shape} and dtype {mask.dtype} came, expected bool or integers {expected}."
+            f"{owner}: got {name} of shape {mask.shape} and dtype {mask.dtype}, "
+            f"expected bool or integers of shape {expected}."
         )
     return mask != 0

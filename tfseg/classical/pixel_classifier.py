@@ -1,4 +1,4 @@
-"""A trainable classifier of pixels, as in ilastik: filters of several scales, a random forest, and a few scribbles."""
+"""A trainable pixel classifier, as in ilastik: multi-scale filters, a random forest, scribbles."""
 
 import math
 
@@ -6,122 +6,159 @@ import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import levels
-from tfseg.classical.interactive import checked_scribbles, classes_drawn
+from tfseg.classical.image import to_0_255
+from tfseg.classical.interactive import check_scribbles, drawn_classes
 
 SIGMAS = (0.7, 1.6, 3.5, 10.0)
-_PIXELS_AT_ONCE = 2**18  # of which the features are held in memory
-_PIXELS_A_TREE = 50_000  # to learn from, drawn anew for each tree
+# Compute features for this many pixels at a time, to save memory.
+_PIXELS_AT_ONCE = 2**18
+# Each tree is trained on at most this many pixels, drawn anew for each tree.
+_PIXELS_PER_TREE = 50_000
 
 
-def pixel_classification(image, scribbles=None, sigmas=SIGMAS, trees=100, seed=0):
-    """Learn the classes of an image from scribbles drawn on it, and give each pixel its class.
+def pixel_classification(image, scribbles=None, sigmas=SIGMAS, num_trees: int = 100, seed: int = 0):
+    """Train a pixel classifier on the scribbles of one image and classify all its pixels.
 
-    See `PixelClassifier`, which learns from several images and classifies others.
+    Use `PixelClassifier` to train on several images or to classify others.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
-        scribbles: (H, W) integers: class ids in 0..254, 255 where nothing was drawn. Two classes at least.
-        sigmas, trees, seed: see `PixelClassifier`.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `to_0_255`.
+        scribbles: (H, W) integers: class ids in 0..254, 255 where nothing is drawn. At least two
+            classes.
+        sigmas, num_trees, seed: see `PixelClassifier`.
 
     Returns:
-        (H, W) int32 class ids, those of the scribbles. Scribbles are learned from, not copied.
+        (H, W) int32 class ids. The scribbles are training data: pixels under them are classified
+        too, not copied.
 
     Raises:
         ValueError: see `PixelClassifier.fit`.
         ImportError: scikit-learn is not installed.
     """
     if scribbles is None:
-        checked_scribbles("pixel_classification", scribbles, ())
-    return PixelClassifier(sigmas, trees, seed).fit(image, scribbles).predict(image)
+        check_scribbles("pixel_classification", scribbles, ())
+    return PixelClassifier(sigmas, num_trees, seed).fit(image, scribbles).predict(image)
 
 
 class PixelClassifier:
-    """Classes of pixels learned from a few scribbles, by a random forest over `pixel_features` (Berg et al. 2019).
+    """Classify pixels with a random forest on `pixel_features`, trained on a few scribbles.
 
-    Every class weighs the same, however much of it is drawn. There is no `save`: a forest is a pickle, which may run
-    code when it is read, and `fit` takes about a second: keep the images and scribbles.
+    After ilastik (Berg et al. 2019). All classes have equal weight, however much of each is drawn.
+    There is no `save`: forests are pickles, which can execute code when loaded, and `fit` takes
+    about a second. Keep the images and scribbles instead.
 
     Args:
-        sigmas: the scales of the features in pixels, each above 0. They should span the objects' details and widths.
-        trees: of the forest; time and memory grow with them.
-        seed: of the forest's random numbers.
+        sigmas: scales of the features in pixels, above 0. They should range from the finest detail
+            to the width of the objects.
+        num_trees: number of trees in the forest; time and memory grow with it.
+        seed: random seed of the forest.
 
     Raises:
-        ValueError: a number out of range.
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.repeat(np.uint8([[30] * 10 + [180] * 10]), 8, axis=0)
+        >>> scribbles = np.full((8, 20), 255)
+        >>> scribbles[:, 2:4], scribbles[:, 15:17] = 0, 1
+        >>> model = tfseg.classical.PixelClassifier(sigmas=(1,), num_trees=5)
+        >>> model.fit(image, scribbles).predict(image)[4, [0, 6, 13, 19]].tolist()
+        [0, 0, 1, 1]
     """
 
-    def __init__(self, sigmas=SIGMAS, trees=100, seed=0):
-        self.sigmas = _checked_sigmas("PixelClassifier", sigmas)
-        self.trees = checks.positive_int("PixelClassifier", "trees", trees)
+    def __init__(self, sigmas=SIGMAS, num_trees: int = 100, seed: int = 0):
+        self.sigmas = _check_sigmas("PixelClassifier", sigmas)
+        self.num_trees = checks.positive_int("PixelClassifier", "num_trees", num_trees)
         self.seed = seed
         self._forest = None
-        self._channels = None
+        self._ndim = None  # of the training images: 2 for gray, 3 for RGB
 
     def fit(self, images, scribbles):
-        """Learn from the pixels that were drawn on; what was learned before is forgotten.
+        """Train on the scribbled pixels, from scratch.
 
         Args:
-            images: one image, (H, W), (H, W, 1) or (H, W, 3), see `levels`; or a list of them, of any sizes, all
-                gray or all colors.
-            scribbles: one mask (H, W), or a list of as many: class ids in 0..254, 255 where nothing was drawn. Two
-                classes at least in all of them together.
+            images: one image, (H, W), (H, W, 1) or (H, W, 3), see `to_0_255`; or a list of images
+                of any sizes, all gray or all RGB.
+            scribbles: one mask (H, W), or a list with one mask per image: class ids in 0..254, 255
+                where nothing is drawn. At least two classes over all images.
 
         Returns:
             This classifier.
 
         Raises:
-            ValueError: scribbles missing, of one class only or unlike the images; gray images among colors.
+            ValueError: the scribbles are missing, do not fit the images or draw fewer than two
+                classes; or gray and RGB images are mixed.
             ImportError: scikit-learn is not installed.
         """
-        forests = checks.require_package("sklearn.ensemble", "classical")
-        pictures, scribbles = _pairs("PixelClassifier.fit", images, scribbles)
-        classes_drawn("PixelClassifier.fit", *scribbles)
-        features, classes = [], []
-        for picture, mask in zip(pictures, scribbles, strict=True):
-            for rows, strip in _strips(picture, self.sigmas, mask != checks.IGNORE_INDEX):
-                drawn = mask[rows] != checks.IGNORE_INDEX
-                features.append(strip[drawn])
-                classes.append(mask[rows][drawn])
-        features, classes = np.concatenate(features), np.concatenate(classes)
-        self._channels = pictures[0].ndim
-        self._forest = forests.RandomForestClassifier(
-            self.trees,
+        owner = "PixelClassifier.fit"
+        ensemble = checks.require_package("sklearn.ensemble", "classical")
+        images, scribbles = _check_pairs(owner, images, scribbles)
+        drawn_classes(owner, *scribbles)
+        features, classes = self._training_pixels(images, scribbles)
+        self._ndim = images[0].ndim
+        max_samples = _PIXELS_PER_TREE if len(classes) > _PIXELS_PER_TREE else None
+        forest = ensemble.RandomForestClassifier(
+            self.num_trees,
             min_samples_leaf=2,
-            max_samples=_PIXELS_A_TREE if len(classes) > _PIXELS_A_TREE else None,
+            max_samples=max_samples,
             class_weight="balanced",
             n_jobs=-1,
             random_state=self.seed,
-        ).fit(features, classes)
+        )
+        self._forest = forest.fit(features, classes)
         return self
 
-    def predict_proba(self, image):
-        """Return the classes' probabilities, (H, W, K) float32, for an image like those learned from.
+    def _training_pixels(self, images, scribbles):
+        features, classes = [], []
+        for image, mask in zip(images, scribbles, strict=True):
+            drawn = mask != checks.IGNORE_INDEX
+            for rows, strip in _feature_strips(image, self.sigmas, drawn):
+                features.append(strip[drawn[rows]])
+                classes.append(mask[rows][drawn[rows]])
+        return np.concatenate(features), np.concatenate(classes)
 
-        K is the highest class id that was drawn, plus one; a class below it that was not drawn has probability 0.
+    def predict_proba(self, image):
+        """Predict the class probabilities of each pixel.
+
+        Args:
+            image: see `fit`; gray if the training images were gray, else RGB.
+
+        Returns:
+            (H, W, K) float32, K is the highest class id drawn plus one. The probability of lower
+            class ids that were not drawn is 0.
 
         Raises:
-            ValueError: nothing was learned yet, or a gray image came after colors or the reverse.
+            ValueError: the classifier is not trained, or the image is gray and the training images
+                were RGB, or the other way around.
         """
+        owner = "PixelClassifier.predict"
         if self._forest is None:
             raise ValueError(
-                "PixelClassifier.predict: nothing was learned yet. Call `fit(images, scribbles)` first."
+                f"{owner}: the classifier is not trained. Call `fit(images, scribbles)` first."
             )
-        picture = levels("PixelClassifier.predict", image)
-        if picture.ndim != self._channels:
+        image = to_0_255(owner, image)
+        if image.ndim != self._ndim:
+            expected = "gray (H, W)" if self._ndim == 2 else "RGB (H, W, 3)"
             raise ValueError(
-                f"PixelClassifier.predict: an image of shape {picture.shape} came, but the images learned from were "
-                f"{'gray' if self._channels == 2 else 'in colors'}. Convert it."
+                f"{owner}: got an image of shape {image.shape}, but the training images were "
+                f"{expected}. Convert the image."
             )
         classes = self._forest.classes_
-        result = np.zeros((*picture.shape[:2], classes[-1] + 1), np.float32)
-        for rows, strip in _strips(picture, self.sigmas):
-            shares = self._forest.predict_proba(strip.reshape(-1, strip.shape[-1]))
-            result[rows, :, classes] = shares.reshape(*strip.shape[:2], -1)
+        result = np.zeros((*image.shape[:2], classes[-1] + 1), np.float32)
+        for rows, strip in _feature_strips(image, self.sigmas):
+            probabilities = self._forest.predict_proba(strip.reshape(-1, strip.shape[-1]))
+            result[rows, :, classes] = probabilities.reshape(*strip.shape[:2], -1)
         return result
 
     def predict(self, image):
-        """Return the class ids (H, W) int32 of an image like those learned from: the most probable of those drawn.
+        """Predict the class of each pixel.
+
+        Args:
+            image: see `predict_proba`.
+
+        Returns:
+            (H, W) int32, the most probable of the classes drawn.
 
         Raises:
             ValueError: see `predict_proba`.
@@ -130,48 +167,56 @@ class PixelClassifier:
 
 
 def pixel_features(image, sigmas=SIGMAS):
-    """Filter an image at several scales: ilastik's features, without regard to direction.
+    """Filter an image at several scales: the rotation-invariant features of ilastik.
 
-    A scale gives eight: Gaussian; gradient magnitude; Laplacian of Gaussian; the larger and the smaller eigenvalue of
-    the Hessian, then of the structure tensor, which is smoothed at twice the scale; and the difference to the
-    Gaussian at 1.6 times the scale. Outside of the image its border is mirrored.
+    Eight features per scale: Gaussian; gradient magnitude; Laplacian of Gaussian; the larger and
+    the smaller eigenvalue of the Hessian, then of the structure tensor (smoothed at twice the
+    scale); and the difference from the Gaussian at 1.6 times the scale. The image is mirrored at
+    its border.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`.
-        sigmas: the scales in pixels, each above 0.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `to_0_255`.
+        sigmas: scales in pixels, above 0.
 
     Returns:
-        (H, W, F) float32, F being 8 a channel and scale: first the scales of the first channel.
+        (H, W, F) float32, F is 8 * scales * channels: all scales of the first channel come first.
 
     Raises:
-        ValueError: no image, or no such scales.
+        ValueError: the image or a scale is not valid.
     """
-    return _features(levels("pixel_features", image), _checked_sigmas("pixel_features", sigmas))
+    return _features(to_0_255("pixel_features", image), _check_sigmas("pixel_features", sigmas))
 
 
-def _features(picture, sigmas):
-    channels = cv2.split(picture.astype(np.float32))
-    return np.stack(
-        [each for channel in channels for sigma in sigmas for each in _filtered(channel, sigma)],
-        axis=-1,
+def _features(image, sigmas):
+    features = []
+    for channel in cv2.split(image.astype(np.float32)):
+        for sigma in sigmas:
+            features.extend(_filter(channel, sigma))
+    return np.stack(features, axis=-1)
+
+
+def _filter(channel, sigma):
+    smooth = _blur(channel, sigma)
+    x, y = _derivative(smooth, 1, 0), _derivative(smooth, 0, 1)
+    xx, xy, yy = _derivative(smooth, 2, 0), _derivative(smooth, 1, 1), _derivative(smooth, 0, 2)
+    tensor = [_blur(product, 2 * sigma) for product in (x * x, x * y, y * y)]
+    difference = smooth - _blur(channel, 1.6 * sigma)
+    return (
+        smooth,
+        np.hypot(x, y),
+        xx + yy,
+        *_eigenvalues(xx, xy, yy),
+        *_eigenvalues(*tensor),
+        difference,
     )
 
 
-def _filtered(channel, sigma):
-    smooth = _blurred(channel, sigma)
-    x, y = _derivative(smooth, 1, 0), _derivative(smooth, 0, 1)
-    xx, xy, yy = _derivative(smooth, 2, 0), _derivative(smooth, 1, 1), _derivative(smooth, 0, 2)
-    tensor = (_blurred(product, 2 * sigma) for product in (x * x, x * y, y * y))
-    edges = smooth - _blurred(channel, 1.6 * sigma)
-    return smooth, np.hypot(x, y), xx + yy, *_eigenvalues(xx, xy, yy), *_eigenvalues(*tensor), edges
-
-
-def _blurred(values, sigma):
-    size = 2 * _reach(sigma) + 1
+def _blur(values, sigma):
+    size = 2 * _kernel_radius(sigma) + 1
     return cv2.GaussianBlur(values, (size, size), sigma, borderType=cv2.BORDER_REFLECT)
 
 
-def _reach(sigma):
+def _kernel_radius(sigma):
     return math.ceil(3 * sigma)
 
 
@@ -181,57 +226,66 @@ def _derivative(values, x, y):
 
 
 def _eigenvalues(xx, xy, yy):
-    """The larger and the smaller eigenvalue of symmetric 2 x 2 matrices."""
-    middle, distance = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
-    return middle + distance, middle - distance
+    """Return the larger and the smaller eigenvalue of symmetric 2 x 2 matrices."""
+    mean, distance = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return mean + distance, mean - distance
 
 
-def _strips(picture, sigmas, needed=None):
-    """Yield the rows (a slice) of one strip of an image after the other, and their features.
+def _feature_strips(image, sigmas, needed=None):
+    """Yield the features of one horizontal strip of the image after another.
 
-    A strip is filtered with as many rows around it as its features reach, so that the cuts do not show. Those
-    without a pixel that is `needed` (H, W) are left out.
+    Each strip is filtered with enough rows around it that its features equal those of the whole
+    image.
+
+    Args:
+        image: (H, W) or (H, W, 3) in 0..255.
+        sigmas: scales in pixels.
+        needed: (H, W) bool; strips without a needed pixel are skipped. None for all.
+
+    Yields:
+        (rows, features): a slice, and (rows, W, F) float32.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     step = max(1, _PIXELS_AT_ONCE // width)
-    around = max(_reach(sigma) + 1 + _reach(2 * sigma) for sigma in sigmas)
+    # Blur, derivative (one pixel), then the blur of the structure tensor.
+    margin = max(_kernel_radius(sigma) + 1 + _kernel_radius(2 * sigma) for sigma in sigmas)
     for top in range(0, height, step):
         rows = slice(top, min(top + step, height))
         if needed is None or needed[rows].any():
-            first = max(0, top - around)
-            strip = _features(picture[first : rows.stop + around], sigmas)
+            first = max(0, top - margin)
+            strip = _features(image[first : rows.stop + margin], sigmas)
             yield rows, strip[top - first : rows.stop - first]
 
 
-def _pairs(owner, images, scribbles):
-    """Images and scribbles as two lists that fit each other."""
-    images, scribbles = (
-        [each] if not isinstance(each, (list, tuple)) else list(each)
-        for each in (images, scribbles)
-    )
+def _check_pairs(owner, images, scribbles):
+    """Return images and scribbles as two lists of the same length."""
+    images, scribbles = _as_list(images), _as_list(scribbles)
     if not images or len(images) != len(scribbles):
         raise ValueError(
-            f"{owner}: {len(images)} images and {len(scribbles)} scribbles, expected one mask for each image."
+            f"{owner}: got {len(images)} images and {len(scribbles)} scribbles, expected one mask "
+            "per image."
         )
-    pictures = [levels(owner, image) for image in images]
-    if len({picture.ndim for picture in pictures}) > 1:
+    images = [to_0_255(owner, image) for image in images]
+    if len({image.ndim for image in images}) > 1:
         raise ValueError(
-            f"{owner}: images with one channel and with three came. Convert them to the same."
+            f"{owner}: got both gray and RGB images. Convert all to the same number of channels."
         )
     masks = [
-        checked_scribbles(owner, mask, picture.shape[:2])
-        for mask, picture in zip(scribbles, pictures, strict=True)
+        check_scribbles(owner, mask, image.shape[:2])
+        for mask, image in zip(scribbles, images, strict=True)
     ]
-    return pictures, masks
+    return images, masks
 
 
-def _checked_sigmas(owner, sigmas):
-    sigmas = tuple(
-        checks.above_zero(owner, "sigmas", sigma)
-        for sigma in checks.numbers(owner, "sigmas", sigmas)
-    )
+def _as_list(values):
+    return list(values) if isinstance(values, (list, tuple)) else [values]
+
+
+def _check_sigmas(owner, sigmas):
+    sigmas = checks.numbers(owner, "sigmas", sigmas)
+    sigmas = tuple(checks.above_zero(owner, "sigmas", sigma) for sigma in sigmas)
     if not sigmas:
         raise ValueError(
-            f"{owner}: sigmas=() names no scale, expected one at least, such as {SIGMAS}."
+            f"{owner}: sigmas=() is empty, expected at least one scale, such as {SIGMAS}."
         )
     return sigmas

@@ -1,8 +1,8 @@
-"""Cleaning of masks and label maps: small and odd objects, holes, ragged outlines.
+"""Clean masks and label maps: remove small or odd objects, fill holes, smooth outlines.
 
-Each function takes a mask (H, W) of bool and returns one, or a label map (H, W) of integers, 0 outside, and returns one
-of int32. The objects of a label map are its numbers, in one piece or several; those of a mask are its pieces, of pixels
-that share a side.
+Each function takes a bool mask (H, W) and returns one, or takes an integer label map (H, W), 0 for
+background, and returns int32. The objects of a label map are its numbers, in one piece or several;
+the objects of a mask are its 4-connected components.
 """
 
 import math
@@ -11,201 +11,266 @@ import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import mask_of
-from tfseg.classical.labels import boxes, connected_components, in_scan_order
+from tfseg.classical.image import to_mask
+from tfseg.classical.labels import boxes, connected_components, relabel
 
 
-def remove_small(labels, min_area):
-    """Remove the objects of fewer than `min_area` pixels.
+def remove_small(labels, min_pixels: int):
+    """Remove objects of fewer than `min_pixels` pixels.
 
     Args:
         labels: mask or label map (H, W).
-        min_area: pixels, at least 0.
+        min_pixels: at least 0.
 
     Returns:
-        (H, W): bool for a mask, else int32, the objects that are left numbered from 1 in scan order.
+        (H, W): bool for a mask; int32 for a label map, remaining objects numbered from 1 in scan
+        order.
 
     Raises:
-        ValueError: no such array, or an area below 0.
+        ValueError: the labels are not valid, or `min_pixels` is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> labels = np.array([[1, 0, 2, 2]])
+        >>> tfseg.classical.remove_small(labels, min_pixels=2).tolist()
+        [[0, 0, 1, 1]]
     """
-    checks.at_least("remove_small", "min_area", min_area, 0)
+    checks.at_least("remove_small", "min_pixels", min_pixels, 0)
     objects = _objects("remove_small", labels)
-    return _only(objects, np.bincount(objects.ravel()) >= min_area, labels)
+    return _keep(objects, np.bincount(objects.ravel()) >= min_pixels, labels)
 
 
 def filter_objects(
-    labels, min_area=0, max_area=None, min_solidity=0, min_circularity=0, touching_border=True
+    labels,
+    min_pixels: int = 0,
+    max_pixels: int | None = None,
+    min_solidity: float = 0,
+    min_circularity: float = 0,
+    touching_border: bool = True,
 ):
     """Keep the objects whose size and shape are within bounds.
 
     Args:
         labels: mask or label map (H, W).
-        min_area, max_area: pixels; None for no upper bound.
-        min_solidity: bound of the area over that of the convex hull of the pixels, corners and all: 1 for a
-            rectangle, less for a disc of pixels (0.9 to 0.97) and for what has bays or holes.
-        min_circularity: bound of 4 pi area / perimeter ** 2, with the perimeter by Crofton's formula in four
-            directions, as `skimage.measure.perimeter_crofton`, holes and frame included: about 1 for a disc, 0.87 for
-            a square, near 0 for a line; above 1 for a few pixels.
-        touching_border: whether to keep objects that touch the frame.
+        min_pixels, max_pixels: size in pixels; None for no upper bound.
+        min_solidity: minimum ratio of the area to the area of the convex hull of the pixels'
+            corners: 1 for a rectangle, 0.9 to 0.97 for a disc of pixels, less for objects with
+            bays or holes.
+        min_circularity: minimum 4 pi area / perimeter ** 2. The perimeter is Crofton's formula in
+            four directions, as in `skimage.measure.perimeter_crofton`; it includes holes and the
+            image border. About 1 for a disc, 0.87 for a square, near 0 for a line; can exceed 1
+            for a few pixels.
+        touching_border: whether to keep objects that touch the image border.
 
     Returns:
-        (H, W): bool for a mask, else int32, the objects that are left numbered from 1 in scan order.
+        (H, W): bool for a mask; int32 for a label map, remaining objects numbered from 1 in scan
+        order.
 
     Raises:
-        ValueError: no such array, or a bound below 0.
+        ValueError: the labels are not valid, or a bound is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> labels = np.array([[1, 0, 2, 2], [0, 0, 2, 2], [3, 3, 0, 0]])
+        >>> tfseg.classical.filter_objects(labels, min_pixels=2, max_pixels=3).tolist()
+        [[0, 0, 0, 0], [0, 0, 0, 0], [1, 1, 0, 0]]
     """
-    max_area = math.prod(np.shape(labels)) if max_area is None else max_area
-    bounds = {"min_area": min_area, "max_area": max_area}
-    for name, bound in (
-        bounds | {"min_solidity": min_solidity, "min_circularity": min_circularity}
-    ).items():
-        checks.at_least("filter_objects", name, bound, 0)
-    objects = _objects("filter_objects", labels)
+    owner = "filter_objects"
+    max_pixels = math.prod(np.shape(labels)) if max_pixels is None else max_pixels
+    checks.at_least(owner, "min_pixels", min_pixels, 0)
+    checks.at_least(owner, "max_pixels", max_pixels, 0)
+    checks.at_least(owner, "min_solidity", min_solidity, 0)
+    checks.at_least(owner, "min_circularity", min_circularity, 0)
+    objects = _objects(owner, labels)
     areas = np.bincount(objects.ravel())
-    kept = (areas >= min_area) & (areas <= max_area)
+    kept = (areas >= min_pixels) & (areas <= max_pixels)
     if min_solidity:
         kept &= areas >= min_solidity * _hull_areas(objects)
     if min_circularity:
         kept &= 4 * math.pi * areas >= min_circularity * _perimeters(objects) ** 2
     if not touching_border:
-        kept[_on_frame(objects)] = False
-    return _only(objects, kept, labels)
+        kept[_border(objects)] = False
+    return _keep(objects, kept, labels)
 
 
-def fill_holes(labels, max_area=None):
-    """Give each hole that is wholly enclosed by one object to that object.
+def fill_holes(labels, max_pixels: int | None = None):
+    """Fill the holes of each object.
 
-    A hole is a piece of the outside, of pixels that share a side, that does not touch the frame; its neighbors all
-    belong to one object. So two objects that enclose a hole together leave it open, and so does an object within the
-    hole of another; in a mask these are filled too, as by `scipy.ndimage.binary_fill_holes`.
+    A hole is a 4-connected component of the background that does not touch the image border and is
+    surrounded by a single object. A hole that two objects enclose together stays, as does a hole
+    that contains another object. In a mask, these are filled too, as by
+    `scipy.ndimage.binary_fill_holes`.
 
     Args:
         labels: mask or label map (H, W).
-        max_area: pixels; greater holes stay. None for no bound.
+        max_pixels: size of the largest hole to fill, in pixels; None to fill all.
 
     Returns:
-        (H, W): bool for a mask, else int32, the objects numbered as before.
+        (H, W): bool for a mask; int32 for a label map, objects numbered as before.
 
     Raises:
-        ValueError: no such array, or an area below 0.
+        ValueError: the labels are not valid, or `max_pixels` is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> mask = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], bool)
+        >>> tfseg.classical.fill_holes(mask).all().item()
+        True
     """
-    if max_area is not None:
-        checks.at_least("fill_holes", "max_area", max_area, 0)
-    holes = connected_components(~mask_of("fill_holes", "labels", labels))
-    kind, objects = _kind(labels), np.asarray(labels).astype(np.int32)
+    if max_pixels is not None:
+        checks.at_least("fill_holes", "max_pixels", max_pixels, 0)
+    holes = connected_components(~to_mask("fill_holes", "labels", labels))
+    dtype = _result_dtype(labels)
+    objects = np.asarray(labels).astype(np.int32)
     areas = np.bincount(holes.ravel(), minlength=1)
-    owners, enclosed = _owners(holes, objects, len(areas))
-    enclosed[_on_frame(holes)] = False
-    if max_area is not None:
-        enclosed &= areas <= max_area
+    owners, enclosed = _enclosing_objects(holes, objects, len(areas))
+    enclosed[_border(holes)] = False
+    if max_pixels is not None:
+        enclosed &= areas <= max_pixels
     enclosed[0] = False
-    return (objects + np.where(enclosed, owners, 0)[holes]).astype(kind)
+    return (objects + np.where(enclosed, owners, 0)[holes]).astype(dtype)
 
 
-def smooth(labels, radius=1):
-    """Smooth the outline of every object: a morphological opening, then a closing, by a disc.
+def smooth(labels, radius: int = 1):
+    """Smooth the outline of each object: morphological opening, then closing, by a disc.
 
-    Necks and spikes thinner than the disc go, and objects that it does not fit in; then gaps and bays go. Where the
-    closings of several objects meet, the pixel stays outside. Nothing is known beyond the frame, so it wears
-    nothing off.
+    Opening removes necks and spikes thinner than the disc, and objects smaller than it; closing
+    fills gaps and bays. Pixels that the closings of several objects claim stay background. The
+    image border does not erode objects.
 
     Args:
-        labels: mask or label map (H, W). A mask is smoothed as one.
-        radius: of the disc x ** 2 + y ** 2 <= radius ** 2, a whole number of pixels from 1.
+        labels: mask or label map (H, W). A mask is smoothed as a single object.
+        radius: radius of the disc x ** 2 + y ** 2 <= radius ** 2 in pixels, an integer of at
+            least 1.
 
     Returns:
-        (H, W): bool for a mask, else int32, the objects numbered as before.
+        (H, W): bool for a mask; int32 for a label map, objects numbered as before.
 
     Raises:
-        ValueError: no such array, or no such radius.
+        ValueError: the labels or the radius are not valid.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> mask = np.zeros((7, 9), bool)
+        >>> mask[2:5, 2:6] = mask[3, 6:9] = True  # a rectangle with a thin spike
+        >>> tfseg.classical.smooth(mask)[3].astype(int).tolist()
+        [0, 0, 1, 1, 1, 1, 1, 0, 0]
     """
     radius = checks.positive_int("smooth", "radius", radius)
-    mask = mask_of("smooth", "labels", labels)
-    objects = in_scan_order(mask if _kind(labels) is bool else labels)
-    kept, gained, claims = (np.zeros(mask.shape, np.int32) for _ in range(3))
+    mask = to_mask("smooth", "labels", labels)
+    dtype = _result_dtype(labels)
+    objects = relabel(mask if dtype is bool else labels)
+    kept = np.zeros(mask.shape, np.int32)  # by the opening
+    added = np.zeros(mask.shape, np.int32)  # by the closing
+    claims = np.zeros(mask.shape, np.int32)
     for number, box in enumerate(boxes(objects), 1):
-        wide = tuple(slice(max(side.start - 2 * radius, 0), side.stop + 2 * radius) for side in box)
-        opened, closed = _opened_and_closed(objects[wide] == number, radius)
-        kept[wide][opened] = number
-        gained[wide][closed] = number
-        claims[wide] += closed
-    numbers = np.zeros(int(objects.max(initial=0)) + 1, _kind(labels))
-    numbers[objects] = labels
-    return numbers[np.where(kept > 0, kept, np.where(claims == 1, gained, 0))]
+        box = tuple(_widen(side, 2 * radius) for side in box)
+        opened, closed = _open_and_close(objects[box] == number, radius)
+        kept[box][opened] = number
+        added[box][closed] = number
+        claims[box] += closed
+    original_numbers = np.zeros(int(objects.max(initial=0)) + 1, dtype)
+    original_numbers[objects] = labels
+    added[claims != 1] = 0
+    return original_numbers[np.where(kept > 0, kept, added)]
 
 
-def _opened_and_closed(part, radius):
+def _widen(side, margin):
+    return slice(max(side.start - margin, 0), side.stop + margin)
+
+
+def _open_and_close(mask, radius):
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
-    disc = (x**2 + y**2 <= radius**2).astype(np.uint8)  # cv2's own ellipses change when turned
-    opened = cv2.morphologyEx(part.astype(np.uint8), cv2.MORPH_OPEN, disc)
-    return opened > 0, cv2.morphologyEx(opened, cv2.MORPH_CLOSE, disc) > 0
+    # cv2's own ellipses are not symmetric under rotation.
+    disc = (x**2 + y**2 <= radius**2).astype(np.uint8)
+    opened = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc)
+    closed = cv2.morphologyEx(opened, cv2.MORPH_CLOSE, disc)
+    return opened > 0, closed > 0
 
 
-def _kind(labels):
-    """The dtype of the answer; a ValueError for numbers that it cannot hold."""
-    if (
-        np.size(labels)
-        and np.asarray(labels).dtype != bool
-        and np.max(labels) > np.iinfo(np.int32).max
-    ):
+def _result_dtype(labels):
+    """Return bool for a mask and int32 for a label map that fits it.
+
+    Raises:
+        ValueError: a label is above the maximum of int32.
+    """
+    labels = np.asarray(labels)
+    if labels.dtype == bool:
+        return bool
+    if labels.size and labels.max() > np.iinfo(np.int32).max:
         raise ValueError(
-            f"regions: labels up to {np.max(labels)} came, expected 32 bit. `in_scan_order` numbers anew."
+            f"regions: got labels up to {labels.max()}, expected 32-bit integers. Renumber them "
+            "with `relabel`."
         )
-    return bool if np.asarray(labels).dtype == bool else np.int32
+    return np.int32
 
 
 def _objects(owner, labels):
-    """The objects, 1 to N in scan order."""
-    mask = mask_of(owner, "labels", labels)
-    return connected_components(mask) if _kind(labels) is bool else in_scan_order(labels)
+    """Return the objects, numbered from 1 in scan order."""
+    mask = to_mask(owner, "labels", labels)
+    if _result_dtype(labels) is bool:
+        return connected_components(mask)
+    return relabel(labels)
 
 
-def _only(objects, kept, labels):
-    """The mask or label map of the objects that are kept: a bool for each number."""
+def _keep(objects, kept, labels):
+    """Return the mask or label map of the objects for which `kept` (N + 1,) is True."""
     kept[:1] = False
     mask = kept[objects]
-    return mask if _kind(labels) is bool else in_scan_order(np.where(mask, objects, 0))
+    if _result_dtype(labels) is bool:
+        return mask
+    return relabel(np.where(mask, objects, 0))
 
 
-def _on_frame(objects):
-    """The numbers along the frame, with repeats."""
-    return np.concatenate(
-        [objects[:1].ravel(), objects[-1:].ravel(), objects[:, :1].ravel(), objects[:, -1:].ravel()]
-    )
+def _border(objects):
+    """Return the numbers along the image border, with duplicates."""
+    top, bottom = objects[:1], objects[-1:]
+    left, right = objects[:, :1], objects[:, -1:]
+    return np.concatenate([side.ravel() for side in (top, bottom, left, right)])
 
 
-def _owners(holes, objects, count):
-    """An object beside each hole, and whether it is the only one."""
-    least, most = np.full(count, np.iinfo(np.int32).max), np.full(count, np.iinfo(np.int32).min)
+def _enclosing_objects(holes, objects, count):
+    """Return an object adjacent to each hole, and whether it is the only one."""
+    limits = np.iinfo(np.int32)
+    lowest, highest = np.full(count, limits.max), np.full(count, limits.min)
     height, width = objects.shape
     padded = np.pad(objects, 1)
-    for y, x in ((0, 1), (1, 0), (1, 2), (2, 1)):
-        other = padded[y : y + height, x : x + width]
-        beside = (holes > 0) & (other != 0)
-        np.minimum.at(least, holes[beside], other[beside])
-        np.maximum.at(most, holes[beside], other[beside])
-    return most, least == most
+    for y, x in ((0, 1), (1, 0), (1, 2), (2, 1)):  # above, left, right, below
+        neighbor = padded[y : y + height, x : x + width]
+        touches = (holes > 0) & (neighbor != 0)
+        np.minimum.at(lowest, holes[touches], neighbor[touches])
+        np.maximum.at(highest, holes[touches], neighbor[touches])
+    return highest, lowest == highest
 
 
 def _perimeters(objects):
-    """The perimeter of each number by Crofton's formula: how often the lines of four directions cross it."""
+    """Return the perimeter of each number by Crofton's formula.
+
+    It counts how often lines in four directions cross the outline, weighted by the spacing of the
+    lines: 1 for rows and columns, sqrt(1 / 2) for diagonals. A single pixel has 2 crossings per
+    direction: pi / 8 * (2 + 2 + 2 * 0.71 + 2 * 0.71) = 2.68.
+    """
     padded, count = np.pad(objects, 1), int(objects.max(initial=0)) + 1
     crossings = np.zeros(count)
-    for one, other, spacing in (
+    for first, second, spacing in (
         (padded[:, :-1], padded[:, 1:], 1),
         (padded[:-1], padded[1:], 1),
         (padded[:-1, :-1], padded[1:, 1:], math.sqrt(0.5)),
         (padded[:-1, 1:], padded[1:, :-1], math.sqrt(0.5)),
     ):
-        apart = one != other
-        crossings += spacing * sum(
-            np.bincount(side[apart], minlength=count) for side in (one, other)
-        )
+        differ = first != second
+        leaving = np.bincount(first[differ], minlength=count)
+        entering = np.bincount(second[differ], minlength=count)
+        crossings += spacing * (leaving + entering)
     return math.pi / 8 * crossings
 
 
 def _hull_areas(objects):
-    """The area of the convex hull of the squares of each object's pixels; 0 for number 0."""
+    """Return the area of the convex hull of each object's pixel squares; 0 for number 0."""
     areas = [0.0]
     for number, box in enumerate(boxes(objects), 1):
         part = (objects[box] == number).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""All methods behind one door."""
+"""All classical methods behind one function."""
 
 import difflib
 import inspect
@@ -11,13 +11,22 @@ from tfseg.classical.split_merge import split_and_merge
 from tfseg.classical.watershed import watershed
 
 
-def edge_regions(image, low=None, high=None, sigma=1.0, gap=2, min_area=20):
-    """Number the regions that the edges of `canny` enclose, see `canny` and `closed_regions`.
+def edge_regions(
+    image,
+    low: float | None = None,
+    high: float | None = None,
+    sigma: float = 1.0,
+    max_gap: float = 2,
+    min_pixels: int = 20,
+):
+    """Number the regions that Canny edges enclose.
+
+    See `canny` and `closed_regions` for the arguments.
 
     Returns:
-        (H, W) int32: 0 on edges and outside, the regions 1 to N in scan order.
+        (H, W) int32: 0 on edges and background, regions numbered from 1 in scan order.
     """
-    return edges.closed_regions(edges.canny(image, low, high, sigma), gap, min_area)
+    return edges.closed_regions(edges.canny(image, low, high, sigma), max_gap, min_pixels)
 
 
 METHODS = {
@@ -48,35 +57,45 @@ METHODS = {
 }
 
 
-def segment(image, method="watershed", **options):
+def segment(image, method: str = "watershed", **options):
     """Segment an image without training.
 
-        labels = segment(image, "slic", count=400)
-
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), uint8, other integers or floats: see `tfseg.classical.image.levels`.
-        method: a name in `METHODS`, whose functions say what they do and take.
-        **options: of that function; some must be given, such as seeds, scribbles or a box.
+        image: (H, W), (H, W, 1) or (H, W, 3), uint8, other integers or floats, see
+            `tfseg.classical.image.to_0_255`.
+        method: a name in `METHODS`; the function of that name documents the method.
+        **options: arguments of that function. Some methods require one, such as seeds, scribbles
+            or a box.
 
     Returns:
-        (H, W) int32, as the function says: class ids from 0, of thresholds, clusters, scribbles and contours, or regions
-        numbered from 1 in scan order, 0 being outside. Regions of given seeds or markers keep their numbers.
+        (H, W) int32. Thresholds, clusters, scribbles and contours give class ids from 0; the other
+        methods give regions numbered from 1 in scan order, 0 is background. Regions of given seeds
+        or markers keep their numbers.
 
     Raises:
-        ValueError: an unknown method or option, and what the function says.
+        ValueError: the method or an option is unknown; or see the function.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.array([[10, 12, 200], [11, 90, 210]], np.uint8)
+        >>> tfseg.classical.segment(image, "multi_otsu", num_classes=2).tolist()
+        [[0, 0, 1], [0, 0, 1]]
     """
     check_options(method, options)
     return METHODS[method](image, **options)
 
 
-def check_options(method, options):
-    """Raise a ValueError for an unknown method or an option that it does not take; the nearest are offered."""
+def check_options(method: str, options: dict):
+    """Raise a ValueError, with the closest match, if the method or an option is unknown."""
     checks.one_of("segment", "method", method, tuple(METHODS))
     known = list(inspect.signature(METHODS[method]).parameters)[1:]
     for name in options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
+            choices = ", ".join(known) or "none"
             raise ValueError(
-                f"segment: the method {method!r} has no option {name!r}. It takes {', '.join(known) or 'none'}.{hint}"
+                f"segment: the method {method!r} has no option {name!r}. Its options: {choices}."
+                f"{hint}"
             )

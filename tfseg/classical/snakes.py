@@ -1,186 +1,233 @@
-"""Active contours: a closed line that moves until the image holds it, kept as the mask of its inside."""
+"""Active contours: a closed curve, stored as the mask of its inside, evolves to fit the image."""
 
 import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import gray, mask_of
-from tfseg.classical.interactive import pixels_of_box
+from tfseg.classical.image import to_gray, to_mask
+from tfseg.classical.interactive import box_slices
 
-# The four lines of three pixels: where a mask covers none of them it is narrower than a line, and curved.
+# The four lines of three pixels through the center of a 3 x 3 window.
 _LINES = np.array(
     [np.eye(3), np.eye(3)[::-1], [[0, 1, 0]] * 3, [[0] * 3, [1] * 3, [0] * 3]], np.uint8
 )
-_AROUND = np.ones((3, 3), np.uint8)
-_STEEPNESS = 250  # of the falling edge function; the strength of an edge is an argument, so this one need not be
+_WINDOW = np.ones((3, 3), np.uint8)
+# Steepness of the edge function. `edge_threshold` sets where it acts, so this can be constant.
+_STEEPNESS = 250
 
 
-def chan_vese(image, mu=0.25, tolerance=1e-3, iterations=500):
-    """Part an image into two regions of little variance with a short line between (Chan and Vese 2001).
+def chan_vese(image, mu: float = 0.25, tolerance: float = 1e-3, iterations: int = 500):
+    """Divide an image into two regions of low variance with a short border (Chan and Vese 2001).
 
-    scikit-image's `chan_vese`, which solves the differential equation. Neither brightness nor contrast matter.
+    `skimage.segmentation.chan_vese`, which solves the differential equation. The result does not
+    depend on brightness and contrast.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colors are made gray.
-        mu: at least 0, usually up to 1; the larger, the shorter and rounder the line.
-        tolerance: the iteration stops where the level set moves less, root mean square.
-        iterations: at most so many steps.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `to_0_255`; converted to gray.
+        mu: at least 0, usually up to 1; the larger, the shorter and rounder the border.
+        tolerance: stop when the level set changes less than this (root mean square).
+        iterations: maximum number of steps.
 
     Returns:
-        (H, W) int32: 1 in the region that is brighter on average, 0 in the other. One flat color is all 0.
+        (H, W) int32: 1 in the region with the higher mean, 0 in the other; all 0 for a constant
+        image.
 
     Raises:
-        ValueError: no image, or a number out of range.
+        ValueError: the image is not valid, or an argument is out of range.
         ImportError: scikit-image is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.full((20, 20), 40, np.uint8)
+        >>> image[6:14, 6:14] = 200
+        >>> bool((tfseg.classical.chan_vese(image) == (image > 100)).mean() > 0.95)
+        True
     """
     owner = "chan_vese"
-    picture = gray(owner, image).astype(np.float32)
+    gray = to_gray(owner, image).astype(np.float32)
     inside = checks.require_package("skimage.segmentation", "classical").chan_vese(
-        picture,
+        gray,
         mu=checks.at_least(owner, "mu", mu, 0),
         tol=checks.at_least(owner, "tolerance", tolerance, 0),
         max_num_iter=checks.positive_int(owner, "iterations", iterations),
     )
-    return _brighter(picture, inside)
+    return _brighter_side(gray, inside)
 
 
-def morphological_chan_vese(image, iterations=100, smoothing=1):
-    """Part an image into two regions of little variance by morphology (Marquez-Neila et al. 2014, "ACWE").
+def morphological_chan_vese(image, iterations: int = 100, smoothing: int = 1):
+    """Divide an image into two regions of low variance by morphology ("ACWE").
 
-    The same aim as `chan_vese`, from a chessboard of squares of 5 x 5 pixels. The steps are scikit-image's, written
-    anew because there the first smoothing depends on the calls before; and that smoothing rounds off whatever
-    touches the border of the image, which is left out of account here. Neither brightness nor contrast matter.
+    Marquez-Neila et al. 2014. The same goal as `chan_vese`, starting from a checkerboard of 5 x 5
+    squares. The steps are those of scikit-image with two differences: there the order of the first
+    smoothing depends on earlier calls, and smoothing rounds off whatever touches the image border,
+    which is ignored here. The result does not depend on brightness and contrast.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colors are made gray.
-        iterations: how many steps.
-        smoothing: how often the contour is smoothed in each; 0 is not at all, 3 is much.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `to_0_255`; converted to gray.
+        iterations: number of steps.
+        smoothing: number of times the contour is smoothed per step: 0 is none, 3 is a lot.
 
     Returns:
-        (H, W) int32: 1 in the region that is brighter on average, 0 in the other. One flat color is all 0.
+        (H, W) int32: 1 in the region with the higher mean, 0 in the other; all 0 for a constant
+        image.
 
     Raises:
-        ValueError: no image, or numbers that are not whole or out of range.
+        ValueError: the image is not valid, or an argument is not an integer or out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> y, x = np.indices((61, 71))
+        >>> disc = np.hypot(y - 28, x - 37) < 15
+        >>> image = np.where(disc, 150, 80).astype(np.uint8)
+        >>> found = tfseg.classical.morphological_chan_vese(image) == 1
+        >>> bool((found & disc).sum() > 0.9 * (found | disc).sum())
+        True
     """
-    picture = gray("morphological_chan_vese", image).astype(np.float64)
-    rows, columns = (np.arange(size) // 5 % 2 for size in picture.shape)
-    start = (rows[:, None] ^ columns).astype(np.uint8)
+    owner = "morphological_chan_vese"
+    gray = to_gray(owner, image).astype(np.float64)
+    squares = [np.arange(size) // 5 % 2 for size in gray.shape]
+    checkerboard = (squares[0][:, None] ^ squares[1]).astype(np.uint8)
 
     def step(inside):
-        without, within = (
-            cv2.mean(picture, (inside == side).astype(np.uint8))[0] for side in (0, 1)
-        )
-        nearer = (within - without) * (picture - (within + without) / 2)
-        contour = np.any([slope != 0 for slope in _slopes(inside)], axis=0)
-        return _moved(inside, np.where(contour, nearer, 0))
+        mean_outside = cv2.mean(gray, (inside == 0).astype(np.uint8))[0]
+        mean_inside = cv2.mean(gray, (inside == 1).astype(np.uint8))[0]
+        # Positive where the pixel is closer to the mean of the inside.
+        force = (mean_inside - mean_outside) * (gray - (mean_inside + mean_outside) / 2)
+        dy, dx = _gradient(inside)
+        return _move(inside, np.where((dy != 0) | (dx != 0), force, 0))
 
-    inside = _evolved("morphological_chan_vese", start, step, iterations, smoothing)
-    return _brighter(picture, inside > 0)
+    inside = _evolve(owner, checkerboard, step, iterations, smoothing)
+    return _brighter_side(gray, inside > 0)
 
 
 def geodesic_active_contour(
-    image, box=None, start=None, iterations=300, smoothing=1, balloon=-1, sigma=2.0, edge=0.04
+    image,
+    box=None,
+    initial_mask=None,
+    iterations: int = 300,
+    smoothing: int = 1,
+    balloon: int = -1,
+    sigma: float = 2.0,
+    edge_threshold: float = 0.04,
 ):
-    """Shrink or grow a contour until it meets edges (Caselles et al. 1997, by morphology: Marquez-Neila et al. 2014).
+    """Shrink or grow a contour until it meets edges (Caselles et al. 1997).
 
-    The steps are scikit-image's `morphological_geodesic_active_contour` on its `inverse_gaussian_gradient`, see
-    `morphological_chan_vese` for what differs. Neither brightness nor contrast matter.
+    The morphological version of Marquez-Neila et al. 2014: scikit-image's
+    `morphological_geodesic_active_contour` on its `inverse_gaussian_gradient`, with the differences
+    described in `morphological_chan_vese`. The result does not depend on brightness and contrast.
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3), see `levels`; colors are made gray.
-        box: x_min, y_min, x_max, y_max in pixels to start from, usually a little larger than the object.
-        start: (H, W) bool or integers, 0 outside: the mask to start from, in place of a box.
-        iterations: how many steps; the contour goes one pixel in each at most.
-        smoothing: how often the contour is smoothed in each; 0 is not at all, 3 is much.
-        balloon: -1 shrinks the contour where there is no edge, 1 lets it grow, 0 leaves it to the edges nearby.
-        sigma: of the Gaussian before the slope is taken, in pixels.
-        edge: the slope from which on the balloon rests, in standard deviations of the image a pixel.
+        image: (H, W), (H, W, 1) or (H, W, 3), see `to_0_255`; converted to gray.
+        box: initial x_min, y_min, x_max, y_max in pixels, usually slightly larger than the object.
+        initial_mask: initial (H, W) bool or integers, 0 outside, instead of a box.
+        iterations: number of steps; the contour moves by at most one pixel per step.
+        smoothing: number of times the contour is smoothed per step: 0 is none, 3 is a lot.
+        balloon: force away from edges: -1 shrinks the contour, 1 grows it, 0 only follows nearby
+            edges.
+        sigma: std in pixels of the Gaussian blur before the gradient.
+        edge_threshold: gradient above which the balloon force stops, in stds of the image per
+            pixel.
 
     Returns:
-        (H, W) int32: 1 inside the contour, 0 outside. It may have shrunk to nothing, as in one flat color.
+        (H, W) int32: 1 inside the contour, 0 outside. A contour can shrink to nothing, as it does
+        in a constant image.
 
     Raises:
-        ValueError: not one of box and start, a box outside of the image, or a number out of range.
+        ValueError: neither or both of `box` and `initial_mask` are given, the box is outside the
+            image, or an argument is out of range.
         ImportError: scikit-image is not installed.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> y, x = np.indices((60, 60))
+        >>> disc = np.hypot(y - 30, x - 30) < 15
+        >>> image = np.where(disc, 180, 60).astype(np.uint8)
+        >>> found = tfseg.classical.geodesic_active_contour(image, box=(8, 8, 52, 52)) == 1
+        >>> bool((found & disc).sum() > 0.9 * (found | disc).sum())
+        True
     """
     owner = "geodesic_active_contour"
-    picture = gray(owner, image).astype(np.float64)
+    gray = to_gray(owner, image).astype(np.float64)
     checks.one_of(owner, "balloon", balloon, (-1, 0, 1))
-    inside = _start(owner, box, start, picture.shape)
-    flatness = checks.require_package(
-        "skimage.segmentation", "classical"
-    ).inverse_gaussian_gradient(
-        picture / (picture.std() or 1), _STEEPNESS, checks.above_zero(owner, "sigma", sigma)
-    )
-    flat = flatness > 1 / np.sqrt(1 + _STEEPNESS * checks.above_zero(owner, "edge", edge))
-    towards_flat = _slopes(flatness)
+    inside = _initial_mask(owner, box, initial_mask, gray.shape)
+    sigma = checks.above_zero(owner, "sigma", sigma)
+    edge_threshold = checks.above_zero(owner, "edge_threshold", edge_threshold)
+    segmentation = checks.require_package("skimage.segmentation", "classical")
+    # 1 / sqrt(1 + _STEEPNESS * gradient): 1 in uniform areas, near 0 on edges.
+    flatness = segmentation.inverse_gaussian_gradient(gray / (gray.std() or 1), _STEEPNESS, sigma)
+    flat = flatness > 1 / np.sqrt(1 + _STEEPNESS * edge_threshold)
+    flatness_dy, flatness_dx = _gradient(flatness)
 
     def step(inside):
         if balloon:
-            inside = np.where(flat, _inflated(inside, balloon), inside)
-        return _moved(
-            inside, sum(a * b for a, b in zip(towards_flat, _slopes(inside), strict=True))
-        )
+            inside = np.where(flat, _inflate(inside, balloon), inside)
+        dy, dx = _gradient(inside)
+        return _move(inside, flatness_dy * dy + flatness_dx * dx)
 
-    return _evolved(owner, inside, step, iterations, smoothing).astype(np.int32)
+    return _evolve(owner, inside, step, iterations, smoothing).astype(np.int32)
 
 
-def _start(owner, box, start, shape):
-    if (box is None) == (start is None):
-        came = "neither came" if box is None else "both came"
+def _initial_mask(owner, box, initial_mask, shape):
+    if (box is None) == (initial_mask is None):
+        received = "neither" if box is None else "both"
         raise ValueError(
-            f"{owner}: box or start, {came}. Pass box=(x_min, y_min, x_max, y_max) or start=(H, W) mask."
+            f"{owner}: got {received} of `box` and `initial_mask`, expected one of them. "
+            "Pass box=(x_min, y_min, x_max, y_max) or initial_mask=(H, W)."
         )
-    if start is not None:
-        return mask_of(owner, "start", start, shape).astype(np.uint8)
+    if initial_mask is not None:
+        return to_mask(owner, "initial_mask", initial_mask, shape).astype(np.uint8)
     inside = np.zeros(shape, np.uint8)
-    inside[pixels_of_box(owner, box, shape)] = 1
+    inside[box_slices(owner, box, shape)] = 1
     return inside
 
 
-def _brighter(picture, inside):
-    """Turn a division into two so that 1 is the brighter side."""
-    if np.ptp(picture) == 0 or inside.all() or not inside.any():
+def _brighter_side(gray, inside):
+    """Return (H, W) int32, 1 on the side of the contour with the higher mean."""
+    if np.ptp(gray) == 0 or inside.all() or not inside.any():
         return np.zeros(inside.shape, np.int32)
-    return (inside ^ (picture[inside].mean() < picture[~inside].mean())).astype(np.int32)
+    return (inside ^ (gray[inside].mean() < gray[~inside].mean())).astype(np.int32)
 
 
-def _evolved(owner, inside, step, iterations, smoothing):
-    """Repeat a step and the smoothing, in which two operators take turns."""
+def _evolve(owner, inside, step, iterations, smoothing):
+    """Alternate a step and the smoothing, which in turn alternates the order of two operators."""
     smoothing = checks.positive_int(owner, "smoothing", smoothing) if smoothing != 0 else 0
-    turns = 0
-    for _ in range(checks.positive_int(owner, "iterations", iterations)):
+    iterations = checks.positive_int(owner, "iterations", iterations)
+    count = 0
+    for _ in range(iterations):
         inside = step(inside)
         for _ in range(smoothing):
-            inside = _closed(_opened(inside)) if turns % 2 else _opened(_closed(inside))
-            turns += 1
+            inside = _open(_close(inside)) if count % 2 == 0 else _close(_open(inside))
+            count += 1
     return inside
 
 
-def _opened(inside):
-    """Keep the pixels through which a line of the mask goes (the paper's SI)."""
+def _open(inside):
+    """Keep the pixels that are the center of a line inside the mask (the paper's SI)."""
     return np.max([cv2.erode(inside, line) for line in _LINES], axis=0)
 
 
-def _closed(inside):
-    """Keep the pixels of which no line is outside of the mask (the paper's IS)."""
+def _close(inside):
+    """Add the pixels that are not the center of a line outside the mask (the paper's IS)."""
     return np.min([cv2.dilate(inside, line) for line in _LINES], axis=0)
 
 
-def _inflated(inside, balloon):
-    """One pixel more, or one less all around: outside of the image is outside of the contour."""
+def _inflate(inside, balloon):
+    """Move the contour out or in by one pixel; beyond the image border is outside."""
     morph = cv2.dilate if balloon > 0 else cv2.erode
-    return morph(inside, _AROUND, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    return morph(inside, _WINDOW, borderType=cv2.BORDER_CONSTANT, borderValue=0)
 
 
-def _moved(inside, pull):
-    """Take in the pixels with a pull above 0, give up those below."""
-    return np.where(pull == 0, inside, pull > 0).astype(np.uint8)
+def _move(inside, force):
+    """Add the pixels with a positive force, remove those with a negative one."""
+    return np.where(force == 0, inside, force > 0).astype(np.uint8)
 
 
-def _slopes(values):
-    """Differences of the two neighbors, along y and along x."""
-    return [
-        cv2.Sobel(values, cv2.CV_64F, dx, 1 - dx, ksize=1, borderType=cv2.BORDER_REPLICATE)
-        for dx in (0, 1)
-    ]
+def _gradient(values):
+    """Return the differences of the two neighbors along y and along x."""
+    border = cv2.BORDER_REPLICATE
+    dy = cv2.Sobel(values, cv2.CV_64F, 0, 1, ksize=1, borderType=border)
+    dx = cv2.Sobel(values, cv2.CV_64F, 1, 0, ksize=1, borderType=border)
+    return dy, dx

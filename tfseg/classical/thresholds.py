@@ -1,120 +1,167 @@
-"""Thresholds: pixels sorted into classes by their brightness, 0 the darkest.
+"""Thresholding: divide pixels into classes by brightness, 0 the darkest.
 
-Dark objects on bright ground are thus class 0: `otsu(image) == 0` is their mask. Colors are judged by their gray
-levels. An image of one color has one class, so every pixel is 0.
+Dark objects on a bright background are class 0: `otsu(image) == 0` is their mask. Color images are
+converted to gray. If all pixels have the same value, all are class 0.
 """
 
 import cv2
 import numpy as np
 
 from tfseg import checks
-from tfseg.classical.image import gray
+from tfseg.classical.image import to_gray
 from tfseg.classical.labels import connected_components
 
-# A sum of a window is off by less than this many gray levels in float32: flat ground is never brighter than its mean.
+# Rounding error, in gray levels, of a float32 window mean. With this margin a pixel of a constant
+# area is never brighter than its mean.
 _ROUNDING = 1e-3
 
 
 def otsu(image):
-    """Two classes, least spread within them (Otsu, IEEE Trans. SMC 9, 1979), as `cv2.threshold` finds them.
+    """Divide pixels into two classes with Otsu's threshold, as `cv2.threshold` does.
+
+    The threshold minimizes the variance within the classes (Otsu, IEEE Trans. SMC 9, 1979).
 
     Args:
-        image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see `tfseg.classical.image.levels`. What
-            is not uint8 is counted in 256 equal bins between its own least and greatest level.
+        image: (H, W), (H, W, 1) or (H, W, 3); uint8, other integers or floats, see
+            `tfseg.classical.image.to_0_255`. Unless it is uint8, the histogram has 256 equal bins
+            between the lowest and the highest gray level.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright; all 0 if the image has one color.
+        (H, W) int32: 0 dark, 1 bright.
 
     Raises:
-        ValueError: no such image.
+        ValueError: the image is not valid.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.array([[10, 12, 200], [11, 90, 210]], np.uint8)
+        >>> tfseg.classical.otsu(image).tolist()
+        [[0, 0, 1], [0, 0, 1]]
     """
-    return _two_classes(gray("otsu", image), cv2.THRESH_OTSU)
+    return _two_classes(to_gray("otsu", image), cv2.THRESH_OTSU)
 
 
 def triangle(image):
-    """Two classes by the triangle rule (Zack, Rogers and Latt 1977), as `cv2.threshold` finds them.
+    """Divide pixels into two classes by the triangle method, as `cv2.threshold` does.
 
-    The threshold is the level farthest below the line from the peak of the histogram to its far end. It suits a
-    large even ground with few pixels of objects, where Otsu's classes of like size fail.
+    The threshold is the gray level farthest below the line from the peak of the histogram to its
+    far end (Zack, Rogers and Latt 1977). Prefer it to `otsu` for a large, uniform background with
+    few object pixels.
 
     Args:
         image: see `otsu`.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright; all 0 if the image has one color.
+        (H, W) int32: 0 dark, 1 bright.
 
     Raises:
-        ValueError: no such image.
+        ValueError: the image is not valid.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.array([[9, 10, 10, 11], [10, 10, 12, 90]], np.uint8)
+        >>> tfseg.classical.triangle(image).tolist()
+        [[0, 0, 0, 0], [0, 0, 0, 1]]
     """
-    return _two_classes(gray("triangle", image), cv2.THRESH_TRIANGLE)
+    return _two_classes(to_gray("triangle", image), cv2.THRESH_TRIANGLE)
 
 
-def multi_otsu(image, classes=3):
-    """Several classes, least spread within them (Liao, Chen and Chung 2001), as `threshold_multiotsu` of scikit-image.
+def multi_otsu(image, num_classes: int = 3):
+    """Divide pixels into several classes, as `skimage.filters.threshold_multiotsu` does.
+
+    The thresholds minimize the variance within the classes (Liao, Chen and Chung 2001).
 
     Args:
         image: see `otsu`.
-        classes: a whole number of at least 2, which gives the classes of `otsu`.
+        num_classes: number of classes, at least 2.
 
     Returns:
-        (H, W) int32 in [0, classes). An image of fewer levels than classes has a class for each level.
+        (H, W) int32 in [0, num_classes). If the image has fewer gray levels than classes, each
+        gray level is a class.
 
     Raises:
-        ValueError: no such image, or classes below 2.
+        ValueError: the image is not valid, or `num_classes` is below 2.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.array([[10, 12, 200], [11, 90, 210]], np.uint8)
+        >>> tfseg.classical.multi_otsu(image, num_classes=3).tolist()
+        [[0, 0, 2], [0, 1, 2]]
     """
-    if checks.positive_int("multi_otsu", "classes", classes) < 2:
-        raise ValueError(f"multi_otsu: classes={classes} must be at least 2.")
-    image = _in_bytes(gray("multi_otsu", image))
+    num_classes = checks.positive_int("multi_otsu", "num_classes", num_classes)
+    if num_classes < 2:
+        raise ValueError(f"multi_otsu: num_classes={num_classes} must be at least 2.")
+    image = _to_bins(to_gray("multi_otsu", image))
     counts = np.bincount(image.ravel(), minlength=256)
     levels = np.flatnonzero(counts)
-    starts = _class_starts(levels, counts[levels], min(int(classes), len(levels)))
-    numbers = np.searchsorted(levels[starts], np.arange(256), side="right") - 1
-    return numbers.astype(np.int32)[image]
+    starts = _class_starts(levels, counts[levels], min(num_classes, len(levels)))
+    class_ids = np.searchsorted(levels[starts], np.arange(256), side="right") - 1
+    return class_ids.astype(np.int32)[image]
 
 
-def _class_starts(levels, counts, classes):
-    """Where each class begins among the levels, so that the sum of (sum of its gray levels)^2 / pixels is greatest.
+def _class_starts(levels, counts, num_classes):
+    """Return the index of the first gray level of each class.
 
-    That sum is the spread between the classes but for a constant. It adds up class by class, so the best `c` classes
-    of the levels below some start are kept for every start: scikit-image tries all sets of thresholds, for 5 classes
-    in half a minute.
+    Minimizing the variance within the classes is the same as maximizing the sum over classes of
+    (sum of gray levels)^2 / pixels. The sum is separable, so dynamic programming finds the optimum:
+    after k steps, `best[end]` is the maximum over all ways to divide the levels below `end` into
+    k classes. scikit-image tries all sets of thresholds, which takes half a minute for 5 classes.
+
+    Example: levels (10, 20, 90) with one pixel each, 2 classes. The divisions 10 | 20 90 and
+    10 20 | 90 have the sums 100 + 110^2 / 2 = 6150 and 30^2 / 2 + 8100 = 8550: the second is
+    better, and the classes start at the indices 0 and 2.
     """
-    pixels, sums = (np.append(0.0, np.cumsum(part)) for part in (counts, counts * levels))
+    pixels = np.append(0.0, np.cumsum(counts))
+    sums = np.append(0.0, np.cumsum(counts * levels))
     first, last = np.indices((len(levels), len(levels) + 1))
     inside = last > first
     size = np.where(inside, pixels[last] - pixels[first], 1)
     gain = np.where(inside, (sums[last] - sums[first]) ** 2 / size, -np.inf)
-    best, steps = gain[0], []  # of the levels below each end, in one class
-    for _ in range(classes - 1):
+    best = gain[0]
+    last_starts = []
+    for _ in range(num_classes - 1):
         total = best[:-1, None] + gain
-        steps.append(total.argmax(0))
+        last_starts.append(total.argmax(0))
         best = total.max(0)
     starts = [len(levels)]
-    for step in reversed(steps):
-        starts.append(int(step[starts[-1]]))
+    for last_start in reversed(last_starts):
+        starts.append(int(last_start[starts[-1]]))
     return [0, *reversed(starts[1:])]
 
 
-def adaptive(image, size=51, offset=0):
-    """Two classes against the mean around each pixel, as `cv2.adaptiveThreshold`: for uneven light.
+def adaptive(image, size: int = 51, offset: float = 0):
+    """Divide pixels into two classes by a local threshold, as `cv2.adaptiveThreshold` does.
 
-    A pixel is bright if it is above the mean of a Gaussian window less the offset. Within even ground there is only
-    noise to tell apart, so give an offset of a few gray levels: above 0 even ground turns bright and what is darker
-    by that much stays dark (ink on paper); below 0 even ground is dark (bright cells).
+    For uneven illumination. A pixel is bright if it is above the Gaussian-weighted mean of its
+    window, minus `offset`. In uniform areas only noise decides, so pass an offset of a few gray
+    levels: positive for dark objects (ink on paper; uniform areas become bright), negative for
+    bright objects (cells; uniform areas become dark).
 
     Args:
         image: see `otsu`.
-        size: side of the window in pixels, odd, at least 3: wider than the objects. The deviation of the Gaussian is
-            that of cv2, 0.15 * size + 0.35: 8 for 51.
-        offset: gray levels of 0..255, of either sign.
+        size: width of the window in pixels, odd and at least 3; larger than the objects. The std
+            of the Gaussian is 0.15 * size + 0.35, as in OpenCV: 8 for 51.
+        offset: gray levels (0..255), positive or negative.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright. On uint8 the mean is rounded, as cv2 does, else it is not.
+        (H, W) int32: 0 dark, 1 bright. For uint8 images the mean is rounded, as in OpenCV; for
+        other dtypes it is not.
 
     Raises:
-        ValueError: no such image, an even or too small size, an offset that is not finite.
+        ValueError: the image is not valid, `size` is even or below 3, or `offset` is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.array([[50, 51, 50, 150, 151, 150], [50, 40, 50, 150, 140, 150]], np.uint8)
+        >>> tfseg.classical.adaptive(image, size=3, offset=4).tolist()
+        [[1, 1, 0, 1, 1, 1], [1, 0, 0, 1, 0, 1]]
     """
-    image, size = gray("adaptive", image), _window("adaptive", size)
+    image = to_gray("adaptive", image)
+    size = _window_size("adaptive", size)
     if not np.isfinite(offset):
         raise ValueError(f"adaptive: offset={offset!r} must be a finite number.")
     if image.min() == image.max():
@@ -126,86 +173,109 @@ def adaptive(image, size=51, offset=0):
     return (image - mean > _ROUNDING - offset).astype(np.int32)
 
 
-def sauvola(image, size=25, k=0.2):
-    """Two classes against mean and deviation around each pixel (Sauvola and Pietikainen 2000): for text on paper.
+def sauvola(image, size: int = 25, k: float = 0.2):
+    """Divide pixels into two classes by the local mean and std, for text on paper.
 
-    A pixel is bright if it is above m * (1 + k * (s / 127.5 - 1)), where m is the mean and s the standard deviation
-    of a square window: the threshold of `skimage.filters.threshold_sauvola`.
+    A pixel is bright if it is above m * (1 + k * (s / 127.5 - 1)), where m and s are the mean and
+    the std of a square window (Sauvola and Pietikainen 2000), as in
+    `skimage.filters.threshold_sauvola`.
 
     Args:
         image: see `otsu`.
-        size: side of the window in pixels, odd, at least 3: wider than a scribble of the pen.
-        k: at least 0; the greater, the darker a pixel of even ground has to be for class 0.
+        size: width of the window in pixels, odd and at least 3; larger than a pen line is wide.
+        k: at least 0. The larger, the darker a pixel of a uniform area must be for class 0.
 
     Returns:
-        (H, W) int32, 0 dark and 1 bright; all 0 if the image has one color, be it blank paper.
+        (H, W) int32: 0 dark, 1 bright.
 
     Raises:
-        ValueError: no such image, an even or too small size, a negative k.
+        ValueError: the image is not valid, `size` is even or below 3, or `k` is negative.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.full((5, 5), 230, np.uint8)
+        >>> image[2, 1:4] = 40
+        >>> tfseg.classical.sauvola(image, size=5)[2].tolist()
+        [1, 0, 0, 0, 1]
     """
-    image, size = gray("sauvola", image).astype(np.float64), _window("sauvola", size)
+    image = to_gray("sauvola", image).astype(np.float64)
+    size = _window_size("sauvola", size)
     k = checks.at_least("sauvola", "k", k, 0)
     if image.min() == image.max():
         return np.zeros(image.shape, np.int32)
     mean = cv2.boxFilter(image, -1, (size, size))
-    deviation = np.sqrt(np.maximum(cv2.boxFilter(image**2, -1, (size, size)) - mean**2, 0))
-    return (image > mean * (1 + k * (deviation / 127.5 - 1))).astype(np.int32)
+    std = np.sqrt(np.maximum(cv2.boxFilter(image**2, -1, (size, size)) - mean**2, 0))
+    return (image > mean * (1 + k * (std / 127.5 - 1))).astype(np.int32)
 
 
-def hysteresis(image, low=None, high=None, connectivity=8):
-    """Two classes by two thresholds: pixels above the low one that hang together with one above the high one.
+def hysteresis(image, low: float | None = None, high: float | None = None, connectivity: int = 8):
+    """Keep pixels above a low threshold that are connected to a pixel above a high threshold.
 
-    The second threshold of Canny (IEEE TPAMI 8, 1986), for any image or map: noise that passes a single threshold
-    here and there is left out, and weak parts of what is strong elsewhere are kept.
+    The two thresholds of Canny (IEEE TPAMI 8, 1986), for any image. It drops noise that passes the
+    low threshold in isolated places, and keeps the weak parts of strong objects.
 
     Args:
         image: see `otsu`.
-        low: gray level of 0..255; None for Otsu's threshold.
-        high: gray level of 0..255, not below `low`; None for halfway from `low` to the mean of the pixels above it.
+        low: gray level (0..255); None for Otsu's threshold.
+        high: gray level (0..255), at least `low`; None for halfway between `low` and the mean of
+            the pixels above it.
         connectivity: 4 or 8 neighbors.
 
     Returns:
-        (H, W) int32, 1 the pixels kept, 0 the others; all 0 if the image has one color and `low` is None.
+        (H, W) int32: 1 for pixels kept, 0 for the rest.
 
     Raises:
-        ValueError: no such image or connectivity, or thresholds that are no numbers or in the wrong order.
+        ValueError: the image is not valid, the connectivity is unknown, or the thresholds are NaN
+            or in the wrong order.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> image = np.array([[100, 200, 0, 100]], np.uint8)
+        >>> tfseg.classical.hysteresis(image, low=90, high=150).tolist()
+        [[1, 1, 0, 0]]
     """
-    image = gray("hysteresis", image)
-    low = otsu_level(image) if low is None else low
+    image = to_gray("hysteresis", image)
+    low = otsu_threshold(image) if low is None else low
     weak = image > low
     if high is None:
         high = (low + image[weak].mean()) / 2 if weak.any() else low
-    if not low <= high:  # nor is it true of NaN
+    if not low <= high:  # also catches NaN
         raise ValueError(
-            f"hysteresis: low={low!r} and high={high!r}, expected numbers, the low one not above the other."
+            f"hysteresis: got low={low!r} and high={high!r}, expected numbers with low <= high."
         )
-    pieces = connected_components(weak, connectivity)
-    strong = np.bincount(pieces[image > high], minlength=int(pieces.max()) + 1) > 0
-    return strong.astype(np.int32)[pieces]
+    components = connected_components(weak, connectivity)
+    count = int(components.max()) + 1
+    strong = np.bincount(components[image > high], minlength=count) > 0
+    return strong.astype(np.int32)[components]
 
 
-def otsu_level(levels):
-    """Return Otsu's threshold of any numbers (H, W): the greatest of the dark class, or of all if they are equal."""
-    return float(levels[_two_classes(levels, cv2.THRESH_OTSU) == 0].max())
+def otsu_threshold(values):
+    """Return Otsu's threshold of (H, W) numbers: the maximum of the dark class.
+
+    If all numbers are equal, it is that number.
+    """
+    return float(values[_two_classes(values, cv2.THRESH_OTSU) == 0].max())
 
 
 def _two_classes(image, rule):
     if image.min() == image.max():
         return np.zeros(image.shape, np.int32)
-    return cv2.threshold(_in_bytes(image), 0, 1, cv2.THRESH_BINARY | rule)[1].astype(np.int32)
+    return cv2.threshold(_to_bins(image), 0, 1, cv2.THRESH_BINARY | rule)[1].astype(np.int32)
 
 
-def _in_bytes(image):
-    """The image as uint8: as it is, or the numbers of 256 equal bins between its least and greatest level."""
+def _to_bins(image):
+    """Return the bin of each pixel: 256 equal bins over the range; uint8 values are the bins."""
     if image.dtype == np.uint8:
         return image
     low, high = float(image.min()), float(image.max())
     return np.minimum((image - np.float64(low)) * (256 / (high - low or 1)), 255).astype(np.uint8)
 
 
-def _window(owner, size):
+def _window_size(owner, size):
     if checks.positive_int(owner, "size", size) % 2 == 0 or size < 3:
         raise ValueError(
-            f"{owner}: size={size!r} must be odd and at least 3, for the window has its pixel in the middle."
+            f"{owner}: size={size!r} must be odd and at least 3, so that the window has a center."
         )
     return int(size)

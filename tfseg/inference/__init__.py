@@ -1,4 +1,4 @@
-"""Use of a trained model: predictions for images, exact evaluation of a dataset."""
+"""Use a trained model: predict images, evaluate datasets, tune and refine predictions."""
 
 from tfseg.inference import refine
 from tfseg.inference.baseline import baseline

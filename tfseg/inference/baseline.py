@@ -1,173 +1,213 @@
-"""What is reached on a dataset without a network: to know whether deep learning earns its cost there."""
+"""Scores without a network: is deep learning worth its cost on a dataset?"""
 
 import itertools
 import time
 from collections import Counter
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfseg import classical
-from tfseg.inference.comparison import ObjectScores, PixelScores, require
+from tfseg.checks import IGNORE_INDEX
+from tfseg.inference.comparison import ObjectScores, PixelScores, require_field
 from tfseg.inference.predictor import predict
 
-IMAGES = 60  # of the training part, on which options are chosen
-STROKES = 0.01  # share of their pixels that the pixel classifier learns from
+MAX_TUNING_IMAGES = 60  # of the training data, to choose options
+SCRIBBLE_FRACTION = 0.01  # of the pixels, to train the pixel classifier
 
 
-def baseline(train, val, network=None, track=lambda items, total: items):
-    """Try the classical methods that fit a dataset, choose their options on its training part, and score them.
+class Candidate(NamedTuple):
+    """A method with options: `function` segments an image."""
 
-    Objects, where the readers give "instances": thresholds and watersheds, chosen by AP@0.5. Two classes of pixels:
-    thresholds and ridges, either side, chosen by the mean IoU. Classes of pixels, two or more: a random forest over
-    filters, from scribbles on some images, and the class that most pixels have. Options are tried on at most 60
-    images, evenly spaced; the scores are those on all of `val`.
+    method: str
+    options: dict
+    function: Any
+
+
+def baseline(train, val, network=None, track=lambda items, total: items) -> list[dict]:
+    """Score the classical methods that suit a dataset, with options chosen on its training data.
+
+    - Objects, if the readers provide "instances": thresholds and watersheds, chosen by AP@0.5.
+    - Two classes of pixels: thresholds and ridges for bright or dark objects, chosen by mean IoU.
+    - Any number of classes: a random forest over filter responses, trained on scribbles, and the
+      most frequent class.
+
+    Options are chosen on at most 60 evenly spaced training images; the scores are those on `val`.
 
     Args:
         train, val: readers of the same classes.
-        network: None; or a model of `tfseg.models`, or of objects a function of an image (H, W, C) that numbers them
-            (H, W), for a row beside the others.
-        track: wraps the iteration over all that is tried; called with it and its length.
+        network: None, or a model to score as well: a model of `tfseg.models`, or for objects a
+            function from an image (H, W, C) to numbered objects (H, W).
+        track: wraps the iteration to show progress; called with the candidates and their number.
 
     Returns:
-        list of dicts, the best on `val` first: "method"; "options", as chosen; "mean_iou", "mean_dice" and
-        "pixel_accuracy", or of objects "ap50", "mean_ap" and "pq"; "seconds" an image. `scores_table` prints it.
+        list of dicts, the best on `val` first. Keys: "method"; "options"; "mean_iou", "mean_dice"
+        and "pixel_accuracy", or "ap50", "mean_ap" and "pq" for objects; "seconds" per image.
+        `scores_table` prints it.
 
     Raises:
-        ValueError: readers without masks or instances.
-        ImportError: scikit-image or scikit-learn is not installed; the message names the extra `classical`.
+        ValueError: the readers have no masks or instances.
+        ImportError: scikit-image or scikit-learn is not installed; the message names the extra
+            `classical`.
+
+    Example:
+        >>> import tfseg
+        >>> reader = tfseg.data.Folder("photos", "labels", ["background", "leaf", "stem"])
+        >>> rows = tfseg.inference.baseline(reader.subset([0, 1]), reader.subset([2, 3]))
+        >>> [row["method"] for row in rows]
+        ['pixel classifier', 'most frequent class']
     """
     objects = "instances" in train.fields
-    for reader in (train, val):
-        require("baseline", reader, objects)
-    few = train.subset(
-        np.unique(np.linspace(0, len(train) - 1, min(IMAGES, len(train))).astype(int))
-    )
-    few = [few[index] for index in range(len(few))]
-    measure = partial(
-        _row, train, ObjectScores if objects else PixelScores, "instances" if objects else "mask"
-    )
-    candidates = _of_objects() if objects else _of_pixels(few, train.label_names)
-    best, alone = {}, Counter(name for name, *_ in candidates)
-    for name, options, function in track(candidates, len(candidates)):
-        score = next(iter(measure(few, function).values())) if alone[name] > 1 else 0.0
-        if name not in best or score > best[name][0]:
-            best[name] = score, options, function
-    rows = [(name, _words(options), function) for name, (_, options, function) in best.items()]
+    require_field("baseline", train, objects)
+    require_field("baseline", val, objects)
+    images = min(MAX_TUNING_IMAGES, len(train))
+    indices = np.unique(np.linspace(0, len(train) - 1, images).astype(int))
+    samples = [train[int(index)] for index in indices]
+    if objects:
+        candidates = _object_candidates()
+        score = partial(_score, ObjectScores, train, "instances")
+    else:
+        candidates = _pixel_candidates(samples, train.label_names)
+        score = partial(_score, PixelScores, train, "mask")
+    chosen = _best_candidates(candidates, samples, score, track)
     if network is not None:
         function = network if objects else partial(predict, network)
-        function(val[0]["image"])  # the first call compiles it
-        rows.append(("network", "", function))
+        function(val[0]["image"])  # compiles it, so that "seconds" does not include this
+        chosen.append(Candidate("network", {}, function))
     rows = [
-        {"method": name, "options": options, **measure(val, function)}
-        for name, options, function in rows
+        {"method": method, "options": _options_text(options), **score(val, function)}
+        for method, options, function in chosen
     ]
-    return sorted(rows, key=lambda row: -row["ap50" if objects else "mean_iou"])
+    main_score = "ap50" if objects else "mean_iou"
+    return sorted(rows, key=lambda row: -row[main_score])
 
 
-def _row(reader, kind, field, samples, function):
-    """The figures of a function of an image on samples, and its seconds an image."""
-    scores, seconds = kind(reader), 0.0
+def _best_candidates(candidates, samples, score, track):
+    """Return the candidate with the best score for each method, in the order of the methods."""
+    counts = Counter(candidate.method for candidate in candidates)
+    best, best_scores = {}, {}
+    for candidate in track(candidates, len(candidates)):
+        method, value = candidate.method, 0.0
+        if counts[method] > 1:  # otherwise there is nothing to choose
+            value = next(iter(score(samples, candidate.function).values()))
+        if method not in best or value > best_scores[method]:
+            best[method], best_scores[method] = candidate, value
+    return list(best.values())
+
+
+def _score(score_class, reader, field, samples, function):
+    """Return the scores of a function of images on samples, and its seconds per image."""
+    scores, seconds = score_class(reader), 0.0
     for index in range(len(samples)):
         sample = samples[index]
-        began = time.perf_counter()
-        found = function(sample["image"])
-        seconds += (time.perf_counter() - began) / len(samples)
-        scores.add(sample[field], found)
+        start = time.perf_counter()
+        prediction = function(sample["image"])
+        seconds += (time.perf_counter() - start) / len(samples)
+        scores.add(sample[field], prediction)
     return {**scores.result(), "seconds": seconds}
 
 
-def _candidates(name, function, **grid):
-    """Every combination of options: (name, options, function of an image)."""
-    choices = [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
-    return [(name, options, partial(function, **options)) for options in choices]
+def _grid(method, function, **choices):
+    """Return a candidate for every combination of options; `choices` lists the values of each."""
+    combinations = itertools.product(*choices.values())
+    options = [dict(zip(choices, values, strict=True)) for values in combinations]
+    return [Candidate(method, chosen, partial(function, **chosen)) for chosen in options]
 
 
-def _of_objects():
-    sides = {"dark": (False, True)}
+def _object_candidates():
+    dark = (False, True)
     return [
-        *_candidates("Otsu, connected", _connected, **sides),
-        *_candidates(
-            "Otsu + watershed", _watershed, min_distance=(2, 3, 4, 6), min_area=(0, 20), **sides
+        *_grid("Otsu, connected", _otsu_components, dark=dark),
+        *_grid(
+            "Otsu + watershed",
+            _otsu_watershed,
+            min_distance=(2, 3, 4, 6),
+            min_pixels=(0, 20),
+            dark=dark,
         ),
-        *_candidates(
-            "local threshold + watershed", _local, size=(51, 101), offset=(2, 5, 10), **sides
+        *_grid(
+            "local threshold + watershed",
+            _local_watershed,
+            size=(51, 101),
+            offset=(2, 5, 10),
+            dark=dark,
         ),
     ]
 
 
-def _of_pixels(samples, names):
-    found = [_most_frequent(samples, names), _forest(samples)]
+def _pixel_candidates(samples, names):
+    candidates = [_most_frequent_class(samples, names), _pixel_classifier(samples)]
     if len(names) == 2:
-        sides = {"flipped": (False, True)}
-        for name, function, grid in (
-            ("Otsu", classical.otsu, {}),
-            ("triangle", classical.triangle, {}),
-            (
-                "local threshold",
-                classical.adaptive,
-                {"size": (25, 51, 101), "offset": (-10, -5, 0, 5, 10)},
-            ),
-            ("Sauvola", classical.sauvola, {"size": (15, 31, 61), "k": (0.05, 0.1, 0.2)}),
-            ("ridges + Otsu", _ridges, {"sigma": (1, 2, 3, 5), "dark": (False, True)}),
-        ):
-            found += _candidates(name, partial(_side, function), **grid, **sides)
-    return found
+        candidates += _two_class_candidates()
+    return candidates
 
 
-def _side(function, image, flipped, **options):
+def _two_class_candidates():
+    flipped = (False, True)
+    local = {"size": (25, 51, 101), "offset": (-10, -5, 0, 5, 10)}
+    sauvola = {"size": (15, 31, 61), "k": (0.05, 0.1, 0.2)}
+    ridges = {"sigma": (1, 2, 3, 5), "dark": (False, True)}
+    return [
+        *_grid("Otsu", partial(_flip, classical.otsu), flipped=flipped),
+        *_grid("triangle", partial(_flip, classical.triangle), flipped=flipped),
+        *_grid("local threshold", partial(_flip, classical.adaptive), **local, flipped=flipped),
+        *_grid("Sauvola", partial(_flip, classical.sauvola), **sauvola, flipped=flipped),
+        *_grid("ridges + Otsu", partial(_flip, _otsu_ridges), **ridges, flipped=flipped),
+    ]
+
+
+def _flip(function, image, flipped, **options):
+    """Segment an image; with `flipped`, exchange the classes 0 and 1."""
     return function(image, **options) ^ int(flipped)
 
 
-def _ridges(image, sigma, dark):
+def _otsu_ridges(image, sigma, dark):
     return classical.otsu(classical.ridges(image, (sigma,), dark))
 
 
-def _connected(image, dark):
+def _otsu_components(image, dark):
     return classical.connected_components(classical.otsu(image) == int(not dark))
 
 
-def _watershed(image, min_distance, min_area, dark):
-    return classical.remove_small(
-        classical.watershed(image, min_distance=min_distance, dark=dark), min_area
-    )
+def _otsu_watershed(image, min_distance, min_pixels, dark):
+    objects = classical.watershed(image, min_distance=min_distance, dark=dark)
+    return classical.remove_small(objects, min_pixels)
 
 
-def _local(image, size, offset, dark):
+def _local_watershed(image, size, offset, dark):
     bright = classical.adaptive(image, size, offset if dark else -offset)
     return classical.split_touching(classical.smooth(bright == int(not dark)))
 
 
-def _most_frequent(samples, names):
-    counts = sum(
-        np.bincount(sample["mask"].ravel(), minlength=256)[: len(names)] for sample in samples
-    )
-    top = int(counts.argmax())
-    return (
-        "most frequent class",
-        {"class": names[top]},
-        lambda image: np.full(image.shape[:2], top, np.uint8),
-    )
+def _most_frequent_class(samples, names):
+    counts = np.zeros(len(names), int)
+    for sample in samples:
+        counts += np.bincount(sample["mask"].ravel(), minlength=256)[: len(names)]
+    class_id = int(counts.argmax())
+
+    def predict_constant(image):
+        return np.full(image.shape[:2], class_id, np.uint8)
+
+    return Candidate("most frequent class", {"class": names[class_id]}, predict_constant)
 
 
-def _forest(samples):
+def _pixel_classifier(samples):
     rng = np.random.default_rng(0)
-    scribbles = [_scribbles(sample["mask"], rng) for sample in samples]
-    forest = classical.PixelClassifier().fit([sample["image"] for sample in samples], scribbles)
-    return (
-        "pixel classifier",
-        {"scribbles": f"{STROKES:.0%} of {len(scribbles)} images"},
-        forest.predict,
-    )
+    images = [sample["image"] for sample in samples]
+    scribbles = [_scribble(sample["mask"], rng) for sample in samples]
+    classifier = classical.PixelClassifier().fit(images, scribbles)
+    options = {"scribbles": f"{SCRIBBLE_FRACTION:.0%} of {len(scribbles)} images"}
+    return Candidate("pixel classifier", options, classifier.predict)
 
 
-def _scribbles(truth, rng):
-    """A share of the pixels, and one of each class at least."""
-    drawn = rng.random(truth.shape) < STROKES
-    for value in np.unique(truth):
-        drawn.flat[rng.choice(np.flatnonzero(truth == value))] = True
-    return np.where(drawn, truth, 255).astype(np.uint8)
+def _scribble(mask, rng):
+    """Return a mask in which only random pixels are labeled, at least one per class."""
+    drawn = rng.random(mask.shape) < SCRIBBLE_FRACTION
+    for value in np.unique(mask):
+        drawn.flat[rng.choice(np.flatnonzero(mask == value))] = True
+    return np.where(drawn, mask, IGNORE_INDEX).astype(np.uint8)
 
 
-def _words(options):
+def _options_text(options):
     return ", ".join(f"{name}={value}" for name, value in options.items())

@@ -1,4 +1,4 @@
-"""Fully connected conditional random fields: labels that follow the edges of the image."""
+"""Mean-field inference in a fully connected conditional random field (CRF)."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,48 +8,62 @@ import numpy as np
 from tfseg.inference.permutohedral import Permutohedral
 
 
-def mean_field(logits, image, iterations, smooth, near, bilateral, far, color):
-    """Approximate the labels' distribution, Krähenbühl and Koltun 2011 (arXiv:1210.5644), algorithm 1.
+def mean_field(
+    logits,
+    image,
+    iterations: int,
+    smoothness_weight: float,
+    smoothness_std: float,
+    bilateral_weight: float,
+    position_std: float,
+    color_std: float,
+):
+    """Approximate the label distribution of a fully connected CRF by mean-field iterations.
 
-    Pixels of like place, and of like place and color, draw each other to the same class: Potts' model over two
-    Gaussian kernels K, each normalized symmetrically, D^-1/2 K D^-1/2 with D the sums of its rows.
+    Krähenbühl and Koltun 2011 (arXiv:1210.5644), algorithm 1: Potts model with two Gaussian
+    kernels, one over positions and one over positions and colors. Each kernel K is normalized to
+    D^-1/2 K D^-1/2, where D contains the row sums of K.
 
     Args:
         logits: (H, W, C) float32, C >= 2.
         image: (H, W) or (H, W, 3) in 0..255.
-        iterations: number of updates of all pixels at once.
-        smooth, near: weight of the kernel of places, and its standard deviation in pixels.
-        bilateral, far, color: weight of the kernel of places and colors, and its standard deviations in pixels and
-            in gray levels.
+        iterations: number of simultaneous updates of all pixels.
+        smoothness_weight, smoothness_std: weight of the kernel over positions, and its standard
+            deviation in pixels.
+        bilateral_weight, position_std, color_std: weight of the kernel over positions and colors,
+            and its standard deviations in pixels and in gray levels.
 
     Returns:
-        (H, W, C) float32 logarithms of the distribution, up to a constant a pixel.
+        (H, W, C) float32 log probabilities, up to a constant per pixel.
     """
-    height, width, classes = logits.shape
-    places = np.mgrid[:height, :width][::-1].reshape(2, -1).astype(np.float32)
+    height, width, num_classes = logits.shape
+    positions = np.mgrid[:height, :width][::-1].reshape(2, -1).astype(np.float32)
     colors = image.reshape(height * width, -1).T.astype(np.float32)
-    kernels = [(smooth, places / near), (bilateral, np.concatenate([places / far, colors / color]))]
-    weights, points = zip(
-        *((np.float32(weight), points) for weight, points in kernels if weight > 0), strict=True
-    )
-    unary = scores = logits.reshape(-1, classes)
+    weights, points = [], []
+    if smoothness_weight > 0:
+        weights.append(np.float32(smoothness_weight))
+        points.append(positions / smoothness_std)
+    if bilateral_weight > 0:
+        weights.append(np.float32(bilateral_weight))
+        points.append(np.concatenate([positions / position_std, colors / color_std]))
+    unary = scores = logits.reshape(-1, num_classes)
     with ThreadPoolExecutor(len(points)) as pool:
         kernels = list(pool.map(Permutohedral, points))
         for _ in range(iterations):
-            shares = softmax(scores)
+            probabilities = softmax(scores)
+            messages = [pool.submit(kernel, probabilities) for kernel in kernels]
             scores = unary.copy()
-            for weight, drawn in zip(
-                weights, [pool.submit(kernel, shares) for kernel in kernels], strict=True
-            ):
-                scores += weight * drawn.result()
+            for weight, message in zip(weights, messages, strict=True):
+                scores += weight * message.result()
     return scores.reshape(logits.shape)
 
 
 def softmax(scores):
-    """(N, C) float32 -> (N, C) float32 shares."""
-    shares = scores - cv2.reduce(
-        scores, 1, cv2.REDUCE_MAX
-    )  # NumPy takes ten times as long over short rows
-    np.exp(shares, out=shares)
-    shares /= cv2.reduce(shares, 1, cv2.REDUCE_SUM)
-    return shares
+    """Return the softmax over the last axis: (N, C) float32 -> (N, C) float32.
+
+    `cv2.reduce` is ten times as fast as NumPy over short rows.
+    """
+    probabilities = scores - cv2.reduce(scores, 1, cv2.REDUCE_MAX)
+    np.exp(probabilities, out=probabilities)
+    probabilities /= cv2.reduce(probabilities, 1, cv2.REDUCE_SUM)
+    return probabilities

@@ -1,4 +1,4 @@
-"""Exact evaluation of a model on a reader: the confusion matrix, the table, the files."""
+"""Exact evaluation of a model on a dataset: confusion matrix, scores, files."""
 
 import csv
 import json
@@ -13,7 +13,7 @@ from tfseg.data import pipeline
 from tfseg.inference.predictor import predict_logits
 from tfseg.metrics import ConfusionMetrics, scores_of
 
-# as the table prints them; the files hold "specificity" as well
+# {score: header of the printed table}; the files also contain "specificity"
 COLUMNS = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
 SCORES = (*COLUMNS, "specificity")
 
@@ -23,23 +23,35 @@ class Evaluation:
     """The scores of a model on a dataset.
 
     Attributes:
-        class_names: list of C names.
-        matrix: (C, C) int64 pixel counts, true classes down, predicted classes across.
+        class_names: C names.
+        matrix: (C, C) int64 pixel counts; rows are true classes, columns predicted classes.
+
+    Example:
+        >>> import numpy as np
+        >>> import tfseg
+        >>> matrix = np.array([[6, 2], [1, 3]])
+        >>> evaluation = tfseg.inference.Evaluation(["background", "leaf"], matrix)
+        >>> [(row["class"], round(row["iou"], 3)) for row in evaluation.rows()]
+        [('background', 0.667), ('leaf', 0.5)]
+        >>> round(evaluation.means()["mean_iou"], 3)
+        0.583
     """
 
     class_names: list
     matrix: np.ndarray
 
     @property
-    def scores(self):
-        """The figures of `tfseg.metrics.scores_of`, as NumPy."""
+    def scores(self) -> dict:
+        """The scores of `tfseg.metrics.scores_of` as NumPy arrays."""
         return {name: np.asarray(value) for name, value in scores_of(self.matrix).items()}
 
-    def rows(self):
-        """Return one dict a class: "class", "dice", "iou", "precision", "recall", "specificity", true "pixels".
+    def rows(self) -> list[dict]:
+        """Return one dict per class.
 
-        NaN where a class has no score: "dice" and "iou" if it is absent from truth and prediction, "precision" if
-        it is never predicted, "recall" if it is never true.
+        Its keys are "class", "dice", "iou", "precision", "recall", "specificity" and "pixels", the
+        number of pixels that have the class in the ground truth. A score is NaN where it is
+        undefined: "dice" and "iou" if the class is absent from ground truth and prediction,
+        "precision" if it is never predicted, "recall" if it is absent from the ground truth.
         """
         scores = self.scores
         return [
@@ -51,27 +63,30 @@ class Evaluation:
             for i, name in enumerate(self.class_names)
         ]
 
-    def means(self):
-        """Return the figures of all classes together, "mean_iou", "micro_dice", "matthews" and so on: float."""
+    def means(self) -> dict:
+        """Return the scores over all classes as floats: "mean_iou", "micro_dice" and so on."""
         return {name: float(value) for name, value in self.scores.items() if value.ndim == 0}
 
     def save(self, folder):
-        """Write evaluation.json (all figures and the matrix) and evaluation.csv (the per-class table)."""
+        """Write evaluation.json (all scores and the matrix) and evaluation.csv (one row per class).
+
+        Undefined scores are null in the JSON file and empty in the CSV file.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        blank = lambda row: {k: None if v != v else v for k, v in row.items()}  # noqa: E731  JSON has no NaN
-        report = {
-            **blank(self.means()),
-            "classes": [blank(row) for row in self.rows()],
+        rows = [_nan_to_none(row) for row in self.rows()]
+        content = {
+            **_nan_to_none(self.means()),
+            "classes": rows,
             "confusion_matrix": self.matrix.tolist(),
         }
-        (folder / "evaluation.json").write_text(json.dumps(report, indent=1) + "\n")
+        (folder / "evaluation.json").write_text(json.dumps(content, indent=1) + "\n")
         with (folder / "evaluation.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, ["class", *SCORES, "pixels"])
             writer.writeheader()
-            writer.writerows(blank(row) for row in self.rows())
+            writer.writerows(rows)
 
-    def table(self, title="Scores"):
+    def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
         from rich.table import Table
         from rich.text import Text
@@ -79,64 +94,84 @@ class Evaluation:
         table = Table("class", title=Text(title), title_justify="left")
         for column in (*COLUMNS.values(), "pixels"):
             table.add_column(column, justify="right")
-        shares = self.matrix.sum(1) / max(self.matrix.sum(), 1)
-        for row, share in zip(self.rows(), shares, strict=True):
-            table.add_row(
-                Text(row["class"]), *(_figure(row[column]) for column in COLUMNS), f"{share:.1%}"
-            )
+        fractions = self.matrix.sum(1) / max(self.matrix.sum(), 1)
+        for row, fraction in zip(self.rows(), fractions, strict=True):
+            cells = [_format_score(row[score]) for score in COLUMNS]
+            table.add_row(Text(row["class"]), *cells, f"{fraction:.1%}")
         table.add_section()
         means = self.means()
-        table.add_row("mean", *(_figure(means[f"mean_{column}"]) for column in COLUMNS), "")
-        table.caption = (
-            f"pixel accuracy {_figure(means['pixel_accuracy'])}; a dash: no pixel to judge by"
-        )
+        table.add_row("mean", *(_format_score(means[f"mean_{score}"]) for score in COLUMNS), "")
+        accuracy = _format_score(means["pixel_accuracy"])
+        table.caption = f"pixel accuracy {accuracy}; '-': undefined, the class does not occur"
         return table
 
 
-def _figure(value):
+def _nan_to_none(row):
+    """Replace NaN, which JSON does not have."""
+    return {
+        key: None if isinstance(value, float) and math.isnan(value) else value
+        for key, value in row.items()
+    }
+
+
+def _format_score(value):
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 
 def evaluate(
-    model, reader, batch_size=8, track=lambda batches, total: batches, resize=None, window=None
-):
-    """Count a model's right and wrong pixels over a whole dataset, in the pixels of every image's own.
+    model,
+    reader,
+    batch_size: int = 8,
+    track=lambda batches, total: batches,
+    resize=None,
+    window=None,
+) -> Evaluation:
+    """Compare a model's predictions with the ground truth of a dataset, at the original sizes.
 
     Args:
-        model: a model of `tfseg.models`, with `reader.num_classes` channels.
-        reader: a `tfseg.data.Reader`.
-        batch_size: images of one size that go through the model together.
+        model: a model of `tfseg.models` with `reader.num_classes` channels.
+        reader: a `tfseg.data.Reader` with masks.
+        batch_size: number of images of equal size per batch.
         track: wraps the iteration to show progress; called with the batches and their number.
-        resize, window: how the model sees an image, one at a time, see `predict_logits`; None for as it is.
+        resize, window: see `predict_logits`. With either, images are predicted one at a time.
 
     Returns:
         Evaluation.
 
     Raises:
         ValueError: the reader has no masks.
+
+    Example:
+        >>> import tfseg
+        >>> reader = tfseg.data.Folder("photos", "labels", ["background", "leaf"])
+        >>> model = tfseg.models.unet(2, filters=(4, 8))
+        >>> evaluation = tfseg.inference.evaluate(model, reader)
+        >>> evaluation.matrix.sum(axis=1).tolist()
+        [9984, 2304]
     """
     if "mask" not in reader.fields:
         raise ValueError(
-            f"evaluate: the reader gives {', '.join(reader.fields)}, but no mask to count pixels by."
+            f"evaluate: the reader provides {', '.join(reader.fields)}, but no mask to compare "
+            "with. Use a reader with masks."
         )
     metric = ConfusionMetrics(reader.num_classes)
-    if resize is not None or window is not None:
+    if resize is None and window is None:
+        _count_batches(model, metric, pipeline(reader, batch_size), track)
+    else:
         for index in track(range(len(reader)), len(reader)):
             sample = reader[index]
-            metric.update_state(
-                sample["mask"][None], predict_logits(model, sample["image"], resize, window)[None]
-            )
-        return Evaluation(reader.label_names, np.asarray(metric.matrix))
-    batches = pipeline(reader, batch_size)
+            logits = predict_logits(model, sample["image"], resize, window)
+            metric.update_state(sample["mask"][None], logits[None])
+    return Evaluation(reader.label_names, np.asarray(metric.matrix))
 
+
+def _count_batches(model, metric, batches, track):
     @tf.function(input_signature=batches.element_spec)
     def count(images, labels):
         masks = labels["mask"] if isinstance(labels, dict) else labels
         metric.update_state(masks, model(images, training=False))
 
-    count = (
-        count.get_concrete_function()
-    )  # called by itself, the fifth evaluation would bring a warning of retracing
+    # TensorFlow warns of retracing at the fifth evaluation if the function is called directly
+    count = count.get_concrete_function()
     for images, labels in track(batches, len(batches)):
         count(images, labels)
-    return Evaluation(reader.label_names, np.asarray(metric.matrix))

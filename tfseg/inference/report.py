@@ -1,50 +1,65 @@
-"""What an evaluation leaves for people to look at."""
+"""Evaluate a model and write the scores as tables and figures."""
 
 from pathlib import Path
 
 import numpy as np
 
 from tfseg import viz
-from tfseg.inference.evaluation import evaluate
+from tfseg.inference.evaluation import Evaluation, evaluate
 from tfseg.inference.predictor import predict
+
+NUM_SAMPLES = 4  # shown in samples.png, evenly spaced over the reader
+DPI = 120
 
 
 def report(
     model,
     reader,
     folder,
-    history=None,
-    batch_size=8,
+    history: dict | None = None,
+    batch_size: int = 8,
     track=lambda batches, total: batches,
     window=None,
-):
-    """Evaluate a model and write tables and images.
+) -> Evaluation:
+    """Evaluate a model and write tables and figures.
 
-    Writes evaluation.json, evaluation.csv, confusion.png, samples.png (up to four samples: image, truth,
-    prediction, errors) and, with a history, curves.png.
+    The files are evaluation.json, evaluation.csv, confusion.png, samples.png (image, ground truth,
+    prediction and errors of up to four samples) and, with a history, curves.png.
 
     Args:
         model: a model of `tfseg.models`.
-        reader: a `tfseg.data.Reader`.
-        folder: where to write; made if need be.
-        history: {name: list of one value an epoch}, or None.
+        reader: a `tfseg.data.Reader` with masks.
+        folder: output folder; created if missing.
+        history: {name: one value per epoch}, or None.
         batch_size, track, window: see `evaluate`.
 
     Returns:
         Evaluation.
+
+    Raises:
+        ValueError: see `evaluate`.
+
+    Example:
+        >>> import tfseg
+        >>> reader = tfseg.data.Folder("photos", "labels", ["background", "leaf"])
+        >>> model = tfseg.models.unet(2, filters=(4, 8))
+        >>> scores = tfseg.inference.report(model, reader.subset([0]), "scores")
+        >>> from pathlib import Path
+        >>> sorted(file.name for file in Path("scores").iterdir())
+        ['confusion.png', 'evaluation.csv', 'evaluation.json', 'samples.png']
     """
     folder = Path(folder)
-    scores = evaluate(model, reader, batch_size, track, window=window)
-    scores.save(folder)
-    viz.confusion_matrix(scores.matrix, scores.class_names).savefig(
-        folder / "confusion.png", dpi=120
-    )
-    shown = [reader[i] for i in np.unique(np.linspace(0, len(reader) - 1, 4).astype(int))]
-    images, masks = [sample["image"] for sample in shown], [sample["mask"] for sample in shown]
+    evaluation = evaluate(model, reader, batch_size, track, window=window)
+    evaluation.save(folder)
+    figure = viz.confusion_matrix(evaluation.matrix, evaluation.class_names)
+    figure.savefig(folder / "confusion.png", dpi=DPI)
+    indices = np.unique(np.linspace(0, len(reader) - 1, NUM_SAMPLES).astype(int))
+    samples = [reader[i] for i in indices]
+    images = [sample["image"] for sample in samples]
+    masks = [sample["mask"] for sample in samples]
     predictions = [predict(model, image, window=window) for image in images]
-    viz.samples(images, masks, predictions, scores.class_names).savefig(
-        folder / "samples.png", dpi=120
-    )
+    figure = viz.samples(images, masks, predictions, evaluation.class_names)
+    figure.savefig(folder / "samples.png", dpi=DPI)
     if history:
-        viz.curves(history).savefig(folder / "curves.png", dpi=120)
-    return scores
+        viz.curves(history).savefig(folder / "curves.png", dpi=DPI)
+    return evaluation

@@ -1,7 +1,8 @@
-"""Where one class ends and the next begins: offsets of the logits by which a score is better than by the largest logit.
+"""Tune logit offsets so that a score improves over plain argmax.
 
-The largest logit makes the most pixels right. A mean over classes counts the rare ones as much as the others, and so is
-often better off if a class is chosen a little earlier or later; of one sigmoid channel, if its threshold is not 0.5.
+Argmax maximizes pixel accuracy. A mean over classes counts rare classes as much as frequent ones,
+so it often improves if rare classes get a small logit bonus. For a single sigmoid channel an offset
+is the same as a threshold other than 0.5.
 """
 
 import math
@@ -15,247 +16,317 @@ from tfseg import checks
 from tfseg.inference.predictor import predict_logits
 from tfseg.ops import count_id_pairs
 
-GRID = np.arange(-48, 49) / 16  # of offsets that are tried; float32 holds them exactly
-ROUNDS = 4  # over the classes
-SCORES = {
-    "mean_iou": lambda hits, truth, found: hits / (truth + found - hits),
-    "mean_dice": lambda hits, truth, found: 2 * hits / (truth + found),
-}
+OFFSETS = np.arange(-48, 49) / 16  # candidates from -3 to 3, exact in float32
+MAX_ROUNDS = 4  # over all classes
+
+
+def _iou(tp, true, predicted):
+    return tp / (true + predicted - tp)
+
+
+def _dice(tp, true, predicted):
+    return 2 * tp / (true + predicted)
+
+
+SCORES = {"mean_iou": _iou, "mean_dice": _dice}
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Offsets that were found, and what they are worth.
+    """Logit offsets and their effect on a score.
 
     Attributes:
-        score: name of the score that was made large.
-        before: the score without offsets.
-        after: the score by offsets that were found each time on the other images: what to expect of new ones.
-        offsets: one a channel of the logits, found on all images, for `with_offsets`.
+        score: name of the score that was maximized.
+        score_untuned: the score without offsets.
+        score_cv: the cross-validated score: each fold of images is scored with offsets fitted on
+            the other folds. It estimates the score on new images.
+        offsets: one offset per logit channel, fitted on all images; for `with_offsets`.
     """
 
     score: str
-    before: float
-    after: float
+    score_untuned: float
+    score_cv: float
     offsets: tuple
+
+    @property
+    def improves(self) -> bool:
+        """Whether the offsets improve the score on images they were not fitted on."""
+        return self.score_cv > self.score_untuned
+
+    @property
+    def at_limit(self) -> bool:
+        """Whether an offset is at the limit of the search, typical of too short a training."""
+        return bool(np.abs(self.offsets).max() >= OFFSETS.max())
 
 
 def tune_offsets(
     model,
     reader,
-    score="mean_iou",
+    score: str = "mean_iou",
     resize=None,
     window=None,
-    pixels=2**20,
-    folds=5,
+    pixels: int = 2**20,
+    folds: int = 5,
     track=lambda items, total: items,
-):
-    """Find offsets of a model's logits by which a score on a dataset is better.
+) -> Tuning:
+    """Find logit offsets that maximize a score on a dataset.
 
-    One class' offset after the other is set to the best of those from -3 to 3, as long as the score rises. This is the
-    decision rule of "logit adjustment" (arXiv:2007.07314), fitted to the score instead of the classes' shares.
+    Coordinate ascent: one class after the other gets the best offset from -3 to 3, until the score
+    stops rising. The decision rule is that of logit adjustment (arXiv:2007.07314), fitted to the
+    score instead of the class frequencies.
 
     Args:
         model: a model of `tfseg.models`.
-        reader: samples the model was not trained on, two at least.
-        score: "mean_iou" or "mean_dice", of the pixels of all images together.
-        resize, window: how the model sees an image, see `predict_logits`; None for as it is.
-        pixels: how many are looked at in all, the same share of each image. Each takes 20 bytes a class; 2**20 of 11
-            classes take half a minute after the predictions.
-        folds: parts of neighboring images, by which `Tuning.after` is found; at most one an image.
-        track: wraps the iteration to show progress; called with the images' numbers and their count.
+        reader: two or more samples with masks that the model was not trained on.
+        score: "mean_iou" or "mean_dice", over the pixels of all images together.
+        resize, window: see `predict_logits`.
+        pixels: total number of pixels to use, the same fraction of each image. Each takes 20 bytes
+            per class; 2**20 pixels of 11 classes take half a minute after the predictions.
+        folds: number of folds of consecutive images for cross-validation; at most one per image.
+        track: wraps the iteration to show progress; called with the indices and their number.
 
     Returns:
-        `Tuning`. Where `after` is not above `before`, the model is better left as it is.
+        Tuning. Use the offsets only if `Tuning.improves`.
 
     Raises:
-        ValueError: the reader has no masks or a single image, nearly all pixels are ignored, or the model
-            gives several outputs or logits that are not finite.
+        ValueError: the reader has no masks or a single image, nearly all pixels are ignored, or
+            the model has several outputs or logits that are not finite.
+
+    Example:
+        >>> import keras, numpy as np, tfseg
+        >>> inputs = keras.Input((None, None, 2))
+        >>> model = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))  # logits = image
+        >>> logits = np.array([[[0, 1.0], [0, -0.5], [0, -3.0], [0, -3.0]]], "float32")
+        >>> mask = np.array([[1, 1, 0, 0]])
+        >>> reader = tfseg.data.Arrays([logits] * 2, [mask] * 2, ["background", "leaf"])
+        >>> tuning = tfseg.inference.tune_offsets(model, reader, "mean_dice")
+        >>> round(tuning.score_untuned, 3), tuning.score_cv, tuning.offsets
+        (0.733, 1.0, (-0.5625, 0.0))
     """
-    measure = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
-    share = checks.positive_int("tune_offsets", "pixels", pixels) / max(
-        reader.sizes.prod(1).sum(), 1
-    )
+    class_score = SCORES[checks.one_of("tune_offsets", "score", score, tuple(SCORES))]
+    checks.positive_int("tune_offsets", "pixels", pixels)
     _require_one_output("tune_offsets", model)
-    folds = min(checks.positive_int("tune_offsets", "folds", folds), len(reader))
-    if folds < 2:
+    folds = _check_folds(reader, folds)
+    fraction = pixels / max(reader.sizes.prod(1).sum(), 1)
+    logits, labels, image_ids = _sample_pixels(model, reader, fraction, resize, window, track)
+    fold_ids = image_ids * folds // len(reader)
+    if len(np.unique(fold_ids)) < 2:
         raise ValueError(
-            f"tune_offsets: folds={folds} of {len(reader)} images came. At least two images, and two folds, are "
-            "needed to see what the offsets are worth on images they were not fitted to."
+            f"tune_offsets: fewer than two of {folds} folds contain pixels that are not ignored. "
+            "Check the masks with `tfseg doctor`."
         )
-    if "mask" not in reader.fields:
-        raise ValueError(
-            f"tune_offsets: the reader gives {', '.join(reader.fields)}, but no mask to tune by."
-        )
-    logits, truth, pictures = _sample(model, reader, share, resize, window, track)
-    fold = pictures * folds // len(reader)
-    if len(np.unique(fold)) < 2:
-        raise ValueError(
-            f"tune_offsets: of {folds} parts fewer than two hold pixels that are not ignored. Check the masks: "
-            "`tfseg doctor` shows them."
-        )
-    offsets = _fit(logits, truth, measure)
-    if model.output_shape[-1] == 1:
+    offsets = _fit_offsets(logits, labels, class_score)
+    if model.output_shape[-1] == 1:  # relative to the logit 0 of the background
         offsets = offsets[1:] - offsets[:1]
     return Tuning(
         score,
-        before=_mean(_matrix(logits, truth), measure),
-        after=_mean(_held_out(logits, truth, fold, measure), measure),
+        score_untuned=_mean_score(_confusion_matrix(logits, labels), class_score),
+        score_cv=_mean_score(_cross_validate(logits, labels, fold_ids, class_score), class_score),
         offsets=tuple(offsets.tolist()),
     )
 
 
-def tune_run(run, reader, score="mean_iou", window=None, track=lambda items, total: items):
-    """Fit the decision of a run's best model to a score; the run keeps it if that holds on other images.
+def tune_run(
+    run, reader, score: str = "mean_iou", window=None, track=lambda items, total: items
+) -> Tuning:
+    """Tune the logit offsets of a run's best model; the run keeps them if they improve the score.
+
+    If they do not, the run goes back to plain argmax.
 
     Args:
         run: a `tfseg.training.Run`.
         reader, score, window, track: see `tune_offsets`.
 
     Returns:
-        str: what came of it.
+        Tuning. The run keeps the offsets if `Tuning.improves`.
+
+    Raises:
+        ValueError: see `tune_offsets`.
     """
     model = run.model(tuned=False)
     tuning = tune_offsets(model, reader, score, window=window, track=track)
-    found = (
-        f"{score}: {tuning.before:.4f} before, {tuning.after:.4f} on images it was not fitted to."
-    )
-    if tuning.after <= tuning.before:
+    if tuning.improves:
+        run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
+    else:
         run.forget_tuning()
-        return f"{found} That is worth nothing: the largest logit decides."
-    run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
-    limit = (
-        " Offsets at the limit of what is tried tell of too short a training."
-        if _at_limit(tuning)
-        else ""
-    )
-    return f"{found} The run decides so from now on. Figures on these images are of those it was fitted to.{limit}"
+    return tuning
 
 
-def _at_limit(tuning):
-    return max(map(abs, tuning.offsets)) >= GRID.max()
-
-
-def with_offsets(model, offsets):
-    """Return a model that adds offsets to the logits of another, whose layers it shares.
+def with_offsets(model, offsets) -> keras.Model:
+    """Return a model that adds offsets to the logits of a model and shares its layers.
 
     Args:
         model: a model of `tfseg.models`.
-        offsets: one a channel, such as those of `tune_offsets`.
+        offsets: one offset per logit channel, such as `Tuning.offsets`.
 
     Returns:
-        keras.Model to predict with and to export; it is not compiled.
+        keras.Model for prediction and export; not compiled.
 
     Raises:
-        ValueError: their number is not that of the channels, one is not finite, or the model has several outputs.
+        ValueError: wrong number of offsets, an offset is not finite, or the model has several
+            outputs.
+
+    Example:
+        >>> import keras, numpy as np, tfseg
+        >>> inputs = keras.Input((None, None, 2))
+        >>> model = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))  # logits = image
+        >>> tuned = tfseg.inference.with_offsets(model, (0.0, 0.5))
+        >>> tfseg.inference.predict_logits(tuned, np.zeros((1, 1, 2))).tolist()
+        [[[0.0, 0.5]]]
     """
     _require_one_output("with_offsets", model)
     if len(offsets) != model.output_shape[-1]:
         raise ValueError(
-            f"with_offsets: {len(offsets)} offsets came for {model.output_shape[-1]} channels of logits."
+            f"with_offsets: got {len(offsets)} offsets for {model.output_shape[-1]} logit "
+            "channels, expected one per channel."
         )
-    again = sum(layer.name.startswith("offsets") for layer in model.layers)
     if not np.isfinite(offsets).all():
-        raise ValueError(f"with_offsets: offsets={tuple(offsets)} are not all finite.")
-    shift = layers.Rescaling(
-        1.0, [float(x) for x in offsets], dtype="float32", name=f"offsets{again or ''}"
-    )
-    return keras.Model(model.input, shift(model.output), name=model.name)
+        raise ValueError(f"with_offsets: offsets={tuple(offsets)} must all be finite.")
+    earlier = sum(layer.name.startswith("offsets") for layer in model.layers)
+    name = f"offsets{earlier}" if earlier else "offsets"
+    values = [float(offset) for offset in offsets]
+    add_offsets = layers.Rescaling(1.0, values, dtype="float32", name=name)
+    return keras.Model(model.input, add_offsets(model.output), name=model.name)
 
 
 def _require_one_output(owner, model):
     if len(model.outputs) != 1:
         raise ValueError(
-            f"{owner}: the model {model.name!r} has {len(model.outputs)} outputs, expected logits alone. Pass "
-            "keras.Model(model.input, model.outputs[0])."
+            f"{owner}: the model {model.name!r} has {len(model.outputs)} outputs, expected only "
+            "logits. Pass keras.Model(model.input, model.outputs[0])."
         )
 
 
-def _sample(model, reader, share, resize, window, track):
-    """Return logits (N, C), C >= 2, classes (N,) and numbers of the image (N,) of a share of all labeled pixels."""
-    parts = []
+def _check_folds(reader, folds):
+    folds = min(checks.positive_int("tune_offsets", "folds", folds), len(reader))
+    if folds < 2:
+        raise ValueError(
+            f"tune_offsets: got folds={folds} and {len(reader)} images, expected at least two of "
+            "each: offsets are scored on images they were not fitted on."
+        )
+    if "mask" not in reader.fields:
+        raise ValueError(
+            f"tune_offsets: the reader provides {', '.join(reader.fields)}, but no mask to tune "
+            "with. Use a reader with masks."
+        )
+    return folds
+
+
+def _sample_pixels(model, reader, fraction, resize, window, track):
+    """Predict all images and draw a fraction of their labeled pixels.
+
+    Returns:
+        logits: (N, C) float32, C >= 2.
+        labels: (N,) int64 class ids.
+        image_ids: (N,) int indices of the images.
+    """
+    all_logits, all_labels, image_ids = [], [], []
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
-        logits, truth = _draw(
-            predict_logits(model, sample["image"], resize, window), sample["mask"], share, index
-        )
-        parts.append((logits, truth, np.full(len(truth), index)))
-    return map(np.concatenate, zip(*parts, strict=True))
+        logits = predict_logits(model, sample["image"], resize, window)
+        logits, labels = _draw_pixels(logits, sample["mask"], fraction, seed=index)
+        all_logits.append(logits)
+        all_labels.append(labels)
+        image_ids.append(np.full(len(labels), index))
+    return np.concatenate(all_logits), np.concatenate(all_labels), np.concatenate(image_ids)
 
 
-def _draw(logits, truth, share, seed):
+def _draw_pixels(logits, mask, fraction, seed):
     if not np.isfinite(logits).all():
         raise ValueError(
-            "tune_offsets: the model gives logits that are not finite. Look at its training, or its images."
+            "tune_offsets: the model outputs logits that are not finite. Check its training and "
+            "the images."
         )
-    logits, truth = logits.reshape(-1, logits.shape[-1]), truth.ravel()
-    if logits.shape[-1] == 1:
+    logits, labels = logits.reshape(-1, logits.shape[-1]), mask.ravel()
+    if logits.shape[-1] == 1:  # sigmoid(x) = softmax(0, x)[1]
         logits = np.concatenate([np.zeros_like(logits), logits], -1)
-    labeled = np.flatnonzero(truth < logits.shape[-1])
-    chosen = np.random.default_rng(seed).permutation(labeled)[: math.ceil(share * len(labeled))]
-    return logits[chosen], truth[chosen].astype(np.int64)
+    labeled = np.flatnonzero(labels < logits.shape[-1])
+    count = math.ceil(fraction * len(labeled))
+    chosen = np.random.default_rng(seed).permutation(labeled)[:count]
+    return logits[chosen], labels[chosen].astype(np.int64)
 
 
-def _held_out(logits, truth, fold, measure):
-    """Return the confusion matrix of each fold by the offsets that the others gave, added up."""
+def _cross_validate(logits, labels, fold_ids, class_score):
+    """Return the sum of the folds' confusion matrices, with offsets fitted on the other folds."""
     matrix = 0
-    for number in np.unique(fold):
-        here = fold == number
-        offsets = _fit(logits[~here], truth[~here], measure)
-        matrix += _matrix(logits[here] + offsets, truth[here])
+    for fold in np.unique(fold_ids):
+        held_out = fold_ids == fold
+        offsets = _fit_offsets(logits[~held_out], labels[~held_out], class_score)
+        matrix += _confusion_matrix(logits[held_out] + offsets, labels[held_out])
     return matrix
 
 
-def _fit(logits, truth, measure):
-    """Return offsets (C,) float32 of the logits (N, C) by which the mean of a measure is large."""
-    classes = logits.shape[1]
-    offsets, best = np.zeros(classes, np.float32), _mean(_matrix(logits, truth), measure)
-    for _ in range(ROUNDS):
-        before = best
-        for number in range(classes):
-            scores = _means(_matrices(logits, truth, offsets, number), measure)
-            # of equals the smallest
-            at = min(np.flatnonzero(scores >= scores.max()), key=lambda i: abs(GRID[i]))
-            if scores[at] > best:
-                best, offsets[number] = scores[at], GRID[at]
-        if best == before:
+def _fit_offsets(logits, labels, class_score):
+    """Return (C,) float32 offsets of the (N, C) logits that maximize the mean score."""
+    num_classes = logits.shape[1]
+    offsets = np.zeros(num_classes, np.float32)
+    best = _mean_score(_confusion_matrix(logits, labels), class_score)
+    for _ in range(MAX_ROUNDS):
+        best_before = best
+        for class_id in range(num_classes):
+            matrices = _matrices_by_offset(logits, labels, offsets, class_id)
+            scores = _mean_scores(matrices, class_score)
+            ties = np.flatnonzero(scores >= scores.max())
+            chosen = ties[np.abs(OFFSETS[ties]).argmin()]  # on ties the offset closest to 0
+            if scores[chosen] > best:
+                best, offsets[class_id] = scores[chosen], OFFSETS[chosen]
+        if best == best_before:
             break
     return offsets
 
 
-def _matrices(logits, truth, offsets, number):
-    """Return the confusion matrices (G, C, C), true classes down, if one class' offset is each of the grid's."""
+def _matrices_by_offset(logits, labels, offsets, class_id):
+    """Return the confusion matrices for each candidate offset of one class.
+
+    The offset only decides between the class and its rival, the best of the other classes. If the
+    rival leads by 0.5, the class loses with the candidates up to 0.5 and wins with the others. So
+    count once, for each pixel, the number of losing candidates; cumulative sums of these counts
+    give the matrices of all candidates.
+
+    Example with the candidates (-1, 0, 1): a lead of 0.5 gives two losing candidates. The pixel is
+    predicted as the rival in the matrices 0 and 1, and as the class in the matrix 2.
+
+    Args:
+        logits: (N, C) float32.
+        labels: (N,) int64.
+        offsets: (C,) float32 of the other classes.
+        class_id: the class whose offset is varied.
+
+    Returns:
+        (G, C, C) int64 for the G candidates of `OFFSETS`; rows are true classes.
+    """
+    num_classes = logits.shape[1]
     others = logits + offsets
-    others[:, number] = -np.inf
-    rival, classes = others.argmax(1), logits.shape[1]
-    needed = np.take_along_axis(others, rival[:, None], 1)[:, 0] - logits[:, number]
-    # how many of the grid's offsets are too small for the class to win; a tie is the lower class', as argmax has it
-    lost = np.where(
-        rival < number, np.searchsorted(GRID, needed, "right"), np.searchsorted(GRID, needed)
+    others[:, class_id] = -np.inf
+    rival = others.argmax(1)
+    lead = np.take_along_axis(others, rival[:, None], 1)[:, 0] - logits[:, class_id]
+    # on a tie the lower class wins, as with argmax
+    losing = np.where(
+        rival < class_id, np.searchsorted(OFFSETS, lead, "right"), np.searchsorted(OFFSETS, lead)
     )
-    cells = (lost * classes + truth) * classes + rival
-    losing = np.bincount(cells, minlength=(len(GRID) + 1) * classes**2).reshape(
-        -1, classes, classes
-    )
-    losing = losing[::-1].cumsum(0)[
-        ::-1
-    ]  # (g, true, rival): pixels that take more than grid's g - 1
-    matrices = losing[1:].copy()
-    matrices[:, :, number] += losing[0].sum(-1) - losing[1:].sum(-1)
+    cells = (losing * num_classes + labels) * num_classes + rival
+    counts = np.bincount(cells, minlength=(len(OFFSETS) + 1) * num_classes**2)
+    counts = counts.reshape(-1, num_classes, num_classes)
+    # (n, true class, rival): pixels with at least n losing candidates
+    at_least = counts[::-1].cumsum(0)[::-1]
+    matrices = at_least[1:].copy()
+    # all other pixels are predicted as the class
+    matrices[:, :, class_id] += at_least[0].sum(-1) - at_least[1:].sum(-1)
     return matrices
 
 
-def _matrix(logits, truth):
-    return count_id_pairs(truth, logits.argmax(1), logits.shape[1])
+def _confusion_matrix(logits, labels):
+    return count_id_pairs(labels, logits.argmax(1), logits.shape[1])
 
 
-def _mean(matrix, measure):
-    return float(_means(matrix[None], measure)[0])
+def _mean_score(matrix, class_score):
+    return float(_mean_scores(matrix[None], class_score)[0])
 
 
-def _means(matrices, measure):
-    """(G, C, C) -> (G,): the mean over the classes that are there, or found."""
-    hits, truth, found = np.einsum("gii->gi", matrices), matrices.sum(2), matrices.sum(1)
-    there = truth + found > 0
-    values = measure(hits, truth, np.where(there, found, 1))
-    return np.where(there, values, 0).sum(1) / there.sum(1)
+def _mean_scores(matrices, class_score):
+    """Return the mean over the classes that occur or are predicted: (G, C, C) -> (G,)."""
+    tp = np.einsum("gii->gi", matrices)
+    true, predicted = matrices.sum(2), matrices.sum(1)
+    present = true + predicted > 0
+    scores = class_score(tp, true, np.where(present, predicted, 1))  # avoids 0 / 0
+    return np.where(present, scores, 0).sum(1) / present.sum(1)

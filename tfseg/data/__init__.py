@@ -1,7 +1,8 @@
-"""From images on disk to batches: readers, augmentation, pipeline."""
+"""From image files to batches: readers, augmentation and the pipeline."""
 
 from tfseg.data.augment import Augment
 from tfseg.data.loading import reading_error
+from tfseg.data.memory_limits import batch_for, window_for
 from tfseg.data.pipeline import pipeline
 from tfseg.data.readers import (
     Arrays,
@@ -24,7 +25,6 @@ from tfseg.data.readers import (
     read_mask,
     write_tfrecords,
 )
-from tfseg.data.readers.extract import batch_for, window_for
 from tfseg.data.resize import Resize
 
 __all__ = [

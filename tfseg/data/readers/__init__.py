@@ -1,6 +1,8 @@
-"""Readers: sequences of samples with their labels, from folders, arrays and the formats of public datasets."""
+"""Readers: sequences of labeled samples from folders, arrays and the formats of public datasets."""
 
-from tfseg.data.readers.base import Arrays, Reader, label_names
+from tfseg.checks import label_names
+from tfseg.data.readers.arrays import Arrays
+from tfseg.data.readers.base import Reader
 from tfseg.data.readers.folder import Folder, find_folders
 from tfseg.data.readers.formats import (
     Cityscapes,

@@ -4,65 +4,86 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
 
-MOST = 4  # colors told of in one message
+COLORS_SHOWN = 4  # in one error message
 
 
 class ColorTable:
-    """The colors of classes.
+    """The colors of the classes.
 
     Args:
-        colors: {class name: (red, green, blue)}, or a list of such triples in the order of `names`; 0..255.
-        names: the names of the class ids 0, 1, ...
-        ignore: the color of pixels without a label, or None; it goes before a class of the same color.
+        colors: {class name: (red, green, blue)}, or a list of such triples in the order of
+            `names`; integers in 0..255.
+        names: names of the class ids 0, 1, ...
+        ignore_value: color of pixels without a label, or None. It takes precedence over a class of
+            the same color.
 
     Attributes:
         palette: (C, 3) uint8 colors of the class ids.
 
     Raises:
-        ValueError: a class has no color, a color no class, two classes have one, or a color is none.
+        ValueError: a class without a color, a color without a class, two classes of one color, or
+            an invalid color.
+
+    Example:
+        >>> import numpy as np
+        >>> table = ColorTable({"road": (128, 64, 128), "sky": (70, 130, 180)}, ["road", "sky"])
+        >>> mask = np.array([[[70, 130, 180], [128, 64, 128]]], np.uint8)
+        >>> table.class_ids(mask, "a.png").tolist()
+        [[1, 0]]
     """
 
-    def __init__(self, colors, names, ignore=None):
+    def __init__(self, colors, names, ignore_value=None):
         self.palette = _palette(colors, names)
         self._names = [*names, "ignored"]
         self._colors = self.palette
         ids = np.arange(1, len(names) + 1)
-        if ignore is not None:
-            self._colors = np.concatenate([self.palette, _color(ignore, "ignore")[None]])
+        if ignore_value is not None:
+            ignored = _color(ignore_value, "ignore_value")
+            self._colors = np.concatenate([self.palette, ignored[None]])
             ids = np.append(ids, IGNORE_INDEX + 1)
-        # Id + 1 of every color there is, 0 for none: memory is only spent on the pages that hold a color in use.
+        # Class id + 1 of all 2**24 colors, 0 for unknown ones. The operating system allocates only
+        # the memory pages that contain colors in use.
         self._ids = np.zeros(2**24, np.uint16)
         self._ids[_packed(self._colors)] = ids
 
     def class_ids(self, mask, where):
-        """Translate (H, W, 3) uint8 colors to (H, W) uint8 class ids.
+        """Translate colors to class ids.
+
+        Args:
+            mask: (H, W, 3) uint8.
+            where: the mask's file, for errors.
+
+        Returns:
+            (H, W) uint8.
 
         Raises:
-            ValueError: a color stands for no class; told with its pixels and the nearest color that does.
+            ValueError: unknown colors. The message counts their pixels and names the nearest known
+                color.
         """
         packed = _packed(mask)
         ids = self._ids[packed]
         if not ids.all():
-            raise ValueError(self._unknown(packed[ids == 0], where))
+            raise ValueError(self._unknown_colors(packed[ids == 0], where))
         return (ids - 1).astype(np.uint8)
 
-    def _unknown(self, packed, where):
+    def _unknown_colors(self, packed, where):
+        """Word the error about the pixels of unknown colors."""
         colors, counts = np.unique(packed, return_counts=True)
-        most = np.argsort(-counts, kind="stable")[:MOST]
-        told = "; ".join(self._nearest(int(colors[i]), int(counts[i])) for i in most)
-        more = f"; and {len(colors) - MOST} more colors" if len(colors) > MOST else ""
-        several = len(colors) > 1
-        remedy = (
-            "So many come of a mask that was resized smoothly or drawn with soft edges: make it again with neither."
-            if len(colors) > MOST
-            else "Add the color to `colors`, name it as `ignore`, or correct the mask."
+        most_frequent = np.argsort(-counts, kind="stable")[:COLORS_SHOWN]
+        listed = "; ".join(
+            self._with_nearest(int(colors[i]), int(counts[i])) for i in most_frequent
         )
-        return (
-            f"{where} holds {'colors' if several else 'a color'} that stand{'' if several else 's'} for no class: "
-            f"{told}{more}. {remedy}"
-        )
+        remedy = "Add the color to `colors`, name it as `ignore_value`, or correct the mask."
+        if len(colors) > COLORS_SHOWN:
+            listed += f"; and {len(colors) - COLORS_SHOWN} more colors"
+            remedy = (
+                "That many colors are typical of a mask that was resized with interpolation or "
+                "drawn with soft edges: create it again with neither."
+            )
+        return f"{where} contains colors that map to no class: {listed}. {remedy}"
 
-    def _nearest(self, packed, count):
+    def _with_nearest(self, packed, count):
+        """Describe an unknown color: "(0, 0, 9) on 5 pixels (nearest: (0, 0, 0), 'road')"."""
         color = np.array([packed >> 16, packed >> 8 & 255, packed & 255])
         nearest = int(np.argmin(((self._colors.astype(int) - color) ** 2).sum(axis=1)))
         pixels = "1 pixel" if count == 1 else f"{count} pixels"
@@ -71,49 +92,52 @@ class ColorTable:
 
 
 def _packed(colors):
-    """Return (...) int32 of (..., 3) uint8: red * 65536 + green * 256 + blue."""
+    """Pack (..., 3) uint8 colors into (...) int32: red * 65536 + green * 256 + blue."""
     wide = colors.astype(np.int32)
     return wide[..., 0] << 16 | wide[..., 1] << 8 | wide[..., 2]
 
 
 def _palette(colors, names):
+    """Return the (C, 3) uint8 colors of the classes; raise a ValueError if they are incomplete."""
     if isinstance(colors, dict):
-        if set(colors) != set(names):
-            lacking, strange = (
-                [n for n in names if n not in colors],
-                [n for n in colors if n not in names],
-            )
-            raise ValueError(
-                f"colors: the classes are {', '.join(names)}. Without a color: {', '.join(lacking) or 'none'}; "
-                f"colors of no class: {', '.join(map(str, strange)) or 'none'}. Give every class its color."
-            )
-        colors = [colors[name] for name in names]
+        colors = _in_order(colors, names)
     if len(colors) != len(names):
         raise ValueError(
-            f"colors: {len(colors)} came for {len(names)} classes ({', '.join(names)}). Give one a class."
+            f"colors: got {len(colors)} colors for {len(names)} classes ({', '.join(names)}). "
+            "Give one color per class."
         )
-    palette = np.stack(
-        [_color(color, f"colors: {name}") for color, name in zip(colors, names, strict=True)]
-    )
+    palette = [_color(color, f"colors: {name}") for color, name in zip(colors, names, strict=True)]
     owner = {}
-    for color, name in zip(map(tuple, palette.tolist()), names, strict=True):
-        if color in owner:
+    for color, name in zip(palette, names, strict=True):
+        key = tuple(color.tolist())
+        if key in owner:
             raise ValueError(
-                f"colors: {owner[color]!r} and {name!r} both have {color}. Give them different colors."
+                f"colors: {owner[key]!r} and {name!r} both have {key}. Give them different colors."
             )
-        owner[color] = name
-    return palette
+        owner[key] = name
+    return np.stack(palette)
+
+
+def _in_order(colors, names):
+    """Return the colors of a {name: color} in the order of the names."""
+    missing = [name for name in names if name not in colors]
+    unknown = [str(name) for name in colors if name not in names]
+    if missing or unknown:
+        raise ValueError(
+            f"colors: the classes are {', '.join(names)}. Classes without a color: "
+            f"{', '.join(missing) or 'none'}; colors of unknown classes: "
+            f"{', '.join(unknown) or 'none'}. Give every class one color."
+        )
+    return [colors[name] for name in names]
 
 
 def _color(color, where):
+    """Return a color as (3,) uint8."""
     values = np.asarray(color)
-    if (
-        values.shape != (3,)
-        or values.dtype.kind not in "iu"
-        or values.min() < 0
-        or values.max() > 255
-    ):
+    is_triple = values.shape == (3,) and values.dtype.kind in "iu"
+    if not is_triple or values.min() < 0 or values.max() > 255:
         raise ValueError(
-            f"{where}: {color!r} is no color. Expected red, green and blue in whole numbers 0..255."
+            f"{where}: {color!r} is not a color: expected three integers (red, green, blue) in "
+            "0..255."
         )
     return values.astype(np.uint8)

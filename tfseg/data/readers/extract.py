@@ -1,115 +1,109 @@
-"""Samples in part or smaller: windows that slide over an image, and images at a half, a fourth, an eighth."""
-
-from itertools import pairwise
+"""Crop samples, and shrink them to a half, a quarter or an eighth of their size."""
 
 import numpy as np
 
-SMALLEST_SHARE = 0.1  # of a box that a window must show, or the object is not in it
-LARGE, WINDOW = (
-    2**21,
-    1024,
-)  # pixels of an image that is not taken whole, and the side of its windows
-AT_ONCE = 2**22  # pixels of a batch of whole images
+MIN_VISIBLE = 0.1  # fraction of an object's box that a crop must show to keep the object
 
 
-def window_for(sizes):
-    """Return the side of the windows that slide over images too large to go through a network whole, or None.
-
-    A U-Net holds some hundred numbers a pixel at once: an image of 12 megapixels takes 5 GB, one of 2 takes less
-    than one.
+def extract(sample: dict, corner, size) -> dict:
+    """Crop a sample. Objects of which less than a tenth is visible are dropped.
 
     Args:
-        sizes: (N, 2) heights and widths.
+        sample: dict of arrays, as a `Reader` returns it.
+        corner: (top, left) of the crop.
+        size: (height, width) of the crop, cut off at the image's border.
+
+    Returns:
+        dict of arrays that share no memory with the sample's images and masks.
     """
-    return WINDOW if _largest(sizes) > LARGE else None
+    top, left = corner
+    height, width = size
+    crop = dict(sample)
+    for name, array in sample.items():
+        if array.ndim > 1 and name != "boxes":
+            # A view would keep the whole image in memory.
+            crop[name] = array[top : top + height, left : left + width].copy()
+    if "boxes" in sample:
+        crop.update(_visible_objects(sample, crop, top, left))
+    return crop
 
 
-def batch_for(sizes, batch_size):
-    """Return how many images of these (N, 2) sizes go through a network at once: `batch_size`, fewer large ones."""
-    return int(min(batch_size, max(1, AT_ONCE // _largest(sizes))))
-
-
-def _largest(sizes):
-    return np.prod(np.asarray(sizes, np.int64).reshape(-1, 2), axis=1).max(initial=1)
-
-
-def parts(extent, size):
-    """Return [(corner, (height, width))] of nearly equal parts of an image, at most `size` on a side: each pixel is in
-    one of them.
-    """
-    edges = [
-        np.linspace(0, length, -(-int(length) // size) + 1).round().astype(int).tolist()
-        for length in extent
-    ]
-    rows, columns = (list(pairwise(along)) for along in edges)
-    return [
-        ((top, left), (bottom - top, right - left))
-        for top, bottom in rows
-        for left, right in columns
-    ]
-
-
-def window_of(sample, corner, size):
-    """Return the part of a sample in a window; objects of which it shows less than a tenth are left out."""
-    (top, left), (height, width) = corner, size
-    part = {
-        # A copy: a view would keep the whole image in memory.
-        name: array[top : top + height, left : left + width].copy()
-        if array.ndim > 1 and name != "boxes"
-        else array
-        for name, array in sample.items()
-    }
-    if "boxes" not in sample:
-        return part
-    shift = np.array([left, top, left, top], "float32")
-    edge = np.array(part["image"].shape[1::-1] * 2, "float32")
-    boxes = np.clip(sample["boxes"] - shift, 0, edge)
-    kept = _areas(boxes) >= SMALLEST_SHARE * _areas(sample["boxes"])
-    part |= {"boxes": boxes[kept], "classes": sample["classes"][kept]}
-    if "instances" in part:
-        numbers = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
-        part["instances"] = numbers[part["instances"]]
-    return part
+def _visible_objects(sample, crop, top, left):
+    """Return "boxes", "classes" and, where there are any, "instances" of a crop."""
+    height, width = crop["image"].shape[:2]
+    shift = np.array([left, top, left, top], np.float32)
+    limit = np.array([width, height, width, height], np.float32)
+    boxes = np.clip(sample["boxes"] - shift, 0, limit)
+    kept = _areas(boxes) >= MIN_VISIBLE * _areas(sample["boxes"])
+    objects = {"boxes": boxes[kept], "classes": sample["classes"][kept]}
+    if "instances" in sample:
+        # New number of each object, 0 if it is dropped: kept = 1, 0, 1 -> table 0, 1, 0, 2.
+        table = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
+        objects["instances"] = table[crop["instances"]]
+    return objects
 
 
 def _areas(boxes):
     return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
 
 
-def reduced(sample, shrink):
-    """Return a sample at 1 / `shrink` of its size, rounded up: block means of the image, masks at blocks' middles."""
-    return {**reduced_labels(sample, shrink), "image": block_means(sample["image"], shrink)}
+def shrink_sample(sample: dict, shrink: int) -> dict:
+    """Return a sample at 1 / `shrink` of its size, rounded up."""
+    return {**shrink_labels(sample, shrink), "image": block_means(sample["image"], shrink)}
 
 
-def reduced_labels(labels, shrink):
-    """Return a sample with "mask", "instances" and "boxes", whichever there are, at 1 / `shrink` of their size."""
+def shrink_labels(labels: dict, shrink: int) -> dict:
+    """Return a sample's "mask", "instances" and "boxes" at 1 / `shrink` of their size.
+
+    Other entries, and those that are missing, stay as they are.
+    """
     smaller = dict(labels)
-    for name in {"mask", "instances"} & labels.keys():
-        smaller[name] = block_middles(labels[name], shrink)
+    for name in ("mask", "instances"):
+        if name in labels:
+            smaller[name] = block_centers(labels[name], shrink)
     if "boxes" in labels:
         smaller["boxes"] = labels["boxes"] / np.float32(shrink)
     return smaller
 
 
-def block_means(image, shrink):
-    """(H, W, C) means of blocks of `shrink` x `shrink` pixels, of the image's dtype; at the border of what is there."""
+def block_means(image, shrink: int):
+    """Average blocks of `shrink` x `shrink` pixels of an image.
+
+    Args:
+        image: (H, W, C).
+        shrink: side of the blocks. Those at the lower and right border may contain fewer pixels.
+
+    Returns:
+        (ceil(H / shrink), ceil(W / shrink), C) of the image's dtype; integers are rounded.
+    """
     if shrink == 1:
         return image
     height, width, channels = image.shape
-    image = np.pad(image, [(0, -height % shrink), (0, -width % shrink), (0, 0)])
-    blocks = image.reshape(image.shape[0] // shrink, shrink, -1, shrink, channels)
-    rows, columns = (
-        np.minimum(shrink, n - np.arange(0, n, shrink, dtype=np.float32)) for n in (height, width)
-    )
-    means = blocks.sum(axis=(1, 3), dtype=np.float32) / (rows[:, None, None] * columns[:, None])
-    return (np.rint(means) if image.dtype.kind in "iu" else means).astype(image.dtype)
+    padded = np.pad(image, [(0, -height % shrink), (0, -width % shrink), (0, 0)])
+    blocks = padded.reshape(padded.shape[0] // shrink, shrink, -1, shrink, channels)
+    sums = blocks.sum(axis=(1, 3), dtype=np.float32)
+    rows = _block_lengths(height, shrink)[:, None, None]
+    columns = _block_lengths(width, shrink)[:, None]
+    means = sums / (rows * columns)
+    if image.dtype.kind in "iu":
+        means = np.rint(means)
+    return means.astype(image.dtype)
 
 
-def block_middles(mask, shrink):
-    """(H, W) values at the middles of blocks of `shrink` x `shrink` pixels."""
+def _block_lengths(length, shrink):
+    """Return how many pixels each block has along an axis, as float32: 5, 2 -> 2, 2, 1."""
+    return np.minimum(shrink, length - np.arange(0, length, shrink, dtype=np.float32))
+
+
+def block_centers(mask, shrink: int):
+    """Take the value at the middle of each block of `shrink` x `shrink` pixels of a mask (H, W)."""
     if shrink == 1:
         return mask
-    rows, columns = (
-        np.minimum(np.arange(shrink // 2, n + shrink // 2, shrink), n - 1) for n in mask.shape
-    )
+    rows = _block_middles(mask.shape[0], shrink)
+    columns = _block_middles(mask.shape[1], shrink)
     return mask[rows[:, None], columns]
+
+
+def _block_middles(length, shrink):
+    """Return the positions of the blocks' middles along an axis: 5, 2 -> 1, 3, 4."""
+    return np.minimum(np.arange(shrink // 2, length + shrink // 2, shrink), length - 1)

@@ -1,6 +1,7 @@
-"""Readers of the formats in which segmentation datasets come, one a file.
+"""Readers of the common formats of segmentation datasets, one per file.
 
-Each keeps the contract of `tfseg.data.Reader`: the check, the pipeline, the splits and the metrics work on it.
+Each follows the contract of `tfseg.data.Reader`, so that checks, pipeline, splits and metrics work
+with it.
 """
 
 from tfseg.data.readers.formats.cityscapes import Cityscapes

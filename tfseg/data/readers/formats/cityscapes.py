@@ -1,16 +1,19 @@
-"""Cityscapes: street scenes of 50 cities, with fine or coarse masks of 34 ids (arXiv:1604.01685)."""
+"""The reader of Cityscapes: street scenes of 50 cities with masks of 34 ids (arXiv:1604.01685)."""
 
 from pathlib import Path
 
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, one_of
-from tfseg.data.readers.base import Reader, class_ids
-from tfseg.data.readers.folder import read_headers
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.class_ids import identity_table, to_class_ids
 from tfseg.data.readers.image_files import read_image, read_mask
-from tfseg.data.readers.objects import boxes_of, relabeled
+from tfseg.data.readers.objects import boxes_around, relabel
+from tfseg.data.readers.pairing import read_headers
+from tfseg.data.readers.problems import first_few
 
-# Of every id in labelIds files: name, color, train id (None: not evaluated, ignored in training).
+# Name, color and train id of every id in labelIds files. Classes without a train id are not
+# evaluated, and ignored in training.
 LABELS = (
     ("unlabeled", (0, 0, 0), None),
     ("ego vehicle", (0, 0, 0), None),
@@ -47,105 +50,126 @@ LABELS = (
     ("motorcycle", (0, 0, 230), 17),
     ("bicycle", (119, 11, 32), 18),
 )
+NUM_TRAIN_CLASSES = 19
 TRAIN_IDS = {
-    label: IGNORE_INDEX if train is None else train for label, (_, _, train) in enumerate(LABELS)
+    label_id: IGNORE_INDEX if train_id is None else train_id
+    for label_id, (_, _, train_id) in enumerate(LABELS)
 }
-ALL_IDS = {label: label for label in range(len(LABELS))}
-PER_CLASS = (
-    1000  # instanceIds: label * 1000 + number of the object; below it lies what has no objects
-)
+ALL_IDS = identity_table(LABELS)
+# A value in instanceIds files is class * 1000 + number of the object. Values below 1000 are classes
+# without objects.
+PER_CLASS = 1000
 
 
 class Cityscapes(Reader):
-    """Cityscapes as its makers give it out.
+    """Cityscapes in its original layout.
 
-    `root` holds leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png and, with `mode` in the place of the stars,
-    gt*/<split>/<city>/<frame>_gt*_labelIds.png, or _labelTrainIds.png where no labelIds are. Where every frame has
-    _instanceIds.png, samples also hold "instances", "boxes" and "classes"; groups of objects that nobody took
-    apart are no instances, nor are objects of ignored classes.
+    `root` contains leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png and, with <gt> for gtFine or
+    gtCoarse, <gt>/<split>/<city>/<frame>_<gt>_labelIds.png, or _labelTrainIds.png if there are no
+    labelIds. If every frame has _instanceIds.png, samples also have "instances", "boxes" and
+    "classes". Groups of objects that are not separated are not instances, nor are objects of
+    ignored classes.
 
-    A sample's name is "<city>/<frame>": `reader.split(0.2, groups=lambda name: name.split("/")[0])` keeps cities
-    together.
+    The name of a sample is "<city>/<frame>":
+    `reader.split(0.2, groups=lambda name: name.split("/")[0])` keeps cities together.
 
     Args:
         root: folder.
         split: "train", "val", "test" or "train_extra".
         mode: "fine" or "coarse".
-        ids: "train" for the 19 classes of the benchmark, all others ignored; "all" for the 34 ids as they are.
+        ids: "train" for the 19 classes of the benchmark, all others ignored; "all" for all 34 ids.
 
     Raises:
-        FileNotFoundError: a folder is missing or holds no frame.
-        ValueError: files are missing, broken or do not fit their image; every one is named.
+        FileNotFoundError: a folder is missing or contains no frame.
+        ValueError: files are missing, damaged or do not match their image; every one is named.
+
+    Example:
+        >>> import numpy as np, pathlib, tfseg
+        >>> from PIL import Image
+        >>> for folder, kind in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        ...     pathlib.Path(folder, "train", "ulm").mkdir(parents=True)
+        ...     image = Image.fromarray(np.full((4, 8), 26, np.uint8))  # 26: car
+        ...     image.save(f"{folder}/train/ulm/ulm_000003_{kind}.png")
+        >>> reader = tfseg.data.Cityscapes(".")
+        >>> reader.name(0), reader.class_names[reader[0]["mask"].max()]
+        ('ulm/ulm_000003', 'car')
     """
 
-    def __init__(self, root, split="train", mode="fine", ids="train"):
+    def __init__(
+        self, root: str | Path, split: str = "train", mode: str = "fine", ids: str = "train"
+    ):
         one_of("Cityscapes", "mode", mode, ("fine", "coarse"))
         one_of("Cityscapes", "ids", ids, ("train", "all"))
-        images = _frames(Path(root) / "leftImg8bit" / split)
-        stems = [_mask_stem(path, Path(root), split, f"gt{mode.capitalize()}") for path in images]
-        label_ids = [Path(f"{stem}_labelIds.png") for stem in stems]
-        train_ids = [Path(f"{stem}_labelTrainIds.png") for stem in stems]
-        instance_ids = [Path(f"{stem}_instanceIds.png") for stem in stems]
+        root = Path(root)
+        images = _frames(root / "leftImg8bit" / split)
+        stems = [_mask_stem(path, root, split, f"gt{mode.capitalize()}") for path in images]
+        masks = [Path(f"{stem}_labelIds.png") for stem in stems]
+        train_masks = [Path(f"{stem}_labelTrainIds.png") for stem in stems]
+        instances = [Path(f"{stem}_instanceIds.png") for stem in stems]
         self._label_ids = TRAIN_IDS if ids == "train" else ALL_IDS
-        self.mask_values, masks = self._label_ids, label_ids
-        if (
-            ids == "train"
-            and not any(path.exists() for path in label_ids)
-            and train_ids[0].exists()
-        ):
-            self.mask_values, masks = {i: i for i in (*range(19), IGNORE_INDEX)}, train_ids
+        self.mask_values = self._label_ids
+        has_label_ids = any(path.exists() for path in masks)
+        if ids == "train" and not has_label_ids and train_masks[0].exists():
+            masks = train_masks
+            self.mask_values = {i: i for i in (*range(NUM_TRAIN_CLASSES), IGNORE_INDEX)}
         self._files = list(zip(images, masks, strict=True))
-        if all(path.exists() for path in instance_ids):
+        if all(path.exists() for path in instances):
             self.fields = ("image", "mask", "instances", "boxes", "classes")
-            self._files = list(zip(images, masks, instance_ids, strict=True))
-        kept = [label for label in LABELS if ids == "all" or label[2] is not None]
-        super().__init__([name for name, _, _ in kept], *read_headers(self._files))
-        self.palette = np.array([color for _, color, _ in kept], np.uint8)
+            self._files = list(zip(images, masks, instances, strict=True))
+        classes = [label for label in LABELS if ids == "all" or label[2] is not None]
+        super().__init__([name for name, _, _ in classes], *read_headers(self._files))
+        self.palette = np.array([color for _, color, _ in classes], np.uint8)
 
-    def __getitem__(self, index):
-        image, mask, *objects = self._files[index]
+    def __getitem__(self, index: int) -> dict:
+        image, mask, *instances = self._files[index]
         sample = {
             "image": read_image(image, self.channels).astype(self.dtype, copy=False),
-            "mask": class_ids(read_mask(mask), self.mask_values, mask),
+            "mask": to_class_ids(read_mask(mask), self.mask_values, mask),
         }
-        return sample | _instances(objects[0], self._label_ids) if objects else sample
+        if instances:
+            sample.update(_read_instances(instances[0], self._label_ids))
+        return sample
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """Return "<city>/<frame>"."""
         path = self._files[index][0]
         return f"{path.parent.name}/{path.name.removesuffix('_leftImg8bit.png')}"
 
 
 def _frames(folder):
+    """Return the images of a split, sorted."""
     images = sorted(folder.glob("*/*_leftImg8bit.png"))
     if not images:
         raise FileNotFoundError(
-            f"'{folder}' holds no <city>/<frame>_leftImg8bit.png. Check the path and the split; the dataset is "
-            "given out at www.cityscapes-dataset.com."
+            f"'{folder}' contains no <city>/<frame>_leftImg8bit.png. Check the path and the split. "
+            "Download the dataset from www.cityscapes-dataset.com."
         )
     return images
 
 
 def _mask_stem(image, root, split, folder):
+    """Return the path of an image's masks without "_labelIds.png"."""
     frame = image.name.removesuffix("_leftImg8bit.png")
     return root / folder / split / image.parent.name / f"{frame}_{folder}"
 
 
-def _instances(path, label_ids):
+def _read_instances(path, label_ids):
     """Return "instances", "boxes" and "classes" of an instanceIds file."""
     values = read_mask(path)
-    numbers, ids = relabeled(np.where(values < PER_CLASS, 0, values))
+    numbers, ids = relabel(np.where(values < PER_CLASS, 0, values))
     unknown = [value for value in ids.tolist() if value // PER_CLASS not in label_ids]
     if unknown:
         raise ValueError(
-            f"{path} holds the values {', '.join(map(str, unknown[:8]))}, which are of no class: "
-            f"expected class * {PER_CLASS} + number, classes 0 to {len(LABELS) - 1}."
+            f"{path} contains values that map to no class: {first_few(unknown)}. Expected class * "
+            f"{PER_CLASS} + number, with classes 0 to {len(LABELS) - 1}."
         )
     classes = np.array([IGNORE_INDEX, *(label_ids[value // PER_CLASS] for value in ids.tolist())])
     kept = classes != IGNORE_INDEX
-    instances = np.where(kept, np.cumsum(kept), 0).astype(np.int32)[numbers]
+    # New number of each object, 0 if it is ignored: kept = 0, 1, 0, 1 -> 0, 1, 0, 2.
+    table = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
+    instances = table[numbers]
     return {
         "instances": instances,
-        "boxes": boxes_of(instances),
+        "boxes": boxes_around(instances),
         "classes": classes[kept].astype(np.int32),
     }

@@ -1,156 +1,186 @@
-"""The reader of COCO's files of objects (https://cocodataset.org/#format-data)."""
+"""The reader of COCO files with objects (https://cocodataset.org/#format-data)."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.data.readers.base import Reader, format_problems
-from tfseg.data.readers.formats.coco_file import category_names, pictures, read_json, stem
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.formats.coco_file import (
+    category_names,
+    category_table,
+    image_name,
+    open_images,
+    read_json,
+)
 from tfseg.data.readers.formats.drawing import (
-    clipped,
-    draw,
-    polygon_region,
-    polygons_with_area,
-    runs_region,
+    clip_box,
+    draw_objects,
+    polygons_to_rle,
+    valid_polygons,
+    validated_rle,
 )
 from tfseg.data.readers.image_files import read_image
+from tfseg.data.readers.problems import format_problems
+
+
+class _Object(NamedTuple):
+    annotation: dict
+    class_id: int
+    box: tuple | None  # x_min, y_min, x_max, y_max; None for a crowd that is ignored
 
 
 class Coco(Reader):
-    """Objects of a COCO "instances" file: polygons, or runs (RLE) packed into a string or not.
+    """Objects of a COCO "instances" file: polygons, or RLE as a list or as a packed string.
 
-    Class ids follow the order of the category ids, whose gaps close; 0 is "background". A file none of whose
-    annotations has a segmentation gives boxes and classes alone, without "background". An object that smaller ones
-    cover wholly keeps its box and class. Needs pycocotools (extra `coco`) where there are segmentations.
+    Class ids follow the order of the category ids, without gaps; 0 is "background". If no
+    annotation in the file has a segmentation, samples have boxes and classes only, and there is no
+    "background". An object that is completely covered by smaller ones keeps its box and class.
+    Segmentations need pycocotools (extra `coco`).
 
     Args:
-        images: the folder that the file's `file_name` start from.
-        annotations: the JSON file.
-        crowd: "ignore": where nothing else lies, pixels of crowds become 255 in the mask; they are no objects.
-            "object": crowds are objects like any other.
+        images: folder that the file names in the JSON file are relative to.
+        annotations: JSON file.
+        crowd: "ignore": pixels of crowds become 255 in the mask where there is no object, and
+            crowds are not objects. "object": crowds are objects like any other.
 
     Attributes:
-        dropped: list of (name of the sample, why) of objects without area.
+        dropped: list of (name of the sample, reason) of objects without area.
 
     Raises:
-        FileNotFoundError: images, or the JSON file, are missing; they are named.
+        FileNotFoundError: the JSON file is missing, or images are; they are named.
         ValueError: the JSON file contradicts itself or the images.
-        OSError: a file is no image.
+        OSError: a file is not an image.
+
+    Example:
+        >>> import json, pathlib, tfseg
+        >>> box = {"id": 1, "image_id": 5, "category_id": 7, "bbox": [10, 20, 30, 15]}
+        >>> content = {"images": [{"id": 5, "file_name": "leaf0.jpg"}], "annotations": [box],
+        ...            "categories": [{"id": 7, "name": "leaf"}]}
+        >>> _ = pathlib.Path("instances.json").write_text(json.dumps(content))
+        >>> tfseg.data.Coco("photos", "instances.json")[0]["boxes"].tolist()
+        [[10.0, 20.0, 40.0, 35.0]]
     """
 
-    def __init__(self, images, annotations, crowd="ignore"):
+    def __init__(self, images: str | Path, annotations: str | Path, crowd: str = "ignore"):
         checks.one_of("Coco", "crowd", crowd, ("ignore", "object"))
         self._path = Path(annotations)
+        self._ignore_crowds = crowd == "ignore"
         data = read_json(self._path)
-        self._files, sizes, channels, dtype = pictures(data, Path(images), self._path)
-        self._drawn = any(entry.get("segmentation") for entry in data["annotations"])
-        names = category_names(data)
-        super().__init__([*[BACKGROUND] * self._drawn, *names], sizes, channels, dtype)
-        boxes = ("boxes", "classes")
-        self.fields = ("image", "mask", "instances", *boxes) if self._drawn else ("image", *boxes)
+        self._files, sizes, channels, dtype = open_images(data, Path(images), self._path)
+        class_names = category_names(data)
+        self._has_masks = any(entry.get("segmentation") for entry in data["annotations"])
+        if self._has_masks:
+            class_names = [BACKGROUND, *class_names]
+            self.fields = ("image", "mask", "instances", "boxes", "classes")
+        else:
+            self.fields = ("image", "boxes", "classes")
+        super().__init__(class_names, sizes, channels, dtype)
+        self._names = [image_name(image) for image in data["images"]]
         self.dropped = []
-        self._names = [stem(image) for image in data["images"]]
-        first = len(self.label_names) - len(names)
-        ids = {
-            category: first + i
-            for i, category in enumerate(sorted(c["id"] for c in data["categories"]))
-        }
-        self._objects = self._sort(data, ids, crowd)
+        self._objects = self._sort_by_image(data)
 
-    def __getitem__(self, index):
-        objects = self._objects[index]
-        kept = [(box, class_id) for _, box, class_id in objects if box is not None]
+    def __getitem__(self, index: int) -> dict:
+        objects = [found for found in self._objects[index] if found.box is not None]
+        image = read_image(self._files[index][0], self.channels)
         sample = {
-            "image": read_image(self._files[index][0], self.channels).astype(
-                self.dtype, copy=False
-            ),
-            "boxes": np.array([box for box, _ in kept], np.float32).reshape(-1, 4),
-            "classes": np.array([class_id for _, class_id in kept], np.int32),
+            "image": image.astype(self.dtype, copy=False),
+            "boxes": np.array([found.box for found in objects], np.float32).reshape(-1, 4),
+            "classes": np.array([found.class_id for found in objects], np.int32),
         }
-        if self._drawn:
+        if self._has_masks:
             size = self.sizes[index].tolist()
-            regions = [
-                [self._region(e, size) for e, box, _ in objects if (box is None) == void]
-                for void in (0, 1)
-            ]
-            sample["mask"], sample["instances"] = draw(
-                regions[0], sample["classes"], regions[1], size
+            crowds = [found for found in self._objects[index] if found.box is None]
+            sample["mask"], sample["instances"] = draw_objects(
+                [self._region(found.annotation, size) for found in objects],
+                sample["classes"],
+                [self._region(found.annotation, size) for found in crowds],
+                size,
             )
         return sample
 
-    def name(self, index):
-        """Return the image's file name, as the JSON file has it, without its suffix."""
+    def name(self, index: int) -> str:
+        """Return the image's file name in the JSON file without its suffix."""
         return self._names[index]
 
-    def _sort(self, data, ids, crowd):
-        """Return for each image a list of (annotation, box, class id); the box of what is ignored is None."""
-        index = {image["id"]: i for i, image in enumerate(data["images"])}
-        objects, problems = [[] for _ in index], []
-        for entry in data["annotations"]:
-            where = f"annotation {entry.get('id')}"
+    def _sort_by_image(self, data):
+        """Return a list of objects per image; fill `dropped`."""
+        positions = {image["id"]: i for i, image in enumerate(data["images"])}
+        class_ids = category_table(data, self.label_names)
+        objects = [[] for _ in positions]
+        problems = []
+        for annotation in data["annotations"]:
+            where = f"annotation {annotation.get('id')}"
             try:
-                picture, class_id = (
-                    _known(entry, "image_id", index),
-                    _known(entry, "category_id", ids),
-                )
-                why, box = self._why_no_region(entry), None
-                ignored = entry.get("iscrowd") and crowd == "ignore"
-                if not why and not ignored:
-                    box, why = self._box(entry, self.sizes[picture].tolist())
+                position = _lookup(annotation, "image_id", positions)
+                class_id = _lookup(annotation, "category_id", class_ids)
+                found, reason = self._parse(annotation, class_id, self.sizes[position].tolist())
             except (TypeError, ValueError) as error:
                 problems.append(
                     f"{self._path}: {where}: {error}. Correct it, or export the file again."
                 )
                 continue
-            if why:
-                self.dropped.append((self.name(picture), f"{where}: {why}"))
-            elif self._drawn or not ignored:
-                objects[picture].append((entry, box, class_id))
+            if reason:
+                self.dropped.append((self.name(position), f"{where}: {reason}"))
+            elif found:
+                objects[position].append(found)
         if problems:
             raise ValueError(format_problems(problems))
         return objects
 
-    def _why_no_region(self, entry):
-        segmentation = entry.get("segmentation")
-        if not self._drawn:
+    def _parse(self, annotation, class_id, size):
+        """Return (object or None, the reason if it has no area)."""
+        reason = self._why_no_region(annotation)
+        if reason:
+            return None, reason
+        if annotation.get("iscrowd") and self._ignore_crowds:
+            crowd = _Object(annotation, class_id, None)
+            return (crowd if self._has_masks else None), None
+        box, reason = clip_box(self._box(annotation, size), size)
+        return (None if reason else _Object(annotation, class_id, box)), reason
+
+    def _why_no_region(self, annotation):
+        """Return why an annotation has no region to draw, or None."""
+        if not self._has_masks:
             return None
+        segmentation = annotation.get("segmentation")
         if not segmentation:
             return "it has no segmentation"
-        return polygons_with_area(segmentation)[1] if isinstance(segmentation, list) else None
+        if isinstance(segmentation, list):
+            return valid_polygons(segmentation)[1]
+        return None
 
-    def _box(self, entry, size):
-        """Return (the object's box, None), or (None, why the object is none)."""
-        if "bbox" in entry:
-            box = [float(value) for value in entry["bbox"]]
+    def _box(self, annotation, size):
+        """Return the annotation's x_min, y_min, x_max, y_max."""
+        if "bbox" in annotation:
+            box = [float(value) for value in annotation["bbox"]]
             if len(box) != 4:
-                raise ValueError(f"its bbox {entry['bbox']} is not x, y, width, height")
-        elif self._drawn:
-            box = (
-                checks.require_package("pycocotools.mask", "coco")
-                .toBbox(self._region(entry, size))
-                .tolist()
-            )
+                raise ValueError(f"its bbox {annotation['bbox']} is not x, y, width, height")
+        elif self._has_masks:
+            coco = checks.require_package("pycocotools.mask", "coco")
+            box = coco.toBbox(self._region(annotation, size)).tolist()
         else:
             raise ValueError("it has neither a bbox nor a segmentation")
         x, y, width, height = box
-        return clipped((x, y, x + width, y + height), size)
+        return x, y, x + width, y + height
 
-    def _region(self, entry, size):
-        segmentation = entry["segmentation"]
+    def _region(self, annotation, size):
+        """Return the RLE of an annotation's region."""
+        segmentation = annotation["segmentation"]
         if isinstance(segmentation, list):
-            return polygon_region(polygons_with_area(segmentation)[0], size)
+            return polygons_to_rle(valid_polygons(segmentation)[0], size)
         try:
-            return runs_region(segmentation, size)
+            return validated_rle(segmentation, size)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{self._path}: annotation {entry.get('id')}: {error}. Export the file again."
+                f"{self._path}: annotation {annotation.get('id')}: {error}. Export the file again."
             ) from error
 
 
-def _known(entry, key, table):
-    """Return what `table` holds for an annotation's reference, or raise a ValueError."""
-    if entry.get(key) not in table:
-        raise ValueError(f"{key} {entry.get(key)!r} is in no list of the file")
-    return table[entry[key]]
+def _lookup(annotation, key, table):
+    """Return the entry of `table` that an annotation refers to, or raise a ValueError."""
+    if annotation.get(key) not in table:
+        raise ValueError(f"{key} {annotation.get(key)!r} is in no list of the file")
+    return table[annotation[key]]

@@ -1,72 +1,99 @@
-"""The reader of COCO's panoptic segments (https://cocodataset.org/#format-data, part 4)."""
+"""The reader of panoptic COCO files (https://cocodataset.org/#format-data, part 4)."""
 
 from pathlib import Path
 
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import Reader, format_problems
-from tfseg.data.readers.formats.coco_file import category_names, pictures, read_json, stem
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.formats.coco_file import (
+    category_names,
+    category_table,
+    image_name,
+    open_images,
+    read_json,
+)
 from tfseg.data.readers.image_files import read_image
-from tfseg.data.readers.objects import boxes_of
+from tfseg.data.readers.objects import boxes_around
+from tfseg.data.readers.problems import first_few, format_problems
 
 
 class CocoPanoptic(Reader):
-    """Panoptic segments of COCO: a PNG an image, whose colors number the segments, and a JSON file on them.
+    """Panoptic segments of COCO: a PNG per image whose colors number the segments, and a JSON file.
 
-    A segment's number is red + 256 green + 65536 blue. The mask holds the categories, things and stuff, in the order
-    of their ids; 255 where there is no segment. Objects are the segments of things that are no crowds.
+    A segment's number is red + 256 green + 65536 blue. The mask contains the categories, things
+    and stuff, in the order of their ids, and 255 where there is no segment. Objects are the
+    segments of things that are not crowds.
 
     Args:
         images: folder of the images.
         panoptic: folder of the PNG files.
-        annotations: the JSON file.
+        annotations: JSON file.
 
     Raises:
         FileNotFoundError: files are missing; they are named.
-        ValueError: the JSON file contradicts itself or the images. On reading: it contradicts the segments of a PNG.
-        OSError: a file is no image.
+        ValueError: the JSON file contradicts itself or the images. When a sample is read: it
+            contradicts the segments in the PNG.
+        OSError: a file is not an image.
+
+    Example:
+        >>> import json, pathlib, tfseg
+        >>> from PIL import Image
+        >>> Image.new("RGB", (64, 48), (9, 0, 0)).save("segments.png")
+        >>> content = {"images": [{"id": 1, "file_name": "leaf0.jpg"}],
+        ...            "annotations": [{"image_id": 1, "file_name": "segments.png",
+        ...                             "segments_info": [{"id": 9, "category_id": 4}]}],
+        ...            "categories": [{"id": 4, "name": "leaf", "isthing": 1}]}
+        >>> _ = pathlib.Path("panoptic.json").write_text(json.dumps(content))
+        >>> tfseg.data.CocoPanoptic("photos", ".", "panoptic.json")[0]["boxes"].tolist()
+        [[0.0, 0.0, 64.0, 48.0]]
     """
 
     fields = ("image", "mask", "instances", "boxes", "classes")
 
-    def __init__(self, images, panoptic, annotations):
+    def __init__(self, images: str | Path, panoptic: str | Path, annotations: str | Path):
         self._path = Path(annotations)
         data = read_json(self._path)
-        pngs, self._segments = self._match(data, Path(panoptic))
-        self._files, sizes, channels, dtype = pictures(data, Path(images), self._path, pngs)
+        entries = self._match(data)
+        pngs = [Path(panoptic) / entry["file_name"] for entry in entries]
+        self._segments = [entry["segments_info"] for entry in entries]
+        self._files, sizes, channels, dtype = open_images(data, Path(images), self._path, pngs)
         super().__init__(category_names(data), sizes, channels, dtype)
-        self._names = [stem(image) for image in data["images"]]
-        first = len(self.label_names) - len(self.class_names)
-        categories = sorted(data["categories"], key=lambda c: c["id"])
-        self._ids = {category["id"]: first + i for i, category in enumerate(categories)}
-        self._things = {category["id"] for category in categories if category.get("isthing", 1)}
-
-    def __getitem__(self, index):
-        picture, png = self._files[index]
-        segments = sorted(self._segments[index], key=lambda segment: segment["id"])
-        is_object = [s["category_id"] in self._things and not s.get("iscrowd") for s in segments]
-        class_ids = [self._ids[s["category_id"]] for s in segments]
-        place, lengths = self._places(png, [s["id"] for s in segments])
-        numbers = np.cumsum([0, *is_object]) * [False, *is_object]
-        tables = np.array([IGNORE_INDEX, *class_ids], np.uint8), numbers.astype(np.int32)
-        mask, instances = (
-            np.repeat(table[place], lengths).reshape(self.sizes[index]) for table in tables
-        )
-        return {
-            "image": read_image(picture, self.channels).astype(self.dtype, copy=False),
-            "mask": mask,
-            "instances": instances,
-            "boxes": boxes_of(instances),
-            "classes": np.array(class_ids, np.int32)[np.array(is_object, bool)],
+        self._names = [image_name(image) for image in data["images"]]
+        self._class_ids = category_table(data, self.label_names)
+        self._things = {
+            category["id"] for category in data["categories"] if category.get("isthing", 1)
         }
 
-    def name(self, index):
-        """Return the image's file name, as the JSON file has it, without its suffix."""
+    def __getitem__(self, index: int) -> dict:
+        file, png = self._files[index]
+        segments = sorted(self._segments[index], key=lambda segment: segment["id"])
+        class_ids = [self._class_ids[segment["category_id"]] for segment in segments]
+        is_object = np.array([self._is_object(segment) for segment in segments], bool)
+        # Tables of the k-th segment, k = 1, 2, ...; 0 means none.
+        mask_table = np.array([IGNORE_INDEX, *class_ids], np.uint8)
+        numbers = np.where(is_object, np.cumsum(is_object), 0)
+        instance_table = np.array([0, *numbers], np.int32)
+        positions, lengths = self._runs(png, [segment["id"] for segment in segments])
+        size = self.sizes[index]
+        instances = np.repeat(instance_table[positions], lengths).reshape(size)
+        return {
+            "image": read_image(file, self.channels).astype(self.dtype, copy=False),
+            "mask": np.repeat(mask_table[positions], lengths).reshape(size),
+            "instances": instances,
+            "boxes": boxes_around(instances),
+            "classes": np.array(class_ids, np.int32)[is_object],
+        }
+
+    def name(self, index: int) -> str:
+        """Return the image's file name in the JSON file without its suffix."""
         return self._names[index]
 
-    def _match(self, data, folder):
-        """Return the PNG of each image, and its segments."""
+    def _is_object(self, segment):
+        return segment["category_id"] in self._things and not segment.get("iscrowd")
+
+    def _match(self, data):
+        """Return the annotation of each image."""
         by_image = {entry["image_id"]: entry for entry in data["annotations"]}
         categories = {category["id"] for category in data["categories"]}
         problems = [
@@ -75,38 +102,41 @@ class CocoPanoptic(Reader):
             if image["id"] not in by_image
         ]
         for entry in by_image.values():
-            unknown = sorted({s["category_id"] for s in entry["segments_info"]} - categories)
+            used = {segment["category_id"] for segment in entry["segments_info"]}
             problems += [
-                f"{self._path}: {entry['file_name']}: there is no category {c}" for c in unknown
+                f"{self._path}: {entry['file_name']}: there is no category {category}"
+                for category in sorted(used - categories)
             ]
         if problems:
             raise ValueError(format_problems(problems))
-        entries = [by_image[image["id"]] for image in data["images"]]
-        return [folder / entry["file_name"] for entry in entries], [
-            entry["segments_info"] for entry in entries
-        ]
+        return [by_image[image["id"]] for image in data["images"]]
 
-    def _places(self, png, ids):
-        """Return the runs of a PNG's pixels, row after row: k for the k-th of the `ids`, 0 for none; and their lengths.
+    def _runs(self, png, ids):
+        """Return the runs of equal pixels of a PNG, row by row.
 
-        Each run is looked up once: there are far fewer runs than pixels.
+        Runs are looked up instead of pixels, since there are far fewer of them.
+
+        Returns:
+            positions: of each run, k for the k-th of the ascending `ids`, k = 1, 2, ..., or 0.
+            lengths: of each run, in pixels.
         """
         colors = read_image(png, 3)
         if colors.dtype != np.uint8:
             raise ValueError(
-                f"{png} holds {colors.dtype}. Expected colors of 8 bit that number the segments."
+                f"{png} has dtype {colors.dtype}. Expected 8-bit colors that number the segments."
             )
         flat = (colors.astype(np.int32) @ np.array([1, 256, 65536], np.int32)).ravel()
         starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
         values = flat[starts]
         found = np.setdiff1d(values, 0)
-        for where, wrong in (
-            ("in the PNG", np.setdiff1d(found, ids)),
-            ("in the JSON file", np.setdiff1d(ids, found)),
-        ):
-            if wrong.size:
-                raise ValueError(
-                    f"{png} and {self._path} do not agree: segments that are {where} alone: "
-                    f"{', '.join(map(str, wrong[:8].tolist()))}. Take both from one release."
-                )
+        self._check_agreement(png, np.setdiff1d(found, ids), "in the PNG")
+        self._check_agreement(png, np.setdiff1d(ids, found), "in the JSON file")
         return np.searchsorted([0, *ids], values), np.diff(np.append(starts, flat.size))
+
+    def _check_agreement(self, png, extra, where):
+        """Raise a ValueError if there are segments in only one of the two files."""
+        if extra.size:
+            raise ValueError(
+                f"{png} and {self._path} disagree: segments that are only {where}: "
+                f"{first_few(extra.tolist())}. Take both from the same release."
+            )

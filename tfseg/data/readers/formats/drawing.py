@@ -1,4 +1,4 @@
-"""Objects given as polygons or runs -> masks, as the reference implementation of COCO (pycocotools) rasterizes them."""
+"""Draw objects given as polygons or RLE as masks, in the same way as pycocotools."""
 
 import numpy as np
 
@@ -6,133 +6,179 @@ from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
 
 
-def draw(regions, classes, ignored, size):
-    """Draw objects upon a background: the smaller on top, for the larger would hide it.
+def draw_objects(regions, classes, ignored, size):
+    """Draw objects on a background, smaller objects on top of larger ones.
 
     Args:
-        regions: the objects' N regions, as `polygon_region` and `runs_region` give them.
+        regions: RLE of the N objects, from `polygons_to_rle` or `validated_rle`.
         classes: N class ids.
-        ignored: regions whose pixels become 255 where no object lies.
-        size: height and width.
+        ignored: RLE of regions whose pixels become 255 where there is no object.
+        size: (height, width).
 
     Returns:
-        mask: (H, W) uint8 class ids, 0 where there is nothing.
+        mask: (H, W) uint8 class ids, 0 for background.
         instances: (H, W) int32 in [0, N].
     """
     coco = checks.require_package("pycocotools.mask", "coco")
-    upright = np.zeros(size[::-1], np.int32)  # (W, H), for pycocotools decodes down the columns
+    # Transposed, since pycocotools decodes column by column.
+    instances = np.zeros(size[::-1], np.int32)
     void = np.zeros(size[::-1], bool)
     for region in ignored:
         void |= coco.decode(region).T.view(bool)
-    for index in np.argsort(
-        [-float(coco.area(region)) for region in regions], kind="stable"
-    ).tolist():
+    areas = [float(coco.area(region)) for region in regions]
+    for index in np.argsort([-area for area in areas], kind="stable").tolist():
         x, y, width, height = coco.toBbox(regions[index]).astype(int)
-        window = np.s_[x : x + width, y : y + height]
-        upright[window][coco.decode(regions[index]).T[window].view(bool)] = index + 1
-    mask = np.array([0, *classes], np.uint8)[upright]
-    mask[void & (upright == 0)] = IGNORE_INDEX
-    return np.ascontiguousarray(mask.T), np.ascontiguousarray(upright.T)
+        inside = np.s_[x : x + width, y : y + height]
+        instances[inside][coco.decode(regions[index]).T[inside].view(bool)] = index + 1
+    mask = np.array([0, *classes], np.uint8)[instances]
+    mask[void & (instances == 0)] = IGNORE_INDEX
+    return np.ascontiguousarray(mask.T), np.ascontiguousarray(instances.T)
 
 
-def polygon_region(polygons, size):
-    """Return the union of polygons [x1, y1, x2, y2, ...] of at least three points, in pixels."""
+def polygons_to_rle(polygons, size):
+    """Return the RLE of the union of polygons.
+
+    Args:
+        polygons: list of [x1, y1, x2, y2, ...] in pixels, at least three points each.
+        size: (height, width) of the image.
+    """
     coco = checks.require_package("pycocotools.mask", "coco")
     return coco.merge(coco.frPyObjects(polygons, *size))
 
 
-def runs_region(runs, size):
-    """Return the region of COCO's run lengths.
+def validated_rle(rle: dict, size):
+    """Return an RLE for pycocotools that is sure to fill the image.
+
+    pycocotools does not check this, and would read memory outside its arrays.
 
     Args:
-        runs: {"size": [H, W], "counts": ...}: the lengths of runs of 0, 1, 0, ... down the columns, or the string into
-            which pycocotools packs them.
-        size: height and width of the image.
+        rle: {"size": [H, W], "counts": ...}. The counts are the lengths of runs of 0, 1, 0, ...,
+            column by column, or a string that pycocotools packed them into.
+        size: (height, width) of the image.
 
     Raises:
-        ValueError: the runs do not fill the image. (pycocotools would read memory that is not theirs.)
+        ValueError: the runs do not fill the image.
     """
     coco = checks.require_package("pycocotools.mask", "coco")
-    counts = runs["counts"]
-    counts = unpacked(counts) if isinstance(counts, (str, bytes)) else np.asarray(counts, np.int64)
-    if (
-        tuple(runs["size"]) != tuple(size)
-        or counts.sum() != size[0] * size[1]
-        or counts.min(initial=0) < 0
-    ):
+    counts = rle["counts"]
+    if isinstance(counts, (str, bytes)):
+        counts = decode_counts(counts)
+    else:
+        counts = np.asarray(counts, np.int64)
+    pixels = size[0] * size[1]
+    fits = tuple(rle["size"]) == tuple(size) and counts.sum() == pixels
+    if not fits or counts.min(initial=0) < 0:
         raise ValueError(
-            f"runs of size {list(runs['size'])} fill {counts.sum()} pixels, but the image's height and width are "
-            f"{list(size)}: {size[0] * size[1]} pixels"
+            f"its RLE of size {list(rle['size'])} fills {counts.sum()} pixels, but the image of "
+            f"height and width {list(size)} has {pixels} pixels"
         )
     return coco.frPyObjects({"size": list(size), "counts": counts.tolist()}, *size)
 
 
-def unpacked(packed):
-    """Return the (N,) int64 run lengths in COCO's string: 5 bits a character from the lowest, 32 for "more follow".
+def decode_counts(packed: str | bytes):
+    """Return the run lengths in the packed string of an RLE.
 
-    From the third run but one on, what is packed is the difference to the run before the last.
+    Each character is 48 plus 6 bits: the lowest 5 bits are a digit of the number, lowest digit
+    first, and bit 32 means that more digits follow. In the last digit bit 16 is the sign. From the
+    fourth run on, the number is the difference from the second last run.
+
+    "0b0X2" has the 6 bits 0, 50, 0, 40, 2. 0 is the first run, 50 = 32 + 18 and 0 the second, 18,
+    and 40 = 32 + 8 and 2 the third, 8 + 32 * 2 = 72.
+
+    Returns:
+        (N,) int64.
 
     Raises:
-        ValueError: the string is not of that kind.
+        ValueError: the string is damaged.
+
+    Example:
+        >>> decode_counts("0b0X2").tolist()
+        [0, 18, 72]
     """
     text = packed.encode("latin-1", "replace") if isinstance(packed, str) else packed
     digits = np.frombuffer(text, np.uint8).astype(np.int64) - 48
     if digits.size == 0 or digits.min() < 0 or digits.max() > 63 or digits[-1] & 32:
-        raise ValueError(f"the packed runs {packed[:20]!r} are damaged")
+        raise ValueError(f"the packed RLE {packed[:20]!r} is damaged")
     starts = np.flatnonzero(np.append(True, ~(digits[:-1] & 32).astype(bool)))
     lengths = np.diff(np.append(starts, digits.size))
-    if lengths.max() > 12:
-        raise ValueError(f"the packed runs {packed[:20]!r} are damaged")
+    if lengths.max() > 12:  # more than 60 bits
+        raise ValueError(f"the packed RLE {packed[:20]!r} is damaged")
     place = np.arange(digits.size) - np.repeat(starts, lengths)
     values = np.add.reduceat((digits & 31) << (5 * place), starts)
     last = starts + lengths - 1
     values -= np.where(digits[last] & 16, 1 << (5 * lengths), 0)
-    for parity in (1, 2):  # the first three runs are themselves
-        values[parity::2] = np.cumsum(values[parity::2])
+    # Undo the differences of every second run; the first three runs are stored as they are.
+    for start in (1, 2):
+        values[start::2] = np.cumsum(values[start::2])
     return values
 
 
-def polygon_area(polygon):
-    """Return the area inside one polygon [x1, y1, x2, y2, ...] in square pixels (the shoelace formula)."""
+def polygon_area(polygon) -> float:
+    """Return the area of a polygon [x1, y1, x2, y2, ...] by the shoelace formula.
+
+    Example:
+        >>> float(polygon_area([0, 0, 4, 0, 0, 3]))
+        6.0
+    """
     x, y = np.asarray(polygon, np.float64).reshape(-1, 2).T
     return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
 
 
-def polygons_with_area(polygons):
-    """Return (the polygons [x1, y1, ...] that have an area, None), or ([], why none has).
+def valid_polygons(polygons):
+    """Return the polygons that have an area.
+
+    Args:
+        polygons: list of [x1, y1, x2, y2, ...].
+
+    Returns:
+        polygons: list of lists of floats.
+        reason: why there are none, or None.
 
     Raises:
-        ValueError: the numbers of a polygon are no points.
+        ValueError: the numbers of a polygon are not points.
     """
-    kept, why = [], "it has no polygon"
+    kept = []
+    reason = "it has no polygon"
     for polygon in polygons:
         values = np.asarray(polygon, np.float64)
         if values.ndim != 1 or values.size % 2 or not np.isfinite(values).all():
             raise ValueError(
-                f"a polygon of {np.size(polygon)} numbers is no list of finite x1, y1, x2, y2, ..."
+                f"a polygon of {np.size(polygon)} numbers is not a list of finite x1, y1, x2, y2, "
+                "..."
             )
         if values.size < 6:
-            points = values.size // 2
-            why = f"its polygon has {points} point{'s' * (points != 1)}"
+            reason = f"its polygon has fewer than 3 points ({values.size // 2})"
         elif polygon_area(values) == 0:
-            why = "its polygon has no area"
+            reason = "its polygon has no area"
         else:
             kept.append(values.tolist())
-    return kept, None if kept else why
+    return kept, None if kept else reason
 
 
-def clipped(box, size):
-    """Return (the box cut off at the image's edges, None), or (None, why there is none).
+def clip_box(box, size):
+    """Clip a box to the image.
+
+    Args:
+        box: x_min, y_min, x_max, y_max in pixels.
+        size: (height, width) of the image.
+
+    Returns:
+        box: tuple of floats, or None if the box has no area in the image.
+        reason: a clause that says so, or None.
 
     Raises:
-        ValueError: the box is not made of finite numbers.
+        ValueError: the box contains NaN or infinity.
+
+    Example:
+        >>> clip_box((-5, 2, 8, 4), size=(10, 6))
+        ((0.0, 2.0, 6.0, 4.0), None)
     """
     if not np.isfinite(box).all():
-        raise ValueError(f"its box {box} is not made of finite numbers")
-    x_min, y_min, x_max, y_max = np.clip(box, 0, [size[1], size[0]] * 2).astype(np.float32).tolist()
+        raise ValueError(f"its box {box} contains NaN or infinity")
+    height, width = size
+    clipped = np.clip(box, 0, [width, height, width, height]).astype(np.float32).tolist()
+    x_min, y_min, x_max, y_max = clipped
     if x_min < x_max and y_min < y_max:
-        return (x_min, y_min, x_max, y_max), None
-    return (
-        None,
-        f"its box from {box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g} has no area in the image",
-    )
+        return tuple(clipped), None
+    corners = f"{box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g}"
+    return None, f"its box from {corners} has no area in the image"

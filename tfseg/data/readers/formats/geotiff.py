@@ -1,5 +1,6 @@
-"""The reader of scenes of several bands: satellite and aerial images as GeoTIFF, cut into windows."""
+"""The reader of satellite and aerial images of several bands in GeoTIFF files."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,161 +8,179 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import Reader, class_ids, format_problems, identity
+from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
+from tfseg.data.readers.class_ids import to_class_ids, value_tables
 from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.readers.formats.scene import Scene
 from tfseg.data.readers.image_files import by_stem, image_files, read_header, read_mask
+from tfseg.data.readers.pairing import pair_by_stem
+from tfseg.data.readers.problems import format_problems
 
 TIFF = (".tif", ".tiff")
-KEPT = 4  # decoded masks of other formats than TIFF
+CACHED_MASKS = 4  # decoded masks in formats other than TIFF
 
 
 class GeoTiff(Reader):
-    """A folder of TIFF scenes of any number of bands and a folder of masks, paired by file name without suffix.
+    """A folder of TIFF scenes with any number of bands and a folder of masks, paired by name.
 
-    Values that the file's tag GDAL_NODATA names, and NaN, become 0; a pixel of which all bands are without data
-    becomes 255 in the mask. The map's coordinates are not looked at: scene and mask have the same pixels. Needs
-    tifffile (extra `tiff`).
+    Values that the file's GDAL_NODATA tag names, and NaN, become 0. Pixels where no band
+    has data become 255 in the mask. Map coordinates are not used: a scene and its mask have the
+    same pixels. Needs tifffile (extra `tiff`).
 
     Args:
-        images: folder of scenes: chunky or planar, in strips or tiles, packed or not.
-        masks: folder of masks of class ids: TIFF of one band, or PNG or BMP.
+        images: folder of scenes: chunky or planar, in strips or tiles, compressed or not.
+        masks: folder of masks of class ids: TIFF of one band, PNG or BMP.
         class_names: names in the order of their ids.
-        bands: positions of the bands to read, from 0, in the order wanted; None for all. Alpha counts as a band.
-        window: (height, width) of the pieces into which scenes are cut, those at the right and lower edge being
-            smaller; None for whole scenes. Only the tiles or strips that a piece touches are read.
-        ignore: the value on disk of pixels without a label, translated to 255; -1 for none.
-        mask_values: {value on disk: class id}, which go before `ignore`; None: values are ids.
+        bands: positions of the bands to read, from 0, in the order wanted; None for all. Alpha
+            counts as a band.
+        tile_size: (height, width) of the tiles that scenes are cut into; tiles at the right and
+            lower border are smaller. None for whole scenes. Only the TIFF tiles or strips that a
+            sample overlaps are decoded.
+        ignore_value: the value on disk of pixels without a label, translated to 255; -1 for none.
+        mask_values: {value on disk: class id}; takes precedence over `ignore_value`. None: values
+            are ids.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: scenes without a mask or the reverse, sizes or numbers of bands that differ; every one is named.
+        ValueError: scenes without a mask, masks without a scene, or sizes or numbers of bands that
+            differ; every such file is named.
         OSError: a file cannot be read.
+
+    Example:
+        >>> import numpy as np, pathlib, tfseg, tifffile
+        >>> for name in ("scenes", "masks"):
+        ...     pathlib.Path(name).mkdir()
+        >>> tifffile.imwrite("scenes/a.tif", np.zeros((80, 100, 5), np.uint16))
+        >>> tifffile.imwrite("masks/a.tif", np.zeros((80, 100), np.uint8))
+        >>> tfseg.data.GeoTiff("scenes", "masks", ["land", "water"], tile_size=(64, 64))
+        <GeoTiff: 4 samples of image, mask; 5 channels of uint16; 2 classes: land, water>
     """
 
     def __init__(
         self,
-        images,
-        masks,
-        class_names,
-        bands=None,
-        window=None,
-        ignore=IGNORE_INDEX,
-        mask_values=None,
+        images: str | Path,
+        masks: str | Path,
+        class_names: Sequence[str],
+        bands: Sequence[int] | None = None,
+        tile_size: tuple[int, int] | None = None,
+        ignore_value: int = IGNORE_INDEX,
+        mask_values: dict[int, int] | None = None,
     ):
-        pairs = _pairs(Path(images), Path(masks))
+        pairs = _pair(Path(images), Path(masks))
         with ThreadPoolExecutor() as pool:
             opened = list(pool.map(_open, pairs))
-        problems = [scene for scene in opened if isinstance(scene, str)]
+        problems = [result for result in opened if isinstance(result, str)]
         if problems:
             raise ValueError(format_problems(problems))
         self._scenes, self._masks = zip(*opened, strict=True)
         self._bands = _bands(self._scenes, bands)
-        self._windows = [
-            w for i, scene in enumerate(self._scenes) for w in _windows(i, scene.size, window)
+        self._has_tiles = tile_size is not None
+        self._tiles = [
+            tile
+            for index, scene in enumerate(self._scenes)
+            for tile in _tiles(index, scene.size, tile_size)
         ]
+        sizes = [size for _, _, size in self._tiles]
         dtype = common_dtype([scene.dtype for scene in self._scenes])
-        super().__init__(class_names, [size for *_, size in self._windows], len(self._bands), dtype)
-        self._cut = window is not None
-        self.mask_values = mask_values or {
-            v: i for v, i in identity(self.label_names).items() if v != ignore
-        }
-        self._table = {ignore: IGNORE_INDEX, **self.mask_values}
-        self._picture = thread_safe_lru(read_mask, KEPT)
+        super().__init__(class_names, sizes, len(self._bands), dtype)
+        self.mask_values, self._table = value_tables(self.label_names, ignore_value, mask_values)
+        self._read_mask = thread_safe_lru(read_mask, CACHED_MASKS)
 
-    def __getitem__(self, index):
-        number, (top, left), (height, width) = self._windows[index]
-        scene, mask = self._scenes[number], self._masks[number]
-        image = scene.read(top, left, height, width)[..., self._bands]
-        void = np.isnan(image) if image.dtype.kind == "f" else np.zeros(image.shape, bool)
+    def __getitem__(self, index: int) -> dict:
+        number, corner, size = self._tiles[index]
+        scene = self._scenes[number]
+        image = scene.read(*corner, *size)[..., self._bands]
+        is_empty = np.zeros(image.shape, bool)
+        if image.dtype.kind == "f":
+            is_empty |= np.isnan(image)
         if scene.nodata is not None:
-            void |= image == scene.nodata
-        image[void] = 0
-        if isinstance(mask, Scene):
-            where, values = mask.path, mask.read(top, left, height, width)[..., 0]
-        else:
-            where, values = mask, self._picture(mask)[top : top + height, left : left + width]
-        where = f"{where} from row {top}, column {left}"
-        labels = class_ids(whole_numbers(values, where), self._table, where)
-        labels[void.all(axis=-1)] = IGNORE_INDEX
+            is_empty |= image == scene.nodata
+        image[is_empty] = 0
+        labels = self._labels(self._masks[number], corner, size)
+        labels[is_empty.all(axis=-1)] = IGNORE_INDEX
         return {"image": image.astype(self.dtype, copy=False), "mask": labels}
 
-    def name(self, index):
-        """Return the scene's file name without its suffix; of a window, with "/y_x" of its upper left pixel."""
-        number, (top, left), _ = self._windows[index]
+    def _labels(self, mask, corner, size):
+        """Return the (height, width) class ids of a tile. `mask` is a Scene or a path."""
+        top, left = corner
+        if isinstance(mask, Scene):
+            path = mask.path
+            values = mask.read(*corner, *size)[..., 0]
+        else:
+            path = mask
+            values = self._read_mask(mask)[top : top + size[0], left : left + size[1]]
+        where = f"{path} at row {top}, column {left}"
+        return to_class_ids(whole_numbers(values, where), self._table, where)
+
+    def name(self, index: int) -> str:
+        """Return the scene's file name without its suffix; for a tile followed by "/<y>_<x>"."""
+        number, (top, left), _ = self._tiles[index]
         stem = self._scenes[number].path.stem
-        return f"{stem}/{top}_{left}" if self._cut else stem
+        return f"{stem}/{top}_{left}" if self._has_tiles else stem
 
 
 def _open(pair):
-    """Return (scene, mask: a Scene or a path), or what is wrong with them."""
+    """Return (scene, mask as a Scene or a path), or a sentence about what is wrong with them."""
     image, mask = pair
     try:
         scene = Scene(image)
-        labels = Scene(mask) if mask.suffix.lower() in TIFF else mask
-        size = labels.size if isinstance(labels, Scene) else read_header(mask)[:2]
+        if mask.suffix.lower() in TIFF:
+            labels = Scene(mask)
+            size, bands = labels.size, labels.bands
+        else:
+            labels = mask
+            size, bands = read_header(mask)[:2], 1
     except (OSError, ValueError) as error:
         return str(error)
-    if isinstance(labels, Scene) and labels.bands != 1:
-        return f"{mask} holds {labels.bands} bands. A mask has one, of class ids."
+    if bands != 1:
+        return f"{mask} has {bands} bands. Expected one band of class ids."
     if size != scene.size:
-        (height, width), (mask_height, mask_width) = scene.size, size
+        height, width = scene.size
+        mask_height, mask_width = size
         return (
-            f"{image} is {width} x {height}, but its mask {mask} is {mask_width} x {mask_height} pixels. "
-            "Bring the mask to the scene's grid with nearest neighbor."
+            f"{image} is {width} x {height}, but its mask {mask} is {mask_width} x {mask_height} "
+            "pixels. Resample the mask to the scene's grid with nearest neighbor."
         )
     return scene, labels
 
 
 def _bands(scenes, bands):
-    """Return the positions of the bands to read, which every scene has."""
-    wanted = list(range(scenes[0].bands)) if bands is None else list(bands)
-    least = len(wanted) if bands is None else max(wanted, default=0) + 1
-    wrong = [s for s in scenes if s.bands < least or (bands is None and s.bands != least)]
+    """Return the positions of the bands to read; raise a ValueError if a scene lacks one."""
+    if bands is None:
+        wanted = list(range(scenes[0].bands))
+        wrong = [scene for scene in scenes if scene.bands != len(wanted)]
+    else:
+        wanted = list(bands)
+        wrong = [scene for scene in scenes if scene.bands <= max(wanted, default=0)]
     if wrong or not wanted or min(wanted) < 0:
-        told = ", ".join(
-            f"{scene.path} has {scene.bands}" for scene in dict.fromkeys([scenes[0], *wrong[:8]])
-        )
+        shown = dict.fromkeys([scenes[0], *wrong[:8]])  # without duplicates
+        counts = ", ".join(f"{scene.path} has {scene.bands}" for scene in shown)
         raise ValueError(
-            f"GeoTiff: bands={bands} came; {told}. Give positions from 0 that every scene has."
+            f"GeoTiff: bands={bands}, but {counts} bands. Pass positions from 0 that every scene "
+            "has."
         )
     return wanted
 
 
-def _windows(number, size, window):
-    """List (number of the scene, upper left pixel, size) of its windows, row after row."""
-    height, width = (
-        size if window is None else (checks.positive_int("GeoTiff", "window", n) for n in window)
-    )
+def _tiles(number, extent, tile_size):
+    """List (number of the scene, corner, size) of the tiles of a scene, row by row."""
+    if tile_size is None:
+        return [(number, (0, 0), extent)]
+    height, width = [checks.positive_int("GeoTiff", "tile_size", side) for side in tile_size]
     return [
-        (number, (top, left), (min(height, size[0] - top), min(width, size[1] - left)))
-        for top in range(0, size[0], height)
-        for left in range(0, size[1], width)
+        (number, (top, left), (min(height, extent[0] - top), min(width, extent[1] - left)))
+        for top in range(0, extent[0], height)
+        for left in range(0, extent[1], width)
     ]
 
 
-def _pairs(images, masks):
-    """List (scene, mask) by file stem."""
+def _pair(images, masks):
+    """List (scene, mask) by file name without suffix."""
     scenes = by_stem(path for path in image_files(images) if path.suffix.lower() in TIFF)
     labels = by_stem(image_files(masks))
     if not scenes:
         raise FileNotFoundError(
-            f"The folder '{images}' holds no TIFF. Expected files {', '.join(TIFF)}."
+            f"The folder '{images}' contains no TIFF. Expected files {', '.join(TIFF)}."
         )
-    problems = [
-        f"{path} has no mask '{stem}.tif' in {masks}"
-        for stem, path in scenes.items()
-        if stem not in labels
-    ]
-    problems += [
-        f"{path} has no scene '{stem}.tif' in {images}"
-        for stem, path in labels.items()
-        if stem not in scenes
-    ]
-    if problems:
-        raise ValueError(
-            format_problems(problems)
-            + "\nA mask has the name of its scene: add what is missing, or remove it."
-        )
-    return [(path, labels[stem]) for stem, path in scenes.items()]
+    return pair_by_stem(scenes, labels, "scene", image_suffix=".tif", mask_suffix=".tif")

@@ -1,30 +1,30 @@
-"""What the readers of scenes and of volumes share: one dtype, and whole numbers."""
+"""What the readers of GeoTIFF scenes and of NIfTI volumes share."""
 
 import numpy as np
 
 
 def common_dtype(dtypes):
-    """Return the dtype of all files if they have one and it is of at most 32 bit, else float32."""
+    """Return the dtype that all files have, if it has at most 32 bit, else float32."""
     first = np.dtype(dtypes[0])
-    return (
-        first
-        if set(dtypes) == {first} and first.itemsize <= 4 and first.kind in "iuf"
-        else np.dtype(np.float32)
-    )
+    is_shared = set(dtypes) == {first}
+    if is_shared and first.itemsize <= 4 and first.kind in "iuf":
+        return first
+    return np.dtype(np.float32)
 
 
 def whole_numbers(values, where):
-    """Return a mask's values as integers, though the file may hold them as floating numbers.
+    """Return a mask's values as integers. Files may store them as floating point numbers.
 
     Raises:
-        ValueError: they are not whole.
+        ValueError: values that are not whole numbers.
     """
     if values.dtype.kind in "iu":
         return values
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # NaN
         whole = values.astype(np.int64)
     if (whole != values).any():
         raise ValueError(
-            f"{where} holds numbers that are not whole, so no class ids. Save one class id a pixel."
+            f"{where} contains values that are not whole numbers, expected class ids. Save one "
+            "class id per pixel."
         )
     return whole

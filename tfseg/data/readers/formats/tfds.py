@@ -1,7 +1,8 @@
-"""The reader of datasets that TensorFlow Datasets has prepared (https://www.tensorflow.org/datasets)."""
+"""The reader of datasets prepared by TensorFlow Datasets (https://www.tensorflow.org/datasets)."""
 
 import io
 import os
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -9,170 +10,196 @@ from PIL import Image
 
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.readers.base import Reader, class_ids, identity, integers
-from tfseg.data.readers.formats.drawing import clipped
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.class_ids import as_integers, identity_table, to_class_ids
+from tfseg.data.readers.formats.drawing import clip_box
 
 
 class Tfds(Reader):
-    """A split of a dataset of TensorFlow Datasets, already downloaded and prepared; never downloads.
+    """A split of a dataset that TensorFlow Datasets has downloaded and prepared; never downloads.
 
-    Files of the format "array_record" are read at random; of others the encoded images are held in memory. Needs
-    tensorflow_datasets (extra `tfds`).
+    Files in the format "array_record" are read at random positions. In other formats, the encoded
+    images are kept in memory. Needs tensorflow_datasets (extra `tfds`).
 
     Args:
-        builder: a `tfds.core.DatasetBuilder`, or its name, such as "oxford_iiit_pet".
+        builder: `tfds.core.DatasetBuilder`, or its name, such as "oxford_iiit_pet".
         split: such as "train" or "train[:80%]".
-        image: name of the images' feature.
-        mask: name of the masks' feature, (H, W, 1) integers; None for none.
-        class_names: names in the order of their ids. None: those that the feature of the masks, or else of the
-            objects' labels has.
+        image: name of the feature with the images.
+        mask: name of the feature with the masks, (H, W, 1) integers; None for none.
+        class_names: names in the order of their ids. None: the names in the feature of the masks,
+            or else of the objects' labels.
         mask_values: {value on disk: class id}; None: values are ids.
-        objects: name of the feature of objects, each with a "bbox" and a "label", for "boxes" and "classes"; None for
-            none. Without masks the first class name is label 0; with masks both count in the same way. Crowds
-            ("is_crowd") are left out.
+        objects: name of the feature with the objects, each with a "bbox" and a "label", for
+            "boxes" and "classes"; None for none. Without masks, label 0 is the first class name;
+            with masks, labels and mask ids count in the same way. Crowds ("is_crowd") are left
+            out.
 
     Attributes:
-        dropped: list of (name, why) of objects without area.
+        dropped: list of (name of the sample, reason) of objects without area.
 
     Raises:
         FileNotFoundError: the dataset is not prepared.
         ValueError: it has no such features, or nothing names the classes.
+
+    Example:
+        Once `tensorflow_datasets.builder("oxford_iiit_pet").download_and_prepare(
+        file_format="array_record")` has run::
+
+            reader = tfseg.data.Tfds("oxford_iiit_pet", "train", mask_values={1: 0, 2: 1, 3: 2},
+                                     class_names=["pet", "background", "border"])
     """
 
     def __init__(
         self,
         builder,
-        split,
-        image="image",
-        mask="segmentation_mask",
-        class_names=None,
-        mask_values=None,
-        objects=None,
+        split: str,
+        image: str = "image",
+        mask: str | None = "segmentation_mask",
+        class_names: Sequence[str] | None = None,
+        mask_values: dict[int, int] | None = None,
+        objects: str | None = None,
     ):
         tfds = checks.require_package("tensorflow_datasets", "tfds")
-        builder = tfds.builder(builder) if isinstance(builder, str) else builder
-        wanted = {"image": image, "mask": mask, "objects": objects}
-        self._keys = {part: key for part, key in wanted.items() if key is not None}
+        if isinstance(builder, str):
+            builder = tfds.builder(builder)
+        keys = {"image": image, "mask": mask, "objects": objects}
+        self._keys = {part: key for part, key in keys.items() if key is not None}
+        known = builder.info.features
         for part, key in self._keys.items():
-            checks.one_of(f"Tfds: {builder.name}", part, key, list(builder.info.features))
-        self._features = {part: builder.info.features[key] for part, key in self._keys.items()}
+            checks.one_of(f"Tfds: {builder.name}", part, key, list(known))
+        self._features = {part: known[key] for part, key in self._keys.items()}
         self._split = str(split)
         self._samples = _samples(tfds, builder, split, set(self._keys.values()))
-        feature = self._features["image"]
         sizes = [_size(self._samples[i][image]) for i in range(len(self._samples))]
-        super().__init__(
-            class_names or _class_names(self._features), sizes, feature.shape[-1], feature.np_dtype
-        )
-        self.fields = (
-            "image",
-            *["mask"] * ("mask" in self._keys),
-            *["boxes", "classes"] * ("objects" in self._keys),
-        )
-        self.mask_values = (
-            (mask_values or identity(self.label_names)) if "mask" in self._keys else None
-        )
-        self._table = {IGNORE_INDEX: IGNORE_INDEX, **(self.mask_values or {})}
+        feature = self._features["image"]
+        class_names = class_names or _class_names(self._features)
+        super().__init__(class_names, sizes, feature.shape[-1], feature.np_dtype)
+        self.fields = ("image",)
+        self._table = {IGNORE_INDEX: IGNORE_INDEX}
+        if mask is not None:
+            self.fields += ("mask",)
+            self.mask_values = mask_values or identity_table(self.label_names)
+            self._table.update(self.mask_values)
         self.dropped = []
-        if "objects" in self._keys:
-            self._objects = [self._boxes(i) for i in range(len(self))]
+        if objects is not None:
+            self.fields += ("boxes", "classes")
+            self._objects = [self._read_objects(i) for i in range(len(self))]
 
-    def __getitem__(self, index):
-        read = self._samples[index]
-        sample = {"image": self._decode("image", read, index)}
+    def __getitem__(self, index: int) -> dict:
+        stored = self._samples[index]
+        sample = {"image": self._decode(stored, "image", index)}
         if "mask" in self.fields:
             where = f"the mask of {self.name(index)}"
-            sample["mask"] = class_ids(
-                integers(self._decode("mask", read, index), where), self._table, where
-            )
+            values = as_integers(self._decode(stored, "mask", index), where)
+            sample["mask"] = to_class_ids(values, self._table, where)
         if "boxes" in self.fields:
             sample["boxes"], sample["classes"] = self._objects[index]
         return sample
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """Return the split and the sample's number in it: "train/00017"."""
         return f"{self._split}/{index:05d}"
 
-    def _decode(self, part, read, index):
-        value = read[self._keys[part]]
+    def _decode(self, stored, part, index):
+        """Return the array of an image or mask."""
+        value = stored[self._keys[part]]
         if not isinstance(value, bytes):
             return np.asarray(value)
         try:
-            # Not decode_example_np: OpenCV gives a truncated JPEG back as a half-gray image without an error.
+            # `decode_example_np` uses OpenCV, which returns a truncated JPEG as a half-gray image
+            # without an error.
             array = self._features[part].decode_example(value).numpy()
         except (tf.errors.OpError, ValueError) as error:
             raise OSError(
-                f"The {part} of {self.name(index)} is damaged ({error}). Prepare the set again."
+                f"The {part} of {self.name(index)} is damaged ({error}). Prepare the dataset again."
             ) from error
-        if array.shape[:2] != tuple(self.sizes[index]):
-            size = tuple(self.sizes[index].tolist())
+        size = tuple(self.sizes[index].tolist())
+        if array.shape[:2] != size:
             raise ValueError(
-                f"The {part} of {self.name(index)} is {array.shape[:2]}, the image {size}."
+                f"The {part} of {self.name(index)} has size {array.shape[:2]}, but the image has "
+                f"size {size}."
             )
         return array
 
-    def _boxes(self, index):
-        """Return the boxes (N, 4) and classes (N,) of a sample."""
+    def _read_objects(self, index):
+        """Return the boxes (N, 4) and classes (N,) of a sample; add to `dropped`."""
         objects = self._samples[index][self._keys["objects"]]
         count = len(objects["label"])
         crowd = objects["is_crowd"] if "is_crowd" in objects else [False] * count
-        height, width = self.sizes[index].tolist()
-        first = len(self.label_names) - len(self.class_names) if "mask" not in self._keys else 0
-        boxes, classes = [], []
+        size = self.sizes[index].tolist()
+        boxes = []
+        classes = []
         for box, label, is_crowd in zip(objects["bbox"], objects["label"], crowd, strict=True):
             if is_crowd:
                 continue
-            if not 0 <= label + first < len(self.label_names):
-                raise ValueError(
-                    f"{self.name(index)}: the label {label} has no name; name all classes."
-                )
-            y_min, x_min, y_max, x_max = (
-                np.asarray(box, np.float64) * [height, width, height, width]
-            ).tolist()
-            kept, why = clipped((x_min, y_min, x_max, y_max), (height, width))
-            if why:
-                self.dropped.append((self.name(index), why))
+            class_id = self._class_id(label, index)
+            clipped, reason = clip_box(_in_pixels(box, size), size)
+            if reason:
+                self.dropped.append((self.name(index), reason))
             else:
-                boxes.append(kept)
-                classes.append(label + first)
+                boxes.append(clipped)
+                classes.append(class_id)
         return np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int32)
+
+    def _class_id(self, label, index):
+        """Return the class id of an object's label."""
+        has_masks = "mask" in self._keys
+        first = 0 if has_masks else len(self.label_names) - len(self.class_names)
+        class_id = label + first
+        if not 0 <= class_id < len(self.label_names):
+            raise ValueError(
+                f"{self.name(index)} has an object with the label {label}, which has no name. Pass "
+                "`class_names` for all labels."
+            )
+        return class_id
+
+
+def _in_pixels(box, size):
+    """Convert y_min, x_min, y_max, x_max in [0, 1] to x_min, y_min, x_max, y_max in pixels."""
+    height, width = size
+    scaled = np.asarray(box, np.float64) * [height, width, height, width]
+    y_min, x_min, y_max, x_max = scaled.tolist()
+    return x_min, y_min, x_max, y_max
 
 
 def _samples(tfds, builder, split, keys):
-    """Return a sequence of {key: value}; images are bytes as encoded on disk."""
+    """Return a sequence of {key: value}. Images are encoded bytes, as on disk."""
     if not os.path.exists(builder.data_path):
         raise FileNotFoundError(
             f"The dataset {builder.name} is not at '{builder.data_path}'. Prepare it: "
-            f"tensorflow_datasets.builder({builder.name!r}).download_and_prepare(file_format='array_record')."
+            f"tensorflow_datasets.builder({builder.name!r})"
+            ".download_and_prepare(file_format='array_record')."
         )
     skip = {
-        k: tfds.decode.SkipDecoding()
-        for k, f in builder.info.features.items()
-        if isinstance(f, tfds.features.Image)
+        key: tfds.decode.SkipDecoding()
+        for key, feature in builder.info.features.items()
+        if isinstance(feature, tfds.features.Image)
     }
     try:
         return builder.as_data_source(split, decoders=skip)
-    except NotImplementedError:  # the file format knows no random access
-        kept = {key: decoder for key, decoder in skip.items() if key in keys}
-        partial = tfds.decode.PartialDecoding(dict.fromkeys(keys, True), decoders=kept)
-        return list(
-            tfds.as_numpy(builder.as_dataset(split=split, decoders=partial, shuffle_files=False))
-        )
+    except NotImplementedError:  # this file format has no random access
+        skip = {key: decoder for key, decoder in skip.items() if key in keys}
+        partial = tfds.decode.PartialDecoding(dict.fromkeys(keys, True), decoders=skip)
+        dataset = builder.as_dataset(split=split, decoders=partial, shuffle_files=False)
+        return list(tfds.as_numpy(dataset))
 
 
-def _size(picture):
-    if not isinstance(picture, bytes):
-        return np.shape(picture)[:2]
-    with Image.open(io.BytesIO(picture)) as image:
-        return image.size[::-1]
+def _size(image):
+    """Return (height, width) of an array or of encoded bytes."""
+    if not isinstance(image, bytes):
+        return np.shape(image)[:2]
+    with Image.open(io.BytesIO(image)) as opened:
+        return opened.size[::-1]
 
 
 def _class_names(features):
-    """Return the names that the masks' feature, or else that of the objects' labels, gives."""
+    """Return the names in the feature of the masks, or else of the objects' labels."""
     names = getattr(features.get("mask"), "names", None)
     if not names and "objects" in features:
         names = getattr(features["objects"].feature["label"], "names", None)
     if not names:
         raise ValueError(
-            "Tfds: the dataset does not name its classes. Give `class_names`, in the order of their ids."
+            "Tfds: the dataset does not name its classes. Pass `class_names`, in the order of "
+            "their ids."
         )
     return names

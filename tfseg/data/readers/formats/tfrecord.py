@@ -1,8 +1,9 @@
 """Samples of any reader in sharded TFRecord files, written once and read in any order.
 
-A record is a `tf.train.Example`. Its features are "name" and the sample's fields: "boxes" as floats and "classes" as
-integers; images, masks and instances as bytes, a PNG if "<field>/format" says so, else raw values, row after row;
-"<field>/dtype" and "<field>/shape" tell what they were. What comes back equals what went in, to the last bit.
+A record is a `tf.train.Example` with the feature "name" and the sample's fields: "boxes" as floats
+and "classes" as integers; images, masks and instances as bytes, a PNG if "<field>/format" says so,
+else raw values, row by row. "<field>/dtype" and "<field>/shape" describe the array. Samples are
+restored exactly, to the last bit.
 """
 
 import hashlib
@@ -17,132 +18,152 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.data.readers.base import Reader, format_problems
+from tfseg.data.readers.base import Reader
 from tfseg.data.readers.formats.example import decode, encode
+from tfseg.data.readers.problems import first_few, format_problems
+from tfseg.files import atomic_write
 
 INDEX = "index.json"
 UNFINISHED = "unfinished.json"
-HEADER, FOOTER = (
-    12,
-    4,
-)  # of a record: its length with a checksum before, the checksum of its bytes after it
+# Bytes of a record before its content (length and checksum) and after it (checksum).
+HEADER, FOOTER = 12, 4
 VERSION = 1
+REMEDY = "Copy it again, or call `write_tfrecords` again, which rewrites damaged shards."
 
 
-def write_tfrecords(reader, folder, shard_size=256, track=lambda shards, total: shards):
+def write_tfrecords(
+    reader: Reader,
+    folder: str | Path,
+    shard_size: int = 256,
+    track=lambda shards, total: shards,
+) -> "TFRecords":
     """Write every sample of a reader into TFRecord files.
 
-    A shard appears whole or not at all. A second call verifies what is there and writes only what is missing or
-    damaged, so that a writing that was broken off, by whatever, is gone on with.
+    A shard appears whole or not at all. After an interruption, call the function again: it
+    verifies what exists and writes only what is missing or damaged.
 
     Args:
         reader: any `Reader`.
-        folder: is made; holds the shards and, once all are there, index.json.
-        shard_size: samples in a shard, which are held in memory while it is written.
+        folder: folder to create; contains the shards and, once all exist, index.json.
+        shard_size: samples per shard; they are in memory while the shard is written.
         track: wraps the iteration to show progress; called with the shards and their number.
 
     Returns:
-        TFRecords: the reader of the folder.
+        The reader of the folder.
 
     Raises:
-        ValueError: the folder holds the records of another reader, or of another `shard_size`; or a sample is bad.
-        OSError: a sample cannot be read, or the disk be written.
+        ValueError: the folder contains the records of another reader or of another `shard_size`,
+            or a sample is invalid.
+        OSError: a sample cannot be read, or a file cannot be written.
+
+    Example:
+        >>> import numpy as np, tfseg
+        >>> images, masks = np.zeros((3, 8, 8, 1), np.uint8), np.zeros((3, 8, 8), np.uint8)
+        >>> reader = tfseg.data.Arrays(images, masks, ["cell"])
+        >>> tfseg.data.write_tfrecords(reader, "records")
+        <TFRecords: 3 samples of image, mask; 1 channels of uint8; 1 classes: cell>
     """
     checks.positive_int("write_tfrecords", "shard_size", shard_size)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    about = _about(reader, shard_size)
+    _remove_temporary_files(folder)
+    about = _describe(reader, shard_size)
+    finished = _finished_shards(folder, about)
     starts = range(0, len(reader), shard_size)
-    done = _finished(folder, about)
     shards = []
     for number, start in enumerate(track(starts, len(starts))):
-        file = f"{number:05d}-of-{len(starts):05d}.tfrecord"
-        shard = done.get(file) or _read_json(folder / f"{file}.json")
-        if shard is None or not _is_whole(folder, shard):
-            shard = _write_shard(
-                reader, range(start, min(start + shard_size, len(reader))), folder / file
-            )
-            _write_json(folder / f"{file}.json", shard)
+        path = folder / f"{number:05d}-of-{len(starts):05d}.tfrecord"
+        entry = _entry_file(path)
+        shard = finished.get(path.name) or _read_json(entry)
+        if shard is None or not _is_intact(folder, shard):
+            indices = range(start, min(start + shard_size, len(reader)))
+            shard = _write_shard(reader, indices, path)
+            _write_json(entry, shard)
         shards.append(shard)
     _write_json(folder / INDEX, {"about": about, "shards": shards})
-    for file in [UNFINISHED, *(f"{shard['file']}.json" for shard in shards)]:
-        (folder / file).unlink(missing_ok=True)
+    (folder / UNFINISHED).unlink(missing_ok=True)
+    for shard in shards:
+        _entry_file(folder / shard["file"]).unlink(missing_ok=True)
     return TFRecords(folder)
 
 
 class TFRecords(Reader):
-    """Samples in the files that `write_tfrecords` wrote, in the order of the reader they came from.
+    """Samples that `write_tfrecords` wrote, in the order of the original reader.
 
-    Each is found by its offset, and its checksum is verified. The files are plain TFRecords, for
-    `tf.data.TFRecordDataset` and others to read as well.
+    Each record is found by its offset, and its checksum is verified. The files are plain
+    TFRecords, so `tf.data.TFRecordDataset` can read them too.
 
     Args:
-        folder: holds index.json and the shards.
+        folder: contains index.json and the shards.
 
     Raises:
-        FileNotFoundError: there is no index.json, for the writing did not end; or a shard is missing.
-        ValueError: index.json is of another version. On reading: a record is damaged.
+        FileNotFoundError: index.json is missing, since writing was interrupted; or a shard is.
+        ValueError: index.json has another version. When a sample is read: a record is damaged.
+
+    Example:
+        >>> import numpy as np, tfseg
+        >>> images, masks = np.zeros((3, 8, 8, 1), np.uint8), np.zeros((3, 8, 8), np.uint8)
+        >>> reader = tfseg.data.Arrays(images, masks, ["cell"])
+        >>> _ = tfseg.data.write_tfrecords(reader, "records")
+        >>> tfseg.data.TFRecords("records")[2]["image"].shape
+        (8, 8, 1)
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path):
         self._folder = Path(folder)
         index = _read_index(self._folder)
         about, self._shards = index["about"], index["shards"]
-        missing = [s["file"] for s in self._shards if not (self._folder / s["file"]).is_file()]
+        names = [shard["file"] for shard in self._shards]
+        missing = [name for name in names if not (self._folder / name).is_file()]
         if missing:
             raise FileNotFoundError(
-                f"{self._folder} lacks {len(missing)} of {len(self._shards)} shards: {', '.join(missing[:8])}. Copy "
-                "them again, or call `write_tfrecords` again."
+                f"{self._folder} lacks {len(missing)} of {len(names)} shards: "
+                f"{first_few(missing)}. Copy them again, or call `write_tfrecords` again."
             )
         super().__init__(about["class_names"], about["sizes"], about["channels"], about["dtype"])
         self.fields = tuple(about["fields"])
         self.palette = None if about["palette"] is None else np.array(about["palette"], np.uint8)
         self._names = about["names"]
-        self._places = [
-            (s, *place)
-            for s in self._shards
-            for place in zip(s["offsets"], s["crc32"], strict=True)
+        self._records = [
+            (shard, offset, checksum)
+            for shard in self._shards
+            for offset, checksum in zip(shard["offsets"], shard["crc32"], strict=True)
         ]
 
-    def __getitem__(self, index):
-        shard, offset, crc = self._places[index]
+    def __getitem__(self, index: int) -> dict:
+        shard, offset, checksum = self._records[index]
         path = self._folder / shard["file"]
         with open(path, "rb", buffering=0) as file:
-            head = os.pread(file.fileno(), HEADER, offset)
-            length = struct.unpack("<Q", head[:8])[0] if len(head) == HEADER else 0
+            header = os.pread(file.fileno(), HEADER, offset)
+            length = struct.unpack("<Q", header[:8])[0] if len(header) == HEADER else 0
+            # A damaged length must not allocate more than the shard's size.
             record = os.pread(file.fileno(), min(length, shard["bytes"]), offset + HEADER)
-        if zlib.crc32(record) != crc:
+        if zlib.crc32(record) != checksum:
             raise ValueError(
-                f"{path} is damaged in the record of '{self.name(index)}' (byte {offset}). {_REMEDY}"
+                f"{path} is damaged in the record of '{self.name(index)}' (byte {offset}). {REMEDY}"
             )
         return decode(record, self.fields)
 
-    def name(self, index):
-        """Return the name that the sample had in the reader it came from."""
+    def name(self, index: int) -> str:
+        """Return the sample's name in the original reader."""
         return self._names[index]
 
-    def verify(self):
-        """Read all files whole and compare them with what was written.
+    def verify(self) -> None:
+        """Read all files and compare them with their checksums.
 
         Raises:
             ValueError: shards are damaged; every one is named.
         """
-        bad = [
-            self._folder / shard["file"]
-            for shard in self._shards
-            if not _is_whole(self._folder, shard)
-        ]
-        if bad:
+        damaged = [shard for shard in self._shards if not _is_intact(self._folder, shard)]
+        if damaged:
+            paths = [self._folder / shard["file"] for shard in damaged]
             raise ValueError(
-                format_problems([f"{path} is damaged or missing. {_REMEDY}" for path in bad])
+                format_problems([f"{path} is damaged or missing. {REMEDY}" for path in paths])
             )
 
 
-_REMEDY = "Copy it again, or call `write_tfrecords` again, which writes the damaged shards anew."
-
-
-def _about(reader, shard_size):
-    """Return what is known of a reader before any sample is read, fit for JSON."""
+def _describe(reader, shard_size):
+    """Return what is known of a reader without reading a sample, fit for JSON."""
     return {
         "version": VERSION,
         "fields": list(reader.fields),
@@ -156,37 +177,56 @@ def _about(reader, shard_size):
     }
 
 
-def _finished(folder, about):
-    """Return {file: shard} of a writing that ended, or of none; mark the folder as this reader's.
+def _remove_temporary_files(folder):
+    """Remove what `atomic_write` left behind in a call that was killed."""
+    for path in folder.glob("." + "[0-9a-f]" * 32 + "-*"):
+        path.unlink()
+
+
+def _finished_shards(folder, about):
+    """Return {file name: shard} of an earlier complete call; mark the folder as this reader's.
 
     Raises:
-        ValueError: the folder is another reader's.
+        ValueError: the folder belongs to another reader.
     """
     finished = _read_json(folder / INDEX) or {}
-    there = finished.get("about") or _read_json(folder / UNFINISHED)
-    if there is None:
+    existing = finished.get("about") or _read_json(folder / UNFINISHED)
+    if existing is None:
         _write_json(folder / UNFINISHED, about)
-    elif there != about:
-        differ = ", ".join(key for key in about if there.get(key) != about[key])
+    elif existing != about:
+        differing = ", ".join(key for key in about if existing.get(key) != about[key])
         raise ValueError(
-            f"{folder} holds records of other {differ}. Give another folder, or remove this one."
+            f"{folder} contains records with other {differing}. Pass another folder, or remove "
+            "this one."
         )
     return {shard["file"]: shard for shard in finished.get("shards", [])}
 
 
+def _entry_file(path):
+    """Return the file that keeps a shard's index entry until the index is written."""
+    return path.with_name(f"{path.name}.json")
+
+
 def _read_json(path):
-    """Return a file's content, None if there is no file."""
+    """Return a file's content; None if there is no file."""
     if not path.is_file():
         return None
     try:
         return json.loads(path.read_bytes())
     except ValueError as error:
         raise ValueError(
-            f"{path} is no JSON file ({error}). Remove it, and call `write_tfrecords` again."
+            f"{path} is not a JSON file ({error}). Remove it, and call `write_tfrecords` again."
         ) from error
 
 
-def _is_whole(folder, shard):
+def _write_json(path, content):
+    with atomic_write(path) as part, open(part, "w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _is_intact(folder, shard):
     path = folder / shard["file"]
     if not path.is_file() or path.stat().st_size != shard["bytes"]:
         return False
@@ -195,21 +235,20 @@ def _is_whole(folder, shard):
 
 
 def _write_shard(reader, indices, path):
-    """Write one file and return its entry in the index."""
-    beside = path.with_suffix(".part")
+    """Write one shard and return its entry in the index."""
+
+    def encoded(index):
+        return encode(reader[index], reader.fields, reader.name(index))
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        records = list(
-            pool.map(
-                lambda index: encode(reader[index], reader.fields, reader.name(index)), indices
-            )
-        )
-    with tf.io.TFRecordWriter(str(beside)) as writer:
-        for record in records:
-            writer.write(record)
-    with open(beside, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
+        records = list(pool.map(encoded, indices))
+    with atomic_write(path) as part:
+        with tf.io.TFRecordWriter(str(part)) as writer:
+            for record in records:
+                writer.write(record)
+        with open(part, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
     ends = np.cumsum([HEADER + len(record) + FOOTER for record in records]).tolist()
     return {
         "file": path.name,
@@ -221,25 +260,17 @@ def _write_shard(reader, indices, path):
     }
 
 
-def _write_json(path, content):
-    beside = path.with_suffix(".part")
-    with open(beside, "w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)
-
-
 def _read_index(folder):
     path = folder / INDEX
     content = _read_json(path)
     if content is None:
         raise FileNotFoundError(
-            f"There is no '{path}'. If the writing did not end, call `write_tfrecords` again."
+            f"There is no '{path}'. If writing was interrupted, call `write_tfrecords` again."
         )
     version = content.get("about", {}).get("version")
     if version != VERSION:
         raise ValueError(
-            f"{path} is of version {version}, this tfseg reads {VERSION}. Write the records again."
+            f"{path} has version {version}, but this tfseg reads version {VERSION}. Write the "
+            "records again."
         )
     return content

@@ -1,77 +1,102 @@
-"""Pascal VOC: images with XML annotations, palette masks and lists of names (devkit of VOC 2012)."""
+"""The reader of datasets in the layout of Pascal VOC (devkit of VOC 2012)."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, one_of
-from tfseg.data.readers.base import Reader, class_ids, format_problems
-from tfseg.data.readers.folder import read_headers
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.class_ids import to_class_ids
+from tfseg.data.readers.formats.voc_xml import names_in, read_objects
 from tfseg.data.readers.image_files import SUFFIXES, read_image, read_mask
-from tfseg.data.readers.objects import boxes_of, relabeled
+from tfseg.data.readers.objects import boxes_around, relabel
+from tfseg.data.readers.pairing import read_headers
+from tfseg.data.readers.problems import first_few, format_problems
 from tfseg.data.splits import read_names
 
 NAMES = (
-    *(
-        "aeroplane",
-        "bicycle",
-        "bird",
-        "boat",
-        "bottle",
-        "bus",
-        "car",
-        "cat",
-        "chair",
-        "cow",
-        "diningtable",
-        "dog",
-    ),
-    *("horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor"),
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
 )
-BORDER = 255  # of the masks: pixels around objects that are nobody's
+BORDER = 255  # in masks: the pixels around objects, which belong to none
 
 
 class Voc(Reader):
-    """A dataset in the layout of Pascal VOC.
+    """A dataset in the layout of Pascal VOC: JPEG images with palette masks or XML boxes.
 
-    `root` holds JPEGImages and ImageSets, and by task:
+    `root` contains JPEGImages and ImageSets, and for each task:
 
-    - "detection": Annotations/<name>.xml, the list ImageSets/Main/<split>.txt. Samples hold "image", "boxes" and
-      "classes". VOC counts pixels from 1 and a box includes its last ones: (xmin, ymin, xmax, ymax) becomes
-      (xmin - 1, ymin - 1, xmax, ymax), clipped to the image.
-    - "segmentation": SegmentationClass/<name>.png, the list ImageSets/Segmentation/<split>.txt. Samples hold "image"
-      and "mask"; 0 is the background, 255 the border that is ignored. Where there is a folder SegmentationObject,
-      also "instances", "boxes" (around the objects' pixels, not those of the XML) and "classes".
+    - "detection": Annotations/<name>.xml and the list ImageSets/Main/<split>.txt. Samples have
+      "image", "boxes" and "classes". VOC counts pixels from 1, and a box includes its last pixel:
+      (xmin, ymin, xmax, ymax) becomes (xmin - 1, ymin - 1, xmax, ymax), clipped to the image.
+    - "segmentation": SegmentationClass/<name>.png and the list ImageSets/Segmentation/<split>.txt.
+      Samples have "image" and "mask"; 0 is the background, 255 the ignored border of objects. If
+      there is a folder SegmentationObject, also "instances", "boxes" (around the pixels of the
+      objects, not from the XML) and "classes".
 
     Args:
         root: folder, such as VOCdevkit/VOC2012.
-        split: name of the list: "train", "val", "trainval", "test" or one of your own.
+        split: name of the list: "train", "val", "trainval", "test" or your own.
         task: "segmentation" or "detection".
-        class_names: the objects' classes in the order of their ids, without the background. None: VOC's twenty;
-            for detection, if the XML files (of all splits) name any other, all that they name, in alphabetical order.
+        class_names: classes of the objects in the order of their ids, without the background.
+            None: the twenty classes of VOC. For detection, if the XML files (of all splits) contain
+            any other name: all names that they contain, in alphabetical order.
         difficult: whether to keep objects marked as difficult (detection).
 
     Attributes:
-        dropped: list of (name, why) of boxes that enclose nothing (detection).
-        palette: VOC's colors, of its own classes.
+        dropped: list of (name of the sample, reason) of boxes without area (detection).
+        palette: the colors of VOC, for its own classes.
 
     Raises:
         FileNotFoundError: the folder or the list is missing.
-        ValueError: files are missing, broken or do not fit their image; every one is named.
+        ValueError: files are missing, damaged or do not match their image; every one is named.
+
+    Example:
+        >>> import pathlib, shutil, tfseg
+        >>> _ = shutil.copytree("photos", "voc/JPEGImages")
+        >>> _ = shutil.copytree("labels", "voc/SegmentationClass")
+        >>> pathlib.Path("voc/ImageSets/Segmentation").mkdir(parents=True)
+        >>> _ = pathlib.Path("voc/ImageSets/Segmentation/train.txt").write_text("leaf0\\nleaf2")
+        >>> tfseg.data.Voc("voc", "train", class_names=["leaf"])
+        <Voc: 2 samples of image, mask; 3 channels of uint8; 2 classes: background, leaf>
     """
 
-    def __init__(self, root, split="train", task="segmentation", class_names=None, difficult=True):
+    def __init__(
+        self,
+        root: str | Path,
+        split: str = "train",
+        task: str = "segmentation",
+        class_names: Sequence[str] | None = None,
+        difficult: bool = True,
+    ):
         one_of("Voc", "task", task, ("segmentation", "detection"))
         self._root = Path(root)
         if not self._root.is_dir():
             raise FileNotFoundError(f"There is no folder '{self._root}'. Check the path.")
         folder = "Main" if task == "detection" else "Segmentation"
-        self._names = read_names(self._root / "ImageSets" / folder / f"{split}.txt")
+        path = self._root / "ImageSets" / folder / f"{split}.txt"
+        self._names = read_names(path)
         if not self._names:
-            raise ValueError(
-                f"{self._root / 'ImageSets' / folder / f'{split}.txt'} holds no name. Add one a line."
-            )
+            raise ValueError(f"{path} contains no name. Write one name per line.")
         self.dropped = []
         if task == "detection":
             self._open_detection(class_names, difficult)
@@ -79,11 +104,11 @@ class Voc(Reader):
             self._open_segmentation(class_names)
 
     def _open_segmentation(self, class_names):
-        folders = ["SegmentationClass"]
         self.fields = ("image", "mask")
+        folders = ["SegmentationClass"]
         if (self._root / "SegmentationObject").is_dir():
-            folders.append("SegmentationObject")
             self.fields = ("image", "mask", "instances", "boxes", "classes")
+            folders.append("SegmentationObject")
         masks = [
             [self._root / folder / f"{name}.png" for folder in folders] for name in self._names
         ]
@@ -94,176 +119,101 @@ class Voc(Reader):
 
     def _open_detection(self, class_names, difficult):
         self.fields = ("image", "boxes", "classes")
-        paths = [self._root / "Annotations" / f"{name}.xml" for name in self._names]
+        folder = self._root / "Annotations"
         if class_names is None:
-            class_names = _names_in(self._root / "Annotations")
+            found = names_in(folder)
+            class_names = list(NAMES) if found <= set(NAMES) else sorted(found)
             if class_names == list(NAMES):
                 self.palette = colormap(len(NAMES) + 1)[1:]
-        self._open(class_names, [[] for _ in paths])
-        ids = {name: class_id for class_id, name in enumerate(self.label_names)}
-        parsed = [
-            _parsed(path, size, ids, difficult)
-            for path, size in zip(paths, self.sizes.tolist(), strict=True)
-        ]
-        problems = [result for result in parsed if isinstance(result, str)]
+        self._open(class_names, [[] for _ in self._names])
+        class_ids = {name: class_id for class_id, name in enumerate(self.label_names)}
+        self._objects = []
+        problems = []
+        for name, size in zip(self._names, self.sizes.tolist(), strict=True):
+            try:
+                boxes, classes, reasons = read_objects(
+                    folder / f"{name}.xml", size, class_ids, difficult
+                )
+            except (FileNotFoundError, ValueError) as error:
+                problems.append(str(error))
+                continue
+            self._objects.append((boxes, classes))
+            self.dropped += [(name, reason) for reason in reasons]
         if problems:
             raise ValueError(format_problems(problems))
-        self._objects = [(boxes, classes) for boxes, classes, _ in parsed]
-        self.dropped = [
-            (n, why) for n, (_, _, lost) in zip(self._names, parsed, strict=True) for why in lost
-        ]
 
     def _open(self, class_names, masks):
-        images = _pictures(self._root / "JPEGImages", self._names)
+        images = _find_images(self._root / "JPEGImages", self._names)
         self._files = [(image, *paths) for image, paths in zip(images, masks, strict=True)]
         super().__init__(class_names, *read_headers(self._files))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict:
         image, *masks = self._files[index]
         sample = {"image": read_image(image, self.channels).astype(self.dtype, copy=False)}
         if not masks:
             boxes, classes = self._objects[index]
-            return sample | {"boxes": boxes.copy(), "classes": classes.copy()}
-        sample["mask"] = class_ids(
-            read_mask(masks[0]), {**self.mask_values, BORDER: IGNORE_INDEX}, masks[0]
-        )
+            return {**sample, "boxes": boxes.copy(), "classes": classes.copy()}
+        table = {**self.mask_values, BORDER: IGNORE_INDEX}
+        sample["mask"] = to_class_ids(read_mask(masks[0]), table, masks[0])
         if len(masks) > 1:
-            sample |= _instances(masks[1], sample["mask"])
+            sample.update(_read_instances(masks[1], sample["mask"]))
         return sample
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """Return the name in the list: the image's file name without its suffix."""
         return self._names[index]
 
 
-def colormap(count):
-    """Return VOC's (count, 3) uint8 colors: an id's bits, dealt out to red, green and blue from the highest down."""
+def colormap(count: int):
+    """Return the (count, 3) uint8 RGB colors of VOC.
+
+    The bits of an id are dealt to red, green and blue in turn, lowest bit first, and fill each
+    channel from its highest bit: 5 = 0b101 has bit 0 for red and bit 2 for blue.
+
+    Example:
+        >>> colormap(6)[5].tolist()
+        [128, 0, 128]
+    """
     ids = np.arange(count)
     colors = np.zeros((count, 3), np.uint8)
     for place in range(8):
         for channel in range(3):
-            colors[:, channel] |= ((ids >> 3 * place + channel & 1) << 7 - place).astype(np.uint8)
+            bits = ids >> (3 * place + channel) & 1
+            colors[:, channel] |= (bits << (7 - place)).astype(np.uint8)
     return colors
 
 
-def _pictures(folder, names):
-    """Return the images of these names: JPEGs in VOC, anything readable in the sets that copy its layout."""
+def _find_images(folder, names):
+    """Return the files of these images: JPEG in VOC, others in datasets that copy its layout."""
     if not folder.is_dir():
         raise FileNotFoundError(
-            f"There is no folder '{folder}'. A dataset in VOC's layout keeps its images there."
+            f"There is no folder '{folder}', where datasets in the layout of VOC have their images."
         )
-    there = {path.name for path in folder.iterdir()}
-    found = [
-        next((name + s for s in (".jpg", *SUFFIXES) if name + s in there), f"{name}.jpg")
-        for name in names
-    ]
-    return [folder / name for name in found]
+    existing = {path.name for path in folder.iterdir()}
+    files = []
+    for name in names:
+        found = [name + suffix for suffix in (".jpg", *SUFFIXES) if name + suffix in existing]
+        files.append(folder / (found[0] if found else f"{name}.jpg"))
+    return files
 
 
-def _instances(path, mask):
-    """Return "instances", "boxes" and "classes" of a mask of objects; an object has the class of most of its pixels."""
+def _read_instances(path, mask):
+    """Return "instances", "boxes" and "classes". An object has the class of most of its pixels."""
     values = read_mask(path)
-    instances = relabeled(np.where(values == BORDER, 0, values))[0]
-    boxes = boxes_of(instances)
+    instances, _ = relabel(np.where(values == BORDER, 0, values))
+    boxes = boxes_around(instances)
+    # Count the pixels of every pair (object, class id) with one bincount of object * 256 + id.
     pairs = instances.astype(int) * 256 + mask
-    pixels = np.bincount(pairs.ravel(), minlength=(len(boxes) + 1) * 256).reshape(-1, 256)[1:]
-    pixels = pixels[: len(boxes), 1:IGNORE_INDEX]
-    bare = np.flatnonzero(~pixels.any(axis=1)) + 1
-    if bare.size:
+    counts = np.bincount(pairs.ravel(), minlength=(len(boxes) + 1) * 256).reshape(-1, 256)
+    counts = counts[1 : len(boxes) + 1, 1:IGNORE_INDEX]  # without background and ignored pixels
+    without_class = np.flatnonzero(~counts.any(axis=1)) + 1
+    if without_class.size:
         raise ValueError(
-            f"{path} has objects ({', '.join(map(str, bare[:8].tolist()))}, counted in the order of their ids) where "
-            "the mask of classes has none. Correct one of the two."
+            f"{path} contains objects ({first_few(without_class.tolist())}, counted in the order "
+            "of their ids) where the class mask has no class. Correct one of the two files."
         )
     return {
         "instances": instances,
         "boxes": boxes,
-        "classes": pixels.argmax(axis=1).astype(np.int32) + 1,
+        "classes": counts.argmax(axis=1).astype(np.int32) + 1,
     }
-
-
-def _names_in(folder):
-    """Return VOC's names, or all names of objects in a folder of XML files if any is not VOC's."""
-    found = set()
-    for path in folder.glob(
-        "*.xml"
-    ):  # of all splits, or train and val would number classes differently
-        try:
-            found |= {_text(item, "name") for item in ElementTree.parse(path).iter("object")}
-        except ElementTree.ParseError:
-            continue  # told of if it is in the split
-    found.discard("")
-    return list(NAMES) if found <= set(NAMES) else sorted(found)
-
-
-def _parsed(path, size, ids, difficult):
-    """Return (boxes, classes, reasons why others were dropped) of an XML file, or what is wrong with it."""
-    try:
-        annotation = ElementTree.parse(path).getroot()
-        _check_size(annotation, size)
-        boxes, classes, lost = [], [], []
-        for item in annotation.iter("object"):
-            if not difficult and _text(item, "difficult") == "1":
-                continue
-            box, why = _box(item, size)
-            if why:
-                lost.append(why)
-                continue
-            boxes.append(box)
-            classes.append(_class_id(item, ids))
-    except FileNotFoundError:
-        return f"There is no file '{path}'. Every name in the list needs one."
-    except ElementTree.ParseError as error:
-        return f"{path} is no XML ({error}). Copy it again from its source."
-    except ValueError as error:
-        return f"{path}: {error}"
-    return np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int32), lost
-
-
-def _check_size(annotation, size):
-    height, width = (_text(annotation, f"size/{name}") for name in ("height", "width"))
-    if (
-        height.isdigit()
-        and width.isdigit()
-        and int(height)
-        and int(width)
-        and [int(height), int(width)] != list(size)
-    ):
-        raise ValueError(
-            f"made for an image of {width} x {height}, but it is {size[1]} x {size[0]} pixels. "
-            "Bring back the image that was labeled, or correct the XML."
-        )
-
-
-def _box(item, size):
-    """Return (the box in the contract's pixels, None) or (None, why it is dropped)."""
-    texts = [_text(item, f"bndbox/{name}") for name in ("xmin", "ymin", "xmax", "ymax")]
-    try:
-        x_min, y_min, x_max, y_max = map(float, texts)
-    except ValueError:
-        raise ValueError(
-            f"an object's bndbox has xmin, ymin, xmax, ymax = {', '.join(text or 'nothing' for text in texts)}. "
-            "Expected four numbers."
-        ) from None
-    told = f"{_text(item, 'name')} ({', '.join(texts)})"
-    if not (
-        x_min < x_max and y_min < y_max
-    ):  # one pixel by VOC's letter; a click without a drag in truth
-        return None, f"{told} has no area"
-    height, width = size
-    box = [max(x_min - 1, 0), max(y_min - 1, 0), min(x_max, width), min(y_max, height)]
-    if not (box[0] < box[2] and box[1] < box[3]):
-        return None, f"{told} lies outside of the image of {width} x {height}"
-    return box, None
-
-
-def _class_id(item, ids):
-    name = _text(item, "name")
-    if name not in ids:
-        raise ValueError(
-            f"holds an object {name!r}; the classes are {', '.join(ids)}. Add it to `class_names`."
-        )
-    return ids[name]
-
-
-def _text(item, path):
-    return (item.findtext(path) or "").strip()

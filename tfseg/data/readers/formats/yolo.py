@@ -1,190 +1,249 @@
-"""The reader of YOLO's text files: a line an object (https://docs.ultralytics.com/datasets, "detect" and "segment")."""
+"""The reader of YOLO text files (https://docs.ultralytics.com/datasets, "detect" and "segment")."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.data.readers.base import Reader, format_problems
-from tfseg.data.readers.folder import read_headers
-from tfseg.data.readers.formats.drawing import clipped, draw, polygon_region, polygons_with_area
-from tfseg.data.readers.image_files import image_files, read_image
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.formats.drawing import (
+    clip_box,
+    draw_objects,
+    polygons_to_rle,
+    valid_polygons,
+)
+from tfseg.data.readers.image_files import by_stem, image_files, read_image
+from tfseg.data.readers.pairing import read_headers
+from tfseg.data.readers.problems import format_problems
+
+
+class _Object(NamedTuple):
+    class_id: int
+    box: tuple | None  # x_min, y_min, x_max, y_max; None if the object has no area
+    polygon: list | None  # x1, y1, x2, y2, ...; None for task="boxes"
 
 
 class Yolo(Reader):
-    """A folder of images and a folder of text files of the same names; a missing or empty one tells of no object.
+    """A folder of images and a folder of text files of the same names, with one object per line.
 
-    A line is a class number and shares of the image's width (x) and height (y): "c x_center y_center width height",
-    or "c x1 y1 x2 y2 ..." around the object. Polygons are drawn as pycocotools draws them (extra `coco`); class ids
-    then have "background" before them. An object that smaller ones cover wholly keeps its box and class.
+    A line is a class number followed by coordinates as fractions of the image's width (x) and
+    height (y): "c x_center y_center width height", or the outline "c x1 y1 x2 y2 ...". An image
+    whose text file is missing or empty has no objects. Outlines are drawn in the same way as
+    pycocotools (extra `coco`), and the class ids then have "background" before them. An object
+    that is completely covered by smaller ones keeps its box and class.
 
     Args:
         images: folder of images.
-        labels: folder of text files; one named classes.txt is left out.
-        class_names: names in the order of the numbers from 0, or {number: name} (numbers may have gaps), or the path
-            of a YAML file whose `names` is one of both (needs PyYAML, extra `yolo`).
-        task: "boxes": samples hold "boxes" and "classes"; "polygons": also "mask" and "instances".
+        labels: folder of text files; classes.txt is ignored.
+        class_names: names in the order of the class numbers from 0, or {number: name} (numbers may
+            have gaps), or the path of a YAML file whose `names` is either of them (needs PyYAML,
+            extra `yolo`).
+        task: "boxes": samples have "boxes" and "classes"; "polygons": also "mask" and
+            "instances".
 
     Attributes:
-        dropped: list of (name of the sample, why) of objects without area.
+        dropped: list of (name of the sample, reason) of objects without area.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: lines of a wrong count of numbers, of an unknown class or more than a pixel outside the image, or
-            text files without an image; all are named.
-        OSError: a file is no image.
+        ValueError: lines with a wrong number of values, of an unknown class or more than a pixel
+            outside the image, or text files without an image; all are named.
+        OSError: a file is not an image.
+
+    Example:
+        >>> import pathlib, tfseg
+        >>> pathlib.Path("texts").mkdir()
+        >>> _ = pathlib.Path("texts/leaf0.txt").write_text("0 0.5 0.5 0.25 0.5")
+        >>> reader = tfseg.data.Yolo("photos", "texts", ["leaf", "stem"])
+        >>> reader[0]["boxes"].tolist()
+        [[24.0, 12.0, 40.0, 36.0]]
     """
 
-    def __init__(self, images, labels, class_names, task="boxes"):
+    def __init__(
+        self,
+        images: str | Path,
+        labels: str | Path,
+        class_names: Sequence[str] | dict[int, str] | str | Path,
+        task: str = "boxes",
+    ):
         checks.one_of("Yolo", "task", task, ("boxes", "polygons"))
         self._files = image_files(images)
-        sizes, channels, dtype = read_headers([(path,) for path in self._files])
-        names = _names(class_names)
-        drawn = task == "polygons"
-        super().__init__([*[BACKGROUND] * drawn, *names.values()], sizes, channels, dtype)
-        boxes = ("boxes", "classes")
-        self.fields = ("image", "mask", "instances", *boxes) if drawn else ("image", *boxes)
-        self.dropped = []
+        sizes, channels, dtype = read_headers([(file,) for file in self._files])
+        names = _numbered_names(class_names)
+        if task == "polygons":
+            class_names = [BACKGROUND, *names.values()]
+            self.fields = ("image", "mask", "instances", "boxes", "classes")
+            self._parse = _parse_polygon
+        else:
+            class_names = list(names.values())
+            self.fields = ("image", "boxes", "classes")
+            self._parse = _parse_box
+        super().__init__(class_names, sizes, channels, dtype)
         first = len(self.label_names) - len(names)
-        ids = {number: first + i for i, number in enumerate(names)}
-        self._objects = self._read(
-            _texts(self._files, Path(labels)), ids, _polygon if drawn else _rectangle
-        )
+        self._class_ids = {number: first + i for i, number in enumerate(names)}
+        self.dropped = []
+        self._objects = self._read_objects(_text_files(self._files, Path(labels)))
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> dict:
         objects = self._objects[index]
-        size = self.sizes[index].tolist()
+        image = read_image(self._files[index], self.channels)
         sample = {
-            "image": read_image(self._files[index], self.channels).astype(self.dtype, copy=False),
-            "boxes": np.array([box for _, box, _ in objects], np.float32).reshape(-1, 4),
-            "classes": np.array([class_id for _, _, class_id in objects], np.int32),
+            "image": image.astype(self.dtype, copy=False),
+            "boxes": np.array([found.box for found in objects], np.float32).reshape(-1, 4),
+            "classes": np.array([found.class_id for found in objects], np.int32),
         }
         if "mask" in self.fields:
-            regions = [polygon_region([polygon], size) for polygon, _, _ in objects]
-            sample["mask"], sample["instances"] = draw(regions, sample["classes"], [], size)
+            size = self.sizes[index].tolist()
+            regions = [polygons_to_rle([found.polygon], size) for found in objects]
+            sample["mask"], sample["instances"] = draw_objects(regions, sample["classes"], [], size)
         return sample
 
-    def name(self, index):
+    def name(self, index: int) -> str:
         """Return the image's file name without its suffix."""
         return self._files[index].stem
 
-    def _read(self, texts, ids, shape):
-        """Return for each image a list of (polygon or None, box, class id)."""
-        objects, problems = [], []
+    def _read_objects(self, texts):
+        """Return a list of objects per image; fill `dropped`."""
+        objects = [[] for _ in texts]
+        problems = []
         for index, path in enumerate(texts):
-            objects.append([])
-            for number, line in enumerate(
-                path.read_text("utf-8-sig").splitlines() if path else [], 1
-            ):
-                if not line.strip():
-                    continue
+            size = self.sizes[index].tolist()
+            for number, line in _lines(path):
                 try:
-                    class_id, values = _numbers(line, ids)
-                    polygon, box, why = shape(values, self.sizes[index].tolist())
+                    class_id, values = _parse_numbers(line, self._class_ids)
+                    polygon, box, reason = self._parse(values, size)
                 except ValueError as error:
                     problems.append(f"{path}:{number}: {error}")
                     continue
-                if why:
-                    self.dropped.append((self.name(index), f"line {number}: {why}"))
+                if reason:
+                    self.dropped.append((self.name(index), f"line {number}: {reason}"))
                 else:
-                    objects[index].append((polygon, box, class_id))
+                    objects[index].append(_Object(class_id, box, polygon))
         if problems:
             raise ValueError(format_problems(problems))
         return objects
 
 
-def _numbers(line, ids):
+def _lines(path):
+    """Return [(number, line)] of a text file without its empty lines; none if `path` is None."""
+    if path is None:
+        return []
+    lines = path.read_text("utf-8-sig").splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _parse_numbers(line, class_ids):
     """Return (class id, list of floats) of a line, or raise a ValueError."""
     try:
-        number, *values = (float(word) for word in line.split())
+        number, *values = [float(word) for word in line.split()]
     except ValueError:
-        raise ValueError(f"{line.strip()[:40]!r} is no line of numbers.") from None
-    if number not in ids:
-        known = (
-            f"{min(ids)} to {max(ids)}"
-            if len(ids) == max(ids) - min(ids) + 1
-            else ", ".join(map(str, ids))
-        )
+        raise ValueError(f"{line.strip()[:40]!r} is not a line of numbers.") from None
+    if number not in class_ids:
         raise ValueError(
-            f"class {number:g} has no name; the numbers of the class names are {known}."
+            f"class {number:g} has no name; the numbers of the named classes are "
+            f"{_format_numbers(class_ids)}."
         )
-    return ids[number], values
+    return class_ids[number], values
 
 
-def _rectangle(values, size):
+def _format_numbers(numbers):
+    """Return "0 to 4", or "1, 90" if numbers are missing in between."""
+    if len(numbers) == max(numbers) - min(numbers) + 1:
+        return f"{min(numbers)} to {max(numbers)}"
+    return ", ".join(map(str, numbers))
+
+
+def _parse_box(values, size):
+    """Return (None, box or None, reason if the box has no area)."""
     if len(values) != 4:
         raise ValueError(
-            f"{len(values)} numbers follow the class; a box has 4. For outlines pass task='polygons'."
+            f"got {len(values)} numbers after the class, expected 4 for a box. For outlines pass "
+            "task='polygons'."
         )
     height, width = size
     x, y, w, h = np.array(values) * [width, height, width, height]
     _check_inside([x - w / 2, x + w / 2], [y - h / 2, y + h / 2], size)
     if w < 0 or h < 0:
         raise ValueError(f"the box has a negative width or height ({values[2]:g}, {values[3]:g}).")
-    return None, *clipped((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
+    return None, *clip_box((x - w / 2, y - h / 2, x + w / 2, y + h / 2), size)
 
 
-def _polygon(values, size):
-    if len(values) % 2 or len(values) == 4:
-        hint = " For boxes pass task='boxes'." if len(values) == 4 else ""
+def _parse_polygon(values, size):
+    """Return (polygon or None, box or None, reason if one of them has no area)."""
+    if len(values) == 4:
         raise ValueError(
-            f"{len(values)} numbers follow the class; an outline has an even number, from 6 on.{hint}"
+            "got 4 numbers after the class, expected at least 6 for an outline. For boxes pass "
+            "task='boxes'."
         )
-    polygon = (np.array(values).reshape(-1, 2) * size[::-1]).ravel()
+    if len(values) % 2:
+        raise ValueError(
+            f"got {len(values)} numbers after the class, expected an even number for an outline."
+        )
+    height, width = size
+    polygon = (np.array(values).reshape(-1, 2) * [width, height]).ravel()
     x, y = polygon[::2], polygon[1::2]
     _check_inside(x, y, size)
-    parts, why = polygons_with_area([polygon])
-    if why:
-        return None, None, why
-    return parts[0], *clipped((x.min(), y.min(), x.max(), y.max()), size)
+    polygons, reason = valid_polygons([polygon])
+    if reason:
+        return None, None, reason
+    return polygons[0], *clip_box((x.min(), y.min(), x.max(), y.max()), size)
 
 
 def _check_inside(x, y, size):
-    """Raise a ValueError of places more than a pixel outside the image: they were no shares of its size."""
-    for axis, values, length in (("x", x, size[1]), ("y", y, size[0])):
+    """Raise a ValueError for coordinates more than a pixel outside the image.
+
+    Such coordinates are probably not fractions of its size.
+    """
+    height, width = size
+    for axis, values, length in (("x", x, width), ("y", y, height)):
         for value in values:
             if not -1 <= value <= length + 1:
                 raise ValueError(
-                    f"{axis} = {value / length:g} lies outside the image. Expected shares of its size, from 0 to 1."
+                    f"{axis} = {value / length:g} is outside the image. Expected fractions of its "
+                    "size, from 0 to 1."
                 )
 
 
-def _names(class_names):
+def _numbered_names(class_names):
     """Return {number: name} in the order of the numbers."""
     if isinstance(class_names, (str, Path)):
-        path = Path(class_names)
-        if not path.is_file():
-            raise FileNotFoundError(
-                f"There is no file '{path}'. Give class names, or a YAML file with `names`."
-            )
-        content = checks.require_package("yaml", "yolo").safe_load(path.read_text("utf-8"))
-        class_names = content.get("names") if isinstance(content, dict) else None
-        if not isinstance(class_names, (dict, list)):
-            raise ValueError(
-                f"{path} has no `names`. Expected a list of names, or a number and a name a line."
-            )
+        class_names = _names_in_yaml(Path(class_names))
     if isinstance(class_names, dict):
         return {int(number): class_names[number] for number in sorted(class_names, key=int)}
     return dict(enumerate(class_names))
 
 
-def _texts(pictures, folder):
+def _names_in_yaml(path):
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no file '{path}'. Pass class names, or a YAML file with `names`."
+        )
+    content = checks.require_package("yaml", "yolo").safe_load(path.read_text("utf-8"))
+    names = content.get("names") if isinstance(content, dict) else None
+    if not isinstance(names, (dict, list)):
+        raise ValueError(
+            f"{path} has no `names`. Expected a list of names, or one number and name per line."
+        )
+    return names
+
+
+def _text_files(images, folder):
     """Return the text file of each image, or None."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
     texts = {path.stem: path for path in sorted(folder.glob("*.txt")) if path.name != "classes.txt"}
     if not texts:
         raise FileNotFoundError(
-            f"The folder '{folder}' holds no text file. Expected one an image, with its objects."
+            f"The folder '{folder}' contains no text file. Expected one per image, with its "
+            "objects."
         )
-    stems = {}
-    for path in pictures:
-        if stems.setdefault(path.stem, path) is not path:
-            raise ValueError(f"{stems[path.stem]} and {path} bear the same name. Keep one of them.")
-    spare = [f"{path} has no image '{stem}'" for stem, path in texts.items() if stem not in stems]
-    if spare:
+    known = by_stem(images)
+    extra = [f"{path} has no image '{stem}'" for stem, path in texts.items() if stem not in known]
+    if extra:
         raise ValueError(
-            format_problems(spare) + "\nAdd the missing images, or remove the spare text files."
+            f"{format_problems(extra)}\nAdd the missing images, or remove these text files."
         )
-    return [texts.get(path.stem) for path in pictures]
+    return [texts.get(path.stem) for path in images]

@@ -1,0 +1,51 @@
+"""The wording of errors that list several files, values or names."""
+
+MOST = 8  # entries of a list that one message names
+VALUE_REMEDY = (
+    "Name more classes, set the value to ignore (`ignore_value`, `--ignore-value`), or correct the "
+    "mask."
+)
+IMAGE_REMEDY = (
+    "That many values are typical of an image (are images and masks swapped?) or of numbered "
+    "objects. Give every pixel the id of its class, such as (objects > 0) for one class."
+)
+
+
+def first_few(items, most: int = MOST) -> str:
+    """Join items by commas; after `most` of them write "..." for the others.
+
+    Example:
+        >>> first_few([3, 5, 7], most=2)
+        '3, 5 ...'
+    """
+    items = list(items)
+    text = ", ".join(map(str, items[:most]))
+    return f"{text} ..." if len(items) > most else text
+
+
+def format_problems(problems: list[str], most: int = MOST) -> str:
+    """Format problems as a list, one per line. A remedy that several share is written once.
+
+    Args:
+        problems: sentences.
+        most: number of problems to write out; the others are counted.
+
+    Example:
+        >>> print(format_problems(["a.png is empty.", "b.png is empty."]))
+        2 problems:
+          a.png is empty.
+          b.png is empty.
+    """
+    if len(problems) == 1:
+        return problems[0]
+    remedies = [
+        remedy
+        for remedy in (VALUE_REMEDY, IMAGE_REMEDY)
+        if any(remedy in problem for problem in problems)
+    ]
+    for remedy in remedies:
+        problems = [problem.replace(f" {remedy}", "") for problem in problems]
+    lines = [f"{len(problems)} problems:", *(f"  {problem}" for problem in problems[:most])]
+    if len(problems) > most:
+        lines.append(f"  ... and {len(problems) - most} more")
+    return "\n".join([*lines, *remedies])

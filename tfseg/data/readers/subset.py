@@ -1,0 +1,39 @@
+"""Some samples of another reader."""
+
+import numpy as np
+
+from tfseg.data.readers.base import Reader
+
+
+class Subset(Reader):
+    """Some samples of another reader; see `Reader.subset`.
+
+    Args:
+        reader: a `Reader`.
+        indices: positions of the samples, in the order wanted.
+    """
+
+    def __init__(self, reader: Reader, indices):
+        self._reader = reader
+        self._indices = np.asarray(indices, int)
+        self.fields = reader.fields
+        self.mask_values = reader.mask_values
+        self.palette = reader.palette
+        super().__init__(
+            reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype
+        )
+
+    def __getitem__(self, index: int) -> dict:
+        return self._reader[int(self._indices[index])]
+
+    def read(self, index: int, shrink: int = 1) -> dict:
+        """Return a sample at 1 / `shrink` of its size; see `Reader.read`."""
+        return self._reader.read(int(self._indices[index]), shrink)
+
+    def name(self, index: int) -> str:
+        """Return the sample's name in the other reader."""
+        return self._reader.name(int(self._indices[index]))
+
+    def version_key(self, index: int) -> list | None:
+        """Return the sample's version key in the other reader."""
+        return self._reader.version_key(int(self._indices[index]))

@@ -1,0 +1,86 @@
+"""Tiles: pieces of large images that are samples of their own."""
+
+from itertools import pairwise
+
+import numpy as np
+
+from tfseg import checks
+from tfseg.data.readers.base import Reader
+from tfseg.data.readers.cached import thread_safe_lru
+from tfseg.data.readers.extract import extract
+from tfseg.ops import window_corners
+
+CACHED_IMAGES = 2  # whole samples in memory while their tiles are read one after the other
+
+
+class Tiles(Reader):
+    """Tiles of another reader's samples; see `Reader.tiles`.
+
+    Args:
+        reader: a `Reader`.
+        places: list of (index of the sample, corner (y, x), size (height, width)).
+    """
+
+    def __init__(self, reader: Reader, places):
+        self._reader = reader
+        self._whole = thread_safe_lru(reader.__getitem__, CACHED_IMAGES)
+        self._places = places
+        self.fields = reader.fields
+        self.mask_values = reader.mask_values
+        self.palette = reader.palette
+        sizes = [np.minimum(size, reader.sizes[i] - corner) for i, corner, size in places]
+        super().__init__(reader.class_names, sizes, reader.channels, reader.dtype)
+
+    def __getitem__(self, index: int) -> dict:
+        sample, corner, size = self._places[index]
+        return extract(self._whole(sample), corner, size)
+
+    def name(self, index: int) -> str:
+        """Return "<name of the sample>/<y>_<x>" with the upper left corner of the tile."""
+        sample, (y, x), _ = self._places[index]
+        return f"{self._reader.name(sample)}/{y}_{x}"
+
+    def version_key(self, index: int) -> list | None:
+        """Return the version key of the whole sample."""
+        return self._reader.version_key(self._places[index][0])
+
+
+def covering_tiles(sizes, size, overlap: float = 0.0):
+    """Return the places of tiles that cover every image, evenly spaced.
+
+    Args:
+        sizes: (N, 2) heights and widths of the images.
+        size: side of the tiles, or (height, width).
+        overlap: minimum overlap of neighboring tiles as a fraction of their size, in [0, 1).
+
+    Returns:
+        list of (index of the image, corner (y, x), size (height, width)).
+    """
+    sides = (size, size) if np.ndim(size) == 0 else tuple(size)
+    return [
+        (index, corner, sides)
+        for index, extent in enumerate(sizes)
+        for corner in window_corners(extent, size, overlap)
+    ]
+
+
+def partition(sizes, size: int):
+    """Return the places of nearly equal tiles, at most `size` on a side, that do not overlap.
+
+    Returns:
+        list of (index of the image, corner (y, x), size (height, width)).
+    """
+    checks.positive_int("disjoint_tiles", "size", size)
+    return [
+        (index, (top, left), (bottom - top, right - left))
+        for index, (height, width) in enumerate(sizes)
+        for top, bottom in _intervals(height, size)
+        for left, right in _intervals(width, size)
+    ]
+
+
+def _intervals(length, size):
+    """Cut [0, length) into the fewest intervals of at most `size`: 10, 4 -> 0-3, 3-7, 7-10."""
+    count = -(-int(length) // size)
+    edges = np.linspace(0, length, count + 1).round().astype(int).tolist()
+    return list(pairwise(edges))

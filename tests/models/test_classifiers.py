@@ -84,7 +84,7 @@ def test_digits_are_told_apart():
     assert scores["top3"] >= max(0.99, scores["accuracy"])
 
     # A class an image is a map of 1 x 1 pixels: the confusion matrix is that of segmentation.
-    confusion = ConfusionMetrics(10, report=["pixel_accuracy", "recall"])
+    confusion = ConfusionMetrics(10, scores=["pixel_accuracy", "recall"])
     logits = model.predict(images[-400:], verbose=0)
     confusion.update_state(labels[-400:, None, None], logits[:, None, None])
     assert float(confusion.result()["pixel_accuracy"]) == pytest.approx(scores["accuracy"])

@@ -2,7 +2,7 @@
 
 All losses take integer, one-hot or soft targets, 2D images or 3D volumes, and logits of any
 precision. Ignored pixels have exactly zero gradient. A perfect prediction has loss 0 under any
-class weights. Sample weights, per image or per pixel, work with every loss. With `multi_label=True`,
+class weights. Sample weights, per image or per pixel, work with every loss. With multi_label=True,
 each channel is a sigmoid of its own.
 
 `parts` shows which part of a sum drives the training:

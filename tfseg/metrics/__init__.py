@@ -1,4 +1,4 @@
-"""Exact metrics: the state is counts over the whole dataset, and one division at the end."""
+"""Exact metrics: they count over the whole dataset and divide once, at the end."""
 
 from tfseg.metrics.base import PixelMetric
 from tfseg.metrics.calibration import CalibrationError
@@ -17,7 +17,7 @@ from tfseg.metrics.single_scores import (
     MeanDice,
     MeanIoU,
     PixelAccuracy,
-    SingleFigure,
+    SingleScore,
 )
 from tfseg.metrics.surface import (
     average_surface_distance,
@@ -52,7 +52,7 @@ __all__ = [
     "MeanIoU",
     "PixelAccuracy",
     "PixelMetric",
-    "SingleFigure",
+    "SingleScore",
     "average_precision",
     "average_surface_distance",
     "boundary_f1",

@@ -1,4 +1,4 @@
-"""What the metrics of pixels share: how they read a batch, and what they refuse."""
+"""Base class of the pixel metrics: how they read a batch."""
 
 import keras
 from keras import ops
@@ -6,23 +6,33 @@ from keras import ops
 from tfseg import checks
 from tfseg.ops import read_target, split_dense, split_labels, top_class
 
-# Without its x64 switch JAX keeps integers and floating numbers in 32 bits, whatever is asked for.
+# Without its x64 option, JAX uses 32-bit integers and floats, whatever the requested dtype.
 WIDE = keras.backend.backend() == "tensorflow"
 FLOAT = "float64" if WIDE else "float32"
 
 
 class PixelMetric(keras.metrics.Metric):
-    """Base of the metrics that count pixels; a subclass defines `count(truth, valid, y_pred)`.
+    """Base of the metrics that count pixels. A subclass defines `count(labels, valid, y_pred)`.
 
     Args:
-        num_classes: C, the channels of the model's output; 1 for a single sigmoid channel.
+        num_classes: C, the number of channels of the model's output; 1 for a single sigmoid
+            channel.
         ignore_index: label that is not counted. Labels outside [0, C) are not counted either.
-        multi_label: whether each channel is a decision of its own, so that a pixel may be of several classes.
-        from_logits: whether `y_pred` holds raw logits (default) or probabilities.
-        name, dtype: as in Keras. States have a dtype of their own, whatever the policy.
+        multi_label: whether each channel is a sigmoid of its own, so that a pixel can belong to
+            several classes.
+        from_logits: whether `y_pred` contains logits (default) or probabilities.
+        name, dtype: as in Keras. States have their own dtypes.
     """
 
-    def __init__(self, num_classes, ignore_index, multi_label, from_logits, name, dtype):
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int | None,
+        multi_label: bool,
+        from_logits: bool,
+        name: str,
+        dtype: str | None,
+    ):
         super().__init__(name=name, dtype=dtype)
         self.num_classes = checks.positive_int(type(self).__name__, "num_classes", num_classes)
         self.ignore_index = ignore_index
@@ -33,42 +43,44 @@ class PixelMetric(keras.metrics.Metric):
         """Count a batch.
 
         Args:
-            y_true: integer labels (B, ...) or (B, ..., 1), or one value a class (B, ..., C): one-hot, soft (the
-                most probable class counts) or, with `multi_label`, several ones a pixel.
+            y_true: integer labels (B, ...) or (B, ..., 1), or per-class values (B, ..., C):
+                one-hot, soft (the most probable class counts) or, with `multi_label`, several ones
+                per pixel.
             y_pred: (B, ..., C) logits or probabilities, any number of spatial dimensions.
-            sample_weight: None; pixels are counted whole.
+            sample_weight: must be None.
 
         Raises:
-            ValueError: shapes that do not fit, weights, and, outside compiled functions, values of `y_true` that
-                are neither labels nor shares of classes.
+            ValueError: the shapes do not match, there are sample weights or, outside compiled
+                functions, values of `y_true` are neither labels nor class probabilities.
         """
         owner = type(self).__name__
         if sample_weight is not None:
             raise ValueError(
-                f"{owner} counts whole pixels. Pass it to compile as `metrics`, not `weighted_metrics`, and mark "
-                "pixels that shall not count with ignore_index."
+                f"{owner} does not support sample weights. Pass it to compile as `metrics`, not "
+                "`weighted_metrics`, and exclude pixels by ignore_index."
             )
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
         if y_pred.shape[-1] != self.num_classes:
             raise ValueError(
-                f"{owner}: num_classes={self.num_classes}, but y_pred of shape {tuple(y_pred.shape)} has "
-                f"{y_pred.shape[-1]} channels."
+                f"{owner}: num_classes={self.num_classes}, but y_pred of shape "
+                f"{tuple(y_pred.shape)} has {y_pred.shape[-1]} channels."
             )
         y_true, kind = read_target(owner, y_true, y_pred, self.ignore_index, self.multi_label)
         read = self._read_channels if self.multi_label else self._read_labels
-        self.count(*read(y_true, kind, len(y_pred.shape) - 1), y_pred)
+        labels, valid = read(y_true, kind, len(y_pred.shape) - 1)
+        self.count(labels, valid, y_pred)
 
-    def count(self, truth, valid, y_pred):
+    def count(self, labels, valid, y_pred):
         """Add a batch to the state.
 
         Args:
-            truth: (B, ...) int32 labels; (B, ..., C) bool with `multi_label`.
-            valid: (B, ...) bool, False where the pixel does not count.
+            labels: (B, ...) int32; (B, ..., C) bool with `multi_label`.
+            valid: (B, ...) bool, False for pixels that are not counted.
             y_pred: (B, ..., C) floating.
         """
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict:
         """Return the arguments, for `.keras` files."""
         return {
             **super().get_config(),
@@ -78,13 +90,14 @@ class PixelMetric(keras.metrics.Metric):
         }
 
     def _read_labels(self, y_true, kind, rank):
+        """Return (B, ...) int32 labels and which pixels are valid."""
         if kind == "dense":
             dense, valid = split_dense(y_true, self.ignore_index)
-            classes = top_class(dense) if self.num_classes > 1 else dense[..., 0] > 0.5
-            y_true = ops.where(valid, ops.cast(classes, "int32"), -1)
+            y_true = ops.where(valid, ops.cast(top_class(dense, 0.5), "int32"), -1)
         return split_labels(y_true, rank, max(self.num_classes, 2), self.ignore_index)
 
     def _read_channels(self, y_true, kind, rank):
+        """Return (B, ..., C) bool, whether a pixel belongs to each class, and which are valid."""
         if kind == "dense":
             dense, valid = split_dense(y_true, self.ignore_index, exclusive=False)
             return dense > 0.5, valid

@@ -1,11 +1,13 @@
-"""Metrics of instance label maps, such as cells or nuclei: which object was found, and how well it was drawn.
+"""Metrics of instance label maps, such as cells or nuclei: detection and shape of objects.
 
-A label map holds integers (H, W) or (D, H, W): 0 is background, every other number an object, which need not be in one
-piece nor numbered without gaps. Objects are matched by their IoU, one to one; classes are not told apart.
+A label map contains integers (H, W) or (D, H, W): 0 is background, every other number is an object.
+Objects can consist of several pieces, and numbers can be missing. Objects are matched one to one by
+their IoU, without regard to classes.
 """
 
 import itertools
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,183 +18,215 @@ _ABOVE_HALF = np.nextafter(0.5, 1)
 
 @dataclass(frozen=True)
 class InstanceMatch:
-    """The matched objects of one pair of label maps."""
+    """The matched objects of a pair of label maps."""
 
     tp: int
-    """Objects that were found."""
+    """Number of matched objects."""
     fp: int
-    """Predicted objects that match none."""
+    """Number of predicted objects without a match."""
     fn: int
-    """True objects that were not found."""
+    """Number of target objects without a match."""
     iou_sum: float
     """Sum of the IoU of the matched pairs."""
-    pairs: tuple
-    """The matched (true number, predicted number), in the order of the true numbers."""
+    pairs: tuple[tuple[int, int], ...]
+    """(target number, predicted number) of the matched pairs, sorted by target number."""
 
 
-def match_instances(truth, prediction, threshold=0.5):
-    """Match true and predicted objects whose IoU is at least `threshold`.
+def match_instances(target, prediction, threshold: float = 0.5) -> InstanceMatch:
+    """Match target and predicted objects whose IoU is at least `threshold`.
 
     Args:
-        truth, prediction: integer label maps (H, W) or (D, H, W), numbers in [0, 2**31).
-        threshold: in [0.5, 1]. From one half up, an object has no second candidate, but for ties.
+        target, prediction: integer label maps (H, W) or (D, H, W), numbers in [0, 2**31).
+        threshold: in [0.5, 1]. At 0.5 and above, an object has at most one candidate, except for
+            ties.
 
     Returns:
-        InstanceMatch.
+        The matched objects.
 
     Raises:
-        ValueError: label maps that are not whole numbers from 0 or differ in shape, or a threshold out of range.
+        ValueError: label maps are not non-negative integers or differ in shape, or the threshold is
+            out of range.
+
+    Example:
+        >>> import numpy as np, tfseg
+        >>> target, prediction = np.array([[1, 1, 0, 2]]), np.array([[5, 5, 5, 0]])
+        >>> tfseg.metrics.match_instances(target, prediction).pairs
+        ((1, 5),)
     """
     _check_threshold("match_instances", threshold)
-    return _match(_overlaps("match_instances", truth, prediction), threshold)
+    return _match(_overlaps("match_instances", target, prediction), threshold)
 
 
-def average_precision(truths, predictions, thresholds=THRESHOLDS):
-    """Average precision of a dataset, as StarDist and the Data Science Bowl 2018 report it: TP / (TP + FP + FN).
+def average_precision(
+    targets: Iterable, predictions: Iterable, thresholds: Sequence[float] = THRESHOLDS
+) -> dict:
+    """Compute the average precision of a dataset, TP / (TP + FP + FN).
 
-    The counts are summed over all images before the division. (It ranks nothing by confidence, unlike the average
-    precision of COCO.)
+    As in StarDist and the Data Science Bowl 2018. The counts are summed over all images before the
+    division. Unlike the average precision of COCO, it does not rank objects by confidence.
 
     Args:
-        truths, predictions: label maps (H, W) or (D, H, W), as many of the one as of the other: a sequence of
-            images, so put a single one into a list.
-        thresholds: the IoU an object needs to count as found, each in [0.5, 1].
+        targets, predictions: label maps (H, W) or (D, H, W), one per image.
+        thresholds: IoU that a match needs, each in [0.5, 1].
 
     Returns:
-        dict: "ap" (T,) float64, one a threshold, and "mean_ap", a float. NaN if there is no object at all.
+        dict: "ap" (T,) float64, one per threshold, and "mean_ap", a float. NaN if there are no
+        objects.
 
     Raises:
-        ValueError: see `match_instances`; or not as many truths as predictions.
+        ValueError: see `match_instances`; or there are more targets than predictions, or fewer.
+
+    Example:
+        >>> import numpy as np, tfseg
+        >>> target, prediction = np.array([[1, 1, 0, 2]]), np.array([[5, 5, 5, 0]])
+        >>> tfseg.metrics.average_precision([target], [prediction], thresholds=[0.5])["mean_ap"]
+        0.5
     """
     for threshold in thresholds:
         _check_threshold("average_precision", threshold)
-    found, objects = np.zeros(len(thresholds)), np.zeros(len(thresholds))
-    for table in _tables("average_precision", truths, predictions):
+    tp, objects = np.zeros(len(thresholds)), np.zeros(len(thresholds))
+    for table in _tables("average_precision", targets, predictions):
         matches = [_match(table, threshold) for threshold in thresholds]
-        found += [match.tp for match in matches]
+        tp += [match.tp for match in matches]
         objects += [match.tp + match.fp + match.fn for match in matches]
-    ap = np.divide(found, objects, out=np.full(len(found), np.nan), where=objects > 0)
+    ap = np.divide(tp, objects, out=np.full(len(tp), np.nan), where=objects > 0)
     return {"ap": ap, "mean_ap": float(np.mean(ap))}
 
 
-def panoptic_quality(truths, predictions):
-    """Panoptic quality of a dataset (arXiv:1801.00868), all objects being of one class.
+def panoptic_quality(targets: Iterable, predictions: Iterable) -> dict[str, float]:
+    """Compute the panoptic quality of a dataset (arXiv:1801.00868), with all objects in one class.
 
-    Objects match if their IoU is above one half. The counts are summed over all images before the division.
+    Objects match if their IoU is above 0.5. The counts are summed over all images before the
+    division.
 
     Args:
-        truths, predictions: label maps (H, W) or (D, H, W), as many of the one as of the other: a sequence of
-            images, so put a single one into a list.
+        targets, predictions: label maps (H, W) or (D, H, W), one per image.
 
     Returns:
-        dict of floats in [0, 1]: "pq" = "sq" * "rq"; "sq", segmentation quality, the mean IoU of the matched pairs,
-        0 if there are none; "rq", recognition quality, 2 TP / (2 TP + FP + FN). NaN if there is no object at all.
+        dict of floats in [0, 1]: "pq" = "sq" * "rq"; "sq", segmentation quality, the mean IoU of
+        the matched pairs, 0 if there are none; "rq", recognition quality, 2 TP / (2 TP + FP + FN).
+        NaN if there are no objects.
 
     Raises:
-        ValueError: see `match_instances`; or not as many truths as predictions.
+        ValueError: see `match_instances`; or there are more targets than predictions, or fewer.
+
+    Example:
+        >>> import numpy as np, tfseg
+        >>> target, prediction = np.array([[1, 1, 1, 0, 2]]), np.array([[5, 5, 5, 5, 0]])
+        >>> tfseg.metrics.panoptic_quality([target], [prediction])  # one match of IoU 3/4, one miss
+        {'pq': 0.5, 'sq': 0.75, 'rq': 0.6666666666666666}
     """
-    matches = [
-        _match(table, _ABOVE_HALF) for table in _tables("panoptic_quality", truths, predictions)
-    ]
+    tables = _tables("panoptic_quality", targets, predictions)
+    matches = [_match(table, _ABOVE_HALF) for table in tables]
     tp = sum(match.tp for match in matches)
-    wrong = sum(match.fp + match.fn for match in matches)
-    if tp + wrong == 0:
+    errors = sum(match.fp + match.fn for match in matches)
+    if tp + errors == 0:
         return {"pq": math.nan, "sq": math.nan, "rq": math.nan}
     sq = math.fsum(match.iou_sum for match in matches) / max(tp, 1)
-    rq = 2 * tp / (2 * tp + wrong)
+    rq = 2 * tp / (2 * tp + errors)
     return {"pq": sq * rq, "sq": sq, "rq": rq}
 
 
 def _check_threshold(owner, threshold):
     if not 0.5 <= threshold <= 1:
         raise ValueError(
-            f"{owner}: threshold {threshold!r}, expected an IoU in [0.5, 1]. Below one half an object may have several "
-            "candidates, and which pairs match is no longer plain."
+            f"{owner}: threshold {threshold!r}, expected an IoU in [0.5, 1]. Below 0.5 an object "
+            "can have several candidates, and the matching is ambiguous."
         )
 
 
 @dataclass(frozen=True)
 class _Overlaps:
-    """The pairs of objects that share pixels, and how many objects there are."""
+    """The pairs of objects that share pixels, with their IoU, and the numbers of objects."""
 
-    truth: np.ndarray
+    target: np.ndarray
     prediction: np.ndarray
     iou: np.ndarray
-    true_objects: int
-    predicted_objects: int
+    target_count: int
+    prediction_count: int
 
 
-def _tables(owner, truths, predictions):
-    """Yield the overlaps of one image after the other."""
-    for index, (truth, prediction) in enumerate(itertools.zip_longest(truths, predictions)):
-        if truth is None or prediction is None:
-            few, many = (
-                ("predictions", "truths") if prediction is None else ("truths", "predictions")
-            )
+def _tables(owner, targets, predictions):
+    """Yield the overlaps of each image."""
+    for index, (target, prediction) in enumerate(itertools.zip_longest(targets, predictions)):
+        if prediction is None:
             raise ValueError(
-                f"{owner}: {index} {few}, but more {many}. Pass as many of the one as of the other."
+                f"{owner}: {index} predictions, but more targets. Pass one prediction per target."
             )
-        yield _overlaps(f"{owner}: image {index}", truth, prediction)
+        if target is None:
+            raise ValueError(
+                f"{owner}: {index} targets, but more predictions. Pass one prediction per target."
+            )
+        yield _overlaps(f"{owner}: image {index}", target, prediction)
 
 
-def _overlaps(owner, truth, prediction):
-    """Count the pixels of every pair of objects, by one sort of the foreground."""
-    truth, prediction = _labels(owner, "truth", truth), _labels(owner, "prediction", prediction)
-    if truth.shape != prediction.shape:
+def _overlaps(owner, target, prediction):
+    """Count the pixels of every pair of objects.
+
+    Both numbers of a pixel are packed into one, so that one sort counts all pairs. Example: target
+    3 and prediction 5 become 3 * 2**32 + 5.
+    """
+    target = _check_label_map(owner, "target", target)
+    prediction = _check_label_map(owner, "prediction", prediction)
+    if target.shape != prediction.shape:
         raise ValueError(
-            f"{owner}: truth of shape {truth.shape} and prediction of shape {prediction.shape} differ."
+            f"{owner}: target of shape {target.shape} and prediction of shape {prediction.shape} "
+            "differ."
         )
-    both = (truth << 32 | prediction).ravel()
-    pairs, pixels = np.unique(both[both > 0], return_counts=True)
-    truth, prediction = pairs >> 32, pairs & (2**32 - 1)
-    true_area, true_objects = _areas(truth, pixels)
-    predicted_area, predicted_objects = _areas(prediction, pixels)
-    iou = pixels / (true_area + predicted_area - pixels)
-    shared = (truth > 0) & (prediction > 0)
+    packed = (target << 32 | prediction).ravel()
+    pairs, pixels = np.unique(packed[packed > 0], return_counts=True)
+    target, prediction = pairs >> 32, pairs & (2**32 - 1)
+    target_area, target_count = _areas(target, pixels)
+    predicted_area, prediction_count = _areas(prediction, pixels)
+    iou = pixels / (target_area + predicted_area - pixels)
+    shared = (target > 0) & (prediction > 0)
     return _Overlaps(
-        truth[shared], prediction[shared], iou[shared], true_objects, predicted_objects
+        target[shared], prediction[shared], iou[shared], target_count, prediction_count
     )
 
 
-def _areas(labels, pixels):
-    """The whole area of each pair's object, and the number of objects."""
-    numbers, place = np.unique(labels, return_inverse=True)
-    return np.bincount(place, pixels, len(numbers))[place], int(np.count_nonzero(numbers))
+def _areas(numbers, pixels):
+    """Return the total area of each pair's object, and how many objects there are."""
+    unique, index = np.unique(numbers, return_inverse=True)
+    return np.bincount(index, pixels, len(unique))[index], int(np.count_nonzero(unique))
 
 
-def _labels(owner, name, labels):
-    """A label map as int64, or a ValueError."""
+def _check_label_map(owner, name, labels):
+    """Return a label map as int64; raise a ValueError if it is not one."""
     labels = np.asarray(labels)
     if labels.ndim not in (2, 3):
         raise ValueError(
-            f"{owner}: {name} of shape {labels.shape}, expected a label map (H, W) or (D, H, W)."
+            f"{owner}: {name} has shape {labels.shape}, expected a label map (H, W) or (D, H, W)."
         )
     if labels.dtype.kind not in "iu":
         raise ValueError(
-            f"{owner}: {name} is {labels.dtype}, expected integers: 0 background, 1.. the objects."
+            f"{owner}: {name} is {labels.dtype}, expected integers: 0 for background, 1, 2, ... "
+            "for objects."
         )
     if labels.size and not (labels.min() >= 0 and labels.max() < 2**31):
         raise ValueError(
-            f"{owner}: {name} from {labels.min()} to {labels.max()}, expected numbers in [0, 2**31)."
+            f"{owner}: {name} has values from {labels.min()} to {labels.max()}, expected numbers "
+            "in [0, 2**31)."
         )
     return labels.astype("int64")
 
 
 def _match(overlaps, threshold):
-    """One-to-one matches of IoU at least `threshold`, which is one half or more.
+    """Match objects one to one with IoU at least `threshold`, which is 0.5 or more.
 
-    At such an IoU the overlap is half of either object, or more. So an object has one candidate, or two that share
-    it in exact halves and lie wholly within it: they have no other candidate, and the same IoU of one half. Taking
-    either of them is a largest matching, and one of largest IoU.
+    At such an IoU, the overlap is at least half of both objects. So an object has one candidate, or
+    two with IoU 0.5 that are its exact halves and have no other candidate. Taking either of them
+    gives a matching with the most pairs and the largest IoU.
     """
     kept = np.flatnonzero(overlaps.iou >= threshold)
-    for labels in (overlaps.prediction, overlaps.truth):
-        kept = kept[np.unique(labels[kept], return_index=True)[1]]
-    pairs = tuple(
-        zip(overlaps.truth[kept].tolist(), overlaps.prediction[kept].tolist(), strict=True)
-    )
-    tp = len(pairs)
-    iou_sum = math.fsum(overlaps.iou[kept])  # a plain sum would depend on the order of the numbers
+    for numbers in (overlaps.prediction, overlaps.target):
+        kept = kept[np.unique(numbers[kept], return_index=True)[1]]
+    pairs = zip(overlaps.target[kept].tolist(), overlaps.prediction[kept].tolist(), strict=True)
+    tp = len(kept)
     return InstanceMatch(
-        tp, overlaps.predicted_objects - tp, overlaps.true_objects - tp, iou_sum, pairs
+        tp=tp,
+        fp=overlaps.prediction_count - tp,
+        fn=overlaps.target_count - tp,
+        iou_sum=math.fsum(overlaps.iou[kept]),  # a plain sum would depend on the order
+        pairs=tuple(pairs),
     )

@@ -1,9 +1,9 @@
-"""A client of TensorFlow's C API, to prove a SavedModel outside Python: it imports neither TensorFlow nor Keras.
+"""A client of TensorFlow's C API that runs a SavedModel without importing TensorFlow or Keras.
 
-python c_api.py FOLDER < requests > answers
+    python c_api.py FOLDER < requests > answers
 
-Requests are a pickled list of (signature, {input: array}). To each the answer is {output: array}, or the text of what
-TensorFlow refused.
+The requests are a pickled list of (signature, {input: array}). The answer to each is
+{output: array}, or the message with which TensorFlow rejected it.
 """
 
 import importlib.util
@@ -21,16 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-DTYPES = {
-    1: np.float32,
-    4: np.uint8,
-    9: np.int64,
-    10: np.bool_,
-    17: np.uint16,
-}  # of c/tf_datatype.h
+# numbers of the dtypes in c/tf_datatype.h
+DTYPES = {1: np.float32, 4: np.uint8, 9: np.int64, 10: np.bool_, 17: np.uint16}
 NUMBERS = {np.dtype(dtype): number for number, dtype in DTYPES.items()}
 STRING = 7
-STRING_BYTES = 24  # of a TF_TString
+STRING_BYTES = 24  # size of a TF_TString
 
 
 class Buffer(Structure):
@@ -45,7 +40,8 @@ class Output(Structure):
     _fields_ = [("operation", pointer), ("index", int32)]
 
 
-FUNCTIONS = {  # what each returns, and what it takes
+TENSORS = (POINTER(Output), POINTER(pointer), int32)  # outputs, their values, number
+FUNCTIONS = {  # return type, then argument types
     "TF_NewStatus": (pointer,),
     "TF_GetCode": (int32, pointer),
     "TF_Message": (text, pointer),
@@ -53,20 +49,16 @@ FUNCTIONS = {  # what each returns, and what it takes
     "TF_GraphOperationByName": (pointer, pointer, text),
     "TF_NewSessionOptions": (pointer,),
     "TF_LoadSessionFromSavedModel": (
-        *(pointer, pointer, pointer, text),  # session <- options, run options, folder
-        *(
-            POINTER(text),
-            int32,
-            pointer,
-            POINTER(Buffer),
-            pointer,
-        ),  # tags, graph, MetaGraphDef, status
+        # session <- options, run options, folder
+        *(pointer, pointer, pointer, text),
+        # tags, their number, graph, MetaGraphDef, status
+        *(POINTER(text), int32, pointer, POINTER(Buffer), pointer),
     ),
     "TF_SessionRun": (
         *(None, pointer, pointer),  # session, run options
-        *(POINTER(Output), POINTER(pointer), int32),  # what is fed
-        *(POINTER(Output), POINTER(pointer), int32),  # what is fetched
-        *(pointer, int32, pointer, pointer),  # targets, metadata, status
+        *TENSORS,  # inputs
+        *TENSORS,  # outputs
+        *(pointer, int32, pointer, pointer),  # targets, their number, metadata, status
     ),
     "TF_AllocateTensor": (pointer, int32, POINTER(int64), int32, size),
     "TF_DeleteTensor": (None, pointer),
@@ -84,19 +76,21 @@ FUNCTIONS = {  # what each returns, and what it takes
 
 
 def library_path():
-    """Return the path of the C API in the installed TensorFlow; None where there is none."""
+    """Return the path of the C API in the installed TensorFlow, or None if there is none."""
     package = importlib.util.find_spec("tensorflow")
-    path = package and Path(package.origin).with_name("libtensorflow_cc.so.2")
-    return path if path and path.exists() else None
+    if package is None:
+        return None
+    path = Path(package.origin).with_name("libtensorflow_cc.so.2")
+    return path if path.exists() else None
 
 
 def load(folder):
-    """Load a SavedModel; a RuntimeError says why TensorFlow cannot."""
-    # Local: the library brings its own protobuf and more, which must not stand in for anyone else's.
+    """Load a SavedModel; raise a RuntimeError with TensorFlow's message if that fails."""
+    # RTLD_LOCAL: the symbols of the library, such as protobuf's, must not replace those of others
     tf = CDLL(str(library_path()), mode=RTLD_LOCAL)
-    for name, (returned, *taken) in FUNCTIONS.items():
+    for name, (return_type, *argument_types) in FUNCTIONS.items():
         function = getattr(tf, name)
-        function.restype, function.argtypes = returned, taken
+        function.restype, function.argtypes = return_type, argument_types
     graph, status, meta_graph = tf.TF_NewGraph(), tf.TF_NewStatus(), Buffer()
     options, tags = tf.TF_NewSessionOptions(), (text * 1)(b"serve")
     session = tf.TF_LoadSessionFromSavedModel(
@@ -107,39 +101,41 @@ def load(folder):
 
 
 class Model:
-    """A loaded SavedModel. It lives as long as its process."""
+    """A loaded SavedModel. It is freed at the end of the process."""
 
     def __init__(self, tf, graph, session, signatures):
         self.tf, self.graph, self.session, self.signatures = tf, graph, session, signatures
 
     def run(self, signature, **arrays):
-        """Run a signature: arrays by input -> arrays by output; texts are arrays of bytes objects.
+        """Run a signature: {input: array} -> {output: array}. Strings are arrays of bytes objects.
 
         Raises:
-            RuntimeError: TensorFlow refuses; the message is its own.
+            RuntimeError: TensorFlow rejects the inputs. The message is TensorFlow's.
         """
         inputs, outputs = self.signatures[signature]
-        status, fetched = self.tf.TF_NewStatus(), (pointer * len(outputs))()
-        fed = (pointer * len(arrays))(*(to_tensor(self.tf, array) for array in arrays.values()))
+        status = self.tf.TF_NewStatus()
+        input_tensors = [to_tensor(self.tf, array) for array in arrays.values()]
+        fed = (pointer * len(arrays))(*input_tensors)
+        fetched = (pointer * len(outputs))()
         self.tf.TF_SessionRun(
             *(self.session, None),
-            *(self._ends(inputs[name] for name in arrays), fed, len(fed)),
-            *(self._ends(outputs.values()), fetched, len(fetched)),
+            *(self._outputs([inputs[name] for name in arrays]), fed, len(fed)),
+            *(self._outputs(list(outputs.values())), fetched, len(fetched)),
             *(None, 0, None, status),
         )
-        for mine in fed:
-            free(self.tf, mine)
+        for tensor in fed:
+            free(self.tf, tensor)
         _check(self.tf, status)
         return {name: to_array(self.tf, fetched[index]) for index, name in enumerate(outputs)}
 
-    def _ends(self, names):
-        """Names such as "StatefulPartitionedCall:0" -> array of Output."""
-        pairs = [name.split(":") for name in names]
-        ends = [
-            Output(self.tf.TF_GraphOperationByName(self.graph, name.encode()), int(i))
-            for name, i in pairs
-        ]
-        return (Output * len(ends))(*ends)
+    def _outputs(self, names):
+        """Convert names such as "StatefulPartitionedCall:0" to an array of Output."""
+        outputs = []
+        for name in names:
+            operation, index = name.split(":")
+            found = self.tf.TF_GraphOperationByName(self.graph, operation.encode())
+            outputs.append(Output(found, int(index)))
+        return (Output * len(outputs))(*outputs)
 
 
 def _check(tf, status):
@@ -148,76 +144,77 @@ def _check(tf, status):
 
 
 def to_tensor(tf, array):
-    """Return a new TF_Tensor that holds a copy of an array."""
+    """Return a new TF_Tensor with a copy of an array."""
     shape = (int64 * array.ndim)(*array.shape)
     if array.dtype != object:
-        made = tf.TF_AllocateTensor(NUMBERS[array.dtype], shape, array.ndim, array.nbytes)
-        memmove(tf.TF_TensorData(made), array.tobytes(), array.nbytes)
-        return made
-    made = tf.TF_AllocateTensor(STRING, shape, array.ndim, array.size * STRING_BYTES)
-    for place, value in zip(_places(tf, made), array.ravel(), strict=True):
-        tf.TF_StringInit(place)
-        tf.TF_StringCopy(place, value, len(value))
-    return made
+        tensor = tf.TF_AllocateTensor(NUMBERS[array.dtype], shape, array.ndim, array.nbytes)
+        memmove(tf.TF_TensorData(tensor), array.tobytes(), array.nbytes)
+        return tensor
+    tensor = tf.TF_AllocateTensor(STRING, shape, array.ndim, array.size * STRING_BYTES)
+    for address, value in zip(_string_addresses(tf, tensor), array.ravel(), strict=True):
+        tf.TF_StringInit(address)
+        tf.TF_StringCopy(address, value, len(value))
+    return tensor
 
 
-def free(tf, made):
-    """Delete what `to_tensor` made; the texts in it are the caller's."""
-    if tf.TF_TensorType(made) == STRING:
-        for place in _places(tf, made):
-            tf.TF_StringDealloc(place)
-    tf.TF_DeleteTensor(made)
+def free(tf, tensor):
+    """Delete a tensor of `to_tensor`, and the strings in it, which its caller owns."""
+    if tf.TF_TensorType(tensor) == STRING:
+        for address in _string_addresses(tf, tensor):
+            tf.TF_StringDealloc(address)
+    tf.TF_DeleteTensor(tensor)
 
 
-def to_array(tf, answer):
-    """Return the array that a TF_Tensor of TensorFlow's holds, and delete the tensor."""
-    shape = [tf.TF_Dim(answer, axis) for axis in range(tf.TF_NumDims(answer))]
-    if tf.TF_TensorType(answer) == STRING:
+def to_array(tf, tensor):
+    """Return a copy of a TF_Tensor that TensorFlow made as an array, and delete the tensor."""
+    shape = [tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor))]
+    if tf.TF_TensorType(tensor) == STRING:
         texts = [
-            string_at(tf.TF_StringGetDataPointer(p), tf.TF_StringGetSize(p))
-            for p in _places(tf, answer)
+            string_at(tf.TF_StringGetDataPointer(address), tf.TF_StringGetSize(address))
+            for address in _string_addresses(tf, tensor)
         ]
         copy = np.array(texts, object).reshape(shape)
     else:
-        data = string_at(tf.TF_TensorData(answer), tf.TF_TensorByteSize(answer))
-        copy = np.ndarray(shape, DTYPES[tf.TF_TensorType(answer)], data)
-    tf.TF_DeleteTensor(answer)
+        data = string_at(tf.TF_TensorData(tensor), tf.TF_TensorByteSize(tensor))
+        copy = np.ndarray(shape, DTYPES[tf.TF_TensorType(tensor)], data)
+    tf.TF_DeleteTensor(tensor)
     return copy
 
 
-def _places(tf, strings):
-    """Addresses of the TF_TStrings in a tensor of them."""
-    count = math.prod(tf.TF_Dim(strings, axis) for axis in range(tf.TF_NumDims(strings)))
-    return [tf.TF_TensorData(strings) + STRING_BYTES * index for index in range(count)]
+def _string_addresses(tf, tensor):
+    """Return the addresses of the TF_TStrings in a string tensor."""
+    count = math.prod(tf.TF_Dim(tensor, axis) for axis in range(tf.TF_NumDims(tensor)))
+    return [tf.TF_TensorData(tensor) + STRING_BYTES * index for index in range(count)]
 
 
 def signatures(meta_graph):
-    """Bytes of a MetaGraphDef -> {signature: ({input: name of its tensor}, {output: name of its tensor})}."""
-    # of tensorflow/core/protobuf/meta_graph.proto: MetaGraphDef.signature_def, SignatureDef.inputs and outputs
+    """Bytes of a MetaGraphDef -> {signature: ({input: tensor name}, {output: tensor name})}."""
+    # fields of tensorflow/core/protobuf/meta_graph.proto: MetaGraphDef.signature_def is 5,
+    # SignatureDef.inputs and outputs are 1 and 2
     return {
         key: (_tensors(value, 1), _tensors(value, 2)) for key, value in _map(meta_graph, 5).items()
     }
 
 
 def _tensors(signature, number):
-    return {
-        key: dict(_fields(info))[1].decode() for key, info in _map(signature, number).items()
-    }  # TensorInfo.name
+    # TensorInfo.name is field 1
+    infos = _map(signature, number)
+    return {key: dict(_fields(info))[1].decode() for key, info in infos.items()}
 
 
 def _map(message, number):
-    """A field of a protobuf message that is a map from texts: {key: bytes}."""
+    """Return a protobuf map field with string keys: {key: bytes}."""
     entries = [dict(_fields(entry)) for field, entry in _fields(message) if field == number]
     return {entry[1].decode(): entry[2] for entry in entries}
 
 
 def _fields(message):
-    """Yield (number, value) of each field of a protobuf message whose values are whole numbers or bytes."""
+    """Yield (number, value) of the fields of a protobuf message of integers and bytes."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)
         value, position = _varint(message, position)
-        if key & 7 == 2:  # the number was a length
+        if key & 7 == 2:  # wire type bytes: the integer was their length
             value, position = message[position : position + value], position + value
         yield key >> 3, value
 

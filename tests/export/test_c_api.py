@@ -1,4 +1,4 @@
-"""An export runs where there is no Python: TensorFlow's C API, in a process of its own, answers to the bit alike."""
+"""An export runs without Python: TensorFlow's C API, in its own process, gives the same bits."""
 
 import io
 import pickle
@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,25 +13,23 @@ from export.c_api import library_path, signatures
 from PIL import Image
 
 from conftest import draw_sample
-from tfseg.export import saved_model
-from tfseg.models import unet
 
 pytestmark = pytest.mark.skipif(
-    library_path() is None, reason="the installed TensorFlow brings no libtensorflow_cc.so.2"
+    library_path() is None, reason="the installed TensorFlow contains no libtensorflow_cc.so.2"
 )
 CLIENT = Path(__file__).with_name("c_api.py")
 
 
-def ask(version, requests):
-    """The answers of a process that loads a SavedModel by the C API."""
-    done = subprocess.run(
+def run_client(version, requests):
+    """Return the answers of a process that loads a SavedModel with the C API."""
+    process = subprocess.run(
         [sys.executable, CLIENT, version],
         input=pickle.dumps(requests),
         capture_output=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:].decode()
-    return pickle.loads(done.stdout)
+    assert process.returncode == 0, process.stderr[-2000:].decode()
+    return pickle.loads(process.stdout)
 
 
 def bits(array):
@@ -48,42 +45,36 @@ def as_file(image, kind):
 IMAGES = np.stack([draw_sample(index, 47, 61)[0] for index in range(2)])
 FILES = [
     as_file(IMAGES[0], "PNG"),
-    b"these are no pixels",
+    b"not an image",
     as_file(IMAGES[1, :29, :33], "JPEG"),
     as_file(IMAGES[1], "PNG")[:-300],
     b"",
 ]
 REQUESTS = {
     "two of odd size": ("serving_default", {"image": IMAGES.astype(np.float32)}),
-    "a wrong rank": ("serving_default", {"image": IMAGES[0].astype(np.float32)}),
+    "wrong rank": ("serving_default", {"image": IMAGES[0].astype(np.float32)}),
     "one pixel": ("serving_default", {"image": IMAGES[:1, :1, :1].astype(np.float32)}),
-    "none": ("serving_default", {"image": np.zeros((0, 5, 7, 3), np.float32)}),
-    "bytes": ("uint8", {"image": IMAGES[:, 2:, 5:]}),
-    "gray for colors": ("serving_default", {"image": IMAGES[..., :1].astype(np.float32)}),
-    "floats for bytes": ("uint8", {"image": IMAGES.astype(np.float32)}),
-    "no image": ("serving_default", {}),
+    "empty batch": ("serving_default", {"image": np.zeros((0, 5, 7, 3), np.float32)}),
+    "uint8": ("uint8", {"image": IMAGES[:, 2:, 5:]}),
+    "gray for RGB": ("serving_default", {"image": IMAGES[..., :1].astype(np.float32)}),
+    "floats for uint8": ("uint8", {"image": IMAGES.astype(np.float32)}),
+    "no input": ("serving_default", {}),
     "files": ("encoded", {"image_bytes": np.array(FILES, object)}),
     "one file": ("encoded", {"image_bytes": np.array(FILES[:1], object)}),
     "no files": ("encoded", {"image_bytes": np.zeros(0, object)}),
 }
-REFUSED = {  # a session looks at no signature's shape: what the graph does not refuse is answered
-    "a wrong rank": "expected shape [?,?,?,3]",
-    "gray for colors": "expected shape [?,?,?,3]",
-    "floats for bytes": "to be uint8 but float is provided",
-    "no image": "must feed a value",
+# a session does not check the shapes of signatures: only the graph rejects inputs
+REJECTED = {
+    "wrong rank": "expected shape [?,?,?,3]",
+    "gray for RGB": "expected shape [?,?,?,3]",
+    "floats for uint8": "to be uint8 but float is provided",
+    "no input": "must feed a value",
 }
 
 
-KINDS = {
-    "plain": {"outputs": ("probabilities", "uncertainty", "rle")},
-    "windows in bfloat16": {"outputs": ("uncertainty",), "window": 32, "dtype": "bfloat16"},
-}
-
-
-@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
-def version(request, tmp_path_factory):
-    keras.utils.set_random_seed(1)
-    return saved_model(unet(3, filters=(4, 8)), tmp_path_factory.mktemp("name"), **request.param)
+@pytest.fixture(scope="module", params=["unet_version", "bfloat16_windows_version"])
+def version(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +84,12 @@ def served(version):
 
 @pytest.fixture(scope="module")
 def answers(version):
-    """All by one process: it goes on after it has refused."""
-    return dict(zip(REQUESTS, ask(version, list(REQUESTS.values())), strict=True))
+    """Answers of one process, which continues after it rejects a request."""
+    return dict(zip(REQUESTS, run_client(version, list(REQUESTS.values())), strict=True))
 
 
-@pytest.mark.parametrize("name", [name for name in REQUESTS if name not in REFUSED])
-def test_the_answers_are_those_of_python_to_the_bit(name, served, answers):
+@pytest.mark.parametrize("name", [name for name in REQUESTS if name not in REJECTED])
+def test_outputs_equal_those_of_python_bit_for_bit(name, served, answers):
     signature, arrays = REQUESTS[name]
     inputs = {
         key: tf.constant(value, tf.string if value.dtype == object else None)
@@ -111,30 +102,31 @@ def test_the_answers_are_those_of_python_to_the_bit(name, served, answers):
         assert bits(found) == bits(expected[key]), key
 
 
-def test_bad_files_are_told_from_good_ones(answers):
-    files = answers["files"]
-    assert files["ok"].tolist() == [True, False, True, False, False]
-    shapes = [
-        np.asarray(Image.open(io.BytesIO(mask))).shape for mask in files["mask_png_bytes"] if mask
-    ]
-    assert shapes == [(47, 61), (29, 33)]
-    assert files["class_pixels"].sum(-1).tolist() == [47 * 61, 0, 29 * 33, 0, 0]
+def test_bad_files_are_flagged(answers):
+    outputs = answers["files"]
+    assert outputs["ok"].tolist() == [True, False, True, False, False]
+    masks = [Image.open(io.BytesIO(mask)) for mask in outputs["mask_png_bytes"] if mask]
+    assert [np.asarray(mask).shape for mask in masks] == [(47, 61), (29, 33)]
+    assert outputs["class_pixels"].sum(-1).tolist() == [47 * 61, 0, 29 * 33, 0, 0]
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_says_why(name, answers):
-    assert REFUSED[name] in answers[name]
+@pytest.mark.parametrize("name", REJECTED)
+def test_rejected_requests_say_why(name, answers):
+    assert REJECTED[name] in answers[name]
 
 
-def test_what_is_no_saved_model_is_refused(tmp_path):
-    script = f"import sys; sys.path.insert(0, {str(CLIENT.parent)!r}); import c_api; c_api.load({str(tmp_path)!r})"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
-    assert done.returncode == 1
-    assert b"RuntimeError: Could not find SavedModel" in done.stderr
+def test_a_folder_without_saved_model_is_rejected(tmp_path):
+    script = (
+        f"import sys; sys.path.insert(0, {str(CLIENT.parent)!r}); "
+        f"import c_api; c_api.load({str(tmp_path)!r})"
+    )
+    process = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
+    assert process.returncode == 1
+    assert b"RuntimeError: Could not find SavedModel" in process.stderr
 
 
 def test_signatures_are_read_from_a_meta_graph():
-    # TensorFlow's own classes are the other opinion; a name of more than 127 bytes has a length of two.
+    # the reference is TensorFlow's protobuf class; a name of 300 bytes has a two-byte length
     long = "x" * 300
     meta_graph = tf.compat.v1.MetaGraphDef()
     meta_graph.meta_info_def.tags.append("serve")

@@ -1,97 +1,114 @@
 import json
 import re
+import shutil
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from export.informative_models import one_conv
 
-from tfseg.export import inspect, saved_model
+from tfseg.export import fold_batch_norm, inspect, saved_model
+from tfseg.export.metadata import METADATA_FILE, files_sha256, read_metadata, write_metadata
 from tfseg.inference import with_offsets
-from tfseg.models import cnn_classifier, unet
+from tfseg.models import unet
 
-
-@pytest.fixture(scope="module")
-def model():
-    return unet(3, (None, None, 1), filters=(4, 8), normalization=(40.0, 25.0))
+MODULE = sys.modules["tfseg.export.saved_model"]  # the function of that name hides it
 
 
 @pytest.fixture
-def version(model, tmp_path):
-    metadata = {
-        "class_names": ["sky", "road", "car"],
-        "metrics": {"mean_iou": 0.7},
-        "source": "run 12",
-    }
-    return saved_model(model, tmp_path / "name", metadata=metadata, window=64)
+def version(one_conv_version, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(one_conv_version, tmp_path / "1")
 
 
-def test_an_export_tells_what_it_is(model, version):
-    metadata = inspect(version)
+def metadata_of(model, folder):
+    """Return the metadata of a model without exporting it."""
+    write_metadata(folder, model, {})
+    return read_metadata(folder)
+
+
+def test_an_export_describes_itself(unet_version):
+    metadata = inspect(unet_version)
     assert metadata["class_names"] == ["sky", "road", "car"]
-    assert metadata["metrics"] == {"mean_iou": 0.7}
-    assert metadata["source"] == "run 12"
-    assert metadata["image_shape"] == [None, None, 1]
-    assert metadata["normalization"] == {"mean": [40.0], "std": [25.0]}
+    assert metadata["metrics"] == {"iou": 0.7}
+    assert metadata["source"] == "run"
+    assert metadata["image_shape"] == [None, None, 3]
+    assert metadata["outputs"] == ["class_ids", "probabilities", "uncertainty", "rle"]
     assert metadata["ignore_index"] == 255
     assert len(metadata["palette"]) == 3
-    assert metadata["window"] == 64
+    assert metadata["window"] is None
     assert metadata["versions"]["tensorflow"] == tf.__version__
     assert metadata["files_sha256"].keys() >= {
         "saved_model.pb",
         "assets.extra/tf_serving_warmup_requests",
     }
+    assert "parity" not in metadata
+    assert "offsets" not in metadata
 
 
-def test_the_sha256_of_the_weights_tells_models_apart(model, version, tmp_path):
-    again = inspect(saved_model(model, tmp_path / "again"))["weights_sha256"]
-    assert again == inspect(version)["weights_sha256"]
-    layer = model.get_layer("classes")
-    bias = layer.bias.numpy()
-    layer.bias.assign(bias + 1)
-    assert inspect(saved_model(model, tmp_path / "other"))["weights_sha256"] != again
-    layer.bias.assign(bias)
-
-
-def test_names_are_numbers_unless_told(tmp_path):
-    metadata = inspect(saved_model(unet(1, filters=(4, 8)), tmp_path / "two"))
-    assert metadata["class_names"] == ["0", "1"]
-    metadata = inspect(
-        saved_model(unet(1, filters=(4, 8)), tmp_path / "one", metadata={"class_names": ["nucleus"]})
-    )
-    assert metadata["class_names"] == ["background", "nucleus"]
-    assert len(metadata["palette"]) == 2
-
-
-def test_a_classifier_is_proven_too(tmp_path):
-    metadata = inspect(saved_model(cnn_classifier(3, filters=(4, 8), hidden=8), tmp_path))
+def test_a_classifier_is_verified_too(classifier_version):
+    metadata = inspect(classifier_version)
     assert metadata["image_shape"] == [None, None, 3]
-    assert len(metadata["palette"]) == 3
+    assert len(metadata["palette"]) == 4
 
 
-def test_a_normalization_of_small_values_keeps_its_digits(tmp_path):
-    small = (0.000312, 0.0213), (0.0000278, 0.0125)
-    metadata = inspect(
-        saved_model(unet(2, (None, None, 2), filters=(4, 8), normalization=small), tmp_path)
-    )
-    assert metadata["normalization"] == {"mean": [0.000312, 0.0213], "std": [0.0000278, 0.0125]}
+def test_the_window_is_reported(bfloat16_windows_version):
+    assert read_metadata(bfloat16_windows_version)["window"] == 32
 
 
-def test_images_that_are_normalized_each_by_itself_are_told_of(tmp_path):
-    version = saved_model(
-        unet(2, filters=(4, 8), normalization="image"), tmp_path, outputs=("probabilities",)
-    )
-    assert inspect(version)["normalization"] == "image"
+def test_parity_is_reported_if_images_were_passed(tmp_path):
+    images = [np.random.default_rng(i).uniform(0, 255, (30 + i, 40, 1)) for i in range(2)]
+    model = one_conv(2, (None, None, 1))
+    rows = inspect(saved_model(model, tmp_path, images=images))["parity"]
+    assert [row["format"] for row in rows] == ["Keras", "SavedModel"]
+
+
+def test_the_sha256_of_the_weights_identifies_the_model(tmp_path):
+    model = one_conv()
+    first = metadata_of(model, tmp_path)["weights_sha256"]
+    assert metadata_of(model, tmp_path)["weights_sha256"] == first
+    bias = model.get_layer("classes").bias
+    bias.assign(bias + 1)
+    assert metadata_of(model, tmp_path)["weights_sha256"] != first
+
+
+@pytest.mark.parametrize(
+    ("classes", "metadata", "names"),
+    [
+        (1, None, ["0", "1"]),
+        (1, {"class_names": ["nucleus"]}, ["background", "nucleus"]),
+        (3, {}, ["0", "1", "2"]),
+    ],
+)
+def test_class_names_default_to_numbers(classes, metadata, names):
+    details = MODULE._checked_details(one_conv(classes), (), metadata, None, 100, "float32")
+    assert details["class_names"] == names
+
+
+SMALL_VALUES = ((0.000312, 0.0213), (0.0000278, 0.0125))
+
+
+@pytest.mark.parametrize(
+    ("channels", "normalization", "mean", "std"),
+    [(1, (40.0, 25.0), [40.0], [25.0]), (2, SMALL_VALUES, *map(list, SMALL_VALUES))],
+)
+def test_normalization_is_reported_with_its_digits(channels, normalization, mean, std, tmp_path):
+    model = unet(2, (None, None, channels), filters=(4,), normalization=normalization)
+    assert metadata_of(model, tmp_path)["normalization"] == {"mean": mean, "std": std}
+
+
+def test_normalization_per_image_is_reported_and_kept(tmp_path):
+    model = unet(2, filters=(4,), normalization="image")
+    assert metadata_of(model, tmp_path)["normalization"] == "image"
     images = np.random.default_rng(0).integers(0, 100, (2, 9, 7, 3)).astype(np.float32)
-    served = tf.saved_model.load(str(version)).signatures["serving_default"]
-    assert np.allclose(
-        served(image=images)["probabilities"], served(image=2 * images)["probabilities"], atol=1e-3
-    )
+    folded_model = fold_batch_norm(model)
+    assert np.allclose(folded_model(images), folded_model(2 * images), atol=1e-3)
 
 
-def test_offsets_of_the_logits_are_told(model, tmp_path):
-    assert "offsets" not in inspect(saved_model(model, tmp_path / "plain"))
-    tuned = with_offsets(with_offsets(model, (0.5, 0, 1)), (1, 0, -2))
-    assert inspect(saved_model(tuned, tmp_path / "tuned"))["offsets"] == [1.5, 0, -1]
+def test_logit_offsets_are_reported(tmp_path):
+    tuned = with_offsets(with_offsets(one_conv(), (0.5, 0, 1)), (1, 0, -2))
+    assert metadata_of(tuned, tmp_path)["offsets"] == [1.5, 0, -1]
 
 
 @pytest.mark.parametrize("where", [0.5, -1])
@@ -107,26 +124,26 @@ def test_a_changed_byte_is_found(version, where):
 def test_missing_and_added_files_are_found(version):
     (version / "fingerprint.pb").unlink()
     (version / "more.txt").write_text("x")
-    with pytest.raises(
-        RuntimeError, match=r"fingerprint.pb is missing. more.txt was not written by the export."
-    ):
+    message = r"fingerprint.pb is missing. more.txt was not written by the export."
+    with pytest.raises(RuntimeError, match=message):
         inspect(version)
 
 
-def test_another_folder_is_no_export(tmp_path):
-    with pytest.raises(FileNotFoundError, match=re.escape(f"'{tmp_path}' is no export of tfseg")):
+def test_a_folder_that_is_not_an_export_is_rejected(tmp_path):
+    message = re.escape(f"'{tmp_path}' is not an export of tfseg")
+    with pytest.raises(FileNotFoundError, match=message):
         inspect(tmp_path)
 
 
-def wrong_numbers():
-    spec = tf.TensorSpec((None, None, None, 1), tf.uint8, name="image")
+def wrong_uint8():
+    spec = tf.TensorSpec((None, None, None, 3), tf.uint8, name="image")
     return tf.function(
         lambda image: {"class_ids": tf.ones(tf.shape(image)[:3], tf.uint8) * 9},
         input_signature=[spec],
     )
 
 
-def wrong_files():
+def wrong_encoded():
     spec = tf.TensorSpec((None,), tf.string, name="image_bytes")
     mask = tf.io.encode_png(9 * tf.ones((33, 33, 1), tf.uint8))
     return tf.function(
@@ -134,23 +151,14 @@ def wrong_files():
     )
 
 
-@pytest.mark.parametrize(("name", "wrong"), [("uint8", wrong_numbers), ("encoded", wrong_files)])
+@pytest.mark.parametrize(("name", "wrong"), [("uint8", wrong_uint8), ("encoded", wrong_encoded)])
 def test_signatures_that_disagree_are_found(name, wrong, version):
-    # a graph of which one signature answers otherwise, with checksums that fit
+    # replace one signature, and update the checksums
     module = tf.Module()
     module.kept = loaded = tf.saved_model.load(str(version))
     tf.saved_model.save(module, str(version), {**loaded.signatures, name: wrong()})
-    from tfseg.export.metadata import FILE, _files, _sha256
-
-    metadata = json.loads((version / FILE).read_text())
-    metadata["files_sha256"] = {name: _sha256(version / name) for name in _files(version)}
-    (version / FILE).write_text(json.dumps(metadata))
+    metadata = json.loads((version / METADATA_FILE).read_text())
+    metadata["files_sha256"] = files_sha256(version)
+    (version / METADATA_FILE).write_text(json.dumps(metadata))
     with pytest.raises(RuntimeError, match="its signatures do not agree"):
         inspect(version)
-
-
-def test_parity_is_told_if_it_was_measured(model, tmp_path):
-    images = [np.random.default_rng(i).uniform(0, 255, (30 + i, 40, 1)) for i in range(2)]
-    assert "parity" not in inspect(saved_model(model, tmp_path / "without"))
-    rows = inspect(saved_model(model, tmp_path / "with", images=images))["parity"]
-    assert [row["format"] for row in rows] == ["Keras", "SavedModel"]

@@ -5,19 +5,25 @@ import pytest
 from tfseg.export.versions import next_version
 
 
-def test_versions_count_up_from_the_highest(tmp_path):
-    (tmp_path / "7").mkdir()
-    (tmp_path / "x9").mkdir()
-    (tmp_path / "9²").mkdir()
-    (tmp_path / "²").mkdir()
+def test_the_next_version_follows_the_highest_number(tmp_path):
+    for name in ("7", "x9", "9²", "²"):
+        (tmp_path / name).mkdir()
     version = next_version(tmp_path, lambda folder: (folder / "a").write_text("1"))
     assert version == tmp_path / "8"
     assert (version / "a").read_text() == "1"
     assert version.stat().st_mode & 0o777 == 0o755
 
 
+def test_no_number_exists_before_the_version_is_complete(tmp_path):
+    # what a kill at the end of `write` would leave behind
+    names = []
+    next_version(tmp_path, lambda folder: names.extend(p.name for p in tmp_path.iterdir()))
+    assert len(names) == 1
+    assert not names[0].isdecimal()
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
-def test_what_fails_leaves_nothing(error, tmp_path):
+def test_a_failure_leaves_nothing(error, tmp_path):
     def fail(folder):
         (folder / "a").write_text("1")
         raise error
@@ -27,13 +33,14 @@ def test_what_fails_leaves_nothing(error, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_there_stays(tmp_path):
+def test_a_failure_keeps_an_existing_folder(tmp_path):
     with pytest.raises(ZeroDivisionError):
         next_version(tmp_path, lambda folder: 1 / 0)
+    assert tmp_path.is_dir()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_at_once_have_numbers_of_their_own(tmp_path):
+def test_simultaneous_exports_get_different_numbers(tmp_path):
     barrier = threading.Barrier(8)
     found = []
 

@@ -37,15 +37,16 @@ def require_model_outputs(model, run, path) -> None:
         path: of the file, for the message.
     """
     images = noise_images(model).astype(np.float32)
-    require_close(keras_runner(model)(images), run(images), path)
+    expected = keras_runner(model)(images)
+    require_close(expected, run(images), path, MIN_AGREEMENT, MAX_DIFFERENCE)
 
 
 def require_close(
     expected: dict,
     found: dict,
     source,
-    min_agreement: float = MIN_AGREEMENT,
-    max_difference: float = MAX_DIFFERENCE,
+    min_agreement: float,
+    max_difference: float,
 ) -> None:
     """Raise a RuntimeError unless outputs equal those of the model up to rounding.
 

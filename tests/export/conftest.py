@@ -1,0 +1,109 @@
+"""Models and exports that the tests share. Nobody may change them."""
+
+import os
+
+os.environ["CI"] = "true"  # OpenVINO sends no telemetry
+
+import keras
+import pytest
+import tensorflow as tf
+from export.informative_models import MAX_PIXELS, make_informative, one_conv
+from plain_encoder import PLAIN
+
+from tfseg.export import saved_model
+from tfseg.models import build, cnn_classifier, unet
+from tfseg.models.encoders import ENCODERS
+
+# the smallest network of each name with an encoder
+OPTIONS = {
+    "unet": {"filters": (2, 4, 8)},
+    "unetpp": {"encoder": "plain", "filters": (2, 4, 6, 8)},
+    "linknet": {"encoder": "plain", "width": 8},
+    "fpn": {"encoder": "plain", "pyramid_width": 8, "width": 8},
+    "deeplab_v3_plus": {"encoder": "mobilenet_v2", "width": 8, "low_width": 4},
+    "segformer": {"encoder": "mit_b0", "width": 8},  # transformer blocks with GELU
+    "tiny_unet": {"filters": 4},
+}
+
+
+@pytest.fixture
+def small_network(monkeypatch):
+    """The function name -> network of `list_models()`, small, with three classes."""
+    for name, encoder in PLAIN.items():
+        monkeypatch.setitem(ENCODERS, name, encoder)
+
+    def make(name):
+        options = OPTIONS.get(name, {"encoder": "plain", "width": 8})
+        return make_informative(build(name, 3, **options))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def unet_model():
+    keras.utils.set_random_seed(1)
+    return make_informative(unet(3, filters=(4, 8)))
+
+
+@pytest.fixture(scope="session")
+def unet_version(unet_model, tmp_path_factory):
+    """A SavedModel with all outputs."""
+    return saved_model(
+        unet_model,
+        tmp_path_factory.mktemp("unet") / "name",
+        outputs=("probabilities", "uncertainty", "rle"),
+        metadata={"class_names": ["sky", "road", "car"], "metrics": {"iou": 0.7}, "source": "run"},
+        max_pixels=MAX_PIXELS,
+    )
+
+
+@pytest.fixture(scope="session")
+def bfloat16_windows_version(unet_model, tmp_path_factory):
+    return saved_model(
+        unet_model,
+        tmp_path_factory.mktemp("bfloat16"),
+        outputs=("probabilities",),
+        window=32,
+        dtype="bfloat16",
+    )
+
+
+@pytest.fixture(scope="session")
+def unet_signatures(unet_version):
+    loaded = tf.saved_model.load(str(unet_version))
+    return loaded.signatures
+
+
+@pytest.fixture(scope="session")
+def one_conv_version(tmp_path_factory):
+    return saved_model(one_conv(), tmp_path_factory.mktemp("one_conv"))
+
+
+@pytest.fixture(scope="session")
+def fixed_size_model():
+    return one_conv(3, (32, 48, 3))
+
+
+@pytest.fixture(scope="session")
+def fixed_size_version(fixed_size_model, tmp_path_factory):
+    return saved_model(fixed_size_model, tmp_path_factory.mktemp("fixed_size"))
+
+
+@pytest.fixture(scope="session")
+def classifier_model():
+    keras.utils.set_random_seed(1)
+    return cnn_classifier(4, filters=(4, 8), hidden=8)
+
+
+@pytest.fixture(scope="session")
+def classifier_version(classifier_model, tmp_path_factory):
+    return saved_model(
+        classifier_model,
+        tmp_path_factory.mktemp("classifier"),
+        outputs=("probabilities", "uncertainty"),
+    )
+
+
+@pytest.fixture(scope="session")
+def two_output_model():
+    return unet(3, filters=(4, 8, 8), deep_supervision=True)

@@ -1,0 +1,40 @@
+import os
+
+import pytest
+
+from tfseg.files import atomic_write
+
+
+def test_a_complete_file_replaces_the_old_one(tmp_path):
+    file = tmp_path / "new" / "a.json"
+    for text in ("1", "2"):
+        with atomic_write(file) as path:
+            path.write_text(text)
+            assert path.suffix == ".json"
+            assert path.parent == file.parent
+        assert [p.name for p in file.parent.iterdir()] == ["a.json"]
+        assert file.read_text() == text
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_keeps_the_old_file_and_leaves_no_other(error, tmp_path):
+    (tmp_path / "a.json").write_text("old")
+
+    def fail_half_way():
+        with atomic_write(tmp_path / "a.json") as path:
+            path.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        fail_half_way()
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"]
+
+
+def test_the_old_file_stays_until_the_block_ends(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_text("old")
+    with atomic_write(str(file)) as path:
+        path.write_text("new")
+        assert file.read_text() == "old"
+        assert str(os.getpid()) in path.name  # two processes do not share it
+    assert file.read_text() == "new"

@@ -1,4 +1,4 @@
-"""A folder of images and masks in which the doctor finds nothing; tests plant one fault in it."""
+"""A dataset folder without findings; tests of the doctor plant one fault in it."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,7 @@ NAMES = ["ground", "wall", "band"]
 
 
 def draw_clean(index, height=64, width=80):
-    """Return an image (H, W, 3) unlike all others, and its mask: 0 at the left, 1 at the right, 2 below."""
+    """Return a unique image (H, W, 3) and its mask: 0 on the left, 1 on the right, 2 below."""
     rng = np.random.default_rng(index)
     coarse = rng.uniform(20, 235, (6, 8, 3)).astype(np.float32)
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
@@ -21,7 +21,7 @@ def draw_clean(index, height=64, width=80):
 
 
 def write_clean(folder, count=6, first=0, suffix=".png"):
-    """Write `count` samples as folder/images/p0.png and folder/masks/p0.png, and so on."""
+    """Write `count` samples: images/p0.png and masks/p0.png, and so on."""
     for name in ("images", "masks"):
         (folder / name).mkdir(parents=True)
     for index in range(first, first + count):
@@ -31,20 +31,20 @@ def write_clean(folder, count=6, first=0, suffix=".png"):
     return folder
 
 
-def change_masks(folder, change, only="*"):
-    """Rewrite masks by a function of their arrays."""
-    for path in (folder / "masks").glob(only):
-        with Image.open(path) as picture:
-            array = np.asarray(picture)
-        Image.fromarray(change(array)).save(path)
+def change_masks(folder, change, pattern="*"):
+    """Apply a function of arrays to the mask files that match a pattern."""
+    for file in (folder / "masks").glob(pattern):
+        with Image.open(file) as pil_image:
+            array = np.asarray(pil_image)
+        Image.fromarray(change(array)).save(file)
 
 
-def found(folder, class_names=NAMES, **options):
-    """The doctor's report on a folder of `images` and `masks`."""
+def diagnose_folder(folder, class_names=NAMES, **options):
+    """Return the doctor's report on a folder of `images` and `masks`."""
     return diagnose((folder / "images", folder / "masks"), class_names, **options)
 
 
-def only(report):
-    """The one finding of a report."""
-    assert [finding.kind for finding in report.findings] == [report.findings[0].kind], str(report)
+def single_finding(report):
+    """Return the only finding of a report."""
+    assert len(report.findings) == 1, str(report)
     return report.findings[0]

@@ -1,31 +1,33 @@
-"""One fault is planted in a clean folder, and exactly that is found."""
+"""Plant one fault in the files of a clean folder: the doctor finds exactly this fault."""
 
 import re
 import shutil
 
 import numpy as np
 import pytest
-from clean_folder import NAMES, change_masks, draw_clean, found, only, write_clean
+from clean_folder import (
+    NAMES,
+    change_masks,
+    diagnose_folder,
+    draw_clean,
+    single_finding,
+    write_clean,
+)
 from PIL import Image
 
 from tfseg.data import Folder
 from tfseg.doctor import diagnose
 
 
-@pytest.fixture
-def clean(tmp_path):
-    return write_clean(tmp_path)
-
-
-def test_clean_folders_have_nothing(clean):
-    assert found(clean).findings == []
-    assert found(clean, None).findings == []
-    assert found(clean).verdict() == "nothing found"
+def test_clean_folders_have_no_findings(clean):
+    assert diagnose_folder(clean).findings == []
+    assert diagnose_folder(clean, None).findings == []
+    assert diagnose_folder(clean).verdict() == "no problems found"
     val = write_clean(clean / "val", 3, first=6, suffix=".jpg")
-    assert found(clean, val=(val / "images", val / "masks")).findings == []
+    assert diagnose_folder(clean, val=(val / "images", val / "masks")).findings == []
 
 
-def cut(path):
+def truncate(path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
@@ -39,49 +41,57 @@ def rename_masks(folder):
         mask.rename(mask.with_stem(f"seg-{mask.stem}_mask"))
 
 
-def turn(folder, orientation, mask=lambda picture: picture):
-    """Store p1 as a camera does that was held in an orientation; its mask as `mask` gives it."""
+def rotate(folder, orientation, transpose=None):
+    """Give p1 an EXIF orientation, as of a rotated camera, and transpose its mask."""
     exif = Image.Exif()
     exif[0x112] = orientation
     save_as(folder / "images" / "p1.png", ".jpg", exif=exif, quality=95)
     path = folder / "masks" / "p1.png"
-    with Image.open(path) as picture:
-        mask(picture.copy()).save(path)
+    with Image.open(path) as pil_image:
+        mask = pil_image.copy()
+    if transpose is not None:
+        mask = mask.transpose(transpose)
+    mask.save(path)
 
 
-def palette_masks(folder, table):
+def add_palettes(folder, palette_of):
     for path in (folder / "masks").iterdir():
-        picture = Image.open(path).copy()
-        picture.putpalette(table(path))
-        picture.save(path)
+        mask = Image.open(path).copy()
+        mask.putpalette(palette_of(path))
+        mask.save(path)
 
 
-def deepen(folder, only="*"):
-    for path in (folder / "images").glob(only):
+def convert_to_16_bit(folder, pattern="*"):
+    for path in (folder / "images").glob(pattern):
         gray = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 257
         Image.fromarray(gray).save(path)
 
 
-def all_gray(folder):
-    for path in (folder / "images").iterdir():
+def convert_to_gray(folder, pattern="*"):
+    for path in (folder / "images").glob(pattern):
         Image.open(path).convert("L").save(path)
+
+
+def one_16_bit_image(folder):
+    convert_to_gray(folder)
+    convert_to_16_bit(folder, "p1.png")
 
 
 def same_name(folder):
     Image.fromarray(draw_clean(20)[0]).save(folder / "images" / "p1.bmp")
 
 
-def copy(folder, name="twin"):
+def copy(folder):
     for part in ("images", "masks"):
-        shutil.copy(folder / part / "p1.png", folder / part / f"{name}.png")
+        shutil.copy(folder / part / "p1.png", folder / part / "twin.png")
 
 
 def copy_with_other_mask(folder):
     copy(folder)
-    change_masks(folder, lambda mask: mask.T.copy().T[::-1].copy(), "twin.png")
+    change_masks(folder, lambda mask: mask[::-1].copy(), "twin.png")
 
 
-def resave(folder):
+def copy_as_jpeg(folder):
     copy(folder)
     save_as(folder / "images" / "twin.png", ".jpg", quality=60)
 
@@ -92,10 +102,9 @@ def enlarge(folder):
     Image.fromarray(mask).save(folder / "masks" / "p1.png")
 
 
-TRANSPOSE = Image.Transpose
-ROTATED = [(0, 0, 0, 255, 0, 0, 0, 255, 0), (255, 0, 0, 0, 0, 0, 0, 255, 0)]
+PALETTES = [(0, 0, 0, 255, 0, 0, 0, 255, 0), (255, 0, 0, 0, 0, 0, 0, 255, 0)]
 
-# what is planted: (how, severity, files, message, fix)
+# {name: (plant, (severity, files, message, fix))}; the name starts with the kind of the finding
 FAULTS = {
     "unreadable": (
         lambda f: (f / "images" / "p1.png").write_text("junk"),
@@ -106,18 +115,18 @@ FAULTS = {
         ("error", ["masks/p2.png"], r"p2\.png cannot be read", "Remove the file"),
     ),
     "truncated": (
-        lambda f: cut(f / "images" / "p1.png"),
+        lambda f: truncate(f / "images" / "p1.png"),
         ("error", ["images/p1.png"], r"p1\.png is damaged", "Copy the file again"),
     ),
     "truncated mask": (
-        lambda f: cut(f / "masks" / "p1.png"),
+        lambda f: truncate(f / "masks" / "p1.png"),
         ("error", ["masks/p1.png"], r"masks/p1\.png is damaged", "Copy the file again"),
     ),
     "refused": (
         lambda f: save_as(
             f / "masks" / "p1.png", ".tif", Image.fromarray(np.ones((64, 80), np.float32))
         ),
-        ("error", ["masks/p1.tif"], "holds floating numbers", "message"),
+        ("error", ["masks/p1.tif"], "contains floating point numbers", "message"),
     ),
     "no_mask": (
         lambda f: (f / "masks" / "p1.png").unlink(),
@@ -132,66 +141,84 @@ FAULTS = {
         (
             "error",
             ["images/p1.png"],
-            r"images/p1\.bmp and .*images/p1\.png bear the same name",
+            r"images/p1\.bmp and .*images/p1\.png have the same name",
             "Keep one",
         ),
     ),
     "size_mismatch": (
         lambda f: change_masks(f, lambda mask: mask[::2, ::2].copy(), "p1.png"),
-        ("error", ["masks/p1.png"], "80 x 64 with a mask of 40 x 32", "NEAREST"),
+        ("error", ["masks/p1.png"], "image 80 x 64, mask 40 x 32", "NEAREST"),
     ),
     "transposed": (
         lambda f: change_masks(f, lambda mask: mask.T.copy(), "p1.png"),
-        ("error", ["masks/p1.png"], "on its side: 80 x 64 with a mask of 64 x 80", "ROTATE_90"),
+        (
+            "error",
+            ["masks/p1.png"],
+            "height and width swapped: image 80 x 64, mask 64 x 80",
+            "ROTATE_90",
+        ),
     ),
-    "exif_rotation against": (
-        lambda f: turn(f, 6),
+    "exif_rotation with wrong masks": (
+        lambda f: rotate(f, 6),
         (
             "error",
             ["images/p1.jpg"],
-            "upright, but their masks were drawn on the pixels as stored",
+            "upright, but their masks fit the pixels as stored",
             "ROTATE_270",
         ),
     ),
-    "exif_rotation unsure": (
-        lambda f: turn(f, 3),
-        ("warning", ["images/p1.jpg"], "the same size either way", "ROTATE_180"),
+    "exif_rotation by 180 degrees": (
+        lambda f: rotate(f, 3),
+        ("warning", ["images/p1.jpg"], "cannot be determined from the size", "ROTATE_180"),
     ),
-    "exif_rotation fits": (
-        lambda f: turn(f, 8, lambda mask: mask.transpose(TRANSPOSE.ROTATE_90)),
-        ("note", ["images/p1.jpg"], "turns images upright, and their masks fit", "Nothing to do"),
+    "exif_rotation with upright masks": (
+        lambda f: rotate(f, 8, Image.Transpose.ROTATE_90),
+        (
+            "note",
+            ["images/p1.jpg"],
+            "turns images upright, and their masks fit",
+            "No action needed",
+        ),
     ),
     "lossy_masks": (
         lambda f: save_as(f / "masks" / "p1.png", ".jpg"),
-        ("error", ["masks/p1.jpg"], "1 of the masks are JPEG: lossy", "PNG"),
+        ("error", ["masks/p1.jpg"], "1 mask in JPEG format: lossy", "PNG"),
     ),
     "palette_masks": (
-        lambda f: palette_masks(f, lambda path: (0, 0, 0, 128, 0, 0, 0, 128, 0)),
+        lambda f: add_palettes(f, lambda path: (0, 0, 0, 128, 0, 0, 0, 128, 0)),
         (
             "note",
             None,
-            r"^6 masks with a palette: .* \(0 = \(0, 0, 0\), 1 = \(128, 0, 0\), 2 = \(0, 128, 0\)\)",
-            "Nothing to do",
+            r"^6 masks with a palette: .* \(0 = \(0, 0, 0\), 1 = \(128, 0, 0\), 2 = \(0, 128",
+            "No action needed",
         ),
     ),
     "palette_masks that differ": (
-        lambda f: palette_masks(f, lambda path: ROTATED[path.stem == "p3"]),
+        lambda f: add_palettes(f, lambda path: PALETTES[path.stem == "p3"]),
         (
             "warning",
             None,
-            r"index 0, 1 stands for several colors, such as \(0, 0, 0\), \(255, 0, 0\)",
+            r"index 0, 1 has several colors, such as \(0, 0, 0\), \(255, 0, 0\)",
             "colors=",
         ),
     ),
     "mixed_channels": (
-        lambda f: Image.open(f / "images" / "p1.png").convert("L").save(f / "images" / "p1.png"),
-        ("warning", ["images/p1.png"], "1 gray image among 5 images in color", "channels=1"),
+        lambda f: convert_to_gray(f, "p1.png"),
+        ("warning", ["images/p1.png"], "1 gray image and 5 color images", "channels=1"),
     ),
     "mixed_depth": (
-        lambda f: (all_gray(f), deepen(f, "p1.png")),
-        ("warning", ["images/p1.png"], "1 image of 16 bit or more among 5 of 8", "257"),
+        one_16_bit_image,
+        (
+            "warning",
+            ["images/p1.png"],
+            "1 image with 16 or more bits per channel and 5 images with 8",
+            "257",
+        ),
     ),
-    "deep_images": (deepen, ("note", None, "^6 images of 16 bit or more", "normalization")),
+    "deep_images": (
+        convert_to_16_bit,
+        ("note", None, "^6 images with 16 or more bits", "normalization"),
+    ),
     "resolution_spread": (
         enlarge,
         ("warning", ["images/p0.png", "images/p1.png"], "from 80 x 64 to 400 x 320", "one scale"),
@@ -201,7 +228,7 @@ FAULTS = {
         (
             "warning",
             ["images/p1.png", "images/twin.png"],
-            r"once, to the byte: p1\.png = twin\.png\.$",
+            r"^1 image with identical copies: p1\.png = twin\.png\.$",
             "Keep one",
         ),
     ),
@@ -215,11 +242,11 @@ FAULTS = {
         ),
     ),
     "near_duplicates": (
-        resave,
+        copy_as_jpeg,
         (
             "warning",
             ["images/p1.png", "images/twin.jpg"],
-            r"2 of 7 .*p1\.png = twin\.jpg.* video",
+            r"2 of 7 images are nearly identical.*p1\.png = twin\.jpg.* video",
             "groups=",
         ),
     ),
@@ -227,10 +254,10 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_what_is_found(clean, fault):
+def test_the_planted_fault_is_found(clean, fault):
     plant, (severity, files, message, fix) = FAULTS[fault]
     plant(clean)
-    finding = only(found(clean))
+    finding = single_finding(diagnose_folder(clean))
     assert (finding.kind, finding.severity) == (fault.split()[0], severity)
     if files is not None:
         assert finding.files == [str(clean / name) for name in files]
@@ -241,7 +268,7 @@ def test_a_planted_fault_is_what_is_found(clean, fault):
 @pytest.mark.parametrize(
     "fault", [name for name, (_, expected) in FAULTS.items() if expected[0] == "error"]
 )
-def test_an_error_is_what_training_refuses(clean, fault):
+def test_training_refuses_what_the_doctor_calls_an_error(clean, fault):
     FAULTS[fault][0](clean)
 
     def read_all():
@@ -252,74 +279,63 @@ def test_an_error_is_what_training_refuses(clean, fault):
         read_all()
 
 
-def test_masks_of_other_names_get_a_command_that_renames_them(clean):
+def test_masks_with_a_prefix_get_a_command_that_renames_them(clean):
     rename_masks(clean)
-    report = found(clean)
+    report = diagnose_folder(clean)
     assert [finding.kind for finding in report.findings] == ["no_mask", "no_image"]
     assert report.findings[0].fix.startswith("for f in pathlib.Path(")
     exec(f"import pathlib\n{report.findings[0].fix}")
-    assert found(clean).findings == []
+    assert diagnose_folder(clean).findings == []
 
 
-def test_the_turn_that_is_proposed_is_right(clean):
-    turn(clean, 6)
+def test_the_proposed_rotation_is_right(clean):
+    rotate(clean, 6)
     f = clean / "masks" / "p1.png"
-    exec(only(found(clean)).fix.split(": ", 1)[1], {"PIL": __import__("PIL.Image"), "f": f})
-    assert [finding.severity for finding in found(clean).findings] == ["note"]
-    upright = np.rot90(
-        draw_clean(1)[1], -1
-    )  # orientation 6: the camera stored the image turned to the left
+    exec(
+        single_finding(diagnose_folder(clean)).fix.split(": ", 1)[1],
+        {"PIL": __import__("PIL.Image"), "f": f},
+    )
+    assert [finding.severity for finding in diagnose_folder(clean).findings] == ["note"]
+    # orientation 6: turn the stored image to the right
+    upright = np.rot90(draw_clean(1)[1], -1)
     assert np.array_equal(np.asarray(Image.open(f)), upright)
 
 
-def test_images_to_validate_on_are_searched_for_those_to_train_on(clean):
+def test_copies_of_training_images_in_validation_are_leakage(clean):
     val = write_clean(clean / "val", 2, first=6)
     shutil.copy(clean / "images" / "p1.png", val / "images" / "p6.png")
     Image.open(clean / "images" / "p4.png").save(val / "images" / "p7.jpg", quality=50)
     (val / "images" / "p7.png").unlink()
-    finding = only(found(clean, val=(val / "images", val / "masks")))
+    finding = single_finding(diagnose_folder(clean, val=(val / "images", val / "masks")))
     assert (finding.kind, finding.severity) == ("leakage", "warning")
     assert (
-        "2 of 2 images to validate on are among those to train on (1 to the byte, 1 nearly)"
+        "2 of 2 validation images are also training images (1 identical, 1 nearly identical)"
         in finding.message
     )
     pairs = ["images/p1.png", "val/images/p6.png", "images/p4.png", "val/images/p7.jpg"]
     assert finding.files == [str(clean / name) for name in pairs]
 
 
-def test_camvid_is_video_but_its_parts_do_not_overlap(shared_data):
-    names = [
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ]
-    parts = [
-        (shared_data / "camvid" / part, shared_data / "camvid" / f"{part}annot")
-        for part in ("train", "val")
-    ]
-    report = diagnose(parts[0], names, parts[1], ignore=11)
-    assert [finding.kind for finding in report.findings] == [
-        "near_duplicates",
-        "near_duplicates",
-        "class_imbalance",
-    ]
+def test_camvid_has_near_duplicates_but_no_leakage(shared_data):
+    readers = []
+    for part in ("train", "val"):
+        images, masks = shared_data / "camvid" / part, shared_data / "camvid" / f"{part}annot"
+        names = [f"class {i}" for i in range(11)]
+        reader = Folder(images, masks, names, ignore_value=11)
+        readers.append(reader.subset(range(0, len(reader), 2)))
+    report = diagnose(readers[0], val=readers[1])
+    kinds = [finding.kind for finding in report.findings]
+    assert kinds == ["near_duplicates", "near_duplicates", "class_imbalance"]
     train, val = report.findings[:2]
-    assert "Frames of a video" in train.message
-    # Both are cut from one drive, but val counts its frames by 2, train by 30; the nearest differ by more than 6 bits.
-    assert (len(train.files), len(val.files)) == (63, 101)
-    assert "101 of 101 images to validate on are nearly alike" in val.message
+    assert "video frames" in train.message
+    # Both parts show one drive. The frames of val follow each other closely, those of train are 30
+    # frames apart. The nearest frames of the two parts differ by more than 6 bits.
+    assert (len(train.files), len(val.files)) == (20, 50)
+    assert "50 of 51 validation images are nearly identical" in val.message
 
 
 def test_frames_of_camvid_on_both_sides_are_leakage(shared_data, tmp_path):
-    # every other frame of its val part held out, as a random split would
+    # hold out every other frame of the val part, as a random split would
     frames, masks = (
         sorted((shared_data / "camvid" / name).iterdir()) for name in ("val", "valannot")
     )
@@ -329,6 +345,6 @@ def test_frames_of_camvid_on_both_sides_are_leakage(shared_data, tmp_path):
             for path in files[start:30:2]:
                 shutil.copy(path, tmp_path / side / part)
     sides = [(tmp_path / side / "images", tmp_path / side / "masks") for side in ("train", "held")]
-    report = diagnose(sides[0], val=sides[1], ignore=11)
+    report = diagnose(sides[0], val=sides[1], ignore_value=11)
     leakage = next(finding for finding in report.findings if finding.kind == "leakage")
-    assert "15 of 15 images to validate on" in leakage.message
+    assert "15 of 15 validation images" in leakage.message

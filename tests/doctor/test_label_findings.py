@@ -1,22 +1,23 @@
-"""One fault is planted in the masks of a clean folder, and exactly that is found."""
+"""Plant one fault in the masks of a clean folder: the doctor finds exactly this fault."""
 
 import re
 
 import cv2
 import numpy as np
 import pytest
-from clean_folder import NAMES, change_masks, draw_clean, found, only, write_clean
+from clean_folder import (
+    NAMES,
+    change_masks,
+    diagnose_folder,
+    draw_clean,
+    single_finding,
+    write_clean,
+)
 
 from tfseg.data import Arrays, Folder, Reader
 from tfseg.doctor import diagnose
 
-
-@pytest.fixture
-def clean(tmp_path):
-    return write_clean(tmp_path)
-
-
-COLOURS = np.array([(128, 64, 128), (70, 70, 70), (0, 0, 0)], np.uint8)
+COLORS = np.array([(128, 64, 128), (70, 70, 70), (0, 0, 0)], np.uint8)
 
 
 def black_and_white(mask):
@@ -24,7 +25,7 @@ def black_and_white(mask):
 
 
 def smoothed(mask, factor=2):
-    """Resize as a careless tool does: down and up with interpolation."""
+    """Resize down and up with interpolation, which masks must not be."""
     small = cv2.resize(mask, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
     return cv2.resize(small, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
@@ -39,13 +40,13 @@ def stain(value, width=8):
 
 
 def numbered(mask):
-    """Blocks of 8 x 8 pixels, each with its number; how many there are differs from mask to mask."""
+    """Blocks of 8 x 8 pixels with numbers; how many depends on the mask."""
     blocks = np.kron(np.arange(1, 81).reshape(8, 10), np.ones((8, 8), int))
     return np.where(blocks <= 60 + mask.sum() % 19, blocks, 0).astype(np.uint8)
 
 
 def shrink(value, to):
-    """Leave of a value the four pixels at the top left."""
+    """Replace all but four pixels of a value."""
 
     def change(mask):
         mask = np.where(mask == value, to, mask).astype(np.uint8)
@@ -61,15 +62,15 @@ def all_of(value):
 
 TWO = NAMES[:2]
 GROUND = ["background", *NAMES[1:]]
-# what is planted: (change, in which masks, class names, severity, message, fix)
+# {name: (change, masks, class names, severity, message, fix)}; the name starts with the kind
 FAULTS = {
     "black_and_white read": (
         black_and_white,
         "*",
         TWO,
         "note",
-        "6 masks of 0 and 255: read as ground and wall",
-        "Noth",
+        "6 masks with 0 and 255: read as ground and wall",
+        "No action needed",
     ),
     "black_and_white of one name": (
         black_and_white,
@@ -77,7 +78,7 @@ FAULTS = {
         ["leaf"],
         "note",
         "read as background and leaf",
-        "Nothing",
+        "No action needed",
     ),
     "black_and_white without names": (
         black_and_white,
@@ -85,7 +86,7 @@ FAULTS = {
         None,
         "note",
         "read as 0 and 255",
-        "Nothing",
+        "No action needed",
     ),
     "black_and_white refused": (
         *(
@@ -93,17 +94,17 @@ FAULTS = {
             "*",
             NAMES,
             "error",
-            "0 and 255 only, but 3 classes are named: 255 is ignored",
+            "only 0 and 255, but there are 3 class names: 255 is ignored",
         ),
         "--class-names background,object",
     ),
     "color_masks": (
         *(
-            lambda mask: COLOURS[mask],
+            lambda mask: COLORS[mask],
             "*",
             NAMES,
             "error",
-            "^6 masks of RGB colors, not class ids; 3 colors",
+            "^6 masks with RGB colors instead of class ids; 3 colors",
         ),
         r"colors=\{'ground': \(.*\), 'wall': \(.*\), 'band': \(.*\)\}",
     ),
@@ -113,9 +114,9 @@ FAULTS = {
             "p1.png",
             NAMES,
             "error",
-            r"^1 mask of RGB colors.*256 colors",
+            r"^1 mask with RGB colors.*256 colors",
         ),
-        "Are the folders swapped",
+        "folders are not swapped",
     ),
     "interpolated_labels": (
         *(
@@ -136,7 +137,7 @@ FAULTS = {
             "warning",
             "^6 masks with the values 1 on",
         ),
-        "NEAREST.*If wall is drawn as a thin line, all is well",
+        "NEAREST.*If wall was drawn as a thin line, no action",
     ),
     "interpolated_labels without names": (
         *(
@@ -154,7 +155,7 @@ FAULTS = {
             "*",
             NAMES,
             "error",
-            "masks hold 0, 1, 7, where 0 to 2",
+            "masks contain 0, 1, 7, expected 0 to 2",
         ),
         r"mask_values=\{0: 0, 1: 1, 7: 2\}\), or `tfseg train --mask-values 0=0,1=1,7=2`",
     ),
@@ -164,7 +165,7 @@ FAULTS = {
             "*",
             None,
             "warning",
-            "masks hold 0, 1, 7, where 0 to 2",
+            "masks contain 0, 1, 7, expected 0 to 2",
         ),
         r"mask_values=\{0: 0, 1: 1, 7: 2\}",
     ),
@@ -174,7 +175,7 @@ FAULTS = {
             "*",
             TWO,
             "error",
-            r"hold 0 and 255, but for 384 pixels of 9 in 6 masks: .* \d+ pixels count as without",
+            r"0 and 255, except for 384 pixels with 9 in 6 masks.* \d+ pixels count as unlabeled",
         ),
         r"mask_values=\{0: 0, 255: 1, 9: 255\}\), `tfseg train --mask-values 0=0,255=1,9=255`",
     ),
@@ -186,7 +187,7 @@ FAULTS = {
             "error",
             r"^1 mask with the value 7 on 64 pixels.*\(classes: 0, 1, 2\)",
         ),
-        "--ignore 7",
+        "--ignore-value 7",
     ),
     "unknown_labels, several": (
         *(
@@ -206,7 +207,7 @@ FAULTS = {
             "error",
             r"^1 mask with the values 3, 4",
         ),
-        "images and masks are swapped",
+        "are images and masks swapped",
     ),
     "numbered_objects": (
         numbered,
@@ -229,7 +230,7 @@ FAULTS = {
         "p1.png",
         NAMES,
         "warning",
-        "^1 mask without a labeled pixel: all are 255",
+        "^1 mask without a labeled pixel: all pixels have the ignored value 255",
         "Label",
     ),
     "unlabeled, all": (
@@ -245,15 +246,15 @@ FAULTS = {
         "p1.png",
         GROUND,
         "warning",
-        "^1 mask of 6 with nothing but background",
-        "nothing",
+        "^1 of 6 masks with only background",
+        "no object",
     ),
     "one_class": (
         all_of(1),
         "*",
         NAMES,
         "error",
-        "All labeled pixels are of the class 'wall'",
+        "All labeled pixels have the class 'wall'",
         "two classes",
     ),
     "absent_classes": (
@@ -263,7 +264,7 @@ FAULTS = {
             NAMES,
             "warning",
             "^No image shows the class band",
-            "never learned",
+            "neither learned nor",
         ),
     ),
     "class_imbalance": (
@@ -280,58 +281,58 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_planted_fault_is_what_is_found(clean, fault):
-    change, where, names, severity, message, fix = FAULTS[fault]
-    change_masks(clean, change, where)
-    finding = only(found(clean, names))
+def test_the_planted_fault_is_diagnose_folder(clean, fault):
+    change, pattern, names, severity, message, fix = FAULTS[fault]
+    change_masks(clean, change, pattern)
+    finding = single_finding(diagnose_folder(clean, names))
     assert (finding.kind, finding.severity) == (re.match(r"\w+", fault)[0], severity)
     assert re.search(message, finding.message), finding.message
     assert re.search(fix, finding.fix), finding.fix
-    if where != "*":
-        assert finding.files == [str(clean / "masks" / where)]
+    if pattern != "*":
+        assert finding.files == [str(clean / "masks" / pattern)]
 
 
 def test_the_colors_to_paste_make_a_reader(clean):
-    change_masks(clean, lambda mask: COLOURS[mask])
-    colors = eval(re.search(r"colors=(\{.*\})", only(found(clean)).fix)[1])
-    assert sorted(colors.values()) == sorted(map(tuple, COLOURS.tolist()))
+    change_masks(clean, lambda mask: COLORS[mask])
+    colors = eval(re.search(r"colors=(\{.*\})", single_finding(diagnose_folder(clean)).fix)[1])
+    assert sorted(colors.values()) == sorted(map(tuple, COLORS.tolist()))
     reader = Folder(clean / "images", clean / "masks", list(colors), colors=colors)
     assert diagnose(reader).findings == []
 
 
 def test_black_masks_among_colored_ones_are_colors_too(clean):
-    change_masks(clean, lambda mask: COLOURS[mask])
+    change_masks(clean, lambda mask: COLORS[mask])
     change_masks(clean, lambda mask: mask * 0, "p1.png")
-    report = found(clean)
-    assert only(report).files == [str(clean / "masks" / f"p{i}.png") for i in range(6)]
+    report = diagnose_folder(clean)
+    assert single_finding(report).files == [str(clean / "masks" / f"p{i}.png") for i in range(6)]
     assert [row.pixels for row in report.classes] == [0, 0, 0]
 
 
 def test_the_table_to_paste_makes_a_reader(clean):
     change_masks(clean, lambda mask: np.array([3, 20, 7], np.uint8)[mask])
-    table = eval(re.search(r"mask_values=(\{.*\})", only(found(clean)).fix)[1])
+    table = eval(re.search(r"mask_values=(\{.*\})", single_finding(diagnose_folder(clean)).fix)[1])
     assert table == {3: 0, 7: 1, 20: 2}
-    assert found(clean, mask_values=table).findings == []
+    assert diagnose_folder(clean, mask_values=table).findings == []
 
 
-def test_values_said_to_be_ignored_are_no_fault(clean):
+def test_the_ignored_value_is_not_a_fault(clean):
     change_masks(clean, stain(7), "p1.png")
-    report = found(clean, ignore=7)
+    report = diagnose_folder(clean, ignore_value=7)
     assert report.findings == []
     assert report.ignored_pixels == 64
-    assert found(clean, None, ignore=7).class_names == ["0", "1", "2"]
+    assert diagnose_folder(clean, None, ignore_value=7).class_names == ["0", "1", "2"]
 
 
-def test_a_class_that_is_missing_only_in_validation_is_told(clean):
+def test_a_class_missing_only_in_validation_is_reported(clean):
     val = write_clean(clean / "val", 2, first=6)
     change_masks(val, lambda mask: np.minimum(mask, 1))
-    finding = only(found(clean, val=(val / "images", val / "masks")))
+    finding = single_finding(diagnose_folder(clean, val=(val / "images", val / "masks")))
     assert finding.kind == "absent_classes"
-    assert finding.message == "No image to validate on shows the class band."
+    assert finding.message == "No validation image shows the class band."
 
 
 class Boxes(Reader):
-    """A reader of objects without masks, as hostile as its arguments."""
+    """A reader of boxes without masks."""
 
     fields = ("image", "boxes", "classes")
 
@@ -353,7 +354,7 @@ GOOD = ([[[1, 2, 30, 40]], [[0, 0, 80, 64], [5, 5, 9, 9]]], [[0], [1, 0]])
 def test_readers_of_boxes(clean):
     report = diagnose(Boxes(*GOOD))
     assert report.findings == []
-    assert [(row.objects, row.pictures, row.pixels) for row in report.classes] == [
+    assert [(row.objects, row.images, row.pixels) for row in report.classes] == [
         (2, 2, 0),
         (1, 1, 0),
     ]
@@ -368,21 +369,27 @@ def test_readers_of_boxes(clean):
             "warning",
             [70, 10, 84, 20],
             0,
-            "^1 object that reach out of their images",
+            "^1 object partly outside the image",
         ),
         (
             "boxes_outside",
             "warning",
             [-3, 10, 8, 20],
             0,
-            "^1 object that reach out of their images",
+            "^1 object partly outside the image",
         ),
         ("tiny_objects", "warning", [5, 5, 8, 30], 0, "^1 object with a side below 4 pixels"),
-        ("unknown_classes", "error", [5, 5, 30, 30], 2, "^1 object of a class without a name"),
+        (
+            "unknown_classes",
+            "error",
+            [5, 5, 30, 30],
+            2,
+            "^1 object with a class id that has no",
+        ),
     ],
 )
 def test_faulty_boxes(kind, severity, box, class_id, message):
-    finding = only(
+    finding = single_finding(
         diagnose(Boxes([GOOD[0][0], [*GOOD[0][1], box]], [GOOD[1][0], [*GOOD[1][1], class_id]]))
     )
     assert (finding.kind, finding.severity, finding.files) == (kind, severity, ["1"])
@@ -392,28 +399,28 @@ def test_faulty_boxes(kind, severity, box, class_id, message):
 def test_real_masks(shared_data):
     isbi = shared_data / "isbi2012_em" / "image", shared_data / "isbi2012_em" / "label"
     report = diagnose(isbi, ["membrane", "cell"])
-    assert only(report).kind == "black_and_white"
+    assert single_finding(report).kind == "black_and_white"
     assert report.classes[1].pixels == pytest.approx(
         0.78 * 24 * 512 * 512, rel=0.01
-    )  # data/README.md
+    )  # shared/data/README.md
     nuclei = shared_data / "dsb2018_fluo" / "images", shared_data / "dsb2018_fluo" / "labels"
-    assert only(diagnose(nuclei, ["nucleus"])).kind == "numbered_objects"
+    assert single_finding(diagnose(nuclei, ["nucleus"])).kind == "numbered_objects"
 
 
-def test_arrays_are_examined_as_well():
+def test_arrays_are_examined():
     images, masks = zip(*(draw_clean(i) for i in range(4)), strict=True)
     assert diagnose(Arrays(images, masks, NAMES)).findings == []
     report = diagnose(Arrays([*images, images[2]], [*masks, stain(7)(masks[2])], NAMES))
     assert [(finding.kind, finding.files) for finding in report.findings] == [("refused", ["4"])]
-    assert "mask 4 holds the value 7" in report.findings[0].message
+    assert "mask 4 contains values that map to no class: 7" in report.findings[0].message
     report = diagnose(Arrays(images, masks, NAMES), val=Arrays([images[1]], [masks[1]], NAMES))
     assert [(finding.kind, finding.files) for finding in report.findings] == [
         ("leakage", ["1", "val: 0"])
     ]
 
 
-def test_255_is_the_ignored_id_of_a_reader():
+def test_255_is_ignored_in_the_masks_of_a_reader():
     images, masks = zip(*(draw_clean(i) for i in range(4)), strict=True)
     report = diagnose(Arrays(images, [black_and_white(mask) for mask in masks], NAMES[:2]))
-    assert only(report).kind == "one_class"
+    assert single_finding(report).kind == "one_class"
     assert report.ignored_pixels == sum(int((mask == 1).sum()) for mask in masks)

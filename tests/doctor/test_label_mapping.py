@@ -1,33 +1,45 @@
 import numpy as np
 import pytest
 
-from tfseg.doctor import diagnose
-from tfseg.doctor.label_mapping import class_figures, class_weights, reading
+from tfseg.doctor.label_mapping import class_weights, count_classes, infer_mapping, present_classes
 from tfseg.doctor.measure import Sample, label_statistics
 
 
-def sample(*rows, **more):
-    return Sample("a", labels=label_statistics(np.array(rows, np.uint8)), **more)
+def sample(*rows, **fields):
+    return Sample("a", labels=label_statistics(np.array(rows, np.uint8)), **fields)
 
 
-def test_classes_are_counted():
+def test_pixels_and_images_are_counted_per_class():
     samples = [
         sample([0, 0, 1], [0, 9, 9]),
         sample([1, 1, 1], [1, 1, 0]),
         sample([0, 0, 0], [0, 0, 0]),
     ]
-    pixels, pictures, shown, objects, ignored = class_figures(
-        samples, reading(samples, ["a", "b", "c"], ignore=9)
-    )
-    assert pixels.tolist() == [3 + 1 + 6, 1 + 5, 0]
-    assert pictures.tolist() == [3, 2, 0]
-    assert shown.tolist() == [18, 12, 0]
-    assert objects.tolist() == [0, 0, 0]
-    assert ignored == 2
+    mapping = infer_mapping(samples, ["a", "b", "c"], ignore_value=9)
+    counts = count_classes(samples, mapping)
+    assert counts.pixels.tolist() == [3 + 1 + 6, 1 + 5, 0]
+    assert counts.images.tolist() == [3, 2, 0]
+    assert counts.shown_pixels.tolist() == [18, 12, 0]
+    assert counts.objects.tolist() == [0, 0, 0]
+    assert counts.ignored == 2
+
+
+def test_objects_are_counted_per_class():
+    # the class ids -1 and 3 have no name; the mask shows only class 0
+    samples = [
+        sample([0, 0], [0, 0], classes=np.array([2, 2, -1, 3])),
+        Sample("b", classes=np.array([1])),
+    ]
+    mapping = infer_mapping(samples, ["a", "b", "c"])
+    counts = count_classes(samples, mapping)
+    assert counts.objects.tolist() == [0, 1, 2]
+    assert counts.images.tolist() == [1, 1, 1]
+    assert counts.shown_pixels.tolist() == [4, 0, 4]
+    assert present_classes(samples[0], mapping) == [0, 2, 2, -1, 3]
 
 
 def test_median_frequency():
-    # frequencies 8/16 = 1/2, 2/8 = 1/4, 1/16; their median is 1/4; the class that never occurs has no part
+    # frequencies 8/16, 2/8 and 1/16 with the median 1/4; the last class does not occur
     assert class_weights([8, 2, 1, 0], [16, 8, 16, 0]).tolist() == [0.5, 1, 4, 1]
     assert class_weights([0, 0], [0, 0]).tolist() == [1, 1]
 
@@ -37,50 +49,34 @@ def test_median_frequency():
     [
         (["a", "b"], {}, {0: 0, 1: 1}),
         (["b"], {}, {0: 0, 1: 1}),
-        (["a", "b"], {"ignore": 0}, {1: 1}),
+        (["a", "b"], {"ignore_value": 0}, {1: 1}),
         (["a", "b"], {"mask_values": {3: 0, 1: 1}}, {3: 0, 1: 1}),
         (None, {}, {1: 0, 3: 1}),
-        (None, {"ignore": 1}, {3: 0}),
+        (None, {"ignore_value": 1}, {3: 0}),
     ],
 )
-def test_values_become_ids(names, options, expected):
-    assert reading([sample([1, 1, 1, 3, 3, 3])], names, **options).table == expected
+def test_values_map_to_ids(names, options, expected):
+    mapping = infer_mapping([sample([1, 1, 1, 3, 3, 3])], names, **options)
+    assert mapping.mask_values == expected
 
 
-def test_the_weights_of_camvid_are_near_those_of_segnet(shared_data):
-    names = [
-        "sky",
-        "building",
-        "pole",
-        "road",
-        "pavement",
-        "tree",
-        "sign",
-        "fence",
-        "car",
-        "pedestrian",
-        "bicyclist",
-    ]
-    report = diagnose(
-        (shared_data / "camvid/train", shared_data / "camvid/trainannot"), names, ignore=11
-    )
-    published = [
-        0.2595,
-        0.1826,
-        4.5640,
-        0.1417,
-        0.9051,
-        0.3826,
-        9.6446,
-        1.8418,
-        0.6823,
-        6.2478,
-        7.3614,
-    ]
-    ratios = dict(zip(names, np.array(report.class_weights) / published, strict=True))
-    # None of SegNet's is 1, as that of the median class must be: theirs are all smaller, by 1.09 in the middle.
-    assert ratios.pop("sign") == pytest.approx(
-        0.40, abs=0.01
-    )  # of which their labels held 2.5 times fewer pixels
-    assert np.median(list(ratios.values())) == pytest.approx(1.089, abs=0.01)
-    assert all(abs(ratio / 1.089 - 1) < 0.12 for ratio in ratios.values())
+@pytest.mark.parametrize(
+    ("rows", "names", "expected"),
+    [
+        ([[0, 0, 255, 255]] * 4, ["a", "b"], {0: 0, 255: 1}),
+        ([[255, 255, 255, 255]] * 4, None, {0: 0, 255: 1}),  # only objects, no background
+        ([[0, 0, 255, 255]] * 4, ["a", "b", "c"], {0: 0, 1: 1, 2: 2}),
+    ],
+)
+def test_black_and_white_masks_have_two_classes(rows, names, expected):
+    mapping = infer_mapping([sample(*rows)], names)
+    assert mapping.black_and_white
+    assert mapping.mask_values == expected
+
+
+def test_a_thin_line_between_values_is_interpolated():
+    # 5 only lies between 0 and 9, as after resizing; 3 is a thin line with 0 on both sides
+    rows = [[0, 0, 0, 0, 5, 9, 9, 9]] * 8
+    assert infer_mapping([sample(*rows)], ["a", "b"]).interpolated == [5]
+    rows = [[0, 0, 0, 3, 0, 0, 0, 0]] * 8
+    assert infer_mapping([sample(*rows)], ["a", "b"]).interpolated == []

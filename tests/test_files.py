@@ -1,5 +1,3 @@
-import os
-
 import pytest
 
 from tfseg.files import atomic_write
@@ -36,5 +34,7 @@ def test_the_old_file_stays_until_the_block_ends(tmp_path):
     with atomic_write(str(file)) as path:
         path.write_text("new")
         assert file.read_text() == "old"
-        assert str(os.getpid()) in path.name  # two processes do not share it
+        with atomic_write(file) as other:
+            assert other != path  # two writers do not share it
+            other.write_text("other")
     assert file.read_text() == "new"

@@ -94,12 +94,12 @@ SMALL_VALUES = ((0.000312, 0.0213), (0.0000278, 0.0125))
     [(1, (40.0, 25.0), [40.0], [25.0]), (2, SMALL_VALUES, *map(list, SMALL_VALUES))],
 )
 def test_normalization_is_reported_with_its_digits(channels, normalization, mean, std, tmp_path):
-    model = unet(2, (None, None, channels), filters=(4,), normalization=normalization)
+    model = unet(2, (None, None, channels), filters=(2, 4), normalization=normalization)
     assert metadata_of(model, tmp_path)["normalization"] == {"mean": mean, "std": std}
 
 
 def test_normalization_per_image_is_reported_and_kept(tmp_path):
-    model = unet(2, filters=(4,), normalization="image")
+    model = unet(2, filters=(2, 4), normalization="image")
     assert metadata_of(model, tmp_path)["normalization"] == "image"
     images = np.random.default_rng(0).integers(0, 100, (2, 9, 7, 3)).astype(np.float32)
     folded_model = fold_batch_norm(model)

@@ -28,7 +28,7 @@ def unet_file(unet_model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sigmoid_model():
-    return make_informative(unet(1, (None, None, 1), filters=(4,)))
+    return make_informative(unet(1, (None, None, 1), filters=(2, 4)))
 
 
 @pytest.fixture(scope="module")

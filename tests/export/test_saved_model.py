@@ -135,7 +135,7 @@ def test_options_for_segmentation_are_rejected_for_a_classifier(
 
 
 def test_windows_are_rejected_for_models_that_normalize_each_image(tmp_path):
-    model = unet(2, filters=(4,), normalization="image")
+    model = unet(2, filters=(2, 4), normalization="image")
     with pytest.raises(ValueError, match="got window=32 for a model with normalization='image'"):
         saved_model(model, tmp_path, window=32)
 

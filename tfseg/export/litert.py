@@ -55,7 +55,7 @@ def litert(model: keras.Model, file, quantize: str | None = None, samples=None) 
 
     Example:
         >>> import tfseg
-        >>> model = tfseg.models.unet(2, filters=(4,))
+        >>> model = tfseg.models.unet(2, filters=(2, 4))
         >>> tfseg.export.litert(model, "leaves.tflite").name
         'leaves.tflite'
     """

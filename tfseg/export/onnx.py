@@ -39,7 +39,7 @@ def onnx(model: keras.Model, file) -> Path:
 
     Example:
         >>> import tfseg
-        >>> file = tfseg.export.onnx(tfseg.models.unet(2, filters=(4,)), "leaves.onnx")
+        >>> file = tfseg.export.onnx(tfseg.models.unet(2, filters=(2, 4)), "leaves.onnx")
         >>> run = tfseg.export.onnx_runner(file)
         >>> run([[[[0, 0, 0]] * 6] * 5])["class_ids"].shape
         (1, 5, 6)

@@ -39,7 +39,7 @@ def openvino(model: keras.Model, file) -> Path:
 
     Example:
         >>> import tfseg
-        >>> file = tfseg.export.openvino(tfseg.models.unet(2, filters=(4,)), "leaves.xml")
+        >>> file = tfseg.export.openvino(tfseg.models.unet(2, filters=(2, 4)), "leaves.xml")
         >>> run = tfseg.export.openvino_runner(file)
         >>> run([[[[0, 0, 0]] * 6] * 5])["class_ids"].shape
         (1, 5, 6)

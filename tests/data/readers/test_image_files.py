@@ -17,7 +17,7 @@ from tfseg.data.readers.image_files import (
 from tfseg.doctor.measure import measure_files
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
-GREY = RGB[..., 0]
+GRAY = RGB[..., 0]
 
 
 def saved(tmp_path, array, name, mode=None, **options):
@@ -28,9 +28,9 @@ def saved(tmp_path, array, name, mode=None, **options):
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif"])
-def test_lossless_images_come_back_byte_for_byte(tmp_path, suffix):
+def test_lossless_images_are_read_exactly(tmp_path, suffix):
     assert np.array_equal(read_image(saved(tmp_path, RGB, f"a.{suffix}")), RGB)
-    assert np.array_equal(read_image(saved(tmp_path, GREY, f"b.{suffix}")), GREY[..., None])
+    assert np.array_equal(read_image(saved(tmp_path, GRAY, f"b.{suffix}")), GRAY[..., None])
 
 
 def test_alpha_is_dropped_and_a_palette_becomes_color(tmp_path):
@@ -41,26 +41,26 @@ def test_alpha_is_dropped_and_a_palette_becomes_color(tmp_path):
     assert np.array_equal(read_image(tmp_path / "p.png"), np.asarray(palette.convert("RGB")))
 
 
-def test_sixteen_bits_stay(tmp_path):
-    deep = (GREY.astype(np.uint16) * 257)[::-1]
+def test_sixteen_bits_are_kept(tmp_path):
+    deep = (GRAY.astype(np.uint16) * 257)[::-1]
     image = read_image(saved(tmp_path, np.ascontiguousarray(deep), "deep.png"))
     assert image.dtype == np.uint16
     assert np.array_equal(image[..., 0], deep)
 
 
 DEEP = np.random.default_rng(2).integers(0, 65536, (5, 7, 4)).astype(np.uint16)
-GREY_ALPHA_TYPE, RGB_TYPE, RGBA_TYPE = 4, 2, 6
+GRAY_ALPHA_TYPE, RGB_TYPE, RGBA_TYPE = 4, 2, 6
 
 
 def write_png(path, array, color_type):
-    """Write (H, W, C) of 16 bit as a PNG, byte for byte as its specification says."""
+    """Write a 16-bit PNG of (H, W, C) by the PNG specification."""
 
     def chunk(kind, data):
         return (
             struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         )
 
-    array = array[..., : {GREY_ALPHA_TYPE: 2, RGB_TYPE: 3, RGBA_TYPE: 4}[color_type]]
+    array = array[..., : {GRAY_ALPHA_TYPE: 2, RGB_TYPE: 3, RGBA_TYPE: 4}[color_type]]
     head = struct.pack(">IIBBBBB", array.shape[1], array.shape[0], 16, color_type, 0, 0, 0)
     rows = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in array))
     path.write_bytes(
@@ -69,9 +69,9 @@ def write_png(path, array, color_type):
 
 
 @pytest.mark.parametrize(
-    ("color_type", "channels"), [(RGB_TYPE, 3), (RGBA_TYPE, 3), (GREY_ALPHA_TYPE, 1)]
+    ("color_type", "channels"), [(RGB_TYPE, 3), (RGBA_TYPE, 3), (GRAY_ALPHA_TYPE, 1)]
 )
-def test_sixteen_bits_of_several_channels_stay_in_their_order(tmp_path, color_type, channels):
+def test_sixteen_bit_channels_keep_their_order(tmp_path, color_type, channels):
     path = tmp_path / "deep.png"
     write_png(path, DEEP, color_type)
     image = read_image(path)
@@ -81,26 +81,26 @@ def test_sixteen_bits_of_several_channels_stay_in_their_order(tmp_path, color_ty
     assert np.array_equal(read_image(path, 3)[..., 0], DEEP[..., 0])
 
 
-def test_colors_of_sixteen_bit_in_a_tiff(tmp_path):
+def test_sixteen_bit_colors_in_a_tiff(tmp_path):
     cv2.imwrite(str(tmp_path / "deep.tif"), DEEP[..., 2::-1])
     assert np.array_equal(read_image(tmp_path / "deep.tif"), DEEP[..., :3])
     assert read_header(tmp_path / "deep.tif") == (5, 7, 3, False)
 
 
-def test_sixteen_bit_colors_become_gray_by_luma(tmp_path):
+def test_sixteen_bit_colors_are_converted_to_gray_by_luma(tmp_path):
     write_png(tmp_path / "deep.png", np.array([[[10000, 20000, 60000]]], np.uint16), RGB_TYPE)
     gray = read_image(tmp_path / "deep.png", 1)
     assert (gray.tolist(), gray.dtype) == ([[[21570]]], np.uint16)  # 2990 + 11740 + 6840
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_a_truncated_file_of_sixteen_bit_colors_is_named(tmp_path, suffix, capfd):
+def test_a_truncated_sixteen_bit_file_is_named(tmp_path, suffix, capfd):
     path = tmp_path / f"cut.{suffix}"
     big = np.random.default_rng(1).integers(0, 65536, (64, 64, 3)).astype(np.uint16)
     if suffix == "png":
         write_png(path, big, RGB_TYPE)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    else:  # the rows are gone, the directory at the end is not
+    else:  # remove pixels, but not the directory at the end
         cv2.imwrite(str(path), big, [cv2.IMWRITE_TIFF_COMPRESSION, 5])
         whole = bytearray(path.read_bytes())
         whole[len(whole) // 4 : len(whole) // 2] = bytes(len(whole) // 2 - len(whole) // 4)
@@ -108,9 +108,9 @@ def test_a_truncated_file_of_sixteen_bit_colors_is_named(tmp_path, suffix, capfd
     capfd.readouterr()
     with pytest.raises(OSError, match=rf"cut\.{suffix} is damaged"):
         read_image(path)
-    told = capfd.readouterr().err
-    assert "libpng" not in told  # OpenCV has not seen it
-    assert "grfmt" not in told
+    printed = capfd.readouterr().err
+    assert "libpng" not in printed  # OpenCV did not read it
+    assert "grfmt" not in printed
 
 
 def test_sixteen_bit_colors_that_opencv_cannot_decode_are_named(tmp_path, monkeypatch):
@@ -118,34 +118,34 @@ def test_sixteen_bit_colors_that_opencv_cannot_decode_are_named(tmp_path, monkey
     for array in (None, DEEP[..., 0], DEEP.astype(np.uint8)):
         monkeypatch.setattr(cv2, "imdecode", lambda *_, array=array: array)
         with pytest.raises(
-            ValueError, match=r"deep\.png: OpenCV cannot decode its colors of 16 bit\. Save it"
+            ValueError, match=r"deep\.png: OpenCV cannot decode its 16-bit colors\. Save it"
         ):
             read_image(tmp_path / "deep.png")
 
 
 def test_gray_with_alpha_and_bits_are_gray(tmp_path):
-    both = np.dstack([GREY, 255 - GREY])
-    assert np.array_equal(read_image(saved(tmp_path, both, "la.png")), GREY[..., None])
+    both = np.dstack([GRAY, 255 - GRAY])
+    assert np.array_equal(read_image(saved(tmp_path, both, "la.png")), GRAY[..., None])
     assert read_header(tmp_path / "la.png") == (5, 7, 1, True)
-    bits = saved(tmp_path, (GREY > 99).astype(np.uint8) * 255, "bits.png", mode="1")
-    assert np.array_equal(read_image(bits)[..., 0], (GREY > 99) * 255)
+    bits = saved(tmp_path, (GRAY > 99).astype(np.uint8) * 255, "bits.png", mode="1")
+    assert np.array_equal(read_image(bits)[..., 0], (GRAY > 99) * 255)
 
 
-def test_gray_is_repeated_when_color_is_asked_for(tmp_path):
-    path = saved(tmp_path, GREY, "g.png")
-    assert np.array_equal(read_image(path, 3), np.repeat(GREY[..., None], 3, -1))
+def test_channels_are_converted(tmp_path):
+    path = saved(tmp_path, GRAY, "g.png")
+    assert np.array_equal(read_image(path, 3), np.repeat(GRAY[..., None], 3, -1))
     assert read_image(saved(tmp_path, RGB, "c.png"), 1).shape == (5, 7, 1)
 
 
-def test_a_image_stored_on_its_side_stands_upright(tmp_path):
+def test_an_image_stored_sideways_is_read_upright(tmp_path):
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright
+    exif[0x0112] = 6  # upright after a clockwise turn by 90 degrees
     path = saved(tmp_path, RGB, "turned.webp", exif=exif, lossless=True)
     assert np.array_equal(read_image(path), np.rot90(RGB, -1))
     assert read_header(path)[:2] == (7, 5)
 
 
-def test_a_broken_orientation_tells_nothing(tmp_path):
+def test_damaged_exif_data_is_ignored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = saved(tmp_path, RGB, "turned.webp", exif=exif, lossless=True)
@@ -156,7 +156,7 @@ def test_a_broken_orientation_tells_nothing(tmp_path):
 
 
 def test_masks_are_ids_palette_indices_or_bits(tmp_path):
-    ids = (GREY % 5).astype(np.uint8)
+    ids = (GRAY % 5).astype(np.uint8)
     assert np.array_equal(read_mask(saved(tmp_path, ids, "ids.png")), ids)
     indexed = Image.fromarray(ids)
     indexed.putpalette(list(range(200, 215)))
@@ -168,42 +168,42 @@ def test_masks_are_ids_palette_indices_or_bits(tmp_path):
     assert np.array_equal(read_mask(gray_in_color), ids)
 
 
-def test_masks_that_cannot_hold_ids_are_refused(tmp_path):
+def test_files_that_cannot_contain_ids_are_rejected(tmp_path):
     with pytest.raises(ValueError, match=r"m\.jpg is a JPEG used as a mask.*PNG"):
-        read_mask(saved(tmp_path, GREY, "m.jpg"))
-    with pytest.raises(ValueError, match=r"c\.png holds colors"):
+        read_mask(saved(tmp_path, GRAY, "m.jpg"))
+    with pytest.raises(ValueError, match=r"c\.png contains colors"):
         read_mask(saved(tmp_path, RGB, "c.png"))
-    with pytest.raises(ValueError, match=r"f\.tif holds floating numbers"):
-        read_mask(saved(tmp_path, GREY.astype(np.float32), "f.tif"))
+    with pytest.raises(ValueError, match=r"f\.tif contains floating point numbers"):
+        read_mask(saved(tmp_path, GRAY.astype(np.float32), "f.tif"))
 
 
-def test_what_would_lose_pages_or_bits_is_refused(tmp_path):
-    page = Image.fromarray(GREY)
+def test_files_that_would_lose_pages_or_bits_are_rejected(tmp_path):
+    page = Image.fromarray(GRAY)
     page.save(tmp_path / "stack.tif", save_all=True, append_images=[page, page])
-    with pytest.raises(ValueError, match=r"stack\.tif holds 3 pages"):
+    with pytest.raises(ValueError, match=r"stack\.tif has 3 pages"):
         read_image(tmp_path / "stack.tif")
     write_png(tmp_path / "deep.png", DEEP, RGB_TYPE)
-    with pytest.raises(ValueError, match=r"deep\.png holds colors of 16 bit, not class ids"):
+    with pytest.raises(ValueError, match=r"deep\.png contains 16-bit colors, not class ids"):
         read_mask(tmp_path / "deep.png")
     wide = np.array([[70000, -5]], np.int32)
     assert np.array_equal(read_image(saved(tmp_path, wide, "wide.tif"))[..., 0], wide)
 
 
-def test_colors_of_masks_without_alpha(tmp_path):
+def test_colors_of_masks_are_read_without_alpha(tmp_path):
     rgba = np.dstack([RGB, np.full((5, 7), 9, np.uint8)])
     assert np.array_equal(read_colors(saved(tmp_path, rgba, "a.png")), RGB)
     with pytest.raises(ValueError, match=r"m\.jpg is a JPEG used as a mask.*PNG"):
         read_colors(saved(tmp_path, RGB, "m.jpg"))
 
 
-def test_a_palette_is_that_of_the_file(tmp_path):
-    indexed = Image.fromarray((GREY % 5).astype(np.uint8))
+def test_the_palette_of_a_png_is_read(tmp_path):
+    indexed = Image.fromarray((GRAY % 5).astype(np.uint8))
     indexed.putpalette(list(range(200, 215)))
     for suffix in ("png", "bmp"):
         indexed.save(tmp_path / f"p.{suffix}")
     assert read_palette(tmp_path / "p.png").tolist() == np.arange(200, 215).reshape(5, 3).tolist()
     assert read_palette(tmp_path / "p.bmp") is None
-    assert read_palette(saved(tmp_path, GREY, "g.png")) is None
+    assert read_palette(saved(tmp_path, GRAY, "g.png")) is None
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
@@ -218,7 +218,7 @@ def test_a_truncated_file_is_named(tmp_path, suffix):
 def test_junk_and_missing_files_are_named(tmp_path):
     (tmp_path / "junk.png").write_bytes(b"not an image")
     with pytest.raises(
-        OSError, match=r"junk\.png cannot be read as an image\. It does not begin as one"
+        OSError, match=r"junk\.png cannot be read as an image\. Its content does not start like one"
     ):
         read_image(tmp_path / "junk.png")
     (tmp_path / "notes.txt").write_text("not an image")
@@ -228,8 +228,8 @@ def test_junk_and_missing_files_are_named(tmp_path):
         read_image(tmp_path / "gone.png")
 
 
-def test_image_files_are_sorted_and_nothing_else(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no image"):
+def test_image_files_are_sorted_and_without_other_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="contains no image"):
         image_files(tmp_path)
     for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).touch()
@@ -239,7 +239,7 @@ def test_image_files_are_sorted_and_nothing_else(tmp_path):
 
 
 def block_means(image, shrink):
-    """Means of whole blocks, of those at the border of what is there, one after the other."""
+    """Means of blocks, computed one by one; those at the border have fewer pixels."""
     rows, columns = (range(0, n, shrink) for n in image.shape[:2])
     return np.array(
         [[image[y : y + shrink, x : x + shrink].mean((0, 1)) for x in columns] for y in rows]
@@ -257,7 +257,7 @@ def photo(height, width):
 @pytest.mark.parametrize("shrink", [1, 2, 4, 8])
 @pytest.mark.parametrize("size", [(64, 96), (63, 89), (20, 20), (9, 65), (7, 30), (5, 3), (1, 1)])
 @pytest.mark.parametrize("orientation", [1, 3, 6])
-def test_a_jpeg_is_read_smaller_as_if_by_means(tmp_path, shrink, size, orientation):
+def test_a_jpeg_is_read_smaller_almost_like_block_means(tmp_path, shrink, size, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = saved(tmp_path, photo(*size), "a.jpg", exif=exif, quality=98, subsampling=0)
@@ -271,7 +271,7 @@ def test_a_jpeg_is_read_smaller_as_if_by_means(tmp_path, shrink, size, orientati
 
 
 @pytest.mark.parametrize(("size", "shrink"), [((64, 96), 2), ((63, 89), 4), ((63, 89), 8)])
-def test_the_decoder_of_a_jpeg_makes_it_smaller(tmp_path, monkeypatch, size, shrink):
+def test_the_decoder_of_a_jpeg_shrinks_it(tmp_path, monkeypatch, size, shrink):
     path = saved(tmp_path, photo(*size), "a.jpg")
     decoded = []
     load = Image.Image.convert
@@ -292,13 +292,13 @@ def test_a_gray_jpeg_is_read_smaller(tmp_path):
 
 @pytest.mark.parametrize("shrink", [2, 8])
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "bmp"])
-def test_other_images_are_read_smaller_by_means(tmp_path, shrink, suffix):
+def test_other_images_are_read_smaller_by_block_means(tmp_path, shrink, suffix):
     path = saved(tmp_path, photo(21, 35), f"a.{suffix}")
     expected = block_means(read_image(path), shrink)
     assert np.abs(read_image(path, shrink=shrink) - expected).max() <= 0.5 + 1e-4
 
 
-def test_deep_images_are_read_smaller_by_means(tmp_path):
+def test_sixteen_bit_images_are_read_smaller_by_block_means(tmp_path):
     write_png(tmp_path / "deep.png", DEEP, RGB_TYPE)
     smaller = read_image(tmp_path / "deep.png", shrink=4)
     assert smaller.dtype == np.uint16
@@ -310,28 +310,27 @@ def test_deep_images_are_read_smaller_by_means(tmp_path):
 @pytest.mark.filterwarnings("ignore:::PIL")
 @pytest.mark.parametrize("shrink", [1, 2])
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp", "bmp"])
-def test_whatever_is_wrong_with_a_file_is_told_with_its_name(tmp_path, suffix, shrink, monkeypatch):
-    monkeypatch.setattr(
-        Image, "MAX_IMAGE_PIXELS", 10000
-    )  # no time for a header that tells of gigabytes
+def test_errors_of_damaged_files_contain_the_file_name(tmp_path, suffix, shrink, monkeypatch):
+    # damaged headers may claim gigabytes
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10000)
     path = saved(tmp_path, photo(40, 40), f"bad.{suffix}", quality=80)
     whole = path.read_bytes()
-    rng, told = np.random.default_rng(0), []
-    for number in range(150):
+    rng = np.random.default_rng(0)
+    errors = []
+    for number in range(60):
         damaged = bytearray(whole)
-        for place in rng.integers(
-            0, len(whole) if number % 2 else 60, 4
-        ):  # all over, or in the header
+        end = len(whole) if number % 2 else 60  # anywhere, or in the header
+        for place in rng.integers(0, end, 4):
             damaged[place] = rng.integers(256)
         path.write_bytes(damaged[: rng.integers(1, len(whole)) if rng.random() < 0.3 else None])
         try:
-            read_image(path, shrink=shrink)  # a changed pixel is no error
+            read_image(path, shrink=shrink)  # a changed pixel is not an error
         except (OSError, ValueError) as error:
-            told.append(str(error))
-    assert len(told) > 9
-    assert all(path.name in text for text in told)
+            errors.append(str(error))
+    assert len(errors) > 9
+    assert all(path.name in error for error in errors)
 
 
-def test_what_the_system_says_of_a_file_is_left_as_it_is(tmp_path):
+def test_errors_of_the_operating_system_are_passed_on(tmp_path):
     with pytest.raises(IsADirectoryError, match="Is a directory"):
         read_image(tmp_path)

@@ -69,8 +69,8 @@ class Folder(Reader):
         >>> reader = tfseg.data.Folder("photos", "labels", class_names=["background", "leaf"])
         >>> reader
         <Folder: 4 samples of image, mask; 3 channels of uint8; 2 classes: background, leaf>
-        >>> reader.name(0), reader[0]["mask"].max()
-        ('leaf0', 1)
+        >>> reader.name(0), reader[0]["mask"].shape
+        ('leaf0', (48, 64))
     """
 
     def __init__(

@@ -9,7 +9,7 @@ FRAMES = ["aachen/aachen_000000_000019", "aachen/aachen_000001_000019", "ulm/ulm
 # 7 road, 8 sidewalk, 24 person, 26 car, 29 caravan (ignored in training), 33 bicycle
 IDS = np.array([[0, 7, 7, 8, 8, 24], [26, 26, 26, 29, 33, 24]], np.uint8)
 TRAIN = [[255, 0, 0, 1, 1, 11], [13, 13, 13, 255, 18, 11]]
-# two cars, a caravan, the person; the bicycle is one of a group that nobody took apart
+# two cars, a caravan and the person; the bicycle belongs to a group without separate objects
 OBJECTS = np.array([[0, 7, 7, 8, 8, 24000], [26012, 26001, 26001, 29000, 33, 24000]], np.uint16)
 
 
@@ -44,7 +44,7 @@ def test_masks_are_train_ids(root):
     assert check(reader).ignored_pixels == 6
 
 
-def test_all_ids_stay_as_they_are(root):
+def test_all_ids_are_kept(root):
     reader = Cityscapes(root, ids="all")
     assert (reader.num_classes, reader.class_names[26], len(reader.palette)) == (34, "car", 34)
     assert np.array_equal(reader[1]["mask"], IDS)
@@ -87,7 +87,7 @@ def test_coarse_masks(root):
     assert Cityscapes(root, mode="coarse")[0]["mask"].tolist() == [row[::-1] for row in TRAIN]
 
 
-def test_train_ids_on_disk_serve_where_no_label_ids_are(root):
+def test_train_ids_on_disk_are_used_if_there_are_no_label_ids(root):
     write(root, FRAMES, "gtFine", "gtFine_labelTrainIds", np.array(TRAIN, np.uint8)[::-1].copy())
     assert Cityscapes(root)[0]["mask"].tolist() == TRAIN
     for path in root.rglob("*_labelIds.png"):
@@ -99,18 +99,18 @@ def test_train_ids_on_disk_serve_where_no_label_ids_are(root):
         Cityscapes(root, ids="all")
 
 
-def test_faults_are_told(root):
+def test_invalid_arguments_and_files_are_named(root):
     with pytest.raises(ValueError, match=r"mode='fin' is unknown.*Did you mean 'fine'"):
         Cityscapes(root, mode="fin")
     with pytest.raises(ValueError, match=r"ids='eval' is unknown"):
         Cityscapes(root, ids="eval")
     with pytest.raises(
-        FileNotFoundError, match=r"leftImg8bit/val' holds no <city>/<frame>_leftImg8bit\.png"
+        FileNotFoundError, match=r"leftImg8bit/val' contains no <city>/<frame>_leftImg8bit\.png"
     ):
         Cityscapes(root, "val")
     write(root, FRAMES[:1], "gtFine", "gtFine_labelIds", IDS + np.uint8(30))
     with pytest.raises(
-        ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png holds the values 37, 38"
+        ValueError, match=r"aachen_000000_000019_gtFine_labelIds\.png contains values .*: 37, 38"
     ):
         Cityscapes(root)[0]
     write(root, FRAMES[:1], "gtFine", "gtFine_labelIds", IDS[:, 1:].copy())
@@ -120,7 +120,7 @@ def test_faults_are_told(root):
         Cityscapes(root)
 
 
-def test_an_object_of_no_class_is_told(root):
+def test_an_object_of_an_unknown_class_is_named(root):
     write(
         root,
         FRAMES,
@@ -129,6 +129,6 @@ def test_an_object_of_no_class_is_told(root):
         OBJECTS + np.uint16(10000) * (OBJECTS == 26012),
     )
     with pytest.raises(
-        ValueError, match=r"gtFine_instanceIds\.png holds the values 36012, which are of no class"
+        ValueError, match=r"gtFine_instanceIds\.png contains values that map to no class: 36012"
     ):
         Cityscapes(root)[0]

@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 
 from tfseg.data.readers.formats.coco import Coco
 
-# Ids with gaps, and not in their order.
+# Ids with gaps, not in ascending order.
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 90, "name": "brush"}]
 SIZES = {"a": (12, 16), "b": (9, 10), "c": (5, 7)}  # height, width
 SQUARE = [[2, 1, 8, 1, 8, 7, 2, 7]]  # columns 2 to 7, rows 1 to 6
@@ -39,7 +39,7 @@ CROWD = {"size": [9, 10], "counts": [0, 18, 72]}  # the first two columns
 
 @pytest.fixture
 def written(tmp_path):
-    """Write images a, b, c and a file of annotations; return a function that reads it, changed."""
+    """Write images a, b, c and annotations; return a function that changes and reads them."""
     for name, size in SIZES.items():
         Image.fromarray(np.full((*size, 3), ord(name), np.uint8)).save(tmp_path / f"{name}.png")
     images = [
@@ -71,7 +71,7 @@ def written(tmp_path):
     return read
 
 
-def test_polygons_become_objects_with_the_smaller_on_top(written):
+def test_polygons_become_objects_with_smaller_ones_on_top(written):
     reader = written()
     assert reader.class_names == ["background", "cat", "dog", "brush"]
     assert (len(reader), reader.channels, reader.dtype, reader.name(1)) == (3, 3, np.uint8, "b")
@@ -90,7 +90,7 @@ def test_polygons_become_objects_with_the_smaller_on_top(written):
     assert np.array_equal(np.unique(sample["image"]), [ord("a")])
 
 
-def test_runs_are_objects_and_crowds_are_ignored(written):
+def test_rle_is_read_and_crowds_are_ignored(written):
     sample = written()[1]
     assert np.array_equal(sample["instances"], ELL)
     mask = np.where(ELL, 3, 0)
@@ -99,7 +99,7 @@ def test_runs_are_objects_and_crowds_are_ignored(written):
     assert (sample["boxes"].tolist(), sample["classes"].tolist()) == ([[2, 1, 9, 8]], [3])
 
 
-def test_a_crowd_ignores_no_object_that_lies_in_it(written):
+def test_objects_inside_a_crowd_are_not_ignored(written):
     def widen(content):
         content["annotations"][3]["segmentation"]["counts"] = [0, 45, 45]  # five columns
 
@@ -107,7 +107,7 @@ def test_a_crowd_ignores_no_object_that_lies_in_it(written):
     assert np.array_equal(mask[:, :5], np.where(ELL, 3, 255)[:, :5])
 
 
-def test_a_crowd_may_be_an_object(written):
+def test_crowds_can_be_objects(written):
     sample = written(crowd="object")[1]
     assert np.array_equal(sample["mask"][:, :2], np.ones((9, 2)))
     assert sample["boxes"].tolist() == [[2, 1, 9, 8], [0, 0, 2, 9]]
@@ -115,14 +115,14 @@ def test_a_crowd_may_be_an_object(written):
         written(crowd="ignored")
 
 
-def test_a_image_without_annotations_is_kept_empty(written):
+def test_an_image_without_annotations_has_no_objects(written):
     sample = written()[2]
     assert not sample["mask"].any()
     assert not sample["instances"].any()
     assert (sample["boxes"].shape, sample["classes"].shape) == ((0, 4), (0,))
 
 
-def test_the_pixels_are_those_of_pycocotools(written, tmp_path):
+def test_masks_equal_those_of_pycocotools(written, tmp_path):
     rng = np.random.default_rng(3)
     shapes = [rng.uniform(-2, 17, (1 + i % 3, 14)).round(2).tolist() for i in range(40)]
 
@@ -132,15 +132,15 @@ def test_the_pixels_are_those_of_pycocotools(written, tmp_path):
         ]
 
     sample = written(replace)[0]
-    truth = COCO(tmp_path / "instances.json")
-    masks = [truth.annToMask(truth.anns[i + 1]) for i in range(40)]
+    coco = COCO(tmp_path / "instances.json")
+    masks = [coco.annToMask(coco.anns[i + 1]) for i in range(40)]
     expected = np.zeros((12, 16))
     for i in sorted(range(40), key=lambda i: -int(masks[i].sum())):
         expected[masks[i] > 0] = i + 1
     assert np.array_equal(sample["instances"], expected)
 
 
-def test_what_has_no_area_is_dropped_and_told(written):
+def test_objects_without_area_are_dropped_with_a_reason(written):
     def add(content):
         content["annotations"] += [
             annotation(5, 10, 3, [[1, 1, 5, 5]], [1, 1, 4, 4]),
@@ -154,18 +154,18 @@ def test_what_has_no_area_is_dropped_and_told(written):
 
     reader = written(add)
     assert reader.dropped == [
-        ("a", "annotation 5: its polygon has 2 points"),
+        ("a", "annotation 5: its polygon has fewer than 3 points (2)"),
         ("b", "annotation 6: its polygon has no area"),
         ("a", "annotation 7: its box from 3, 4 to 3, 6 has no area in the image"),
         ("a", "annotation 8: its box from 16, 4 to 21, 6 has no area in the image"),
         ("a", "annotation 9: it has no segmentation"),
-        ("b", "annotation 11: its polygon has 1 point"),
+        ("b", "annotation 11: its polygon has fewer than 3 points (1)"),
     ]
     assert len(reader[0]["boxes"]) == 3  # with annotation 10
     assert len(reader[1]["boxes"]) == 1
 
 
-def test_boxes_are_clipped_and_made_where_there_is_none(written):
+def test_boxes_are_clipped_and_missing_ones_computed(written):
     def change(content):
         content["annotations"][0]["bbox"] = [-3, 2.5, 30, 100]
         del content["annotations"][1]["bbox"], content["annotations"][2]["bbox"]
@@ -175,7 +175,7 @@ def test_boxes_are_clipped_and_made_where_there_is_none(written):
     assert reader[1]["boxes"].tolist() == [[2, 1, 9, 8]]
 
 
-def test_a_file_of_boxes_alone_has_no_background(written):
+def test_a_file_with_boxes_only_has_no_background(written):
     def strip(content):
         for entry in content["annotations"]:
             del entry["segmentation"]
@@ -190,7 +190,7 @@ def test_a_file_of_boxes_alone_has_no_background(written):
     assert reader[1]["classes"].tolist() == [2]  # not the crowd
 
 
-def test_one_class_of_boxes_has_the_id_1(written):
+def test_a_single_class_of_boxes_has_id_1(written):
     def strip(content):
         content["categories"] = [{"id": 4, "name": "cell"}]
         content["annotations"] = [{"id": 1, "image_id": 10, "category_id": 4, "bbox": [1, 2, 3, 4]}]
@@ -199,7 +199,7 @@ def test_one_class_of_boxes_has_the_id_1(written):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (
             lambda c: c["annotations"][1].update(image_id=11),
@@ -215,7 +215,7 @@ def test_one_class_of_boxes_has_the_id_1(written):
         ),
         (
             lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, float("nan")]]),
-            "no list of finite",
+            "is not a list of finite",
         ),
         (
             lambda c: c["annotations"][0].update(bbox=[1, 2, 3]),
@@ -223,23 +223,26 @@ def test_one_class_of_boxes_has_the_id_1(written):
         ),
         (
             lambda c: c["annotations"][0].update(bbox=[1, 2, 3, float("nan")]),
-            "is not made of finite numbers",
+            "contains NaN or infinity",
         ),
         (
             lambda c: c["images"][2].update(width=8),
             r"c\.png is 7 x 5 pixels, but .*instances\.json says 8 x 5",
         ),
-        (lambda c: c["images"].append({**c["images"][0], "id": 4}), "bear the same name"),
+        (
+            lambda c: c["images"].append({**c["images"][0], "id": 4}),
+            "have the same name",
+        ),
         (lambda c: c.pop("categories"), r"instances\.json has no categories"),
         (lambda c: c.update(images=[]), r"instances\.json has no images"),
     ],
 )
-def test_a_file_that_contradicts_itself_is_refused(written, change, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_file_that_contradicts_itself_is_rejected(written, change, message):
+    with pytest.raises(ValueError, match=message):
         written(change)
 
 
-def test_annotations_without_box_and_region_are_refused(written):
+def test_annotations_without_box_and_region_are_rejected(written):
     def strip(content):
         for entry in content["annotations"]:
             del entry["segmentation"]
@@ -253,34 +256,34 @@ def test_missing_files_are_named(written, tmp_path):
     (tmp_path / "b.png").unlink()
     with pytest.raises(
         FileNotFoundError,
-        match=r"instances\.json names 1 files that are not there: .*b\.png\. Check",
+        match=r"instances\.json lists 1 files that do not exist: .*b\.png\. Check",
     ):
         written()
     with pytest.raises(FileNotFoundError, match=r"no file '.*gone\.json'"):
         Coco(tmp_path, tmp_path / "gone.json")
     (tmp_path / "cut.json").write_text('{"images": [')
-    with pytest.raises(ValueError, match=r"cut\.json is no JSON file"):
+    with pytest.raises(ValueError, match=r"cut\.json is not a JSON file"):
         Coco(tmp_path, tmp_path / "cut.json")
 
 
 @pytest.mark.parametrize(
-    ("segmentation", "told"),
+    ("segmentation", "message"),
     [
         (
             {"size": [10, 9], "counts": packed(ELL)["counts"]},
-            r"runs of size \[10, 9\] fill 90 pixels",
+            r"RLE of size \[10, 9\] fills 90 pixels",
         ),
-        ({"size": [9, 10], "counts": packed(ELL)["counts"][:-1]}, "runs of size"),
-        ({"size": [9, 10], "counts": [0, 18, 71]}, "fill 89 pixels"),
-        ({"size": [9, 10], "counts": [0, -18, 108]}, "fill 90 pixels"),
-        ({"size": [9, 10], "counts": "~~~"}, "packed runs '~~~' are damaged"),
-        ({"size": [9, 10], "counts": ""}, "packed runs '' are damaged"),
-        ({"size": [9, 10], "counts": "o" * 40}, "are damaged"),
-        ({"size": [9, 10], "counts": "o" * 13 + "0"}, "are damaged"),
+        ({"size": [9, 10], "counts": packed(ELL)["counts"][:-1]}, "RLE of size"),
+        ({"size": [9, 10], "counts": [0, 18, 71]}, "fills 89 pixels"),
+        ({"size": [9, 10], "counts": [0, -18, 108]}, "fills 90 pixels"),
+        ({"size": [9, 10], "counts": "~~~"}, "packed RLE '~~~' is damaged"),
+        ({"size": [9, 10], "counts": ""}, "packed RLE '' is damaged"),
+        ({"size": [9, 10], "counts": "o" * 40}, "is damaged"),
+        ({"size": [9, 10], "counts": "o" * 13 + "0"}, "is damaged"),
         ({"size": [9, 10]}, "counts"),
     ],
 )
-def test_damaged_runs_are_named_when_read(written, segmentation, told):
+def test_damaged_rle_is_named_when_read(written, segmentation, message):
     reader = written(lambda content: content["annotations"][2].update(segmentation=segmentation))
-    with pytest.raises(ValueError, match=f"instances.json: annotation 3: .*{told}"):
+    with pytest.raises(ValueError, match=f"instances.json: annotation 3: .*{message}"):
         reader[1]

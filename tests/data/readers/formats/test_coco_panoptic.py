@@ -33,7 +33,7 @@ SEGMENTS = [
 
 @pytest.fixture
 def written(tmp_path):
-    """Write an image and its segments; return a function that reads them, the JSON file changed."""
+    """Write an image and its segments; return a function that changes and reads the JSON file."""
     for folder in ("images", "panoptic"):
         (tmp_path / folder).mkdir()
     Image.fromarray(np.full((4, 6, 3), 7, np.uint8)).save(tmp_path / "images" / "a.png")
@@ -67,7 +67,7 @@ def test_segments_are_classes_and_objects(written):
         [255, 255, 0, 0, 0, 0],
     ]
     assert sample["mask"].tolist() == mask
-    # In the order of their numbers: 300, then 70000. The rug is no thing, 66051 a crowd.
+    # In the order of their numbers: 300, then 70000. The rug is stuff, 66051 is a crowd.
     instances = [
         [0, 0, 0, 0, 0, 0],
         [1, 1, 0, 2, 2, 0],
@@ -81,28 +81,28 @@ def test_segments_are_classes_and_objects(written):
     assert kinds == {"image": "u1", "mask": "u1", "instances": "i4", "boxes": "f4", "classes": "i4"}
 
 
-def test_a_image_without_segments_is_ignored(written, tmp_path):
+def test_an_image_without_segments_is_ignored(written, tmp_path):
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "panoptic" / "a_segments.png")
     sample = written(lambda content: content["annotations"][0].update(segments_info=[]))[0]
     assert (sample["mask"] == 255).all()
     assert (sample["boxes"].shape, sample["classes"].shape) == ((0, 4), (0,))
 
 
-def test_segments_in_one_file_alone_are_named(written):
+def test_segments_in_only_one_file_are_named(written):
     def without_the_rug(content):
         content["annotations"][0]["segments_info"] = [SEGMENTS[i] for i in (0, 2, 3)]
 
     with pytest.raises(
-        ValueError, match=r"a_segments\.png and .*panoptic\.json do not.*in the PNG alone: 9\. Take"
+        ValueError, match=r"a_segments\.png and .*panoptic\.json disagree: .*in the PNG: 9\. Take"
     ):
         written(without_the_rug)[0]
     more = [*SEGMENTS, {"id": 12, "category_id": 1}]
-    with pytest.raises(ValueError, match=r"in the JSON file alone: 12\."):
+    with pytest.raises(ValueError, match=r"only in the JSON file: 12\."):
         written(lambda content: content["annotations"][0].update(segments_info=more))[0]
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda c: c["annotations"].clear(), r"panoptic\.json: the image a\.png has no annotation"),
         (lambda c: c["categories"].pop(0), r"a_segments\.png: there is no category 200"),
@@ -112,16 +112,16 @@ def test_segments_in_one_file_alone_are_named(written):
         ),
     ],
 )
-def test_a_file_that_contradicts_itself_is_refused(written, change, told):
-    with pytest.raises(ValueError, match=told):
+def test_a_file_that_contradicts_itself_is_rejected(written, change, message):
+    with pytest.raises(ValueError, match=message):
         written(change)
 
 
-def test_sizes_and_kind_of_the_segments_are_checked(written, tmp_path):
+def test_size_and_dtype_of_the_segments_are_checked(written, tmp_path):
     path = tmp_path / "panoptic" / "a_segments.png"
     reader = written()
     Image.fromarray(np.zeros((4, 6), np.uint16)).save(path)
-    with pytest.raises(ValueError, match=r"a_segments\.png holds uint16"):
+    with pytest.raises(ValueError, match=r"a_segments\.png has dtype uint16"):
         reader[0]
     Image.fromarray(np.zeros((4, 5, 3), np.uint8)).save(path)
     with pytest.raises(
@@ -130,6 +130,6 @@ def test_sizes_and_kind_of_the_segments_are_checked(written, tmp_path):
         written()
     path.unlink()
     with pytest.raises(
-        FileNotFoundError, match=r"names 1 files that are not there: .*a_segments\.png"
+        FileNotFoundError, match=r"lists 1 files that do not exist: .*a_segments\.png"
     ):
         written()

@@ -16,14 +16,24 @@ PLANAR = {"planarconfig": "separate", "photometric": "minisblack"}
 LAYOUTS = {
     "chunky strips": {**CHUNKY, "rowsperstrip": 9},
     "chunky tiles": {**CHUNKY, "tile": (16, 32)},
-    "chunky packed strips": {**CHUNKY, "rowsperstrip": 9, "compression": "zlib", "predictor": True},
-    "chunky packed tiles": {**CHUNKY, "tile": (32, 16), "compression": "lzw", "predictor": True},
+    "chunky zlib strips": {
+        **CHUNKY,
+        "rowsperstrip": 9,
+        "compression": "zlib",
+        "predictor": True,
+    },
+    "chunky lzw tiles": {
+        **CHUNKY,
+        "tile": (32, 16),
+        "compression": "lzw",
+        "predictor": True,
+    },
     "planar strips": PLANAR,
     "planar tiles": {**PLANAR, "tile": (16, 32)},
-    "planar packed strips": {**PLANAR, "rowsperstrip": 9, "compression": "zstd"},
-    "planar packed tiles": {**PLANAR, "tile": (32, 16), "compression": "zlib"},
+    "planar zstd strips": {**PLANAR, "rowsperstrip": 9, "compression": "zstd"},
+    "planar zlib tiles": {**PLANAR, "tile": (32, 16), "compression": "zlib"},
     "big endian": {**CHUNKY, "byteorder": ">"},
-    "big endian packed": {**PLANAR, "byteorder": ">", "tile": (16, 16), "compression": "zlib"},
+    "big endian zlib": {**PLANAR, "byteorder": ">", "tile": (16, 16), "compression": "zlib"},
     "bigtiff": {**CHUNKY, "bigtiff": True},
 }
 
@@ -49,7 +59,7 @@ def read(folder, **options):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_same_pixels_whole_and_by_windows(tmp_path, layout):
+def test_every_layout_gives_the_same_pixels_whole_and_in_tiles(tmp_path, layout):
     write(tmp_path, **LAYOUTS[layout])
     reader = read(tmp_path)
     assert (reader.sizes.tolist(), reader.channels, reader.dtype, reader.name(0)) == (
@@ -60,17 +70,17 @@ def test_every_layout_gives_the_same_pixels_whole_and_by_windows(tmp_path, layou
     )
     assert np.array_equal(reader[0]["image"], SCENE)
     assert np.array_equal(reader[0]["mask"], MASK)
-    pieces = read(tmp_path, window=(40, 37))
-    assert pieces.sizes.tolist() == [[40, 37], [40, 37], [40, 16], [30, 37], [30, 37], [30, 16]]
-    assert [pieces.name(i) for i in (0, 2, 4)] == ["a/0_0", "a/0_74", "a/40_37"]
+    tiles = read(tmp_path, tile_size=(40, 37))
+    assert tiles.sizes.tolist() == [[40, 37], [40, 37], [40, 16], [30, 37], [30, 37], [30, 16]]
+    assert [tiles.name(i) for i in (0, 2, 4)] == ["a/0_0", "a/0_74", "a/40_37"]
     for i, (y, x) in enumerate((y, x) for y in (0, 40) for x in (0, 37, 74)):
-        window = np.s_[y : y + 40, x : x + 37]
-        assert np.array_equal(pieces[i]["image"], SCENE[window])
-        assert np.array_equal(pieces[i]["mask"], MASK[window])
+        inside = np.s_[y : y + 40, x : x + 37]
+        assert np.array_equal(tiles[i]["image"], SCENE[inside])
+        assert np.array_equal(tiles[i]["mask"], MASK[inside])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
-def test_dtypes_stay(tmp_path, dtype):
+def test_the_dtype_is_kept(tmp_path, dtype):
     scene = (SCENE[..., :2] % 200).astype(dtype)
     write(tmp_path, scene)
     assert read(tmp_path)[0]["image"].dtype == dtype
@@ -90,14 +100,14 @@ def test_different_dtypes_and_wide_ones_become_float32(tmp_path):
 
 
 def test_bands_are_chosen_in_order(tmp_path):
-    write(tmp_path, **LAYOUTS["planar packed tiles"])
+    write(tmp_path, **LAYOUTS["planar zlib tiles"])
     reader = read(tmp_path, bands=[3, 0])
     assert reader.channels == 2
     assert np.array_equal(reader[0]["image"], SCENE[..., [3, 0]])
     for bands in ([5], [-1], []):
         with pytest.raises(
             ValueError,
-            match=r"bands=.*came; \S*a\.tif has 5\. Give positions from 0 that every scene has",
+            match=r"bands=.*, but \S*a\.tif has 5 bands\. Pass positions from 0 that every",
         ):
             read(tmp_path, bands=bands)
 
@@ -105,12 +115,12 @@ def test_bands_are_chosen_in_order(tmp_path):
 def test_scenes_without_the_same_bands_are_named(tmp_path):
     write(tmp_path)
     write(tmp_path, SCENE[..., :4], name="b")
-    with pytest.raises(ValueError, match=r"bands=None came; .*a\.tif has 5, .*b\.tif has 4"):
+    with pytest.raises(ValueError, match=r"bands=None, but .*a\.tif has 5, .*b\.tif has 4 bands"):
         read(tmp_path)
     assert read(tmp_path, bands=[3])[1]["image"].shape == (70, 90, 1)
 
 
-@pytest.mark.parametrize("layout", ["chunky strips", "planar packed tiles"])
+@pytest.mark.parametrize("layout", ["chunky strips", "planar zlib tiles"])
 def test_pixels_without_data_are_ignored(tmp_path, layout):
     scene = SCENE.copy()
     scene[3, 5] = 65535  # every band
@@ -128,7 +138,7 @@ def test_pixels_without_data_are_ignored(tmp_path, layout):
 @pytest.mark.parametrize(
     ("nodata", "stored"), [("nan", np.nan), ("-3.4028234663852886e+38", -3.4028235e38)]
 )
-def test_floating_pixels_without_data_are_ignored_and_finite(tmp_path, nodata, stored):
+def test_floating_point_pixels_without_data_are_ignored_and_finite(tmp_path, nodata, stored):
     scene = SCENE.astype(np.float32)
     scene[1, 2] = stored
     scene[9, 9, 2] = np.nan
@@ -139,34 +149,34 @@ def test_floating_pixels_without_data_are_ignored_and_finite(tmp_path, nodata, s
     assert not sample["image"][1, 2].any()
 
 
-def test_a_nodata_value_that_the_dtype_cannot_hold_means_nothing(tmp_path):
+def test_a_nodata_value_outside_the_dtype_is_ignored(tmp_path):
     write(tmp_path, nodata="-9999")
     assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
     write(tmp_path, nodata="none")
     assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
 
 
-def test_masks_may_be_png_and_their_values_are_translated(tmp_path):
+def test_masks_can_be_png_and_their_values_are_translated(tmp_path):
     write(tmp_path)
     (tmp_path / "masks" / "a.tif").unlink()
     Image.fromarray(np.array([0, 10, 20], np.uint8)[MASK]).save(tmp_path / "masks" / "a.png")
-    reader = read(tmp_path, mask_values={10: 0, 20: 2}, ignore=0, window=(64, 64))
+    reader = read(tmp_path, mask_values={10: 0, 20: 2}, ignore_value=0, tile_size=(64, 64))
     assert np.array_equal(reader[1]["mask"], np.array([255, 0, 2])[MASK[:64, 64:]])
-    with pytest.raises(ValueError, match=r"a\.png from row 64, column 0 holds the values? 10"):
-        read(tmp_path, window=(64, 64))[2]
+    with pytest.raises(ValueError, match=r"a\.png at row 64, column 0 contains values .*: 10"):
+        read(tmp_path, tile_size=(64, 64))[2]
 
 
-def test_masks_of_floating_numbers_must_be_whole(tmp_path):
+def test_floating_point_masks_must_be_whole_numbers(tmp_path):
     write(tmp_path, mask=MASK.astype(np.float32))
     assert np.array_equal(read(tmp_path)[0]["mask"], MASK)
     write(tmp_path, mask=MASK + np.float32(0.5))
     with pytest.raises(
-        ValueError, match=r"a\.tif from row 0, column 0 holds numbers that are not whole"
+        ValueError, match=r"a\.tif at row 0, column 0 contains values that are not whole"
     ):
         read(tmp_path)[0]
 
 
-def test_reduced_copies_are_left_out_and_pages_refused(tmp_path):
+def test_overviews_are_ignored_and_more_pages_rejected(tmp_path):
     write(tmp_path)
     with tifffile.TiffWriter(tmp_path / "images" / "a.tif") as file:
         file.write(SCENE, **CHUNKY)
@@ -175,7 +185,7 @@ def test_reduced_copies_are_left_out_and_pages_refused(tmp_path):
     tifffile.imwrite(
         tmp_path / "images" / "a.tif", np.moveaxis(SCENE, -1, 0), photometric="minisblack"
     )
-    with pytest.raises(ValueError, match=r"a\.tif holds 5 pages of depth 1. Save one page"):
+    with pytest.raises(ValueError, match=r"a\.tif has 5 pages of depth 1. Save a single page"):
         read(tmp_path)
 
 
@@ -187,7 +197,7 @@ def test_scenes_and_masks_must_pair(tmp_path):
     ):
         read(tmp_path)
     write(tmp_path, name="b", mask=np.stack([MASK, MASK, MASK], -1))
-    with pytest.raises(ValueError, match=r"b\.tif holds 3 bands. A mask has one"):
+    with pytest.raises(ValueError, match=r"b\.tif has 3 bands. Expected one band"):
         read(tmp_path)
     (tmp_path / "masks" / "b.tif").rename(tmp_path / "masks" / "c.tif")
     with pytest.raises(
@@ -195,20 +205,20 @@ def test_scenes_and_masks_must_pair(tmp_path):
     ):
         read(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no image"):
+    with pytest.raises(FileNotFoundError, match="contains no image"):
         GeoTiff(tmp_path / "empty", tmp_path / "masks", NAMES)
 
 
-def test_windows_are_whole_numbers(tmp_path):
+def test_tile_sizes_are_checked(tmp_path):
     write(tmp_path)
-    with pytest.raises(ValueError, match="window=0 must be a whole number"):
-        read(tmp_path, window=(0, 5))
+    with pytest.raises(ValueError, match="tile_size=0 must be a whole number"):
+        read(tmp_path, tile_size=(0, 5))
 
 
-@pytest.mark.parametrize("layout", ["chunky strips", "planar packed tiles"])
+@pytest.mark.parametrize("layout", ["chunky strips", "planar zlib tiles"])
 def test_damaged_files_are_named(tmp_path, layout):
     write(tmp_path, **LAYOUTS[layout])
-    reader = read(tmp_path, window=(32, 32))
+    reader = read(tmp_path, tile_size=(32, 32))
     path = tmp_path / "images" / "a.tif"
     path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(OSError, match=r"a\.tif is damaged"):

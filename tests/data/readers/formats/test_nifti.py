@@ -24,7 +24,7 @@ def write(
     mask_axes=None,
     scale=None,
 ):
-    """Save the same volume with its axes in another order."""
+    """Save a volume and its mask with their axes in the order of a code such as "LPS"."""
     for part, array, code in (("images", voxels, axes), ("masks", labels, mask_axes or axes)):
         (folder / part).mkdir(exist_ok=True)
         image = nibabel.Nifti1Image(array, AFFINE)
@@ -43,13 +43,13 @@ def read(folder, **options):
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "SAR", "AIL"])
-def test_slices_lie_alike_whatever_the_order_of_axes(tmp_path, axes, suffix):
+def test_slices_do_not_depend_on_the_order_of_the_axes(tmp_path, axes, suffix):
     write(tmp_path, axes=axes, suffix=suffix)
     reader = read(tmp_path)
     assert len(reader) == 6
     assert reader.sizes.tolist() == [[5, 4]] * 6
     assert (reader.channels, reader.dtype, reader.name(3)) == (1, np.int16, "p1/003")
-    # The front at the top and the right at the right end, by indices: row r is y = 4 - r, column c is x = c.
+    # The front is at the top and the right at the right end: row r is y = 4 - r, column c is x = c.
     expected = [[VOXELS[x, y, 3] for x in range(4)] for y in (4, 3, 2, 1, 0)]
     assert reader[3]["image"][..., 0].tolist() == expected
     assert reader[3]["mask"].tolist() == [
@@ -60,7 +60,7 @@ def test_slices_lie_alike_whatever_the_order_of_axes(tmp_path, axes, suffix):
     assert np.array_equal(np.asarray(canonical.dataobj), VOXELS)
 
 
-def test_a_mask_may_have_its_axes_in_another_order_than_its_volume(tmp_path):
+def test_a_mask_can_have_other_axes_than_its_volume(tmp_path):
     write(tmp_path, axes="LPS", mask_axes="SRA")
     assert read(tmp_path)[2]["mask"].tolist() == [
         [LABELS[x, y, 2] for x in range(4)] for y in (4, 3, 2, 1, 0)
@@ -99,7 +99,7 @@ def test_the_scale_of_the_header_is_applied(tmp_path, suffix):
     np.testing.assert_allclose(image, np.rot90(VOXELS[..., 3] * 0.5 - 100))
 
 
-def test_dtypes_are_one_for_all_volumes(tmp_path):
+def test_all_volumes_get_one_dtype(tmp_path):
     write(tmp_path)
     write(tmp_path, VOXELS.astype(np.uint8), name="p2")
     reader = read(tmp_path)
@@ -109,7 +109,7 @@ def test_dtypes_are_one_for_all_volumes(tmp_path):
     assert read(tmp_path)[0]["image"].dtype == np.float32
 
 
-def test_big_endian_values_are_turned(tmp_path):
+def test_big_endian_values_are_converted(tmp_path):
     write(tmp_path)
     image = nibabel.Nifti1Image(VOXELS.astype(">i2"), AFFINE, nibabel.Nifti1Header(endianness=">"))
     image.header.set_data_dtype(">i2")
@@ -135,7 +135,7 @@ def test_modalities_are_channels(tmp_path):
         Nifti([tmp_path / "t1", tmp_path / "images"], tmp_path / "masks", NAMES)
 
 
-def test_a_fourth_axis_holds_channels(tmp_path):
+def test_a_fourth_axis_contains_channels(tmp_path):
     write(tmp_path, np.stack([VOXELS, VOXELS + 1, VOXELS + 2], axis=-1))
     reader = read(tmp_path)
     assert reader.channels == 3
@@ -143,22 +143,22 @@ def test_a_fourth_axis_holds_channels(tmp_path):
         reader[4]["image"], np.rot90(np.stack([VOXELS + i for i in range(3)], axis=-1)[:, :, 4])
     )
     write(tmp_path, name="p2")
-    with pytest.raises(ValueError, match=r"p2\.nii\.gz has 1 channels, .*p1\.nii\.gz 3"):
+    with pytest.raises(ValueError, match=r"p2\.nii\.gz has 1 channels, but .*p1\.nii\.gz has 3"):
         read(tmp_path)
 
 
-def test_values_are_translated_and_floating_masks_must_be_whole(tmp_path):
+def test_values_are_translated_and_must_be_whole_numbers(tmp_path):
     write(tmp_path, labels=np.array([0, 7, 9], np.float32)[LABELS])
-    reader = read(tmp_path, mask_values={7: 1, 9: 2}, ignore=0)
+    reader = read(tmp_path, mask_values={7: 1, 9: 2}, ignore_value=0)
     assert np.array_equal(reader[0]["mask"], np.rot90(np.array([255, 1, 2])[LABELS[..., 0]]))
-    with pytest.raises(ValueError, match=r"p1\.nii\.gz holds the values 7, 9"):
+    with pytest.raises(ValueError, match=r"p1\.nii\.gz contains values that map to no class: 7, 9"):
         read(tmp_path)[0]
     write(tmp_path, labels=LABELS + np.float32(0.25))
-    with pytest.raises(ValueError, match=r"masks/p1\.nii\.gz holds numbers that are not whole"):
+    with pytest.raises(ValueError, match=r"masks/p1\.nii\.gz contains values that are not whole"):
         read(tmp_path)[0]
 
 
-def test_empty_slices_may_be_left_out(tmp_path):
+def test_empty_slices_can_be_skipped(tmp_path):
     labels = LABELS.copy()
     labels[..., [0, 4]] = 0
     labels[0, 0, 4] = 255
@@ -191,10 +191,10 @@ def test_a_volume_is_decoded_once_for_all_its_slices_and_threads(tmp_path, monke
     assert all(np.array_equal(samples[k]["mask"], np.rot90(LABELS[..., k])) for k in range(6))
 
 
-def test_grids_must_agree(tmp_path):
+def test_grids_must_match(tmp_path):
     write(tmp_path, labels=LABELS[:, :-1])
     with pytest.raises(
-        ValueError, match=r"p1\.nii\.gz has \(4, 5, 6\) voxels .*p1\.nii\.gz \(4, 4, 6\)"
+        ValueError, match=r"p1\.nii\.gz has \(4, 5, 6\) voxels .*p1\.nii\.gz has \(4, 4, 6\)"
     ):
         read(tmp_path)
     write(tmp_path)
@@ -202,7 +202,7 @@ def test_grids_must_agree(tmp_path):
     moved[1, 3] += 1.5 * 0.6
     nibabel.save(nibabel.Nifti1Image(LABELS, moved), tmp_path / "masks" / "p1.nii.gz")
     with pytest.raises(
-        ValueError, match=r"p1\.nii\.gz and .*p1\.nii\.gz lie up to 0\.6 voxels apart"
+        ValueError, match=r"p1\.nii\.gz and .*p1\.nii\.gz are up to 0\.6 voxels apart"
     ):
         read(tmp_path)
     moved[1, 3] = AFFINE[1, 3] + 1.5 * 0.4
@@ -224,16 +224,16 @@ def test_volumes_and_masks_must_pair(tmp_path):
     ):
         read(tmp_path)
     write(tmp_path, name="p1", suffix=".nii")
-    with pytest.raises(ValueError, match=r"p1\.nii and .*p1\.nii\.gz bear the same name"):
+    with pytest.raises(ValueError, match=r"p1\.nii and .*p1\.nii\.gz have the same name"):
         read(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match="holds no volume"):
+    with pytest.raises(FileNotFoundError, match="contains no volume"):
         Nifti(tmp_path / "empty", tmp_path / "masks", NAMES)
     with pytest.raises(FileNotFoundError, match="no folder"):
         Nifti(tmp_path / "gone", tmp_path / "masks", NAMES)
 
 
-def test_damaged_and_foreign_files_are_named(tmp_path):
+def test_damaged_and_invalid_files_are_named(tmp_path):
     write(
         tmp_path,
         RNG.integers(0, 99, (40, 50, 60)).astype(np.int16),
@@ -244,12 +244,12 @@ def test_damaged_and_foreign_files_are_named(tmp_path):
     path.write_bytes(path.read_bytes()[:20000])
     with pytest.raises(OSError, match=r"p1\.nii\.gz is damaged"):
         reader[0]
-    path.write_bytes(b"no volume")
+    path.write_bytes(b"not a volume")
     with pytest.raises(ValueError, match=r"p1\.nii\.gz cannot be read as a NIfTI"):
         read(tmp_path)
     nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5), np.int16), AFFINE), path)
-    with pytest.raises(ValueError, match=r"p1\.nii\.gz is a int16 of shape \(4, 5\)"):
+    with pytest.raises(ValueError, match=r"p1\.nii\.gz has dtype int16 and shape \(4, 5\)"):
         read(tmp_path)
     write(tmp_path, labels=np.stack([LABELS, LABELS], axis=-1))
-    with pytest.raises(ValueError, match=r"p1\.nii\.gz holds 2 values a voxel. A mask has one"):
+    with pytest.raises(ValueError, match=r"p1\.nii\.gz has 2 values per voxel. Expected one"):
         read(tmp_path)

@@ -18,7 +18,7 @@ def element(parent, name, text=None):
 
 
 def write_xml(root, stem, objects, size=(WIDTH, HEIGHT)):
-    """Write objects (name, xmin, ymin, xmax, ymax, difficult) as VOC does, a part of a body among them."""
+    """Write objects (name, xmin, ymin, xmax, ymax, difficult) in VOC's format, with body parts."""
     annotation = ElementTree.Element("annotation")
     element(annotation, "filename", f"{stem}.jpg")
     node = element(annotation, "size")
@@ -48,10 +48,10 @@ def write_root(root, stems, folder):
 
 @pytest.fixture
 def boxes(tmp_path):
-    """Two images: "one" with a dog, a difficult cat and two boxes of no use, "two" with nothing."""
+    """Image "one" has a dog, a difficult cat and two invalid boxes, image "two" has no objects."""
     root = write_root(tmp_path, ["one", "two"], "Main")
-    nothing = [("dog", 7, 9, 7, 20, 0), ("cat", 61, 1, 70, 9, 0)]
-    write_xml(root, "one", [("dog", 1, 3, 60, 9, 0), *nothing, ("cat", 11.5, 21, 65, 30, 1)])
+    invalid = [("dog", 7, 9, 7, 20, 0), ("cat", 61, 1, 70, 9, 0)]
+    write_xml(root, "one", [("dog", 1, 3, 60, 9, 0), *invalid, ("cat", 11.5, 21, 65, 30, 1)])
     write_xml(root, "two", [])
     return root
 
@@ -69,10 +69,10 @@ def test_boxes_count_from_zero_to_the_end_of_the_last_pixel(boxes):
     assert (reader[1]["boxes"].shape, reader[1]["classes"].shape) == ((0, 4), (0,))
 
 
-def test_boxes_without_area_are_dropped_and_told(boxes):
+def test_boxes_without_area_are_dropped_with_a_reason(boxes):
     assert Voc(boxes, "train", "detection").dropped == [
         ("one", "dog (7, 9, 7, 20) has no area"),
-        ("one", "cat (61, 1, 70, 9) lies outside of the image of 60 x 40"),
+        ("one", "cat (61, 1, 70, 9) is outside the image of 60 x 40"),
     ]
 
 
@@ -80,7 +80,7 @@ def test_difficult_objects_can_be_left_out(boxes):
     assert Voc(boxes, "train", "detection", difficult=False)[0]["boxes"].tolist() == [[0, 2, 60, 9]]
 
 
-def test_names_are_vocs_or_those_found_in_all_splits_or_those_given(boxes):
+def test_names_default_to_vocs_or_to_all_names_in_the_xml_files(boxes):
     reader = Voc(boxes, "train", "detection")
     assert reader.class_names == list(NAMES)
     assert reader.palette[reader.class_names.index("person")].tolist() == [192, 128, 128]
@@ -94,19 +94,20 @@ def test_names_are_vocs_or_those_found_in_all_splits_or_those_given(boxes):
     assert [alone.label_names[i] for i in alone[0]["classes"]] == ["dog"]
 
 
-def test_a_reader_gives_its_own_arrays_away(boxes):
+def test_a_reader_returns_copies(boxes):
     reader = Voc(boxes, "train", "detection")
     reader[0]["boxes"][:] = 0
     assert reader[0]["boxes"].max() == 60
 
 
-def test_every_annotation_at_fault_is_told(boxes):
+def test_all_invalid_annotations_are_named(boxes):
     (boxes / "Annotations" / "two.xml").write_text("<annotation><object>")
     with pytest.raises(
-        ValueError, match=r"(?s)2 problems.*one\.xml: holds an object 'cat'; the classes are .*dog"
+        ValueError,
+        match=r"(?s)2 problems.*one\.xml: it contains an object 'cat', but .*dog",
     ):
         Voc(boxes, "train", "detection", ["dog"])
-    with pytest.raises(ValueError, match=r"two\.xml is no XML \(.*Copy it again"):
+    with pytest.raises(ValueError, match=r"two\.xml is not an XML file \(.*Copy it again"):
         Voc(boxes, "train", "detection")
     (boxes / "Annotations" / "two.xml").unlink()
     with pytest.raises(ValueError, match=r"There is no file '.*two\.xml'"):
@@ -118,14 +119,15 @@ def test_every_annotation_at_fault_is_told(boxes):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(WIDTH, HEIGHT + 1))
     with pytest.raises(
-        ValueError, match=r"two\.xml: made for an image of 60 x 41, but it is 60 x 40"
+        ValueError,
+        match=r"two\.xml: the image is 60 x 40 pixels, but .* for 60 x 41",
     ):
         Voc(boxes, "train", "detection")
-    write_xml(boxes, "two", [], size=(0, 0))  # tools that do not know it write 0
+    write_xml(boxes, "two", [], size=(0, 0))  # some tools write 0 for an unknown size
     assert len(Voc(boxes, "train", "detection")) == 2
 
 
-def test_what_is_missing_is_told(boxes):
+def test_missing_files_are_named(boxes):
     with pytest.raises(FileNotFoundError, match=r"no list of names '.*Main/val\.txt'"):
         Voc(boxes, "val", "detection")
     with pytest.raises(FileNotFoundError, match=r"no folder '.*gone'"):
@@ -136,7 +138,7 @@ def test_what_is_missing_is_told(boxes):
     with pytest.raises(ValueError, match=r"no file '.*two\.jpg'"):
         Voc(boxes, "train", "detection")
     (boxes / "ImageSets" / "Main" / "train.txt").write_text("\n")
-    with pytest.raises(ValueError, match=r"train\.txt holds no name"):
+    with pytest.raises(ValueError, match=r"train\.txt contains no name"):
         Voc(boxes, "train", "detection")
     (boxes / "ImageSets" / "Main" / "train.txt").write_text("one\n")
     (boxes / "JPEGImages").rename(boxes / "images")
@@ -199,7 +201,7 @@ def test_the_colormap_is_that_of_the_devkit():
     assert colormap(256)[[0, 1, 2, 15, 16, 20, 255]].tolist() == expected
 
 
-def test_objects_have_boxes_and_the_class_below_them(masks):
+def test_objects_have_boxes_and_the_class_of_their_pixels(masks):
     for stem in "ab":
         write_mask(masks, "SegmentationObject", stem, OBJECTS if stem == "a" else OBJECTS * 0)
     reader = Voc(masks)
@@ -214,8 +216,8 @@ def test_objects_have_boxes_and_the_class_below_them(masks):
     assert [reader[1][name].shape for name in ("boxes", "classes")] == [(0, 4), (0,)]
 
 
-def test_an_object_has_no_class_of_the_border(masks):
-    # most of the object lies under the border of the mask of classes
+def test_the_border_does_not_count_for_the_class_of_an_object(masks):
+    # in the class mask, most pixels of the object are border
     bordered = np.where(OBJECTS == 2, 255, MASK)
     bordered[8, 6:11] = 15
     write_mask(masks, "SegmentationClass", "a", bordered)
@@ -224,26 +226,25 @@ def test_an_object_has_no_class_of_the_border(masks):
     assert Voc(masks)[0]["classes"].tolist() == [8, 15, 8]
 
 
-def test_classes_of_ones_own_have_no_palette(masks):
+def test_custom_classes_have_no_palette(masks):
     write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
     reader = Voc(masks, class_names=["cell", "fiber"])
     assert (reader.label_names, reader.palette) == (["background", "cell", "fiber"], None)
-    with pytest.raises(
-        ValueError, match=r"a\.png holds the value 2, which stands for no class \(classes: 0, 1;"
-    ):
+    with pytest.raises(ValueError, match=r"a\.png contains .* map to no class: 2 \(classes: 0, 1;"):
         Voc(masks, class_names=["cell"])[0]
 
 
-def test_an_object_where_the_mask_has_none(masks):
+def test_an_object_without_a_class_in_the_mask_is_named(masks):
     for stem in "ab":
         write_mask(masks, "SegmentationObject", stem, OBJECTS)
     with pytest.raises(
-        ValueError, match=r"SegmentationObject/b\.png has objects \(1, 2, 3, counted.*Correct one"
+        ValueError,
+        match=r"SegmentationObject/b\.png contains objects \(1, 2, 3, .*Correct one",
     ):
         Voc(masks)[1]
 
 
-def test_masks_are_of_their_images_size(masks):
+def test_masks_must_have_the_size_of_their_image(masks):
     write_mask(masks, "SegmentationClass", "b", MASK[1:])
     with pytest.raises(
         ValueError, match=r"b\.jpg is 60 x 40, but its mask .*SegmentationClass/b\.png is 60 x 39"

@@ -10,7 +10,7 @@ NAMES = ["cat", "dog", "brush"]
 
 @pytest.fixture
 def folders(tmp_path):
-    """Images a and b, 20 wide and 10 high; the texts lie beside them."""
+    """Images a and b, 20 wide and 10 high, and a folder for text files."""
     for folder in ("images", "labels"):
         (tmp_path / folder).mkdir()
     for i, name in enumerate("ab"):
@@ -23,7 +23,7 @@ def read(folders, a="", names=NAMES, task="boxes"):
     return Yolo(folders / "images", folders / "labels", names, task)
 
 
-def test_boxes_are_shares_of_the_image(folders):
+def test_boxes_are_fractions_of_the_image(folders):
     # 0.25 * 20 = 5 wide around 0.5 * 20 = 10; 0.4 * 10 = 4 high around 3
     reader = read(folders, "2 0.5 0.3 0.25 0.4\n\n0 0.1 0.9 0.2 0.2\n")
     assert (reader.fields, reader.class_names) == (("image", "boxes", "classes"), NAMES)
@@ -40,7 +40,7 @@ def test_boxes_are_shares_of_the_image(folders):
     assert list(sample) == ["image", "boxes", "classes"]
 
 
-def test_a_missing_or_empty_text_tells_of_no_object(folders):
+def test_a_missing_or_empty_text_file_means_no_objects(folders):
     reader = read(folders)
     for i in range(2):
         assert (reader[i]["boxes"].shape, reader[i]["classes"].shape) == ((0, 4), (0,))
@@ -50,7 +50,7 @@ def test_a_missing_or_empty_text_tells_of_no_object(folders):
     assert not drawn["instances"].any()
 
 
-def test_outlines_are_drawn_with_the_smaller_on_top(folders):
+def test_outlines_are_drawn_with_smaller_ones_on_top(folders):
     small = "1 0.3 0.2 0.4 0.2 0.4 0.8 0.3 0.8"  # columns 6 and 7, rows 2 to 7
     large = "0 0.2 0.4 0.9 0.4 0.9 0.6 0.2 0.6"  # columns 4 to 17, rows 4 and 5
     reader = read(folders, f"{small}\n{large}\n", task="polygons")
@@ -66,7 +66,7 @@ def test_outlines_are_drawn_with_the_smaller_on_top(folders):
     assert sample["classes"].tolist() == [2, 1]
 
 
-def test_one_class_of_boxes_has_the_id_1(folders):
+def test_a_single_class_of_boxes_has_id_1(folders):
     assert read(folders, "0 0.5 0.5 0.5 0.5", ["cat"])[0]["classes"].tolist() == [1]
 
 
@@ -91,7 +91,7 @@ def test_names_are_read_from_yaml(folders, names):
         read(folders, names=folders / "other.yaml")
 
 
-def test_what_has_no_area_is_dropped_and_told(folders):
+def test_objects_without_area_are_dropped_with_a_reason(folders):
     reader = read(folders, "0 0.5 0.5 0 0.5\n0 0.5 0.5 0.5 0.5\n1 1.02 0.5 0.04 0.5\n")
     assert reader.dropped == [
         ("a", "line 1: its box from 10, 2.5 to 10, 7.5 has no area in the image"),
@@ -103,7 +103,7 @@ def test_what_has_no_area_is_dropped_and_told(folders):
     assert not reader[0]["mask"].any()
 
 
-def test_up_to_a_pixel_outside_is_clipped(folders):
+def test_coordinates_up_to_a_pixel_outside_are_clipped(folders):
     sample = read(folders, "0 0.5 0.5 1.1 1.2")[0]  # one pixel on every side
     assert sample["boxes"].tolist() == [[0, 0, 20, 10]]
     sample = read(folders, "0 -0.05 -0.1 1.05 0 1.05 1.1 -0.05 1.1", task="polygons")[0]
@@ -115,50 +115,50 @@ BOX, OUTLINE = "boxes", "polygons"
 
 
 @pytest.mark.parametrize(
-    ("task", "line", "told"),
+    ("task", "line", "message"),
     [
-        (BOX, "0 0.5 0.5 0.5", "3 numbers follow the class; a box has 4"),
-        (BOX, "0 0.1 0.1 0.2 0.1 0.2 0.2", "6 numbers follow the class; .*task='polygons'"),
+        (BOX, "0 0.5 0.5 0.5", "got 3 numbers after the class, expected 4"),
+        (BOX, "0 0.1 0.1 0.2 0.1 0.2 0.2", "got 6 numbers after the class, .*task='polygons'"),
         (
             BOX,
             "3 0.5 0.5 0.5 0.5",
-            "class 3 has no name; the numbers of the class names are 0 to 2",
+            "class 3 has no name; the numbers of the named classes are 0 to 2",
         ),
         (BOX, "0.5 0.5 0.5 0.5 0.5", "class 0.5 has no name"),
-        (BOX, "cat 0.5 0.5 0.5 0.5", "'cat 0.5 0.5 0.5 0.5' is no line of numbers"),
-        (BOX, "0 0.5 0.5 1.11 0.5", "x = -0.055 lies outside the image"),
-        (BOX, "0 0.5 0.5 0.5 1.21", "y = -0.105 lies outside the image"),
-        (BOX, "0 100 50 30 30", "x = 85 lies outside"),
-        (BOX, "0 nan 0.5 0.5 0.5", "x = nan lies outside"),
+        (BOX, "cat 0.5 0.5 0.5 0.5", "'cat 0.5 0.5 0.5 0.5' is not a line of numbers"),
+        (BOX, "0 0.5 0.5 1.11 0.5", "x = -0.055 is outside the image"),
+        (BOX, "0 0.5 0.5 0.5 1.21", "y = -0.105 is outside the image"),
+        (BOX, "0 100 50 30 30", "x = 85 is outside"),
+        (BOX, "0 nan 0.5 0.5 0.5", "x = nan is outside"),
         (BOX, "0 0.5 0.5 -0.2 0.5", "the box has a negative width or height"),
         (
             OUTLINE,
             "0 0.1 0.1 0.2 0.1 0.2",
-            "5 numbers follow the class; an outline has an even number",
+            "got 5 numbers after the class, expected an even number",
         ),
-        (OUTLINE, "0 0.5 0.5 0.5 0.5", "4 numbers follow .* task='boxes'"),
-        (OUTLINE, "0 0.1 0.1 0.2 0.1 0.2 1.2", "y = 1.2 lies outside"),
+        (OUTLINE, "0 0.5 0.5 0.5 0.5", "got 4 numbers after .* task='boxes'"),
+        (OUTLINE, "0 0.1 0.1 0.2 0.1 0.2 1.2", "y = 1.2 is outside"),
     ],
 )
-def test_bad_lines_are_named(folders, task, line, told):
+def test_invalid_lines_are_named(folders, task, line, message):
     good = "1 0.1 0.1 0.2 0.1 0.2 0.2" if task == OUTLINE else "1 0.5 0.5 0.1 0.1"
-    with pytest.raises(ValueError, match=rf"a\.txt:3: {told}"):
+    with pytest.raises(ValueError, match=rf"a\.txt:3: {message}"):
         read(folders, f"{good}\n\n{line}\n", task=task)
 
 
-def test_texts_and_images_must_pair(folders):
+def test_text_files_must_have_an_image(folders):
     (folders / "labels" / "classes.txt").write_text("cat\ndog\n")
     read(folders)
-    (folders / "labels" / "spare.txt").touch()
-    with pytest.raises(ValueError, match=r"spare\.txt has no image 'spare'"):
+    (folders / "labels" / "extra.txt").touch()
+    with pytest.raises(ValueError, match=r"extra\.txt has no image 'extra'"):
         read(folders)
-    with pytest.raises(FileNotFoundError, match="holds no text file"):
+    with pytest.raises(FileNotFoundError, match="contains no text file"):
         Yolo(folders / "images", folders / "images", NAMES)
     with pytest.raises(FileNotFoundError, match="no folder '.*texts'"):
         Yolo(folders / "images", folders / "texts", NAMES)
     (folders / "images" / "a.jpg").write_bytes((folders / "images" / "a.png").read_bytes())
-    (folders / "labels" / "spare.txt").unlink()
-    with pytest.raises(ValueError, match=r"a\.jpg and .*a\.png bear the same name"):
+    (folders / "labels" / "extra.txt").unlink()
+    with pytest.raises(ValueError, match=r"a\.jpg and .*a\.png have the same name"):
         read(folders)
 
 

@@ -51,10 +51,10 @@ class GeoTiff(Reader):
         >>> import numpy as np, pathlib, tfseg, tifffile
         >>> for name in ("scenes", "masks"):
         ...     pathlib.Path(name).mkdir()
-        >>> tifffile.imwrite("scenes/a.tif", np.zeros((80, 100, 5), np.uint16))
+        >>> tifffile.imwrite("scenes/a.tif", np.zeros((80, 100, 3), np.uint8))
         >>> tifffile.imwrite("masks/a.tif", np.zeros((80, 100), np.uint8))
         >>> tfseg.data.GeoTiff("scenes", "masks", ["land", "water"], tile_size=(64, 64))
-        <GeoTiff: 4 samples of image, mask; 5 channels of uint16; 2 classes: land, water>
+        <GeoTiff: 4 samples of image, mask; 3 channels of uint8; 2 classes: land, water>
     """
 
     def __init__(

@@ -1,16 +1,17 @@
-"""Megapixels a second of the classical methods, against the libraries they wrap called bare, and of our own code.
+"""Throughput of the classical methods in megapixels per second, compared with other libraries.
 
-Wrapped methods: what checks and conversions cost, ours / the library's call alone on an image in the form it wants
-(target: at most 1.05). Own code: region growing against scikit-image's flood, and the fully connected CRF against
-pydensecrf2 at 480 x 360 x 12 (target: at most 1.0, labels alike on at least 99 % of the pixels), which is left out,
-saying so, where it is not installed. What is bare does less: the ratios of `compact_watershed` and `mean_shift` hold
-our gradient and our numbering of regions, and every label map of ours is int32. Both sides take turns in one process; a
-ratio is the median over rounds.
+- Wrapped methods against the bare library call on an image it accepts directly: the cost of checks
+  and conversions. Target: a time ratio of at most 1.05. The bare call does less: our label maps are
+  int32, and the ratios of `compact_watershed` and `mean_shift` include our gradient and our
+  numbering of regions.
+- Own code: region growing against scikit-image's flood, ridges against its Sato filter, and the
+  fully connected CRF against pydensecrf2 at 480 x 360 x 12 (skipped with a message if it is not
+  installed). Target: a ratio of at most 1.0, and the same labels on at least 99 % of the pixels.
 
-The image is a photograph of scikit-image; the CRF's logits are made from a blurred, noisy segmentation of it, or
-with `--run FOLDER` a trained network's on images of CamVid.
+Both sides alternate in one process; a ratio is the median over rounds (default 7, `--rounds N`).
 
-With `--rounds N`: other than 7 rounds.
+The image is a photograph of scikit-image. The CRF's logits are a blurred, noisy segmentation of it;
+with `--run FOLDER` they are those of a trained network on images of CamVid.
 """
 
 import argparse
@@ -26,38 +27,39 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import cv2
 import numpy as np
 from skimage import data, filters, segmentation
-from sklearn.mixture import GaussianMixture  # noqa: F401  loaded before anything is timed
+from sklearn.mixture import GaussianMixture  # noqa: F401  import before the measurements
 
 from tfseg import classical
 from tfseg.inference import refine
 
-ROUNDS, LEAST = 7, 0.05  # seconds a side and round at least
+ROUNDS = 7
+MIN_SECONDS = 0.05  # per side and round
 SIZE = (480, 360)
 OVERHEAD, OWN, AGREEMENT = 1.05, 1.0, 0.99
 
 
 def wrapped():
-    """(name, ours, the library's)."""
+    """Return (name, our function, the library's function) for each wrapped method."""
     colors = cv2.resize(data.astronaut(), SIZE)
-    gray, share = cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY), colors.astype(np.float32) / 255
-    double, floats = share.astype(float), gray.astype(np.float32)
-    gradient = cv2.GaussianBlur(
-        classical.scharr(gray), (0, 0), 1
-    )  # the landscape of `watershed`, ready to flood
+    gray = cv2.cvtColor(colors, cv2.COLOR_RGB2GRAY)
+    gray_float = gray.astype(np.float32)
+    fractions = colors.astype(np.float32) / 255
+    double = fractions.astype(float)
+    gradient = cv2.GaussianBlur(classical.scharr(gray), (0, 0), 1)  # what `watershed` floods
     markers = np.zeros(gray.shape, np.int32)
     markers[20:40, 20:40], markers[100:140, 200:240] = 1, 2
     scribbles = np.where(markers > 0, markers - 1, 255)
-    normal = (double - double.mean()) / double.std()
+    standardized = (double - double.mean()) / double.std()
     state = np.full(gray.shape, cv2.GC_BGD, np.uint8)
     state[20:340, 60:420] = cv2.GC_PR_FGD
-    thin = partial(cv2.threshold, gray, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    threshold = partial(cv2.threshold, gray, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     window = partial(
         cv2.adaptiveThreshold, gray, 1, cv2.ADAPTIVE_THRESH_GAUSSIAN_C, cv2.THRESH_BINARY, 51, 0
     )
     return [
-        ("otsu", partial(classical.otsu, gray), thin),
+        ("otsu", partial(classical.otsu, gray), threshold),
         ("adaptive", partial(classical.adaptive, gray), window),
-        ("slic", partial(classical.slic, colors), partial(segmentation.slic, share, 250, 10.0)),
+        ("slic", partial(classical.slic, colors), partial(segmentation.slic, fractions, 250, 10.0)),
         (
             "felzenszwalb",
             partial(classical.felzenszwalb, colors),
@@ -89,18 +91,24 @@ def wrapped():
         (
             "random_walker",
             partial(classical.random_walker, colors, scribbles),
-            partial(segmentation.random_walker, normal, markers, 130.0, "bf", channel_axis=-1),
+            partial(
+                segmentation.random_walker, standardized, markers, 130.0, "bf", channel_axis=-1
+            ),
         ),
         (
             "chan_vese",
             partial(classical.chan_vese, gray, iterations=20),
-            partial(segmentation.chan_vese, floats, max_num_iter=20),
+            partial(segmentation.chan_vese, gray_float, max_num_iter=20),
         ),
-        ("flood_fill", partial(classical.flood_fill, gray, (100, 100), 40), partial(flooded, gray)),
+        (
+            "flood_fill",
+            partial(classical.flood_fill, gray, (100, 100), 40),
+            partial(flood_by_opencv, gray),
+        ),
     ]
 
 
-def flooded(gray):
+def flood_by_opencv(gray):
     mask = np.zeros((gray.shape[0] + 2, gray.shape[1] + 2), np.uint8)
     cv2.floodFill(
         gray,
@@ -115,7 +123,7 @@ def flooded(gray):
 
 
 def own():
-    """(name, ours, the peer's): the same answers by other code."""
+    """Return (name, our function, the other library's function) with the same results."""
     gray = cv2.resize(data.camera(), SIZE)
     flood = partial(segmentation.flood, gray, (100, 100), connectivity=1, tolerance=40)
     growing = partial(classical.region_growing, gray, [(100, 100)], 40, "seed")
@@ -128,7 +136,7 @@ def own():
 
 
 def crf_pair(image, logits):
-    """(ours, pydensecrf's, the share of pixels on which they agree); a peer of None if it is not installed."""
+    """Return our CRF, that of pydensecrf2 or None, and the fraction of equal labels."""
     ours = partial(refine.crf, logits, image)
     try:
         import pydensecrf.densecrf as dense
@@ -136,7 +144,7 @@ def crf_pair(image, logits):
         return ours, None, None
     height, width, classes = logits.shape
     unary = np.ascontiguousarray(-logits.reshape(-1, classes).T)
-    image = np.array(image)  # it wants one that may be written to
+    image = np.array(image)  # it requires a writable array
 
     def theirs():
         field = dense.DenseCRF2D(width, height, classes)
@@ -148,40 +156,43 @@ def crf_pair(image, logits):
     return ours, theirs, float(np.mean(ours().argmax(-1) == theirs().argmax(0)))
 
 
-def made_up():
-    """[(image, logits (360, 480, 12))]: twelve clusters of a photograph, blurred and noisy."""
+def synthetic_logits():
+    """Return [(image, logits)]: twelve clusters of a photograph, blurred and noisy."""
     image = cv2.resize(data.astronaut(), SIZE)
-    ids = classical.kmeans(image, 12, position=100.0)
+    ids = classical.kmeans(image, 12, position_weight=100.0)
     logits = cv2.GaussianBlur(np.eye(12, dtype=np.float32)[ids], (0, 0), 4) * 6
-    return [
-        (image, logits + np.random.default_rng(0).normal(0, 1, logits.shape).astype(np.float32))
-    ]
+    noise = np.random.default_rng(0).normal(0, 1, logits.shape).astype(np.float32)
+    return [(image, logits + noise)]
 
 
-def of_network(run):
-    """The same of a trained run on four images of CamVid; with eleven classes, a twelfth that is never likely."""
+def network_logits(run):
+    """Return (image, logits) of a trained run on four images of CamVid.
+
+    CamVid has eleven classes; a twelfth gets the lowest logit everywhere.
+    """
     from tfseg import datasets, inference, training
 
     model, (_, val) = training.Run(Path(run)).model(), datasets.camvid()
     images = [val[index]["image"] for index in (0, 30, 60, 90)]
     logits = [inference.predict_logits(model, image) for image in images]
-    return [
-        (i, np.concatenate([x, np.full_like(x[..., :1], x.min())], -1))
-        for i, x in zip(images, logits, strict=True)
-    ]
+    padded = [np.concatenate([x, np.full_like(x[..., :1], x.min())], -1) for x in logits]
+    return list(zip(images, padded, strict=True))
 
 
-def clocked(function, calls):
+def seconds_per_call(function, calls):
     began = time.perf_counter()
     for _ in range(calls):
         function()
     return (time.perf_counter() - began) / calls
 
 
-def by_turns(ours, theirs, rounds):
-    """{"mp_s": ours, "ratio": median of ours / theirs, "spread": its least and most}."""
-    calls = [max(1, int(LEAST / clocked(side, 1))) for side in (ours, theirs)]
-    times = [(clocked(ours, calls[0]), clocked(theirs, calls[1])) for _ in range(rounds)]
+def compare(ours, theirs, rounds):
+    """Return our throughput, the median of the time ratios ours / theirs, and their range."""
+    calls = [max(1, int(MIN_SECONDS / seconds_per_call(side, 1))) for side in (ours, theirs)]
+    times = [
+        (seconds_per_call(ours, calls[0]), seconds_per_call(theirs, calls[1]))
+        for _ in range(rounds)
+    ]
     ratios = [a / b for a, b in times]
     pixels = SIZE[0] * SIZE[1] / 1e6
     return {
@@ -192,10 +203,10 @@ def by_turns(ours, theirs, rounds):
 
 
 def show(name, row, target):
-    least, most = row["spread"]
+    lowest, highest = row["spread"]
     print(
-        f"{name:32} {row['mp_s']:9.2f} MP/s, ratio {row['ratio']:.2f} ({least:.2f} to {most:.2f}), target: at most "
-        f"{target}",
+        f"{name:32} {row['mp_s']:9.2f} MP/s, ratio {row['ratio']:.2f} "
+        f"({lowest:.2f} to {highest:.2f}), target: at most {target}",
         flush=True,
     )
 
@@ -208,19 +219,20 @@ def main():
     rows = {"wrapped": {}, "own": {}}
     for kind, pairs, target in (("wrapped", wrapped(), OVERHEAD), ("own", own(), OWN)):
         for name, ours, theirs in pairs:
-            rows[kind][name] = by_turns(ours, theirs, arguments.rounds)
+            rows[kind][name] = compare(ours, theirs, arguments.rounds)
             show(name, rows[kind][name], target)
-    fields = of_network(arguments.run) if arguments.run else made_up()
+    fields = network_logits(arguments.run) if arguments.run else synthetic_logits()
     pairs = [crf_pair(*field) for field in fields]
     ours, theirs, _ = pairs[0]
     if theirs is None:
-        print("crf / pydensecrf2: not compared, pydensecrf2 is not installed")
+        print("crf / pydensecrf2: skipped, pydensecrf2 is not installed")
     else:
-        rows["own"]["crf"] = by_turns(ours, theirs, arguments.rounds)
+        rows["own"]["crf"] = compare(ours, theirs, arguments.rounds)
         rows["own"]["crf"]["agreement"] = min(agreement for *_, agreement in pairs)
         show("crf / pydensecrf2", rows["own"]["crf"], OWN)
         print(
-            f"  labels alike on {rows['own']['crf']['agreement']:.2%} of the pixels, target: {AGREEMENT:.0%}"
+            f"  same labels on {rows['own']['crf']['agreement']:.2%} of the pixels, "
+            f"target: {AGREEMENT:.0%}"
         )
     print(
         json.dumps({**rows, "targets": {"wrapped": OVERHEAD, "own": OWN, "agreement": AGREEMENT}})

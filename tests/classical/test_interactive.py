@@ -5,7 +5,7 @@ from PIL import Image
 from skimage import data, segmentation
 
 from tfseg.classical import interactive
-from tfseg.classical.interactive import grabcut, box_slices, random_walker
+from tfseg.classical.interactive import box_slices, grabcut, random_walker
 from tfseg.classical.labels import connected_components
 
 RNG = np.random.default_rng(0)
@@ -16,28 +16,26 @@ IMAGE = IMAGE.clip(0, 255).astype(np.uint8)
 BOX = (9, 5, 34, 23)
 
 
-def scribbles_of(shape, **points):
-    """No scribbles but on the points, as in `_0=[(row, column)]`."""
+def scribbles_of(shape, **drawn):
+    """Return scribbles that draw single points, as in `_0=[(row, column)]`."""
     scribbles = np.full(shape, 255)
-    for name, places in points.items():
-        for place in places:
-            scribbles[place] = int(name[1:])
+    for name, points in drawn.items():
+        for point in points:
+            scribbles[point] = int(name[1:])
     return scribbles
 
 
 class TestGrabcut:
-    def test_a_box_is_opencvs_rectangle(self):
+    def test_box_equals_opencv(self):
         expected = np.zeros(OBJECT.shape, np.uint8)
         cv2.setRNGSeed(0)
         cv2.grabCut(IMAGE, expected, (9, 5, 25, 18), None, None, 3, cv2.GC_INIT_WITH_RECT)
         result = grabcut(IMAGE, BOX, iterations=3)
         assert result.dtype == np.int32
-        assert np.array_equal(
-            result, expected & 1
-        )  # 1 and 3 are foreground, for certain and probably
+        assert np.array_equal(result, expected & 1)  # 1 and 3 are fixed and probable foreground
         assert np.array_equal(result, OBJECT)
 
-    def test_the_random_numbers_before_do_not_matter(self):
+    def test_global_random_state_does_not_matter(self):
         photo = cv2.resize(
             data.astronaut()[:300, 100:400], (150, 150), interpolation=cv2.INTER_AREA
         )
@@ -48,21 +46,21 @@ class TestGrabcut:
         assert 1000 < results[0].sum() < 20000
         assert np.array_equal(*results)
 
-    def test_scribbles_alone(self):
-        for last in (16, 28):  # even a single pixel
+    def test_scribbles_without_a_box(self):
+        for last in (16, 28):  # 16: a single pixel
             both = scribbles_of(OBJECT.shape, _0=[(2, slice(None))], _1=[(13, slice(15, last))])
             assert np.array_equal(grabcut(IMAGE, scribbles=both), OBJECT)
-        both[26, 36], both[14, 20] = 1, 0  # against what the colors say
+        both[26, 36], both[14, 20] = 1, 0  # against their colors
         result = grabcut(IMAGE, scribbles=both)
         assert (result[26, 36], result[14, 20]) == (1, 0)
 
-    def test_a_box_with_scribbles_of_one_class(self):
+    def test_box_with_scribbles_of_one_class(self):
         for number in (0, 1):
             scribbles = np.where(number == OBJECT, number, 255)
             scribbles[::2] = 255
             assert np.array_equal(grabcut(IMAGE, BOX, scribbles), OBJECT)
 
-    def test_scribbles_overrule_the_box_and_the_colors(self):
+    def test_scribbles_override_box_and_colors(self):
         scribbles = scribbles_of(
             OBJECT.shape, _0=[(slice(10, 12), slice(14, 18))], _1=[(slice(1, 3), slice(0, 4))]
         )
@@ -71,7 +69,7 @@ class TestGrabcut:
         assert result[1:3, :4].all()
         assert np.array_equal(result[3:, :12], OBJECT[3:, :12])
 
-    def test_gray_floats_and_one_color(self):
+    def test_gray_float_and_constant_images(self):
         gray = IMAGE[..., 0]
         expected = grabcut(gray, BOX)
         assert np.array_equal(expected, OBJECT)
@@ -83,51 +81,54 @@ class TestGrabcut:
         assert set(np.unique(flat)) <= {0, 1}
 
     @pytest.mark.parametrize(
-        ("options", "words"),
+        ("options", "message"),
         [
-            ({}, "neither a box nor scribbles came. Pass box="),
+            ({}, "got neither a box nor scribbles. Pass box="),
             (
                 {"scribbles": np.full((30, 41), 255)},
-                r"scribbles of the classes \[\] came, expected two",
+                r"got scribbles of the classes \[\], expected at least two",
             ),
             (
                 {"scribbles": np.full((30, 41), 1)},
-                r"scribbles of the classes \[1\] came, expected two",
+                r"got scribbles of the classes \[1\], expected at least two",
             ),
             ({"box": (0, 0, 41, 30)}, "leave no pixel for the background"),
             ({"box": BOX, "scribbles": np.zeros((30, 41), int)}, "leave no pixel for the object"),
-            ({"scribbles": np.full((30, 41), 2)}, r"scribbles hold 2, expected class ids in 0..1"),
+            (
+                {"scribbles": np.full((30, 41), 2)},
+                r"scribbles contain 2, expected class ids in 0..1",
+            ),
             (
                 {"scribbles": OBJECT.astype(int)},
-                "the scribbles cover every pixel, .* they hold 255, not 0",
+                "the scribbles cover every pixel, .* Use 255, not 0",
             ),
             (
                 {"scribbles": np.zeros((41, 30), int)},
-                r"scribbles of shape \(41, 30\) .*expected integers of .*\(30, 41\)",
+                r"got scribbles of shape \(41, 30\) .*expected integers of .*\(30, 41\)",
             ),
-            ({"scribbles": np.zeros((30, 41), bool)}, "dtype bool came"),
+            ({"scribbles": np.zeros((30, 41), bool)}, "dtype bool, expected"),
             ({"box": (1, 2, 3)}, "expected finite x_min"),
             ({"box": (9, 5, 9, 23)}, "expected finite x_min"),
             ({"box": (9, 5, np.nan, 23)}, "expected finite x_min"),
             ({"box": (9, 5, np.inf, 23)}, "expected finite x_min"),
-            ({"box": (41, 5, 50, 23)}, r"holds no pixel of the image of 41 x 30"),
-            ({"box": (-9, 5, 0, 23)}, r"holds no pixel of the image"),
-            ({"box": (3.6, 5, 4.4, 23)}, r"holds no pixel of the image"),
+            ({"box": (41, 5, 50, 23)}, r"contains no pixel of the 41 x 30 image"),
+            ({"box": (-9, 5, 0, 23)}, r"contains no pixel of the"),
+            ({"box": (3.6, 5, 4.4, 23)}, r"contains no pixel of the"),
             ({"box": 5}, "box=5 must be a list of numbers"),
             ({"box": BOX, "iterations": 0}, "iterations=0 must be a whole number"),
         ],
     )
-    def test_what_does_not_fit(self, options, words):
-        with pytest.raises(ValueError, match=f"^grabcut: .*{words}"):
+    def test_invalid_arguments_are_refused(self, options, message):
+        with pytest.raises(ValueError, match=f"^grabcut: .*{message}"):
             grabcut(IMAGE, **options)
 
-    def test_one_pixel(self):
+    def test_one_pixel_is_refused(self):
         with pytest.raises(ValueError, match="no pixel for the background"):
             grabcut(IMAGE[:1, :1], (0, 0, 1, 1))
 
-    def test_a_car(self, shared_data):
+    def test_car_with_a_shadow(self, shared_data):
         folder = shared_data / "davis_car_shadow"
-        picture = np.array(Image.open(folder / "JPEGImages/480p/car-shadow/00000.jpg"))[::2, ::2]
+        image = np.array(Image.open(folder / "JPEGImages/480p/car-shadow/00000.jpg"))[::2, ::2]
         truth = (
             np.array(Image.open(folder / "Annotations/480p/car-shadow/00000.png").convert("L"))[
                 ::2, ::2
@@ -136,28 +137,28 @@ class TestGrabcut:
         )
         rows, columns = np.nonzero(truth)
         box = columns.min() - 3, rows.min() - 3, columns.max() + 4, rows.max() + 4
-        found = grabcut(picture, box, iterations=3) > 0
+        found = grabcut(image, box, iterations=3) > 0
         assert (found & truth).sum() / (
             found | truth
-        ).sum() > 0.6  # 0.626 as measured: its shadow is taken for it
+        ).sum() > 0.6  # measured 0.626: the shadow is included
 
 
 @pytest.mark.parametrize(
     ("box", "rows", "columns"),
     [
         ((2, 1, 5, 4), (1, 4), (2, 5)),
-        ((1.5, 0.6, 5.5, 3.4), (1, 3), (1, 5)),  # the centers are at 0.5, 1.5 and so on
+        ((1.5, 0.6, 5.5, 3.4), (1, 3), (1, 5)),  # pixel centers are at 0.5, 1.5, ...
         ((-7, -1e300, 1e300, 2), (0, 2), (0, 9)),
         (np.float32([8, 5, 9, 6]), (5, 6), (8, 9)),
     ],
 )
-def test_pixels_of_a_box(box, rows, columns):
+def test_slices_of_a_box(box, rows, columns):
     assert box_slices("test", box, (6, 9)) == (slice(*rows), slice(*columns))
 
 
-def slow_walk(picture, scribbles, beta):
-    """Solve for the probabilities that the mean over the neighbors, weighted as documented, determines."""
-    values = picture.reshape(scribbles.size, -1).astype(float)
+def slow_walk(image, scribbles, beta):
+    """Solve the linear system: each probability is the weighted mean over the neighbors."""
+    values = image.reshape(scribbles.size, -1).astype(float)
     values /= np.sqrt(values.var(axis=0).mean())
     shape, divisor = scribbles.shape, 10 * np.sqrt(values.shape[1])
     weights = np.zeros((scribbles.size, scribbles.size))
@@ -180,19 +181,19 @@ def slow_walk(picture, scribbles, beta):
 class TestRandomWalker:
     @pytest.mark.parametrize("channels", [(), (3,)])
     @pytest.mark.parametrize("beta", [0, 20, 130])
-    def test_like_the_slow_solution(self, channels, beta):
+    def test_equals_a_slow_reference(self, channels, beta):
         rng = np.random.default_rng(1)
-        picture = rng.integers(0, 256, (7, 9, *channels), dtype=np.uint8)
-        picture[..., -1] //= 3  # channels of other means
+        image = rng.integers(0, 256, (7, 9, *channels), dtype=np.uint8)
+        image[..., -1] //= 3  # channels with different means
         scribbles = scribbles_of(
             (7, 9), _0=[(0, 1)], _3=[(5, slice(0, 3)), (6, 8)], _254=[(2, 6), (3, 6)]
         )
-        result = random_walker(picture, scribbles, beta)
+        result = random_walker(image, scribbles, beta)
         assert result.dtype == np.int32
-        assert np.array_equal(result, slow_walk(picture, scribbles, beta))
+        assert np.array_equal(result, slow_walk(image, scribbles, beta))
 
-    def test_an_edge_stops_the_walk(self):
-        picture = np.array(
+    def test_edges_stop_the_walk(self):
+        image = np.array(
             [
                 [20, 22, 21, 90, 91, 92],
                 [21, 20, 23, 91, 90, 93],
@@ -201,22 +202,22 @@ class TestRandomWalker:
             ],
             np.uint8,
         )
-        expected = (picture > 50) * 4 + 1
-        scribbles = scribbles_of(picture.shape, _1=[(3, 0)], _5=[(3, 2)])
-        for turned in range(4):
-            result = random_walker(np.rot90(picture, turned), np.rot90(scribbles, turned))
-            assert np.array_equal(result, np.rot90(expected, turned))
+        expected = (image > 50) * 4 + 1
+        scribbles = scribbles_of(image.shape, _1=[(3, 0)], _5=[(3, 2)])
+        for turns in range(4):
+            result = random_walker(np.rot90(image, turns), np.rot90(scribbles, turns))
+            assert np.array_equal(result, np.rot90(expected, turns))
 
     def test_brightness_and_contrast_do_not_matter(self):
         rng = np.random.default_rng(2)
-        picture = rng.integers(0, 100, (20, 23, 3), dtype=np.uint8)
+        image = rng.integers(0, 100, (20, 23, 3), dtype=np.uint8)
         scribbles = np.where(rng.random((20, 23)) < 0.05, rng.integers(0, 3, (20, 23)), 255)
-        expected = random_walker(picture, scribbles)
-        assert np.array_equal(random_walker(picture + 120, scribbles), expected)
-        assert np.array_equal(random_walker(picture * 2, scribbles), expected)
-        assert np.array_equal(random_walker(picture / 255, scribbles), expected)
+        expected = random_walker(image, scribbles)
+        assert np.array_equal(random_walker(image + 120, scribbles), expected)
+        assert np.array_equal(random_walker(image * 2, scribbles), expected)
+        assert np.array_equal(random_walker(image / 255, scribbles), expected)
 
-    def test_it_is_scikit_images(self):
+    def test_equals_scikit_image(self):
         gray = data.camera()[100:200:2, 150:270:2]
         scribbles = scribbles_of(
             gray.shape, _0=[(slice(2, 4), slice(5, 50))], _1=[(slice(30, 45), 30)]
@@ -230,7 +231,7 @@ class TestRandomWalker:
         )
         assert np.array_equal(random_walker(gray, scribbles, 90), expected)
 
-    def test_one_color_is_halved(self):
+    def test_constant_images_are_divided_in_the_middle(self):
         scribbles = scribbles_of((3, 8), _0=[(slice(None), 0)], _1=[(slice(None), 7)])
         for value in (0.1, 200.0):
             assert np.array_equal(
@@ -246,39 +247,39 @@ class TestRandomWalker:
         )
 
     @pytest.mark.parametrize(
-        ("scribbles", "words"),
+        ("scribbles", "message"),
         [
-            (None, "no scribbles came. Pass scribbles="),
-            (np.full((30, 41), 255), r"scribbles of the classes \[\] came, expected two"),
-            (np.full((30, 41), 6), r"scribbles of the classes \[6\] came, expected two"),
-            (np.full((30, 41), -1), r"scribbles hold -1, expected class ids in 0..254"),
-            (np.full((30, 41), 256), r"scribbles hold 256"),
-            (OBJECT.astype(int), "the scribbles cover every pixel, .* they hold 255, not 0"),
-            (np.zeros((30, 41)), r"dtype float64 came, expected integers"),
+            (None, "got no scribbles. Pass scribbles "),
+            (np.full((30, 41), 255), r"got scribbles of the classes \[\], expected at least two"),
+            (np.full((30, 41), 6), r"got scribbles of the classes \[6\], expected at least two"),
+            (np.full((30, 41), -1), r"scribbles contain -1, expected class ids in 0..254"),
+            (np.full((30, 41), 256), r"scribbles contain 256"),
+            (OBJECT.astype(int), "the scribbles cover every pixel, .* Use 255, not 0"),
+            (np.zeros((30, 41)), "dtype float64, expected integers"),
             (np.zeros((30, 41, 1), int), r"shape \(30, 41, 1\)"),
         ],
     )
-    def test_scribbles_that_do_not_fit(self, scribbles, words):
-        with pytest.raises(ValueError, match=f"^random_walker: .*{words}"):
+    def test_invalid_scribbles_are_refused(self, scribbles, message):
+        with pytest.raises(ValueError, match=f"^random_walker: .*{message}"):
             random_walker(IMAGE, scribbles)
 
-    def test_other_arguments_that_do_not_fit(self, monkeypatch):
+    def test_other_invalid_arguments_are_refused(self, monkeypatch):
         scribbles = scribbles_of(OBJECT.shape, _0=[(0, 0)], _1=[(9, 20)])
         with pytest.raises(ValueError, match="random_walker: beta=-1 must be"):
             random_walker(IMAGE, scribbles, beta=-1)
         with pytest.raises(ValueError, match="random_walker: the image has values from nan"):
             random_walker(np.full((30, 41), np.nan), scribbles)
         monkeypatch.setattr(interactive, "MAX_WALKER_PIXELS", 1227)
-        with pytest.raises(ValueError, match="expected at most 1227 pixels without a scribble"):
+        with pytest.raises(ValueError, match="expected at most 1227 pixels without scribbles"):
             random_walker(IMAGE, scribbles)  # 30 * 41 - 2 = 1228
 
 
-def test_a_car_in_its_box(shared_data):
+def test_car_in_its_box(shared_data):
     image = np.asarray(Image.open(shared_data / "camvid" / "val" / "0016E5_07969.jpg"))
     cars = np.asarray(Image.open(shared_data / "camvid" / "valannot" / "0016E5_07969.png")) == 8
-    pieces = connected_components(cars)
-    car = pieces == np.bincount(pieces[cars]).argmax()
+    components = connected_components(cars)
+    car = components == np.bincount(components[cars]).argmax()
     (top, left), (bottom, right) = (side(np.nonzero(car), axis=1) for side in (np.min, np.max))
     found = grabcut(image, (left, top, right + 1, bottom + 1)) == 1
-    # the box itself has an IoU of 0.787, the cut 0.830; of six cars tried two gain by a box alone
+    # The IoU of the box is 0.787, of the result 0.830. A box alone improves two of six cars.
     assert np.sum(found & car) / np.sum(found | car) > 0.81

@@ -10,8 +10,8 @@ from tfseg.classical.labels import boxes, connected_components, relabel
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9)
 
 
-def slow_order(labels, background):
-    """Numbers given pixel by pixel."""
+def slow_relabel(labels, background):
+    """Renumber pixel by pixel."""
     numbers = {} if background is None else {background: 0}
     return np.array(
         [numbers.setdefault(value, len(numbers)) for value in labels.ravel().tolist()]
@@ -19,22 +19,23 @@ def slow_order(labels, background):
 
 
 def slow_components(labels, connectivity):
-    """Numbers given by flooding from each pixel in turn."""
-    pieces, count = np.zeros(labels.shape, int), 0
+    """Label by flooding from each pixel in turn."""
+    components, count = np.zeros(labels.shape, int), 0
     steps = [(0, 1), (1, 0), (0, -1), (-1, 0), (1, 1), (1, -1), (-1, 1), (-1, -1)][:connectivity]
     for start in np.ndindex(labels.shape):
-        if labels[start] == 0 or pieces[start]:
+        if labels[start] == 0 or components[start]:
             continue
         count += 1
-        pieces[start], todo = count, [start]
-        while todo:
-            y, x = todo.pop()
-            for place in ((y + dy, x + dx) for dy, dx in steps):
+        components[start], stack = count, [start]
+        while stack:
+            y, x = stack.pop()
+            for dy, dx in steps:
+                place = (y + dy, x + dx)
                 inside = 0 <= place[0] < labels.shape[0] and 0 <= place[1] < labels.shape[1]
-                if inside and labels[place] == labels[start] and not pieces[place]:
-                    pieces[place] = count
-                    todo.append(place)
-    return pieces
+                if inside and labels[place] == labels[start] and not components[place]:
+                    components[place] = count
+                    stack.append(place)
+    return components
 
 
 def same(result, expected):
@@ -42,12 +43,12 @@ def same(result, expected):
     np.testing.assert_array_equal(result, expected)
 
 
-def test_scan_order_by_hand():
+def test_relabel_by_hand():
     labels = np.array([[0, 7, 7, 2], [0, 2, 9, 0]])
     same(relabel(labels), [[0, 1, 1, 2], [0, 2, 3, 0]])
     same(relabel(labels, background=None), [[0, 1, 1, 2], [0, 2, 3, 0]])
     same(relabel(labels, background=2), [[1, 2, 2, 0], [1, 0, 3, 1]])
-    same(relabel(labels[:, 1:3]), [[1, 1], [2, 3]])  # no background: still from 1
+    same(relabel(labels[:, 1:3]), [[1, 1], [2, 3]])  # without background, still from 1
     same(relabel(labels[:, 1:3], background=None), [[0, 0], [1, 2]])
     same(relabel(labels > 0), [[0, 1, 1, 1], [0, 1, 1, 0]])
 
@@ -62,12 +63,12 @@ def test_scan_order_by_hand():
     ),
     st.sampled_from((0, 3, None)),
 )
-@settings(deadline=None, max_examples=300)
-def test_scan_order_against_a_slow_truth(labels, background):
-    same(relabel(labels, background), slow_order(labels, background))
+@settings(deadline=None, max_examples=100)
+def test_relabel_equals_a_slow_reference(labels, background):
+    same(relabel(labels, background), slow_relabel(labels, background))
 
 
-def test_pieces_by_hand():
+def test_components_by_hand():
     mask = np.array([[0, 1, 0, 0, 1], [1, 0, 0, 1, 1], [1, 0, 1, 0, 0]], bool)
     same(connected_components(mask), [[0, 1, 0, 0, 2], [3, 0, 0, 2, 2], [3, 0, 4, 0, 0]])
     same(
@@ -87,41 +88,41 @@ def test_pieces_by_hand():
     ),
     st.sampled_from((4, 8)),
 )
-@settings(deadline=None, max_examples=300)
-def test_pieces_against_a_slow_truth(labels, connectivity):
+@settings(deadline=None, max_examples=100)
+def test_components_equal_a_slow_reference(labels, connectivity):
     same(connected_components(labels, connectivity), slow_components(labels, connectivity))
 
 
 @pytest.mark.parametrize("connectivity", [4, 8])
 @pytest.mark.parametrize("values", [2, 3, 12])
-def test_pieces_are_those_of_scikit_image(values, connectivity):
+def test_components_equal_scikit_image(values, connectivity):
     labels = np.random.default_rng(values).integers(0, values, (123, 210))
     expected = measure.label(labels, connectivity=connectivity // 4)
     same(connected_components(labels, connectivity), expected)
-    turned = connected_components(np.rot90(labels), connectivity)
-    assert len(np.unique(turned)) == len(np.unique(expected))
+    rotated = connected_components(np.rot90(labels), connectivity)
+    assert len(np.unique(rotated)) == len(np.unique(expected))
 
 
-def test_pieces_of_thousands_of_superpixels():
+def test_components_of_thousands_of_superpixels():
     y, x = np.indices((400, 600))
     squares = y // 8 * 75 + x // 8 + 1
     same(connected_components(squares), squares)
 
 
 @pytest.mark.parametrize(
-    ("labels", "connectivity", "words"),
+    ("labels", "connectivity", "message"),
     [
         (
             np.zeros((2, 3)),
             4,
-            r"labels of shape \(2, 3\) and dtype float64 came, expected bool or integers \(H, W\)",
+            r"got labels of shape \(2, 3\) and dtype float64, expected bool or int.* \(H, W\)",
         ),
-        (np.zeros(3, int), 4, r"labels of shape \(3,\)"),
+        (np.zeros(3, int), 4, r"got labels of shape \(3,\)"),
         (np.zeros((2, 3), int), 6, "connectivity=6 is unknown. Choose from 4, 8"),
     ],
 )
-def test_no_such_labels(labels, connectivity, words):
-    with pytest.raises(ValueError, match=f"connected_components: {words}"):
+def test_invalid_labels_are_refused(labels, connectivity, message):
+    with pytest.raises(ValueError, match=f"connected_components: {message}"):
         connected_components(labels, connectivity)
 
 
@@ -133,7 +134,7 @@ def test_boxes_by_hand():
 
 @given(arrays("uint8", SHAPES, elements=st.integers(0, 4)))
 @settings(deadline=None)
-def test_boxes_hold_their_objects_and_no_line_more(labels):
+def test_boxes_are_tight(labels):
     for number, box in enumerate(boxes(labels), 1):
         inside = labels[box] == number
         assert inside.sum() == (labels == number).sum()

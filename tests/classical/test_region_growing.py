@@ -4,7 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tfseg.classical.region_growing import NEIGHBOR_OFFSETS, SIMILARITIES, flood_fill, region_growing
+from tfseg.classical.region_growing import (
+    NEIGHBOR_OFFSETS,
+    SIMILARITIES,
+    flood_fill,
+    region_growing,
+)
 
 IMAGE = np.array(
     [
@@ -16,18 +21,16 @@ IMAGE = np.array(
 )
 
 
-def grown(image, seeds, tolerance, similarity, connectivity):
-    """The definition, pixel by pixel."""
+def slow_growing(image, seeds, tolerance, similarity, connectivity):
+    """Grow regions pixel by pixel, as defined."""
     image = image.reshape(*image.shape[:2], -1).astype(float)
     height, width, _ = image.shape
     labels = np.zeros((height, width), int)
     for number, (x, y) in enumerate(seeds, 1):
         labels[y, x] = number
     while True:
-        before, means = (
-            labels.copy(),
-            {n: image[labels == n].mean(0) for n in range(1, len(seeds) + 1)},
-        )
+        before = labels.copy()
+        means = {n: image[labels == n].mean(0) for n in range(1, len(seeds) + 1)}
         for y, x in np.argwhere(before == 0):
             found = []
             for dy, dx in NEIGHBOR_OFFSETS[:connectivity]:
@@ -35,10 +38,8 @@ def grown(image, seeds, tolerance, similarity, connectivity):
                 if 0 <= v < height and 0 <= u < width and before[v, u]:
                     n = before[v, u]
                     sx, sy = seeds[n - 1]
-                    reference = {"mean": means[n], "seed": image[sy, sx], "neighbor": image[v, u]}[
-                        similarity
-                    ]
-                    found.append((np.abs(image[y, x] - reference).max(), n))
+                    references = {"mean": means[n], "seed": image[sy, sx], "neighbor": image[v, u]}
+                    found.append((np.abs(image[y, x] - references[similarity]).max(), n))
             found = [pair for pair in found if pair[0] <= tolerance]
             if found:
                 labels[y, x] = min(found)[1]
@@ -46,81 +47,80 @@ def grown(image, seeds, tolerance, similarity, connectivity):
             return labels
 
 
-def test_what_a_pixel_is_compared_with():
-    # from 10 at the top left: the seed takes up to 20, the neighbors walk 10, 15, 25, 30
+def test_similarity_to_seed_neighbor_and_mean():
+    # The seed at the top left is 10: up to 20 is similar to it. Neighbors lead to 10, 15, 25, 30.
     seed = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="seed")
     assert seed.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
     neighbor = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="neighbor")
     assert neighbor.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0]]
-    # means: 10, then of 10 10 10, of these with 15 and 20 it is 13, and 25 is too far by 2
+    # The mean is 10, then 10 (of 10, 10, 10), then 13 (with 15 and 20); 25 differs from it by 12.
     mean = region_growing(IMAGE, [(0, 0)], tolerance=10, similarity="mean")
     assert mean.tolist() == [[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 0, 0, 0, 0]]
-    assert region_growing(IMAGE, [(0, 0)], tolerance=12, similarity="mean")[2].tolist() == [
-        1,
-        1,
-        0,
-        0,
-        0,
-    ]
+    mean = region_growing(IMAGE, [(0, 0)], tolerance=12, similarity="mean")
+    assert mean[2].tolist() == [1, 1, 0, 0, 0]
 
 
-def test_a_pixel_rejected_at_first_is_taken_when_the_mean_has_come_near():
-    # 20 is 10 from the seed; after 14, 14 the mean is 12.67, then 20 is within 8
+def test_rejected_pixels_are_added_once_the_mean_is_close():
+    # 20 differs from the seed by 10. With 14 and 14 the mean is 12.67: 20 differs by less than 8.
     line = np.array([[20, 10, 14, 14]], np.uint8)
     assert region_growing(line, [(1, 0)], tolerance=8).tolist() == [[1, 1, 1, 1]]
     assert region_growing(line[:, :3], [(1, 0)], tolerance=7.9).tolist() == [[0, 1, 1]]
 
 
-def test_one_seed_needs_no_list():
+def test_a_single_seed():
     assert np.array_equal(region_growing(IMAGE, (2, 0)), region_growing(IMAGE, [(2, 0)]))
     with pytest.raises(
-        ValueError, match="flood_fill: 2 seeds came, expected one. `region_growing` takes several"
+        ValueError, match="flood_fill: got 2 seeds, expected one. `region_growing` takes several"
     ):
         flood_fill(IMAGE, [(0, 0), (1, 0)])
 
 
-def test_a_diagonal_hangs_together_by_eight_neighbors_only():
+def test_a_diagonal_is_connected_by_8_neighbors_only():
     image = np.where(np.eye(3, dtype=bool), 200, 0).astype(np.uint8)
     assert flood_fill(image, (0, 0)).sum() == 1
     assert np.array_equal(flood_fill(image, (0, 0), connectivity=8), np.eye(3, dtype=int))
 
 
-def test_regions_keep_the_numbers_of_their_seeds():
+def test_regions_have_the_numbers_of_their_seeds():
     labels = region_growing(IMAGE, [(4, 0), (2, 0), (0, 0)], tolerance=10)
     assert labels.dtype == np.int32
     assert labels.tolist() == [[3, 3, 2, 2, 1], [3, 3, 2, 2, 1], [3, 0, 0, 2, 1]]
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
-def test_growth_is_its_definition(data):
+@settings(max_examples=80, deadline=None)
+def test_region_growing_equals_a_slow_reference(data):
     shape = data.draw(st.tuples(st.integers(1, 6), st.integers(1, 6)))
     channels = data.draw(st.sampled_from([(), (3,)]))
     image = data.draw(
         arrays(np.uint8, shape + channels, elements=st.sampled_from([0, 4, 8, 12, 40, 255]))
     )
-    everywhere = [(x, y) for y in range(shape[0]) for x in range(shape[1])]
-    seeds = data.draw(st.lists(st.sampled_from(everywhere), min_size=1, max_size=4, unique=True))
+    pixels = [(x, y) for y in range(shape[0]) for x in range(shape[1])]
+    seeds = data.draw(st.lists(st.sampled_from(pixels), min_size=1, max_size=4, unique=True))
     options = {
         "tolerance": data.draw(st.sampled_from([0, 4, 7.5, 12])),
         "similarity": data.draw(st.sampled_from(SIMILARITIES)),
         "connectivity": data.draw(st.sampled_from([4, 8])),
     }
-    assert np.array_equal(region_growing(image, seeds, **options), grown(image, seeds, **options))
+    assert np.array_equal(
+        region_growing(image, seeds, **options), slow_growing(image, seeds, **options)
+    )
 
 
 @pytest.mark.parametrize("similarity", SIMILARITIES)
-def test_quarter_turns_and_brightness_change_nothing(similarity):
+def test_rotation_and_brightness_do_not_matter(similarity):
     image = np.random.default_rng(0).integers(0, 60, (24, 31)).astype(np.uint8)
     seeds = [(3, 4), (20, 11)]
     labels = region_growing(image, seeds, 20, similarity)
     assert len(np.unique(labels)) == 3
-    turned = [(y, 31 - 1 - x) for x, y in seeds]
-    assert np.array_equal(region_growing(np.rot90(image), turned, 20, similarity), np.rot90(labels))
+    rotated = [(y, 31 - 1 - x) for x, y in seeds]
+    assert np.array_equal(
+        region_growing(np.rot90(image), rotated, 20, similarity), np.rot90(labels)
+    )
     assert np.array_equal(region_growing(image + np.uint8(100), seeds, 20, similarity), labels)
 
 
-def test_flood_fill_is_scikit_image_s():
+def test_flood_fill_equals_scikit_image():
     segmentation = pytest.importorskip("skimage.segmentation")
     image = np.random.default_rng(0).integers(0, 60, (50, 61)).astype(np.float32) + 100
     for connectivity in (4, 8):
@@ -132,21 +132,24 @@ def test_flood_fill_is_scikit_image_s():
 @pytest.mark.parametrize(
     ("seeds", "message"),
     [
-        (None, "seeds=None, expected whole numbers x and y, such as .*80"),
-        ([], "seeds=.*, expected whole numbers x and y"),
-        ([(0.5, 1)], "expected whole numbers"),
-        ([(1, 2, 3)], "expected whole numbers"),
-        ([(0, 0), (5, 0)], r"the seed \(5, 0\) lies outside of an image 5 wide and 3 high"),
-        ([(0, -1)], r"the seed \(0, -1\) lies outside"),
+        (None, "got seeds=None, expected integers x and y, such as .*80"),
+        ([], "got seeds=.*, expected integers x and y"),
+        ([(0.5, 1)], "expected integers"),
+        ([(1, 2, 3)], "expected integers"),
+        (
+            [(0, 0), (5, 0)],
+            r"the seed \(5, 0\) is outside the image, which is 5 pixels wide and 3 high",
+        ),
+        ([(0, -1)], r"the seed \(0, -1\) is outside"),
         ([(0, 0), (0, 0)], "two of the 2 seeds are the same pixel"),
     ],
 )
-def test_seeds_that_make_no_sense_are_refused(seeds, message):
+def test_invalid_seeds_are_refused(seeds, message):
     with pytest.raises(ValueError, match=f"region_growing: .*{message}"):
         region_growing(IMAGE, seeds)
 
 
-def test_parameters_out_of_range_are_refused():
+def test_invalid_options_are_refused():
     with pytest.raises(ValueError, match="similarity='means' is unknown.* Did you mean 'mean'"):
         region_growing(IMAGE, [(0, 0)], similarity="means")
     with pytest.raises(ValueError, match="tolerance=-1 must be a finite number of at least 0"):
@@ -155,6 +158,6 @@ def test_parameters_out_of_range_are_refused():
         flood_fill(IMAGE, (0, 0), connectivity=6)
     with pytest.raises(
         ValueError,
-        match=r"flood_fill: seed=None, expected whole numbers x and y, such as \(20, 35\)",
+        match=r"flood_fill: got seed=None, expected integers x and y, such as \(20, 35\)",
     ):
         flood_fill(IMAGE)

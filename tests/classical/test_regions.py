@@ -16,7 +16,7 @@ LABELS = arrays("uint8", SHAPES, elements=st.integers(0, 3))
 
 
 def draw(text):
-    """A label map from rows of digits; '.' is background."""
+    """Return a label map from rows of digits; '.' is background."""
     return np.array([[int(pixel.replace(".", "0")) for pixel in row] for row in text.split()])
 
 
@@ -25,17 +25,17 @@ def same(result, expected):
     np.testing.assert_array_equal(result, expected)
 
 
-def cells(seed=0, shape=(120, 150)):
-    """A label map of discs, ellipses and lumps."""
+def blobs(seed=0, shape=(120, 150)):
+    """Return a label map of blobs of many shapes."""
     rough = ndimage.gaussian_filter(np.random.default_rng(seed).normal(size=shape), 3.5)
     return connected_components(rough > 0.02)
 
 
-def test_small_objects_by_hand():
+def test_remove_small_by_hand():
     labels = draw("3.33..1 .......  77..199")
     same(remove_small(labels, 3), draw("1.11... ....... ......."))
     same(remove_small(labels, 2), draw("1.11..2 ....... 33..244"))
-    mask = labels > 0  # in pieces: 1, 2, 1; 2, 3 pixels
+    mask = labels > 0  # its components have 1, 2, 1, 2 and 3 pixels
     same(remove_small(mask, 2), draw("..11... ....... 11..111") > 0)
     same(remove_small(mask, 3), draw("....... ....... ....111") > 0)
     same(remove_small(labels, 0), remove_small(labels, 1))
@@ -43,17 +43,17 @@ def test_small_objects_by_hand():
 
 @given(LABELS, st.integers(0, 12))
 @settings(deadline=None)
-def test_small_objects_against_a_slow_truth(labels, min_pixels):
+def test_remove_small_equals_a_slow_reference(labels, min_pixels):
     kept = [value for value in (1, 2, 3) if (labels == value).sum() >= min_pixels]
     result = remove_small(labels, min_pixels)
     np.testing.assert_array_equal(result > 0, np.isin(labels, kept))
     assert result.max(initial=0) == len(set(kept) & set(labels.flat))
     same(filter_objects(labels, min_pixels), result)
-    pieces = connected_components(labels > 0)
-    same(remove_small(labels > 0, min_pixels), remove_small(pieces, min_pixels) > 0)
+    components = connected_components(labels > 0)
+    same(remove_small(labels > 0, min_pixels), remove_small(components, min_pixels) > 0)
 
 
-def test_filters_by_hand():
+def test_filter_objects_by_hand():
     labels = draw("""
         1........
         ...222...
@@ -61,7 +61,8 @@ def test_filters_by_hand():
         .3.222.4.
         .........
     """)
-    # Areas 1, 7, 2, 3; hulls 1, 9, 2, 3.5 (a bend of three pixels lacks a triangle of half a pixel).
+    # Areas 1, 7, 2, 3; hull areas 1, 9, 2, 3.5 (the hull of three pixels around a corner adds half
+    # a pixel).
     same(
         filter_objects(labels, max_pixels=3),
         draw("1........ ......... .2....33. .2.....3. ........."),
@@ -87,23 +88,23 @@ def test_circularity_of_discs_squares_and_lines():
 
 @given(LABELS, st.floats(0, 2))
 @settings(deadline=None)
-def test_circularity_by_the_perimeter_of_scikit_image(labels, least):
-    def measured(value):
+def test_circularity_equals_scikit_image(labels, minimum):
+    def circularity(value):
         perimeter = measure.perimeter_crofton(np.pad(labels == value, 1), directions=4)
         return 4 * np.pi * (labels == value).sum() / perimeter**2
 
-    round_ones = [value for value in set(labels.flat) - {0} if measured(value) >= least + 1e-9]
-    angular = [value for value in set(labels.flat) - {0} if measured(value) <= least - 1e-9]
-    kept = filter_objects(labels, min_circularity=least) > 0
-    assert kept[np.isin(labels, round_ones)].all()
-    assert not kept[np.isin(labels, angular)].any()
+    above = [value for value in set(labels.flat) - {0} if circularity(value) >= minimum + 1e-9]
+    below = [value for value in set(labels.flat) - {0} if circularity(value) <= minimum - 1e-9]
+    kept = filter_objects(labels, min_circularity=minimum) > 0
+    assert kept[np.isin(labels, above)].all()
+    assert not kept[np.isin(labels, below)].any()
 
 
-def test_filters_of_many_shapes_against_scikit_image():
-    labels = cells()
+def test_solidity_is_close_to_scikit_image():
+    labels = blobs()
     table = measure.regionprops_table(labels, properties=("label", "area", "solidity"))
     for bound in (0.8, 0.9):
-        # Its hull is of the middles of the pixels' sides, so a little smaller.
+        # skimage's hull goes through the middles of the pixels' sides, so it is slightly smaller.
         sure = table["label"][table["solidity"] < bound - 0.03]
         kept = filter_objects(labels, min_solidity=bound)
         assert 0 < kept.max() < labels.max()
@@ -112,7 +113,7 @@ def test_filters_of_many_shapes_against_scikit_image():
         assert kept[np.isin(labels, solid)].all()
 
 
-def test_holes_by_hand():
+def test_fill_holes_by_hand():
     labels = draw("""
         1111....2222.
         1..1.33.2.44.
@@ -133,7 +134,7 @@ def test_holes_by_hand():
     """)
     same(
         fill_holes(labels), filled
-    )  # not: the bay at 2 and 4, the hole of 5 and 6 together, the frame
+    )  # not filled: the bay of 2 and 4, the hole between 5 and 6, the image border
     same(fill_holes(labels, max_pixels=3), filled)
     same(
         fill_holes(labels, max_pixels=2),
@@ -141,12 +142,14 @@ def test_holes_by_hand():
     )
     same(fill_holes(labels > 0), ndimage.binary_fill_holes(labels > 0))
     same(fill_holes(draw("111 1.1 1.1")), draw("111 1.1 1.1"))
-    same(fill_holes(draw(".1. 1.1 .1.") * 300), draw(".1. 111 .1.") * 300)  # closed by corners
+    same(
+        fill_holes(draw(".1. 1.1 .1.") * 300), draw(".1. 111 .1.") * 300
+    )  # closed although only corners touch
 
 
 @given(LABELS)
-@settings(deadline=None, max_examples=200)
-def test_holes_against_a_slow_truth(labels):
+@settings(deadline=None, max_examples=100)
+def test_fill_holes_equals_a_slow_reference(labels):
     same(fill_holes(labels > 0), ndimage.binary_fill_holes(labels > 0))
     expected = labels.copy()
     cross = ndimage.generate_binary_structure(2, 1)
@@ -168,8 +171,8 @@ def test_smooth_by_hand():
         ..7......
         ..7......
     """)
-    # The spike of 7 and the corner pixels of 9 are no part of a cross within them. 9 has no whole cross but that
-    # about its middle.
+    # The spike of 7 and the corners of 9 are not covered by a cross inside the object. 9 contains
+    # only the cross around its center.
     opened = cv2.morphologyEx(
         (labels == 7).astype(np.uint8), cv2.MORPH_OPEN, np.uint8([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
     )
@@ -179,12 +182,13 @@ def test_smooth_by_hand():
     same(smooth(labels, 3), np.zeros_like(labels))
 
 
-def test_gaps_claimed_by_two_objects_stay_open():
-    # Found by trying: in the third column the corners of 1 and of 2 are opened away, and either closing takes both.
+def test_gaps_claimed_by_two_objects_stay_background():
+    # Found by random search: the opening removes corners of 1 and of 2 in the third column, and
+    # both closings claim them.
     labels = draw("11222222. 11122222. 2112222.. 2211222.. 2211122.. 2211112.. 22.111...")
     result = smooth(labels)
     cross = np.uint8([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
-    opened, closed = ([], [])
+    opened, closed = [], []
     for number in (1, 2):
         opened.append(cv2.morphologyEx(np.uint8(labels == number), cv2.MORPH_OPEN, cross))
         closed.append(cv2.morphologyEx(opened[-1], cv2.MORPH_CLOSE, cross))
@@ -196,8 +200,8 @@ def test_gaps_claimed_by_two_objects_stay_open():
 
 
 @pytest.mark.parametrize("radius", [1, 2, 3])
-def test_smooth_is_opening_then_closing_of_opencv(radius):
-    labels = cells(1)
+def test_smooth_equals_opening_and_closing_of_opencv(radius):
+    labels = blobs(1)
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1]
     disc = np.uint8(np.hypot(y, x) <= radius)
 
@@ -215,13 +219,13 @@ def test_smooth_is_opening_then_closing_of_opencv(radius):
     )
     same(
         smooth(np.ones((9, 11), bool), radius), np.ones((9, 11), bool)
-    )  # the frame wears nothing off
+    )  # the border does not erode objects
 
 
 @pytest.mark.parametrize("clean", CLEANERS)
 @given(labels=LABELS, numbers=st.permutations((5, 70, 600)))
 @settings(deadline=None, max_examples=40)
-def test_turned_images_other_numbers_and_other_dtypes(clean, labels, numbers):
+def test_rotation_numbering_and_dtype_do_not_matter(clean, labels, numbers):
     result = clean(labels)
     assert result.shape == labels.shape
     other = clean(np.array([0, *numbers])[np.rot90(labels)])
@@ -234,7 +238,7 @@ def test_turned_images_other_numbers_and_other_dtypes(clean, labels, numbers):
 
 
 @pytest.mark.parametrize("clean", CLEANERS)
-def test_nothing_to_clean(clean):
+def test_empty_maps(clean):
     for shape in ((0, 0), (0, 4), (4, 0), (1, 1), (1, 5), (3, 4)):
         for dtype in (bool, int, "uint8"):
             same(
@@ -243,18 +247,18 @@ def test_nothing_to_clean(clean):
 
 
 @pytest.mark.parametrize(
-    ("call", "words"),
+    ("call", "message"),
     [
         (
             lambda: remove_small(np.zeros((2, 3)), 4),
-            r"remove_small: labels of shape \(2, 3\) and dtype float64 came",
+            r"remove_small: got labels of shape \(2, 3\) and dtype float64",
         ),
-        (lambda: remove_small(np.zeros(3, int), 4), r"remove_small: labels of shape \(3,\)"),
+        (lambda: remove_small(np.zeros(3, int), 4), r"remove_small: got labels of shape \(3,\)"),
         (
             lambda: remove_small(np.zeros((2, 3), int), -1),
             "remove_small: min_pixels=-1 must be a finite number of at le",
         ),
-        (lambda: filter_objects(np.zeros((2, 3, 1), int)), "filter_objects: labels of shape"),
+        (lambda: filter_objects(np.zeros((2, 3, 1), int)), "filter_objects: got labels of shape"),
         (
             lambda: filter_objects(np.zeros((2, 3), int), max_pixels=-1),
             "filter_objects: max_pixels=-1 must be",
@@ -267,9 +271,9 @@ def test_nothing_to_clean(clean):
             lambda: filter_objects(np.zeros((2, 3), int), min_circularity=-1),
             "filter_objects: min_circularity=-1",
         ),
-        (lambda: fill_holes(np.zeros((2, 3))), "fill_holes: labels of shape"),
+        (lambda: fill_holes(np.zeros((2, 3))), "fill_holes: got labels of shape"),
         (lambda: fill_holes(np.zeros((2, 3), int), -2), "fill_holes: max_pixels=-2 must be"),
-        (lambda: smooth(np.zeros((2, 3))), "smooth: labels of shape"),
+        (lambda: smooth(np.zeros((2, 3))), "smooth: got labels of shape"),
         (
             lambda: smooth(np.zeros((2, 3), int), 0),
             "smooth: radius=0 must be a whole number of at least 1",
@@ -277,12 +281,12 @@ def test_nothing_to_clean(clean):
         (lambda: smooth(np.zeros((2, 3), int), 1.5), "smooth: radius=1.5 must be a whole number"),
     ],
 )
-def test_what_cannot_be_cleaned(call, words):
-    with pytest.raises(ValueError, match=words):
+def test_invalid_arguments_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_numbers_beyond_32_bit_are_refused():
+def test_labels_above_32_bit_are_refused():
     for function in (smooth, fill_holes):
-        with pytest.raises(ValueError, match=r"labels up to 1099511627776 came, expected 32 bit"):
+        with pytest.raises(ValueError, match=r"got labels up to 1099511627776, expected 32-bit"):
             function(np.array([[0, 2**40]]))

@@ -23,8 +23,8 @@ def iou(one, other):
 
 
 @pytest.fixture
-def scikit_images(monkeypatch):
-    """scikit-image's operators begun anew, and with what is outside of the image left out of account."""
+def skimage_segmentation(monkeypatch):
+    """Reset scikit-image's operators, and make them ignore the outside of the image."""
     lines = morphsnakes._P2
 
     def opened(u):
@@ -41,7 +41,7 @@ def scikit_images(monkeypatch):
 
 class TestByRegion:
     @pytest.mark.parametrize("method", BY_REGION)
-    def test_a_disc_and_its_negative(self, method):
+    def test_disc_and_its_negative(self, method):
         result = method(IMAGE)
         assert result.dtype == np.int32
         assert iou(result == 1, DISC) > 0.97
@@ -58,26 +58,24 @@ class TestByRegion:
 
     @pytest.mark.parametrize("method", BY_REGION)
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 1), (5, 7), (13, 11, 3)])
-    def test_one_color_is_all_0(self, method, shape):
+    def test_constant_images_are_all_0(self, method, shape):
         result = method(np.full(shape, 77, np.uint8))
         assert result.shape == shape[:2]
         assert not result.any()
 
     @pytest.mark.parametrize("method", BY_REGION)
     def test_images_of_few_rows_or_columns(self, method):
-        for width in (1, 2, 3):
+        for width in (1, 3):
             strip = np.array([[0] * 10 + [200] * 11] * width, np.uint8)
-            for picture in (strip, strip.T):
-                right = method(picture) == (picture > 0)
-                assert right.shape == picture.shape
-                assert (
-                    right.mean() > 0.85
-                )  # too narrow for lines of three pixels, so little is smoothed
+            for image in (strip, strip.T):
+                right = method(image) == (image > 0)
+                assert right.shape == image.shape
+                assert right.mean() > 0.85  # too narrow for smoothing with lines of three pixels
 
     @pytest.mark.parametrize("method", BY_REGION)
-    def test_what_does_not_fit(self, method):
+    def test_invalid_arguments_are_refused(self, method):
         with pytest.raises(
-            ValueError, match=f"^{method.__name__}: an image of shape .* has no pixel"
+            ValueError, match=f"^{method.__name__}: got an image of shape .* has no pixels"
         ):
             method(np.zeros((0, 5)))
         with pytest.raises(ValueError, match=f"^{method.__name__}: the image has values from nan"):
@@ -86,7 +84,7 @@ class TestByRegion:
             method(IMAGE, iterations=0)
 
 
-def test_chan_vese_is_scikit_images():
+def test_chan_vese_equals_scikit_image():
     gray = COINS.astype(np.float32)
     expected = segmentation.chan_vese(gray, mu=0.1, tol=0.01, max_num_iter=30)
     brighter = expected if gray[expected].mean() > gray[~expected].mean() else ~expected
@@ -97,24 +95,26 @@ def test_chan_vese_is_scikit_images():
 
 
 @pytest.mark.parametrize(("iterations", "smoothing"), [(1, 1), (7, 1), (20, 3), (15, 0)])
-def test_morphological_chan_vese_is_scikit_images(scikit_images, iterations, smoothing):
+def test_morphological_chan_vese_equals_scikit_image(skimage_segmentation, iterations, smoothing):
     expected = (
-        scikit_images.morphological_chan_vese(COINS.astype(float), iterations, smoothing=smoothing)
+        skimage_segmentation.morphological_chan_vese(
+            COINS.astype(float), iterations, smoothing=smoothing
+        )
         > 0
     )
     brighter = expected if COINS[expected].mean() > COINS[~expected].mean() else ~expected
     assert np.array_equal(morphological_chan_vese(COINS, iterations, smoothing), brighter)
 
 
-def test_corners_belong_to_what_they_look_like():
-    """scikit-image's own operators round off a region where it touches the border."""
+def test_regions_are_not_rounded_at_the_image_border():
+    """Those of scikit-image's own operators are."""
     half = np.where(COLUMNS > 30, 200, 20).astype(np.uint8)
     assert np.array_equal(morphological_chan_vese(half), half > 100)
     assert np.array_equal(morphological_chan_vese(255 - half), half < 100)
 
 
 @pytest.mark.parametrize("smoothing", [-1, 0.5, np.nan])
-def test_smoothing_is_a_number_of_times(smoothing):
+def test_invalid_smoothing_is_refused(smoothing):
     with pytest.raises(ValueError, match="^morphological_chan_vese: smoothing="):
         morphological_chan_vese(IMAGE, smoothing=smoothing)
     with pytest.raises(ValueError, match="^geodesic_active_contour: smoothing="):
@@ -123,25 +123,27 @@ def test_smoothing_is_a_number_of_times(smoothing):
 
 class TestGeodesicActiveContour:
     @pytest.mark.parametrize("image", [IMAGE, 255 - IMAGE])
-    def test_it_shrinks_onto_a_disc_or_grows_to_its_edge(self, picture):
-        result = geodesic_active_contour(picture, BOX)
+    def test_it_shrinks_or_grows_to_the_edge_of_a_disc(self, image):
+        result = geodesic_active_contour(image, BOX)
         assert result.dtype == np.int32
         assert iou(result == 1, DISC) > 0.93
         inner = np.hypot(ROWS - 27, COLUMNS - 36) < 5
-        assert iou(geodesic_active_contour(picture, start=inner, balloon=1) == 1, DISC) > 0.85
+        assert iou(geodesic_active_contour(image, initial_mask=inner, balloon=1) == 1, DISC) > 0.85
 
     @pytest.mark.parametrize("balloon", [-1, 0, 1])
     @pytest.mark.parametrize(("iterations", "smoothing"), [(1, 1), (13, 1), (20, 2), (9, 0)])
-    def test_it_is_scikit_images(self, scikit_images, balloon, iterations, smoothing):
+    def test_equals_scikit_image(self, skimage_segmentation, balloon, iterations, smoothing):
         start = np.zeros(COINS.shape, int)
         start[25:90, 30:100] = 7
-        edges = scikit_images.inverse_gaussian_gradient(COINS / COINS.std(), alpha=250, sigma=1.5)
+        edges = skimage_segmentation.inverse_gaussian_gradient(
+            COINS / COINS.std(), alpha=250, sigma=1.5
+        )
         limit = 1 / np.sqrt(1 + 250 * 0.07)
-        expected = scikit_images.morphological_geodesic_active_contour(
+        expected = skimage_segmentation.morphological_geodesic_active_contour(
             edges, iterations, start, smoothing=smoothing, threshold=limit, balloon=balloon
         )
         result = geodesic_active_contour(
-            COINS, None, start, iterations, smoothing, balloon, sigma=1.5, edge=0.07
+            COINS, None, start, iterations, smoothing, balloon, sigma=1.5, edge_threshold=0.07
         )
         assert 0 < result.sum() < result.size
         assert np.array_equal(result, expected)
@@ -151,58 +153,60 @@ class TestGeodesicActiveContour:
             result,
         )
 
-    def test_brightness_contrast_and_turns_do_not_matter(self):
+    def test_brightness_contrast_and_rotation_do_not_matter(self):
         low = IMAGE // 2
         start = (ROWS > 8) & (ROWS < 50) & (COLUMNS > 15) & (COLUMNS < 58)
-        expected = geodesic_active_contour(low, start=start)
-        assert np.array_equal(geodesic_active_contour(low + 127, start=start), expected)
-        assert np.array_equal(geodesic_active_contour(low * 2, start=start), expected)
-        for turned in range(4):
-            result = geodesic_active_contour(np.rot90(low, turned), start=np.rot90(start, turned))
-            assert np.array_equal(result, np.rot90(expected, turned))
+        expected = geodesic_active_contour(low, initial_mask=start)
+        assert np.array_equal(geodesic_active_contour(low + 127, initial_mask=start), expected)
+        assert np.array_equal(geodesic_active_contour(low * 2, initial_mask=start), expected)
+        for turns in range(4):
+            result = geodesic_active_contour(
+                np.rot90(low, turns), initial_mask=np.rot90(start, turns)
+            )
+            assert np.array_equal(result, np.rot90(expected, turns))
 
-    def test_calls_do_not_depend_on_those_before(self):
-        """scikit-image keeps in a variable of the module which operator is next."""
+    def test_calls_do_not_depend_on_earlier_ones(self):
+        """scikit-image stores the next operator in a global variable."""
         results = [geodesic_active_contour(IMAGE, BOX, iterations=9) for _ in range(2)]
         segmentation.morphological_geodesic_active_contour(IMAGE / 255, 1)
         assert np.array_equal(results[0], results[1])
         assert np.array_equal(geodesic_active_contour(IMAGE, BOX, iterations=9), results[0])
 
     @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (8, 1), (5, 7), (13, 11, 3)])
-    def test_in_one_color_it_shrinks_to_nothing(self, shape):
-        picture = np.full(shape, 77, np.uint8)
+    def test_in_constant_images_it_shrinks_to_nothing(self, shape):
+        image = np.full(shape, 77, np.uint8)
         everywhere = np.ones(shape[:2], bool)
-        assert not geodesic_active_contour(picture, start=everywhere).any()
+        assert not geodesic_active_contour(image, initial_mask=everywhere).any()
         seed = np.zeros(shape[:2], bool)
         seed[0, 0] = True
-        assert geodesic_active_contour(picture, start=seed, balloon=1, smoothing=0).all()
+        assert geodesic_active_contour(image, initial_mask=seed, balloon=1, smoothing=0).all()
 
     @pytest.mark.parametrize(
-        ("options", "words"),
+        ("options", "message"),
         [
-            ({}, "box or start, neither came. Pass box="),
-            ({"box": BOX, "start": DISC}, "box or start, both came"),
-            ({"box": (80, 0, 90, 9)}, "holds no pixel of the image of 71 x 61"),
+            ({}, "got neither of `box` and `initial_mask`, .* Pass box="),
+            ({"box": BOX, "initial_mask": DISC}, "got both of `box` and `initial_mask`"),
+            ({"box": (80, 0, 90, 9)}, "contains no pixel of the 71 x 61 image"),
             (
-                {"start": DISC.T},
-                r"start of shape \(71, 61\) and dtype bool came, expected bool or integers \(61, 71\)",
+                {"initial_mask": DISC.T},
+                r"got initial_mask of shape \(71, 61\) and dtype bool, expected bool .* \(61, 71\)",
             ),
-            ({"start": DISC * 1.0}, "start of shape .* dtype float64"),
+            ({"initial_mask": DISC * 1.0}, "got initial_mask of shape .* dtype float64"),
             ({"box": BOX, "iterations": 0}, "iterations=0"),
             ({"box": BOX, "balloon": 2}, "balloon=2 is unknown. Choose from -1, 0, 1"),
             ({"box": BOX, "sigma": 0}, "sigma=0 must be"),
-            ({"box": BOX, "edge": np.inf}, "edge=inf must be"),
+            ({"box": BOX, "edge_threshold": np.inf}, "edge_threshold=inf must be"),
         ],
     )
-    def test_what_does_not_fit(self, options, words):
-        with pytest.raises(ValueError, match=f"^geodesic_active_contour: .*{words}"):
+    def test_invalid_arguments_are_refused(self, options, message):
+        with pytest.raises(ValueError, match=f"^geodesic_active_contour: .*{message}"):
             geodesic_active_contour(IMAGE, **options)
 
     def test_nuclei_in_their_boxes(self, shared_data):
         folder = shared_data / "dsb2018_fluo"
         found, boxes = [], []
-        for name in (folder / "val.txt").read_text().split()[:5]:
-            picture = np.array(Image.open(folder / "images" / f"{name}.png").convert("L"))
+        for name in (folder / "val.txt").read_text().split()[:2]:
+            image = np.array(Image.open(folder / "images" / f"{name}.png").convert("L"))
             labels = np.array(Image.open(folder / "labels" / f"{name}.png"))
             number = np.bincount(labels.ravel())[1:].argmax() + 1  # the largest
             rows, columns = np.nonzero(labels == number)
@@ -210,5 +214,5 @@ class TestGeodesicActiveContour:
             inside = np.zeros(labels.shape, bool)
             inside[box[1] : box[3], box[0] : box[2]] = True
             boxes.append(iou(inside, labels == number))
-            found.append(iou(geodesic_active_contour(picture, box) > 0, labels == number))
-        assert np.mean(found) > 0.65  # 0.708 as measured; the boxes themselves have 0.460
+            found.append(iou(geodesic_active_contour(image, box) > 0, labels == number))
+        assert np.mean(found) > 0.65  # measured 0.708; 0.460 for the boxes

@@ -1,15 +1,15 @@
-"""`tfseg segment` through its public door."""
+"""`tfseg segment`, run as a command."""
 
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_sample
 from PIL import Image
 
+from conftest import draw_sample
 from tfseg.classical import METHODS, segment
 from tfseg.data import read_image
 
@@ -29,8 +29,10 @@ def run(tfseg, monkeypatch, tmp_path):
     return run
 
 
-def test_one_image_gives_labels_and_an_overlay(run):
-    code, printed = run("cells/c0.png", "--method", "slic", "--set", "num_segments=20", "--out", "out")
+def test_one_image_writes_labels_and_overlay(run):
+    code, printed = run(
+        "cells/c0.png", "--method", "slic", "--set", "num_segments=20", "--out", "out"
+    )
     assert (code, printed) == (0, "1 image -> out")
     labels = Image.open("out/c0_labels.png")
     assert labels.mode == "I;16"
@@ -38,14 +40,14 @@ def test_one_image_gives_labels_and_an_overlay(run):
     assert np.asarray(Image.open("out/c0_overlay.png")).shape == (48, 56, 3)
 
 
-def test_false_is_false_however_it_is_written(run):
+def test_lowercase_false_is_parsed(run):
     code, _ = run("cells/c0.png", "--set", "dark=false")
     assert code == 0
     found = np.asarray(Image.open("segments/c0_labels.png"))
     assert np.array_equal(found, segment(read_image("cells/c0.png"), "watershed"))
 
 
-def test_the_methods_are_listed_with_their_options(run):
+def test_methods_are_listed_with_their_options(run):
     code, printed = run("--methods")
     assert code == 0
     for method in METHODS:
@@ -55,14 +57,16 @@ def test_the_methods_are_listed_with_their_options(run):
     assert "--scribbles FILE, beta=130.0" in printed
 
 
-def test_a_click_fills(run):
+def test_flood_fill_from_a_seed(run):
     code, printed = run("cells/c0.png", "--method", "flood_fill", "--set", "seed=(3, 4)")
     assert code == 0, printed
     assert np.asarray(Image.open("segments/c0_labels.png")).max() == 1
 
 
-def test_a_folder_goes_through_processes(run):
-    code, printed = run("cells", "--method", "multi_otsu", "--set", "num_classes=2", "--processes", "2")
+def test_folder_is_segmented_in_processes(run):
+    code, printed = run(
+        "cells", "--method", "multi_otsu", "--set", "num_classes=2", "--processes", "2"
+    )
     assert (code, printed) == (0, "3 images -> segments")
     assert sorted(path.name for path in Path("segments").iterdir()) == [
         f"c{index}_{kind}.png" for index in range(3) for kind in ("labels", "overlay")
@@ -72,13 +76,13 @@ def test_a_folder_goes_through_processes(run):
         assert np.array_equal(Image.open(f"segments/c{index}_labels.png"), expected)
 
 
-def test_scribbles_come_as_a_image(run):
+def test_scribbles_are_read_from_a_palette_image(run):
     scribbles = np.full((48, 56), 255, np.uint8)
     scribbles[:3], scribbles[42:] = 0, 1
     palette = Image.fromarray(scribbles).convert("P")
     palette.putpalette(
         [90, 10, 200, 20, 180, 30] + [0] * 750 + [255, 255, 255, 0, 0, 0]
-    )  # ids, whatever their colors
+    )  # class ids, whatever their colors
     palette.putdata(scribbles.ravel().tolist())
     palette.save("scribbles.png")
     code, _ = run(
@@ -123,7 +127,7 @@ def test_scribbles_come_as_a_image(run):
         (["cells/notes.txt"], 1, "notes.txt"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_message(run, words, code, message):
+def test_invalid_input_gives_one_message(run, words, code, message):
     Path("cells/notes.txt").write_text("no image")
     found, printed = run(*words)
     assert found == code
@@ -131,19 +135,15 @@ def test_what_is_wrong_is_said_in_one_message(run, words, code, message):
     assert re.search(message, printed), printed
 
 
-def test_a_process_of_its_own_says_the_same(run, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "tfseg",
-        "segment",
-        "cells",
-        "--set",
-        "min_distance=4",
-        "--processes",
-        "2",
+def test_python_m_tfseg_runs_the_command(run, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["tfseg", "segment", "cells/c0.png", "--set", "min_distance=4"]
+    )
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("tfseg", run_name="__main__")
+    assert not end.value.code
+    assert "1 image -> segments" in capsys.readouterr().out
+    assert sorted(path.name for path in Path("segments").iterdir()) == [
+        "c0_labels.png",
+        "c0_overlay.png",
     ]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "3 images -> segments" in done.stdout
-    assert len(list((tmp_path / "segments").iterdir())) == 6

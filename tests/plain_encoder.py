@@ -24,8 +24,8 @@ def build(weights, owner):
     return keras.Model(image, x)
 
 
-# Entries for the registry of encoders. The second has no features at stride 2, like a MiT. The third
-# has no features at strides that most decoders need.
+# Entries for the registry of encoders. The second has no features at stride 2, like a MiT. The
+# third lacks strides that most decoders need.
 PLAIN = {
     "plain": Encoder(build, FEATURE_LAYERS),
     "plain_from_4": Encoder(build, (None, *FEATURE_LAYERS[1:])),

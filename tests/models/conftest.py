@@ -6,7 +6,7 @@ from tfseg.models.encoders import ENCODERS
 
 @pytest.fixture(scope="module")
 def plain_encoders():
-    """The encoders of `plain_encoder`, in the registry for one file of tests."""
+    """Register the encoders of `plain_encoder` for one test module."""
     ENCODERS.update(PLAIN)
     yield
     for name in PLAIN:

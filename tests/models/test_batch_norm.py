@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from tfseg.models.batch_norm import BatchNorm
 
 FUSED = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's"
+    keras.backend.backend() != "tensorflow", reason="the fused kernel is TensorFlow's"
 )
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(3, 5, (4, 6, 5, 3)).astype("float32")
@@ -15,7 +15,7 @@ OPTIONS = [{}, {"scale": False}, {"center": False}, {"epsilon": 0.1, "momentum":
 
 
 def pair(**options):
-    """Ours and Keras' layer with the same weights, none of them as they begin."""
+    """Our layer and Keras' with the same random weights."""
     ours, theirs = BatchNorm(**options), layers.BatchNormalization(**{"momentum": 0.9, **options})
     for layer in (ours, theirs):
         layer.build(IMAGES.shape)
@@ -30,7 +30,7 @@ def array(x):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_predicts_and_trains_as_keras_does(options):
+def test_predicts_and_trains_like_keras(options):
     ours, theirs = pair(**options)
     for training in (False, True):
         assert_allclose(
@@ -41,12 +41,13 @@ def test_predicts_and_trains_as_keras_does(options):
     ours_mean, ours_variance = ours.non_trainable_variables
     mean, variance = theirs.non_trainable_variables
     assert_allclose(array(ours_mean), array(mean), rtol=1e-5)
-    # biased and unbiased variance of 4 * 6 * 5 = 120 values differ by 120 / 119, of which 1 - momentum enters
+    # The biased and unbiased variance of 4 * 6 * 5 = 120 values differ by 120 / 119, weighted by
+    # 1 - momentum.
     assert_allclose(array(ours_variance), array(variance), rtol=1 / 119)
 
 
 @FUSED
-def test_running_variance_is_the_unbiased_one():
+def test_running_variance_is_unbiased():
     layer = BatchNorm(momentum=0.75)
     layer(IMAGES, training=True)
     expected = 0.75 * 1 + 0.25 * IMAGES.var(axis=(0, 1, 2), ddof=1)
@@ -56,7 +57,7 @@ def test_running_variance_is_the_unbiased_one():
 @FUSED
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 @pytest.mark.parametrize("trainable", [True, False])
-def test_gradients_are_those_of_keras(options, trainable):
+def test_gradients_are_equal_to_keras(options, trainable):
     import tensorflow as tf
 
     weights = RNG.normal(size=IMAGES.shape).astype("float32")
@@ -73,7 +74,7 @@ def test_gradients_are_those_of_keras(options, trainable):
         assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
-def test_frozen_layer_keeps_its_statistics():
+def test_a_frozen_layer_keeps_its_statistics():
     layer, _ = pair()
     layer.trainable = False
     before = [array(v) for v in layer.weights]
@@ -91,7 +92,7 @@ def test_other_precisions(dtype):
     assert keras.backend.standardize_dtype(out.dtype) == dtype.removeprefix("mixed_")
     expected = (IMAGES - IMAGES.mean((0, 1, 2))) / np.sqrt(IMAGES.var((0, 1, 2)) + 1e-3)
     assert_allclose(array(out), expected, atol=0.05)
-    # under a mixed precision, the statistics are float32 of rounded images
+    # under mixed precision, the statistics are float32 values of rounded images
     wanted = 0.1 * IMAGES.mean((0, 1, 2))
     assert_allclose(array(layer.moving_mean), wanted, rtol=1e-3 if "mixed" in dtype else 2e-2)
 

@@ -12,13 +12,13 @@ def test_models_are_built_by_name():
     assert model.output_shape == (None, None, None, 5)
 
 
-def test_names_are_sorted_and_those_of_the_models():
+def test_names_are_sorted_and_match_the_functions():
     assert list_models() == sorted(MODELS)
     for name, builder in MODELS.items():
         assert builder.__name__ == name
 
 
-def test_an_unknown_name_offers_the_nearest():
+def test_an_unknown_name_suggests_the_nearest():
     with pytest.raises(
         ValueError,
         match=r"build: name='deeplabv3' is unknown. Choose from .*Did you mean 'deeplab_v3'",
@@ -26,7 +26,7 @@ def test_an_unknown_name_offers_the_nearest():
         build("deeplabv3", 2)
 
 
-def test_an_option_that_a_builder_lacks_is_an_error_that_names_those_it_has():
+def test_an_unknown_option_is_an_error_that_lists_the_known_ones():
     with pytest.raises(
         ValueError,
         match=r"tiny_unet: option='encoder' is unknown. Choose from 'input_shape', 'filters', ",

@@ -2,18 +2,16 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from plain_encoder import PARAMETERS as PLAIN
 
 from tfseg.models import fpn, linknet, lraspp, segformer, upernet
 from tfseg.models.decoders import PixelShuffle, PoolToBins, ResizeLike, Upsample
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-# `plain` has widths 2 4 6 8 10 at strides 2 to 32: 3 x 3 kernels without bias, four numbers of normalization a channel
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (2 + 4 + 6 + 8 + 10)
 
-
-def test_parts_of_a_size_that_does_not_divide_overlap():
-    # five rows in two parts: rows 0-2 and 2-4; three columns in two: 0-1 and 1-2
+def test_bins_overlap_if_the_size_is_not_a_multiple():
+    # five rows in two bins: rows 0-2 and 2-4; three columns in two: 0-1 and 1-2
     x = np.arange(15, dtype="float32").reshape(1, 5, 3, 1) ** 2
     rows, columns = ((0, 3), (2, 5)), ((0, 2), (1, 3))
     means = [[x[0, a:b, c:d].mean() for c, d in columns] for a, b in rows]
@@ -22,7 +20,7 @@ def test_parts_of_a_size_that_does_not_divide_overlap():
     )
 
 
-def test_parts_of_a_map_smaller_than_their_number_repeat():
+def test_bins_repeat_if_the_map_is_smaller():
     x = np.array([3.0, 7.0]).reshape(1, 1, 2, 1)
     # columns floor(2 i / 3) to ceil(2 (i + 1) / 3): 0-0, 0-1, 1-1
     assert ops.convert_to_numpy(PoolToBins(3)(x))[0, ..., 0] == pytest.approx(
@@ -30,15 +28,14 @@ def test_parts_of_a_map_smaller_than_their_number_repeat():
     )
 
 
-def test_means_of_many_pixels_are_exact_under_half_precision():
+def test_means_of_many_pixels_are_exact_in_half_precision():
     x = np.full((1, 300, 300, 1), 1000.0, "float16")
-    assert ops.convert_to_numpy(PoolToBins(1)(x)).item() == pytest.approx(
-        1000, rel=1e-4
-    )  # its sum, 9e7, is beyond float16
+    # the sum, 9e7, overflows float16
+    assert ops.convert_to_numpy(PoolToBins(1)(x)).item() == pytest.approx(1000, rel=1e-4)
 
 
 def test_upsampling_has_half_pixel_centers():
-    # [0, 8] doubled: places -0.25, 0.25, 0.75, 1.25 between the two, the outer ones held at the border
+    # [0, 8] doubled: positions -0.25, 0.25, 0.75, 1.25; the outer ones are clipped to the border
     x = np.array([0.0, 8.0], "float32").reshape(1, 1, 2, 1)
     assert ops.convert_to_numpy(Upsample(2)(x))[0, :, :, 0].tolist() == [[0, 2, 6, 8]] * 2
     like = np.zeros((1, 2, 4, 5))
@@ -46,7 +43,7 @@ def test_upsampling_has_half_pixel_centers():
     assert ops.convert_to_numpy(ResizeLike()(x, np.zeros((1, 1, 1, 1)))).item() == 4
 
 
-def test_upsampling_tells_its_static_shape():
+def test_upsampling_has_a_static_shape():
     assert Upsample(3).compute_output_shape((None, None, 5, 2)) == (None, None, 15, 2)
     assert ResizeLike().compute_output_shape((None, 1, 1, 2), (None, None, 7, 5)) == (
         None,
@@ -57,18 +54,18 @@ def test_upsampling_tells_its_static_shape():
 
 
 def test_channels_become_pixels():
-    # two pixels side by side of 2 x 2 x 3 channels: rows of the block first, then its columns
+    # two pixels in a row with 2 x 2 x 3 channels: rows of the block first, then its columns
     x = np.arange(24.0).reshape(1, 1, 2, 12)
     above = [[0, 1, 2], [3, 4, 5], [12, 13, 14], [15, 16, 17]]
     below = [[6, 7, 8], [9, 10, 11], [18, 19, 20], [21, 22, 23]]
     assert ops.convert_to_numpy(PixelShuffle(2)(x))[0].tolist() == [above, below]
     assert PixelShuffle(3).compute_output_shape((None, None, 5, 18)) == (None, None, 15, 2)
-    with pytest.raises(ValueError, match="10 channels came, expected a multiple of 4"):
+    with pytest.raises(ValueError, match="got 10 channels, expected a multiple of 4"):
         PixelShuffle(2)(np.zeros((4, 1, 1, 10)))
 
 
 def test_linknet_has_its_parameters():
-    # decoder a>b: 1 x 1 a>a/4, 3 x 3 a/4>a/4, 1 x 1 a/4>b, no bias, four numbers a channel
+    # decoder a>b: 1 x 1 a>a/4, 3 x 3 a/4>a/4, 1 x 1 a/4>b, no bias, four per channel
     #   10>8: 20 + 36 + 16 + 4 (2 + 2 + 8) = 120;  8>6: 16 + 36 + 12 + 4 (2 + 2 + 6) = 104
     #   6>4: 6 + 9 + 4 + 4 (1 + 1 + 4) = 43;       4>8: 4 + 9 + 8 + 4 (1 + 1 + 8) = 61
     # end: 3 x 3 8>4 288, 3 x 3 4>4 144, 2 x 2 4>4 64, 4 * 12; classes 4>3: 15
@@ -77,15 +74,18 @@ def test_linknet_has_its_parameters():
 
 
 def test_fpn_has_its_parameters():
-    # lateral 1 x 1 with bias: 5 8 + 7 8 + 9 8 + 11 8 = 256; pyramid 3 x 3 8>8 with bias 584, four times
-    # branches: 1 + 1 + 2 + 3 convolutions, 3 x 3, the first of each 8>4 288, then 4>4 144; group normalization 2 * 4
+    # lateral 1 x 1 with bias: 5 8 + 7 8 + 9 8 + 11 8 = 256;
+    # pyramid 3 x 3 8>8 with bias 584, four times
+    # branches: 1 + 1 + 2 + 3 convolutions 3 x 3, the first of each 8>4 288, then 4>4 144;
+    # group normalization 2 * 4
     model = fpn(3, "plain", pyramid_width=8, width=4)
     assert model.count_params() == PLAIN + 256 + 4 * 584 + 4 * 288 + 3 * 144 + 7 * 8 + 15
     assert model.get_layer("decoder_branch3_0_gn").groups == 4
 
 
-def test_lraspp_has_its_parameters_and_keeps_stride_16():
-    # high 1 x 1 10>5 50 and normalization 20; factors 10>5 50; classes on 5 + 6 channels: 33 + 3
+def test_lraspp_has_its_parameters_and_output_stride_16():
+    # high 1 x 1 10>5 50 and batch normalization 20; factors 10>5 50;
+    # classes on 5 + 6 channels: 33 + 3
     model = lraspp(3, "plain", width=5)
     assert model.count_params() == PLAIN + 50 + 20 + 50 + 36
     assert model.get_layer("encoder5_conv5").strides == (1, 1)
@@ -114,7 +114,7 @@ def test_segformer_has_its_parameters():
         (lraspp, {"width": 0}, "lraspp: width=0 must be"),
         (upernet, {"width": 0}, "upernet: width=0 must be"),
         (upernet, {"dropout": -1}, "upernet: dropout=-1 must be"),
-        (upernet, {"bins": ()}, r"upernet: bins=\(\) must name one or more numbers, none twice"),
+        (upernet, {"bins": ()}, r"upernet: bins=\(\) must contain one or more distinct numbers"),
         (segformer, {"width": 0}, "segformer: width=0 must be"),
         (segformer, {"dropout": 1}, "segformer: dropout=1 must be"),
         (fpn, {"encoder": "plane"}, "fpn: encoder='plane' is unknown.*Did you mean 'plain'"),
@@ -125,14 +125,14 @@ def test_segformer_has_its_parameters():
         ),
     ],
 )
-def test_arguments_that_do_not_fit_are_an_error(builder, options, message):
+def test_invalid_arguments_are_an_error(builder, options, message):
     with pytest.raises(ValueError, match=message):
         builder(2, **{"encoder": "plain"} | options)
 
 
 @pytest.mark.slow
-def test_segformer_b0_has_the_paper_s_parameters():
-    # arXiv:2105.15203, table 1: 3.8 M, of which the decoder 0.4 M, with the 150 classes of ADE20K
+def test_segformer_b0_has_the_parameters_of_the_paper():
+    # arXiv:2105.15203, table 1: 3.8 M with the 150 classes of ADE20K; 0.4 M of them in the decoder
     model = segformer(150)
     decoder = sum(np.prod(w.shape) for w in model.weights if not w.path.startswith("encoder"))
     assert decoder == pytest.approx(0.4e6, rel=0.1)
@@ -140,7 +140,7 @@ def test_segformer_b0_has_the_paper_s_parameters():
     assert model(np.zeros((1, 33, 70, 3), "uint8")).shape == (1, 33, 70, 150)
 
 
-def test_layers_come_back_from_their_config():
+def test_layers_are_restored_from_their_config():
     for layer in (
         Upsample(3, name="a"),
         PixelShuffle(3, name="d"),

@@ -1,12 +1,9 @@
 import pytest
+from plain_encoder import PARAMETERS as PLAIN
 
 from tfseg.models import deeplab_v3, deeplab_v3_plus
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
-
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (
-    2 + 4 + 6 + 8 + 10
-)  # see test_decoding.py
 
 
 def rates(model, layer):
@@ -31,12 +28,13 @@ def test_late_strides_become_dilation():
 
 
 def test_deeplab_v3_has_its_parameters():
-    # branches: 1 x 1 10>4 40 + 16; three 3 x 3 10>4 360 + 16; image 10>4 with bias 44; project 20>4 80 + 16; classes 15
+    # branches: 1 x 1 10>4 40 + 16; three 3 x 3 10>4 360 + 16; image 10>4 with bias 44;
+    # project 20>4 80 + 16; classes 15
     assert deeplab_v3(3, "plain", width=4).count_params() == PLAIN + 56 + 3 * 376 + 44 + 96 + 15
 
 
 def test_deeplab_v3_plus_has_its_parameters():
-    # separable a>4: 9 a + 4 a (normalization) + 4 a + 16 = 17 a + 16
+    # separable a>4: 9 a + 4 a (batch normalization) + 4 a + 16 = 17 a + 16
     # branches: 40 + 16; three of a = 10: 186; image 44; project 96; low 1 x 1 4>3: 12 + 12
     # merge a = 7: 135, a = 4: 84; classes 15
     model = deeplab_v3_plus(3, "plain", width=4, low_width=3)
@@ -50,14 +48,14 @@ def test_deeplab_v3_plus_has_its_parameters():
         ({"output_stride": 32}, "output_stride=32 is unknown. Choose from 8, 16"),
         ({"width": 0}, "width=0 must be a whole number"),
         ({"dropout": 1}, "dropout=1 must be at least 0"),
-        ({"encoder": "plain_at_16"}, "encoder='plain_at_16' cannot have output_stride=16"),
+        ({"encoder": "plain_at_16"}, "encoder='plain_at_16' does not support output_stride=16"),
     ],
 )
-def test_arguments_that_do_not_fit_are_an_error(builder, options, message):
+def test_invalid_arguments_are_an_error(builder, options, message):
     with pytest.raises(ValueError, match=f"{builder.__name__}: {message}"):
         builder(2, **{"encoder": "plain"} | options)
 
 
-def test_a_low_width_of_nothing_is_an_error():
+def test_a_low_width_of_zero_is_an_error():
     with pytest.raises(ValueError, match="deeplab_v3_plus: low_width=0 must be"):
         deeplab_v3_plus(2, "plain", low_width=0)

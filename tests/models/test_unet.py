@@ -2,30 +2,30 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from plain_encoder import PARAMETERS as PLAIN
 
 from tfseg.losses import CrossEntropy, deep_supervision
 from tfseg.models import CropToImage, PadToStride, unet, unetpp
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
-PLAIN = 9 * (3 * 2 + 2 * 4 + 4 * 6 + 6 * 8 + 8 * 10) + 4 * (
-    2 + 4 + 6 + 8 + 10
-)  # see test_decoding.py
-
 
 def test_the_paper_s_network_has_its_parameters():
-    # 3 x 3 convolutions with bias have 9 a b + b parameters, two a level; widths w = 64 128 256 512 1024:
+    # 3 x 3 convolutions a>b with bias have 9 a b + b parameters, two per level; channels w = 64 128
+    # 256 512 1024:
     #   down: 3>64>64 38,720; 64>128>128 221,440; 128>256>256 885,248; 256>512>512 3,539,968;
     #         512>1024>1024 14,157,824; together 18,843,200
-    #   each level up: a 2 x 2 transposed convolution 2w>w (8 w^2 + w), then 2w>w>w (27 w^2 + 2w): 35 w^2 + 3w
-    #         for w = 64 128 256 512: 143,552 + 573,824 + 2,294,528 + 9,176,576 = 12,188,480
+    #   each level up: a 2 x 2 transposed convolution 2w>w (8 w^2 + w), then 2w>w>w (27 w^2 + 2w):
+    #         35 w^2 + 3w, for w = 64 128 256 512:
+    #         143,552 + 573,824 + 2,294,528 + 9,176,576 = 12,188,480
     #   classes: 1 x 1, 64>2: 130
     model = unet(2, filters=(64, 128, 256, 512, 1024), batch_norm=False, dropout=0.5)
     assert model.count_params() == 18_843_200 + 12_188_480 + 130
 
 
-def test_batch_normalization_takes_the_place_of_the_bias():
-    # 3>2>2: 54 + 36; 2>4>4: 72 + 144; up 4>2: 34; 4>2>2: 72 + 36; classes 2>3: 9; four numbers a channel: 4 * 16
+def test_batch_normalization_replaces_the_bias():
+    # 3>2>2: 54 + 36; 2>4>4: 72 + 144; up 4>2: 34; 4>2>2: 72 + 36; classes 2>3: 9;
+    # batch normalization: four per channel, 4 * 16
     assert unet(3, filters=(2, 4)).count_params() == 90 + 216 + 34 + 108 + 9 + 64
 
 
@@ -39,7 +39,7 @@ def test_the_number_of_filters_is_the_depth(depth):
     assert model(image).shape == (1, 2 ** (depth - 1) + 1, 3, 1)
 
 
-def test_dropout_sits_on_the_two_deepest_levels_and_sleeps_in_use():
+def test_dropout_is_on_the_two_deepest_levels_and_only_in_training():
     model = unet(2, filters=(2, 2, 2, 2), dropout=0.5)
     names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     assert names == ["dropout2", "dropout3"]
@@ -50,7 +50,7 @@ def test_dropout_sits_on_the_two_deepest_levels_and_sleeps_in_use():
     assert not np.array_equal(first, second)
 
 
-def test_padding_adds_zeros_below_and_right():
+def test_padding_adds_zeros_at_the_bottom_and_right():
     x = np.arange(1, 31, dtype="float32").reshape(1, 5, 3, 2)
     padded = ops.convert_to_numpy(PadToStride(4)(x))
     assert padded.shape == (1, 8, 4, 2)
@@ -67,17 +67,17 @@ def test_padding_adds_zeros_below_and_right():
         ((2, 8, 1, 3), (2, 8, 4, 3)),
     ],
 )
-def test_padding_tells_its_static_shape(shape, padded):
+def test_padding_has_a_static_shape(shape, padded):
     assert PadToStride(4)(keras.KerasTensor(shape)).shape == padded
 
 
-def test_a_fitting_static_size_adds_no_operation():
+def test_a_static_size_that_fits_adds_no_operation():
     x = ops.ones((1, 8, 12, 3))
     assert PadToStride(4).call(x) is x
     assert CropToImage(2).call(x, np.zeros((1, 16, 23, 3))) is x
 
 
-def test_cropping_returns_the_image_s_corner_in_float32():
+def test_cropping_keeps_the_top_left_corner_in_float32():
     logits = np.arange(24).reshape(1, 4, 3, 2)
     cropped = CropToImage()(ops.cast(logits, "float16"), np.zeros((1, 3, 2, 5), "uint8"))
     assert keras.backend.standardize_dtype(cropped.dtype) == "float32"
@@ -97,8 +97,8 @@ def test_cropping_with_a_stride_rounds_up():
     assert CropToImage.from_config(CropToImage(4).get_config()).stride == 4
 
 
-def test_the_layers_of_the_plain_network_keep_their_names():
-    # files of weights are read by them
+def test_layer_names_do_not_change():
+    # weights files refer to them
     names = [
         layer.name
         for layer in unet(2, filters=(2, 4), dropout=0.1).layers
@@ -110,38 +110,40 @@ def test_the_layers_of_the_plain_network_keep_their_names():
     assert names == [*down, "dropout0", *deep, "dropout1", "up0", *merge, "classes"]
 
 
-def test_an_encoder_takes_the_place_of_the_contracting_path():
-    # up 2 x 2 with bias a>w: 4 a w + w; merge w + skip>w>w: 9 w (2 w + skip) + 8 w; skips 8 6 4 2 0, all w = 3
-    #   up 10>3 123, 3>3 four times 39; merge 27 (6 + skip) + 24: 402 + 348 + 294 + 240 + 186; classes 3>2: 8
+def test_an_encoder_replaces_the_contracting_path():
+    # up 2 x 2 with bias a>w: 4 a w + w; merge w + skip>w>w: 9 w (2 w + skip) + 8 w;
+    # skips 8 6 4 2 0, all w = 3
+    #   up 10>3 123, 3>3 four times 39; merge 27 (6 + skip) + 24: 402 + 348 + 294 + 240 + 186;
+    #   classes 3>2: 8
     model = unet(2, encoder="plain", filters=(3,) * 5)
     assert model.count_params() == PLAIN + 123 + 4 * 39 + 402 + 348 + 294 + 240 + 186 + 8
-    # without stride 2 there is no skip there: 27 * 2 less
+    # no features at stride 2, so no skip connection there: 27 * 2 parameters less
     from_4 = unet(2, encoder="plain_from_4", filters=(3,) * 5)
     assert from_4.count_params() == model.count_params() - 54
     assert from_4(np.zeros((1, 33, 5, 3), "uint8")).shape == (1, 33, 5, 2)
 
 
-def test_attention_gates_weigh_pixels_by_0_to_1():
-    plain, gated = (unet(2, filters=(2, 4, 6), attention=attention) for attention in (False, True))
-    # level 1, skip 4, signal 6, compared in 2: 2 x 2 4>2 without bias 32, 1 x 1 6>2 14, 1 x 1 2>1 3;
-    # level 0, skip 2, signal 4, compared in 1: 8 + 5 + 2
+def test_attention_gates_multiply_pixels_by_0_to_1():
+    plain = unet(2, filters=(2, 4, 6))
+    gated = unet(2, filters=(2, 4, 6), attention=True)
+    # level 1, skip 4, signal 6, gate 2: 2 x 2 4>2 without bias 32, 1 x 1 6>2 14, 1 x 1 2>1 3;
+    # level 0, skip 2, signal 4, gate 1: 8 + 5 + 2
     assert gated.count_params() == plain.count_params() + 49 + 15
     gated.get_layer("gate0_factor").bias.assign([3.0])
     names = [f"gate0_{name}" for name in ("factor", "double", "weigh")]
-    tap = keras.Model(
-        gated.input,
-        [*(gated.get_layer(n).output for n in names), gated.get_layer("down0_relu2").output],
-    )
+    names.append("down0_relu2")
+    inner = keras.Model(gated.input, [gated.get_layer(name).output for name in names])
     image = np.random.default_rng(0).integers(0, 256, (1, 8, 12, 3), np.uint8)
-    factor, doubled, weighed, skip = (ops.convert_to_numpy(x) for x in tap(image, training=False))
+    outputs = [ops.convert_to_numpy(x) for x in inner(image, training=False)]
+    factor, doubled, weighted, skip = outputs
     assert factor.shape == (1, 4, 6, 1)
     assert 0 <= factor.min() < factor.max() <= 1
-    assert weighed == pytest.approx(skip * doubled, rel=1e-5)
+    assert weighted == pytest.approx(skip * doubled, rel=1e-5)
 
 
-def test_residual_blocks_pass_their_input_on():
+def test_residual_blocks_add_their_input():
     model = unet(2, filters=(3, 4), residual=True, batch_norm=False)
-    # 3>3 has a bare shortcut; 3>4 and 6>3 have a 1 x 1 convolution: 16 + 21
+    # 3>3 has an identity shortcut; 3>4 and 6>3 have a 1 x 1 convolution: 16 + 21
     assert model.count_params() == unet(2, filters=(3, 4), batch_norm=False).count_params() + 37
     for layer in model.layers:
         if layer.name.startswith("down0") and layer.weights:
@@ -150,27 +152,26 @@ def test_residual_blocks_pass_their_input_on():
         model.input, [model.get_layer("pad").output, model.get_layer("down0_relu").output]
     )
     image = np.random.default_rng(0).integers(0, 256, (1, 4, 4, 3), np.uint8)
-    before, after = (ops.convert_to_numpy(x) for x in block(image))
-    assert np.array_equal(after, np.maximum(before, 0))
+    before, after = block(image)
+    assert np.array_equal(ops.convert_to_numpy(after), np.maximum(before, 0))
 
 
-def test_squeeze_and_excitation_weighs_channels():
+def test_squeeze_and_excitation_multiplies_channels():
     model = unet(2, filters=(32, 4), squeeze_excite=True)
     # reduced by 16, to at least 1: 32>2>32 66 + 96, twice (down and merge); 4>1>4 5 + 8
     assert model.count_params() == unet(2, filters=(32, 4)).count_params() + 2 * 162 + 13
-    model.get_layer("down0_excite1").bias.assign(
-        [1.0, 1.0]
-    )  # so that none of its two channels is dead
+    model.get_layer("down0_excite1").bias.assign([1.0, 1.0])  # so that ReLU passes both channels
     layers = ("down0_relu2", "down0_squeeze", "down0_excite2", "down0_weigh")
-    tap = keras.Model(model.input, [model.get_layer(name).output for name in layers])
+    inner = keras.Model(model.input, [model.get_layer(name).output for name in layers])
     image = np.random.default_rng(0).integers(0, 256, (1, 6, 4, 3), np.uint8)
-    x, mean, factor, weighed = (ops.convert_to_numpy(x) for x in tap(image, training=False))
+    outputs = [ops.convert_to_numpy(x) for x in inner(image, training=False)]
+    x, mean, factor, weighted = outputs
     assert mean[:, 0, 0] == pytest.approx(x.mean((1, 2)), rel=1e-5)
     assert 0 <= factor.min() < factor.max() <= 1
-    assert weighed == pytest.approx(x * factor, rel=1e-5)
+    assert weighted == pytest.approx(x * factor, rel=1e-5)
 
 
-def test_all_options_go_together():
+def test_all_options_can_be_combined():
     model = unet(
         2,
         encoder="plain",
@@ -185,7 +186,7 @@ def test_all_options_go_together():
 
 def test_deep_supervision_gives_three_sizes_and_trains():
     keras.utils.set_random_seed(0)
-    model = unet(3, filters=(4, 8, 8), deep_supervision=True)
+    model = unet(3, filters=(4, 8, 8), batch_norm=False, deep_supervision=True)
     images = np.random.default_rng(0).integers(0, 256, (4, 17, 22, 3), np.uint8)
     labels = (images[..., 0] > 127).astype("uint8") + (images[..., 1] > 127)
     shapes = [output.shape for output in model(images)]
@@ -201,8 +202,8 @@ def test_deep_supervision_gives_three_sizes_and_trains():
     assert np.array_equal(
         ops.convert_to_numpy(served(images)), ops.convert_to_numpy(model(images)[0])
     )
-    # the same weights, and those of one more classifier of 8>3
-    assert model.count_params() == unet(3, filters=(4, 8, 8)).count_params() + 27
+    # the weights of the plain network, and one more 1 x 1 convolution 8>3
+    assert model.count_params() == unet(3, filters=(4, 8, 8), batch_norm=False).count_params() + 27
 
 
 def test_a_shallow_network_has_fewer_outputs():
@@ -210,16 +211,17 @@ def test_a_shallow_network_has_fewer_outputs():
     assert len(unet(2, filters=(2, 4, 6), deep_supervision=True).outputs) == 2
 
 
-def test_unetpp_is_the_paper_s():
+def test_unetpp_has_the_parameters_of_the_paper():
     # arXiv:1807.10165, table 3: U-Net 7.76 M, U-Net++ 9.04 M, without batch normalization
     model = unetpp(1, encoder=None, batch_norm=False)
     assert round(model.count_params() / 1e6, 2) == 9.04
     assert model.get_layer("decoder_0_4_join").output.shape[-1] == 5 * 32
 
 
-def test_unetpp_behind_an_encoder_has_its_parameters():
-    # node (level, column), two wide, joined with `column` nodes before it, the first of the encoder's width e:
-    # up 2 x 2 a>2: 8 a + 2; 3 x 3 (e + 2 column)>2>2: 18 (e + 2 column) + 36, and 16
+def test_unetpp_with_an_encoder_has_its_parameters():
+    # node (level, column) has two channels and reads `column` earlier nodes, the first of them the
+    # encoder's with e channels: up 2 x 2 a>2: 8 a + 2; 3 x 3 (e + 2 column)>2>2:
+    # 18 (e + 2 column) + 36, and 16 for batch normalization
     #   level 3, e = 8: (a = 10) 82 + 180 + 52 = 314
     #   level 2, e = 6: (8) 66 + 144 + 52 = 262; (2) 18 + 180 + 52 = 250
     #   level 1, e = 4: (6) 50 + 108 + 52 = 210; 18 + 144 + 52 = 214; 18 + 180 + 52 = 250
@@ -231,13 +233,13 @@ def test_unetpp_behind_an_encoder_has_its_parameters():
     )
 
 
-def test_unetpp_may_begin_at_stride_4():
+def test_unetpp_with_an_encoder_without_stride_2():
     model = unetpp(2, "plain_from_4", filters=(2, 2, 2, 2))
     assert model(np.zeros((1, 33, 5, 3), "uint8")).shape == (1, 33, 5, 2)
     assert len(unetpp(2, "plain_from_4", filters=(2, 2, 2, 2), deep_supervision=True).outputs) == 3
 
 
-def test_unetpp_s_first_columns_are_a_network_of_their_own():
+def test_unetpp_can_be_pruned_to_its_first_columns():
     model = unetpp(2, encoder=None, filters=(2, 4, 6), deep_supervision=True)
     assert [output.shape for output in model(np.zeros((1, 9, 6, 3), "uint8"))] == [(1, 9, 6, 2)] * 2
     pruned = keras.Model(model.input, model.outputs[1])
@@ -247,16 +249,16 @@ def test_unetpp_s_first_columns_are_a_network_of_their_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"filters": (8,)}, r"unet: filters=\(8,\) must name at least two levels"),
+        ({"filters": (8,)}, r"unet: filters=\(8,\) must have at least two levels"),
         ({"filters": (8, 0)}, "unet: filters=0 must be a whole number of at least 1"),
         ({"dropout": 1.0}, "unet: dropout=1.0 must be at least 0 and below 1"),
         (
             {"weights": "imagenet"},
-            "unet: weights='imagenet' are those of an encoder, and there is none",
+            "unet: weights='imagenet' are encoder weights, but encoder is None",
         ),
         (
             {"encoder": "plain", "filters": (2, 4)},
-            r"unet: filters=\(2, 4\) must name the five levels of a decoder",
+            r"unet: filters=\(2, 4\) must have five levels if there is an encoder",
         ),
         (
             {"encoder": "plain_at_16"},
@@ -265,7 +267,7 @@ def test_unetpp_s_first_columns_are_a_network_of_their_own():
         ({"encoder": "plane"}, "unet: encoder='plane' is unknown.*Did you mean 'plain'"),
     ],
 )
-def test_arguments_that_do_not_fit_are_an_error(options, message):
+def test_invalid_arguments_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         unet(2, **options)
 
@@ -275,13 +277,16 @@ def test_arguments_that_do_not_fit_are_an_error(options, message):
     [
         (
             {"encoder": None, "filters": (8,)},
-            r"unetpp: filters=\(8,\) must name at least two levels",
+            r"unetpp: filters=\(8,\) must have at least two levels",
         ),
-        ({"filters": (8, 8, 8)}, r"unetpp: filters=\(8, 8, 8\) must name the four levels"),
+        (
+            {"filters": (8, 8, 8)},
+            r"unetpp: filters=\(8, 8, 8\) must have four levels if there is an encoder",
+        ),
         ({"filters": (8, 8, 8, 0)}, "unetpp: filters=0 must be a whole number"),
         (
             {"encoder": None, "weights": "imagenet"},
-            "unetpp: weights='imagenet' are those of an encoder",
+            "unetpp: weights='imagenet' are encoder weights",
         ),
         (
             {"encoder": "plain_at_16"},
@@ -289,6 +294,6 @@ def test_arguments_that_do_not_fit_are_an_error(options, message):
         ),
     ],
 )
-def test_arguments_that_do_not_fit_unetpp_are_an_error(options, message):
+def test_invalid_arguments_of_unetpp_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         unetpp(2, **{"encoder": "plain"} | options)

@@ -16,7 +16,7 @@ FACTS = {
 
 
 class Named:
-    """Pickles as the call of a function by its name, which need not exist here."""
+    """Pickles as a call of a function by name; the function does not have to exist."""
 
     def __init__(self, module, name, *args):
         self.module, self.name, self.args = module, name, args
@@ -26,7 +26,7 @@ class Storage(tuple):
     """Pickles as a persistent id."""
 
 
-class Pickler(pickle._Pickler):  # the Python one: its `save` can be extended
+class Pickler(pickle._Pickler):  # the Python implementation, whose `save` can be overridden
     def persistent_id(self, value):
         if isinstance(value, Storage):
             return tuple(value)
@@ -42,7 +42,7 @@ class Pickler(pickle._Pickler):  # the Python one: its `save` can be extended
 
 
 def write(path, state, storages, magic=0x1950A86A20F9469CFC6C, facts=FACTS, tail=b""):
-    """A legacy file, pickle by pickle; `storages` is {key: array}."""
+    """Write a legacy file; `storages` is {key: array}."""
     with path.open("wb") as file:
         for value in (magic, 1001, facts, state, list(storages)):
             Pickler(file, 2).dump(value)
@@ -59,7 +59,7 @@ def tensor(key, count, offset, shape, strides, kind="FloatStorage"):
     )
 
 
-def test_tensors_are_views_on_storages(tmp_path):
+def test_tensors_are_views_into_storages(tmp_path):
     state = {
         "plain": tensor("7", 6, 0, (2, 3), (3, 1)),
         "transposed": tensor("7", 6, 0, (3, 2), (1, 3)),
@@ -85,26 +85,26 @@ def test_tensors_are_views_on_storages(tmp_path):
         ("torch", "load"),
     ],
 )
-def test_nothing_else_is_run(tmp_path, module, name):
+def test_other_functions_are_not_called(tmp_path, module, name):
     state = {"weight": Named(module, name, f"touch {tmp_path / 'run'}")}
     write(tmp_path / "evil.pth", state, {})
     with pytest.raises(
-        ValueError, match=rf"evil.pth' asks for '{module}.{name}' to be run.*it was not"
+        ValueError, match=rf"evil.pth' tries to call '{module}.{name}' when unpickled.*blocked"
     ):
         read_checkpoint(tmp_path / "evil.pth")
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_is_run_by_the_header_either(tmp_path):
+def test_the_header_cannot_call_functions_either(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'run'}",)
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(), 2))
-    with pytest.raises(ValueError, match="asks for 'posix.system' to be run"):
+    with pytest.raises(ValueError, match="tries to call 'posix.system'"):
         read_checkpoint(tmp_path / "evil.pth")
     (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil(), 5))
-    with pytest.raises(ValueError, match="asks for 'posix.system' to be run"):
+    with pytest.raises(ValueError, match="tries to call 'posix.system'"):
         read_checkpoint(tmp_path / "evil.pth")
     assert not (tmp_path / "run").exists()
 
@@ -117,34 +117,33 @@ STORAGE = {"0": np.arange(4, dtype="<f4")}
     ("options", "message"),
     [
         ({"magic": 5}, "the magic number is missing"),
-        ({"facts": FACTS | {"little_endian": False}}, "its numbers are big-endian"),
-        ({"tail": b"x"}, "bytes after its last tensor"),
-        ({"storages": {"0": np.arange(3, dtype="<f4")}}, "a storage of 3 elements where 4 are due"),
+        ({"facts": FACTS | {"little_endian": False}}, "the elements are big-endian"),
+        ({"tail": b"x"}, "bytes after the last tensor"),
+        ({"storages": {"0": np.arange(3, dtype="<f4")}}, "storage has 3 elements, expected 4"),
         ({"storages": {"1": np.arange(4, dtype="<f4")}}, "damaged"),
         ({"storages": {}}, "damaged"),
         (
             {"state": {"w": tensor("0", 4, 1, (4,), (1,))}},
-            r"a tensor \(4,\) reaches beyond its 4 elements",
+            r"tensor \(4,\) reaches beyond its 4 elements",
         ),
         ({"state": {"w": tensor("0", 4, 0, (2, 2), (3, 1))}}, "reaches beyond"),
         ({"state": {"w": tensor("0", 4, -1, (2,), (1,))}}, "reaches beyond"),
         ({"state": {"w": tensor("0", 4, 3, (2,), (-1,))}}, "reaches beyond"),
-        (
-            {"state": {"w": tensor("0", 4, 0, (10**12,), (0,))}},
-            "reaches beyond",
-        ),  # or it would fill the memory
+        # would fill the memory
+        ({"state": {"w": tensor("0", 4, 0, (10**12,), (0,))}}, "reaches beyond"),
         ({"state": [1, 2]}, "damaged"),
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, options, message):
     path = write(tmp_path / "bad.pth", **{"state": STATE, "storages": STORAGE} | options)
     with pytest.raises(
-        ValueError, match=rf"(?s)bad.pth' is no PyTorch checkpoint.*{message}.*Fetch it again"
+        ValueError,
+        match=rf"(?s)bad.pth' is not a legacy PyTorch checkpoint.*{message}.*Download it again",
     ):
         read_checkpoint(path)
 
 
-def test_a_file_cut_anywhere_is_an_error(tmp_path):
+def test_a_truncated_file_is_an_error(tmp_path):
     whole = write(tmp_path / "a.pth", STATE, STORAGE).read_bytes()
     for length in range(len(whole)):
         (tmp_path / "cut.pth").write_bytes(whole[:length])

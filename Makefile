@@ -21,7 +21,7 @@ test-slow: .venv/test.stamp
 test-jax: .venv/jax.stamp
 	KERAS_BACKEND=jax $(PYTEST) tests/ops tests/losses tests/metrics
 	# JAX compiles each operation of a network by itself, for every size: three networks, and what all are built from
-	KERAS_BACKEND=jax $(PYTEST) tests/models -k "(unet or pspnet or decoding or blocks or batch_norm) and not unetpp and not everything"
+	KERAS_BACKEND=jax $(PYTEST) tests/models -k "(unet or pspnet or decoders or blocks or batch_norm) and not unetpp and not everything"
 
 lint: .venv/dev.stamp
 	$(BIN)/ruff check .

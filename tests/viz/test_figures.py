@@ -1,0 +1,75 @@
+import io
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from conftest import draw_sample
+from tfseg import viz
+from tfseg.viz.figures import add_legend, finish_figure, legend_columns
+
+NAMES = ["ground", "disc", "band"]
+
+
+def test_every_figure_can_be_rendered_and_leaves_pyplot():
+    image, mask = draw_sample(0)
+    figures = [
+        viz.overlay(image, mask, NAMES),
+        viz.samples([image], [mask], [np.roll(mask, 5, 1)], NAMES),
+        viz.labeled([{"image": image, "mask": mask}], NAMES),
+        viz.curves({"loss": [2, 1], "val_loss": [2.5, 2], "mean_iou": [0.1, 0.4]}),
+        viz.confusion_matrix([[5, 1, 0], [0, 3, 2], [0, 0, 0]], NAMES),
+        viz.reliability({"confidence": [0.3, 0.9], "accuracy": [0.4, 0.8], "count": [1, 3]}),
+        viz.legend(NAMES),
+        viz.trade_off(["a", "b"], [1, 2], [0.5, 0.6], [1, 2]),
+    ]
+    for figure in figures:
+        assert isinstance(figure, Figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=20)
+        buffer.seek(0)
+        assert plt.imread(buffer)[..., :3].std() > 0.01
+    assert plt.get_fignums() == []
+
+
+def test_finish_figure_returns_the_figure_and_removes_it_from_pyplot():
+    figure = plt.figure()
+    assert finish_figure(figure) is figure
+    assert not plt.fignum_exists(figure.number)
+
+
+def test_a_legend_lists_the_classes_of_all_label_maps():
+    figure = Figure()
+    add_legend(figure, [np.array([[2, 2]]), np.array([[0, 255]])], ["a", "b", "c"])
+    legend = figure.legends[0]
+    assert [text.get_text() for text in legend.get_texts()] == ["a", "c", "ignored"]
+    colors = [patch.get_facecolor()[:3] for patch in legend.get_patches()]
+    expected = [*(viz.palette(3)[[0, 2]] / 255), (1, 1, 1)]
+    assert np.allclose(colors, expected)
+
+
+@pytest.mark.parametrize(
+    ("width", "names", "columns"),
+    [(6, ["a" * 5], 4), (6, ["a" * 5, "a" * 45], 1), (1, ["a" * 50], 1), (6, [], 8)],
+)
+def test_legend_columns_depend_on_the_longest_name(width, names, columns):
+    # an entry takes 0.75 inches and 0.1 inches per letter: 6 / 1.25 = 4.8
+    assert legend_columns(width, names) == columns
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        viz.legend,
+        lambda names: viz.overlay(np.zeros((9, 16)), np.arange(144).reshape(9, 16) % 20, names),
+    ],
+)
+def test_a_legend_of_many_long_names_stays_inside_the_figure(draw):
+    figure = draw([f"a rather long class name {i}" for i in range(20)])
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1

@@ -1,0 +1,152 @@
+import numpy as np
+import pytest
+
+from conftest import draw_sample
+from tfseg import viz
+
+NAMES = ["ground", "disc", "band"]
+
+
+def legend_names(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def shown(axis):
+    return np.asarray(axis.images[0].get_array())
+
+
+def draw_overlay(sample, names):
+    return viz.overlay(sample["image"], sample["mask"], names)
+
+
+def draw_samples(sample, names):
+    return viz.samples([sample["image"]], [sample["mask"]], [sample["mask"]], names)
+
+
+def draw_labeled(sample, names):
+    return viz.labeled([sample], names)
+
+
+@pytest.mark.parametrize("draw", [draw_overlay, draw_samples, draw_labeled])
+def test_a_single_class_name_is_class_1(draw):
+    mask = np.zeros((8, 8), np.uint8)
+    mask[4:] = 1
+    sample = {
+        "image": np.zeros((8, 8, 3), np.uint8),
+        "mask": mask,
+        "boxes": np.array([[0, 4, 8, 8]]),
+        "classes": np.array([1]),
+    }
+    single, both = draw(sample, ["leaf"]), draw(sample, ["background", "leaf"])
+    assert legend_names(single) == legend_names(both) == ["background", "leaf"]
+    assert len(single.axes) == len(both.axes)
+    for first, second in zip(single.axes, both.axes, strict=True):
+        assert np.array_equal(shown(first), shown(second))
+        assert [p.get_edgecolor() for p in first.patches] == [
+            p.get_edgecolor() for p in second.patches
+        ]
+
+
+def test_an_overlay_shows_the_blended_image():
+    image, mask = draw_sample(0)
+    figure = viz.overlay(image, mask, NAMES, alpha=0.3)
+    assert np.array_equal(shown(figure.axes[0]), viz.blend(image, mask, 3, alpha=0.3))
+    assert legend_names(figure) == NAMES
+
+
+def test_the_legend_names_the_classes_that_occur():
+    image, mask = draw_sample(0)
+    figure = viz.overlay(image, np.where(mask == 1, 255, mask), NAMES)
+    assert legend_names(figure) == ["ground", "band", "ignored"]
+
+
+def test_samples_show_image_ground_truth_prediction_and_errors():
+    images = [np.full((2, 3, 3), value, np.uint8) for value in (10, 200)]
+    masks = [np.array([[0, 0, 1], [255, 1, 1]]), np.zeros((2, 3), int)]
+    predictions = [np.array([[0, 1, 1], [0, 1, 0]]), np.zeros((2, 3), int)]
+    figure = viz.samples(images, masks, predictions, NAMES)
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles == ["image", "ground truth", "prediction", "errors (orange)", "", "", "", ""]
+    image, truth, prediction, errors = figure.axes[:4]
+    assert np.array_equal(shown(image), images[0])
+    assert np.array_equal(shown(truth), viz.color_labels(masks[0], 3))
+    assert np.array_equal(shown(prediction), viz.color_labels(predictions[0], 3))
+    wrong = (shown(errors) == (213, 94, 0)).all(-1)
+    assert wrong.tolist() == [[False, True, False], [False, False, True]]
+    assert np.array_equal(shown(figure.axes[4]), images[1])
+    assert (shown(figure.axes[7]) == 100).all()
+    assert legend_names(figure) == ["ground", "disc", "ignored"]
+
+
+def test_samples_without_predictions_have_two_columns():
+    image, mask = draw_sample(0)
+    figure = viz.samples([image], [np.where(mask == 1, 255, mask)], None, NAMES)
+    assert [axis.get_title() for axis in figure.axes] == ["image", "ground truth"]
+    assert legend_names(figure) == ["ground", "band", "ignored"]
+
+
+def test_errors_mark_only_wrong_pixels():
+    mask, prediction = np.array([[0, 1, 255]]), np.array([[0, 0, 1]])
+    marked = viz.errors(np.full((1, 3, 3), 50, np.uint8), mask, prediction)
+    assert marked[0].tolist() == [[25] * 3, [213, 94, 0], [25] * 3]
+
+
+def test_a_legend_of_overlays_leaves_out_the_background():
+    assert legend_names(viz.legend(["leaf", "background", "stem"])) == ["leaf", "stem"]
+    assert legend_names(viz.legend(["background"])) == []
+
+
+def test_labeled_samples_show_classes_objects_and_ignored_pixels():
+    image = np.full((12, 16, 3), 100, np.uint8)
+    mask = np.zeros((12, 16), np.uint8)
+    mask[2:6, 3:9], mask[9:] = 1, 255
+    sample = {
+        "image": image,
+        "mask": mask,
+        "instances": (mask == 1).astype("int32"),
+        "boxes": np.array([[3, 2, 9, 6], [0, 0, 0, 0]], "float32"),
+        "classes": np.array([1, -1]),
+    }
+    figure = viz.labeled([sample, {"image": image}], NAMES, titles=["all", "plain"])
+    first, second = figure.axes
+    assert (first.get_title(), second.get_title()) == ("all", "plain")
+    painted = shown(first)
+    half_class = (100 + viz.palette(3)[1].astype(int)) // 2
+    assert np.array_equal(painted[4, 5], half_class)
+    stripes = {tuple(pixel) for pixel in painted[9:].reshape(-1, 3).tolist()}
+    assert stripes == {(100,) * 3, (255,) * 3}
+    assert (painted[2, 3:9] == 0).all()  # the outline of the object
+    # the object of class -1 is padding
+    assert [patch.get_bbox().bounds for patch in first.patches] == [(2.5, 1.5, 6, 4)]
+    assert np.array_equal(shown(second), image)
+    assert legend_names(figure) == ["ground", "disc", "ignored"]
+
+
+def test_outlines_separate_touching_objects():
+    instances = np.array([[1, 1, 2], [1, 1, 2], [0, 0, 0]])
+    sample = {"image": np.full((3, 3), 9, np.uint8), "instances": instances}
+    black = (shown(viz.labeled([sample], NAMES).axes[0]) == 0).all(-1)
+    assert black.tolist() == [[False, False, True], [False, False, True], [True] * 3]
+
+
+def test_samples_without_masks_show_their_boxes():
+    sample = {
+        "image": np.zeros((8, 8, 1), np.uint8),
+        "boxes": np.float32([[1, 2, 5, 6]]),
+        "classes": np.array([2]),
+    }
+    figure = viz.labeled([sample], NAMES)
+    (box,) = figure.axes[0].patches
+    assert box.get_edgecolor()[:3] == pytest.approx(viz.palette(3)[2] / 255)
+    assert legend_names(figure) == ["band"]
+
+
+def test_labeled_samples_fill_rows_of_columns():
+    samples = [{"image": np.full((4, 8), value, np.uint8)} for value in range(5)]
+    figure = viz.labeled(samples, NAMES, columns=2)
+    assert len(figure.axes) == 6
+    assert [int(shown(axis).max()) for axis in figure.axes[:5]] == [0, 1, 2, 3, 4]
+    assert not figure.axes[5].images
+    assert not figure.axes[5].axison
+    # 2 columns and 3 rows of images twice as wide as high, and an inch for the legend
+    assert tuple(figure.get_size_inches()) == (6, 3 * 3 / 2 + 1)

@@ -34,6 +34,17 @@ def test_statistics_equal_those_of_the_arrays(clean):
     assert report.class_weights == pytest.approx(weights, abs=1e-4)
 
 
+def test_class_weights_count_only_images_that_show_the_class(clean):
+    change_masks(clean, lambda mask: np.minimum(mask, 1), "p[1-5].png")
+    masks = [draw_clean(index)[1] for index in range(6)]
+    masks[1:] = [np.minimum(mask, 1) for mask in masks[1:]]
+    frequencies = [np.mean(np.stack(masks) == i) for i in (0, 1)] + [np.mean(masks[0] == 2)]
+    expected = [np.median(frequencies) / frequency for frequency in frequencies]
+    report = diagnose_folder(clean)
+    assert [row.images for row in report.classes] == [6, 6, 1]
+    assert report.class_weights == pytest.approx(expected, abs=1e-4)
+
+
 def test_json_has_the_same_keys_with_and_without_findings(clean, tmp_path):
     diagnose_folder(clean).save(tmp_path / "clean.json")
     (clean / "masks" / "p1.png").unlink()

@@ -75,7 +75,7 @@ def test_black_and_white_masks_have_two_classes(rows, names, expected):
 
 
 def test_a_thin_line_between_values_is_interpolated():
-    # 5 only lies between 0 and 9, as after resizing; 3 is a thin line with 0 on both sides
+    # 5 occurs only between 0 and 9, as after resizing; 3 is a thin line with 0 on both sides
     rows = [[0, 0, 0, 0, 5, 9, 9, 9]] * 8
     assert infer_mapping([sample(*rows)], ["a", "b"]).interpolated == [5]
     rows = [[0, 0, 0, 3, 0, 0, 0, 0]] * 8

@@ -5,15 +5,17 @@ import re
 
 import numpy as np
 import pytest
-from conftest import draw_sample
+from pixel_model import PixelModel
 from rich.console import Console
 
+from conftest import draw_sample
 from tfseg.data import Arrays, Reader, Resize
 from tfseg.inference import Evaluation, evaluate, predict
 from tfseg.models import unet
 
 NAMES = ["ground", "disc", "band"]
-# true classes down. ground: 6 right, 2 taken for disc; disc: 1 taken for ground, 3 right; band never occurs.
+# rows are true classes. ground: 6 right, 2 predicted as disc; disc: 1 predicted as ground, 3 right;
+# band: absent.
 MATRIX = np.array([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
 COLUMNS = ("class", "dice", "iou", "precision", "recall", "specificity", "pixels")
 
@@ -22,13 +24,22 @@ def row(*values):
     return dict(zip(COLUMNS, values, strict=True))
 
 
-def test_a_table_by_hand():
-    scores = Evaluation(NAMES, MATRIX)
-    ground, disc, band = scores.rows()
+def expected_matrix(model, samples, **options):
+    """Count pairs of true and predicted ids, image by image."""
+    matrix = np.zeros((3, 3), int)
+    for image, mask in samples:
+        ids = predict(model, image, **options)
+        np.add.at(matrix, (mask[mask < 255], ids[mask < 255]), 1)
+    return matrix.tolist()
+
+
+def test_scores_of_a_small_matrix():
+    evaluation = Evaluation(NAMES, MATRIX)
+    ground, disc, band = evaluation.rows()
     assert ground == pytest.approx(row("ground", 12 / 15, 6 / 9, 6 / 7, 6 / 8, 3 / 4, 8))
     assert disc == pytest.approx(row("disc", 6 / 9, 3 / 6, 3 / 5, 3 / 4, 6 / 8, 4))
     assert band == pytest.approx(row("band", np.nan, np.nan, np.nan, np.nan, 1, 0), nan_ok=True)
-    means = scores.means()
+    means = evaluation.means()
     assert means["mean_dice"] == pytest.approx((12 / 15 + 6 / 9) / 2)
     assert means["mean_accuracy"] == pytest.approx(3 / 4)
     assert means["micro_iou"] == pytest.approx(9 / 15)
@@ -37,18 +48,19 @@ def test_a_table_by_hand():
     # (9 * 12 - (8 * 7 + 4 * 5)) / (12**2 - (8 * 7 + 4 * 5))
     assert means["cohen_kappa"] == pytest.approx(32 / 68)
     assert means["matthews"] == pytest.approx(32 / ((144 - 64 - 16) * (144 - 49 - 25)) ** 0.5)
-    scores = {
+    names = {
         f"{average}_{column}"
         for average in ("mean", "micro", "weighted")
         for column in COLUMNS[1:-1]
     }
-    assert set(means) == scores | {"pixel_accuracy", "mean_accuracy", "matthews", "cohen_kappa"}
+    assert set(means) == names | {"pixel_accuracy", "mean_accuracy", "matthews", "cohen_kappa"}
 
 
 def test_the_printed_table_fits_80_columns():
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(Evaluation(["a class of twenty letters", "disc", "band"], MATRIX).table())
-    lines = console.export_text().splitlines()
+    text = console.export_text()
+    lines = text.splitlines()
     assert max(map(len, lines)) <= 80
     cells = [re.split(r"\s*[│┃]\s*", line)[1:-1] for line in lines if "│" in line or "┃" in line]
     assert cells == [
@@ -58,16 +70,18 @@ def test_the_printed_table_fits_80_columns():
         ["band", "-", "-", "-", "-", "0.0%"],
         ["mean", "0.7333", "0.5833", "0.7286", "0.7500", ""],
     ]
+    assert "pixel accuracy 0.7500" in text
 
 
-def test_files_hold_the_table_and_the_matrix(tmp_path):
+def test_files_contain_the_scores_and_the_matrix(tmp_path):
     Evaluation(NAMES, MATRIX).save(tmp_path / "new")
-    report = json.loads((tmp_path / "new" / "evaluation.json").read_text())
-    assert report["confusion_matrix"] == MATRIX.tolist()
-    assert report["classes"][2] == row("band", None, None, None, None, 1, 0)
-    assert report["pixel_accuracy"] == 0.75
-    assert {"mean_recall", "micro_dice", "weighted_iou", "matthews", "cohen_kappa"} < set(report)
-    rows = list(csv.DictReader((tmp_path / "new" / "evaluation.csv").open()))
+    saved = json.loads((tmp_path / "new" / "evaluation.json").read_text())
+    assert saved["confusion_matrix"] == MATRIX.tolist()
+    assert saved["classes"][2] == row("band", None, None, None, None, 1, 0)
+    assert saved["pixel_accuracy"] == 0.75
+    assert {"mean_recall", "micro_dice", "weighted_iou", "matthews", "cohen_kappa"} < set(saved)
+    with (tmp_path / "new" / "evaluation.csv").open() as file:
+        rows = list(csv.DictReader(file))
     assert list(rows[0]) == list(COLUMNS)
     assert [row["class"] for row in rows] == NAMES
     assert float(rows[0]["specificity"]) == 0.75
@@ -75,37 +89,32 @@ def test_files_hold_the_table_and_the_matrix(tmp_path):
     assert rows[2]["iou"] == ""
 
 
-def test_evaluation_counts_what_prediction_says_at_any_size():
-    sizes = [(48, 56), (41, 37), (48, 56)]
-    samples = [draw_sample(i, *size) for i, size in enumerate(sizes)]
+def test_an_empty_evaluation_is_saved_without_nan(tmp_path):
+    Evaluation(NAMES, np.zeros((3, 3), np.int64)).save(tmp_path)
+    text = (tmp_path / "evaluation.json").read_text()
+    assert "NaN" not in text
+    assert json.loads(text)["mean_iou"] is None
+
+
+def test_evaluation_counts_predictions_of_images_of_any_size(small_unet):
+    samples = [draw_sample(i, *size) for i, size in enumerate([(48, 56), (41, 37), (48, 56)])]
     samples[0][1][:5] = 255
-    model = unet(3, filters=(4, 8))
-    expected = np.zeros((3, 3), int)
-    for image, mask in samples:
-        labels = predict(model, image)
-        np.add.at(expected, (mask[mask < 255], labels[mask < 255]), 1)
-    scores = evaluate(model, Arrays(*zip(*samples, strict=True), NAMES), batch_size=2)
-    assert scores.matrix.tolist() == expected.tolist()
+    reader = Arrays(*zip(*samples, strict=True), NAMES)
+    totals = []
+    evaluation = evaluate(
+        small_unet, reader, batch_size=2, track=lambda batches, n: totals.append(n) or batches
+    )
+    assert evaluation.matrix.tolist() == expected_matrix(small_unet, samples)
+    assert totals == [2]
 
 
-def test_one_class_is_told_from_the_background():
-    images, masks = zip(*(draw_sample(i) for i in range(2)), strict=True)
+def test_a_single_class_is_compared_with_background():
+    images, masks = zip(*(draw_sample(i, 32, 36) for i in range(2)), strict=True)
     reader = Arrays(images, [mask == 1 for mask in masks], ["disc"])
-    scores = evaluate(unet(1, filters=(4, 8)), reader)
-    assert scores.class_names == ["background", "disc"]
-    assert scores.matrix.sum(1).tolist() == [
-        np.sum(np.stack(masks) != 1),
-        np.sum(np.stack(masks) == 1),
-    ]
-
-
-def test_prediction_takes_gray_and_names_what_does_not_fit():
-    model = unet(2, (None, None, 1), filters=(4, 8))
-    assert predict(model, np.zeros((9, 11), np.uint8)).shape == (9, 11)
-    with pytest.raises(
-        ValueError, match=r"shape \(9, 11, 3\) came; this model takes one \(H, W, 1\)"
-    ):
-        predict(model, np.zeros((9, 11, 3)))
+    evaluation = evaluate(unet(1, filters=(4, 8)), reader)
+    assert evaluation.class_names == ["background", "disc"]
+    is_disc = np.stack(masks) == 1
+    assert evaluation.matrix.sum(1).tolist() == [np.sum(~is_disc), np.sum(is_disc)]
 
 
 @pytest.mark.parametrize(
@@ -118,37 +127,35 @@ def test_prediction_takes_gray_and_names_what_does_not_fit():
         {"resize": Resize(40, "shorter"), "window": 24},
     ],
 )
-def test_every_labeled_pixel_of_the_original_counts_once(options):
-    sizes = [(48, 56), (41, 37), (64, 30)]
-    samples = [draw_sample(i, *size) for i, size in enumerate(sizes)]
+def test_every_labeled_pixel_of_the_original_image_counts_once(options):
+    samples = [draw_sample(i, *size) for i, size in enumerate([(48, 56), (41, 37), (64, 30)])]
     samples[0][1][:5] = 255
     samples[2][1][3, 4] = 255
-    reader = Arrays(*zip(*samples, strict=True), NAMES)
-    model = unet(3, filters=(4, 8))
-    matrix = evaluate(model, reader, **options).matrix
+    model = PixelModel()
+    matrix = evaluate(model, Arrays(*zip(*samples, strict=True), NAMES), **options).matrix
     counts = np.sum([np.bincount(mask[mask < 255], minlength=3) for _, mask in samples], axis=0)
     assert matrix.sum(1).tolist() == counts.tolist()
-    expected = np.zeros((3, 3), int)
-    for image, mask in samples:
-        labels = predict(model, image, **options)
-        np.add.at(expected, (mask[mask < 255], labels[mask < 255]), 1)
-    assert matrix.tolist() == expected.tolist()
+    assert matrix.tolist() == expected_matrix(model, samples, **options)
 
 
-def test_a_window_over_everything_and_a_size_that_fits_change_nothing():
+def test_a_window_and_a_size_that_fit_the_image_change_nothing():
     reader = Arrays(*zip(*(draw_sample(i) for i in range(3)), strict=True), NAMES)
-    model = unet(3, filters=(4, 8))
+    model = PixelModel()
     expected = evaluate(model, reader).matrix.tolist()
     assert np.count_nonzero(expected) > 3
-    tracked = []
-    track = lambda batches, total: tracked.append(total) or batches  # noqa: E731
+    totals = []
+
+    def track(items, total):
+        totals.append(total)
+        return items
+
     assert evaluate(model, reader, window=99, track=track).matrix.tolist() == expected
     assert evaluate(model, reader, resize=Resize((48, 56)), track=track).matrix.tolist() == expected
-    assert tracked == [3, 3]
+    assert totals == [3, 3]
 
 
 class Detection(Reader):
-    """Samples with objects; with or without masks."""
+    """Samples with objects, with or without masks."""
 
     def __init__(self, fields):
         super().__init__(NAMES, [(48, 56)] * 3, 3, np.uint8)
@@ -161,16 +168,12 @@ class Detection(Reader):
         return {name: sample[name] for name in self.fields}
 
 
-def test_masks_are_counted_where_there_are_objects_as_well():
-    model = unet(3, filters=(4, 8))
-    both, only = (
-        evaluate(model, Detection(f), 2).matrix
-        for f in (("image", "mask", "boxes", "classes"), ("image", "mask"))
-    )
-    assert both.tolist() == only.tolist()
-    assert both.sum() == 3 * 48 * 56
-    with pytest.raises(
-        ValueError,
-        match="evaluate: the reader gives image, boxes, classes, but no mask to count pixels by",
-    ):
+def test_masks_are_counted_with_and_without_objects():
+    model = PixelModel()
+    with_objects = evaluate(model, Detection(("image", "mask", "boxes", "classes")), 2).matrix
+    masks_only = evaluate(model, Detection(("image", "mask")), 2).matrix
+    assert with_objects.tolist() == masks_only.tolist()
+    assert with_objects.sum() == 3 * 48 * 56
+    message = "evaluate: the reader provides image, boxes, classes, but no mask to compare with"
+    with pytest.raises(ValueError, match=message):
         evaluate(model, Detection(("image", "boxes", "classes")))

@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, track
-from tfseg.cli.options import ClassNames, Ignore, MaskValues, ValImages, ValMasks, split, values
+from tfseg.cli.options import (
+    ClassNames,
+    IgnoreValue,
+    MaskValues,
+    ValImages,
+    ValMasks,
+    parse_mask_values,
+    split,
+)
 
 
 def doctor(
@@ -19,10 +27,10 @@ def doctor(
     ],
     masks: Annotated[
         Path | None,
-        typer.Argument(metavar="[MASKS]", help="Folder of masks with the names of their images."),
+        typer.Argument(metavar="MASKS", help="Folder of masks with the names of their images."),
     ] = None,
     class_names: ClassNames = None,
-    ignore_value: Ignore = 255,
+    ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
@@ -50,13 +58,12 @@ def doctor(
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
-    table = {int(value): class_id for value, class_id in (values(mask_values) or {}).items()}
     report = diagnose(
         (images, masks),
         split(class_names, str),
         val,
         ignore_value,
-        table or None,
+        parse_mask_values(mask_values),
         track=track("examining images"),
     )
     console.print(*report.tables(), sep="\n")

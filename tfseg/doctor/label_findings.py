@@ -148,50 +148,73 @@ def class_imbalance(samples, mapping):
 
 def objects(samples, mapping):
     """Find boxes that are empty, outside their image or tiny, and class ids without a name."""
-    empty, outside, small, unknown = [], [], [], []
-    for sample in samples:
-        if sample.boxes is not None and len(sample.boxes):
-            boxes = np.asarray(sample.boxes, float)
-            size = np.array(sample.size[::-1], float)
-            sides = boxes[:, 2:] - boxes[:, :2]
-            is_empty = ~(sides > 0).all(axis=1)
-            is_outside = (boxes < -0.5).any(axis=1) | (boxes[:, 2:] > size + 0.5).any(axis=1)
-            is_small = ~is_empty & (sides < SMALL_SIDE).any(axis=1)
-            empty += [sample] * int(is_empty.sum())
-            outside += [sample] * int(is_outside.sum())
-            small += [sample] * int(is_small.sum())
-        if sample.classes is not None:
-            classes = np.asarray(sample.classes)
-            is_unknown = (classes < 0) | (classes >= len(mapping.names))
-            unknown += [sample] * int(is_unknown.sum())
+    num_classes = len(mapping.names)
     yield from _object_finding(
         "degenerate_boxes",
         "error",
-        empty,
+        _repeat(samples, _count_empty),
         "without an area",
         "Remove these objects from the annotations.",
     )
     yield from _object_finding(
         "boxes_outside",
         "warning",
-        outside,
+        _repeat(samples, _count_outside),
         "partly outside the image",
         "Clip the boxes to the image: np.clip(boxes, 0, size).",
     )
     yield from _object_finding(
         "tiny_objects",
         "warning",
-        small,
+        _repeat(samples, _count_small),
         f"with a side below {SMALL_SIDE} pixels",
         "Use larger images or smaller tiles.",
     )
     yield from _object_finding(
         "unknown_classes",
         "error",
-        unknown,
+        _repeat(samples, lambda sample: _count_unknown(sample, num_classes)),
         "with a class id that has no name",
         "Name more classes, or correct the ids.",
     )
+
+
+def _repeat(samples, count):
+    """Return each sample as often as a function of it says."""
+    return [sample for sample in samples for _ in range(count(sample))]
+
+
+def _box_sides(sample):
+    """Return the (N, 2) widths and heights of a sample's boxes."""
+    if sample.boxes is None:
+        return np.zeros((0, 2))
+    boxes = np.asarray(sample.boxes, float).reshape(-1, 4)
+    return boxes[:, 2:] - boxes[:, :2]
+
+
+def _count_empty(sample):
+    return int((~(_box_sides(sample) > 0).all(axis=1)).sum())
+
+
+def _count_small(sample):
+    sides = _box_sides(sample)
+    return int(((sides > 0).all(axis=1) & (sides < SMALL_SIDE).any(axis=1)).sum())
+
+
+def _count_outside(sample):
+    if sample.boxes is None or not len(sample.boxes):
+        return 0
+    boxes = np.asarray(sample.boxes, float)
+    size = np.array(sample.size[::-1], float)
+    outside = (boxes < -0.5).any(axis=1) | (boxes[:, 2:] > size + 0.5).any(axis=1)
+    return int(outside.sum())
+
+
+def _count_unknown(sample, num_classes):
+    if sample.classes is None:
+        return 0
+    classes = np.asarray(sample.classes)
+    return int(((classes < 0) | (classes >= num_classes)).sum())
 
 
 def _object_finding(kind, severity, found, description, fix):

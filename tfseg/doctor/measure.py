@@ -207,7 +207,7 @@ def _neighborhood_counts(ranks, count):
     """Return `interior` and `between` of `LabelStatistics`, for each of `count` ranks.
 
     The erosion is the smallest rank of a neighborhood, the dilation the largest: a pixel is
-    interior where both are equal, and between where its own rank lies strictly inside.
+    interior where both are equal, and between where its own rank is neither of them.
     """
     import cv2  # lazy import: cv2 takes 0.5 s
 

@@ -85,10 +85,11 @@ def write_html(report, file, title: str = "Dataset"):
         title: heading of the page.
 
     Example:
+        >>> from pathlib import Path
         >>> import tfseg
         >>> report = tfseg.doctor.diagnose(("photos", "labels"), ["background", "leaf"])
         >>> tfseg.doctor.write_html(report, "report.html", "leaves")
-        >>> "<h1>leaves</h1>" in open("report.html").read()
+        >>> "<h1>leaves</h1>" in Path("report.html").read_text()
         True
     """
     severity = report.findings[0].severity if report.findings else "fine"

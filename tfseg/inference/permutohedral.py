@@ -5,7 +5,7 @@ Three steps replace the sum over all pairs of points: splat the value of each po
 of the lattice simplex around it, blur along the axes of the lattice, and slice, which interpolates
 the blurred values at the points.
 
-In d dimensions the lattice lies in the plane of all vectors with d + 1 coordinates that sum to 0.
+In d dimensions the lattice is in the plane of all vectors of d + 1 coordinates with the sum 0.
 The coordinates of a lattice point are integers with the same remainder modulo d + 1.
 """
 

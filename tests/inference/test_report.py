@@ -1,0 +1,73 @@
+import json
+
+import numpy as np
+import pytest
+from pixel_model import PixelModel
+
+from conftest import draw_sample
+from tfseg import viz
+from tfseg.data import Arrays
+from tfseg.inference import evaluate, predict, report
+
+NAMES = ["ground", "disc", "band"]
+FILES = ["confusion.png", "evaluation.csv", "evaluation.json", "samples.png"]
+
+
+@pytest.fixture(scope="module")
+def reader():
+    samples = [draw_sample(index, 32, 36) for index in range(7)]
+    return Arrays(*zip(*samples, strict=True), NAMES)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The arguments of the figures that a report draws, which are small."""
+    calls = {}
+
+    def record(name):
+        draw = getattr(viz, name)
+
+        def recorded(*arguments):
+            calls[name] = arguments
+            figure = draw(*arguments)
+            figure.set_size_inches(2, 2)
+            return figure
+
+        monkeypatch.setattr(viz, name, recorded)
+
+    for name in ("confusion_matrix", "samples", "curves"):
+        record(name)
+    return calls
+
+
+def test_a_report_shows_four_evenly_spaced_samples(reader, drawn, tmp_path):
+    model = PixelModel()
+    evaluation = report(model, reader, tmp_path / "new")
+    assert sorted(file.name for file in (tmp_path / "new").iterdir()) == FILES
+    images, masks, predictions, names = drawn["samples"]
+    assert names == NAMES
+    for index, image, mask, prediction in zip(
+        (0, 2, 4, 6), images, masks, predictions, strict=True
+    ):
+        assert np.array_equal(image, reader[index]["image"])
+        assert np.array_equal(mask, reader[index]["mask"])
+        assert np.array_equal(prediction, predict(model, image))
+    assert evaluation.matrix.tolist() == evaluate(model, reader).matrix.tolist()
+    matrix, names = drawn["confusion_matrix"]
+    assert (matrix.tolist(), names) == (evaluation.matrix.tolist(), NAMES)
+    saved = json.loads((tmp_path / "new" / "evaluation.json").read_text())
+    assert saved["confusion_matrix"] == evaluation.matrix.tolist()
+
+
+def test_a_history_is_drawn_as_curves(reader, drawn, tmp_path):
+    history = {"loss": [2.0, 1.0]}
+    report(PixelModel(), reader.subset([3]), tmp_path, history)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*FILES, "curves.png"])
+    assert drawn["curves"] == (history,)
+    assert len(drawn["samples"][0]) == 1  # a reader of one sample
+
+
+def test_the_window_is_used_for_scores_and_samples(reader, drawn, tmp_path):
+    model = PixelModel()
+    report(model, reader.subset([0]), tmp_path, window=20)
+    assert set(model.batch_shapes) == {(1, 20, 20, 3)}

@@ -41,6 +41,14 @@ def draw_sample(index, height=48, width=56):
 
 
 @pytest.fixture
+def without_xla(monkeypatch):
+    """Run `Augment` without XLA, whose compilation takes longer than a few batches."""
+    from tfseg.data import Augment
+
+    monkeypatch.setattr(Augment, "_compiled", property(lambda augment: augment.kernel))
+
+
+@pytest.fixture
 def folder(tmp_path):
     """Six images (JPEG) and masks (PNG) of three classes, in `images` and `masks`."""
     for name in ("images", "masks"):

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_sample
 from PIL import Image
 
+from conftest import draw_sample
 from tfseg.data import Arrays, Augment, Folder, Reader, Resize, pipeline
 from tfseg.data.cache import cached
 
@@ -21,9 +21,8 @@ class Spy(Reader):
     """Arrays that count how often each sample is read."""
 
     def __init__(self, count=4, seed=0, names=NAMES):
-        self._arrays = Arrays(
-            *zip(*(draw_sample(seed + i) for i in range(count)), strict=True), names
-        )
+        samples = [draw_sample(seed + i) for i in range(count)]
+        self._arrays = Arrays(*zip(*samples, strict=True), names)
         super().__init__(names, self._arrays.sizes, 3, np.uint8)
         self.seen = Counter()
 
@@ -32,8 +31,9 @@ class Spy(Reader):
         return self._arrays[index]
 
 
-def where(kind, tmp_path):
-    return "memory" if kind == "memory" else tmp_path / "new" / "cache"
+@pytest.fixture(params=["memory", "folder"])
+def cache(request, tmp_path):
+    return "memory" if request.param == "memory" else tmp_path / "new" / "cache"
 
 
 def same_sample(first, second):
@@ -43,10 +43,9 @@ def same_sample(first, second):
     )
 
 
-@pytest.mark.parametrize("kind", ["memory", "folder"])
-def test_a_sample_is_decoded_once(tmp_path, kind):
+def test_samples_are_decoded_once(cache):
     spy = Spy()
-    reader = cached(spy, where(kind, tmp_path))
+    reader = cached(spy, cache)
     spy.seen.clear()
     for _ in range(3):
         for i in range(4):
@@ -55,10 +54,9 @@ def test_a_sample_is_decoded_once(tmp_path, kind):
     assert spy.seen == {i: 1 for i in range(4)}
 
 
-@pytest.mark.parametrize("kind", ["memory", "folder"])
-def test_samples_read_smaller_are_kept_beside(tmp_path, kind):
+def test_every_size_is_cached(cache):
     spy = Spy()
-    reader = cached(spy, where(kind, tmp_path))
+    reader = cached(spy, cache)
     spy.seen.clear()
     for _ in range(2):
         for shrink in (1, 2, 4):
@@ -66,29 +64,26 @@ def test_samples_read_smaller_are_kept_beside(tmp_path, kind):
     assert spy.seen == {1: 3}
 
 
-def streams(cache):
-    """Pipelines of three kinds over a cached spy."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 2},
+        {"batch_size": 5, "augment": Augment(24, scale=(0.3, 0.5))},  # images read at half size
+        {"batch_size": 2, "resize": Resize(12)},
+    ],
+)
+def test_batches_are_the_same_with_a_cache(cache, options, without_xla):
     spy = Spy(5)
-    yield spy, pipeline(spy, 2, cache=cache)
-    spy = Spy(5)
-    yield spy, pipeline(spy, 5, Augment(24, scale=(0.3, 0.5)), cache=cache)  # read at a half
-    spy = Spy(5)
-    yield spy, pipeline(spy, 2, resize=Resize(12), cache=cache)
+    expected, dataset = pipeline(Spy(5), **options), pipeline(spy, **options, cache=cache)
+    spy.seen.clear()
+    for _ in range(2):
+        for batch, cached_batch in zip(expected, dataset, strict=True):
+            for values, cached_values in zip(batch, cached_batch, strict=True):
+                assert np.array_equal(values, cached_values)
+    assert spy.seen == {i: 1 for i in range(5)}
 
 
-@pytest.mark.parametrize("kind", ["memory", "folder"])
-def test_batches_are_those_of_no_cache(tmp_path, kind):
-    plain, kept = streams(None), streams(where(kind, tmp_path))
-    for (_, expected), (spy, dataset) in zip(plain, kept, strict=True):
-        spy.seen.clear()
-        for _ in range(3):
-            for batch, kept_batch in zip(expected, dataset, strict=True):
-                assert all(np.array_equal(a, b) for a, b in zip(batch, kept_batch, strict=True))
-        assert set(spy.seen.values()) == {1}
-        assert len(spy.seen) == 5
-
-
-def test_a_folder_outlives_the_reader(tmp_path):
+def test_a_new_reader_uses_the_files_of_an_earlier_one(tmp_path):
     cached(Spy(), tmp_path)[2]
     spy = Spy()
     reader = cached(spy, tmp_path)
@@ -102,21 +97,19 @@ def test_a_folder_outlives_the_reader(tmp_path):
     [
         lambda: Spy(5),
         lambda: Spy(names=["a", "b", "c"]),
-        lambda: Spy(seed=7),  # of the same names and sizes
+        lambda: Spy(seed=7),  # the same names and sizes
         lambda: Spy().subset([1, 0, 2, 3]),
         lambda: Spy().tiles(48),
     ],
 )
-def test_the_folder_of_another_data_set_is_refused(tmp_path, other):
+def test_the_folder_of_another_dataset_raises(tmp_path, other):
     cached(Spy(), tmp_path)
-    with pytest.raises(
-        ValueError,
-        match=r"The cache '.*' holds the samples of another dataset, .* Delete it or name",
-    ):
+    message = r"The cache '.*' contains the samples of another dataset, .* Delete the folder, or"
+    with pytest.raises(ValueError, match=message):
         cached(other(), tmp_path)
 
 
-def test_a_first_sample_that_cannot_be_read_any_more_is_no_other_data_set(tmp_path, monkeypatch):
+def test_a_damaged_first_sample_does_not_make_it_another_dataset(tmp_path, monkeypatch):
     first = cached(Spy(), tmp_path / "cache")[0]
 
     def damaged(reader, index):
@@ -126,24 +119,22 @@ def test_a_first_sample_that_cannot_be_read_any_more_is_no_other_data_set(tmp_pa
     assert same_sample(cached(Spy(), tmp_path / "cache")[0], first)
 
 
-def test_a_corrected_mask_or_another_meaning_of_its_values_is_no_longer_in_the_cache(
-    folder, tmp_path
-):
+def test_changed_masks_and_mask_values_make_it_another_dataset(folder, tmp_path):
     def reader(ids):
         return Folder(folder / "images", folder / "masks", NAMES, mask_values=dict(enumerate(ids)))
 
     cached(reader([0, 1, 2]), tmp_path / "cache")[0]
     cached(reader([0, 1, 2]), tmp_path / "cache")
-    with pytest.raises(ValueError, match="or of this one before it was changed. Delete it"):
+    with pytest.raises(ValueError, match="or of this one before it was changed"):
         cached(reader([0, 2, 1]), tmp_path / "cache")
     file = folder / "masks" / "p3.png"
     Image.fromarray(np.asarray(Image.open(file)) * 0).save(file)
-    with pytest.raises(ValueError, match="or of this one before it was changed. Delete it"):
+    with pytest.raises(ValueError, match="or of this one before it was changed"):
         cached(reader([0, 1, 2]), tmp_path / "cache")
 
 
-def flipped(path):
-    """One byte in the middle of an image is another."""
+def flip_byte(path):
+    """Change one byte in the middle of an image."""
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 255
     path.write_bytes(data)
@@ -152,7 +143,7 @@ def flipped(path):
 @pytest.mark.parametrize(
     "damage",
     [
-        flipped,
+        flip_byte,
         lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(bytes(path.stat().st_size)),
@@ -170,7 +161,7 @@ def test_damaged_files_are_decoded_again(tmp_path, damage):
     assert spy.seen == {1: 1}
 
 
-def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     reader = cached(Spy(), tmp_path)
 
     def full(file, **_):
@@ -184,7 +175,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 KILLED = """
-import os, sys, time
+import sys, time
 import numpy as np
 sys.path[:0] = sys.argv[2:]
 from test_cache import Spy
@@ -205,13 +196,14 @@ reader[2]
 """
 
 
-def test_a_kill_in_the_middle_leaves_a_usable_folder(tmp_path):
+def test_a_killed_process_leaves_a_usable_folder(tmp_path):
     here = Path(__file__).parent
     command = [sys.executable, "-c", KILLED, str(tmp_path), str(here), str(here.parent)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "half\n"
         process.send_signal(signal.SIGKILL)
-    assert sum(path.suffix == ".tmp" for path in tmp_path.iterdir()) == 1
+    assert sorted(path.name for path in tmp_path.glob("[0-9]*")) == ["0.npz", "1.npz"]
+    assert sum(path.name.endswith("-2.npz") for path in tmp_path.iterdir()) == 1
     spy = Spy()
     reader = cached(spy, tmp_path)
     spy.seen.clear()
@@ -220,26 +212,29 @@ def test_a_kill_in_the_middle_leaves_a_usable_folder(tmp_path):
     assert spy.seen == {2: 1, 3: 1}
 
 
-@pytest.mark.parametrize("kind", ["memory", "folder"])
-def test_threads_share_a_cache(tmp_path, kind):
+def test_threads_can_share_a_cache(cache):
     spy = Spy()
-    reader = cached(spy, where(kind, tmp_path))
-    wrong = []
+    reader = cached(spy, cache)
+    wrong, errors = [], []
 
-    def look():
-        wrong.extend(
-            i for _ in range(10) for i in range(4) if not same_sample(reader[i], spy._arrays[i])
-        )
+    def read_all():
+        try:
+            for i in list(range(4)) * 10:
+                if not same_sample(reader[i], spy._arrays[i]):
+                    wrong.append(i)
+        except Exception as error:
+            errors.append(error)
 
-    threads = [threading.Thread(target=look) for _ in range(6)]
+    threads = [threading.Thread(target=read_all) for _ in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not wrong
+    assert not errors
 
 
-def test_what_cannot_be_read_is_not_kept(folder, tmp_path):
+def test_samples_that_cannot_be_read_are_not_cached(folder, tmp_path):
     reader = cached(Folder(folder / "images", folder / "masks", NAMES), tmp_path / "cache")
     good = (folder / "images" / "p3.jpg").read_bytes()
     (folder / "images" / "p3.jpg").write_bytes(good[:400])
@@ -249,17 +244,14 @@ def test_what_cannot_be_read_is_not_kept(folder, tmp_path):
     assert reader[3]["image"].shape == (48, 56, 3)
 
 
-def test_objects_and_none_of_them_are_kept(tmp_path):
+def test_objects_are_cached(tmp_path):
     class Boxes(Spy):
         fields = ("image", "boxes", "classes")
 
         def __getitem__(self, index):
             boxes = np.array([[1, 2, 3, 4.5]] * index, np.float32).reshape(-1, 4)
-            return {
-                "image": super().__getitem__(index)["image"],
-                "boxes": boxes,
-                "classes": np.ones(index, np.int32),
-            }
+            image = super().__getitem__(index)["image"]
+            return {"image": image, "boxes": boxes, "classes": np.ones(index, np.int32)}
 
     for _ in range(2):
         reader = cached(Boxes(), tmp_path)
@@ -268,7 +260,7 @@ def test_objects_and_none_of_them_are_kept(tmp_path):
         assert reader.fields == ("image", "boxes", "classes")
 
 
-def test_a_cache_tells_what_its_reader_tells(tmp_path):
+def test_a_cache_has_the_attributes_of_its_reader(tmp_path):
     for name in ("images", "masks"):
         (tmp_path / name).mkdir()
     mask = Image.fromarray(np.zeros((4, 5), np.uint8))
@@ -276,14 +268,12 @@ def test_a_cache_tells_what_its_reader_tells(tmp_path):
     mask.save(tmp_path / "masks" / "a.png")
     Image.fromarray(np.zeros((4, 5), np.uint8)).save(tmp_path / "images" / "a.png")
     reader = Folder(tmp_path / "images", tmp_path / "masks", ["x", "y"])
-    for kept in (cached(reader, "memory"), cached(reader, tmp_path / "cache")):
-        assert (kept.name(0), kept.channels, kept.dtype, kept.mask_values) == (
-            "a",
-            1,
-            np.uint8,
-            {0: 0, 1: 1},
-        )
-        assert kept.sizes.tolist() == [[4, 5]]
-        assert kept.palette.tolist() == [[9, 8, 7], [6, 5, 4]]
+    for cached_reader in (cached(reader, "memory"), cached(reader, tmp_path / "cache")):
+        assert cached_reader.name(0) == "a"
+        assert cached_reader.channels == 1
+        assert cached_reader.dtype == np.uint8
+        assert cached_reader.mask_values == {0: 0, 1: 1}
+        assert cached_reader.sizes.tolist() == [[4, 5]]
+        assert cached_reader.palette.tolist() == [[9, 8, 7], [6, 5, 4]]
     assert cached(reader, None) is reader
     assert set(json.loads((tmp_path / "cache" / "reader.json").read_text())) == {"samples", "first"}

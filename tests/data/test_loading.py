@@ -3,26 +3,26 @@ import warnings
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 
+from conftest import draw_sample
 from tfseg.data import Arrays, Reader, Resize
 from tfseg.data.loading import Loader, reading_error
 
 NAMES = ["ground", "disc", "band"]
 
 
-class Broken(Reader):
-    """Images of the value of their index and of the sizes told; those in `bad` cannot be read."""
+class Damaged(Reader):
+    """Images that show their index; those in `damaged` cannot be read."""
 
     fields = ("classes", "image", "boxes", "instances", "mask")
 
-    def __init__(self, sizes, bad=(), kind=OSError):
+    def __init__(self, sizes, damaged=(), error=OSError):
         super().__init__(["background", "thing"], sizes, 2, np.uint16)
-        self.bad, self.kind = set(bad), kind
+        self.damaged, self.error = set(damaged), error
 
     def __getitem__(self, index):
-        if index in self.bad:
-            raise self.kind(f"file{index}.png is damaged")
+        if index in self.damaged:
+            raise self.error(f"file{index}.png is damaged")
         size = self.sizes[index]
         return {
             "image": np.full((*size, 2), index, np.uint16),
@@ -36,8 +36,8 @@ class Broken(Reader):
         return f"image{index}"
 
 
-def test_names_and_shapes():
-    loader = Loader(Broken([(4, 6), (4, 8)]), "raise")
+def test_fields_sizes_and_shapes():
+    loader = Loader(Damaged([(4, 6), (4, 8)]), "raise")
     assert loader.fields == ["image", "mask", "instances", "boxes", "classes"]
     assert loader.sides == [4, None]
     assert loader.sizes.tolist() == [[4, 6], [4, 8]]
@@ -48,16 +48,16 @@ def test_names_and_shapes():
         "boxes": [None, 4],
         "classes": [None],
     }
-    assert Loader(Broken([(5, 6), (5, 9)]), "raise", shrink=4).sizes.tolist() == [[2, 2], [2, 3]]
-    assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize(8, "shorter")).sizes.tolist() == [
+    assert Loader(Damaged([(5, 6), (5, 9)]), "raise", shrink=4).sizes.tolist() == [[2, 2], [2, 3]]
+    assert Loader(Damaged([(4, 6), (8, 4)]), "raise", Resize(8, "shorter")).sizes.tolist() == [
         [8, 12],
         [16, 8],
     ]
-    assert Loader(Broken([(4, 6), (8, 4)]), "raise", Resize((3, 5))).sides == [3, 5]
+    assert Loader(Damaged([(4, 6), (8, 4)]), "raise", Resize((3, 5))).sides == [3, 5]
 
 
-def test_the_stage_gives_tensors_eagerly_and_in_map():
-    loader = Loader(Broken([(4, 6), (4, 8)]), "raise")
+def test_a_stage_works_eagerly_and_in_map():
+    loader = Loader(Damaged([(4, 6), (4, 8)]), "raise")
     stage = loader.stage(loader.sample_or_blank, loader.sides)
     eager = stage(tf.constant(1, tf.int64))
     dataset = tf.data.Dataset.range(1, 2).map(stage)
@@ -72,7 +72,7 @@ def test_the_stage_gives_tensors_eagerly_and_in_map():
     assert np.array_equal(mapped["image"], np.ones((4, 8, 2)))
 
 
-def test_arrays_of_another_dtype_are_cast():
+def test_a_stage_casts_arrays():
     loader = Loader(Arrays(*zip(*[draw_sample(0)], strict=True), NAMES), "raise")
     stage = loader.stage(
         lambda index: {"image": np.ones((48, 56, 3)), "mask": np.ones((48, 56), int)}, loader.sides
@@ -83,15 +83,15 @@ def test_arrays_of_another_dtype_are_cast():
     ]
 
 
-@pytest.mark.parametrize("kind", [OSError, ValueError])
-def test_the_next_sample_stands_in(kind):
-    loader = Loader(Broken([(2, 2)] * 5, bad=[1, 2, 4], kind=kind), "skip")
+@pytest.mark.parametrize("error", [OSError, ValueError])
+def test_sample_or_next_returns_the_next_readable_sample(error):
+    loader = Loader(Damaged([(2, 2)] * 5, damaged=[1, 2, 4], error=error), "skip")
     assert [loader.sample_or_next(i)["image"][0, 0, 0] for i in range(5)] == [0, 3, 3, 3, 0]
     assert loader.failed == {i: f"file{i}.png is damaged" for i in (1, 2, 4)}
 
 
-def test_a_blank_sample_has_no_label():
-    loader = Loader(Broken([(3, 5), (4, 6)], bad=[1]), "skip", Resize(2, "shorter"))
+def test_sample_or_blank_returns_a_sample_without_labels():
+    loader = Loader(Damaged([(3, 5), (4, 6)], damaged=[1]), "skip", Resize(2, "shorter"))
     blank = loader.sample_or_blank(1)
     assert blank.keys() == loader.sample_or_blank(0).keys()
     assert {
@@ -106,17 +106,18 @@ def test_a_blank_sample_has_no_label():
 
 
 @pytest.mark.parametrize("load", ["sample_or_next", "sample_or_blank"])
-def test_errors_pass_through(load):
+def test_errors_are_raised(load):
     with pytest.raises(OSError, match=r"^file1\.png is damaged$"):
-        getattr(Loader(Broken([(2, 2)] * 3, bad=[1]), "raise"), load)(1)
-    with pytest.raises(KeyError):  # a mistake in the code is no damaged file
-        getattr(Loader(Broken([(2, 2)] * 3, bad=[1], kind=KeyError), "skip"), load)(1)
+        getattr(Loader(Damaged([(2, 2)] * 3, damaged=[1]), "raise"), load)(1)
+    with pytest.raises(KeyError):  # a programming error, not a damaged file
+        getattr(Loader(Damaged([(2, 2)] * 3, damaged=[1], error=KeyError), "skip"), load)(1)
 
 
-def test_no_sample_that_can_be_read():
-    loader = Loader(Broken([(2, 2)] * 3, bad=range(3)), "skip")
+def test_no_readable_sample_raises():
+    loader = Loader(Damaged([(2, 2)] * 3, damaged=range(3)), "skip")
     with pytest.raises(
-        ValueError, match=r"none of the 3 samples can be read\. One of them: file\d\.png is damaged"
+        ValueError,
+        match=r"none of the 3 samples can be read\. The last error: file\d\.png is damaged",
     ):
         loader.sample_or_next(1)
     for i in range(3):
@@ -125,8 +126,8 @@ def test_no_sample_that_can_be_read():
         loader.report()
 
 
-def test_the_report_names_what_was_skipped_once():
-    loader = Loader(Broken([(2, 2)] * 12, bad=range(1, 11)), "skip")
+def test_report_warns_once_about_skipped_samples():
+    loader = Loader(Damaged([(2, 2)] * 12, damaged=range(1, 11)), "skip")
     loader.sample_or_blank(3)
     with pytest.warns(
         UserWarning, match=r"^pipeline: 1 sample was skipped:\n  image3: file3\.png is damaged$"
@@ -147,25 +148,25 @@ def test_the_report_names_what_was_skipped_once():
 @pytest.mark.parametrize(
     ("resize", "shrink", "found"),
     [
-        (None, 1, "9 x 6, but the reader tells of 4 x 6"),
+        (None, 1, "9 x 6, but the reader expects 4 x 6"),
         (None, 2, "5 x 3, .* 2 x 3"),
         (Resize(2), 1, "5 x 3, .* 2 x 3"),
     ],
 )
-def test_a_sample_of_another_size_than_told_is_an_error(resize, shrink, found):
-    class Changed(Broken):
+def test_samples_of_an_unexpected_size_raise(resize, shrink, found):
+    class Changed(Damaged):
         def __getitem__(self, index):
             return {**super().__getitem__(index), "mask": np.ones((9, 6), np.uint8)}
 
     loader = Loader(Changed([(4, 6)]), "raise", resize, shrink)
     with pytest.raises(
-        ValueError, match=rf"^image0: its mask is {found}\. If the file has changed since"
+        ValueError, match=rf"^image0: its mask is {found}\. If the file has changed, create"
     ):
         loader.sample(0)
 
 
-def test_resized_samples_are_read_smaller():
-    class Spy(Broken):
+def test_samples_are_read_smaller_before_resizing():
+    class Spy(Damaged):
         def read(self, index, shrink=1):
             seen.append(shrink)
             return super().read(index, shrink)
@@ -175,18 +176,16 @@ def test_resized_samples_are_read_smaller():
     samples = [loader.sample(i) for i in range(3)]
     assert seen == [2, 8, 1]
     assert [sample["image"].shape for sample in samples] == [(8, 8, 2)] * 3
-    assert samples[0]["boxes"].tolist() == [[0, 0, 8, 6]]  # 6.4 rows are 6
+    assert samples[0]["boxes"].tolist() == [[0, 0, 8, 6]]  # 6.4 rows are rounded to 6
 
 
-@pytest.mark.parametrize("kind", [OSError, ValueError, FileNotFoundError])
-def test_what_a_reader_said_is_found_again(kind):
-    loader = Loader(Broken([(2, 2)] * 3, bad=[1], kind=kind), "raise")
+@pytest.mark.parametrize("error", [OSError, ValueError, FileNotFoundError])
+def test_reading_error_returns_the_error_of_the_reader(error):
+    loader = Loader(Damaged([(2, 2)] * 3, damaged=[1], error=error), "raise")
     stage = loader.stage(loader.sample_or_blank, loader.sides)
     with pytest.raises(tf.errors.OpError) as caught:
         list(tf.data.Dataset.range(3).map(stage))
-    error = reading_error(caught.value)
-    assert (type(error), str(error)) == (OSError, "file1.png is damaged")
-    assert (
-        reading_error(tf.errors.InvalidArgumentError(None, None, "ValueError: of something else"))
-        is None
-    )
+    found = reading_error(caught.value)
+    assert (type(found), str(found)) == (OSError, "file1.png is damaged")
+    other = tf.errors.InvalidArgumentError(None, None, "ValueError: something else")
+    assert reading_error(other) is None

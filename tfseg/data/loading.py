@@ -8,73 +8,80 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.checks import IGNORE_INDEX
+from tfseg.data.augment.params import STREAMS
+from tfseg.data.readers import Reader
+from tfseg.data.resize import Resize
 
-# What a sample's arrays are filled up with where the samples of a batch differ in size, or in their number of objects.
+# What samples are padded with where those of a batch differ in size or in their number of objects.
 PADDING = {"image": 0, "mask": IGNORE_INDEX, "instances": 0, "boxes": 0, "classes": -1}
-TYPES = {"mask": tf.uint8, "instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
+DTYPES = {"mask": tf.uint8, "instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
 SHAPES = {"boxes": [None, 4], "classes": [None]}
-# Of a training sample: which it is, and where its piece lies in the image (see `CropSampler.cut`).
-PLACE = {"key": tf.int64, "extent": tf.float32, "corner": tf.float32, "focus": tf.float32}
+# Dtype and shape of what a crop's sample also has, see `CropSampler.extract`.
+CROP_FIELDS = {
+    "key": (tf.int64, [2]),
+    "random": (tf.float32, [len(STREAMS)]),
+    "extent": (tf.float32, [2]),
+    "corner": (tf.float32, [2]),
+    "class_pixel": (tf.float32, [2]),
+}
+MAX_REPORTED = 8  # samples that a warning names
 
 
 class Loader:
-    """Reads a reader's samples for tf.data, and keeps account of those that cannot be read.
+    """Reads samples for tf.data, and records those that cannot be read.
 
     Args:
         reader: a `Reader`.
         on_error: "raise" or "skip".
         resize: a `Resize`, or None.
-        shrink: read samples at this fraction of their size, see `Reader.read`.
+        shrink: read samples at 1 / shrink of their size, see `Reader.read`.
 
     Attributes:
-        fields: the names in every sample, in the order of `PADDING`.
-        sizes: (N, 2) heights and widths of the samples as they are read.
+        fields: names in every sample, in the order of `PADDING`.
+        failed: {index: error message} of the samples that could not be read.
+        sizes: (N, 2) heights and widths of the samples after reading and resizing.
         sides: [height, width] of all samples, None where they differ.
     """
 
-    def __init__(self, reader, on_error, resize=None, shrink=1):
-        self.reader, self.on_error, self.resize, self.shrink = reader, on_error, resize, shrink
+    def __init__(
+        self, reader: Reader, on_error: str, resize: Resize | None = None, shrink: int = 1
+    ):
+        self.reader, self.on_error = reader, on_error
+        self.resize, self.shrink = resize, shrink
         self.fields = [name for name in PADDING if name in reader.fields]
         self.failed = {}
         self.sizes = -(-reader.sizes // shrink)
         if resize is not None:
             self.sizes = np.array([resize.fit(*size)[0] for size in reader.sizes]).reshape(-1, 2)
-        first = self.sizes[0]
-        self.sides = [
-            int(side) if (self.sizes[:, axis] == side).all() else None
-            for axis, side in enumerate(first)
-        ]
+        self.sides = [_common(self.sizes[:, 0]), _common(self.sizes[:, 1])]
 
     def shapes(self, sides):
-        """Return {name: shape} of samples of [height, width]."""
-        return {
-            **SHAPES,
-            "image": [*sides, self.reader.channels],
-            "mask": sides,
-            "instances": sides,
-        }
+        """Return {name: shape} of samples with the given [height, width]."""
+        image = [*sides, self.reader.channels]
+        return {**SHAPES, "image": image, "mask": sides, "instances": sides}
 
-    def sample(self, index):
-        """Return sample `index`, or an error that tells of it."""
+    def sample(self, index: int) -> dict:
+        """Return sample `index`; raise an error that names it if it cannot be read."""
         size = self.reader.sizes[index]
         shrink = self.shrink if self.resize is None else self.resize.shrink(*size)
         sample = self.reader.read(index, shrink)
-        self._require_size(sample, -(-size // shrink), index)
+        self._check_size(sample, -(-size // shrink), index)
         return sample if self.resize is None else self.resize(sample, size)
 
-    def sample_or_next(self, index):
-        """Return the sample, or the first readable one after it."""
-        for offset in range(len(self.reader)):
+    def sample_or_next(self, index: int) -> dict:
+        """Return the sample, or the next one that can be read."""
+        count = len(self.reader)
+        for candidate in ((index + offset) % count for offset in range(count)):
             try:
-                return self.sample((index + offset) % len(self.reader))
+                return self.sample(candidate)
             except (OSError, ValueError) as error:
                 if self.on_error == "raise":
                     raise
-                self.failed[(index + offset) % len(self.reader)] = str(error)
+                self.failed[candidate] = str(error)
         raise ValueError(self._none_readable(self.failed))
 
-    def sample_or_blank(self, index):
-        """Return the sample, or one of its size without a labeled pixel or object."""
+    def sample_or_blank(self, index: int) -> dict:
+        """Return the sample, or one of its size with all pixels ignored and without objects."""
         try:
             return self.sample(index)
         except (OSError, ValueError) as error:
@@ -85,67 +92,88 @@ class Loader:
         shapes = {"image": (height, width, self.reader.channels), "boxes": (0, 4), "classes": (0,)}
         return {
             name: np.full(
-                shapes.get(name, (height, width)), PADDING[name], self._type(name).as_numpy_dtype
+                shapes.get(name, (height, width)), PADDING[name], self._dtype(name).as_numpy_dtype
             )
             for name in self.fields
         }
 
-    def stage(self, function, sides, extra=()):
-        """Stage: apply `function` (arguments -> sample dict of [height, width]) to numbers."""
-        names, shapes = [*self.fields, *extra], self.shapes(sides)
-        types = [PLACE[name] if name in PLACE else self._type(name) for name in names]
+    def stage(self, function, sides, extra=None):
+        """Return a tf.data stage that loads samples.
+
+        Args:
+            function: takes the integers of the dataset, returns a sample dict.
+            sides: [height, width] of these samples, None where they differ.
+            extra: {name: (dtype, shape)} of what else they contain; None for nothing.
+        """
+        extra, shapes = extra or {}, self.shapes(sides)
+        specs = {name: (self._dtype(name), shapes[name]) for name in self.fields} | extra
+        dtypes = [dtype for dtype, _ in specs.values()]
 
         def load(*numbers):
             sample = function(*map(int, numbers))
             return [
-                np.asarray(sample[name], kind.as_numpy_dtype)
-                for name, kind in zip(names, types, strict=True)
+                np.asarray(sample[name], dtype.as_numpy_dtype) for name, (dtype, _) in specs.items()
             ]
 
         def apply(*numbers):
-            arrays = tf.numpy_function(load, numbers, types, stateful=False)
-            for name, array in zip(names, arrays, strict=True):
-                array.set_shape(shapes.get(name, [2]))
-            return dict(zip(names, arrays, strict=True))
+            arrays = tf.numpy_function(load, numbers, dtypes, stateful=False)
+            for array, (_, shape) in zip(arrays, specs.values(), strict=True):
+                array.set_shape(shape)
+            return dict(zip(specs, arrays, strict=True))
 
         return apply
 
     def report(self):
-        """Warn of the samples that were skipped since the last report; raise a ValueError if these are all."""
+        """Warn about the samples that were skipped since the last report.
+
+        Raises:
+            ValueError: no sample could be read.
+        """
         failed, self.failed = self.failed, {}
         if len(failed) == len(self.reader):
             raise ValueError(self._none_readable(failed))
-        if failed:
-            named = "\n  ".join(
-                f"{self.reader.name(index)}: {why}" for index, why in sorted(failed.items())[:8]
-            )
-            more = f"\n  ... and {len(failed) - 8} more" if len(failed) > 8 else ""
-            count = f"{len(failed)} sample{'s were' if len(failed) > 1 else ' was'}"
-            warnings.warn(f"pipeline: {count} skipped:\n  {named}{more}", stacklevel=2)
+        if not failed:
+            return
+        lines = [f"{self.reader.name(index)}: {error}" for index, error in sorted(failed.items())]
+        if len(lines) > MAX_REPORTED:
+            lines[MAX_REPORTED:] = [f"... and {len(lines) - MAX_REPORTED} more"]
+        samples = "1 sample was" if len(failed) == 1 else f"{len(failed)} samples were"
+        warnings.warn("\n  ".join([f"pipeline: {samples} skipped:", *lines]), stacklevel=2)
 
-    def _type(self, name):
-        return tf.as_dtype(self.reader.dtype) if name == "image" else TYPES[name]
+    def _dtype(self, name):
+        return tf.as_dtype(self.reader.dtype) if name == "image" else DTYPES[name]
 
     def _none_readable(self, failed):
-        return f"pipeline: none of the {len(self.reader)} samples can be read. One of them: {list(failed.values())[-1]}"
+        return (
+            f"pipeline: none of the {len(self.reader)} samples can be read. The last error: "
+            f"{list(failed.values())[-1]}"
+        )
 
-    def _require_size(self, sample, size, index):
-        """Raise a ValueError of a sample that is not of the (height, width) that the reader told."""
+    def _check_size(self, sample, expected, index):
+        """Raise a ValueError if a sample is not of the (height, width) in `reader.sizes`."""
         for name in {"image", "mask", "instances"} & sample.keys():
-            if sample[name].shape[:2] != tuple(size):
-                (height, width), told = sample[name].shape[:2], tuple(map(int, size))
+            size = sample[name].shape[:2]
+            if size != tuple(expected):
                 raise ValueError(
-                    f"{self.reader.name(index)}: its {name} is {height} x {width}, but the reader tells of "
-                    f"{told[0]} x {told[1]}. If the file has changed since, make the reader anew."
+                    f"{self.reader.name(index)}: its {name} is {size[0]} x {size[1]}, but the "
+                    f"reader expects {expected[0]} x {expected[1]}. If the file has changed, "
+                    "create the reader again."
                 )
 
 
-def reading_error(error):
-    """Return what a reader said when it failed inside of tf.data, an OSError; None if `error` tells of something else.
+def _common(lengths):
+    """Return the length if all are equal, else None."""
+    return int(lengths[0]) if (lengths == lengths[0]).all() else None
 
-    TensorFlow hands Python's errors on as its own, the words among several traceback's lines.
+
+def reading_error(error: Exception) -> OSError | None:
+    """Return the reader's error behind a TensorFlow error, or None if it has another cause.
+
+    TensorFlow raises errors from Python code as its own, with the message inside a traceback.
     """
-    said = re.findall(
+    messages = re.findall(
         r"^(?:OS|Value|FileNotFound|Permission|IsADirectory)Error: (.+)$", str(error), re.MULTILINE
     )
-    return OSError(said[-1]) if said and Path(__file__).name in str(error) else None
+    if not messages or Path(__file__).name not in str(error):
+        return None
+    return OSError(messages[-1])

@@ -1,4 +1,4 @@
-"""Augmentation inside the train step, where the accelerator is."""
+"""Augmentation inside the train step, on the accelerator."""
 
 from dataclasses import asdict
 
@@ -10,44 +10,50 @@ from tfseg.data import Augment
 
 @keras.saving.register_keras_serializable(package="tfseg")
 class AugmentedModel(keras.Model):
-    """A functional model whose train step first augments images and masks; made by `augmented`."""
+    """A functional model that augments images and labels in its train step; see `augmented`."""
 
     augment = None
     seed = 0
 
     def train_step(self, *arguments):
         """Augment the batch, then train on it as Keras does."""
-        *state, data = arguments  # the state comes under JAX only
+        *state, data = arguments  # JAX passes the state of the training first
         x, y, weight = keras.utils.unpack_x_y_sample_weight(data)
-        x, y = self._changed(x, y, weight, self._step(state))
+        x, y = self._augment_batch(x, y, weight, self._step(state))
         return super().train_step(*state, (x, y, weight))
 
     def _step(self, state):
-        # Not `iterations`, which stands still while gradients are accumulated.
-        steps = getattr(self.optimizer, "inner_optimizer", self.optimizer).variables[0]
+        # Not `iterations`, which does not advance while gradients are accumulated.
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)
+        step = optimizer.variables[0]
         if not state:
-            return steps
-        return state[0][2][[variable is steps for variable in self.optimizer.variables].index(True)]
+            return step
+        optimizer_state = state[0][2]
+        position = [variable is step for variable in self.optimizer.variables].index(True)
+        return optimizer_state[position]
 
-    def _changed(self, x, y, weight, step):
+    def _augment_batch(self, x, y, weight, step):
         if self.augment is None:
             return x, y
         if weight is not None and len(weight.shape) > 1:
             raise ValueError(
-                f"augmented: sample_weight of shape {tuple(weight.shape)} would have to be moved with the pixels. "
-                "Give one weight an image, or mark pixels that shall not count with 255 in the mask."
+                f"augmented: sample_weight of shape {tuple(weight.shape)} would have to move with "
+                "the pixels. Use one weight per image, or set the mask to 255 where pixels must "
+                "not count."
             )
-        outputs = len(y) if isinstance(y, tuple | list) else None  # a mask an output
-        labels = y if isinstance(y, dict) else {"mask": y if outputs is None else y[0]}
-        # The numbers that the samples have in `pipeline` at this step.
-        batch = ops.shape(x)[0]
-        numbers = ops.cast(step, "int32") * batch + ops.arange(batch, dtype="int32")
+        # The numbers that `pipeline` gives to the samples of this step: at step 3 of batch size 4
+        # they are 12, 13, 14, 15.
+        count = ops.shape(x)[0]
+        numbers = ops.cast(step, "int32") * count + ops.arange(count, dtype="int32")
         keys = ops.stack([ops.full_like(numbers, self.seed), numbers], axis=1)
-        changed = self.augment({"image": x, **labels}, keys)
-        x = changed.pop("image")
         if isinstance(y, dict):
-            return x, changed
-        return x, changed["mask"] if outputs is None else (changed["mask"],) * outputs
+            changed = self.augment({"image": x, **y}, keys)
+            return changed.pop("image"), changed
+        has_outputs = isinstance(y, tuple | list)  # one mask per output of the model
+        mask = y[0] if has_outputs else y
+        changed = self.augment({"image": x, "mask": mask}, keys)
+        mask = changed["mask"]
+        return changed["image"], ((mask,) * len(y) if has_outputs else mask)
 
     def get_config(self):
         """Return the layers and the augmentation, for `.keras` files."""
@@ -56,7 +62,7 @@ class AugmentedModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
-        """Rebuild from `get_config`."""
+        """Create a model from the result of `get_config`."""
         config = dict(config)
         augment, seed = config.pop("augment", None), config.pop("seed", 0)
         model = super().from_config(config, custom_objects)
@@ -64,25 +70,33 @@ class AugmentedModel(keras.Model):
         return model
 
 
-def augmented(model, augment, seed=0):
-    """Return a model of the same layers and weights that augments its training batches on the device.
+def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedModel:
+    """Return a model with the same layers and weights that augments its training batches.
 
-    For images that lie in memory at one size, and an accelerator that waits for the processor: the batches come from
-    `pipeline(reader, shuffle=True)`, and the augmentation is a part of the compiled train step. At the same seed and
-    order a batch becomes what `pipeline(reader, augment=augment)` makes of it, but for float rounding.
+    The augmentation becomes a part of the compiled train step. It pays off if an accelerator waits
+    for the CPU, and the images are in memory and of one size. Take the batches from
+    `pipeline(reader, shuffle=True)`. With the same seed they become what
+    `pipeline(reader, augment=augment)` yields, up to float rounding.
 
-    Predictions, evaluation and export are the model's own. The step is counted by the optimizer, so that a training
-    that was restored goes on with the changes it would have made.
+    Prediction, evaluation and export are unchanged. The optimizer counts the steps, so a restored
+    training continues with the augmentations that an uninterrupted one would have used.
 
     Args:
-        model: a functional `keras.Model` of images of any size, not compiled yet.
+        model: a functional `keras.Model` for images of any size, not compiled yet.
         augment: an `Augment`.
-        seed: of the changes.
+        seed: random seed of the augmentation.
 
     Returns:
-        AugmentedModel, to be compiled. `sample_weight` may hold one weight an image.
+        AugmentedModel, not compiled. `sample_weight` can have one weight per image.
+
+    Example:
+        >>> import tfseg
+        >>> model = tfseg.models.tiny_unet(num_classes=2)
+        >>> augment = tfseg.data.Augment(32, flip="horizontal")
+        >>> model = tfseg.training.augmented(model, augment, seed=5)
+        >>> tfseg.training.compile_for(model, steps=10)
     """
-    # `outputs` is a flat list, also where the model gives a dict
+    # `model.outputs` is a flat list, even if the model returns a dict.
     outputs = keras.tree.pack_sequence_as(model.compute_output_spec(model.input), model.outputs)
     wrapped = AugmentedModel(model.input, outputs, name=model.name)
     wrapped.augment, wrapped.seed = augment, seed

@@ -7,17 +7,20 @@ from keras import ops
 from tfseg.data.augment.params import (
     IDENTITY,
     KINDS,
-    PLACES,
-    SECOND,
+    PER_AXIS,
     STREAMS,
+    UNIFORM,
     draw,
-    read_probability,
+    param_names,
+    read_probabilities,
     read_range,
+    to_params,
 )
 
 KEYS = np.stack([np.full(4000, 3), np.arange(4000)], 1)
+RANDOM = draw(KEYS)
 ALWAYS = dict.fromkeys(KINDS, 1.0)
-NAMES = {*KINDS, *PLACES, *(f"{name}_y" for name in SECOND)}
+NAMES = {*KINDS, *UNIFORM, *(f"{name}_y" for name in PER_AXIS)}
 
 
 @pytest.mark.parametrize(
@@ -37,130 +40,127 @@ NAMES = {*KINDS, *PLACES, *(f"{name}_y" for name in SECOND)}
         ("shear", (-60, 60), (-60.0, 60.0)),
     ],
 )
-def test_a_number_stands_for_a_range_and_a_pair_for_itself(name, value, expected):
+def test_numbers_become_ranges_and_pairs_stay(name, value, expected):
     assert read_range(name, value) == pytest.approx(expected, abs=0)
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "why"),
+    ("name", "value", "message"),
     [
-        ("scale", (0, 1), r"scale=\(0, 1\) must be \(smallest, largest\), both above 0"),
-        ("scale", -1, r"scale=-1 must be a number or \(smallest, largest\)"),  # 1 / (1 - 1)
-        ("scale", -0.5, "scale=-0.5 must be .*both above 0"),
-        ("gamma", (2, 0.5), r"gamma=\(2, 0.5\) must be \(smallest, largest\)"),
-        ("contrast", (1, math.inf), "both above 0"),
+        ("scale", (0, 1), r"scale=\(0, 1\) must be \(low, high\) with low <= high, both positive"),
+        ("scale", -1, r"scale=-1 must be a number or a pair \(low, high\)"),  # 1 / (1 - 1)
+        ("scale", -0.5, "scale=-0.5 must be .*both positive"),
+        ("gamma", (2, 0.5), r"gamma=\(2, 0.5\) must be \(low, high\) with low <= high"),
+        ("contrast", (1, math.inf), "both positive"),
         ("rotate", -5, "rotate=-5 must be .*both finite"),
         ("rotate", (0, math.inf), "both finite"),
         ("rotate", (-math.inf, 0), "both finite"),
         ("hue", math.nan, "hue=nan must be"),
-        ("blur", (-1, 1), r"blur=\(-1, 1\) must be .*both not below 0"),
-        ("noise", -0.1, "both not below 0"),
-        ("jpeg", 0, "jpeg=0 must be .*from 1 to 100"),
-        ("jpeg", 101, "from 1 to 100"),
-        ("jpeg", (50, 150), "from 1 to 100"),
-        ("cutout", 1.5, "cutout=1.5 must be .*from 0 to 1"),
-        ("shear", 90, "shear=90 must be .*from -60 to 60"),
-        ("scale", (1, 2, 3), r"scale=\(1, 2, 3\) must be a number or"),
-        ("scale", (1,), "must be a number or"),
-        ("scale", "large", "scale='large' must be a number or"),
-        ("rotate", (None, 1), "must be a number or"),
+        ("blur", (-1, 1), r"blur=\(-1, 1\) must be .*both at least 0"),
+        ("noise", -0.1, "both at least 0"),
+        ("jpeg", 0, r"jpeg=0 must be .*in \[1, 100\]"),
+        ("jpeg", 101, r"in \[1, 100\]"),
+        ("jpeg", (50, 150), r"in \[1, 100\]"),
+        ("cutout", 1.5, r"cutout=1.5 must be .*in \[0, 1\]"),
+        ("shear", 90, r"shear=90 must be .*in \[-60, 60\]"),
+        ("scale", (1, 2, 3), r"scale=\(1, 2, 3\) must be a number or a pair"),
+        ("scale", (1,), "must be a number or a pair"),
+        ("scale", "large", "scale='large' must be a number or a pair"),
+        ("rotate", (None, 1), "must be a number or a pair"),
     ],
 )
-def test_ranges_without_sense_are_refused(name, value, why):
-    with pytest.raises(ValueError, match=f"^Augment: .*{why}"):
+def test_invalid_ranges_raise(name, value, message):
+    with pytest.raises(ValueError, match=f"^Augment: .*{message}"):
         read_range(name, value)
 
 
 def test_probabilities():
-    assert read_probability({}) == ALWAYS
-    assert read_probability({"blur": 0.2, "jpeg": 0}) == {**ALWAYS, "blur": 0.2, "jpeg": 0}
-    with pytest.raises(
-        ValueError, match=r"Augment: probability of='blurr' is unknown.*Did you mean 'blur'"
+    assert read_probabilities({}) == ALWAYS
+    assert read_probabilities({"blur": 0.2, "jpeg": 0}) == {**ALWAYS, "blur": 0.2, "jpeg": 0}
+    for probability, message in (
+        ({"blurr": 0.5}, "probability of='blurr' is unknown.*Did you mean 'blur'"),
+        ({"flip": 0.5}, "probability of='flip' is unknown"),
+        ({"blur": 1.5}, r"probability of blur is 1.5, but must be in \[0, 1\]"),
+        ({"blur": -0.1}, r"probability of blur is -0.1, but must be in \[0, 1\]"),
     ):
-        read_probability({"blurr": 0.5})
-    with pytest.raises(ValueError, match="Augment: probability of='flip' is unknown"):
-        read_probability({"flip": 0.5})
-    with pytest.raises(ValueError, match="the probability of blur, 1.5, must be from 0 to 1"):
-        read_probability({"blur": 1.5})
-    with pytest.raises(ValueError, match="the probability of blur, -0.1, must be from 0 to 1"):
-        read_probability({"blur": -0.1})
+        with pytest.raises(ValueError, match=f"^Augment: {message}"):
+            read_probabilities(probability)
 
 
-def test_what_is_left_out_is_the_identity():
-    drawn = draw(KEYS[:5], {}, ALWAYS)
-    assert drawn.keys() == NAMES
-    for name, kind in KINDS.items():
-        for axis in ("", "_y") if name in SECOND else ("",):
-            assert drawn[name + axis].dtype == "float32"
-            assert drawn[name + axis].tolist() == [IDENTITY[kind]] * 5
+def test_operations_without_a_range_get_their_identity():
+    params = to_params(RANDOM[:5], {}, ALWAYS)
+    assert params.keys() == NAMES
+    for operation, kind in KINDS.items():
+        for name in param_names(operation):
+            assert params[name].dtype == "float32"
+            assert params[name].tolist() == [IDENTITY[kind]] * 5
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_values_fill_their_range(name):
-    low, high = {"factor": (0.5, 4.0), "quality": (10.0, 90.0)}.get(KINDS[name], (0.25, 0.75))
-    drawn = draw(KEYS, {name: (low, high)}, ALWAYS)
-    for axis in ("", "_y") if name in SECOND else ("",):
-        values = drawn[name + axis].astype("float64")
+@pytest.mark.parametrize("operation", KINDS)
+def test_values_cover_their_range(operation):
+    kind = KINDS[operation]
+    low, high = {"factor": (0.5, 4.0), "quality": (10.0, 90.0)}.get(kind, (0.25, 0.75))
+    params = to_params(RANDOM, {operation: (low, high)}, ALWAYS)
+    for name in param_names(operation):
+        values = params[name].astype("float64")
         assert low * (1 - 1e-6) <= values.min() < low + 0.01 * (high - low)
         assert high - 0.01 * (high - low) < values.max() <= high * (1 + 1e-6)
-        # as many doublings below the middle of the factors 1/2 .. 4 as above; four deviations of a mean
-        share = (
-            np.log2(2 * values) / 3 if KINDS[name] == "factor" else (values - low) / (high - low)
-        )
-        assert share.mean() == pytest.approx(0.5, abs=4 * 12**-0.5 / 4000**0.5)
-    if name in SECOND:
-        assert abs(np.corrcoef(drawn[name], drawn[f"{name}_y"])[0, 1]) < 4 / 4000**0.5
+        fraction = (values - low) / (high - low)
+        if kind == "factor":  # 0.5 to 4 is three doublings
+            fraction = np.log2(2 * values) / 3
+        # A uniform number has the standard deviation 12**-0.5; four of a mean of 4000.
+        assert fraction.mean() == pytest.approx(0.5, abs=4 * 12**-0.5 / 4000**0.5)
+    if operation in PER_AXIS:
+        x, y = params[operation], params[f"{operation}_y"]
+        assert abs(np.corrcoef(x, y)[0, 1]) < 4 / 4000**0.5
 
 
-@pytest.mark.parametrize("probability", [0, 0.3, 1])
-def test_an_operation_is_drawn_as_often_as_its_probability_says(probability):
-    drawn = draw(
-        KEYS, {"translate": (0.1, 0.2), "blur": (1, 2)}, {**ALWAYS, "translate": probability}
-    )
-    shown = drawn["translate"] != 0
-    assert shown.mean() == pytest.approx(
-        probability, abs=4 * (0.25 / 4000) ** 0.5 * (probability == 0.3)
-    )
-    assert np.array_equal(shown, drawn["translate_y"] != 0)  # both or none
-    assert (drawn["blur"] >= 1).all()
+@pytest.mark.parametrize(("probability", "tolerance"), [(0, 0), (0.3, 4 * 0.5 / 4000**0.5), (1, 0)])
+def test_operations_are_applied_with_their_probability(probability, tolerance):
+    ranges = {"translate": (0.1, 0.2), "blur": (1, 2)}
+    params = to_params(RANDOM, ranges, {**ALWAYS, "translate": probability})
+    applied = params["translate"] != 0
+    assert applied.mean() == pytest.approx(probability, abs=tolerance)
+    assert np.array_equal(applied, params["translate_y"] != 0)  # both axes or none
+    assert (params["blur"] >= 1).all()
 
 
-def test_one_operation_more_changes_nothing_about_the_others():
-    alone = draw(KEYS[:50], {"rotate": (-9, 9)}, {**ALWAYS, "rotate": 0.5})
+def test_an_additional_operation_does_not_change_the_others():
+    alone = to_params(RANDOM[:50], {"rotate": (-9, 9)}, {**ALWAYS, "rotate": 0.5})
     others = {name: (1.5, 2) for name in KINDS if name not in ("rotate", "jpeg")}
-    together = draw(
-        KEYS[:50], {**others, "rotate": (-9, 9)}, {**ALWAYS, "rotate": 0.5, "scale": 0.5}
-    )
-    for name in ("rotate", *PLACES):
+    probabilities = {**ALWAYS, "rotate": 0.5, "scale": 0.5}
+    together = to_params(RANDOM[:50], {**others, "rotate": (-9, 9)}, probabilities)
+    for name in ("rotate", *UNIFORM):
         assert np.array_equal(alone[name], together[name])
 
 
-def test_the_streams_numbers_are_their_own():
+def test_streams_are_independent():
     assert sorted(STREAMS.values()) == list(range(len(STREAMS)))
-    drawn = draw(KEYS, {}, ALWAYS)
-    places = np.stack([drawn[name] for name in PLACES])
-    correlated = np.corrcoef(places) - np.eye(len(PLACES))
-    assert np.abs(correlated).max() < 4.5 / 4000**0.5
+    params = to_params(RANDOM, {}, ALWAYS)
+    correlations = np.corrcoef(np.stack([params[name] for name in UNIFORM]))
+    assert np.abs(correlations - np.eye(len(UNIFORM))).max() < 4.5 / 4000**0.5
 
 
-def test_tensors_give_what_numpy_gives():
+def test_tensors_give_the_same_as_numpy():
     ranges = {"scale": (0.5, 2.0), "rotate": (-30, 30), "blur": (0, 3), "jpeg": (10, 100)}
     probabilities = {**ALWAYS, "scale": 0.5}
-    slow = draw(KEYS[:200], ranges, probabilities)
-    fast = draw(ops.convert_to_tensor(KEYS[:200].astype("int32")), ranges, probabilities)
-    assert slow.keys() == fast.keys() == NAMES
-    for name, values in fast.items():
+    random = draw(ops.convert_to_tensor(KEYS[:200].astype("int32")))
+    assert np.array_equal(ops.convert_to_numpy(random), RANDOM[:200])
+    expected = to_params(RANDOM[:200], ranges, probabilities)
+    params = to_params(random, ranges, probabilities)
+    assert params.keys() == expected.keys() == NAMES
+    for name, values in params.items():
         values = ops.convert_to_numpy(values)
-        assert isinstance(slow[name], np.ndarray)
-        assert values.dtype == slow[name].dtype == "float32"
-        assert np.allclose(values, slow[name], rtol=1e-6, atol=1e-6)
-    for name in PLACES:  # those that choose pixels and windows to the bit
-        assert np.array_equal(ops.convert_to_numpy(fast[name]), slow[name])
-    assert np.array_equal(ops.convert_to_numpy(fast["scale"]) == 1, slow["scale"] == 1)
+        assert isinstance(expected[name], np.ndarray)
+        assert values.dtype == expected[name].dtype == "float32"
+        assert np.allclose(values, expected[name], rtol=1e-6, atol=1e-6)
+    for name in UNIFORM:  # equal to the bit, since they choose pixels and corners
+        assert np.array_equal(ops.convert_to_numpy(params[name]), expected[name])
+    assert np.array_equal(ops.convert_to_numpy(params["scale"]) == 1, expected["scale"] == 1)
 
 
-def test_seed_and_number_tell_samples_apart():
+def test_every_seed_and_number_has_its_own_random_numbers():
     keys = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [-1, 0], [0, 2**31]])
-    drawn = draw(keys, {}, ALWAYS)["crop_x"]
-    assert len(set(drawn.tolist())) == len(keys)
-    assert draw(keys[::-1], {}, ALWAYS)["crop_x"].tolist() == drawn[::-1].tolist()
+    column = draw(keys)[:, STREAMS["crop_x"]]
+    assert len(set(column.tolist())) == len(keys)
+    assert draw(keys[::-1])[:, STREAMS["crop_x"]].tolist() == column[::-1].tolist()

@@ -1,4 +1,4 @@
-"""Random changes of images and their labels: one resampling and one color map an image, in one compiled kernel."""
+"""`Augment`: random changes of images and their labels, in one compiled kernel."""
 
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -8,59 +8,83 @@ import numpy as np
 from keras import ops
 
 from tfseg import checks
-from tfseg.data.augment import mixing, params
-from tfseg.data.augment.color_ops import colored
+from tfseg.data.augment import mixing
+from tfseg.data.augment.color_ops import change_colors
 from tfseg.data.augment.crop import CropSampler
-from tfseg.data.augment.geometry import move_objects, windows
+from tfseg.data.augment.geometry import extract_crops, move_objects
+from tfseg.data.augment.params import (
+    IDENTITY,
+    KINDS,
+    random_numbers,
+    read_probabilities,
+    read_range,
+    to_params,
+)
 
 FLIPS = (None, "horizontal", "vertical", "both")
 CROPS = ("random", "center", "classes")
 INTERPOLATIONS = ("bilinear", "bicubic")
-LABELS = ("mask", "instances", "boxes", "classes")
+OBJECTS = ("boxes", "classes", "keypoints")
+MAX_PERSPECTIVE = 0.4
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Cut one window out of every image, changed at random, and take its labels along.
+    """Take a random crop of every image, change it at random, and change its labels alike.
 
-    All geometry is one map, and the image is resampled once. All linear color changes are one map as well. What
-    a sample becomes depends on the seed and its number alone, not on its batch, the device or the number of threads.
+    All geometric operations are one map, so that the image is resampled once. The linear color
+    operations are one map as well. The result depends only on the seed and the sample's number, not
+    on the batch, the device or the number of threads.
 
-    Every argument but `size` leaves everything as it is by default, to the byte. A range may be given as (smallest,
-    largest); a single number v stands for the range said below, [1/(1+v), 1+v] for factors, which are drawn
-    log-uniformly.
+    By default every operation is off, and the result is an exact crop. A range is a pair (low,
+    high), or a single number v that stands for the range given below. For factors that is
+    [1/(1+v), 1+v], sampled log-uniformly.
 
     Args:
-        size: side of the window in pixels, or (height, width).
-        scale: magnification, a factor.
-        rotate: degrees, counter-clockwise; [-v, v].
-        shear: degrees by which vertical lines lean, at most 60; [-v, v].
-        translate: shift of the window as a share of its sides; [-v, v]. For `crop="center"`: random windows are
-            somewhere else anyhow.
-        flip: None, "horizontal" (left-right), "vertical" or "both"; each with probability one half.
-        perspective: how much farther than the middle one border lies, as a share; [-v, v], below 0.4.
-        elastic: largest shift in the window's pixels of a smooth random field of 8 x 8 points; [0, v].
-        crop: where the window lies: "random", "center", or "classes": around a random pixel of a class drawn evenly
-            from those in the image, so that rare ones come as often as common ones.
-        brightness: shift as a share of `value_range`; [-v, v].
-        contrast: a factor of the distance to the middle of `value_range`.
-        saturation: a factor of the distance to gray. RGB only.
-        hue: turn of the colors about the gray axis in degrees; [-v, v]. RGB only.
+        size: side of the crop in pixels, or (height, width).
+        scale: zoom factor; 2 shows the image twice as large.
+        rotate: angle in degrees, counter-clockwise; [-v, v].
+        shear: angle in degrees, at most 60, by which vertical lines lean; [-v, v].
+        translate: shift as a fraction of the crop's sides; [-v, v]. Meant for `crop="center"`,
+            since random crops are shifted already.
+        flip: None, "horizontal" (left-right), "vertical" or "both"; each with probability 0.5.
+        perspective: how much farther away one border is than the center, as a fraction below 0.4;
+            [-v, v].
+        elastic: largest shift in pixels of a smooth random field on an 8 x 8 grid; [0, v].
+        crop: position of the crop: "random", "center" or "classes". With "classes" it contains a
+            random pixel of a class that is chosen uniformly from those in the image, so that rare
+            classes are as frequent as common ones.
+        brightness: shift as a fraction of `value_range`; [-v, v].
+        contrast: factor of the distance to the middle of `value_range`.
+        saturation: factor of the distance to gray. RGB images only.
+        hue: rotation of the colors around the gray axis in degrees; [-v, v]. RGB images only.
         gamma: exponent of the values, a factor.
         blur: standard deviation of a Gaussian blur in pixels; [0, v].
-        noise: standard deviation of Gaussian noise as a share of `value_range`; [0, v].
-        jpeg: quality of a compression, 1 to 100; [v, 100]. None for none.
-        cutout: sides of a blank rectangle as shares of the window's; [0, v]. Its pixels are ignored.
-        cutmix: probability that a part shows another window of the batch.
-        mosaic: probability that the window shows parts of four windows of the batch.
-        probability: {name: probability} of the arguments from `scale` to `cutout`, but `flip` and `crop`; 1 for those
-            that are not named.
-        interpolation: "bilinear" or "bicubic", of images. Where a window shows the image at 0.7 of its size or
-            less, it reads one averaged down by 2, 4 ... Masks are read at the nearest pixel.
-        fill: what images show outside the image, a number or one a channel. Masks hold 255 there.
-        value_range: the smallest and largest value of images. Color changes are clipped to it.
-        normalize: (mean, deviation), numbers or one a channel, by which images are shifted and divided at last; None
-            for models that do it themselves, as those of `tfseg.models` do.
+        noise: standard deviation of Gaussian noise as a fraction of `value_range`; [0, v].
+        jpeg: quality of a JPEG compression in [1, 100]; [v, 100]. None to turn it off.
+        cutout: sides of a blank rectangle as fractions of the crop's sides; [0, v]. The mask is 255
+            (ignored) there.
+        cutmix: probability that a rectangle shows another crop of the batch.
+        mosaic: probability that the crop is composed of four crops of the batch.
+        probability: {operation: probability} for the arguments from `scale` to `cutout`, except
+            `flip` and `crop`. The default is 1.
+        interpolation: "bilinear" or "bicubic", for images. Images that are shown at 0.7 of their
+            size or less are averaged first. Masks are read at the nearest pixel.
+        fill: value outside the image, a number or one per channel. Masks are 255 there.
+        value_range: lowest and highest value of the images. Color operations clip to it.
+        normalize: (mean, std), numbers or one per channel, applied last. None for models that
+            normalize by themselves, as those of `tfseg.models` do.
+
+    Raises:
+        ValueError: an argument is out of range.
+
+    Example:
+        >>> import tfseg
+        >>> reader = tfseg.data.Folder("photos", "labels", ["background", "leaf"])
+        >>> augment = tfseg.data.Augment(32, scale=(0.7, 1.5), rotate=10, flip="horizontal")
+        >>> crop = augment.sample(reader[0], seed=0, number=5)
+        >>> crop["image"].shape, crop["mask"].shape
+        ((32, 32, 3), (32, 32))
     """
 
     size: int | tuple
@@ -90,148 +114,168 @@ class Augment:
     normalize: tuple | None = None
 
     def __post_init__(self):
-        for argument in fields(
-            self
-        ):  # as JSON gives lists for tuples, and equality asks for one kind
-            object.__setattr__(self, argument.name, _as_tuples(getattr(self, argument.name)))
+        # JSON has lists instead of tuples; convert them so that == works.
+        for argument in fields(self):
+            self._set(argument.name, _as_tuples(getattr(self, argument.name)))
         size = self.size if isinstance(self.size, tuple) else (self.size, self.size)
         if len(size) != 2:
             raise ValueError(f"Augment: size={self.size!r} must be a number or (height, width).")
-        object.__setattr__(
-            self, "size", tuple(checks.positive_int("Augment", "size", side) for side in size)
-        )
+        self._set("size", tuple(checks.positive_int("Augment", "size", side) for side in size))
         checks.one_of("Augment", "flip", self.flip, FLIPS)
         checks.one_of("Augment", "crop", self.crop, CROPS)
         checks.one_of("Augment", "interpolation", self.interpolation, INTERPOLATIONS)
+        self._check_ranges()
+        _ = self.crop_sampler  # raises for impossible ranges
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)
+
+    def _check_ranges(self):
         for name in ("cutmix", "mosaic"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(
-                    f"Augment: {name}={getattr(self, name)!r} is a probability and must be from 0 to 1."
-                )
-        if max(map(abs, self.ranges.get("perspective", (0,)))) >= 0.4:
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"Augment: {name}={value!r} must be a probability in [0, 1].")
+        if max(map(abs, self.ranges.get("perspective", (0,)))) >= MAX_PERSPECTIVE:
             raise ValueError(
-                f"Augment: perspective={self.perspective!r} must lie within -0.4 and 0.4."
+                f"Augment: perspective={self.perspective!r} must be between -{MAX_PERSPECTIVE} and "
+                f"{MAX_PERSPECTIVE}."
             )
         if not self.value_range[0] < self.value_range[1]:
             raise ValueError(
-                f"Augment: value_range={self.value_range!r} must be (smallest, largest)."
+                f"Augment: value_range={self.value_range!r} must be (lowest, highest)."
             )
         if self.normalize is not None and len(self.normalize) != 2:
-            raise ValueError(
-                f"Augment: normalize={self.normalize!r} must be (mean, deviation), or None."
-            )
-        _ = self.crop_sampler  # what makes no sense is to be told of now
+            raise ValueError(f"Augment: normalize={self.normalize!r} must be (mean, std) or None.")
 
     @cached_property
     def ranges(self):
         """{operation: (low, high)} of the operations that change anything."""
-        given = {
-            name: getattr(self, name) for name in params.KINDS if getattr(self, name) is not None
-        }
-        found = {name: params.read_range(name, value) for name, value in given.items()}
-        return {
-            name: bounds
-            for name, bounds in found.items()
-            if set(bounds) != {params.IDENTITY[params.KINDS[name]]} and self.probabilities[name] > 0
-        }
+        ranges = {}
+        for name, kind in KINDS.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            low, high = read_range(name, value)
+            is_identity = low == high == IDENTITY[kind]
+            if not is_identity and self.probabilities[name] > 0:
+                ranges[name] = low, high
+        return ranges
 
     @cached_property
     def probabilities(self):
         """{operation: probability} of all operations."""
-        return params.read_probability(self.probability)
+        return read_probabilities(self.probability)
 
     @cached_property
     def crop_sampler(self):
-        """Where windows lie."""
+        """The `CropSampler` that places the crops."""
         return CropSampler(self.size, self.crop, self.ranges, self.probabilities)
 
-    def scaled_by(self, factor):
+    def scaled_by(self, factor: int) -> "Augment":
         """Return the same augmentation for images that were read at 1 / `factor` of their size."""
         if factor == 1:
             return self
         return replace(self, scale=tuple(factor * bound for bound in self.ranges["scale"]))
 
-    def sample(self, sample, seed=0, number=0):
+    def sample(self, sample: dict, seed: int = 0, number: int = 0) -> dict:
         """Augment one sample of a reader.
 
         Args:
-            sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes", "keypoints" (K, 2).
-            seed, number: integers; the pipeline gives the n-th sample of its stream the number n.
+            sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes",
+                "keypoints" (K, 2).
+            seed: random seed.
+            number: number of the sample. The pipeline numbers the samples of its stream from 0.
 
         Returns:
-            dict of NumPy arrays of the same names; the image float32.
+            dict of NumPy arrays with the same names; the image is float32.
         """
         key = np.array([seed, number])
-        cut = {
-            name: np.asarray(value)[None]
-            for name, value in self.crop_sampler.extract(sample, key).items()
-        }
-        changed = self(cut, key[None])
+        piece = self.crop_sampler.extract(sample, key)
+        batch = {name: np.asarray(value)[None] for name, value in piece.items()}
+        changed = self(batch, key[None])
         return {name: ops.convert_to_numpy(value)[0] for name, value in changed.items()}
 
     def __call__(self, batch, keys):
-        """Augment a batch, in one compiled kernel.
+        """Augment a batch in one compiled kernel.
 
         Args:
-            batch: dict of "image" (B, H, W, C), any dtype, and any of "mask" and "instances" (B, H, W), "boxes"
-                (B, N, 4) and "classes" (B, N), -1 where there is no object, "keypoints" (B, K, 2), x and y in pixels as
-                those of boxes. If the images are pieces of images
-                that `CropSampler.cut` cut out, also "extent", "corner" and "focus", (B, 2) each.
-            keys: (B, 2) integers, a seed and a sample's number each.
+            batch: dict of "image" (B, H, W, C), any dtype, and any of "mask" (B, H, W), "instances"
+                (B, H, W), "boxes" (B, N, 4), "classes" (B, N), which is -1 for padding, and
+                "keypoints" (B, K, 2), x and y in pixels as in boxes. A batch of pieces from
+                `CropSampler.extract` also has "random", "extent", "corner" and "class_pixel".
+            keys: (B, 2) integers, the seed and the number of each sample.
 
         Returns:
-            dict of the same labels. "image" (B, height, width, C) float32, "mask" and "instances" (B, height, width)
-            in their own dtype. Objects of which less than a tenth is seen have the class -1, an empty box and no
-            pixel; keypoints that are not seen are NaN. With `mosaic` or `cutmix` there are 4 N, or 4 K, of them: those
-            of all images that show.
+            dict of the same labels. "image" is (B, height, width, C) float32. "mask" and
+            "instances" are (B, height, width) and keep their dtypes. An object of which less than a
+            tenth is visible gets class -1, an empty box and no pixels; an invisible keypoint is
+            NaN. `mosaic` and `cutmix` return 4 N objects or 4 K keypoints, those of all images that
+            a crop may show.
         """
-        kernel = self.kernel
-        if keras.backend.backend() == "tensorflow":
-            kernel = self._compiled
-        objects = {name: batch[name] for name in ("boxes", "classes", "keypoints") if name in batch}
-        rest = {
-            name: ops.convert_to_tensor(value)
-            for name, value in batch.items()
-            if name not in objects
-        }
+        objects = {name: batch[name] for name in OBJECTS if name in batch}
+        inputs = {name: batch[name] for name in batch if name not in objects}
+        keys = keys if ops.is_tensor(keys) else np.asarray(keys)
+        inputs["random"] = random_numbers(batch, keys)
+        inputs = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
         keys = ops.cast(ops.convert_to_tensor(keys), "int32")
         if "boxes" in objects:
-            rest["objects"] = ops.convert_to_tensor(ops.shape(objects["boxes"])[1], "int32")
-        changed = kernel(rest, keys)
-        # Outside of the compiled kernel: every number of objects would be compiled anew.
-        return move_objects(self, changed, objects, rest, keys) if objects else changed
+            count = ops.shape(objects["boxes"])[1]
+            inputs["num_objects"] = ops.convert_to_tensor(count, "int32")
+        is_tensorflow = keras.backend.backend() == "tensorflow"
+        changed = (self._compiled if is_tensorflow else self.kernel)(inputs, keys)
+        if not objects:
+            return changed
+        # Not in the compiled kernel, which would be compiled again for every number of objects.
+        params = to_params(inputs["random"], self.ranges, self.probabilities)
+        return move_objects(self, changed, objects, inputs, params, keys)
 
     def kernel(self, batch, keys):
-        """Augment all but boxes and classes, in `keras.ops` alone: what `__call__` compiles.
+        """Augment everything except boxes and keypoints: the function that `__call__` compiles.
 
-        Inside a compiled train step call this, with tensors. Arguments as for `__call__`; `batch` may also hold
-        "objects", the scalar number N of objects that instances of mixed images are numbered by; else it is the
-        largest instance.
+        Args:
+            batch: dict of tensors, see `__call__`. "num_objects", a scalar, is the number N of
+                objects per image for the instances of mixed crops; the default is the largest
+                instance id.
+            keys: (B, 2) int32 tensor.
+
+        Returns:
+            dict of tensors, see `__call__`.
+
+        Raises:
+            ValueError: the height or width of the images is unknown.
         """
-        size = batch["image"].shape[1:3]
-        if None in size:
+        shape = tuple(batch["image"].shape)
+        if None in shape[1:3]:
             raise ValueError(
-                f"Augment: images of shape {tuple(batch['image'].shape)} came; the compiled kernel must know height "
-                "and width. Batch images of one size (`pipeline` with `resize`), or set the shape."
+                f"Augment: got images of shape {shape}, but height and width must be known to "
+                "compile the kernel. Batch images of one size (`pipeline` with `resize`), or set "
+                "the shape."
             )
-        drawn = params.draw(keys, self.ranges, self.probabilities)
-        image, labels = windows(self, batch, drawn, keys)
-        image = colored(self, image, drawn, keys)
+        random = random_numbers(batch, keys)
+        params = to_params(random, self.ranges, self.probabilities)
+        image, labels = extract_crops(self, batch, params, keys)
+        image = change_colors(self, image, params, keys)
         if "cutout" in self.ranges:
-            image, mask = mixing.cut_out(
-                image, labels.get("mask"), drawn, np.asarray(self.fill, "float32")
-            )
-            labels |= {} if mask is None else {"mask": mask}
+            fill = np.asarray(self.fill, "float32")
+            image, mask = mixing.cutout(image, labels.get("mask"), params, fill)
+            if mask is not None:
+                labels["mask"] = mask
         if self.mosaic or self.cutmix:
-            shown = mixing.regions(drawn, self.size, self.cutmix, self.mosaic)
-            image = mixing.mix(image, shown)
-            for name, values in labels.items():
-                count = batch.get("objects", ops.max(values)) if name == "instances" else None
-                labels[name] = mixing.mix(values, shown, count)
+            image, labels = self._mix(image, labels, params, batch.get("num_objects"))
         if self.normalize is not None:
-            mean, deviation = (np.asarray(value, "float32") for value in self.normalize)
-            image = (image - mean) / deviation
+            mean, std = (np.asarray(value, "float32") for value in self.normalize)
+            image = (image - mean) / std
         return {"image": image, **labels}
+
+    def _mix(self, image, labels, params, num_objects):
+        regions = mixing.mixing_regions(params, self.size, self.cutmix, self.mosaic)
+        mixed = {}
+        for name, values in labels.items():
+            count = None
+            if name == "instances":
+                count = ops.max(values) if num_objects is None else num_objects
+            mixed[name] = mixing.mix(values, regions, count)
+        return mixing.mix(image, regions), mixed
 
     @cached_property
     def _compiled(self):
@@ -241,6 +285,7 @@ class Augment:
 
 
 def _as_tuples(value):
-    """Lists and arrays as tuples of numbers."""
-    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    """Convert lists and arrays to tuples of numbers."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
     return tuple(map(_as_tuples, value)) if isinstance(value, list | tuple) else value

@@ -1,4 +1,4 @@
-"""The colors of an augmentation: one affine map of the channels, and what is not affine."""
+"""The color operations of an augmentation: an affine map, then gamma, blur, noise and JPEG."""
 
 import math
 
@@ -7,52 +7,53 @@ from keras import ops
 from tfseg.ops import apply_color, blur, color_matrices, jpeg, noise
 
 
-def colored(augment, image, drawn, keys):
-    """Change the colors of a batch as an `Augment` says.
+def change_colors(augment, image, params, keys):
+    """Apply the color operations of an `Augment`.
 
     Args:
         augment: the `Augment`.
         image: (B, height, width, C) float32.
-        drawn: what `draw` gives.
-        keys: (B, 2) integers.
+        params: parameters from `to_params`.
+        keys: (B, 2) integers, the seed and the number of each sample.
 
     Returns:
-        (B, height, width, C) float32, within the value range if any operation may change a value.
+        (B, height, width, C) float32, clipped to the value range if there is any color operation.
     """
     low, high = augment.value_range
     span = high - low
-    before, shown = image, augment.ranges.keys()
-    if shown & {"brightness", "contrast", "saturation", "hue"}:
-        image = _mapped(augment, image, drawn)
-    if "gamma" in shown:
-        share = ops.clip((image - low) / span, 1e-6, 1.0)
-        changed = low + span * ops.exp(ops.log(share) * drawn["gamma"][:, None, None, None])
-        image = ops.where((drawn["gamma"] != 1)[:, None, None, None], changed, image)
-    if "blur" in shown:
-        # where nothing was drawn, a matrix product may still be rounded (TF32 on GPUs)
-        image = ops.where(
-            (drawn["blur"] > 0)[:, None, None, None], blur(image, drawn["blur"]), image
-        )
-    if "noise" in shown:
-        image = noise(image, drawn["noise"] * span, keys)
-    if "jpeg" in shown:
+    original, operations = image, augment.ranges.keys()
+    if operations & {"brightness", "contrast", "saturation", "hue"}:
+        image = _change_linearly(augment, image, params)
+    if "gamma" in operations:
+        gamma = params["gamma"][:, None, None, None]
+        fraction = ops.clip((image - low) / span, 1e-6, 1.0)
+        changed = low + span * ops.exp(ops.log(fraction) * gamma)
+        image = ops.where(gamma != 1, changed, image)
+    if "blur" in operations:
+        # GPUs may round the matrix product (TF32) even where sigma is 0.
+        is_blurred = (params["blur"] > 0)[:, None, None, None]
+        image = ops.where(is_blurred, blur(image, params["blur"]), image)
+    if "noise" in operations:
+        image = noise(image, params["noise"] * span, keys)
+    if "jpeg" in operations:
         _require_channels(image, "jpeg", (1, 3))
-        packed = low + span / 255 * jpeg((image - low) * (255 / span), drawn["jpeg"])
-        image = ops.where((drawn["jpeg"] <= 100)[:, None, None, None], packed, image)
-    return image if image is before else ops.clip(image, low, high)
+        compressed = low + span / 255 * jpeg((image - low) * (255 / span), params["jpeg"])
+        image = ops.where((params["jpeg"] <= 100)[:, None, None, None], compressed, image)
+    return image if image is original else ops.clip(image, low, high)
 
 
-def _mapped(augment, image, drawn):
+def _change_linearly(augment, image, params):
+    """Apply brightness, contrast, saturation and hue as one affine map."""
     low, high = augment.value_range
-    middle, shift = (low + high) / 2, drawn["brightness"] * (high - low)
+    middle, shift = (low + high) / 2, params["brightness"] * (high - low)
+    contrast = params["contrast"]
     if image.shape[-1] == 3:
-        hue = drawn["hue"] * (math.pi / 180)
-        return apply_color(
-            image, *color_matrices(shift, drawn["contrast"], drawn["saturation"], hue, middle)
-        )
+        hue = params["hue"] * (math.pi / 180)
+        matrices = color_matrices(shift, contrast, params["saturation"], hue, middle)
+        return apply_color(image, *matrices)
     if augment.ranges.keys() & {"saturation", "hue"}:
         _require_channels(image, "saturation and hue", (3,))
-    contrast = drawn["contrast"]
+    # Value 100, contrast 2, middle 127.5: 2 * 100 + 127.5 * (1 - 2) = 72.5 = 127.5 - 2 * 27.5.
     offset = middle * (1 - contrast) + shift
     return image * contrast[:, None, None, None] + offset[:, None, None, None]
 
@@ -60,6 +61,6 @@ def _mapped(augment, image, drawn):
 def _require_channels(image, names, allowed):
     if image.shape[-1] not in allowed:
         raise ValueError(
-            f"Augment: {names} want images of {' or '.join(map(str, allowed))} channels; {image.shape[-1]} came. "
-            "Leave them out."
+            f"Augment: {names} must have images of {' or '.join(map(str, allowed))} channels, but "
+            f"got {image.shape[-1]}. Remove {names}."
         )

@@ -1,4 +1,4 @@
-"""Where a random window lies in an image, and the piece of the image that it needs."""
+"""Where a random crop is placed in an image, and the piece of the image that it needs."""
 
 import math
 
@@ -6,186 +6,246 @@ import numpy as np
 from keras import ops
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.augment.params import IDENTITY, KINDS, draw
+from tfseg.data.augment.params import IDENTITY, KINDS, draw, to_params
 
-MOVES = ("scale", "rotate", "shear", "translate", "perspective", "elastic")
+GEOMETRY = ("scale", "rotate", "shear", "translate", "perspective", "elastic")
+PIECE_FILL = {"image": 0, "mask": IGNORE_INDEX, "instances": 0}
 
 
 class CropSampler:
-    """The rule by which windows are placed.
+    """Places random crops in images, and cuts out the pieces of the images that they need.
 
     Args:
-        size: (height, width) of the window.
+        size: (height, width) of the crops in pixels.
         crop: "random", "center" or "classes", see `Augment`.
-        ranges, probabilities: what is drawn, see `draw`.
+        ranges: {operation: (low, high)}, see `to_params`.
+        probabilities: {operation: probability}.
 
     Attributes:
-        canvas: (height, width) in the image's pixels that no window reaches beyond.
-        levels: how often images are averaged down by 2 at most.
-        shrink: the power of 2, at most 8, by which images may be read smaller, for no window shows more of them.
+        canvas: (height, width) in image pixels. No crop reads beyond a piece of this size.
+        levels: how many times an image is halved at most before it is resampled.
+        shrink: power of 2, at most 8. No crop shows the image at more than 1 / shrink of its size,
+            so images can be read at that size.
     """
 
     def __init__(self, size, crop, ranges, probabilities):
-        self.size, self.crop, self.ranges, self.probabilities = size, crop, ranges, probabilities
-        largest = {name: max(map(abs, bounds)) for name, bounds in ranges.items()}
-        smallest_scale = ranges.get("scale", (1.0, 1.0))[0]
-        self.levels = max(0, math.floor(0.5 - math.log2(smallest_scale)))
-        largest_scale = (
-            ranges["scale"][1] if "scale" in ranges and probabilities["scale"] == 1 else 1.0
-        )
-        self.shrink = 2 ** max(0, min(3, math.floor(-math.log2(largest_scale))))
-        shift = largest.get("elastic", 0)
-        height, width = (side + 2 * shift for side in size)
-        # Of the window's corner that perspective shows the farthest away; the middle's is 1.
-        depth = 1 - largest.get("perspective", 0) * sum(
-            1 + 2 * shift / max(side - 1, 2) for side in size
-        )
+        self.size, self.crop = size, crop
+        self.ranges, self.probabilities = ranges, probabilities
+        smallest, largest = ranges.get("scale", (1.0, 1.0))
+        if probabilities["scale"] < 1:  # crops that are not scaled
+            smallest, largest = min(smallest, 1.0), max(largest, 1.0)
+        self.levels = max(0, math.floor(0.5 - math.log2(smallest)))
+        self.shrink = 2 ** max(0, min(3, math.floor(-math.log2(largest))))
+        self.canvas = self._canvas(smallest)
+
+    def _canvas(self, smallest_scale):
+        strongest = {name: max(map(abs, bounds)) for name, bounds in self.ranges.items()}
+        shift, perspective = strongest.get("elastic", 0), strongest.get("perspective", 0)
+        height, width = (side + 2 * shift for side in self.size)
+        # The depth of the crop's corner that perspective moves farthest away; the center has 1.
+        depth = 1 - perspective * sum(1 + 2 * shift / max(side - 1, 2) for side in self.size)
         if depth < 0.1:
             raise ValueError(
-                f"Augment: perspective and elastic reach up to {largest['perspective']} and {shift}, for windows of "
-                f"{size[0]} x {size[1]} the horizon. Lower one of them."
+                f"Augment: perspective up to {perspective} with elastic up to {shift} is too strong"
+                f" for crops of {self.size[0]} x {self.size[1]}: they would show the horizon. "
+                "Lower one of them."
             )
-        width = width + height * math.tan(math.radians(largest.get("shear", 0)))
-        grown = 1 / smallest_scale / depth
-        height, width, angle = grown * height, grown * width, largest.get("rotate", 0)
-        # Neighbors that the interpolation reads, 2.5 pixels of the coarsest level on either side, and two more by
-        # which a piece may lie off its place.
+        width = width + height * math.tan(math.radians(strongest.get("shear", 0)))
+        enlarged = 1 / smallest_scale / depth
+        height, width, angle = enlarged * height, enlarged * width, strongest.get("rotate", 0)
+        # The interpolation reads 2.5 pixels of the coarsest level on either side, and a piece is up
+        # to two of them off its ideal position.
         margin = 7 * 2**self.levels
-        self.canvas = _reach(height, width, angle) + margin, _reach(width, height, angle) + margin
+        return _extent(height, width, angle) + margin, _extent(width, height, angle) + margin
 
-    def center(self, drawn, extents, focus, array):
-        """Return (B, 2) float: (y, x) of each window's middle in the image; a pixel's middle is a whole number.
-
-        Args:
-            drawn: what `draw` gives.
-            extents: (B, 2) float, the images' heights and widths.
-            focus: (B, 2) float, (y, x) of a pixel that the window is to hold; None for none.
-            array: the module of the arrays, `numpy` or `keras.ops`.
-        """
-        size = np.array(self.size, "float32")
-        window = size / drawn["scale"][..., None]
-        place = array.stack([drawn["crop_y"], drawn["crop_x"]], -1)
-        # The window lies inside the image where it can, and is centered on it where it cannot.
-        zero, half, one = np.array([0, 0.5, 1], "float32")
-        room = array.maximum(extents - window, zero)
-        spare = array.minimum(extents - window, zero) * half
-        if self.crop == "center":
-            corner = whole = room * half
-        elif focus is None:
-            corner, whole = place * room, place * (room + one)
-        else:
-            corner, whole = (
-                array.minimum(array.maximum(focus - before, zero), room)
-                for before in (place * window - half, array.floor(place * window))
-            )
-        # Whole pixels where nothing else moves the window: then a crop changes no byte.
-        still = np.True_
-        for name in MOVES:
-            if name in self.ranges:
-                still = still & (drawn[name] == IDENTITY[KINDS[name]])[..., None]
-        corner = array.where(still, array.floor(whole) + array.floor(spare), corner + spare)
-        if "translate" in self.ranges:
-            corner = corner + window * array.stack([drawn["translate_y"], drawn["translate"]], -1)
-        return corner + (window - one) * half
-
-    def extract(self, sample, key, largest=None):
-        """Cut out of a sample the piece that its window needs, in arrays of one shape for all samples.
+    def crop_center(self, params, extents, class_pixel, xp):
+        """Return the image position of each crop's center; pixel centers are at whole numbers.
 
         Args:
-            sample: dict of NumPy arrays, as readers give them.
-            key: (2,) integers, a seed and the sample's number.
-            largest: (height, width) of the largest image, if it is known: no array is larger.
+            params: parameters from `to_params`.
+            extents: (B, 2) float32 heights and widths of the images in pixels.
+            class_pixel: (B, 2) float32 (y, x) of a pixel that the crop must contain, or None.
+            xp: module of the arrays, `numpy` or `keras.ops`.
 
         Returns:
-            dict: the arrays, filled up with 0 (masks: 255), and (2,) float32 each "extent", the image's height and
-            width; "corner", where the piece begins; "focus", a pixel that the window holds with `crop="classes"`.
+            (B, 2) float32 (y, x).
         """
-        drawn = draw(np.asarray(key)[None], self.ranges, self.probabilities)
+        size = np.array(self.size, "float32")
+        visible = size / params["scale"][..., None]  # sides of the crop in image pixels
+        zero, half, one = np.array([0, 0.5, 1], "float32")
+        # A crop that fits stays inside the image and has `free` pixels to move in. A larger one is
+        # centered on the image: of 8 pixels on 5 it begins at `overhang` = (5 - 8) / 2 = -1.5.
+        free = xp.maximum(extents - visible, zero)
+        overhang = xp.minimum(extents - visible, zero) * half
+        corner, whole_corner = self._corners(params, visible, free, class_pixel, xp)
+        # Without any other geometry, crops start at whole pixels, so that no value is interpolated.
+        unmoved = np.True_
+        for name in GEOMETRY:
+            if name in self.ranges:
+                unmoved = unmoved & (params[name] == IDENTITY[KINDS[name]])[..., None]
+        whole_corner = xp.floor(whole_corner) + xp.floor(overhang)
+        corner = xp.where(unmoved, whole_corner, corner + overhang)
+        if "translate" in self.ranges:
+            translate = xp.stack([params["translate_y"], params["translate"]], -1)
+            corner = corner + visible * translate
+        return corner + (visible - one) * half
+
+    def _corners(self, params, visible, free, class_pixel, xp):
+        """Return the upper left corners of crops inside the image, and their whole-pixel variants.
+
+        The caller rounds the second down. Along 10 pixels, for a crop of 4 (`free` = 6):
+
+        - "center": both 3.
+        - "random" at 0.9: 0.9 * 6 = 5.4; and 0.9 * 7 = 6.3, so that 0 ... 6 are equally likely.
+        - class pixel 5 at 0.6: 0.6 * 4 = 2.4 crop pixels come before it, from edge to edge. The
+          corner is 5 - (2.4 - 0.5) = 3.1, or with whole pixels 5 - 2 = 3.
+        """
+        zero, half, one = np.array([0, 0.5, 1], "float32")
+        if self.crop == "center":
+            return free * half, free * half
+        position = xp.stack([params["crop_y"], params["crop_x"]], -1)
+        if class_pixel is None:
+            return position * free, position * (free + one)
+        before = position * visible
+        corner = xp.minimum(xp.maximum(class_pixel - (before - half), zero), free)
+        whole = xp.minimum(xp.maximum(class_pixel - xp.floor(before), zero), free)
+        return corner, whole
+
+    def extract(self, sample, key, largest=None):
+        """Draw a sample's random numbers and cut out the piece of it that the crop needs.
+
+        Args:
+            sample: dict of NumPy arrays from a reader.
+            key: (2,) integers, the seed and the sample's number.
+            largest: (height, width) of the dataset's largest image, if known: no piece is larger.
+
+        Returns:
+            The sample with pieces of one size, padded with 0 (masks with 255), and as float32:
+            "random", the numbers from `draw`; "extent" (2,), height and width of the image;
+            "corner" (2,), (y, x) of the piece in the image; "class_pixel" (2,), (y, x) of the pixel
+            that the crop contains with `crop="classes"`.
+        """
+        random = draw(np.asarray(key)[None])
+        params = to_params(random, self.ranges, self.probabilities)
         extent = np.array(sample["image"].shape[:2], "float32")
-        focus = None
-        if self.crop == "classes":
-            focus = _class_focus(mask_of(sample), drawn["class"][0], drawn["pixel"][0])
-        center = self.center(drawn, extent[None], None if focus is None else focus[None], np)[0]
+        pixel = class_pixel(mask_of(sample)[None], params, np) if self.crop == "classes" else None
+        center = self.crop_center(params, extent[None], pixel, np)[0]
         canvas = np.array(self.canvas if largest is None else np.minimum(self.canvas, largest))
-        corner = np.clip(center + 0.5 - canvas / 2, 0, np.maximum(extent - canvas, 0))
-        block = 2**self.levels  # images averaged down are the same only from whole blocks on
-        corner = block * np.ceil(corner / block).astype(int)
-        piece = {"image": 0, "mask": IGNORE_INDEX, "instances": 0}
-        cut = {
-            name: _framed(value, corner, canvas, piece[name]) if name in piece else value
-            for name, value in sample.items()
-        }
-        where = {
+        corner = self._piece_corner(center, extent, canvas)
+        piece = dict(sample)
+        for name in PIECE_FILL.keys() & sample.keys():
+            piece[name] = _cut(sample[name], corner, canvas, PIECE_FILL[name])
+        return {
+            **piece,
+            "random": random[0],
             "extent": extent,
-            "corner": corner,
-            "focus": np.zeros(2) if focus is None else focus,
+            "corner": corner.astype("float32"),
+            "class_pixel": np.zeros(2, "float32") if pixel is None else pixel[0],
         }
-        return {**cut, **{name: np.asarray(value, "float32") for name, value in where.items()}}
 
-    def class_focus(self, masks, drawn):
-        """Return (B, 2) float, (y, x) of a random pixel of a class drawn evenly from those in each mask, as `cut` does.
+    def _piece_corner(self, center, extent, canvas):
+        """Return the (y, x) int corner of a piece around a crop's center.
 
-        The middle of the image where there is no labeled pixel.
+        It is a multiple of 2**levels: then halving the piece averages the same pixels as halving
+        the whole image. With levels 2, corner 5.3 becomes 4 * ceil(5.3 / 4) = 8.
         """
-        batch, height, width = ops.shape(masks)
-        flat = ops.cast(ops.reshape(masks, (batch, -1)), "int32")
-        number = ops.arange(batch, dtype="int32")[:, None] * (IGNORE_INDEX + 1) + ops.clip(
-            flat, 0, IGNORE_INDEX
-        )
-        ones = ops.ones_like(ops.reshape(flat, (-1,)))
-        counts = ops.segment_sum(
-            ones, ops.reshape(number, (-1,)), num_segments=batch * (IGNORE_INDEX + 1)
-        )
-        counts = ops.reshape(counts, (batch, -1))[:, :IGNORE_INDEX]
-        chosen = _nth(counts > 0, drawn["class"])
-        pixel = _nth(flat == chosen[:, None], drawn["pixel"])
-        focus = ops.cast(ops.stack([pixel // width, pixel % width], -1), "float32")
-        middle = np.array([(height - 1) / 2, (width - 1) / 2], "float32")
-        return ops.where(ops.any(counts > 0, axis=1)[:, None], focus, middle)
+        corner = np.clip(center + 0.5 - canvas / 2, 0, np.maximum(extent - canvas, 0))
+        block = 2**self.levels
+        return block * np.ceil(corner / block).astype(int)
 
 
 def mask_of(sample):
-    """Return the "mask" that windows about classes are placed by, or raise a ValueError."""
+    """Return the "mask" that `crop="classes"` needs, or raise a ValueError."""
     if "mask" not in sample:
         raise ValueError(
-            'Augment: crop="classes" came without a mask. Give samples masks, or choose crop="random".'
+            'Augment: crop="classes" needs a mask, but the sample has none. Provide masks, or use '
+            'crop="random".'
         )
     return sample["mask"]
 
 
-def _nth(flags, share):
-    """(B,) the index of one of the True flags (B, N), by a share (B,) in [0, 1) of their number."""
+def class_pixel(masks, params, xp):
+    """Choose a random pixel of a random class in each mask, so that rare classes are as likely.
+
+    Args:
+        masks: (B, H, W) integer class ids.
+        params: parameters from `to_params`; "class" and "pixel" are used.
+        xp: module of the arrays, `numpy` or `keras.ops`. Both choose the same pixels.
+
+    Returns:
+        (B, 2) float32 (y, x); the center of the image where every pixel is ignored.
+    """
+    batch, height, width = xp.shape(masks)
+    ids = xp.reshape(masks, (batch, height * width))
+    if xp is ops:
+        ids = ops.cast(ids, "int32")
+    present = _class_counts(ids, xp)[:, :IGNORE_INDEX] > 0
+    chosen = _nth_true(present, params["class"], xp)
+    pixel = _nth_true(ids == chosen[:, None], params["pixel"], xp)
+    position = _float32(xp.stack([pixel // width, pixel % width], -1), xp)
+    center = np.array([(height - 1) / 2, (width - 1) / 2], "float32")
+    return xp.where(xp.any(present, axis=1)[:, None], position, center)
+
+
+def _class_counts(ids, xp):
+    """Return the (B, 256) numbers of pixels per class id of (B, N) ids."""
+    length = IGNORE_INDEX + 1
+    if xp is np:
+        return np.stack([np.bincount(row, minlength=length)[:length] for row in ids])
+    batch = ops.shape(ids)[0]
+    # One histogram for the whole batch: image 1 counts its id 3 in bin 256 + 3.
+    bins = ops.arange(batch, dtype="int32")[:, None] * length + ops.clip(ids, 0, IGNORE_INDEX)
+    bins = ops.reshape(bins, (-1,))
+    counts = ops.segment_sum(ops.ones_like(bins), bins, num_segments=batch * length)
+    return ops.reshape(counts, (batch, length))
+
+
+def _nth_true(flags, fraction, xp):
+    """Return the (B,) index of one True per row of (B, N) flags; 0 for rows without.
+
+    Of the flags F T F T T (three are True) a fraction of 0.5 chooses number floor(0.5 * 3) = 1, the
+    second, at index 3.
+    """
+    if xp is np:
+        return np.array([_nth_true_of_row(*row) for row in zip(flags, fraction, strict=True)])
     rank = ops.cumsum(ops.cast(flags, "int32"), axis=1)
     count = rank[:, -1]
-    wanted = (
-        ops.minimum(ops.cast(ops.floor(share * ops.cast(count, "float32")), "int32"), count - 1) + 1
-    )
-    return ops.cast(ops.argmax(rank >= wanted[:, None], axis=1), "int32")
+    number = ops.cast(ops.floor(fraction * ops.cast(count, "float32")), "int32")
+    number = ops.minimum(number, count - 1)
+    return ops.cast(ops.argmax(rank >= number[:, None] + 1, axis=1), "int32")
 
 
-def _class_focus(mask, class_share, pixel_share):
-    """The same for one mask, in NumPy."""
-    pick = lambda count, share: min(int(np.float32(share) * np.float32(count)), count - 1)  # noqa: E731
-    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX])
-    if not len(present):
-        return (np.array(mask.shape, "float32") - 1) / 2
-    pixels = np.flatnonzero(mask == present[pick(len(present), class_share)])
-    return np.array(np.unravel_index(pixels[pick(len(pixels), pixel_share)], mask.shape), "float32")
+def _nth_true_of_row(flags, fraction):
+    found = np.flatnonzero(flags)  # faster than the cumulative sum
+    if not len(found):
+        return 0
+    return found[min(int(np.float32(fraction) * np.float32(len(found))), len(found) - 1)]
 
 
-def _framed(array, corner, canvas, fill):
-    """The canvas-sized piece of an array at a corner."""
+def _float32(values, xp):
+    return values.astype("float32") if xp is np else ops.cast(values, "float32")
+
+
+def _cut(array, corner, canvas, fill):
+    """Return the piece of an array at a corner, padded to the size of the canvas."""
     piece = array[corner[0] : corner[0] + canvas[0], corner[1] : corner[1] + canvas[1]]
     if piece.shape[:2] == tuple(canvas):
         return piece
-    framed = np.full((*canvas, *array.shape[2:]), fill, array.dtype)
-    framed[: piece.shape[0], : piece.shape[1]] = piece
-    return framed
+    padded = np.full((*canvas, *array.shape[2:]), fill, array.dtype)
+    padded[: piece.shape[0], : piece.shape[1]] = piece
+    return padded
 
 
-def _reach(along, across, rotate):
-    """Pixels that a rectangle turned by up to `rotate` degrees covers along its first side's direction."""
-    turn = min(
-        math.radians(abs(rotate)), math.atan2(across, along)
-    )  # there the diagonal lies along
+def _extent(along, across, rotate):
+    """Return the pixels that a rectangle turned by up to `rotate` degrees covers in a direction.
+
+    A side of 4 turned by t covers 4 cos(t) + 3 sin(t) with the other side 3. That is largest where
+    the diagonal points in this direction, at t = atan(3 / 4): 5 pixels.
+
+    Args:
+        along: length in pixels of the side in this direction before turning.
+        across: length of the other side.
+        rotate: largest angle in degrees.
+    """
+    turn = min(math.radians(abs(rotate)), math.atan2(across, along))
     return math.ceil(along * math.cos(turn) + across * math.sin(turn)) + 2

@@ -1,4 +1,4 @@
-"""The geometry of an augmentation: images, masks, instances and boxes go through one map."""
+"""The geometry of an augmentation: images, masks, instances, boxes and keypoints share one map."""
 
 import math
 
@@ -6,176 +6,190 @@ import numpy as np
 from keras import ops
 
 from tfseg.checks import IGNORE_INDEX
-from tfseg.data.augment import mixing, params
-from tfseg.data.augment.crop import mask_of
-from tfseg.data.readers.extract import SMALLEST_SHARE
+from tfseg.data.augment import mixing
+from tfseg.data.augment.crop import class_pixel, mask_of
+from tfseg.data.augment.params import ELASTIC_GRID, STREAMS
+from tfseg.data.readers.extract import MIN_VISIBLE
 from tfseg.ops import (
     box_area,
+    crop_matrices,
     move_boxes,
     move_points,
     resample,
     smooth_field,
     source_points,
     uniform,
-    window_matrices,
 )
 
 
-def windows(augment, batch, drawn, keys):
-    """Cut the windows of images and masks out of a batch, all geometry at once.
+def extract_crops(augment, batch, params, keys):
+    """Resample the crops of images, masks and instances, all geometry at once.
 
     Args:
         augment: the `Augment`.
         batch: see `Augment.__call__`.
-        drawn: what `draw` gives.
-        keys: (B, 2) integers.
+        params: parameters from `to_params`.
+        keys: (B, 2) integers, the seed and the number of each sample.
 
     Returns:
-        (B, height, width, C) float32 images, and a dict of the "mask" and "instances" that came.
+        (B, height, width, C) float32 images, and a dict of the "mask" and "instances" in the batch.
     """
-    extents, focus = _whole(augment, batch, drawn)
-    center = augment.crop_sampler.center(drawn, extents, focus, ops)
-    # Points count from near the middle: they are the same to the bit in a piece and in the whole image.
+    extents, pixel = _placement(augment, batch, params)
+    center = augment.crop_sampler.crop_center(params, extents, pixel, ops)
+    # Points are counted from a whole number near the center, so that they are rounded alike in a
+    # piece and in the whole image: center 1000.3 is 0.3 from origin 1000, wherever a piece begins.
     block = 2.0**augment.crop_sampler.levels
     origin = block * ops.floor(center / block)
-    displacement = _displacement(augment, drawn, keys)
-    x, y = source_points(_matrices(augment, drawn, center - origin), augment.size, displacement)
+    displacement = _displacement(augment, params, keys)
+    x, y = source_points(_matrices(augment, params, center - origin), augment.size, displacement)
     corner = ops.cast(batch.get("corner", 0), "float32")
     inside = ops.minimum(extents - corner, np.array(batch["image"].shape[1:3], "float32"))
     origin = origin - corner
+    levels = _levels(augment, params)
     image = resample(
-        batch["image"],
-        x,
-        y,
-        augment.interpolation,
-        augment.fill,
-        inside,
-        _levels(augment, drawn),
-        origin,
+        batch["image"], x, y, augment.interpolation, augment.fill, inside, levels, origin
     )
-    labels = {
-        name: resample(batch[name][..., None], x, y, "nearest", fill, inside, origin=origin)[..., 0]
-        for name, fill in (("mask", IGNORE_INDEX), ("instances", 0))
-        if name in batch
-    }
+    labels = {}
+    for name, fill in (("mask", IGNORE_INDEX), ("instances", 0)):
+        if name in batch:
+            values = batch[name][..., None]
+            labels[name] = resample(values, x, y, "nearest", fill, inside, origin=origin)[..., 0]
     return image, labels
 
 
-def move_objects(augment, changed, objects, batch, keys):
-    """Move boxes and keypoints as `windows` moves pixels.
+def move_objects(augment, changed, objects, batch, params, keys):
+    """Move boxes and keypoints as `extract_crops` moves pixels.
 
     Args:
         augment: the `Augment`.
-        changed: dict of what the kernel made of the batch.
+        changed: dict of the augmented images and masks.
         objects: dict of "boxes" (B, N, 4) and "classes" (B, N), or "keypoints" (B, K, 2), or all.
-        batch, keys: what the kernel got.
+        batch: the batch before augmentation.
+        params: parameters from `to_params`.
+        keys: (B, 2) integers, the seed and the number of each sample.
 
     Returns:
-        `changed` with what came, moved; objects that are gone are taken out of its "instances".
+        `changed` with the moved objects; objects outside the crop are removed from its "instances".
     """
-    drawn = params.draw(keys, augment.ranges, augment.probabilities)
-    extents, focus = _whole(augment, batch, drawn)
-    matrices = _matrices(augment, drawn, augment.crop_sampler.center(drawn, extents, focus, ops))
-    if matrices.shape[1] == 2:
-        matrices = ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + np.diag([0, 0, 1]).astype(
-            "float32"
-        )
-    field_of = _displacement(augment, drawn, keys)
-    into_windows = (
-        ops.inv(matrices),
-        None if field_of is None else lambda x, y: _undisplaced(field_of, x, y),
-    )
-    shown = mixing.regions(drawn, augment.size, augment.cutmix, augment.mosaic)
-    shown = shown if augment.mosaic or augment.cutmix else shown[:, :1]
+    extents, pixel = _placement(augment, batch, params)
+    center = augment.crop_sampler.crop_center(params, extents, pixel, ops)
+    to_crop = ops.inv(_square(_matrices(augment, params, center)))
+    displacement = _displacement(augment, params, keys)
+    undisplace = None
+    if displacement is not None:
+
+        def undisplace(x, y):
+            return _undisplaced(displacement, x, y)
+
+    regions = mixing.mixing_regions(params, augment.size, augment.cutmix, augment.mosaic)
+    if not (augment.mosaic or augment.cutmix):
+        regions = regions[:, :1]
     changed = dict(changed)
     if "boxes" in objects:
-        _move_boxes(changed, objects, into_windows, shown)
+        boxes = move_boxes(objects["boxes"], to_crop, undisplace)
+        _replace_boxes(changed, boxes, ops.cast(objects["classes"], "int32"), regions)
     if "keypoints" in objects:
-        changed["keypoints"] = mixing.mix_points(
-            move_points(objects["keypoints"], *into_windows), shown
-        )
+        points = move_points(objects["keypoints"], to_crop, undisplace)
+        changed["keypoints"] = mixing.mix_points(points, regions)
     return changed
 
 
-def _move_boxes(changed, objects, into_windows, shown):
-    moved = move_boxes(objects["boxes"], *into_windows)
-    kinds = ops.cast(objects["classes"], "int32")
-    boxes, classes, visible = mixing.mix_boxes(moved, kinds, box_area(moved), shown)
-    gone = (classes < 0) | (visible < SMALLEST_SHARE)
-    changed |= {
-        "boxes": ops.where(gone[..., None], 0.0, boxes),
-        "classes": ops.where(gone, -1, classes),
-    }
-    if "instances" in changed:
-        kept = ops.pad(ops.cast(~gone, "int32"), [[0, 0], [1, 0]])
-        flat = ops.reshape(changed["instances"], (ops.shape(kept)[0], -1))
-        seen = ops.take_along_axis(kept, ops.cast(flat, "int32"), axis=1)
-        changed["instances"] = ops.reshape(
-            flat * ops.cast(seen, flat.dtype), ops.shape(changed["instances"])
-        )
+def _replace_boxes(changed, boxes, classes, regions):
+    """Add boxes and classes to `changed`; hardly visible objects get class -1 and no pixels."""
+    boxes, classes, visible = mixing.mix_boxes(boxes, classes, box_area(boxes), regions)
+    removed = (classes < 0) | (visible < MIN_VISIBLE)
+    changed["boxes"] = ops.where(removed[..., None], 0.0, boxes)
+    changed["classes"] = ops.where(removed, -1, classes)
+    if "instances" not in changed:
+        return
+    instances = changed["instances"]
+    # A table per image that takes object k to 1 (kept) or 0 (removed). Of three objects, the second
+    # removed: 0 1 0 1, where entry 0 is "no object".
+    table = ops.pad(ops.cast(~removed, "int32"), [[0, 0], [1, 0]])
+    flat = ops.reshape(instances, (ops.shape(table)[0], -1))
+    kept = ops.take_along_axis(table, ops.cast(flat, "int32"), axis=1)
+    changed["instances"] = ops.reshape(flat * ops.cast(kept, flat.dtype), ops.shape(instances))
 
 
-def _whole(augment, batch, drawn):
-    """(B, 2) sizes of the whole images, and the points that windows are to hold."""
-    images, *size = ops.shape(batch["image"])[:3]
+def _placement(augment, batch, params):
+    """Return the (B, 2) sizes of the whole images, and the pixels that crops must contain."""
     extents = batch.get("extent")
     if extents is None:
-        extents = ops.broadcast_to(ops.cast(ops.stack(size), "float32"), (images, 2))
+        count, height, width = ops.shape(batch["image"])[:3]
+        size = ops.cast(ops.stack([height, width]), "float32")
+        extents = ops.broadcast_to(size, (count, 2))
     extents = ops.cast(extents, "float32")
     if augment.crop != "classes":
         return extents, None
-    focus = (
-        batch["focus"]
-        if "focus" in batch
-        else augment.crop_sampler.class_focus(mask_of(batch), drawn)
-    )
-    return extents, ops.cast(focus, "float32")
+    if "class_pixel" in batch:
+        return extents, ops.cast(batch["class_pixel"], "float32")
+    return extents, class_pixel(mask_of(batch), params, ops)
 
 
-def _matrices(augment, drawn, center):
-    radians = lambda name: drawn[name] * (math.pi / 180)  # noqa: E731
-    flip = lambda axis, ways: ops.where((drawn[axis] < 0.5) & (augment.flip in ways), -1.0, 1.0)  # noqa: E731
-    far = (
-        ops.stack([drawn["perspective"], drawn["perspective_y"]], -1)
-        if "perspective" in augment.ranges
-        else None
-    )
-    flips = flip("flip_x", ("horizontal", "both")), flip("flip_y", ("vertical", "both"))
-    return window_matrices(
+def _matrices(augment, params, center):
+    """Return the matrices that take crop pixels to image pixels, see `crop_matrices`."""
+    perspective = None
+    if "perspective" in augment.ranges:
+        perspective = ops.stack([params["perspective"], params["perspective_y"]], -1)
+    return crop_matrices(
         augment.size,
         center,
-        drawn["scale"],
-        radians("rotate"),
-        radians("shear"),
-        *flips,
-        perspective=far,
+        params["scale"],
+        params["rotate"] * (math.pi / 180),
+        params["shear"] * (math.pi / 180),
+        _flip_sign(params["flip_x"], augment.flip in ("horizontal", "both")),
+        _flip_sign(params["flip_y"], augment.flip in ("vertical", "both")),
+        perspective=perspective,
     )
 
 
-def _displacement(augment, drawn, keys):
+def _flip_sign(number, allowed):
+    """Return -1 for half of the samples if flips are allowed, else 1."""
+    return ops.where((number < 0.5) & allowed, -1.0, 1.0)
+
+
+def _square(matrices):
+    """Return (B, 3, 3) matrices; (B, 2, 3) ones get the last row 0 0 1."""
+    if matrices.shape[1] == 3:
+        return matrices
+    last_row = np.diag([0, 0, 1]).astype("float32")
+    return ops.pad(matrices, [[0, 0], [0, 1], [0, 0]]) + last_row
+
+
+def _displacement(augment, params, keys):
+    """Return the (B, height, width, 2) elastic shift of the crop's pixels, or None."""
     if "elastic" not in augment.ranges:
         return None
-    count = params.LATTICE**2 * 2
-    # streams beyond those of `draw`
-    points = uniform(keys, len(params.STREAMS) + count)[:, len(params.STREAMS) :]
-    lattice = ops.reshape(2 * points - 1, (-1, params.LATTICE, params.LATTICE, 2))
-    return smooth_field(lattice * drawn["elastic"][:, None, None, None], augment.size)
+    count = ELASTIC_GRID**2 * 2
+    # The streams after those of `draw`.
+    numbers = uniform(keys, len(STREAMS) + count)[:, len(STREAMS) :]
+    grid = ops.reshape(2 * numbers - 1, (-1, ELASTIC_GRID, ELASTIC_GRID, 2))
+    return smooth_field(grid * params["elastic"][:, None, None, None], augment.size)
 
 
-def _levels(augment, drawn):
+def _levels(augment, params):
+    """Return how many times each image is halved before it is resampled, and the largest number.
+
+    It is floor(0.5 + 1) = 1 at scale 0.5, and floor(0.5 + 1.74) = 2 at scale 0.3, which is read at
+    a quarter.
+    """
     largest = augment.crop_sampler.levels
     if not largest:
         return None
-    level = ops.floor(0.5 - ops.log(drawn["scale"]) / math.log(2))
+    level = ops.floor(0.5 - ops.log(params["scale"]) / math.log(2))
     return ops.cast(ops.clip(level, 0, largest), "int32"), largest
 
 
 def _undisplaced(displacement, x, y, steps=4):
-    """Points that the displacement takes to (x, y), by fixed-point iteration."""
+    """Return the points that the displacement takes to (x, y), by fixed-point iteration.
+
+    With a shift of 0.1 x and the target 11: x = 11, 11 - 1.1 = 9.9, 11 - 0.99 = 10.01, ... -> 10.
+    """
     height, width = displacement.shape[1:3]
     found_x, found_y = x, y
     for _ in range(steps):
-        at_x, at_y = ops.clip(found_x, 0, width - 1), ops.clip(found_y, 0, height - 1)
-        shift = resample(displacement, at_x[:, None], at_y[:, None])[:, 0]
+        inside_x = ops.clip(found_x, 0, width - 1)
+        inside_y = ops.clip(found_y, 0, height - 1)
+        shift = resample(displacement, inside_x[:, None], inside_y[:, None])[:, 0]
         found_x, found_y = x - shift[..., 0], y - shift[..., 1]
     return found_x, found_y

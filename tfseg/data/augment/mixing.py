@@ -1,4 +1,4 @@
-"""What is done to windows that are cut already: a hole, and parts of the batch's other windows."""
+"""Operations on finished crops: a blank rectangle, and parts of other crops of the batch."""
 
 import numpy as np
 from keras import ops
@@ -6,144 +6,180 @@ from keras import ops
 from tfseg.checks import IGNORE_INDEX
 from tfseg.ops import box_area, clip_boxes
 
-PARTNERS = 4  # a mosaic shows windows of four images
+MOSAIC_IMAGES = 4
 
 
-def regions(drawn, size, cutmix, mosaic):
-    """Where in each window another image of the batch shows.
+def mixing_regions(params, size, cutmix, mosaic):
+    """Return where in each crop other images of the batch are shown.
 
-    A mosaic has four quarters about a point of the middle half, one an image: the window's own at the top left, then
-    those of the next images in the batch. CutMix (arXiv:1905.04899) lays a rectangle of the next image over the
-    window: its sides are those of the mosaic's lower right quarter, anywhere.
+    A mosaic (arXiv:2004.10934) has four quarters that meet at a random point of the middle half.
+    The upper left shows the crop itself, the others the next three images of the batch. CutMix
+    (arXiv:1905.04899) pastes a rectangle of the next image at a random position; it is as large as
+    the lower right quarter of a mosaic.
 
     Args:
-        drawn: what `draw` gives.
-        size: (height, width) of the window.
-        cutmix, mosaic: probabilities.
+        params: parameters from `to_params`.
+        size: (height, width) of the crop.
+        cutmix: probability of CutMix.
+        mosaic: probability of a mosaic.
 
     Returns:
-        (B, PARTNERS, 4) float32 boxes, the k-th showing the k-th next image; empty where it shows nothing. The first
-        is a mosaic's own quarter, or the whole window, lowest of all.
+        (B, MOSAIC_IMAGES, 4) float32 boxes. Box k shows the k-th next image and is empty if that is
+        not shown. Box 0 is the crop itself, below the others: all of it, or a mosaic's quarter.
     """
     height, width = size
-    split_y, split_x = (
-        ops.round((0.25 + 0.5 * drawn[f"mix_{a}"]) * s) for a, s in (("y", height), ("x", width))
-    )
-    zero, full_x, full_y = (
-        ops.zeros_like(split_x),
-        ops.full_like(split_x, width),
-        ops.full_like(split_y, height),
-    )
+    split_x = ops.round((0.25 + 0.5 * params["mix_x"]) * width)
+    split_y = ops.round((0.25 + 0.5 * params["mix_y"]) * height)
+    zero = ops.zeros_like(split_x)
+    right, bottom = ops.full_like(split_x, width), ops.full_like(split_y, height)
+    # A crop of 10 x 10, split at x 6 and y 4: quarters of 4 x 4, 6 x 6 and 4 x 6 pixels (width x
+    # height), and a CutMix rectangle of 4 x 6 with its corner anywhere from (0, 0) to (6, 4).
     quarters = (
-        (split_x, zero, full_x, split_y),
-        (zero, split_y, split_x, full_y),
-        (split_x, split_y, full_x, full_y),
+        ops.stack([split_x, zero, right, split_y], -1),
+        ops.stack([zero, split_y, split_x, bottom], -1),
+        ops.stack([split_x, split_y, right, bottom], -1),
     )
-    left, top = ops.round(split_x * drawn["crop_x"]), ops.round(split_y * drawn["crop_y"])
-    rectangle = (left, top, left + full_x - split_x, top + full_y - split_y)
-    is_mosaic = drawn["mix"] < mosaic
-    is_cutmix = ops.logical_and(ops.logical_not(is_mosaic), drawn["mix"] < mosaic + cutmix)
-    own = ops.where(is_mosaic, split_x, full_x), ops.where(is_mosaic, split_y, full_y)
-    boxes = [ops.stack([zero, zero, *own], -1)]
-    for number, quarter in enumerate(quarters):
-        shown = ops.where(is_mosaic[:, None], ops.stack(quarter, -1), 0.0)
-        if number == 0:
-            shown = ops.where(is_cutmix[:, None], ops.stack(rectangle, -1), shown)
-        boxes.append(shown)
-    return ops.stack(boxes, axis=1)
+    left, top = ops.round(split_x * params["crop_x"]), ops.round(split_y * params["crop_y"])
+    rectangle = ops.stack([left, top, left + right - split_x, top + bottom - split_y], -1)
+    is_mosaic = params["mix"] < mosaic
+    is_cutmix = ops.logical_and(ops.logical_not(is_mosaic), params["mix"] < mosaic + cutmix)
+    own_right = ops.where(is_mosaic, split_x, right)
+    own_bottom = ops.where(is_mosaic, split_y, bottom)
+    boxes = [ops.stack([zero, zero, own_right, own_bottom], -1)]
+    boxes += [ops.where(is_mosaic[:, None], quarter, 0.0) for quarter in quarters]
+    boxes[1] = ops.where(is_cutmix[:, None], rectangle, boxes[1])
+    # Not `stack`: in tf.data graphs TensorFlow 2.21 drops the new axis of `stack(...)[:, k, None]`.
+    return ops.concatenate([box[:, None] for box in boxes], axis=1)
 
 
-def mix(values, boxes, objects=None):
-    """Show parts of other images of the batch: (B, h, w, ...) by `regions`.
+def mix(values, regions, num_objects=None):
+    """Show parts of other images of the batch.
 
-    For instances give the number of `objects` an image: those of the k-th next image are numbered k times it higher.
+    Args:
+        values: (B, height, width, ...) crops.
+        regions: (B, P, 4) boxes from `mixing_regions`.
+        num_objects: for instances, the number N of objects per image. Object i of the k-th next
+            image becomes k N + i.
+
+    Returns:
+        The mixed crops, of the same shape and dtype.
     """
-    images, height, width = ops.shape(values)[:3]
-    partner = _partner_at(boxes, height, width)
-    image = (ops.arange(images, dtype="int32")[:, None, None] + partner) % images
+    count, height, width = ops.shape(values)[:3]
+    partner = _partners(regions, height, width)
+    image = (ops.arange(count, dtype="int32")[:, None, None] + partner) % count
     row, column = ops.arange(height, dtype="int32")[:, None], ops.arange(width, dtype="int32")
-    place = ops.reshape((image * height + row) * width + column, (-1,))
-    # A gather: selecting among the images, XLA would make them anew for every partner.
-    flat = ops.reshape(values, (images * height * width, -1))
-    mixed = ops.reshape(ops.take(flat, place, axis=0), ops.shape(values))
-    if objects is not None:
-        mixed = ops.where(mixed > 0, mixed + ops.cast(objects * partner, values.dtype), mixed)
-    return mixed
+    # A gather from one row of all pixels: row 2, column 3 of image 1 is at (1 * height + 2) * width
+    # + 3. To select among rolled batches, XLA would compute the crops again for every partner.
+    index = ops.reshape((image * height + row) * width + column, (-1,))
+    flat = ops.reshape(values, (count * height * width, -1))
+    mixed = ops.reshape(ops.take(flat, index, axis=0), ops.shape(values))
+    if num_objects is None:
+        return mixed
+    return ops.where(mixed > 0, mixed + ops.cast(num_objects * partner, values.dtype), mixed)
 
 
-def _partner_at(boxes, height, width):
-    """(B, height, width) int32: how many images farther in the batch the one lies that shows at each pixel."""
-    x, y = (ops.cast(ops.arange(length), "float32") for length in (width, height))
+def _partners(regions, height, width):
+    """Return (B, height, width) int32: k where a pixel shows the k-th next image of the batch."""
+    x = ops.cast(ops.arange(width), "float32")
+    y = ops.cast(ops.arange(height), "float32")[:, None]
     partner = 0
-    for number in range(1, PARTNERS):
-        x0, y0, x1, y1 = (boxes[:, number, i, None, None] for i in range(4))
-        shown = (x >= x0) & (x < x1) & (y[:, None] >= y0) & (y[:, None] < y1)
-        partner = partner + ops.cast(shown, "int32") * number  # they do not overlap
+    for k in range(1, MOSAIC_IMAGES):
+        x0, y0, x1, y1 = (regions[:, k, i, None, None] for i in range(4))
+        inside = (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+        partner = partner + ops.cast(inside, "int32") * k  # regions 1, 2 and 3 do not overlap
     return partner
 
 
-def mix_boxes(boxes, classes, areas, shown):
-    """The boxes of all images that show in each window.
+def mix_boxes(boxes, classes, areas, regions):
+    """Collect the boxes of all images that each crop shows.
 
     Args:
-        boxes: (B, N, 4) in the window's pixels, not clipped.
-        classes: (B, N), -1 where there is no object.
-        areas: (B, N) of the whole objects, in the window's pixels.
-        shown: (B, P, 4) `regions` of the P images that may show in a window.
+        boxes: (B, N, 4) in pixels of the crop, not clipped.
+        classes: (B, N), -1 for padding.
+        areas: (B, N) areas of the whole objects in pixels of the crop.
+        regions: (B, P, 4) boxes from `mixing_regions`.
 
     Returns:
-        boxes (B, P N, 4) clipped to where their image shows, classes (B, P N), and the visible shares (B, P N).
+        boxes (B, P N, 4), clipped to the regions of their images; classes (B, P N); and the visible
+        fractions of the objects (B, P N).
     """
-    parts = []
-    for partner in range(shown.shape[1]):
-        there, kind, area = (
-            ops.roll(values, -partner, axis=0) for values in (boxes, classes, areas)
-        )
-        clipped = clip_boxes(there, shown[:, partner, None])
+    num_images = regions.shape[1]
+    mixed_boxes, mixed_classes, mixed_visible = [], [], []
+    for k in range(num_images):
+        clipped = clip_boxes(ops.roll(boxes, -k, axis=0), regions[:, k, None])
         visible = box_area(clipped)
-        if partner == 0:  # it lies below the others, which do not overlap
-            for other in range(1, shown.shape[1]):
-                visible = visible - box_area(clip_boxes(clipped, shown[:, other, None]))
-        parts.append((clipped, kind, visible / ops.maximum(area, 1e-6)))
-    return tuple(ops.concatenate(values, axis=1) for values in zip(*parts, strict=True))
+        if k == 0:  # the other regions cover parts of the crop itself
+            for other in range(1, num_images):
+                visible = visible - box_area(clip_boxes(clipped, regions[:, other, None]))
+        area = ops.maximum(ops.roll(areas, -k, axis=0), 1e-6)
+        mixed_boxes.append(clipped)
+        mixed_classes.append(ops.roll(classes, -k, axis=0))
+        mixed_visible.append(visible / area)
+    return (
+        ops.concatenate(mixed_boxes, axis=1),
+        ops.concatenate(mixed_classes, axis=1),
+        ops.concatenate(mixed_visible, axis=1),
+    )
 
 
-def mix_points(points, shown):
-    """The keypoints of all images that show in each window: (B, K, 2) -> (B, P K, 2), NaN where they do not show."""
+def mix_points(points, regions):
+    """Collect the keypoints of all images that each crop shows.
 
-    def within(there, number):
-        x, y = there[..., 0], there[..., 1]
-        x0, y0, x1, y1 = (shown[:, number, i, None] for i in range(4))
-        return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
+    Args:
+        points: (B, K, 2) x and y in pixels of the crop.
+        regions: (B, P, 4) boxes from `mixing_regions`.
 
+    Returns:
+        (B, P K, 2), NaN where a point is not visible.
+    """
+    num_images = regions.shape[1]
     parts = []
-    for partner in range(shown.shape[1]):
-        there = ops.roll(points, -partner, axis=0)
-        seen = within(there, partner)
-        if partner == 0:
-            for other in range(1, shown.shape[1]):
-                seen = seen & ops.logical_not(within(there, other))
-        parts.append(ops.where(seen[..., None], there, np.nan))
+    for k in range(num_images):
+        rolled = ops.roll(points, -k, axis=0)
+        visible = _inside(rolled, regions[:, k])
+        if k == 0:  # the other regions cover parts of the crop itself
+            for other in range(1, num_images):
+                visible = visible & ops.logical_not(_inside(rolled, regions[:, other]))
+        parts.append(ops.where(visible[..., None], rolled, np.nan))
     return ops.concatenate(parts, axis=1)
 
 
-def cut_out(image, mask, drawn, fill):
-    """Blank a rectangle of each window (arXiv:1708.04552): the image is `fill` there, the mask ignored.
+def _inside(points, region):
+    """Return (B, K) bool: whether points (B, K, 2) are inside one box (B, 4) per image."""
+    x, y = points[..., 0], points[..., 1]
+    x0, y0, x1, y1 = (region[:, i, None] for i in range(4))
+    return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
 
-    `drawn["cutout"]` and `drawn["cutout_y"]` are its width and height as shares of the window's.
+
+def cutout(image, mask, params, fill):
+    """Blank a rectangle of each crop (arXiv:1708.04552).
+
+    Args:
+        image: (B, height, width, C) float32.
+        mask: (B, height, width) class ids, or None.
+        params: parameters from `to_params`: "cutout" and "cutout_y" are the rectangle's width and
+            height as fractions of the crop's, "hole_x" and "hole_y" its position in [0, 1).
+        fill: value of the image in the rectangle; a number, or one value per channel.
+
+    Returns:
+        The image, and the mask with 255 in the rectangle.
     """
-    inside = True
-    for axis, (side, place) in enumerate((("cutout_y", "hole_y"), ("cutout", "hole_x")), start=1):
-        length = image.shape[axis]
-        hole = drawn[side] * length
-        first = drawn[place] * (length - hole) - 0.5
-        shape = (-1, 1, 1)
-        along = ops.reshape(
-            ops.cast(ops.arange(length), "float32"), (1, -1, 1) if axis == 1 else (1, 1, -1)
-        )
-        first, hole = ops.reshape(first, shape), ops.reshape(hole, shape)
-        inside = (along > first) & (along <= first + hole) & inside
+    rows = _hole(image.shape[1], params["cutout_y"], params["hole_y"])[:, :, None]
+    columns = _hole(image.shape[2], params["cutout"], params["hole_x"])[:, None, :]
+    inside = columns & rows
     image = ops.where(inside[..., None], fill, image)
-    return image, None if mask is None else ops.where(
-        inside, ops.cast(IGNORE_INDEX, mask.dtype), mask
-    )
+    if mask is not None:
+        mask = ops.where(inside, ops.cast(IGNORE_INDEX, mask.dtype), mask)
+    return image, mask
+
+
+def _hole(length, fraction, position):
+    """Return (B, length) bool: which pixels along one axis are blanked.
+
+    Of 10 pixels a fraction of 0.2 are 2; position 0.25 of the 8 others puts 2 before the hole. The
+    hole reaches from 1.5 to 3.5 where pixel centers are whole numbers: pixels 2 and 3.
+    """
+    size = fraction * length
+    first = (position * (length - size) - 0.5)[:, None]
+    index = ops.cast(ops.arange(length), "float32")
+    return (index > first) & (index <= first + size[:, None])

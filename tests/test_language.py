@@ -15,7 +15,7 @@ FORBIDDEN = {
     r"\btold of\b|\btells of\b": "reported",
     r"\bone an? [a-z]+\b": "one per",
     r"\bcame\b(?! (from|with|to|before|after)\b)": "got, received",
-    r"\bis no [a-z]+": "is not a",
+    r"(?<!there )\bis no [a-z]+": "is not a",
     r"\bcolour": "color",
     r"\bgrey": "gray",
     r"\bcentre|\bcentring": "center",

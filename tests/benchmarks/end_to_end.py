@@ -53,7 +53,7 @@ def camvid(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         images, masks = camvid(Path(folder))
-        reader = Folder(images, masks, [str(i) for i in range(11)], ignore=11).subset(
+        reader = Folder(images, masks, [str(i) for i in range(11)], ignore_value=11).subset(
             range(BATCH * STEPS)
         )
         augment = Augment(256, scale=(0.7, 1.5), rotate=10, flip="horizontal")

@@ -6,7 +6,7 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, label_names
 from tfseg.data.readers.base import check_class_names
-from tfseg.data.readers.class_ids import identity_table
+from tfseg.data.readers.mask_values import identity_table
 
 # A value with at most this fraction of its pixels inside uniform 3 x 3 patches forms thin lines.
 MAX_INTERIOR = 0.05

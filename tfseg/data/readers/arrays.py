@@ -6,7 +6,7 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.class_ids import as_integers, identity_table, to_class_ids
+from tfseg.data.readers.mask_values import as_integers, identity_table, to_class_ids
 
 
 class Arrays(Reader):

@@ -8,7 +8,6 @@ import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.class_ids import to_class_ids, value_tables
 from tfseg.data.readers.color_masks import ColorTable
 from tfseg.data.readers.extract import shrink_labels
 from tfseg.data.readers.image_files import (
@@ -19,6 +18,7 @@ from tfseg.data.readers.image_files import (
     read_mask,
     read_palette,
 )
+from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.objects import object_labels
 from tfseg.data.readers.pairing import pair_by_stem, read_headers
 from tfseg.data.readers.problems import first_few

@@ -6,8 +6,8 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, one_of
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.class_ids import identity_table, to_class_ids
 from tfseg.data.readers.image_files import read_image, read_mask
+from tfseg.data.readers.mask_values import identity_table, to_class_ids
 from tfseg.data.readers.objects import boxes_around, relabel
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import first_few

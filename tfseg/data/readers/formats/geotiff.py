@@ -10,10 +10,10 @@ from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
-from tfseg.data.readers.class_ids import to_class_ids, value_tables
 from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.readers.formats.scene import Scene
 from tfseg.data.readers.image_files import by_stem, image_files, read_header, read_mask
+from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.pairing import pair_by_stem
 from tfseg.data.readers.problems import format_problems
 

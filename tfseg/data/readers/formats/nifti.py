@@ -9,9 +9,9 @@ import numpy as np
 from tfseg.checks import IGNORE_INDEX, one_of
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
-from tfseg.data.readers.class_ids import to_class_ids, value_tables
 from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
 from tfseg.data.readers.formats.volume import Volume
+from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.problems import format_problems
 
 CACHED_VOLUMES = 4  # volumes in memory, per modality and of the masks

@@ -11,8 +11,8 @@ from PIL import Image
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.class_ids import as_integers, identity_table, to_class_ids
 from tfseg.data.readers.formats.drawing import clip_box
+from tfseg.data.readers.mask_values import as_integers, identity_table, to_class_ids
 
 
 class Tfds(Reader):

@@ -7,9 +7,9 @@ import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, one_of
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.class_ids import to_class_ids
 from tfseg.data.readers.formats.voc_xml import names_in, read_objects
 from tfseg.data.readers.image_files import SUFFIXES, read_image, read_mask
+from tfseg.data.readers.mask_values import to_class_ids
 from tfseg.data.readers.objects import boxes_around, relabel
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import first_few, format_problems

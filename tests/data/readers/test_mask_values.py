@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfseg.data.readers.class_ids import to_class_ids, value_tables
+from tfseg.data.readers.mask_values import to_class_ids, value_tables
 
 TABLE = {0: 1, 7: 0, 300: 2, -1: 255}
 

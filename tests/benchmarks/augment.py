@@ -1,9 +1,10 @@
-"""Images per second of one augmentation: ours, albumentations in two processes, Keras' layers, and bare OpenCV.
+"""Augmented images per second: `Augment`, albumentations in two processes, Keras layers, OpenCV.
 
-Affine (scale, rotation), crop, mirror, color jitter and normalization of an image and its mask, 360 x 480 -> 256 x
-256, float32 out, from memory. Each side runs in processes of its own, in turns; ratios are the medians over turns of
-ours / theirs. albumentations (not a dependency: skipped where it is not installed) uses two processes as a DataLoader
-with two workers would, one OpenCV thread each. `cv2.warpAffine` of image and mask in a loop does the geometry alone.
+Affine transform (scale, rotation), crop, flip, color jitter and normalization of an image and its
+mask from memory, 360 x 480 -> 256 x 256, float32 output. Every library runs in its own processes,
+and they take turns. Ratios are medians over the turns. albumentations is skipped if it is not
+installed. It uses two processes with one OpenCV thread each, like a DataLoader with two workers.
+`cv2.warpAffine` of image and mask in a loop only does the geometry.
 """
 
 import json
@@ -19,7 +20,7 @@ import numpy as np
 BATCH, IMAGES, TURNS = 16, 480, 5
 HEIGHT, WIDTH, SIZE = 360, 480, 256
 SCALE, ANGLE, JITTER, HUE = (0.75, 1.4), 15, 0.2, 10
-MEAN, DEVIATION = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
+MEAN, STD = (123.7, 116.3, 103.5), (58.4, 57.1, 57.4)
 TARGETS = {"albumentations": 2.0, "keras": 12.0}
 
 
@@ -34,7 +35,7 @@ def draw_images(count=BATCH):
 
 
 def drain(batches):
-    """A function that takes `IMAGES` images off a dataset; the first batch compiles and is not counted."""
+    """Return a function that reads `IMAGES` images; the first batch compiles and is not timed."""
     iterator = iter(batches)
     next(iterator)
 
@@ -45,7 +46,7 @@ def drain(batches):
     return run
 
 
-def tfseg_side():
+def run_tfseg():
     import keras  # noqa: F401
     import tensorflow as tf
 
@@ -60,7 +61,7 @@ def tfseg_side():
         contrast=JITTER,
         saturation=JITTER,
         hue=HUE,
-        normalize=(MEAN, DEVIATION),
+        normalize=(MEAN, STD),
     )
     images, masks = map(tf.constant, draw_images())
 
@@ -73,7 +74,7 @@ def tfseg_side():
     return drain(tf.data.Dataset.range(10**9).map(change, num_parallel_calls=2).prefetch(2))
 
 
-def keras_side():
+def run_keras():
     import tensorflow as tf
     from keras import layers
 
@@ -90,18 +91,18 @@ def keras_side():
         ),
     ]
     images, masks = map(tf.constant, draw_images())
-    mean, deviation = tf.constant(MEAN), tf.constant(DEVIATION)
+    mean, std = tf.constant(MEAN), tf.constant(STD)
 
     def change(_):
         batch = {"images": tf.cast(images, tf.float32), "segmentation_masks": masks[..., None]}
         for layer in chain:
             batch = layer(batch, training=True)
-        return (batch["images"] - mean) / deviation, batch["segmentation_masks"]
+        return (batch["images"] - mean) / std, batch["segmentation_masks"]
 
     return drain(tf.data.Dataset.range(10**9).map(change, num_parallel_calls=2).prefetch(2))
 
 
-def albumentations_side():
+def run_albumentations():
     import albumentations as A
     import cv2
 
@@ -118,19 +119,19 @@ def albumentations_side():
                 HUE / 360,
                 p=1,
             ),
-            A.Normalize([m / 255 for m in MEAN], [d / 255 for d in DEVIATION]),
+            A.Normalize([m / 255 for m in MEAN], [s / 255 for s in STD]),
         ]
     )
     images, masks = draw_images()
 
     def run():
-        for i in range(IMAGES // 2):  # the other process does the other half
+        for i in range(IMAGES // 2):  # the second process does the other half
             chain(image=images[i % BATCH], mask=masks[i % BATCH])
 
     return run
 
 
-def opencv_side():
+def run_opencv():
     import cv2
 
     images, masks = draw_images()
@@ -144,17 +145,17 @@ def opencv_side():
     return run
 
 
-SIDES = {
-    "tfseg": (tfseg_side, 1),
-    "albumentations": (albumentations_side, 2),
-    "keras": (keras_side, 1),
-    "cv2.warpAffine": (opencv_side, 1),
+LIBRARIES = {  # name: (function, number of processes)
+    "tfseg": (run_tfseg, 1),
+    "albumentations": (run_albumentations, 2),
+    "keras": (run_keras, 1),
+    "cv2.warpAffine": (run_opencv, 1),
 }
 
 
-def serve(side, pipe):
+def serve(library, pipe):
     try:
-        run = SIDES[side][0]()
+        run = LIBRARIES[library][0]()
         run()
         pipe.send("ready")
     except ImportError:
@@ -164,12 +165,12 @@ def serve(side, pipe):
         pipe.send("done")
 
 
-def start(side):
-    """Pipes to the processes of a side; none if it is not installed."""
+def start(library):
+    """Return pipes to the processes of a library; none if it is not installed."""
     spawn, pipes = multiprocessing.get_context("spawn"), []
-    for _ in range(SIDES[side][1]):
+    for _ in range(LIBRARIES[library][1]):
         ours, theirs = spawn.Pipe()
-        spawn.Process(target=serve, args=(side, theirs), daemon=True).start()
+        spawn.Process(target=serve, args=(library, theirs), daemon=True).start()
         pipes.append(ours)
     return pipes if all([pipe.recv() for pipe in pipes]) else []
 
@@ -184,20 +185,25 @@ def seconds(pipes):
 
 
 def main():
-    pipes = {side: found for side in SIDES if (found := start(side))}
-    turns = [{side: seconds(found) for side, found in pipes.items()} for _ in range(TURNS)]
-    rates = {side: IMAGES / statistics.median(turn[side] for turn in turns) for side in pipes}
+    started = {name: start(name) for name in LIBRARIES}
+    pipes = {name: found for name, found in started.items() if found}
+    turns = [{name: seconds(found) for name, found in pipes.items()} for _ in range(TURNS)]
+    rates = {name: IMAGES / statistics.median(turn[name] for turn in turns) for name in pipes}
     for found in pipes.values():
         for pipe in found:
             pipe.send(False)
-    peers = [side for side in pipes if side != "tfseg"]
     ratios = {
-        side: statistics.median(turn[side] / turn["tfseg"] for turn in turns) for side in peers
+        name: statistics.median(turn[name] / turn["tfseg"] for turn in turns)
+        for name in pipes
+        if name != "tfseg"
     }
-    for side, rate in rates.items():
-        target = f" (target {TARGETS[side]})" if side in TARGETS else ""
-        against = "" if side == "tfseg" else f", tfseg is {ratios[side]:.2f} times as fast{target}"
-        print(f"{side}: {rate:.0f} images/s{against}")
+    for name, rate in rates.items():
+        line = f"{name}: {rate:.0f} images/s"
+        if name in ratios:
+            line += f", tfseg is {ratios[name]:.2f} times as fast"
+        if name in TARGETS:
+            line += f" (target {TARGETS[name]})"
+        print(line)
     print(json.dumps({"images_per_second": rates, "ratio": ratios, "targets": TARGETS}))
 
 

@@ -1,10 +1,11 @@
-"""Images per second of `fit` on JPEG and PNG files with augmentation, against the bare train step.
+"""Images per second of `fit` on JPEG and PNG files with augmentation, compared with the train step.
 
-The bare step is the model's compiled train function, called in a loop on one constant batch in memory: no reading,
-decoding, augmenting, and no `fit` around it. Both run in turns on the library's default U-Net. Where other machines
-share the processor, single turns scatter by far more than the effect; as others only ever add time, each step of an
-epoch counts with its shortest time over the turns (what `timeit` advises), and so do the waits before the first
-batch and after the last. The ratio of the turns' median wall times stands beside it.
+The train step is the model's compiled train function, called in a loop on one batch in memory:
+without reading, decoding, augmentation and `fit`. Both take turns with the default U-Net. On a
+shared processor the times of single turns vary more than the effect. Since other processes only add
+time, each step of an epoch counts with its shortest time over the turns (as `timeit` recommends),
+and so do the waits before the first and after the last batch. The ratio of the median times of
+whole turns is printed as well.
 """
 
 import itertools
@@ -31,7 +32,7 @@ BATCH, STEPS, TURNS = 8, 8, 6
 
 
 def camvid(folder):
-    """The CamVid folders, or as many made-up street-sized images where the data are absent."""
+    """Return the folders of CamVid, or of as many random images of its size if it is missing."""
     data = (
         Path(os.environ.get("TFSEG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "camvid"
     )
@@ -64,7 +65,7 @@ def main():
         model.compile("adam", loss=CrossEntropy() + Dice(), metrics=[ConfusionMetrics(11)])
         model.make_train_function()
 
-        def bare():
+        def train_step():
             clock = Clock()
             for _ in range(STEPS):
                 model.train_function(constant)["loss"].numpy()
@@ -76,25 +77,25 @@ def main():
             model.fit(files, verbose=0, shuffle=False, callbacks=[clock])
             return clock.parts()
 
-        for run in (bare, fit):
+        for run in (train_step, fit):
             run()  # compiles
-        turns = [(bare(), fit()) for _ in range(TURNS)]
+        turns = [(train_step(), fit()) for _ in range(TURNS)]
     rates = {}
-    for name, parts in zip(("bare step", "fit on files"), zip(*turns, strict=True), strict=True):
+    for name, parts in zip(("train step", "fit on files"), zip(*turns, strict=True), strict=True):
         seconds = [sum(part) for part in parts]
         best = sum(min(times) for times in zip(*parts, strict=True))
         rates[name] = {
             "best": BATCH * STEPS / best,
             "median": BATCH * STEPS / statistics.median(seconds),
         }
-        print(
-            f"{name}: {rates[name]['best']:.2f} images/s, turns took {', '.join(f'{s:.1f}' for s in seconds)} s"
-        )
-    ratio, median = (
-        rates["fit on files"][kind] / rates["bare step"][kind] for kind in ("best", "median")
-    )
+        times = ", ".join(f"{s:.1f}" for s in seconds)
+        print(f"{name}: {rates[name]['best']:.2f} images/s, turns took {times} s")
+    fit_rates, step_rates = rates["fit on files"], rates["train step"]
+    ratio = fit_rates["best"] / step_rates["best"]
+    median = fit_rates["median"] / step_rates["median"]
     print(
-        f"fit on files / bare step: {ratio:.3f} (target: at least 0.95); of the median turns: {median:.3f}"
+        f"fit on files / train step: {ratio:.3f} (target: at least 0.95); with median turns: "
+        f"{median:.3f}"
     )
     print(
         json.dumps(
@@ -104,7 +105,7 @@ def main():
 
 
 class Clock(keras.callbacks.Callback):
-    """Splits a turn into its start with the first step, each further step, and its end."""
+    """Measures the parts of a turn: up to the first step, every further step, and the end."""
 
     def __init__(self):
         super().__init__()

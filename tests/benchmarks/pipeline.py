@@ -1,12 +1,13 @@
-"""Images per second from CamVid's files to augmented batches: ours, decoding alone, and torch's DataLoader.
+"""Images per second from CamVid files to augmented batches: `pipeline`, decoding only, and torch.
 
-Ours: `pipeline` with an affine change, crop, mirror and color jitter, 360 x 480 -> 16 x 256 x 256. Decoding alone: the
-same files read by the same functions in as many threads, and dropped. The peer, where torch and albumentations are
-installed: a DataLoader with two workers, OpenCV's reader and the same changes. Each side runs in a process of its own,
-in turns of one epoch; ratios are medians over turns. Then 20 epochs of ours, and the process' memory after each.
+`pipeline` uses an affine transform, crop, flip and color jitter, 360 x 480 -> 16 x 256 x 256.
+"decode only" reads the same files with the same functions and as many threads, and drops them. If
+torch and albumentations are installed, a DataLoader with two workers and OpenCV does the same as
+`pipeline`. Each runs in its own process, and they take turns of one epoch. Ratios are medians over
+the turns. At the end `pipeline` runs 20 epochs, and its memory is measured after each.
 
-Reading and augmenting share the two cores: what the augmentation takes cannot go into reading. `seconds of CPU an
-image` tells how much of a processor each side needs.
+Decoding and augmentation share the two cores, so the augmentation leaves less time for decoding.
+The CPU time per image shows how much of the processor each needs.
 """
 
 import json
@@ -30,7 +31,7 @@ def reader():
     return camvid(DATA)[0]
 
 
-def tfseg_side():
+def run_tfseg():
     import keras  # noqa: F401
 
     from tfseg.data import Augment, pipeline
@@ -42,7 +43,7 @@ def tfseg_side():
     return lambda: sum(len(images) for images, _ in batches)
 
 
-def decode_side():
+def run_decode_only():
     from concurrent.futures import ThreadPoolExecutor
 
     from tfseg.data import read_image, read_mask
@@ -59,7 +60,7 @@ def names():
 
 
 class Files:
-    """CamVid for torch: a dataset of (image, mask), read by OpenCV, changed by albumentations."""
+    """CamVid as a torch dataset of (image, mask), with OpenCV and albumentations."""
 
     def __init__(self):
         import albumentations as A
@@ -88,22 +89,22 @@ class Files:
         return changed["image"], changed["mask"]
 
 
-def torch_side():
+def run_torch():
     from torch.utils.data import DataLoader
 
-    # spawn: a forked worker hangs in OpenCV 5, whose threads are not forked along
+    # A forked worker hangs in OpenCV 5, since threads are not forked.
     options = {"num_workers": 2, "persistent_workers": True, "multiprocessing_context": "spawn"}
     loader = DataLoader(Files(), BATCH, shuffle=True, drop_last=True, **options)
     return lambda: sum(len(images) for images, _ in loader)
 
 
-SIDES = {"tfseg": tfseg_side, "decode only": decode_side, "torch DataLoader": torch_side}
+SOURCES = {"tfseg": run_tfseg, "decode only": run_decode_only, "torch DataLoader": run_torch}
 
 
-def serve(side, pipe):
-    """Run an epoch of a side whenever asked, and tell (images, seconds, seconds of CPU, MiB)."""
+def serve(name, pipe):
+    """Run an epoch per request, and send (images, seconds, CPU seconds, MiB)."""
     try:
-        run = SIDES[side]()
+        run = SOURCES[name]()
         run()
         pipe.send("ready")
     except ImportError:
@@ -115,7 +116,7 @@ def serve(side, pipe):
 
 
 def cpu_seconds():
-    """Of this process and its running children (Linux)."""
+    """Return the CPU seconds of this process and its running children (Linux)."""
     ids = [
         os.getpid(),
         *map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()),
@@ -128,54 +129,52 @@ def cpu_seconds():
 
 
 def memory():
-    """MiB that this process holds."""
+    """Return the resident memory of this process in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
+def rate(measured):
+    """Return the images per second of one epoch from `serve`."""
+    images, seconds, _, _ = measured
+    return images / seconds
+
+
 def main():
     if not DATA.is_dir():
-        print(json.dumps({"skipped": f"there is no {DATA}; set TFSEG_DATA"}))
+        print(json.dumps({"skipped": f"{DATA} does not exist; set TFSEG_DATA"}))
         return
     pipes = {}
-    for side in SIDES:
+    for name in SOURCES:
         ours, theirs = multiprocessing.get_context("spawn").Pipe()
-        multiprocessing.get_context("spawn").Process(target=serve, args=(side, theirs)).start()
-        theirs.close()  # so that a side that fails ends the wait
+        multiprocessing.get_context("spawn").Process(target=serve, args=(name, theirs)).start()
+        theirs.close()  # so that `recv` raises if the process fails
         if ours.recv():
-            pipes[side] = ours
+            pipes[name] = ours
         else:
             ours.send(False)
 
-    def ask(side):
-        pipes[side].send(True)
-        return pipes[side].recv()
+    def run_epoch(name):
+        pipes[name].send(True)
+        return pipes[name].recv()
 
-    turns = [{side: ask(side) for side in pipes} for _ in range(TURNS)]
-    rates = {
-        side: statistics.median(turn[side][0] / turn[side][1] for turn in turns) for side in pipes
-    }
-    cpu = {
-        side: statistics.median(turn[side][2] / turn[side][0] for turn in turns) for side in pipes
-    }
-    ratios = {
-        side: statistics.median(
-            (t["tfseg"][0] / t["tfseg"][1]) / (t[side][0] / t[side][1]) for t in turns
-        )
-        for side in pipes
-        if side != "tfseg"
-    }
-    for side, rate in rates.items():
-        against = f"; tfseg's rate is {ratios[side]:.2f} of it" if side in ratios else ""
-        target = f" (target {TARGETS[side]})" if side in TARGETS else ""
-        print(
-            f"{side}: {rate:.0f} images/s, {1e3 * cpu[side]:.2f} ms of CPU an image{against}{target}",
-            flush=True,
-        )
-    held = [ask("tfseg")[3] for _ in range(EPOCHS)]
-    print(
-        f"memory after epochs 1, 5, 10, 20: {held[0]:.0f}, {held[4]:.0f}, {held[9]:.0f}, {held[-1]:.0f} MiB"
-    )
+    turns = [{name: run_epoch(name) for name in pipes} for _ in range(TURNS)]
+    rates, cpu, ratios = {}, {}, {}
+    for name in pipes:
+        rates[name] = statistics.median(rate(turn[name]) for turn in turns)
+        cpu[name] = statistics.median(turn[name][2] / turn[name][0] for turn in turns)
+        if name != "tfseg":
+            ratios[name] = statistics.median(rate(t["tfseg"]) / rate(t[name]) for t in turns)
+    for name in pipes:
+        line = f"{name}: {rates[name]:.0f} images/s, {1e3 * cpu[name]:.2f} ms of CPU per image"
+        if name in ratios:
+            line += f"; the rate of tfseg is {ratios[name]:.2f} of it"
+        if name in TARGETS:
+            line += f" (target {TARGETS[name]})"
+        print(line, flush=True)
+    used = [run_epoch("tfseg")[3] for _ in range(EPOCHS)]
+    after = ", ".join(f"{used[epoch - 1]:.0f}" for epoch in (1, 5, 10, 20))
+    print(f"memory after epochs 1, 5, 10, 20: {after} MiB")
     for pipe in pipes.values():
         pipe.send(False)
     print(
@@ -184,7 +183,7 @@ def main():
                 "images_per_second": rates,
                 "cpu": cpu,
                 "ratio": ratios,
-                "memory": held,
+                "memory": used,
                 "targets": TARGETS,
             }
         )

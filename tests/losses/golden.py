@@ -1,9 +1,11 @@
-"""Print what other libraries make of `draw`, for `GOLDEN` in test_golden.py. Run by hand, never by pytest.
+"""Print the values of other libraries for `draw`, which test_golden.py expects. Run it by hand.
 
-In an environment of its own (CPU builds; torchvision 0.28.0 fails beside this torch until the file below is empty):
+In a separate environment (CPU builds; torchvision 0.28.0 does not work with this torch version
+until the file below is empty):
 
     python3 -m venv /tmp/golden && cd /tmp/golden
-    bin/pip install torch==2.13.0 && bin/pip install monai==1.6.1 scipy pillow huggingface_hub safetensors pyyaml tqdm
+    bin/pip install torch==2.13.0
+    bin/pip install monai==1.6.1 scipy pillow huggingface_hub safetensors pyyaml tqdm
     bin/pip install --no-deps timm==1.0.31 segmentation-models-pytorch==0.6.0 torchvision==0.28.0
     : > lib/python3.11/site-packages/torchvision/_meta_registrations.py
     bin/python .../tests/losses/golden.py
@@ -13,7 +15,7 @@ import numpy as np
 
 
 def draw():
-    """Labels (2, 8, 9) of three classes, all in both images, and logits (2, 8, 9, 3) that are mostly right."""
+    """Return labels (2, 8, 9) of three classes, all in both images, and mostly correct logits."""
     labels = np.zeros((2, 8, 9), "int64")
     labels[0, 1:5, 2:7] = 1
     labels[0, 4:7, 5:8] = 2
@@ -24,7 +26,7 @@ def draw():
 
 
 def ignoring(labels):
-    """The labels with some pixels ignored."""
+    """Return the labels with some pixels ignored."""
     labels = labels.copy()
     labels[0, 3:5, 4:6] = labels[1, 2, 3:] = 255
     return labels
@@ -121,7 +123,7 @@ def main():
     labels, logits = (torch.from_numpy(x) for x in draw())
     labels, logits = labels[:, None], logits.movedim(-1, 1)
     foreground, single = (labels == 1).float(), logits[:, 1:2]
-    for name, figures in (
+    for name, values in (
         (f"torch {torch.__version__}", torch_losses(labels, logits)),
         (f"monai {monai.__version__}", monai_losses(labels, logits, foreground, single)),
         (
@@ -130,7 +132,7 @@ def main():
         ),
     ):
         print(f"# {name}")
-        for key, value in figures.items():
+        for key, value in values.items():
             print(f'    "{name.split()[0]} {key}": {float(value):.7f},')
 
 

@@ -1,7 +1,8 @@
-"""Values that other libraries gave; golden.py says how they were made.
+"""Comparison with values of other libraries, printed by golden.py.
 
-MONAI scores each image and every class by itself; SMP (segmentation_models_pytorch) the classes that are present, over
-the batch. `smooth` s is MONAI's (its Jaccard's is half of it) and, but for Dice, SMP's (its Dice's is twice as much).
+MONAI averages over images and all classes; SMP (segmentation_models_pytorch) over the classes that
+are present in the batch. Our `smooth` is that of MONAI (half of it for Jaccard) and of SMP (for
+Dice twice as much).
 """
 
 import numpy as np
@@ -39,11 +40,11 @@ MONAI = {
     "dice of one sigmoid": (Dice(smooth=1e-5, **EACH), 0.6243542),
     "squared dice": (Dice(smooth=1e-5, squared=True, **EACH), 0.2447980),
     "jaccard": (Jaccard(smooth=0.5e-5, **EACH), 0.5616149),
-    # its weights are not scaled, so its `smooth` (here 0) would weigh more
+    # its class weights are not scaled, so its `smooth` (here 0) would have more effect
     "generalized dice": (GeneralizedDice(smooth=0, per_image=True), 0.5050578),
     "generalized dice of the batch": (GeneralizedDice(smooth=0), 0.4570992),
     "tversky": (Tversky(smooth=1e-5, alpha=0.2, beta=0.9, **EACH), 0.3918344),
-    # the mean over pixels and channels, of which all but the label's are 0
+    # the mean over pixels and channels; only the channel of the label is not 0
     "focal": (Focal(gamma=1.5), 3 * 0.0900723),
     "focal of sigmoids": (Focal(gamma=1.5, multi_label=True), 0.4047188),
     "hausdorff": (HausdorffDistance(**EACH), 0.6768470),
@@ -61,7 +62,7 @@ SMP = {
     "dice of sigmoids": (Dice(multi_label=True), 0.4786510),
     "jaccard": (Jaccard(smooth=0.5), 0.5476778),
     "tversky": (Tversky(smooth=0, alpha=0.2, beta=0.9), 0.3821036),
-    # its gamma is the exponent, taken of the mean over classes: of one class it is the same
+    # its gamma is the exponent, applied to the mean over classes; the same for one class
     "focal tversky of one sigmoid": (
         FocalTversky(smooth=0, alpha=0.2, beta=0.9, gamma=4 / 3),
         0.5352293,
@@ -70,7 +71,7 @@ SMP = {
     "lovasz of an image": (Lovasz(per_image=True), 0.4489095),
     "lovasz with ignored pixels": (Lovasz(), 0.4502841),
     "mcc of one sigmoid": (MCC(), 0.7540373),
-    # its multi-class form is one sigmoid a class
+    # its multi-class form uses one sigmoid per class
     "focal of sigmoids": (Focal(gamma=1.5, multi_label=True), 0.4047188),
     "cross entropy of sigmoids": (CrossEntropy(multi_label=True), 0.6843308),
     "summed cross entropy of sigmoids": (BinaryCrossEntropy(), 3 * 0.6843308),
@@ -88,7 +89,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("name", "loss", "expected"), CASES)
-def test_it_agrees_with(name, loss, expected):
+def test_value_of_another_library(name, loss, expected):
     labels, logits = draw()
     if "ignored" in name:
         labels = ignoring(labels)
@@ -98,7 +99,7 @@ def test_it_agrees_with(name, loss, expected):
     assert float(loss(labels, logits)) == pytest.approx(expected, rel=2e-6)
 
 
-def test_the_images_are_what_the_figures_were_made_of():
+def test_the_data_is_that_of_the_expected_values():
     labels, logits = draw()
     assert np.bincount(labels.ravel()).tolist() == [98, 25, 21]
     assert float(np.abs(logits).sum()) == pytest.approx(680.16, abs=0.01)

@@ -9,48 +9,47 @@ from tfseg.losses import Lovasz
 from tfseg.losses.lovasz import lovasz
 
 
-def value(errors, truth, weight=None):
+def value(errors, true, weight=None):
     weight = np.ones(len(errors)) if weight is None else weight
-    return float(lovasz(*(ops.convert_to_tensor(x, "float32") for x in (errors, truth, weight))))
+    return float(lovasz(*(ops.convert_to_tensor(x, "float32") for x in (errors, true, weight))))
 
 
-def test_the_worst_pixels_come_first_each_with_what_it_adds():
-    # Truth 1 0 1, errors 0.2 0.5 0.4. Wrong at the second pixel the Jaccard loss is 1 - 2/3, at the third too 1 - 1/3,
-    # at all 1: 0.5 / 3 + 0.4 / 3 + 0.2 / 3.
+def test_errors_in_descending_order_times_their_increase_of_the_jaccard_loss():
+    # Labels 1 0 1, errors 0.2 0.5 0.4. With the second pixel wrong the Jaccard loss is 1 - 2/3,
+    # with the third one, too, 1 - 1/3, with all 1: 0.5 / 3 + 0.4 / 3 + 0.2 / 3.
     assert value([0.2, 0.5, 0.4], [1, 0, 1]) == pytest.approx(1.1 / 3)
-    # truth 1 0 0: 1 - 1/2 for the worst, then 1 - 1/3, then 1: 0.7 / 2 + 0.6 / 6 + 0.3 / 3
+    # labels 1 0 0: 1 - 1/2 for the largest error, then 1 - 1/3, then 1: 0.7 / 2 + 0.6 / 6 + 0.3 / 3
     assert value([0.3, 0.7, 0.6], [1, 0, 0]) == pytest.approx(0.55)
 
 
-@pytest.mark.parametrize("truth", list(product([0, 1], repeat=4)))
-def test_at_whole_errors_it_is_the_jaccard_loss(truth):
-    for errors in product([0, 1], repeat=4):
-        guess = [t ^ e for t, e in zip(truth, errors, strict=True)]
-        union = sum(t | g for t, g in zip(truth, guess, strict=True))
-        overlap = sum(t & g for t, g in zip(truth, guess, strict=True))
-        assert value(errors, truth) == pytest.approx(1 - overlap / union if union else 0, abs=1e-6)
+def test_for_errors_of_0_and_1_it_is_the_jaccard_loss():
+    labels, errors = np.array(list(product(product([0, 1], repeat=4), repeat=2))).transpose(1, 0, 2)
+    prediction = labels ^ errors
+    union, overlap = (labels | prediction).sum(-1), (labels & prediction).sum(-1)
+    arrays = [x.astype("float32") for x in (errors, labels, np.ones_like(labels))]
+    expected = 1 - np.divide(overlap, union, out=np.ones(256), where=union > 0)
+    assert ops.convert_to_numpy(lovasz(*arrays)) == pytest.approx(expected, abs=1e-6)
 
 
-def test_it_matches_the_slow_loop():
+def test_matches_the_slow_loop():
     rng = np.random.default_rng(0)
     for _ in range(5):
-        errors, truth = rng.random(12).astype("float32"), rng.integers(0, 2, 12)
-        assert value(errors, truth) == pytest.approx(
-            oracles.lovasz(errors.tolist(), truth), rel=1e-5
-        )
+        errors, true = rng.random(12).astype("float32"), rng.integers(0, 2, 12)
+        expected = oracles.lovasz(errors.tolist(), true)
+        assert value(errors, true) == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_pixel_of_weight_2_counts_as_two():
-    errors, truth = [0.2, 0.9, 0.4, 0.7], [1, 0, 1, 1]
+def test_a_pixel_of_weight_2_counts_as_two_pixels():
+    errors, true = [0.2, 0.9, 0.4, 0.7], [1, 0, 1, 1]
     expected = oracles.lovasz([0.2, 0.9, 0.9, 0.4, 0.7], [1, 0, 0, 1, 1])
-    assert value(errors, truth, [1, 2, 1, 1]) == pytest.approx(expected)
-    assert value(errors, truth, [3, 6, 3, 3]) == pytest.approx(expected)
+    assert value(errors, true, [1, 2, 1, 1]) == pytest.approx(expected)
+    assert value(errors, true, [3, 6, 3, 3]) == pytest.approx(expected)
 
 
-def test_it_is_1_at_most_and_0_without_errors():
+def test_is_at_most_1_and_0_without_errors():
     assert value([1, 1, 1], [0, 1, 1]) == 1
     assert value([0, 0, 0], [0, 1, 1]) == 0
-    # a class that is not there: its worst false alarm
+    # an absent class: its largest false positive
     assert value([0.2, 0.6, 0.1], [0, 0, 0]) == pytest.approx(0.6)
     assert value([0.0, 0.0], [0, 0], [0, 0]) == 0
 
@@ -62,16 +61,16 @@ def draw(channels):
 
 
 def slow(labels, logits, sigmoid):
-    """The mean over the classes present of what the loop gives for the pixels of `labels`, ignored ones left out."""
+    """Return the mean over present classes of the slow loop over the counted pixels."""
     p = oracles.probabilities(logits.astype("float64"), sigmoid)
     pixels = [
         (t, p[place]) for place, t in oracles.pixels(labels, logits.shape[-1]) if t is not None
     ]
     values = []
     for c in range(logits.shape[-1]):
-        truth = [t[c] > 0.5 for t, _ in pixels]
-        if any(truth):
-            values.append(oracles.lovasz([abs(t[c] - q[c]) for t, q in pixels], truth))
+        true = [t[c] > 0.5 for t, _ in pixels]
+        if any(true):
+            values.append(oracles.lovasz([abs(t[c] - q[c]) for t, q in pixels], true))
     return np.mean(values)
 
 
@@ -86,15 +85,15 @@ def test_lovasz_softmax_and_sigmoid_match_the_slow_loop(channels, multi_label):
     assert ops.convert_to_numpy(loss(labels, logits)) == pytest.approx(each, rel=1e-5)
 
 
-def test_a_soft_target_belongs_to_the_classes_above_one_half():
-    # one sigmoid at p = 1/2: errors |t - p| = 0.3, 0.1, 0.4; true are the first and the last
+def test_a_soft_target_belongs_to_the_classes_above_0_5():
+    # one sigmoid at p = 1/2: errors |t - p| = 0.3, 0.1, 0.4; the first and last are foreground
     target = np.array([[[[0.8], [0.4], [0.9]]]], "float32")
     loss = Lovasz()(target, np.zeros((1, 1, 3, 1), "float32"))
     assert float(loss) == pytest.approx(oracles.lovasz([0.3, 0.1, 0.4], [1, 0, 1]))
 
 
 @pytest.mark.parametrize(("channels", "multi_label"), [(3, False), (1, False), (3, True)])
-def test_a_pixel_of_weight_3_is_three_pixels(channels, multi_label):
+def test_sample_weights_equal_repeated_pixels(channels, multi_label):
     rng = np.random.default_rng(7)
     labels = rng.integers(0, max(channels, 2), (1, 1, 9))
     logits = rng.normal(0, 2, (1, 1, 9, channels)).astype("float32")

@@ -15,7 +15,7 @@ def draw(seed=0):
     return labels, rng.normal(0, 2, (2, 3, 4, 3)).astype("float32")
 
 
-def test_labels_are_read_as_they_are():
+def test_labels():
     labels, logits = draw()
     target = Target(labels, logits)
     valid = (labels >= 0) & (labels < 3)
@@ -30,7 +30,7 @@ def test_labels_are_read_as_they_are():
     )
 
 
-def test_one_value_a_class_is_kept():
+def test_per_class_values():
     dense = np.random.default_rng(0).dirichlet([1, 1, 1], (2, 3, 4)).astype("float32")
     dense[0, 0, 0] = 255
     target = Target(dense, draw()[1])
@@ -39,7 +39,7 @@ def test_one_value_a_class_is_kept():
     assert np.array_equal(array(target.dense), np.where(dense == 255, 0, dense))
 
 
-def test_weights_are_0_where_pixels_do_not_count():
+def test_weights_of_ignored_pixels_are_0():
     labels, logits = draw()
     valid = (labels >= 0) & (labels < 3)
     for weight in (np.array([0.5, 3]), np.array([0.5, 3])[:, None, None] * np.ones((2, 3, 4))):
@@ -50,28 +50,28 @@ def test_weights_are_0_where_pixels_do_not_count():
 
 @pytest.mark.parametrize("options", [{}, {"multi_label": True}, {"squared": True}], ids=str)
 @pytest.mark.parametrize("dense", [False, True], ids=["labels", "dense"])
-def test_sums_of_labels_and_of_their_dense_form_are_the_same(options, dense):
+def test_sums(options, dense):
     labels, logits = draw()
     weight = np.random.default_rng(1).random((2, 3, 4)).astype("float32")
     squared = options.get("squared", False)
     sigmoid = "multi_label" in options
     valid = (labels >= 0) & (labels < 3)
     t = np.eye(3)[np.where(valid, labels, 0)] * valid[..., None]
-    given = np.where(valid[..., None], t, 255).astype("float32") if dense else labels
+    y_true = np.where(valid[..., None], t, 255).astype("float32") if dense else labels
     p = (
         1 / (1 + np.exp(-logits))
         if sigmoid
         else np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
     )
-    target = Target(given, logits, weight, multi_label=sigmoid)
+    target = Target(y_true, logits, weight, multi_label=sigmoid)
     w = (weight * valid)[..., None]
     expected = (w * p * t, w * p**2, w * t**2) if squared else (w * p * t, w * p, w * t)
-    for found, wanted in zip(target.sums(squared), expected, strict=True):
-        assert array(found) == pytest.approx(wanted.sum((1, 2)), rel=1e-5)
+    for sums, terms in zip(target.sums(squared), expected, strict=True):
+        assert array(sums) == pytest.approx(terms.sum((1, 2)), rel=1e-5)
 
 
 @pytest.mark.parametrize("multi_label", [False, True])
-def test_labels_are_not_made_one_hot(multi_label):
+def test_no_one_hot_labels_are_created(multi_label):
     labels, logits = draw()
     target = Target(labels, logits, multi_label=multi_label)
     for loss in (CrossEntropy, BinaryCrossEntropy, Focal, TopK, Dice):
@@ -80,17 +80,17 @@ def test_labels_are_not_made_one_hot(multi_label):
     assert "dense" not in vars(target)
 
 
-def test_the_logit_of_a_class_against_the_rest():
+def test_one_vs_rest_logits():
     # probabilities 1/2, 1/3, 1/6: odds 1, 1/2, 1/5
     target = Target([[[0]]], np.log([[[[1 / 2, 1 / 3, 1 / 6]]]]).astype("float32"))
     assert array(target.one_vs_rest_logits()).ravel() == pytest.approx(
         np.log([1, 1 / 2, 1 / 5]), abs=1e-6
     )
-    # near 1 the odds stay exact: of 0 to -30, e**30 / 2
+    # the odds are exact also for p close to 1: e**30 / 2
     target = Target([[[0]]], np.array([[[[0.0, -30.0, -30.0]]]], "float32"))
     odds = 30 - np.log(2)
     assert array(target.one_vs_rest_logits()).ravel() == pytest.approx([odds, -30, -30], rel=1e-6)
-    # two that are equally likely, and a third that is not
+    # two equally likely classes, and an unlikely one
     target = Target([[[0]]], np.array([[[[1e4, 1e4, -1e4]]]], "float32"))
     assert array(target.one_vs_rest_logits()).ravel() == pytest.approx(
         [0, 0, -2e4 - np.log(2)], abs=0.01
@@ -106,7 +106,7 @@ def test_probabilities_of_0_and_1_have_finite_logits(multi_label):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-def test_half_precision_is_widened(dtype):
+def test_half_precision_is_converted_to_float32(dtype):
     labels, logits = draw()
     target = Target(labels, ops.cast(logits, dtype))
     parts = (
@@ -120,7 +120,7 @@ def test_half_precision_is_widened(dtype):
     assert {ops.dtype(part) for part in parts} == {"float32"}
 
 
-def test_errors_name_the_loss_that_asked():
+def test_errors_name_the_owner():
     with pytest.raises(
         ValueError,
         match=r"my loss: y_true of shape \(2, 5\) does not fit y_pred of shape \(2, 4, 3\)",
@@ -128,6 +128,6 @@ def test_errors_name_the_loss_that_asked():
         Target(np.zeros((2, 5)), np.zeros((2, 4, 3)), owner="my loss")
     with pytest.raises(
         ValueError,
-        match=r"my loss: sample_weight of shape \(3,\) must be one weight an image \(2,\)",
+        match=r"my loss: sample_weight has shape \(3,\), expected one weight per image \(2,\)",
     ):
         Target(np.zeros((2, 4)), np.zeros((2, 4, 3)), np.ones(3), owner="my loss")

@@ -239,7 +239,15 @@ def test_moving_the_image_by_the_stride_moves_the_logits(small):
     assert expected.std() > 0.001
 
 
-def test_training_under_xla_and_keras_file(small, tmp_path):
+def test_a_keras_file_is_restored(small, tmp_path):
+    model = small()
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    assert np.array_equal(logits_of(again, draw()), logits_of(model, draw()))
+
+
+@pytest.mark.slow
+def test_training_under_xla(small):
     model, images = small(), draw(32, 48, 4)
     edges = np.stack([cv2.Canny(image, 200, 400)[..., None] > 0 for image in images]).astype(
         np.uint8
@@ -247,9 +255,7 @@ def test_training_under_xla_and_keras_file(small, tmp_path):
     model.compile(keras.optimizers.Adam(0.01), CrossEntropy(), jit_compile=True)
     losses = model.fit(images, edges, batch_size=4, epochs=15, verbose=0).history["loss"]
     assert losses[-1] < 0.7 * losses[0]
-    model.save(tmp_path / "model.keras")
-    again, logits = keras.saving.load_model(tmp_path / "model.keras"), logits_of(model, images)
-    assert np.array_equal(logits_of(again, images), logits)
+    logits = logits_of(model, images)
     assert logits[edges > 0].mean() > logits[edges == 0].mean() + 0.5
 
 
@@ -263,7 +269,11 @@ def test_side_outputs(small):
 
 
 @ON_TENSORFLOW
-def test_an_export_gives_the_same_probabilities(small, tmp_path):
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [("bfloat16", 0.1), pytest.param("float32", 1e-4, marks=pytest.mark.slow)],
+)
+def test_an_export_gives_the_same_probabilities(small, tmp_path, dtype, tolerance):
     import tensorflow as tf
 
     from tfseg.export import saved_model
@@ -272,12 +282,10 @@ def test_an_export_gives_the_same_probabilities(small, tmp_path):
     expected = ops.sigmoid(100 * logits_of(model, images))
     # random logits are close to 0: every probability would be 0.5
     model.get_layer("fuse").set_weights([100 * x for x in model.get_layer("fuse").get_weights()])
-    for dtype, most in (("float32", 1e-4), ("bfloat16", 0.1)):
-        version = saved_model(model, tmp_path, outputs=("probabilities",), dtype=dtype)
-        found = tf.saved_model.load(str(version)).signatures["uint8"](image=tf.constant(images))[
-            "probabilities"
-        ]
-        assert np.abs(found - expected).max() < most
+    version = saved_model(model, tmp_path, outputs=("probabilities",), dtype=dtype)
+    serve = tf.saved_model.load(str(version)).signatures["uint8"]
+    found = serve(image=tf.constant(images))["probabilities"]
+    assert np.abs(found - expected).max() < tolerance
 
 
 @pytest.mark.parametrize("shape", [(None, None), (None, None, None), (64, 64, 1)])

@@ -95,7 +95,11 @@ def logits_of(model, images):
 
 @pytest.mark.parametrize(
     ("name", "size"),
-    [("efficientnet_lite0", 224), ("efficientnet_lite1", 240), ("efficientnet_lite2", 260)],
+    [
+        ("efficientnet_lite0", 224),
+        pytest.param("efficientnet_lite1", 240, marks=pytest.mark.slow),
+        ("efficientnet_lite2", 260),
+    ],
 )
 def test_photos_are_classified_correctly(name, size):
     network = classifier(name)

@@ -45,7 +45,7 @@ def by_formula(widths, depths):
     [
         ("mit_b0", (32, 64, 160, 256), (2, 2, 2, 2)),
         pytest.param("mit_b1", (64, 128, 320, 512), (2, 2, 2, 2), marks=pytest.mark.slow),
-        ("mit_b2", (64, 128, 320, 512), (3, 4, 6, 3)),
+        pytest.param("mit_b2", (64, 128, 320, 512), (3, 4, 6, 3), marks=pytest.mark.slow),
     ],
 )
 def test_the_number_of_parameters_is_that_of_the_paper(name, widths, depths):
@@ -90,6 +90,15 @@ def test_attention_follows_the_formula(reduction):
             heads.append(softmax(query[:, head] @ key.T / 2) @ value)  # sqrt(4)
         expected = np.concatenate(heads, -1) @ weights["project/kernel"] + weights["project/bias"]
         assert ours[image] == pytest.approx(expected.reshape(4, 6, 8), abs=1e-4)
+
+
+def test_attention_is_restored_from_a_keras_file(tmp_path):
+    image = keras.Input((4, 6, 8))
+    model = keras.Model(image, ReducedAttention(heads=2, reduction=2)(image))
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    x = np.random.default_rng(0).normal(size=(1, 4, 6, 8)).astype("float32")
+    assert np.array_equal(ops.convert_to_numpy(again(x)), ops.convert_to_numpy(model(x)))
 
 
 def test_a_branch_is_dropped_for_a_whole_image_and_only_in_training(network):

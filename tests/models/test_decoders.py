@@ -5,7 +5,7 @@ from keras import ops
 from plain_encoder import PARAMETERS as PLAIN
 
 from tfseg.models import fpn, linknet, lraspp, segformer, upernet
-from tfseg.models.decoders import PixelShuffle, PoolToBins, ResizeLike, Upsample
+from tfseg.models.decoders import PixelShuffle, PoolToBins, ResizeLike, Upsample, global_mean
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
@@ -32,6 +32,7 @@ def test_means_of_many_pixels_are_exact_in_half_precision():
     x = np.full((1, 300, 300, 1), 1000.0, "float16")
     # the sum, 9e7, overflows float16
     assert ops.convert_to_numpy(PoolToBins(1)(x)).item() == pytest.approx(1000, rel=1e-4)
+    assert ops.convert_to_numpy(global_mean(x, "mean")).item() == pytest.approx(1000, rel=1e-4)
 
 
 def test_upsampling_has_half_pixel_centers():

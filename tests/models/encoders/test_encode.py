@@ -112,7 +112,8 @@ def check_dilation(deepest, first):
     image = skimage.transform.resize(
         skimage.data.chelsea()[:300, :300], (640, 640), preserve_range=True
     )[None]
-    coarse, fine = (outputs_of(deepest[stride], image)[-1] for stride in (32, 8))
+    coarse = outputs_of(deepest[32], image)[-1]
+    fine = outputs_of(deepest[8], image)[-1]
     inner = np.s_[:, 7:13, 7:13]  # away from the borders, whose padding differs
     assert fine[:, first % 4 :: 4, first % 4 :: 4][inner] == pytest.approx(coarse[inner], abs=1e-3)
     assert coarse[inner].std() > 1

@@ -4,7 +4,7 @@ import pytest
 from tfseg.models.encoders.kernels import fit_kernel
 
 KERNEL = np.random.default_rng(0).normal(size=(2, 2, 3, 5))
-RED, GREEN, BLUE = (KERNEL[:, :, channel] for channel in range(3))
+RED, GREEN, BLUE = KERNEL[:, :, 0], KERNEL[:, :, 1], KERNEL[:, :, 2]
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 7])

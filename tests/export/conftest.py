@@ -1,6 +1,7 @@
 """Models and exports that the tests share. Nobody may change them."""
 
 import os
+import sys
 
 os.environ["CI"] = "true"  # OpenVINO sends no telemetry
 
@@ -8,11 +9,13 @@ import keras
 import pytest
 import tensorflow as tf
 from export.informative_models import MAX_PIXELS, make_informative, one_conv
-from plain_encoder import PLAIN
+from keras import layers
+from plain_encoder import FEATURE_LAYERS, PLAIN, WIDTHS
 
 from tfseg.export import saved_model
 from tfseg.models import build, cnn_classifier, unet
 from tfseg.models.encoders import ENCODERS
+from tfseg.models.encoders.encoder import Encoder
 
 # the smallest network of each name with an encoder
 OPTIONS = {
@@ -20,17 +23,35 @@ OPTIONS = {
     "unetpp": {"encoder": "plain", "filters": (2, 4, 6, 8)},
     "linknet": {"encoder": "plain", "width": 8},
     "fpn": {"encoder": "plain", "pyramid_width": 8, "width": 8},
-    "deeplab_v3_plus": {"encoder": "mobilenet_v2", "width": 8, "low_width": 4},
+    "deeplab_v3_plus": {"encoder": "depthwise", "width": 8, "low_width": 4},
     "segformer": {"encoder": "mit_b0", "width": 8},  # transformer blocks with GELU
     "tiny_unet": {"filters": 4},
 }
+
+TINY_MIT = (8, 8, 10, 8), (1, 1, 1, 1)  # channels and number of blocks of the stages
+
+
+def build_depthwise(weights, owner):
+    """An encoder of the layers of MobileNet: depthwise convolutions and ReLU6."""
+    image = x = keras.Input((None, None, 3))
+    for stage, width in enumerate(WIDTHS, 1):
+        x = layers.DepthwiseConv2D(3, strides=2, padding="same", name=f"depthwise{stage}")(x)
+        x = layers.BatchNormalization(name=f"bn{stage}")(x)
+        x = layers.ReLU(6.0, name=f"relu_in{stage}")(x)
+        x = layers.Conv2D(width, 1, use_bias=False, name=f"pointwise{stage}")(x)
+        x = layers.BatchNormalization(name=f"bn_out{stage}")(x)
+        x = layers.ReLU(6.0, name=f"relu{stage}")(x)
+    return keras.Model(image, x)
 
 
 @pytest.fixture
 def small_network(monkeypatch):
     """The function name -> network of `list_models()`, small, with three classes."""
-    for name, encoder in PLAIN.items():
+    encoders = PLAIN | {"depthwise": Encoder(build_depthwise, FEATURE_LAYERS)}
+    for name, encoder in encoders.items():
         monkeypatch.setitem(ENCODERS, name, encoder)
+    mit = sys.modules["tfseg.models.encoders.mit"]  # the function of that name hides it
+    monkeypatch.setitem(mit.SIZES, "mit_b0", TINY_MIT)
 
     def make(name):
         options = OPTIONS.get(name, {"encoder": "plain", "width": 8})

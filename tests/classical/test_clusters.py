@@ -89,13 +89,10 @@ def test_classes_with_noise(method, form):
 
 
 @pytest.mark.parametrize("method", PIXELS)
-@pytest.mark.parametrize("turns", [1, 2])
-def test_rotated_images(method, turns):
+def test_rotated_images(method):
     image = paint(blocks(), noise=8)
-    assert same(
-        np.rot90(method(image, num_clusters=3), turns),
-        method(np.rot90(image, turns), num_clusters=3),
-    )
+    labels = method(image, num_clusters=3)
+    assert same(np.rot90(labels), method(np.rot90(image), num_clusters=3))
 
 
 @pytest.mark.parametrize("method", PIXELS)
@@ -125,9 +122,9 @@ def test_kmeans_compares_in_cielab():
 
 @pytest.mark.parametrize("num_clusters", [2, 9])
 def test_kmeans_is_as_good_as_scikit_learn(street, num_clusters):
-    street = street[::2, ::2]
+    street = street[::4, ::4]
     values = to_lab("", street).reshape(-1, 3)
-    best = KMeans(num_clusters, n_init=3, random_state=0).fit(values[::7]).predict(values)
+    best = KMeans(num_clusters, n_init=3, random_state=0).fit(values).predict(values)
     assert squared_error(values, kmeans(street, num_clusters).ravel()) <= 1.02 * squared_error(
         values, best
     )
@@ -180,8 +177,8 @@ def test_mixture_separates_a_narrow_class_from_a_wide_one():
 
 @pytest.mark.parametrize("method", PIXELS)
 def test_only_the_seed_matters_not_global_state(method, street, monkeypatch):
-    monkeypatch.setattr(clusters, "SAMPLE_SIZE", 1000)
-    street = street[::6, ::6]
+    monkeypatch.setattr(clusters, "SAMPLE_SIZE", 300)
+    street = street[::10, ::10]
 
     def numbers():
         from_opencv = cv2.randu(np.zeros((1, 8), np.int32), 0, 10**6)
@@ -306,11 +303,11 @@ def test_mean_shift_links_modes_and_merges_small_regions():
 
 
 def test_mean_shift_of_a_street(street):
-    result = mean_shift(street)
+    result = mean_shift(street[::2, ::2])
     area = np.bincount(result.ravel())
     assert area[0] == 0
     assert area[1:].min() >= 50
-    assert 400 < result.max() < 700  # 531 with OpenCV 5.0.0
+    assert 120 < result.max() < 200  # 159 with OpenCV 5.0.0
     np.testing.assert_array_equal(label(result, connectivity=1), result)  # connected, in scan order
 
 

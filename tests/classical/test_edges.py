@@ -48,8 +48,8 @@ def disc(height=50, width=61, dtype="uint8"):
     return image.clip(0, 255).astype(dtype)
 
 
-def dice(mask, truth):
-    return 2 * np.sum(mask & truth) / (mask.sum() + truth.sum())
+def dice(mask, ground_truth):
+    return 2 * np.sum(mask & ground_truth) / (mask.sum() + ground_truth.sum())
 
 
 @pytest.fixture
@@ -160,9 +160,9 @@ def test_zero_crossings_are_on_the_bright_side():
     response, edges = laplacian_of_gaussian(disc()), marr_hildreth(disc(), contrast=0)
     assert edges.dtype == bool
     positive = np.pad(response >= 0, 1)
-    beside = positive[:-2, 1:-1] | positive[2:, 1:-1] | positive[1:-1, :-2] | positive[1:-1, 2:]
+    adjacent = positive[:-2, 1:-1] | positive[2:, 1:-1] | positive[1:-1, :-2] | positive[1:-1, 2:]
     # Equal except where the response is 0 up to rounding.
-    assert (edges == (beside & (response < 0))).mean() > 0.999
+    assert (edges == (adjacent & (response < 0))).mean() > 0.999
     # No 4-connected path leads from negative to positive values without crossing an edge.
     components, count = ndimage.label(~edges)
     for number in range(1, count + 1):
@@ -260,8 +260,8 @@ def test_gaps_are_closed_and_divided_between_both_sides():
     assert not (closed_regions(edges, 2)[10:30, 10:15] > 0).any()
     closed = closed_regions(edges, 3)
     assert closed.max() == 2
-    beside = ~edges & (whole > 0)
-    assert (closed[beside] == whole[beside]).all()
+    adjacent = ~edges & (whole > 0)
+    assert (closed[adjacent] == whole[adjacent]).all()
     assert (closed[18:21, 20] > 0).all()
     assert not closed[36:].any()
 

@@ -129,17 +129,17 @@ class TestGrabcut:
     def test_car_with_a_shadow(self, shared_data):
         folder = shared_data / "davis_car_shadow"
         image = np.array(Image.open(folder / "JPEGImages/480p/car-shadow/00000.jpg"))[::2, ::2]
-        truth = (
+        ground_truth = (
             np.array(Image.open(folder / "Annotations/480p/car-shadow/00000.png").convert("L"))[
                 ::2, ::2
             ]
             > 0
         )
-        rows, columns = np.nonzero(truth)
+        rows, columns = np.nonzero(ground_truth)
         box = columns.min() - 3, rows.min() - 3, columns.max() + 4, rows.max() + 4
         found = grabcut(image, box, iterations=3) > 0
-        assert (found & truth).sum() / (
-            found | truth
+        assert (found & ground_truth).sum() / (
+            found | ground_truth
         ).sum() > 0.6  # measured 0.626: the shadow is included
 
 

@@ -63,7 +63,7 @@ def test_relabel_by_hand():
     ),
     st.sampled_from((0, 3, None)),
 )
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=80)
 def test_relabel_equals_a_slow_reference(labels, background):
     same(relabel(labels, background), slow_relabel(labels, background))
 
@@ -88,7 +88,7 @@ def test_components_by_hand():
     ),
     st.sampled_from((4, 8)),
 )
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=80)
 def test_components_equal_a_slow_reference(labels, connectivity):
     same(connected_components(labels, connectivity), slow_components(labels, connectivity))
 
@@ -133,7 +133,7 @@ def test_boxes_by_hand():
 
 
 @given(arrays("uint8", SHAPES, elements=st.integers(0, 4)))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_boxes_are_tight(labels):
     for number, box in enumerate(boxes(labels), 1):
         inside = labels[box] == number

@@ -11,9 +11,9 @@ from tfseg.classical.pixel_classifier import PixelClassifier, pixel_classificati
 RNG = np.random.default_rng(0)
 # Stripes and noise of the same brightness: only features at several scales separate them.
 STRIPES = np.indices((60, 50)).sum(0) % 8 // 4 * 100 + 60
-TRUTH = (np.hypot(*np.indices((60, 50)) - np.reshape([28, 26], (2, 1, 1))) < 17).astype(int)
-IMAGE = np.where(TRUTH == 1, STRIPES, RNG.choice([60, 160], (60, 50))).astype(np.uint8)
-SCRIBBLES = np.full(TRUTH.shape, 255)
+GROUND_TRUTH = (np.hypot(*np.indices((60, 50)) - np.reshape([28, 26], (2, 1, 1))) < 17).astype(int)
+IMAGE = np.where(GROUND_TRUTH == 1, STRIPES, RNG.choice([60, 160], (60, 50))).astype(np.uint8)
+SCRIBBLES = np.full(GROUND_TRUTH.shape, 255)
 SCRIBBLES[3:6] = 0
 SCRIBBLES[:, 47:] = 0
 SCRIBBLES[26:30, 15:38] = 1
@@ -88,7 +88,7 @@ class TestClassifier:
     def test_textures_of_the_same_brightness(self):
         result = pixel_classification(IMAGE, SCRIBBLES, num_trees=40)
         assert result.dtype == np.int32
-        assert (result == TRUTH).mean() > 0.88  # measured 0.904
+        assert (result == GROUND_TRUTH).mean() > 0.88  # measured 0.904
         again = PixelClassifier(num_trees=40).fit([IMAGE], [SCRIBBLES]).predict(IMAGE)
         assert np.array_equal(again, result)
 
@@ -152,7 +152,7 @@ class TestClassifier:
 
     def test_more_scribbled_pixels_than_a_tree_uses(self, monkeypatch):
         monkeypatch.setattr(pixel_classifier, "_PIXELS_PER_TREE", 200)
-        assert (pixel_classification(IMAGE, SCRIBBLES, num_trees=20) == TRUTH).mean() > 0.8
+        assert (pixel_classification(IMAGE, SCRIBBLES, num_trees=20) == GROUND_TRUTH).mean() > 0.8
 
     def test_fit_starts_from_scratch(self):
         model = PixelClassifier((1.0,), 5).fit(np.zeros((4, 4, 3)), np.eye(4, dtype=int))
@@ -220,9 +220,9 @@ class TestClassifier:
         scribbles = [np.where(rng.random(mask.shape) < 0.01, mask, 255) for mask in masks]
         model = PixelClassifier(num_trees=30).fit(list(images), scribbles)
         images, masks = zip(*[section(20)], strict=True)
-        truth = np.array(masks) == 0
+        ground_truth = np.array(masks) == 0
         found = np.array([model.predict(image) for image in images]) == 0
-        assert (truth == found).mean() > 0.86  # measured 0.871
+        assert (ground_truth == found).mean() > 0.86  # measured 0.871
         assert (
-            2 * np.count_nonzero(truth & found) / (truth.sum() + found.sum()) > 0.68
+            2 * np.count_nonzero(ground_truth & found) / (ground_truth.sum() + found.sum()) > 0.68
         )  # measured 0.691

@@ -42,7 +42,7 @@ def test_remove_small_by_hand():
 
 
 @given(LABELS, st.integers(0, 12))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_remove_small_equals_a_slow_reference(labels, min_pixels):
     kept = [value for value in (1, 2, 3) if (labels == value).sum() >= min_pixels]
     result = remove_small(labels, min_pixels)
@@ -87,7 +87,7 @@ def test_circularity_of_discs_squares_and_lines():
 
 
 @given(LABELS, st.floats(0, 2))
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_circularity_equals_scikit_image(labels, minimum):
     def circularity(value):
         perimeter = measure.perimeter_crofton(np.pad(labels == value, 1), directions=4)
@@ -148,7 +148,7 @@ def test_fill_holes_by_hand():
 
 
 @given(LABELS)
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=80)
 def test_fill_holes_equals_a_slow_reference(labels):
     same(fill_holes(labels > 0), ndimage.binary_fill_holes(labels > 0))
     expected = labels.copy()
@@ -156,9 +156,9 @@ def test_fill_holes_equals_a_slow_reference(labels):
     holes, count = ndimage.label(labels == 0)
     for number in range(1, count + 1):
         hole = holes == number
-        beside = set(labels[ndimage.binary_dilation(hole, cross) & ~hole].tolist())
-        if len(beside) == 1 and not (hole[[0, -1]].any() or hole[:, [0, -1]].any()):
-            expected[hole] = beside.pop()
+        adjacent = set(labels[ndimage.binary_dilation(hole, cross) & ~hole].tolist())
+        if len(adjacent) == 1 and not (hole[[0, -1]].any() or hole[:, [0, -1]].any()):
+            expected[hole] = adjacent.pop()
     same(fill_holes(labels), expected.astype(int))
 
 

@@ -204,15 +204,12 @@ class TestGeodesicActiveContour:
 
     def test_nuclei_in_their_boxes(self, shared_data):
         folder = shared_data / "dsb2018_fluo"
-        found, boxes = [], []
-        for name in (folder / "val.txt").read_text().split()[:2]:
+        found = []
+        for name in (folder / "val.txt").read_text().split()[2:4]:
             image = np.array(Image.open(folder / "images" / f"{name}.png").convert("L"))
             labels = np.array(Image.open(folder / "labels" / f"{name}.png"))
             number = np.bincount(labels.ravel())[1:].argmax() + 1  # the largest
             rows, columns = np.nonzero(labels == number)
             box = columns.min() - 3, rows.min() - 3, columns.max() + 4, rows.max() + 4
-            inside = np.zeros(labels.shape, bool)
-            inside[box[1] : box[3], box[0] : box[2]] = True
-            boxes.append(iou(inside, labels == number))
             found.append(iou(geodesic_active_contour(image, box) > 0, labels == number))
-        assert np.mean(found) > 0.65  # measured 0.708; 0.460 for the boxes
+        assert np.mean(found) > 0.75  # measured 0.829; 0.464 for the boxes

@@ -58,11 +58,11 @@ def test_uniform_areas_by_hand():
     image[8:, 10:] = 130  # not connected to the 120s
     image[4, 5] = 60  # one pixel inside them, below min_pixels
     image[0, 0] = 255
-    truth = (image >= 120).astype(int)
-    truth[8:, 10:], truth[4, 5], truth[0, 0] = 2, 1, 0
+    ground_truth = (image >= 120).astype(int)
+    ground_truth[8:, 10:], ground_truth[4, 5], ground_truth[0, 0] = 2, 1, 0
     labels = split_and_merge(image, tolerance=20, min_pixels=2)
-    np.testing.assert_array_equal(labels, relabel(truth, background=None) + 1)
-    alone = truth.copy()
+    np.testing.assert_array_equal(labels, relabel(ground_truth, background=None) + 1)
+    alone = ground_truth.copy()
     alone[0, 0], alone[4, 5] = 5, 6
     np.testing.assert_array_equal(
         split_and_merge(image, 20, 1), relabel(alone, background=None) + 1
@@ -153,10 +153,10 @@ def test_street(shared_data):
     labels = split_and_merge(image)
     check(image, labels, 16, 20)
     assert 200 < labels.max() < 800  # measured 490
-    truth = np.array(Image.open(min((shared_data / "camvid" / "valannot").glob("*.png"))))
-    known = truth < 11
+    ground_truth = np.array(Image.open(min((shared_data / "camvid" / "valannot").glob("*.png"))))
+    known = ground_truth < 11
     votes = np.zeros((labels.max() + 1, 11), int)
-    np.add.at(votes, (labels[known], truth[known]), 1)
+    np.add.at(votes, (labels[known], ground_truth[known]), 1)
     # Give each region its most frequent class. The most frequent class alone is far less accurate.
     assert votes.max(axis=1).sum() / known.sum() > 0.85
     assert votes.sum(axis=0).max() / known.sum() < 0.5

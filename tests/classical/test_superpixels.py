@@ -61,28 +61,32 @@ def edges(labels):
     return result
 
 
-def scores(regions, truth, ignore=11):
+def scores(regions, ground_truth, ignore=11):
     """Return boundary recall within 2 pixels, and mean IoU and accuracy of the majority classes."""
-    known = truth != ignore
+    known = ground_truth != ignore
     votes = np.bincount(
-        regions[known] * 12 + truth[known], minlength=12 * (regions.max() + 1)
+        regions[known] * 12 + ground_truth[known], minlength=12 * (regions.max() + 1)
     ).reshape(-1, 12)
     best = votes.argmax(axis=1)[regions]
-    classes = [(best == c, truth == c) for c in np.unique(truth[known])]
+    classes = [(best == c, ground_truth == c) for c in np.unique(ground_truth[known])]
     iou = [(p & t).sum() / ((p | t) & known).sum() for p, t in classes]
     near = cv2.dilate(edges(regions).astype(np.uint8), np.ones((5, 5))) > 0
-    return near[edges(truth) & known].mean(), np.mean(iou), (best == truth)[known].mean()
+    return (
+        near[edges(ground_truth) & known].mean(),
+        np.mean(iou),
+        (best == ground_truth)[known].mean(),
+    )
 
 
 @pytest.fixture(scope="module")
 def street(shared_data):
-    image, truth = (
+    image, ground_truth = (
         shared_data / "camvid" / name
         for name in ("val/0016E5_07959.jpg", "valannot/0016E5_07959.png")
     )
-    return np.asarray(Image.open(image).convert("RGB")), np.asarray(Image.open(truth)).astype(
-        np.int64
-    )
+    return np.asarray(Image.open(image).convert("RGB")), np.asarray(
+        Image.open(ground_truth)
+    ).astype(np.int64)
 
 
 @pytest.mark.parametrize("method", ALL)
@@ -262,9 +266,9 @@ def test_invalid_numbers_are_refused(method, argument, value):
     ],
 )
 def test_street(street, method, recall, iou, accuracy, max_count):
-    image, truth = street
+    image, ground_truth = street
     result = method(image)
-    found = scores(result, truth)
+    found = scores(result, ground_truth)
     assert all(
         value >= bound for value, bound in zip(found, (recall, iou, accuracy), strict=True)
     ), found
@@ -272,11 +276,11 @@ def test_street(street, method, recall, iou, accuracy, max_count):
 
 
 def test_merged_superpixels_are_better_than_fewer_superpixels(street):
-    image, truth = street
+    image, ground_truth = street
     merged = merge(image, slic(image, 3000))
     few = slic(image, 640)
     assert merged.max() < few.max()  # 485 and 486 with scikit-image 0.26
-    gain = np.subtract(scores(merged, truth), scores(few, truth))
+    gain = np.subtract(scores(merged, ground_truth), scores(few, ground_truth))
     assert gain[0] > 0.1
     np.testing.assert_array_equal(label(merged, connectivity=1), merged)
 

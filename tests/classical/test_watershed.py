@@ -101,16 +101,16 @@ def test_mask_is_kept_and_objects_are_connected(mask, min_distance):
 
 def test_bright_and_dark_objects():
     image = micrograph(THREE)
-    truth = split_touching(THREE)
+    ground_truth = split_touching(THREE)
     for labels in (watershed(image), watershed(255 - image, dark=True), watershed(image / 255)):
         assert labels.dtype == np.int32
-        match = match_instances(truth, labels, 0.8)
+        match = match_instances(ground_truth, labels, 0.8)
         assert (match.tp, match.fp, match.fn) == (3, 0, 0)
     np.testing.assert_array_equal(watershed(image), watershed(255 - image, dark=True))
     np.testing.assert_array_equal(watershed(np.stack([image] * 3, -1)), watershed(image))
     assert watershed(image, min_distance=30).max() == 2
     np.testing.assert_array_equal(
-        watershed(image, mask=THREE), truth
+        watershed(image, mask=THREE), ground_truth
     )  # a mask replaces the threshold
 
 
@@ -143,9 +143,9 @@ def four_areas():
 def test_minima_divide_the_image_into_its_areas():
     image = four_areas()
     labels = watershed(image, "minima")
-    truth = relabel(image.astype(int) @ (1, 300, 90000), background=None) + 1
+    ground_truth = relabel(image.astype(int) @ (1, 300, 90000), background=None) + 1
     assert labels.max() == 4
-    assert (labels == truth).mean() > 0.97  # edge pixels can belong to either side
+    assert (labels == ground_truth).mean() > 0.97  # edge pixels can belong to either side
     assert watershed(image, "minima", min_depth=200).max() == 1
     mask = np.zeros((40, 60), bool)
     mask[2:9, 2:9] = mask[30:35, 40:50] = mask[38, 58] = True
@@ -273,16 +273,24 @@ def test_nuclei(shared_data):
     images = [
         np.array(Image.open(folder / "images" / f"{name}.png").convert("RGB")) for name in names
     ]
-    truths = [np.array(Image.open(folder / "labels" / f"{name}.png")) for name in names]
+    ground_truths = [np.array(Image.open(folder / "labels" / f"{name}.png")) for name in names]
     # AP@0.5 measured 0.753, and 0.762 without objects below 20 pixels; foreground IoU 0.804.
     found = [watershed(image) for image in images]
-    assert average_precision(truths, found)["ap"][0] > 0.74
-    assert average_precision(truths, [remove_small(labels, 20) for labels in found])["ap"][0] > 0.75
-    pairs = [(truth > 0, labels > 0) for truth, labels in zip(truths, found, strict=True)]
-    assert np.mean([(one & other).sum() / (one | other).sum() for one, other in pairs]) > 0.79
-    whole = average_precision(truths, [connected_components(labels > 0) for labels in found])["ap"][
-        0
+    assert average_precision(ground_truths, found)["ap"][0] > 0.74
+    assert (
+        average_precision(ground_truths, [remove_small(labels, 20) for labels in found])["ap"][0]
+        > 0.75
+    )
+    pairs = [
+        (ground_truth > 0, labels > 0)
+        for ground_truth, labels in zip(ground_truths, found, strict=True)
     ]
+    assert np.mean([(one & other).sum() / (one | other).sum() for one, other in pairs]) > 0.79
+    whole = average_precision(
+        ground_truths, [connected_components(labels > 0) for labels in found]
+    )["ap"][0]
     assert whole < 0.7  # splitting touching objects helps
-    perfect = average_precision(truths, [split_touching(truth > 0) for truth in truths])["ap"][0]
+    perfect = average_precision(
+        ground_truths, [split_touching(ground_truth > 0) for ground_truth in ground_truths]
+    )["ap"][0]
     assert perfect > 0.9

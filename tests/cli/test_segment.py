@@ -107,7 +107,7 @@ def test_scribbles_are_read_from_a_palette_image(run):
         (
             ["cells", "--set", "min_dist=3"],
             1,
-            "no option 'min_dist'. It takes .* Did you mean 'min_distance'?",
+            "no option 'min_dist'. Its options: .* Did you mean 'min_distance'?",
         ),
         (["cells", "--set", "min_distance"], 2, "expected NAME=VALUE"),
         (
@@ -116,7 +116,7 @@ def test_scribbles_are_read_from_a_palette_image(run):
             "c0.png: .*min_distance='far' must be a whole number",
         ),
         (
-            ["cells", "--method", "slic", "--set", "compactness=high"],
+            ["cells/c0.png", "--method", "slic", "--set", "compactness=high"],
             1,
             "compactness='high' must be a finite number",
         ),

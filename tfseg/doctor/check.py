@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
+from tfseg.data.readers.base import Reader
 from tfseg.data.readers.problems import format_problems
 from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
 from tfseg.doctor.measure import channel_statistics, measure_all, measure_sample
@@ -32,7 +33,7 @@ class Summary:
 
 
 def check(
-    reader,
+    reader: Reader,
     track=lambda samples, total: samples,
     min_samples: int = 2,
     min_classes: int | None = None,

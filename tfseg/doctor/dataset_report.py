@@ -105,7 +105,7 @@ class Report:
             "findings": [asdict(finding) for finding in self.findings],
         }
 
-    def save(self, file):
+    def save(self, file: str | Path):
         """Write the report to a JSON file."""
         Path(file).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
 

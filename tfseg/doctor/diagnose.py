@@ -22,7 +22,7 @@ SEVERITIES = ("error", "warning", "note")  # in the order of the report
 
 def diagnose(
     data,
-    class_names=None,
+    class_names: list[str] | None = None,
     val=None,
     ignore_value: int = IGNORE_INDEX,
     mask_values: dict | None = None,

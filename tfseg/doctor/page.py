@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from tfseg import viz
 from tfseg.checks import IGNORE_INDEX
-from tfseg.doctor.dataset_report import NO_CLASS, short_path
+from tfseg.doctor.dataset_report import NO_CLASS, Report, short_path
 
 SIDE = 260  # pixels, longer side of a thumbnail
 MAX_THUMBNAILS = 6  # per finding
@@ -75,7 +75,7 @@ figcaption { color: var(--soft); font-size: 12px; max-width: 260px; overflow-wra
 """
 
 
-def write_html(report, file, title: str = "Dataset"):
+def write_html(report: Report, file: str | Path, title: str = "Dataset"):
     """Write a report as a self-contained HTML file.
 
     Args:

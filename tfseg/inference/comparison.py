@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 
+from tfseg.data import Resize
 from tfseg.inference.evaluation import Evaluation
 from tfseg.inference.predictor import predict_logits
 from tfseg.metrics import average_precision, panoptic_quality
@@ -16,8 +17,8 @@ def compare(
     steps: dict,
     objects=None,
     track=lambda items, total: items,
-    resize=None,
-    window=None,
+    resize: Resize | None = None,
+    window: int | tuple[int, int] | None = None,
 ) -> list[dict]:
     """Score a model's predictions without and with each of several refinements.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data import pipeline
+from tfseg.data import Resize, pipeline
 from tfseg.inference.predictor import predict_logits
 from tfseg.metrics import ConfusionMetrics, scores_of
 
@@ -67,7 +67,7 @@ class Evaluation:
         """Return the scores over all classes as floats: "mean_iou", "micro_dice" and so on."""
         return {name: float(value) for name, value in self.scores.items() if value.ndim == 0}
 
-    def save(self, folder):
+    def save(self, folder: str | Path):
         """Write evaluation.json (all scores and the matrix) and evaluation.csv (one row per class).
 
         Undefined scores are null in the JSON file and empty in the CSV file.
@@ -123,8 +123,8 @@ def evaluate(
     reader,
     batch_size: int = 8,
     track=lambda batches, total: batches,
-    resize=None,
-    window=None,
+    resize: Resize | None = None,
+    window: int | tuple[int, int] | None = None,
 ) -> Evaluation:
     """Compare a model's predictions with the ground truth of a dataset, at the original sizes.
 

@@ -3,10 +3,17 @@
 import keras
 import numpy as np
 
+from tfseg.data import Resize
 from tfseg.ops import blend_weights, top_ids, window_corners
 
 
-def predict(model, image, resize=None, window=None, overlap: float = 0.25):
+def predict(
+    model,
+    image,
+    resize: Resize | None = None,
+    window: int | tuple[int, int] | None = None,
+    overlap: float = 0.25,
+):
     """Predict the class of every pixel of an image, at its original size.
 
     Args:
@@ -30,7 +37,13 @@ def predict(model, image, resize=None, window=None, overlap: float = 0.25):
     return top_ids(predict_logits(model, image, resize, window, overlap))
 
 
-def predict_logits(model, image, resize=None, window=None, overlap: float = 0.25):
+def predict_logits(
+    model,
+    image,
+    resize: Resize | None = None,
+    window: int | tuple[int, int] | None = None,
+    overlap: float = 0.25,
+):
     """Predict the logits of every pixel of an image, at its original size.
 
     Args:

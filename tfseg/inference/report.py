@@ -15,11 +15,11 @@ DPI = 120
 def report(
     model,
     reader,
-    folder,
+    folder: str | Path,
     history: dict | None = None,
     batch_size: int = 8,
     track=lambda batches, total: batches,
-    window=None,
+    window: int | tuple[int, int] | None = None,
 ) -> Evaluation:
     """Evaluate a model and write tables and figures.
 

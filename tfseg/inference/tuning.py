@@ -13,6 +13,7 @@ import numpy as np
 from keras import layers
 
 from tfseg import checks
+from tfseg.data import Resize
 from tfseg.inference.predictor import predict_logits
 from tfseg.ops import count_id_pairs
 
@@ -63,8 +64,8 @@ def tune_offsets(
     model,
     reader,
     score: str = "mean_iou",
-    resize=None,
-    window=None,
+    resize: Resize | None = None,
+    window: int | tuple[int, int] | None = None,
     pixels: int = 2**20,
     folds: int = 5,
     track=lambda items, total: items,
@@ -127,7 +128,11 @@ def tune_offsets(
 
 
 def tune_run(
-    run, reader, score: str = "mean_iou", window=None, track=lambda items, total: items
+    run,
+    reader,
+    score: str = "mean_iou",
+    window: int | tuple[int, int] | None = None,
+    track=lambda items, total: items,
 ) -> Tuning:
     """Tune the logit offsets of a run's best model; the run keeps them if they improve the score.
 

@@ -80,7 +80,7 @@ def rate_search(search):
     return finish_figure(figure)
 
 
-def confusion_matrix(matrix, class_names):
+def confusion_matrix(matrix, class_names: list[str]):
     """Plot a confusion matrix as a heat map, normalized per true class (row).
 
     Args:

@@ -141,7 +141,7 @@ def blend(image, labels, num_classes: int, alpha: float = 0.5):
     return np.where((labels < num_classes)[..., None], mixed, image)
 
 
-def without_background(labels, class_names):
+def without_background(labels, class_names: list[str]):
     """Return class ids with the class "background" replaced by the ignored id.
 
     `blend` then leaves the background as it is.

@@ -10,7 +10,7 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.viz.class_colors import palette
 
 
-def add_legend(figure, label_maps, class_names, loc: str = "outside lower center"):
+def add_legend(figure, label_maps, class_names: list[str], loc: str = "outside lower center"):
     """Add a legend of the classes that occur in the label maps."""
     present = functools.reduce(np.union1d, [np.unique(labels) for labels in label_maps])
     colors = palette(len(class_names)) / 255

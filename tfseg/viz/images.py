@@ -12,7 +12,7 @@ ERROR_COLOR = (213, 94, 0)  # RGB, orange
 STRIPE = 3  # pixels, across
 
 
-def overlay(image, labels, class_names, alpha: float = 0.5):
+def overlay(image, labels, class_names: list[str], alpha: float = 0.5):
     """Plot an image overlaid with its classes, and a legend of the classes that occur.
 
     Args:
@@ -38,7 +38,7 @@ def overlay(image, labels, class_names, alpha: float = 0.5):
     return finish_figure(figure)
 
 
-def samples(images, masks, predictions, class_names):
+def samples(images, masks, predictions, class_names: list[str]):
     """Plot image, ground truth, prediction and errors side by side, one sample per row.
 
     Args:
@@ -84,7 +84,13 @@ def samples(images, masks, predictions, class_names):
     return finish_figure(figure)
 
 
-def labeled(samples, class_names, titles=None, columns: int = 4, alpha: float = 0.5):
+def labeled(
+    samples,
+    class_names: list[str],
+    titles: list[str] | None = None,
+    columns: int = 4,
+    alpha: float = 0.5,
+):
     """Plot samples with all of their labels, as the network gets them.
 
     Masks color the image by class; ignored pixels have white stripes; each object has a black
@@ -196,7 +202,7 @@ def errors(image, mask, prediction):
     return np.where(wrong[..., None], np.array(ERROR_COLOR, np.uint8), as_rgb(image) // 2)
 
 
-def legend(class_names):
+def legend(class_names: list[str]):
     """Plot only the legend of the class colors, for a folder of overlays without background.
 
     Args:

@@ -14,7 +14,7 @@ LARGEST_DISC = 1500  # area in square points
 SIDES = ((-1, 0), (0, 1), (-0.7, 0.7), (0, -1), (0.7, -0.7), (-0.7, -0.7), (1, 0), (0.7, 0.7))
 
 
-def trade_off(names, costs, scores, sizes, cost: str = "cost", score: str = "score"):
+def trade_off(names: list[str], costs, scores, sizes, cost: str = "cost", score: str = "score"):
     """Plot models by cost and score, to see the best model for each budget.
 
     Each model is a dot on a disc whose area is proportional to the model's size. A blue model is

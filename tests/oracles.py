@@ -1,10 +1,10 @@
-"""Slow truths: float64 loops over pixels, written from the definitions and never from tfseg's code."""
+"""Slow references: float64 loops over pixels, written from the definitions, not from our code."""
 
 import numpy as np
 
 
 def pixels(target, classes, ignore_index=255):
-    """Yield (position, one value a class or None where ignored) for labels (B, ...) or dense (B, ..., C)."""
+    """Yield (position, per-class values or None if ignored) of labels (B, ...) or dense targets."""
     dense = target.ndim > 1 and target.shape[-1] == classes and target.dtype.kind == "f"
     for place in np.ndindex(target.shape[:-1] if dense else target.shape):
         if dense:
@@ -25,7 +25,7 @@ def probabilities(logits, sigmoid):
 
 
 def cross_entropy(target, logits, class_weights=None, ignore_index=255, sigmoid=False):
-    """(B, ...) losses, 0 where ignored; weights scaled to a mean of 1 over the counted pixels."""
+    """Return (B, ...) losses, 0 where ignored; weights have mean 1 over the counted pixels."""
     logits = logits.astype("float64")
     classes = logits.shape[-1]
     w = np.ones(max(classes, 2)) if class_weights is None else np.array(class_weights, "float64")
@@ -53,7 +53,7 @@ def cross_entropy(target, logits, class_weights=None, ignore_index=255, sigmoid=
 
 
 def dice_by_class(target, logits, smooth, sample_weight=None, ignore_index=255, sigmoid=False):
-    """([1 - (2 I + s) / (P + T + s) for each class], [whether the target holds it]) over all pixels."""
+    """Return 1 - (2 I + s) / (P + T + s) per class, and whether the class is present."""
     p = probabilities(logits.astype("float64"), sigmoid)
     classes = p.shape[-1]
     overlap, predicted, truth = np.zeros(classes), np.zeros(classes), np.zeros(classes)
@@ -69,7 +69,7 @@ def dice_by_class(target, logits, smooth, sample_weight=None, ignore_index=255, 
 
 
 def binary_cross_entropy(target, logits, ignore_index=255, sigmoid=True):
-    """(B, ...) the sum over classes of -t log p - (1 - t) log(1 - p), 0 where ignored."""
+    """Return (B, ...), the sum over classes of -t log p - (1 - t) log(1 - p), 0 where ignored."""
     p = probabilities(logits.astype("float64"), sigmoid)
     losses = np.zeros(p.shape[:-1])
     for place, t in pixels(target, p.shape[-1], ignore_index):
@@ -79,7 +79,10 @@ def binary_cross_entropy(target, logits, ignore_index=255, sigmoid=True):
 
 
 def focal(target, logits, gamma, ignore_index=255, sigmoid=False):
-    """(B, ...) -(1 - p_t)**gamma log(p_t) (arXiv:1708.02002, equation 4), the mean over channels for sigmoids."""
+    """Return (B, ...) -(1 - p_t)**gamma log(p_t) (arXiv:1708.02002, equation 4).
+
+    For sigmoids, the mean over channels.
+    """
     p = probabilities(logits.astype("float64"), sigmoid)
     losses, classes = np.zeros(p.shape[:-1]), p.shape[-1]
     for place, t in pixels(target, classes, ignore_index):
@@ -91,7 +94,7 @@ def focal(target, logits, gamma, ignore_index=255, sigmoid=False):
 
 
 def soft_confusion(target, logits, sample_weight=None, ignore_index=255, sigmoid=False):
-    """A class' true positives, false positives, false negatives and true negatives, each (C,), by expectation."""
+    """Return the expected tp, fp, fn and tn per class, each (C,)."""
     p = probabilities(logits.astype("float64"), sigmoid)
     classes = p.shape[-1]
     counts = np.zeros((4, classes))
@@ -106,7 +109,7 @@ def soft_confusion(target, logits, sample_weight=None, ignore_index=255, sigmoid
 
 
 def squared_dice_by_class(target, logits, ignore_index=255, sigmoid=False):
-    """1 - 2 sum(p t) / (sum(p**2) + sum(t**2)) of each class: V-Net, arXiv:1606.04797, section 3."""
+    """Return 1 - 2 sum(p t) / (sum(p**2) + sum(t**2)) per class (arXiv:1606.04797, section 3)."""
     p = probabilities(logits.astype("float64"), sigmoid)
     above, below = np.zeros(p.shape[-1]), np.zeros(p.shape[-1])
     for place, t in pixels(target, p.shape[-1], ignore_index):
@@ -117,8 +120,11 @@ def squared_dice_by_class(target, logits, ignore_index=255, sigmoid=False):
 
 
 def lovasz(errors, truth):
-    """Lovász extension of the Jaccard loss at `errors` (arXiv:1705.08790, equation 8): the worst pixels first, each
-    times what it adds to the Jaccard loss of a prediction that is wrong at all pixels up to it."""
+    """Return the Lovász extension of the Jaccard loss at `errors` (arXiv:1705.08790, equation 8).
+
+    In descending order, each error is multiplied by the increase of the Jaccard loss when its pixel
+    becomes wrong, too.
+    """
     truth = [bool(t) for t in truth]
     value, before = 0.0, 0.0
     wrong = set()
@@ -134,7 +140,7 @@ def lovasz(errors, truth):
 
 
 def distance(mask):
-    """Of each place of a mask (H, W) or (D, H, W), the distance to the nearest True one; infinite if there is none."""
+    """Return the distance of each pixel of a mask to the nearest True pixel; infinite if none."""
     places = np.argwhere(mask)
     result = np.full(mask.shape, np.inf)
     for place in np.ndindex(mask.shape):
@@ -144,14 +150,14 @@ def distance(mask):
 
 
 def signed_distance(mask):
-    """`one_hot2dist` of the authors of arXiv:1812.07032, for one mask; 0 for one that is empty or full."""
+    """`one_hot2dist` of the authors of arXiv:1812.07032; 0 for an empty or full mask."""
     if not mask.any() or mask.all():
         return np.zeros(mask.shape)
     return np.where(mask, 1 - distance(~mask), distance(mask))
 
 
 def boundary_distance(mask):
-    """Distance to the boundary on either side of it (arXiv:1904.10030); 0 for a mask that is empty or full."""
+    """Distance to the boundary from both sides (arXiv:1904.10030); 0 for an empty or full mask."""
     if not mask.any() or mask.all():
         return np.zeros(mask.shape)
     return np.where(mask, distance(~mask), distance(mask))
@@ -168,7 +174,7 @@ def _extreme(image, offsets, choose):
 
 
 def soft_skeleton(image, iterations):
-    """arXiv:2003.07311, algorithm 1, of (H, W) or (D, H, W): minima over a cross, maxima over a box."""
+    """arXiv:2003.07311, algorithm 1, of (H, W) or (D, H, W): minima in a cross, maxima in a box."""
     box = list(np.ndindex((3,) * image.ndim))
     box = [tuple(i - 1 for i in offset) for offset in box]
     cross = [offset for offset in box if sum(map(abs, offset)) <= 1]
@@ -193,53 +199,55 @@ def cl_dice(p, t, iterations, smooth):
 
 def confusion_matrix(labels, predictions, classes, ignore_index=255):
     matrix = np.zeros((classes, classes), int)
-    for truth, guess in zip(np.ravel(labels).tolist(), np.ravel(predictions).tolist(), strict=True):
-        if truth != ignore_index and 0 <= truth < classes:
-            matrix[truth, guess] += 1
+    for label, predicted in zip(
+        np.ravel(labels).tolist(), np.ravel(predictions).tolist(), strict=True
+    ):
+        if label != ignore_index and 0 <= label < classes:
+            matrix[label, predicted] += 1
     return matrix
 
 
 def scores(matrix, zero_division=np.nan):
-    """{"iou", "dice", "precision", "recall", "specificity"}: a list, one a class."""
+    """Return {"iou", "dice", "precision", "recall", "specificity": list of values per class}."""
     result = {"iou": [], "dice": [], "precision": [], "recall": [], "specificity": []}
     total = sum(sum(row) for row in matrix)
     for c in range(len(matrix)):
-        hit = matrix[c][c]
-        missed = sum(matrix[c]) - hit
-        wrong = sum(row[c] for row in matrix) - hit
-        rest = total - hit - missed - wrong
+        tp = matrix[c][c]
+        fn = sum(matrix[c]) - tp
+        fp = sum(row[c] for row in matrix) - tp
+        tn = total - tp - fn - fp
         for name, above, below in (
-            ("iou", hit, hit + missed + wrong),
-            ("dice", 2 * hit, 2 * hit + missed + wrong),
-            ("precision", hit, hit + wrong),
-            ("recall", hit, hit + missed),
-            ("specificity", rest, rest + wrong),
+            ("iou", tp, tp + fn + fp),
+            ("dice", 2 * tp, 2 * tp + fn + fp),
+            ("precision", tp, tp + fp),
+            ("recall", tp, tp + fn),
+            ("specificity", tn, tn + fp),
         ):
             result[name].append(above / below if below else zero_division)
     return result
 
 
 def mean_by_image(labels, predictions, classes, score, ignore_index=255, zero_division=np.nan):
-    """Mean over images of the image's mean over classes; without a score a class or image is left out."""
+    """Return the mean over images of their mean over classes, without those that have no score."""
     means = []
-    for truth, guess in zip(labels, predictions, strict=True):
-        matrix = confusion_matrix(truth, guess, classes, ignore_index).tolist()
+    for label, predicted in zip(labels, predictions, strict=True):
+        matrix = confusion_matrix(label, predicted, classes, ignore_index).tolist()
         values = [value for value in scores(matrix, zero_division)[score] if value == value]
         means += [sum(values) / len(values)] if values else []
     return sum(means) / len(means) if means else np.nan
 
 
-def channel_matrices(truth, predictions, valid):
-    """(C, 2, 2) counts of [truth][prediction] for boolean (..., C), where `valid` (...)."""
-    matrices = np.zeros((truth.shape[-1], 2, 2), int)
-    for place in np.ndindex(truth.shape):
+def channel_matrices(labels, predictions, valid):
+    """Return (C, 2, 2) counts of [label][prediction] for bool (..., C), where `valid` (...)."""
+    matrices = np.zeros((labels.shape[-1], 2, 2), int)
+    for place in np.ndindex(labels.shape):
         if valid[place[:-1]]:
-            matrices[place[-1], int(truth[place]), int(predictions[place])] += 1
+            matrices[place[-1], int(labels[place]), int(predictions[place])] += 1
     return matrices
 
 
 def reliability(labels, probabilities, bins, ignore_index=255):
-    """Per bin (j / bins, (j + 1) / bins] of the top probability: pixels, right pixels, sum of confidences."""
+    """Return pixels, correct pixels and sum of confidences per bin (j / bins, (j + 1) / bins]."""
     classes = probabilities.shape[-1]
     table = np.zeros((bins, 3))
     for place in np.ndindex(labels.shape):
@@ -253,7 +261,7 @@ def reliability(labels, probabilities, bins, ignore_index=255):
 
 
 def affine_warp(image, matrix, size, fill=0.0):
-    """Bilinear (h, w, C) of one image (H, W, C): output (x, y, 1) -> source through `matrix` (2, 3)."""
+    """Warp one image (H, W, C) bilinearly; `matrix` (2, 3) maps output (x, y, 1) to the source."""
     height, width, channels = image.shape
     result = np.zeros((*size, channels))
     for y, x in np.ndindex(*size):
@@ -268,7 +276,7 @@ def affine_warp(image, matrix, size, fill=0.0):
 
 
 def block_means(image, times=1):
-    """(H, W, C) averaged over 2 x 2 pixels, `times` over; a last odd row or column counts twice."""
+    """Average (H, W, C) over 2 x 2 pixels, repeatedly; a last odd row or column counts twice."""
     for _ in range(times):
         height, width, channels = image.shape
         result = np.zeros(((height + 1) // 2, (width + 1) // 2, channels))
@@ -282,14 +290,14 @@ def block_means(image, times=1):
 
 
 def b_spline(degree, x):
-    """The uniform B-spline of support [0, degree + 1], by the recursion of Cox and de Boor."""
+    """The uniform B-spline with support [0, degree + 1], by the recursion of Cox and de Boor."""
     if degree == 0:
         return float(0 <= x < 1)
     return (x * b_spline(degree - 1, x) + (degree + 1 - x) * b_spline(degree - 1, x - 1)) / degree
 
 
 def spline_surface(coarse, size):
-    """(height, width) of cubic B-splines about a lattice (rows, columns), from its second to its last but one."""
+    """Return (height, width) of cubic B-splines on a lattice (rows, columns), except its border."""
     rows, columns = coarse.shape
     result = np.zeros(size)
     for y, x in np.ndindex(*size):
@@ -300,16 +308,23 @@ def spline_surface(coarse, size):
 
 
 def normalized_gaussian(points):
-    """(N, d) points -> (N, N): Gaussians of deviation 1 between all, D^-1/2 K D^-1/2 with D the sums of the rows."""
+    """Return (N, N) Gaussians of std 1 between (N, d) points: D^-1/2 K D^-1/2, D the row sums."""
     kernel = np.exp(-((points[:, None] - points[None]) ** 2).sum(-1) / 2)
     roots = np.sqrt(kernel.sum(1))
     return kernel / roots[:, None] / roots
 
 
 def dense_crf(
-    logits, image, iterations, smoothness_weight, smoothness_std, bilateral_weight, position_std, color_std
+    logits,
+    image,
+    iterations,
+    smoothness_weight,
+    smoothness_std,
+    bilateral_weight,
+    position_std,
+    color_std,
 ):
-    """Mean field of a fully connected CRF with Potts' model (arXiv:1210.5644), by all pairs: (H, W, C) shares."""
+    """Mean field of a fully connected Potts CRF (arXiv:1210.5644), by all pairs: (H, W, C)."""
     height, width, classes = logits.shape
     places = np.stack(np.mgrid[:height, :width], -1).reshape(-1, 2)
     colors = np.asarray(image, float).reshape(height * width, -1)
@@ -325,7 +340,7 @@ def dense_crf(
 
 
 def guided(values, image, radius, epsilon):
-    """Guided filter (doi:10.1109/TPAMI.2012.213), one window after the other: (H, W, K) values."""
+    """Guided filter (doi:10.1109/TPAMI.2012.213) of (H, W, K) values, window by window."""
     height, width, classes = values.shape
     guide = np.asarray(image, float).reshape(height, width, -1) / 255
     total, windows = np.zeros(values.shape), np.zeros((height, width, 1))

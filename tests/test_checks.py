@@ -3,7 +3,7 @@ import pytest
 from tfseg import checks
 
 
-def test_one_of_offers_the_nearest():
+def test_one_of_suggests_the_closest():
     assert checks.one_of("f", "kind", "dice", ["dice", "iou"]) == "dice"
     with pytest.raises(
         ValueError,
@@ -13,21 +13,21 @@ def test_one_of_offers_the_nearest():
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, [4, 8], None, float("nan")])
-def test_positive_int_refuses(value):
+def test_positive_int_rejects(value):
     with pytest.raises(ValueError, match="f: n=.* at least 1"):
         checks.positive_int("f", "n", value)
 
 
-def test_positive_int_takes_whole_numbers():
+def test_positive_int_accepts_whole_floats():
     assert checks.positive_int("f", "n", 3.0) == 3
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.0])
-def test_fraction_refuses(value):
+def test_fraction_rejects(value):
     with pytest.raises(ValueError, match="below 1"):
-        checks.fraction("f", "share", value)
+        checks.fraction("f", "part", value)
 
 
-def test_a_missing_package_is_named_with_its_extra():
+def test_a_missing_package_is_reported_with_its_extra():
     with pytest.raises(ImportError, match=r"'no_such_module'.*pip install 'tfseg-keras\[demo\]'"):
         checks.require_package("no_such_module", "demo")

@@ -1,10 +1,11 @@
-"""Time and peak memory of losses, forward and backward, against keras.losses and, where torch is installed, its peers.
+"""Time and peak memory of losses, forward and backward, compared with keras.losses and torch.
 
-Time: ours and each peer in turns on the same logits (2, 256, 256, C), C = 19 and 150; peers that want one-hot targets
-or channels first get tensors made beforehand, and their conversion inside the loss counts. Each library has a process
-of its own: the threads of torch spin for a while after their work, and in one process TensorFlow's would pay for it.
-The ratio is ours to the fastest peer, of medians. Memory: what the process' peak lies above the logits, in multiples of
-the logits' size, for Dice + cross entropy on 8 x 512 x 512 x 150, one process each (Linux).
+Time: tfseg and each peer take turns on the same logits (2, 256, 256, C), C = 19 and 150. Peers that
+need one-hot targets or channels first get tensors created beforehand; conversions inside of the loss
+count. Each library runs in a separate process: the threads of torch keep spinning for a while after
+their work, and would slow down TensorFlow's. The ratio is that of our median to the fastest peer's.
+Memory: the peak of the process beyond the logits, in multiples of their size, for Dice + cross
+entropy on 8 x 512 x 512 x 150, one process each (Linux). torch and its libraries are optional.
 """
 
 import json
@@ -39,8 +40,8 @@ def tensorflow_step(loss, y, x):
 
 
 def tfseg_steps(labels, logits):
-    """{row: step}."""
-    import keras  # noqa: F401  TensorFlow must come with it
+    """Return {row: step}."""
+    import keras  # noqa: F401  imports TensorFlow first
     import tensorflow as tf
 
     from tfseg import losses
@@ -59,14 +60,14 @@ def tfseg_steps(labels, logits):
 
 
 def on_one_hot(loss):
-    """A keras.losses loss on integer labels, as its users have to write it."""
+    """Apply a loss of keras.losses to integer labels, as its users have to."""
     import tensorflow as tf
 
     return lambda y, x: loss(tf.one_hot(y, x.shape[-1]), tf.nn.softmax(x))
 
 
 def keras_steps(labels, logits):
-    """{row: step}."""
+    """Return {row: step}."""
     import tensorflow as tf
     from keras import losses
 
@@ -99,7 +100,7 @@ def torch_step(loss, y, x):
 
 
 def torch_steps(labels, logits):
-    """{row: step}."""
+    """Return {row: step}."""
     import torch
 
     return {
@@ -108,7 +109,7 @@ def torch_steps(labels, logits):
 
 
 def smp_steps(labels, logits):
-    """{row: step} of segmentation_models.pytorch."""
+    """Return {row: step} of segmentation_models.pytorch."""
     import torch
     from segmentation_models_pytorch import losses
 
@@ -125,7 +126,7 @@ def smp_steps(labels, logits):
 
 
 def monai_steps(labels, logits):
-    """{row: step}."""
+    """Return {row: step}."""
     from monai import losses
 
     options = {"softmax": True, "to_onehot_y": True, "batch": True}
@@ -150,7 +151,7 @@ SIDES = {
 
 
 def serve(side, classes, pipe):
-    """Answer every row's name that comes through the pipe with the seconds of one step."""
+    """Receive names of rows from the pipe and send back the seconds of one step."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, classes, SHAPE).astype("uint8")
     logits = rng.standard_normal((*SHAPE, classes), dtype="float32")
@@ -160,16 +161,19 @@ def serve(side, classes, pipe):
         steps = {}
     pipe.send(list(steps))
     while row := pipe.recv():
-        began = time.perf_counter()
+        start = time.perf_counter()
         steps[row]()
-        pipe.send(time.perf_counter() - began)
+        pipe.send(time.perf_counter() - start)
 
 
 def in_turns(row, pipes):
-    """Median seconds of a row by side, run in turns after one that compiles; fewer turns where one takes long."""
-    taken, start = {side: [] for side in pipes}, time.perf_counter()
+    """Return the median seconds of a row by side, in turns; the first turn compiles.
+
+    Slow steps get fewer turns.
+    """
+    taken, first = {side: [] for side in pipes}, time.perf_counter()
     for turn in range(ROUNDS + 1):
-        if turn > 1 and time.perf_counter() - start > BUDGET:
+        if turn > 1 and time.perf_counter() - first > BUDGET:
             break
         for side, pipe in pipes.items():
             pipe.send(row)
@@ -201,13 +205,16 @@ def compare(classes):
 
 
 def peak(name, size=512, batch=8, classes=150):
-    """Multiples of the logits' size that one step needs beyond them; to be run in a fresh process."""
+    """Return the memory of one step beyond the logits, in multiples of their size.
+
+    Needs a fresh process.
+    """
     import keras
     import tensorflow as tf
 
     from tfseg import losses
 
-    kinds = {
+    losses_by_name = {
         "tfseg": losses.CrossEntropy() + losses.Dice(),
         "keras": on_one_hot(keras.losses.Dice(axis=(0, 1, 2))),
     }
@@ -218,16 +225,18 @@ def peak(name, size=512, batch=8, classes=150):
         tile = tf.constant(rng.standard_normal((1, 8, 8, classes), dtype="float32"))
         return y, tf.tile(tile, (batch, size // 8, size // 8, 1))
 
-    tensorflow_step(kinds[name], *tensors(1, 8))()  # loads what TensorFlow loads at a first step
+    tensorflow_step(
+        losses_by_name[name], *tensors(1, 8)
+    )()  # TensorFlow loads libraries at the first step
     y, x = tensors(batch, size)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     before = _memory("VmRSS")
-    tensorflow_step(kinds[name], y, x)()
+    tensorflow_step(losses_by_name[name], y, x)()
     return (_memory("VmHWM") - before) / (4 * classes * batch * size**2)
 
 
 def _memory(field):
-    """Bytes of this process by Linux' count: VmRSS now, VmHWM at its peak."""
+    """Return the memory of this process in bytes: VmRSS now, VmHWM at its peak (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 

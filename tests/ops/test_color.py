@@ -8,12 +8,12 @@ from keras import ops
 from PIL import Image
 
 from tfseg.ops import apply_color, blur, color_matrices, jpeg, noise, uniform
-from tfseg.ops.color import _tables
+from tfseg.ops.color import _quantization_steps
 
 IDENTITY = {"brightness": 0.0, "contrast": 1.0, "saturation": 1.0, "hue": 0.0}
 
 
-def pictures(shape=(2, 5, 7, 3), seed=1):
+def draw(shape=(2, 5, 7, 3), seed=1):
     return (np.random.default_rng(seed).random(shape) * 255).astype("float32")
 
 
@@ -31,7 +31,7 @@ def colored(images, pivot=127.5, **change):
 
 
 def luma(images):
-    """ITU-R BT.601."""
+    """Return the luma of ITU-R BT.601."""
     return images.astype("float64") @ (0.299, 0.587, 0.114)
 
 
@@ -45,44 +45,44 @@ def compiled(function):
     return tf.function(function, jit_compile=True)
 
 
-# --- the affine map of colors
+# --- affine color maps
 
 
 def test_identity_values_change_nothing():
-    images = pictures()
+    images = draw()
     assert np.array_equal(colored(images), images)
 
 
-def test_without_saturation_a_image_is_gray_of_its_luma():
-    images = pictures()
+def test_saturation_0_gives_gray_of_the_same_luma():
+    images = draw()
     gray = colored(images, saturation=0.0)
     assert gray == pytest.approx(np.repeat(luma(images)[..., None], 3, -1), abs=1e-3)
 
 
 def test_saturation_is_a_factor_of_the_distance_to_gray():
-    images = pictures()
+    images = draw()
     gray = luma(images)[..., None]
     assert colored(images, saturation=1.7) == pytest.approx(gray + 1.7 * (images - gray), abs=2e-3)
 
 
 @pytest.mark.parametrize("turn", [2 * np.pi, -2 * np.pi, 4 * np.pi])
-def test_a_whole_turn_of_hue_is_none(turn):
-    images = pictures()
+def test_a_full_rotation_of_hue_changes_nothing(turn):
+    images = draw()
     assert colored(images, hue=turn) == pytest.approx(images, abs=1e-3)
 
 
 @pytest.mark.parametrize("hue", [0.3, -1.2, np.pi])
-def test_hue_keeps_luma_and_gray(hue):
-    images = pictures()
-    turned = colored(images, hue=hue)
-    assert np.abs(turned - images).max() > 10
-    assert luma(turned) == pytest.approx(luma(images), abs=2e-3)
+def test_hue_does_not_change_luma_and_gray(hue):
+    images = draw()
+    rotated = colored(images, hue=hue)
+    assert np.abs(rotated - images).max() > 10
+    assert luma(rotated) == pytest.approx(luma(images), abs=2e-3)
     gray = np.repeat(images[..., :1], 3, -1)
     assert colored(gray, hue=hue) == pytest.approx(gray, abs=2e-3)
 
 
-def test_hue_turns_the_plane_of_cb_and_cr():
-    images = pictures()
+def test_hue_rotates_cb_and_cr():
+    images = draw()
     gray = luma(images)
 
     def differences(colors):
@@ -92,22 +92,22 @@ def test_hue_turns_the_plane_of_cb_and_cr():
 
     blue, red = differences(images)
     cos, sin = np.cos(0.4), np.sin(0.4)
-    turned = colored(images, hue=0.4)
-    assert np.stack(differences(turned)) == pytest.approx(
+    rotated = colored(images, hue=0.4)
+    assert np.stack(differences(rotated)) == pytest.approx(
         np.stack([cos * blue - sin * red, sin * blue + cos * red]), abs=2e-3
     )
-    assert luma(turned) == pytest.approx(gray, abs=2e-3)
+    assert luma(rotated) == pytest.approx(gray, abs=2e-3)
 
 
-def test_two_turns_are_their_sum():
-    images = pictures()
+def test_two_rotations_of_hue_add():
+    images = draw()
     assert colored(colored(images, hue=0.5), hue=0.7) == pytest.approx(
         colored(images, hue=1.2), abs=2e-3
     )
 
 
 def test_contrast_is_a_factor_of_the_distance_to_the_pivot():
-    images = pictures()
+    images = draw()
     assert colored(images, pivot=100.0, contrast=0.6) == pytest.approx(
         100 + 0.6 * (images - 100), abs=1e-3
     )
@@ -117,12 +117,12 @@ def test_contrast_is_a_factor_of_the_distance_to_the_pivot():
 
 
 def test_brightness_is_added():
-    images = pictures()
+    images = draw()
     assert colored(images, brightness=-12.5) == pytest.approx(images - 12.5, abs=1e-4)
 
 
-def test_contrast_comes_first_and_brightness_last():
-    images = pictures()
+def test_contrast_is_first_and_brightness_last():
+    images = draw()
     change = {"contrast": 0.6, "saturation": 1.3, "hue": 0.7, "brightness": 20.0}
     one_by_one = images
     for name, value in change.items():
@@ -131,7 +131,7 @@ def test_contrast_comes_first_and_brightness_last():
 
 
 def test_every_image_has_its_own_colors():
-    images = pictures()
+    images = draw()
     change = {"contrast": [0.6, 1.0], "hue": [0.7, -2.0], "brightness": [0.0, 20.0]}
     found = colored(images, **change)
     for i in range(2):
@@ -149,15 +149,18 @@ def blurred(images, *sigma):
 @pytest.mark.parametrize("sigma", [0.5, 1.3, 4.0])
 @pytest.mark.parametrize("size", [(31, 40), (17, 23)])
 def test_blur_matches_opencv(sigma, size):
-    image = pictures((1, *size, 3))
-    # cv2.BORDER_REFLECT repeats the border's pixel; the kernel reaches 5 deviations, as far as the shorter image goes
-    reach = 2 * min(int(np.ceil(5 * sigma)), 16) + 1
-    theirs = cv2.GaussianBlur(image[0], (reach, reach), sigma, borderType=cv2.BORDER_REFLECT)
+    image = draw((1, *size, 3))
+    # cv2.BORDER_REFLECT repeats the border pixel; the kernel has a radius of 5 sigma, limited by
+    # the size of the smaller image
+    size_of_kernel = 2 * min(int(np.ceil(5 * sigma)), 16) + 1
+    theirs = cv2.GaussianBlur(
+        image[0], (size_of_kernel, size_of_kernel), sigma, borderType=cv2.BORDER_REFLECT
+    )
     assert blurred(image, sigma)[0] == pytest.approx(theirs, abs=0.05)
 
 
-def test_no_deviation_changes_no_value():
-    images = pictures((2, 6, 9, 3))
+def test_sigma_0_changes_nothing():
+    images = draw((2, 6, 9, 3))
     assert np.array_equal(blurred(images, 0, 0), images)
     mixed = blurred(images, 0, 2)
     assert np.array_equal(mixed[0], images[0])
@@ -165,15 +168,15 @@ def test_no_deviation_changes_no_value():
 
 
 def test_every_image_has_its_own_blur():
-    images = pictures((2, 8, 9, 2))
+    images = draw((2, 8, 9, 2))
     found = blurred(images, 0.7, 2.1)
     for i, sigma in enumerate((0.7, 2.1)):
         assert found[i] == pytest.approx(blurred(images[i : i + 1], sigma)[0], abs=1e-3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (3, 5)])
-def test_small_images_are_blurred_along_the_sides_they_have(size):
-    image = pictures((1, *size, 1))
+def test_blur_of_small_images(size):
+    image = draw((1, *size, 1))
     found = blurred(image, 0.8)
     theirs = cv2.GaussianBlur(image[0, ..., 0], (9, 9), 0.8, borderType=cv2.BORDER_REFLECT)
     assert found.shape == image.shape
@@ -182,7 +185,7 @@ def test_small_images_are_blurred_along_the_sides_they_have(size):
         assert found == pytest.approx(image)
 
 
-def test_blur_keeps_what_is_even():
+def test_blur_does_not_change_a_constant():
     assert blurred(np.full((1, 6, 5, 2), 77, "float32"), 3.0) == pytest.approx(77, abs=1e-3)
 
 
@@ -198,15 +201,15 @@ def noisy(images, sigma, keys):
 KEYS = np.array([[0, 0], [0, 1], [5, 0], [-3, 2**31 - 1]], "int32")
 
 
-def test_noise_has_the_deviation_asked_for_and_no_mean():
+def test_mean_and_std_of_noise():
     images = np.full((4, 100, 100, 3), 50, "float32")
     sigma = 1.0, 8.0, 0.0, 20.0
     added = noisy(images, sigma, KEYS) - 50
     for values, deviation in zip(added, sigma, strict=True):
-        # of 30000 values the mean deviates by 0.006, the deviation by 0.004 of itself
+        # of 30000 values, the std of the mean is 0.006 sigma, that of the std 0.004 sigma
         assert abs(values.mean()) <= 0.02 * deviation
         assert values.std() == pytest.approx(deviation, rel=0.01)
-    # 4 bytes of 0 or 255 are farthest: 510 / sqrt(4 (256**2 - 1) / 12) = 3.4506
+    # the extremes are 4 bytes of 0 or 255: 510 / sqrt(4 (256**2 - 1) / 12) = 3.4506
     drawn = added[3] / 20
     assert 3 < np.abs(drawn).max() <= 3.4507
     # the sum of 4 uniform numbers has a kurtosis of 3 - 1.2 / 4
@@ -228,8 +231,8 @@ def test_noise_of_images_pixels_and_channels_is_independent():
         assert abs(np.corrcoef(a.ravel() ** 2, b.ravel() ** 2)[0, 1]) < 4 / np.sqrt(a.size), name
 
 
-def test_the_same_key_gives_the_same_noise_whichever_way_it_is_drawn():
-    images, sigma = pictures((4, 6, 7, 3)), (1.0, 2.0, 3.0, 4.0)
+def test_equal_keys_give_equal_noise():
+    images, sigma = draw((4, 6, 7, 3)), (1.0, 2.0, 3.0, 4.0)
     first = noisy(images, sigma, KEYS)
     assert np.array_equal(noisy(images, sigma, KEYS), first)
     assert np.array_equal(noisy(images[1:2], sigma[1:2], KEYS[1:2]), first[1:2])
@@ -238,8 +241,8 @@ def test_the_same_key_gives_the_same_noise_whichever_way_it_is_drawn():
     assert ops.convert_to_numpy(compiled(noise)(*arrays)) == pytest.approx(first, abs=1e-4)
 
 
-def test_noise_is_drawn_from_streams_of_its_own():
-    # the first pixels' noise must not follow from what else is drawn by the same keys
+def test_noise_uses_separate_streams():
+    # the noise must not depend on other random numbers drawn from the same keys
     keys = np.stack([np.zeros(4000, "int32"), np.arange(4000, dtype="int32")], 1)
     added = noisy(np.zeros((4000, 1, 3, 1), "float32"), (1.0,) * 4000, keys)[:, 0, :, 0]
     drawn = uniform(keys, 3)
@@ -250,7 +253,7 @@ def test_noise_is_drawn_from_streams_of_its_own():
 
 
 def smooth_image(height, width, channels=3):
-    """Slopes, edges and a little texture, whole numbers."""
+    """Return an image with gradients, edges and a little texture, whole numbers."""
     y, x = np.mgrid[:height, :width].astype("float64")
     waves = [120 + 80 * np.sin(x / (5 + i) + i) * np.cos(y / (9 - i)) for i in range(channels)]
     image = (
@@ -268,7 +271,7 @@ def pillow(image, quality):
     return np.asarray(Image.open(stream)).reshape(image.shape).astype("float32")
 
 
-def packed(image, quality):
+def compressed(image, quality):
     found = jpeg(ops.convert_to_tensor(image[None].astype("float32")), vector(quality))
     return ops.convert_to_numpy(found)[0]
 
@@ -278,72 +281,72 @@ def packed(image, quality):
 @pytest.mark.parametrize("quality", [30, 60, 90])
 def test_jpeg_matches_pillow(quality, size, channels, bound):
     image = smooth_image(*size, channels)
-    ours, theirs = packed(image, quality), pillow(image, quality)
-    # Pillow 13.0 with libjpeg-turbo: 0.31 to 0.53 gray, 0.50 to 0.77 in color, of which its whole numbers make 0.25;
-    # the rest are coefficients halfway between two steps
+    ours, theirs = compressed(image, quality), pillow(image, quality)
+    # Pillow 13.0 with libjpeg-turbo: mean differences are 0.31 to 0.53 for gray, 0.50 to 0.77
+    # for color. Its rounding to whole numbers is 0.25 of that, the rest are ties in quantization.
     assert np.abs(ours - theirs).mean() < bound
     assert np.abs(ours - theirs).mean() < np.abs(image - theirs).mean() / 5
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 @pytest.mark.parametrize("size", [(9, 7), (3, 2), (1, 1), (1, 17)])
-def test_blocks_beyond_the_border_repeat_the_last_pixels_as_libjpeg_does(size, channels):
+def test_partial_blocks_repeat_the_last_pixels_like_libjpeg(size, channels):
     image = smooth_image(*size, channels)
-    ours = packed(image, 90)
+    ours = compressed(image, 90)
     assert ours.shape == image.shape
     assert np.abs(ours - pillow(image, 90)).mean() < 0.7
 
 
-def test_quantization_tables_are_those_of_libjpeg():
+def test_quantization_tables_match_libjpeg():
     for quality in range(1, 101):
         stream = io.BytesIO()
         Image.new("RGB", (8, 8)).save(stream, "JPEG", quality=quality, subsampling=0)
         theirs = Image.open(stream).quantization
-        ours = ops.convert_to_numpy(_tables(vector(quality), 3))[0, 0, :, 0]
+        ours = ops.convert_to_numpy(_quantization_steps(vector(quality), 3))[0, 0, :, 0]
         for channel, table in enumerate((0, 1, 1)):
             assert ours[..., channel].ravel().tolist() == list(theirs[table]), quality
 
 
-def test_jpeg_of_quality_100_loses_nearly_nothing():
+def test_jpeg_of_quality_100_changes_little():
     image = smooth_image(61, 83)
-    assert np.abs(packed(image, 100) - image).mean() < 0.6
-    assert np.abs(packed(image, 100) - image).max() < 3
-    assert np.abs(packed(image[..., :1], 100) - image[..., :1]).mean() < 0.3
+    assert np.abs(compressed(image, 100) - image).mean() < 0.6
+    assert np.abs(compressed(image, 100) - image).max() < 3
+    assert np.abs(compressed(image[..., :1], 100) - image[..., :1]).mean() < 0.3
 
 
-def test_every_image_has_its_own_quality_and_fractions_lie_between():
+def test_every_image_has_its_own_quality():
     images = np.stack([smooth_image(24, 20)] * 4).astype("float32")
     found = ops.convert_to_numpy(jpeg(ops.convert_to_tensor(images), vector(20, 95, 1, 33.3)))
     losses = np.abs(found - images).mean((1, 2, 3))
     assert losses[1] < losses[3] < losses[0] < losses[2]
-    assert found[1] == pytest.approx(packed(smooth_image(24, 20), 95), abs=1e-2)
+    assert found[1] == pytest.approx(compressed(smooth_image(24, 20), 95), abs=1e-2)
 
 
-def test_jpeg_stays_within_the_range():
+def test_jpeg_stays_in_range():
     image = (255 * (np.random.default_rng(0).random((16, 16, 3)) < 0.5)).astype("uint8")
-    found = packed(image, 20)
+    found = compressed(image, 20)
     assert found.min() == 0
     assert found.max() == 255
 
 
-def test_a_compression_of_what_was_compressed_changes_little():
-    once = packed(smooth_image(32, 40, 1), 40)
-    # no value was clipped, so that all coefficients are whole steps already
+def test_a_second_compression_changes_little():
+    once = compressed(smooth_image(32, 40, 1), 40)
+    # no value was clipped, so all coefficients are already quantized
     assert once.min() > 0
     assert once.max() < 255
-    assert packed(once, 40) == pytest.approx(once, abs=3)
+    assert compressed(once, 40) == pytest.approx(once, abs=3)
 
 
 # --- compiled
 
 
-def test_all_of_it_is_the_same_compiled():
+def test_compiled_equals_eager():
     def change(images, amount):
         x = apply_color(images, *color_matrices(amount * 9, 1 + amount, 1 - amount, amount, 127.5))
         return blur(x, 2 * amount), jpeg(images, 90 - 60 * amount)
 
-    arrays = ops.convert_to_tensor(pictures((2, 21, 19, 3))), vector(0.0, 0.6)
+    arrays = ops.convert_to_tensor(draw((2, 21, 19, 3))), vector(0.0, 0.6)
     for eager, fused in zip(change(*arrays), compiled(change)(*arrays), strict=True):
         eager, fused = ops.convert_to_numpy(eager), ops.convert_to_numpy(fused)
-        # a coefficient halfway between two steps may fall to either
+        # ties in quantization can be rounded either way
         assert np.abs(fused - eager).mean() < 0.05

@@ -6,14 +6,14 @@ from keras import ops
 from tfseg.ops import random_bits, uniform
 
 WORD = 2**32
-# a seed and a number each: small, negative, and beyond 31 and 32 bits, of which the lower 32 count
+# pairs of seed and number: small, negative, and above 31 and 32 bits, of which the lower 32 count
 KEYS = np.array(
     [[0, 0], [0, 1], [1, 0], [-1, 7], [7, -1], [2**31 + 5, 3], [2**32 + 5, 3], [12345, 2**40 - 1]]
 )
 
 
 def pcg(x):
-    """pcg_hash of Jarzynski and Olano (2020), listing in section 4, in integers without bounds."""
+    """pcg_hash of Jarzynski and Olano (2020), listing in section 4, in Python integers."""
     state = (x * 747796405 + 2891336453) % WORD
     word = ((state >> ((state >> 28) + 4)) ^ state) * 277803737 % WORD
     return (word >> 22) ^ word
@@ -37,7 +37,7 @@ def compiled(function):
 
 
 def as_int32(keys):
-    """The lower 32 bits, as tensors of every backend hold them."""
+    """Return the lower 32 bits as a tensor."""
     return ops.convert_to_tensor(keys.astype("uint32").view("int32"))
 
 
@@ -46,14 +46,15 @@ EXPECTED = np.array([[slow_bits(key, stream) for stream in range(5)] for key in 
 
 def test_golden_bits():
     assert pcg(0) == 129708002
-    # keys (0, 0), (-1, 7) and (2**31 + 5, 3): numbers that `slow_bits` gave, so that no later change goes unseen
+    # keys (0, 0), (-1, 7) and (2**31 + 5, 3): computed by `slow_bits`, so that a change of both
+    # would be noticed
     assert EXPECTED[0, :3].tolist() == [2145236065, 594548367, 2433305931]
     assert EXPECTED[3, :3].tolist() == [2382663152, 2309221934, 3351517207]
     assert EXPECTED[5, :2].tolist() == [1941553525, 4210341079]
 
 
 @pytest.mark.parametrize("streams", [[0, 1, 2, 3, 4], [-1, -2, 2**31 - 1]])
-def test_bits_are_those_of_the_slow_hash(streams):
+def test_bits_match_the_slow_hash(streams):
     expected = [[slow_bits(key, stream) for stream in streams] for key in KEYS]
     streams = ops.convert_to_tensor(np.array(streams, "int32"))
     for draw in (random_bits, compiled(random_bits)):
@@ -63,7 +64,7 @@ def test_bits_are_those_of_the_slow_hash(streams):
 
 
 @pytest.mark.parametrize("way", ["numpy", "eager", "compiled"])
-def test_uniform_numbers_are_the_upper_24_bits_whichever_way_they_are_drawn(way):
+def test_uniform_numbers_are_the_upper_24_bits(way):
     if way == "numpy":
         found = uniform(KEYS, 5)
         assert isinstance(found, np.ndarray)
@@ -79,7 +80,7 @@ def test_uniform_numbers_are_the_upper_24_bits_whichever_way_they_are_drawn(way)
 
 
 @pytest.mark.parametrize("dtype", ["int32", "uint32", "int64"])
-def test_keys_of_every_dtype_count_by_their_lower_32_bits(dtype):
+def test_the_lower_32_bits_of_keys_of_any_dtype_are_used(dtype):
     if dtype == "int64" and keras.backend.backend() == "jax":
         pytest.skip("JAX has no int64")
     keys = ops.convert_to_tensor(KEYS if dtype == "int64" else KEYS.astype("uint32").view(dtype))
@@ -89,7 +90,7 @@ def test_keys_of_every_dtype_count_by_their_lower_32_bits(dtype):
     assert np.array_equal(ops.convert_to_numpy(uniform(keys, 5)), uniform(KEYS, 5))
 
 
-def test_a_key_may_have_any_number_of_axes_and_parts():
+def test_keys_can_have_any_number_of_axes_and_parts():
     keys = np.arange(24).reshape(2, 4, 3)
     found = uniform(keys, 2)
     assert found.shape == (2, 4, 2)
@@ -97,11 +98,11 @@ def test_a_key_may_have_any_number_of_axes_and_parts():
     assert np.array_equal(uniform(keys[1, 2], 2), found[1, 2])
 
 
-def test_more_streams_change_nothing_about_the_first():
+def test_more_streams_do_not_change_the_first_ones():
     assert np.array_equal(uniform(KEYS, 40)[:, :5], uniform(KEYS, 5))
 
 
-def test_the_order_of_a_keys_parts_counts():
+def test_the_order_of_the_parts_of_a_key_matters():
     assert (uniform(KEYS[:, ::-1], 5)[1] != uniform(KEYS, 5)[1]).all()
 
 
@@ -111,7 +112,7 @@ def chi_square(counts):
 
 
 def numbers(seed, count=20_000, streams=4):
-    """(count, streams) of the keys (seed, 0), (seed, 1) ..., as a training draws them."""
+    """Return (count, streams) numbers of the keys (seed, 0), (seed, 1), ..., as in training."""
     return uniform(np.stack([np.full(count, seed), np.arange(count)], 1), streams).astype("float64")
 
 
@@ -120,10 +121,10 @@ def test_numbers_are_uniform(seed):
     u = numbers(seed)
     assert u.min() >= 0
     assert u.max() < 1
-    # of 20000 numbers the mean deviates by 0.00204, the variance by 0.00053: four deviations
+    # of 20000 numbers, the std of the mean is 0.00204, that of the variance 0.00053: four stds
     assert np.abs(u.mean(0) - 1 / 2).max() < 4 * 0.00204
     assert np.abs(u.var(0) - 1 / 12).max() < 4 * 0.00053
-    # 63 degrees of freedom: above 116 with a probability of 5e-5, below 28 likewise
+    # 63 degrees of freedom: above 116 with probability 5e-5, and the same below 28
     for stream in u.T:
         assert 28 < chi_square(np.bincount((stream * 64).astype(int), minlength=64)) < 116
 
@@ -148,11 +149,11 @@ def test_streams_neighboring_keys_and_seeds_are_independent(seed):
         assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(len(a)), name
 
 
-def test_no_bit_is_stuck_and_one_bit_of_a_key_turns_half_of_the_bits():
+def test_one_bit_of_a_key_flips_half_of_the_bits():
     keys = np.stack([np.zeros(4096, int), np.arange(4096)], 1)
     bits = ops.convert_to_numpy(random_bits(as_int32(keys), ops.arange(1)))[:, 0]
-    for place in range(12):
-        turned = keys ^ np.array([0, 1 << place])
-        changed = bits ^ ops.convert_to_numpy(random_bits(as_int32(turned), ops.arange(1)))[:, 0]
-        share = np.unpackbits(changed.view("uint8")).reshape(-1, 32).mean(0)
-        assert np.abs(share - 0.5).max() < 0.05, place
+    for position in range(12):
+        flipped = keys ^ np.array([0, 1 << position])
+        changed = bits ^ ops.convert_to_numpy(random_bits(as_int32(flipped), ops.arange(1)))[:, 0]
+        fraction = np.unpackbits(changed.view("uint8")).reshape(-1, 32).mean(0)
+        assert np.abs(fraction - 0.5).max() < 0.05, position

@@ -16,7 +16,7 @@ def draw(scale=2.0):
 
 
 def slow(logits, labels, weight):
-    """-log p of the label, and weighted sums of p over the pixels of the class and over all, in float64 loops."""
+    """Return -log p and the weighted sums of p per class and over all pixels, by float64 loops."""
     nll, overlap, predicted = np.zeros(labels.shape), np.zeros((2, 4)), np.zeros((2, 4))
     for i, j in np.ndindex(labels.shape):
         x = logits[i, j].astype("float64")
@@ -43,7 +43,7 @@ many_or_few = pytest.mark.parametrize("few", [32, 2], ids=["few classes", "many 
 
 @pytest.fixture(autouse=True)
 def few_classes(request, monkeypatch):
-    """Both ways to sum by class are tried on the same four classes."""
+    """Test both ways to sum per class on the same four classes."""
     if "few" in request.fixturenames:
         monkeypatch.setattr("tfseg.ops.softmax.FEW_CLASSES", request.getfixturevalue("few"))
 
@@ -66,12 +66,12 @@ def value_and_gradient(function, x):
 
 @many_or_few
 @together_and_apart
-def test_it_matches_the_slow_loop(run, few):
+def test_matches_the_slow_loop(run, few):
     for found, expected in zip(run(*draw()), slow(*draw()), strict=True):
         assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-5)
 
 
-# what flows back into each pixel's -log p, and into the square of each sum: all of them different
+# gradients that arrive at -log p and at the square of each sum, all different
 RETURNS = {
     "nll": np.random.default_rng(1).normal(size=(2, 7)).astype("float32"),
     "overlap": np.random.default_rng(2).normal(size=(2, 4)).astype("float32"),
@@ -82,7 +82,7 @@ RETURNS = {
 @pytest.mark.parametrize("used", [["nll"], ["overlap"], ["predicted"], list(RETURNS)], ids="+".join)
 @many_or_few
 @together_and_apart
-def test_its_gradient_is_that_of_the_softmax(run, few, used):
+def test_gradient_matches_automatic_differentiation(run, few, used):
     logits, labels, weight = draw()
 
     def together(*returned):
@@ -104,7 +104,7 @@ def test_its_gradient_is_that_of_the_softmax(run, few, used):
 
 @many_or_few
 @together_and_apart
-def test_a_pixel_of_weight_0_carries_exactly_no_gradient(run, few):
+def test_a_pixel_of_weight_0_has_exactly_zero_gradient(run, few):
     logits, labels, weight = draw()
     weight[0, 3] = weight[1, 5] = 0
     logits[0, 3] = 1e4
@@ -122,7 +122,7 @@ def test_a_pixel_of_weight_0_carries_exactly_no_gradient(run, few):
 @pytest.mark.parametrize("size", [1e4, 1e30])
 @many_or_few
 @together_and_apart
-def test_logits_of_any_size_stay_finite(run, few, size):
+def test_finite_for_logits_of_any_size(run, few, size):
     logits, labels, weight = draw(1.0)
     logits = np.sign(logits) * np.float32(size)
     for found, expected in zip(
@@ -133,9 +133,9 @@ def test_logits_of_any_size_stay_finite(run, few, size):
     assert np.isfinite(gradient).all()
 
 
-def test_a_constant_added_to_a_pixel_s_logits_changes_nothing():
+def test_adding_a_constant_to_the_logits_of_a_pixel_changes_nothing():
     logits, labels, weight = draw()
-    logits = np.round(logits * 8) / 8  # exact in float32, also when 4096 is added
+    logits = np.round(logits * 8) / 8  # exact in float32, also with 4096 added
     for near, far in zip(
         run(logits, labels, weight), run(logits + 4096, labels, weight), strict=True
     ):
@@ -143,7 +143,7 @@ def test_a_constant_added_to_a_pixel_s_logits_changes_nothing():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has no float64 by default")
-def test_float64_stays_float64():
+def test_float64():
     logits, labels, weight = draw()
     logits, weight = logits.astype("float64"), weight.astype("float64")
     for found, expected in zip(
@@ -154,7 +154,7 @@ def test_float64_stays_float64():
 
 
 @many_or_few
-def test_sums_by_class_of_an_image(few):
+def test_class_sums(few):
     values, labels = (
         np.array([[1.0, 2, 4], [8, 16, 32]], "float32"),
         np.array([[2, 0, 2], [1, 1, 0]], "int32"),

@@ -6,10 +6,10 @@ from keras import ops
 from oracles import affine_warp as slow_warp
 from oracles import block_means, spline_surface
 
-from tfseg.ops import apply_matrices, resample, smooth_field, source_points, window_matrices
+from tfseg.ops import apply_matrices, crop_matrices, resample, smooth_field, source_points
 
 IDENTITY = np.array([[[1, 0, 0], [0, 1, 0]]], "float32")
-# multiples of 1/32, to which OpenCV before 5.0 rounds coordinates; 5.0.0 does not
+# multiples of 1/32, to which OpenCV before 5.0.0 rounds coordinates
 MATRIX = np.array([[26, -11, 103], [10, 35, -86]], "float32") / 32
 WITHOUT_TIES = np.array([[0.8123, -0.3571, 3.217], [0.3019, 1.0937, -2.703]], "float32")
 
@@ -42,10 +42,10 @@ def matrices(
         np.array([value], "float32") for value in (center, scale, angle, shear, flip_x, flip_y)
     ]
     far = None if perspective is None else np.array([perspective], "float32")
-    return ops.convert_to_numpy(window_matrices(size, *map(ops.convert_to_tensor, values), far))
+    return ops.convert_to_numpy(crop_matrices(size, *map(ops.convert_to_tensor, values), far))
 
 
-def middle(image):
+def center_of(image):
     return (image.shape[0] - 1) / 2, (image.shape[1] - 1) / 2
 
 
@@ -67,7 +67,7 @@ def compiled(function):
     [("uint8", 256), ("uint16", 2**16), ("int32", 2**24), ("int32", -(2**24)), ("float32", 1.0)],
 )
 @every_interpolation
-def test_identity_changes_no_byte(interpolation, dtype, top):
+def test_identity_changes_nothing(interpolation, dtype, top):
     images = (np.random.default_rng(0).random((2, 7, 11, 3)) * top).astype(dtype)
     same = np.repeat(IDENTITY, 2, 0)
     found = warp(images, same, (7, 11), interpolation=interpolation)
@@ -78,13 +78,13 @@ def test_identity_changes_no_byte(interpolation, dtype, top):
 
 @pytest.mark.parametrize("perspective", [None, (0.0, 0.0)])
 @every_interpolation
-def test_the_whole_window_changes_no_byte(interpolation, perspective):
+def test_a_crop_of_the_whole_image_changes_nothing(interpolation, perspective):
     image = noise((6, 9, 2))
-    same = matrices((6, 9), middle(image), perspective=perspective)
+    same = matrices((6, 9), center_of(image), perspective=perspective)
     assert np.array_equal(warp(image[None], same, (6, 9), interpolation=interpolation)[0], image)
 
 
-def test_each_image_goes_through_its_own_matrix():
+def test_each_image_has_its_own_matrix():
     images = noise((2, 5, 6, 1))
     left_by_one = np.array([[[1, 0, 1], [0, 1, 0]]], "float32")
     moved = warp(images, np.concatenate([IDENTITY, left_by_one]), (5, 6))
@@ -94,50 +94,54 @@ def test_each_image_goes_through_its_own_matrix():
 
 
 @every_interpolation
-def test_flips_and_turns_move_whole_pixels(interpolation):
+def test_flips_and_rotations_by_90_degrees(interpolation):
     image = noise((6, 9, 2))
 
     def moved(size, **change):
         return warp(
-            image[None], matrices(size, middle(image), **change), size, interpolation=interpolation
+            image[None],
+            matrices(size, center_of(image), **change),
+            size,
+            interpolation=interpolation,
         )[0]
 
     assert np.array_equal(moved((6, 9), flip_x=-1.0), image[:, ::-1])
     assert np.array_equal(moved((6, 9), flip_y=-1.0), image[::-1])
-    # np.rot90 turns counter-clockwise on the screen; the sine of pi / 2 is off by 1e-7 in float32
+    # np.rot90 rotates counter-clockwise on the screen; the cosine of pi / 2 is off by 1e-7 in
+    # float32
     assert np.allclose(moved((9, 6), angle=np.pi / 2), np.rot90(image), atol=2e-3)
     assert np.allclose(moved((9, 6), angle=-np.pi / 2), np.rot90(image, -1), atol=2e-3)
     assert np.allclose(moved((6, 9), angle=np.pi), np.rot90(image, 2), atol=2e-3)
 
 
-def test_a_turned_image_is_mirrored_at_last():
+def test_flips_are_after_rotation():
     image = noise((6, 9, 2))
     moved = warp(
-        image[None], matrices((9, 6), middle(image), angle=np.pi / 2, flip_x=-1.0), (9, 6)
+        image[None], matrices((9, 6), center_of(image), angle=np.pi / 2, flip_x=-1.0), (9, 6)
     )[0]
     assert np.allclose(moved, np.rot90(image)[:, ::-1], atol=2e-3)
 
 
 def test_scale_magnifies_about_the_center():
     image = np.arange(9.0, dtype="float32")[None, None, :, None] * np.ones((1, 5, 1, 1), "float32")
-    # output x = 0..8 with its middle 4 on source 5, shown twice as large: source 5 + (x - 4) / 2
+    # output x = 0..8 with its center 4 at source 5, scale 2: source 5 + (x - 4) / 2
     magnified = warp(image, matrices((1, 9), (2, 5), scale=2.0), (1, 9))[0, 0, :, 0]
     assert np.allclose(magnified, [3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7])
 
 
-# --- what is outside
+# --- outside of the image
 
 
-def test_the_fill_blends_in_at_the_border():
+def test_fill_is_interpolated_at_the_border():
     image = np.array([[10.0, 20.0]], "float32")[None, ..., None]
     half_right = np.array([[[1, 0, -0.5], [0, 1, 0]]], "float32")
-    # source x = -0.5, 0.5, 1.5, 2.5: halves of (100, 10), (10, 20), (20, 100), then nothing but the fill
+    # source x = -0.5, 0.5, 1.5, 2.5: means of (100, 10), (10, 20), (20, 100), then only the fill
     assert np.allclose(warp(image, half_right, (1, 4), fill=100)[0, 0, :, 0], [55, 15, 60, 100])
     assert np.allclose(warp(image, half_right, (1, 4))[0, 0, :, 0], [5, 15, 10, 0])
 
 
 @every_interpolation
-def test_every_channel_may_have_its_own_fill(interpolation):
+def test_fill_per_channel(interpolation):
     images, fill = noise((1, 6, 7, 3), "float32"), (10, 0, 250)
     found = warp(images, MATRIX[None], (9, 12), interpolation=interpolation, fill=fill)
     alone = [
@@ -154,7 +158,7 @@ def test_every_channel_may_have_its_own_fill(interpolation):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int32", "float32"])
-def test_nearest_keeps_the_dtype_and_makes_no_new_label(dtype):
+def test_nearest_keeps_the_dtype_and_adds_no_label(dtype):
     mask = np.array([[0, 7], [7, 200]], dtype)[None, ..., None]
     turned = warp(
         mask, matrices((5, 5), (0.5, 0.5), 2.0, 0.5), (5, 5), interpolation="nearest", fill=255
@@ -164,21 +168,21 @@ def test_nearest_keeps_the_dtype_and_makes_no_new_label(dtype):
 
 
 @every_interpolation
-def test_what_lies_beyond_a_images_extent_never_shows(interpolation):
+def test_pixels_beyond_the_extent_are_never_used(interpolation):
     sizes = [(5, 8), (9, 12), (4, 3)]
-    pictures = [noise((*size, 2), "float32", seed) for seed, size in enumerate(sizes)]
+    sources = [noise((*size, 2), "float32", seed) for seed, size in enumerate(sizes)]
     array = np.full((3, 9, 12, 2), 1e6, "float32")
-    for i, picture in enumerate(pictures):
-        array[i, : picture.shape[0], : picture.shape[1]] = picture
+    for i, source in enumerate(sources):
+        array[i, : source.shape[0], : source.shape[1]] = source
     maps = np.repeat(MATRIX[None], 3, 0)
     extents = np.array(sizes, "float32")
     found = warp(array, maps, (14, 16), interpolation=interpolation, fill=90, extents=extents)
-    for ours, picture in zip(found, pictures, strict=True):
-        alone = warp(picture[None], MATRIX[None], (14, 16), interpolation=interpolation, fill=90)[0]
+    for ours, source in zip(found, sources, strict=True):
+        alone = warp(source[None], MATRIX[None], (14, 16), interpolation=interpolation, fill=90)[0]
         assert np.allclose(ours, alone, atol=1e-3)
 
 
-# --- against other code
+# --- comparison with other code
 
 
 @pytest.mark.parametrize("fill", [0, 90])
@@ -192,7 +196,7 @@ def test_bilinear_matches_the_slow_loop(fill):
 
 @pytest.mark.parametrize("fill", [0, 90])
 @linear_or_cubic
-def test_it_matches_opencv_warp_affine(interpolation, fill):
+def test_matches_opencv_warp_affine(interpolation, fill):
     image = noise((40, 50, 3), "float32")
     flags = CV2[interpolation] | cv2.WARP_INVERSE_MAP
     theirs = cv2.warpAffine(image, MATRIX, (55, 45), None, flags, cv2.BORDER_CONSTANT, (fill,) * 3)
@@ -202,7 +206,7 @@ def test_it_matches_opencv_warp_affine(interpolation, fill):
 
 @pytest.mark.parametrize("fill", [0, 90])
 @linear_or_cubic
-def test_it_matches_opencv_remap(interpolation, fill):
+def test_matches_opencv_remap(interpolation, fill):
     image = noise((20, 31, 3), "float32")
     rng = np.random.default_rng(8)
     x = rng.integers(-4 * 32, 35 * 32, (25, 40)).astype("float32") / 32
@@ -228,9 +232,9 @@ def test_nearest_matches_opencv():
 
 
 @linear_or_cubic
-def test_it_matches_opencv_warp_perspective(interpolation):
+def test_matches_opencv_warp_perspective(interpolation):
     y, x = np.mgrid[:60, :80]
-    # smooth, so that the rounding of older OpenCV changes little
+    # smooth, so that the rounding of older OpenCV versions has little effect
     image = (100 + 60 * np.sin(x / 9)[..., None] * np.cos(y / 7)[..., None] + x[..., None]).astype(
         "float32"
     )
@@ -251,7 +255,7 @@ def test_it_matches_opencv_warp_perspective(interpolation):
 
 def test_vertical_lines_lean_by_the_shear_to_the_right():
     matrix = matrices((9, 9), (4, 4), shear=np.arctan(0.5))
-    # the output's (x, y) shows the source's (x + (y - 4) / 2, y): the line at 4 appears at 4 - (y - 4) / 2
+    # output (x, y) shows source (x + (y - 4) / 2, y): the line at 4 is at x = 4 - (y - 4) / 2
     image = np.zeros((1, 9, 9, 1), "float32")
     image[:, :, 4] = 1
     line = warp(image, matrix, (9, 9))[0, ..., 0]
@@ -260,8 +264,8 @@ def test_vertical_lines_lean_by_the_shear_to_the_right():
     assert np.allclose(horizontal, np.eye(9)[4][:, None], atol=1e-5)
 
 
-def test_the_border_in_perspective_lies_farther_away():
-    # middle 4, source 20; borders 4 away: 4 / (1 - 1/4) and 4 / (1 + 1/4) of the source
+def test_the_border_in_perspective_is_farther_away():
+    # center 4, source 20; the borders are 4 away: 4 / (1 - 1/4) and 4 / (1 + 1/4) in the source
     matrix = matrices((3, 9), (7, 20), perspective=(0.25, 0.0))
     x, y = (ops.convert_to_numpy(side)[0] for side in source_points(matrix, (3, 9)))
     assert x[1, [0, 4, 8]] == pytest.approx([20 - 3.2, 20, 20 + 16 / 3], abs=1e-5)
@@ -278,7 +282,7 @@ CHANGE = {"scale": 0.7, "angle": 0.6, "shear": -0.3, "flip_x": -1.0, "flip_y": -
 
 @pytest.mark.parametrize("perspective", [None, (0.3, -0.35)])
 @pytest.mark.parametrize("size", [(11, 15), (10, 24), (1, 1), (1, 8)])
-def test_the_outputs_middle_lands_on_the_center(size, perspective):
+def test_the_output_center_maps_to_center(size, perspective):
     matrix = matrices(size, (33.25, -7.5), **CHANGE, perspective=perspective)
     point = np.array([[(size[1] - 1) / 2]], "float32"), np.array([[(size[0] - 1) / 2]], "float32")
     x, y = (
@@ -287,7 +291,7 @@ def test_the_outputs_middle_lands_on_the_center(size, perspective):
     assert (x.item(), y.item()) == pytest.approx((-7.5, 33.25), abs=1e-4)
 
 
-def test_the_map_is_scale_turn_shear_flip_and_perspective_in_turn():
+def test_the_matrix_is_a_product_of_simple_matrices():
     size, center, (right, low) = (11, 15), (33.25, -7.5), (0.3, -0.35)
     to_middle = np.array([[1, 0, -7], [0, 1, -5], [0, 0, 1.0]])
     far = np.array([[1, 0, 0], [0, 1, 0], [-right / 7, -low / 5, 1]])
@@ -305,7 +309,7 @@ def test_the_map_is_scale_turn_shear_flip_and_perspective_in_turn():
     assert matrices(size, center, **CHANGE)[0] == pytest.approx(expected[:2], abs=1e-4)
 
 
-def test_points_of_any_number_go_through_their_images_matrix():
+def test_apply_matrices():
     maps = np.array([[[1, 2, 3], [4, 5, 6]], [[0, 1, 0], [1, 0, 0]]], "float32")
     x, y = np.array([[1, 2], [3, 4]], "float32"), np.array([[5, 6], [7, 8]], "float32")
     moved = [ops.convert_to_numpy(side).tolist() for side in apply_matrices(maps, x, y)]
@@ -318,7 +322,7 @@ def test_points_of_any_number_go_through_their_images_matrix():
     assert moved == [[[[7, 8.5]]], [[[17.5, 22]]]]
 
 
-def test_a_displacement_is_added_to_the_outputs_points():
+def test_displacement():
     shift = np.zeros((1, 2, 3, 2), "float32")
     shift[0, 1, 2] = 10, 100
     maps = np.array([[[2, 0, 1], [0, 3, 5]]], "float32")
@@ -327,13 +331,13 @@ def test_a_displacement_is_added_to_the_outputs_points():
     assert y.tolist() == [[5, 5, 5], [8, 8, 308]]
 
 
-# --- images averaged down
+# --- downsampled levels
 
 
-def halved_window(image, times, **options):
-    """The whole image shown at 1/2, 1/4 ..., and read from the level of this size."""
+def downsampled(image, times, **options):
+    """Return the whole image at 1/2, 1/4, ... of its size, sampled from that level."""
     size = tuple(-(-side // 2**times) for side in image.shape[:2])
-    # the middle of the blocks, which reach beyond an odd image
+    # the center of the blocks, which extend beyond an odd image
     center = [(side * 2**times - 1) / 2 for side in size]
     matrix = matrices(size, center, scale=0.5**times)
     return warp(image[None], matrix, size, levels=(np.array([times], "int32"), times), **options)[0]
@@ -341,33 +345,33 @@ def halved_window(image, times, **options):
 
 @linear_or_cubic
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_image_at_half_and_quarter_size_is_the_mean_of_its_blocks(times, interpolation):
+def test_levels_are_means_of_blocks(times, interpolation):
     image = noise((12, 20, 3), "float32")
     size = 20 // 2**times, 12 // 2**times
-    found = halved_window(image, times, interpolation=interpolation)
+    found = downsampled(image, times, interpolation=interpolation)
     assert np.array_equal(found, block_means(image, times))
     assert np.allclose(found, cv2.resize(image, size, interpolation=cv2.INTER_AREA), atol=1e-4)
 
 
-def test_whole_numbers_are_averaged_to_whole_numbers_halves_upwards():
+def test_means_of_integers_are_rounded_half_up():
     image = noise((12, 20, 3))
-    assert np.array_equal(halved_window(image, 1), np.floor(block_means(image) + 0.5))
+    assert np.array_equal(downsampled(image, 1), np.floor(block_means(image) + 0.5))
     assert np.array_equal(
-        halved_window(image, 1), cv2.resize(image, (10, 6), interpolation=cv2.INTER_AREA)
+        downsampled(image, 1), cv2.resize(image, (10, 6), interpolation=cv2.INTER_AREA)
     )
-    assert np.abs(halved_window(image, 2) - block_means(image, 2)).max() <= 1
+    assert np.abs(downsampled(image, 2) - block_means(image, 2)).max() <= 1
     signed = np.array([[-3, -3], [-3, -4]], "int32")[..., None]
-    assert halved_window(signed, 1).item() == -3
-    assert halved_window(np.full((2, 2, 1), 65535, "uint16"), 1).item() == 65535
+    assert downsampled(signed, 1).item() == -3
+    assert downsampled(np.full((2, 2, 1), 65535, "uint16"), 1).item() == 65535
 
 
 @pytest.mark.parametrize("times", [1, 2, 3])
 def test_a_last_odd_row_or_column_counts_twice(times):
     image = noise((13, 21, 2), "float32")
-    assert np.allclose(halved_window(image, times), block_means(image, times), atol=1e-4)
+    assert np.allclose(downsampled(image, times), block_means(image, times), atol=1e-4)
 
 
-def test_every_image_is_read_from_its_own_level():
+def test_every_image_has_its_own_level():
     images = noise((4, 16, 24, 2), "float32")
     levels = [2, 0, 1, 0]
     maps = np.concatenate(
@@ -385,11 +389,11 @@ def test_every_image_is_read_from_its_own_level():
 
 @linear_or_cubic
 @pytest.mark.parametrize("sizes", [[(5, 8), (9, 12), (4, 3)], [(7, 11), (1, 1), (9, 5)]])
-def test_what_lies_beyond_a_images_extent_is_in_no_mean(interpolation, sizes):
-    pictures = [noise((*size, 2), "float32", seed) for seed, size in enumerate(sizes)]
+def test_pixels_beyond_the_extent_are_not_averaged(interpolation, sizes):
+    sources = [noise((*size, 2), "float32", seed) for seed, size in enumerate(sizes)]
     array = np.full((3, 9, 12, 2), 1e6, "float32")
-    for i, picture in enumerate(pictures):
-        array[i, : picture.shape[0], : picture.shape[1]] = picture
+    for i, source in enumerate(sources):
+        array[i, : source.shape[0], : source.shape[1]] = source
     levels = np.array([1, 2, 2], "int32")
     maps = np.concatenate(
         [matrices((7, 7), (3, 4), scale=0.5**level, angle=0.3) for level in levels]
@@ -398,8 +402,8 @@ def test_what_lies_beyond_a_images_extent_is_in_no_mean(interpolation, sizes):
     found = warp(
         array, maps, (7, 7), extents=np.array(sizes, "int32"), levels=(levels, 2), **options
     )
-    for ours, picture, matrix, level in zip(found, pictures, maps, levels, strict=True):
-        alone = warp(picture[None], matrix[None], (7, 7), levels=(np.array([level]), 2), **options)[
+    for ours, source, matrix, level in zip(found, sources, maps, levels, strict=True):
+        alone = warp(source[None], matrix[None], (7, 7), levels=(np.array([level]), 2), **options)[
             0
         ]
         assert np.allclose(ours, alone, atol=1e-3)
@@ -410,7 +414,7 @@ def test_what_lies_beyond_a_images_extent_is_in_no_mean(interpolation, sizes):
 
 
 @pytest.mark.parametrize("lattice", [(8, 8), (4, 6)])
-def test_a_smooth_field_is_a_sum_of_b_splines(lattice):
+def test_smooth_field_is_a_sum_of_b_splines(lattice):
     coarse = np.random.default_rng(5).normal(size=(2, *lattice, 2)).astype("float32")
     found = ops.convert_to_numpy(smooth_field(ops.convert_to_tensor(coarse), (9, 14)))
     assert found.shape == (2, 9, 14, 2)
@@ -421,17 +425,17 @@ def test_a_smooth_field_is_a_sum_of_b_splines(lattice):
         )
 
 
-def test_constant_and_linear_coefficients_give_such_surfaces():
+def test_smooth_field_of_constant_and_linear_coefficients():
     rows, columns = np.mgrid[:8, :7].astype("float32")
     coarse = np.stack([np.full((8, 7), 3, "float32"), 2 * rows - 5 * columns + 1], -1)[None]
     found = ops.convert_to_numpy(smooth_field(ops.convert_to_tensor(coarse), (11, 9)))[0]
     assert found[..., 0] == pytest.approx(np.full((11, 9), 3), abs=1e-5)
-    # from the second row and column, 1, to the last but one, 6 and 5
+    # from the second row and column, 1, to the second to last ones, 6 and 5
     expected = 2 * np.linspace(1, 6, 11)[:, None] - 5 * np.linspace(1, 5, 9) + 1
     assert found[..., 1] == pytest.approx(expected, abs=1e-4)
 
 
-def test_a_smooth_field_stays_within_its_coefficients():
+def test_smooth_field_is_within_its_coefficients():
     coarse = np.sign(np.random.default_rng(6).normal(size=(4, 8, 8, 2))).astype("float32")
     found = ops.convert_to_numpy(smooth_field(ops.convert_to_tensor(coarse), (50, 40)))
     assert np.abs(found).max() <= 1 + 1e-5
@@ -446,13 +450,13 @@ def test_a_smooth_field_stays_within_its_coefficients():
 def whole_map(images, extents, levels, coarse, center, interpolation):
     one = ops.ones_like(center[:, 0])
     far = ops.stack([0.2 * one, -0.1 * one], -1)
-    maps = window_matrices((9, 11), center, 0.6 * one, 0.3 * one, 0.1 * one, -one, one, far)
+    maps = crop_matrices((9, 11), center, 0.6 * one, 0.3 * one, 0.1 * one, -one, one, far)
     x, y = source_points(maps, (9, 11), smooth_field(coarse, (9, 11)))
     return resample(images, x, y, interpolation, (20, 0, 90), extents, (levels, 2))
 
 
 @every_interpolation
-def test_it_gives_the_same_compiled(interpolation):
+def test_compiled_equals_eager(interpolation):
     rng = np.random.default_rng(2)
     arrays = (
         noise((3, 17, 22, 3), "uint8"),
@@ -461,9 +465,13 @@ def test_it_gives_the_same_compiled(interpolation):
         rng.normal(size=(3, 5, 5, 2)).astype("float32"),
         np.array([[8, 10.5], [4, 9.25], [7.1, 6]], "float32"),
     )
-    run = lambda *given: whole_map(*given, interpolation)  # noqa: E731
+
+    def run(*tensors):
+        return whole_map(*tensors, interpolation)
+
     arrays = [ops.convert_to_tensor(array) for array in arrays]
-    eager, fused = (ops.convert_to_numpy(function(*arrays)) for function in (run, compiled(run)))
+    eager = ops.convert_to_numpy(run(*arrays))
+    fused = ops.convert_to_numpy(compiled(run)(*arrays))
     assert eager.std() > 10
     assert fused.dtype == eager.dtype
     assert np.abs(fused.astype("float64") - eager).max() < 2e-2

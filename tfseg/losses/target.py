@@ -41,8 +41,8 @@ class Target:
     Example:
         >>> from tfseg.losses import Target
         >>> target = Target([[[0, 1, 255]]], [[[[2.0, 0.0], [1.0, 0.0], [5.0, 0.0]]]])
-        >>> target.nll.numpy().round(3).tolist()
-        [[[0.127, 1.313, 0.0]]]
+        >>> [f"{value:.3f}" for value in target.nll[0, 0]]
+        ['0.127', '1.313', '0.000']
     """
 
     def __init__(

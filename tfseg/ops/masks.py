@@ -64,7 +64,7 @@ def _values(x):
 def target_kind(owner: str, y_true, y_pred) -> str:
     """Return "labels" for integer targets and "dense" for per-class values.
 
-    Targets are told apart by shape: (B, ...) or (B, ..., 1) are labels, (B, ..., C) is dense. With
+    The shape decides: (B, ...) or (B, ..., 1) are labels, (B, ..., C) is dense. With
     C == 1, a (B, ..., 1) target is dense if its dtype is floating.
 
     Raises:

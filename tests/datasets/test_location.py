@@ -1,19 +1,19 @@
 import pytest
 
 from tfseg.datasets import DATASETS
-from tfseg.datasets.location import located
+from tfseg.datasets.dataset_dir import dataset_dir
 
 
 def test_a_set_lies_where_the_user_or_the_environment_says(tmp_path, monkeypatch):
     (tmp_path / "camvid").mkdir()
     monkeypatch.setenv("TFSEG_DATA", str(tmp_path))
-    assert located(None, "camvid", "somewhere") == tmp_path / "camvid"
-    assert located(str(tmp_path), "camvid", "somewhere") == tmp_path
+    assert dataset_dir(None, "camvid", "somewhere") == tmp_path / "camvid"
+    assert dataset_dir(str(tmp_path), "camvid", "somewhere") == tmp_path
     monkeypatch.delenv("TFSEG_DATA")
     (tmp_path / "work").mkdir()
     (tmp_path / "shared" / "data" / "camvid").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    assert located(None, "camvid", "somewhere").resolve() == tmp_path / "shared" / "data" / "camvid"
+    assert dataset_dir(None, "camvid", "somewhere").resolve() == tmp_path / "shared" / "data" / "camvid"
 
 
 @pytest.mark.parametrize("name", ["bccd", "camvid", "dsb2018", "isbi2012"])

@@ -1,7 +1,7 @@
-"""The recipes as commands, on few images and for seconds; `make test-slow` trains on all of them for minutes."""
+"""The recipes as commands, on few images for seconds; `make test-slow` trains for minutes."""
 
+import functools
 import json
-import subprocess
 import sys
 from importlib import import_module
 
@@ -9,90 +9,219 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.data import Arrays, Augment
-from tfseg.inference import predict, tune_run
-from tfseg.recipes import camvid
-from tfseg.training import Run, budget
+from tfseg.data import Arrays
+from tfseg.inference import Tuning
+from tfseg.models import tiny_unet
+from tfseg.recipes import camvid, command
+from tfseg.training import Plan, Run, TrainConfig, trainer
 
 FOLDERS = {"camvid": "camvid", "isbi2012": "isbi2012_em", "dsb2018": "dsb2018_fluo"}
 
 
-@pytest.fixture(params=FOLDERS)
-def recipe(request, monkeypatch):
-    """A recipe's module that reads six images and looks at small windows."""
-    module = import_module(f"tfseg.recipes.{request.param}")
-    whole = getattr(module, request.param)
+def small(name, monkeypatch):
+    """Return a recipe's module that reads six images, in small crops, for one round."""
+    module = import_module(f"tfseg.recipes.{name}")
+    load = getattr(module, name)
     monkeypatch.setattr(
-        module, request.param, lambda folder: [part.subset(range(3)) for part in whole(folder)]
+        module, name, lambda folder: [part.subset(range(3)) for part in load(folder)]
     )
-    monkeypatch.setattr(module, "AUGMENT", Augment(32))
-    monkeypatch.setattr(budget, "ROUNDS", 1)
-    monkeypatch.setattr(budget, "TIMED", 1)
+    monkeypatch.setattr(module, "AUGMENT", {"size": 32})
+    monkeypatch.setattr(trainer, "plan_minutes", lambda *_: Plan(1, 1))
     return module
 
 
-# each takes a minute or two; `tfseg demo`, a recipe too, goes the whole way in the default tests
+# each takes a minute or two; the demo and `test_run_recipe` are in the default tests
 @pytest.mark.slow
-def test_a_recipe_ends_with_figures_images_and_a_saved_model(recipe, shared_data, tmp_path, capsys):
-    name = recipe.__name__.rsplit(".", 1)[1]
-    recipe.run(shared_data / FOLDERS[name], 0.3, tmp_path / "run")
-    assert Run(tmp_path / "run").settings()["recipe"] == name
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_recipe_ends_with_scores_images_and_a_saved_model(
+    name, monkeypatch, shared_data, tmp_path, capsys
+):
+    small(name, monkeypatch).run(shared_data / FOLDERS[name], 0.3, tmp_path / "run")
+    assert Run(tmp_path / "run").config.dataset == name
     assert (tmp_path / "run" / "samples.png").is_file()
-    assert ("on images it was not fitted to" in capsys.readouterr().out.replace("\n", " ")) == (
-        name == "camvid"
-    )
+    assert ("cross-validated" in capsys.readouterr().out) == (name == "camvid")
     assert (tmp_path / "run" / "saved_model" / "1" / "saved_model.pb").is_file()
     assert 0 <= json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] <= 1
 
 
-@pytest.mark.parametrize("holds", [True, False])
-def test_a_decision_is_tuned_if_that_holds_on_other_images(holds, tmp_path):
-    image = keras.Input((None, None, 1))
-    model = keras.Model(image, keras.layers.Rescaling(1.0)(image))  # its logits are the image
-    picture = np.array([[-3, -0.5, 2]], np.float32)[..., None]
-    right, wrong = np.array([[[0, 1, 1]], [[0, 0, 0]]], np.uint8)
-    masks = [right] * 4 if holds else [right] * 2 + [wrong] * 2
-    reader = Arrays([picture] * 4, masks, ["thing"])
-    run = Run(tmp_path)
-    model.save(run.best)
-    said = tune_run(run, reader)
-    assert ("The run decides so from now on" if holds else "That is worth nothing") in said
-    assert (tmp_path / "tuning.json").is_file() == holds
-    assert np.array_equal(predict(run.model(), picture)[0], [0, int(holds), 1])
-    assert np.array_equal(predict(run.model(tuned=False), picture)[0], [0, 0, 1])
+EXPECTED = {
+    # batch size, crop, learning rate
+    "camvid": (6, (288, 384), 2e-3),
+    "isbi2012": (8, (256, 256), 1e-3),
+    "dsb2018": (8, (256, 256), 1e-3),
+}
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_what_a_recipe_trains(name, monkeypatch, shared_data, tmp_path):
+    module, found = import_module(f"tfseg.recipes.{name}"), []
+
+    class Stop(Exception):
+        pass
+
+    def stop(*arguments, **options):
+        found.append((*arguments, options))
+        raise Stop
+
+    model = tiny_unet(3, filters=4)
+    for builder in ("unet", "network"):
+        if hasattr(module, builder):
+            monkeypatch.setattr(module, builder, lambda *_, **__: model)
+    monkeypatch.setattr(module, "run_recipe", stop)
+    with pytest.raises(Stop):
+        module.run(shared_data / FOLDERS[name], 7, tmp_path / "run")
+    config, train, _, given, options = found[0]
+    assert given is model
+    assert options == ({"tune": "mean_iou"} if name == "camvid" else {})
+    values = config.batch_size, config.augment["size"], config.learning_rate
+    assert values == EXPECTED[name]
+    assert (config.minutes, config.dataset, config.optimizer) == (7.0, name, "adamw")
+    assert config.out == str(tmp_path / "run")
+    if name == "camvid":
+        weights = dict(zip(train.class_names, config.class_weights, strict=True))
+        # poles are 1.0 % of the pixels, roads 31.7 %, the median is 4.5 %
+        assert weights["pole"] == pytest.approx((4.5 / 1.0) ** 0.25, abs=0.03)
+        assert weights["road"] == pytest.approx((4.5 / 31.7) ** 0.25, abs=0.01)
+
+
+def reader():
+    """Return four 16 x 16 images whose class is their brightness."""
+    images = np.zeros((4, 16, 16, 1), np.uint8)
+    images[:, 4:12, 4:12] = 200
+    return Arrays(images, (images[..., 0] > 0).astype(np.uint8), ["dark", "bright"])
+
+
+def recipe_config(out):
+    return TrainConfig(
+        out=out, model=None, epochs=2, batch_size=2, augment={"size": 16}, dataset="squares"
+    )
+
+
+def test_run_recipe_trains_tunes_reports_and_exports(tmp_path, monkeypatch, capsys):
+    tuned, exported = [], []
+
+    def tune(run, val, score):
+        tuned.append(score)
+        run.keep_tuned(run.model(), {"score": score})
+        return Tuning(score, 0.25, 0.5, (0.0, 0.0))
+
+    def export(model, folder, metadata, images):
+        exported.append((model, folder, metadata, len(images)))
+        return folder / "1"
+
+    monkeypatch.setattr(command, "tune_run", tune)
+    monkeypatch.setattr(command, "saved_model", export)
+    keras.utils.set_random_seed(0)
+    model = tiny_unet(2, (None, None, 1), filters=4)
+    arguments = recipe_config(tmp_path / "run"), reader(), reader(), model
+    best, scores = command.run_recipe(*arguments, tune="mean_dice")
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "mean_dice: 0.2500 before tuning, 0.5000 after (cross-validated)." in printed
+    assert "The best of 4 steps, on 4 validation images" in printed
+    assert tuned == ["mean_dice"]
+    ((served, folder, metadata, count),) = exported
+    assert served is best
+    assert (folder, count) == (tmp_path / "run" / "saved_model", 4)
+    assert metadata["class_names"] == ["dark", "bright"]
+    assert metadata["metrics"]["mean_iou"] == scores.means()["mean_iou"]
+    assert metadata["tuning"] == {"score": "mean_dice"}
+    assert (tmp_path / "run" / "curves.png").is_file()
+    assert Run(tmp_path / "run").history()["epoch"] == [1, 2]
+    # the same command after its end trains no further, and without `tune` exports as it is
+    Run(tmp_path / "run").forget_tuning()
+    command.run_recipe(*arguments[:3], tiny_unet(2, (None, None, 1), filters=4))
+    assert "tuning" not in exported[1][2]
+    assert Run(tmp_path / "run").history()["epoch"] == [1, 2]
+    assert tuned == ["mean_dice"]
+
+
+@functools.cache
+def network_of_five():
+    return camvid.network(5, weights=None)
 
 
 @pytest.mark.parametrize("size", [(65, 97), (33, 32)])
-def test_camvid_s_network_takes_any_size_and_comes_back(size, tmp_path):
-    model = camvid.network(5, weights=None)
+def test_the_camvid_network_takes_any_size(size):
+    logits = network_of_five()(np.zeros((1, *size, 3), "float32"))
+    assert logits.shape == (1, *size, 5)
+
+
+def test_the_camvid_network_survives_saving(tmp_path):
+    model = network_of_five()
     model.save(tmp_path / "model.keras")
-    images = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype("float32")
-    logits = model.predict(images, verbose=0)
-    assert logits.shape == (2, *size, 5)
-    again = keras.saving.load_model(tmp_path / "model.keras").predict(images, verbose=0)
-    np.testing.assert_array_equal(again, logits)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 33, 32, 3)).astype("float32")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(again(images), model(images))
+
+
+def test_weights_by_frequency():
+    # median 4: (4 / 64)^(1/4) = 1/2, 1, (4 / 0.25)^(1/4) = 2; absent classes count as one pixel
+    assert camvid.class_weights(np.array([64, 4, 0.25])) == pytest.approx([0.5, 1, 4**0.25])
+    assert camvid.class_weights(np.array([64, 4, 1])) == pytest.approx([0.5, 1, 4**0.25])
+
+
+def call(monkeypatch, capsys, recipe, *words):
+    """Call `command(recipe)`; return (exit code, what it printed)."""
+    monkeypatch.setattr(sys, "argv", ["recipe", *map(str, words)])
+    try:
+        command.command(recipe)
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    printed = capsys.readouterr()
+    return code, printed.out + printed.err
+
+
+def test_the_command_line_passes_its_arguments(monkeypatch, capsys):
+    calls = []
+
+    def recipe(data=None, minutes=88, out="runs/camvid"):
+        calls.append((data, minutes, out))
+
+    assert call(monkeypatch, capsys, recipe) == (0, "")
+    words = ("--data", "here", "--minutes", "2.5", "--out", "there")
+    assert call(monkeypatch, capsys, recipe, *words)[0] == 0
+    assert calls == [(None, 88, "runs/camvid"), ("here", 2.5, "there")]
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["camvid", *(pytest.param(name, marks=pytest.mark.slow) for name in ("isbi2012", "dsb2018"))],
+    ("error", "code", "message"),
+    [
+        (ValueError("wrong"), 1, "error: wrong\n"),
+        (ImportError("missing"), 1, "error: missing\n"),
+        (KeyboardInterrupt(), 130, "The same command continues after the last complete round"),
+    ],
 )
-def test_help_and_mistakes(name, tmp_path):
-    command = [sys.executable, "-m", f"tfseg.recipes.{name}"]
-    shown = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True).stdout
-    assert f"python -m tfseg.recipes.{name}" in shown
-    done = subprocess.run(
-        [*command, "--data", tmp_path / "no"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert str(tmp_path / "no") in done.stderr
+def test_errors_end_in_one_message(error, code, message, monkeypatch, capsys):
+    def recipe(data=None, minutes=88, out="runs/camvid"):
+        raise error
+
+    found, printed = call(monkeypatch, capsys, recipe)
+    assert found == code
+    assert message in printed
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_help_is_the_docstring_and_a_missing_dataset_is_named(
+    name, monkeypatch, capsys, tmp_path
+):
+    module = import_module(f"tfseg.recipes.{name}")
+    code, printed = call(monkeypatch, capsys, module.run, "--help")
+    assert code == 0
+    assert f"python -m tfseg.recipes.{name}" in printed
+    assert f"runs/{name}" in printed.split("--out OUT", 1)[1]
+    code, printed = call(monkeypatch, capsys, module.run, "--data", tmp_path / "no")
+    assert code == 1
+    assert str(tmp_path / "no") in printed
+    assert "Traceback" not in printed
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("name", "floor"), [("camvid", 0.5), ("isbi2012", 0.7), ("dsb2018", 0.6)])
-def test_minutes_suffice_for_a_useful_model(name, floor, shared_data, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "minimum"), [("camvid", 0.5), ("isbi2012", 0.7), ("dsb2018", 0.6)]
+)
+def test_minutes_suffice_for_a_useful_model(name, minimum, shared_data, tmp_path):
     recipe = import_module(f"tfseg.recipes.{name}")
     recipe.run(shared_data / FOLDERS[name], 6, tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] > floor
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] > minimum

@@ -12,7 +12,7 @@ from tfseg.training import AugmentedModel, augmented
 NAMES = ["ground", "disc", "band"]
 AUGMENT = Augment(
     24,
-    scale=(0.6, 1.5),
+    scale=(0.75, 1.5),
     rotate=[-20, 20],
     flip="both",
     crop="classes",
@@ -23,6 +23,8 @@ AUGMENT = Augment(
     fill=(1.0, 2.0, 3.0),
     normalize=([120.0, 110.0, 100.0], np.array([60.0, 50.0, 40.0])),
 )
+# Compiled only as a part of a compiled train step: compiling it alone takes longer than the tests.
+AUGMENT.__dict__["_compiled"] = AUGMENT.kernel
 SAMPLES = [draw_sample(index) for index in range(4)]
 READER = Arrays(*zip(*SAMPLES, strict=True), NAMES)
 IMAGES = np.stack([image for image, _ in SAMPLES])
@@ -181,7 +183,7 @@ def test_the_step_augments_like_sample():
         "boxes": np.tile(np.array([[[5, 5, 20, 20], [0, 0, 0, 0]]], "float32"), (4, 1, 1)),
         "classes": np.tile(np.array([[1, -1]], "int32"), (4, 1)),
     }
-    options = {"scale": (0.75, 1.5), "rotate": 20, "flip": "both", "elastic": 2, "blur": 1}
+    options = {"scale": (0.75, 1.5), "rotate": 20, "flip": "both", "blur": 1}
     augment = Augment(24, crop="classes", **options)
     model = augmented(network(), augment, seed=5)
 

@@ -17,7 +17,7 @@ def fit(*callbacks, terminal=True, **options):
     model.compile("sgd", "mse")
     x, y = np.ones((12, 2)), np.ones((12, 1))
     try:
-        with Progress(console, figures=("val_loss",)) as progress:
+        with Progress(console, metrics=("val_loss",)) as progress:
             model.fit(
                 x,
                 y,
@@ -36,26 +36,26 @@ def plain(printed):
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", printed)
 
 
-def test_every_epoch_has_its_line_and_a_bar_with_the_time_left():
+def test_every_epoch_has_a_line_and_a_bar_with_the_remaining_time():
     printed = plain(fit(epochs=2))
     for part in ("epoch   1/2  loss ", "epoch   2/2  loss ", "val loss ", "/6", "0:00:00"):
         assert part in printed
 
 
-def test_a_resumed_run_counts_what_is_left():
+def test_a_resumed_run_counts_the_remaining_steps():
     printed = plain(fit(epochs=5, initial_epoch=3))
     assert "epoch   4/5" in printed
     assert "/6" in printed  # two epochs of three steps
 
 
-def test_a_file_gets_lines_only():
+def test_a_file_gets_only_lines():
     assert [line[:11] for line in fit(epochs=2, terminal=False).split("\n") if line.strip()] == [
         "epoch   1/2",
         "epoch   2/2",
     ]
 
 
-def test_the_terminal_is_given_back_when_the_training_fails():
+def test_the_terminal_is_restored_when_the_training_fails():
     class Fail(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             raise RuntimeError("broken")

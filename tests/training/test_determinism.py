@@ -5,7 +5,7 @@ import pytest
 
 from tfseg.training import deterministic
 
-# Prints what random numbers come, whether unseeded operations are refused, and the weights' fingerprint.
+# Prints random numbers, whether unseeded operations are refused, and a digest of the weights.
 TRAIN = """
 import hashlib, random, sys
 sys.path.insert(0, "tests")
@@ -47,6 +47,8 @@ def test_two_processes_end_with_the_same_bits(request):
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5, None, True])
-def test_what_is_no_seed_is_refused(seed):
-    with pytest.raises(ValueError, match=r"deterministic: seed=.* must be a whole number from 0"):
+def test_an_invalid_seed_is_refused(seed):
+    with pytest.raises(
+        ValueError, match=r"deterministic: seed=.* must be an integer in \[0, 2\*\*32"
+    ):
         deterministic(seed)

@@ -8,128 +8,134 @@ import time
 import keras
 import numpy as np
 import pytest
-from conftest import draw_sample
 
+from conftest import draw_sample
 from tfseg.data import Arrays, Augment, pipeline
 from tfseg.models import unet
 from tfseg.training import Run, compile_for
 
-NAMES = ["ground", "disc", "band"]
+from .conftest import NAMES
+
+SIDE = 16
 
 
-def compiled(dropout=0.3):
-    keras.utils.set_random_seed(5)
-    model = unet(3, filters=(4, 8), dropout=dropout)
-    compile_for(model, "adam", 1e-2, steps=8)
+def dense(units=1):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(units)])
+    model.compile("sgd", "mse")
     return model
 
 
-def stream(epochs_done=0):
-    samples = [draw_sample(i) for i in range(4)]
-    reader = Arrays(*zip(*samples, strict=True), NAMES)
-    train = pipeline(reader, 2, Augment(32, rotate=10), first_step=2 * epochs_done)
+def with_dropout():
+    keras.utils.set_random_seed(5)
+    model = unet(3, filters=(4, 6), dropout=0.3)
+    compile_for(model, "adam", 1e-2, steps=8, jit_compile=False)
+    return model
+
+
+def stream(augment, epochs_done=0):
+    reader = Arrays(*zip(*[draw_sample(i, 32, 32) for i in range(4)], strict=True), NAMES)
+    train = pipeline(reader, 2, augment, first_step=2 * epochs_done)
     return {"x": train, "validation_data": pipeline(reader, 2), "shuffle": False, "verbose": 0}
 
 
-def test_a_broken_run_ends_with_the_weights_of_an_undisturbed_one(tmp_path):
-    # with dropout: the random layers' states must come back too
-    straight = compiled()
-    straight.fit(**stream(), epochs=4)
+def test_an_interrupted_fit_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+    # with dropout: the states of random layers must be restored too
+    augment = Augment(SIDE, rotate=10)
+    straight = with_dropout()
+    straight.fit(**stream(augment), epochs=4)
 
-    first = Run(tmp_path / "run")
-    first.create({})
-    model = compiled()
-    model.fit(**stream(), epochs=2, callbacks=first.callbacks())
+    first, model = Run(tmp_path / "run"), with_dropout()
+    assert first.restore(model) == 0
+    logs = model.fit(**stream(augment), epochs=2, callbacks=first.callbacks()).history
+    assert first.history()["val_mean_iou"] == pytest.approx(logs["val_mean_iou"])
+    assert [path.name for path in (first.folder / "state").iterdir()] == ["epoch-000002.npz"]
 
-    second, resumed = Run(tmp_path / "run"), compiled()
+    second, resumed = Run(tmp_path / "run"), with_dropout()
     done = second.restore(resumed)
     assert done == 2
-    resumed.fit(**stream(done), epochs=4, initial_epoch=done, callbacks=second.callbacks(done))
+    callbacks = second.callbacks(done)
+    resumed.fit(**stream(augment, done), epochs=4, initial_epoch=done, callbacks=callbacks)
     for a, b in zip(straight.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
     assert second.history()["epoch"] == [1, 2, 3, 4]
+    scores = second.model().evaluate(
+        stream(augment)["validation_data"], verbose=0, return_dict=True
+    )
+    best = max(second.history()["val_mean_iou"])
+    assert scores["mean_iou"] == pytest.approx(best, abs=1e-6)
+    second.drop_state()
+    assert second.restore(resumed) == 0
 
 
-def test_a_run_keeps_history_settings_and_best_model(tmp_path):
-    run = Run(tmp_path / "deep" / "run")
-    run.create({"size": 32})
-    assert Run(tmp_path / "deep" / "run").settings() == {"size": 32}
-    assert run.history() == {}
-    assert run.restore(compiled()) == 0
-    model = compiled()
-    logs = model.fit(**stream(), epochs=3, callbacks=run.callbacks()).history
-    assert run.history()["val_mean_iou"] == pytest.approx(logs["val_mean_iou"])
-    figures = run.model().evaluate(stream()["validation_data"], verbose=0, return_dict=True)
-    assert figures["mean_iou"] == pytest.approx(max(logs["val_mean_iou"]), abs=1e-6)
-    assert [path.name for path in (run.folder / "state").iterdir()] == ["epoch-000003.npz"]
-    run.drop_state()
-    assert run.restore(compiled()) == 0
+def same_weights(one, other):
+    pairs = zip(one.get_weights(), other.get_weights(), strict=True)
+    return all(np.array_equal(a, b) for a, b in pairs)
 
 
-def test_a_tuned_decision_is_loaded_until_a_better_epoch_comes(tmp_path):
-    run = Run(tmp_path / "run")
-    run.create({})
-    model = compiled()
-    model.fit(**stream(), epochs=1, callbacks=run.callbacks())
-    other = compiled()
+def test_a_tuned_model_is_loaded_until_a_better_epoch(tmp_path):
+    run, model, other = Run(tmp_path / "run"), dense(), dense()
+    other.set_weights([weight + 1 for weight in model.get_weights()])
+    keep = run.callbacks(monitor="score")[0]
+    keep.set_model(model)
+    keep.on_epoch_end(0, {"score": 0.5})
+    assert run.tuning() is None
     run.keep_tuned(other, {"score": "mean_iou"})
-    assert json.loads((run.folder / "tuning.json").read_text()) == {"score": "mean_iou"}
+    assert run.tuning() == {"score": "mean_iou"}
     assert same_weights(run.model(), other)
     assert same_weights(run.model(tuned=False), model)
-    keep = run.callbacks(1)[0]
-    keep.set_model(model)
-    names = run.history().keys() - {"epoch"}
-    keep.on_epoch_end(1, dict.fromkeys(names, 0.0))  # worse: the best one stays, and its decision
+    keep.on_epoch_end(1, {"score": 0.0})  # worse: the best model stays, and its tuning
     assert run.tuned.is_file()
-    keep.on_epoch_end(2, dict.fromkeys(names, 1.0))
+    keep.on_epoch_end(2, {"score": 1.0})
     assert same_weights(run.model(), model)
     assert not (run.folder / "tuning.json").exists()
 
 
-def same_weights(one, other):
-    return all(
-        np.array_equal(a, b) for a, b in zip(one.get_weights(), other.get_weights(), strict=True)
-    )
-
-
-def test_a_folder_that_is_taken_is_refused(tmp_path):
-    run = Run(tmp_path / "run")
-    run.create({})
-    run.create({"size": 32})  # nothing was trained yet, perhaps for want of memory
-    assert run.settings() == {"size": 32}
+def test_where_a_run_can_start(finished, tmp_path):
+    record = Run(finished).record
+    run = Run(tmp_path / "deep" / "run")
+    assert run.can_start()
+    assert not run.exists()
+    run.create(record)
+    assert run.record.data == record.data
+    assert run.config.out == str(run.folder)  # a run may be moved
+    run.create(record)  # nothing was trained yet
+    (run.folder / ".hidden").touch()  # as a kill may leave behind
+    assert run.can_start()
     (run.folder / "state").mkdir()
-    with pytest.raises(FileExistsError, match="already holds a run. Continue it with --resume"):
-        run.create({})
+    with pytest.raises(FileExistsError, match="already contains a run. Continue it with --resume"):
+        run.create(record)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").touch()
-    with pytest.raises(FileExistsError, match="already exists and is not empty"):
-        Run(tmp_path / "mine").create({})
+    with pytest.raises(FileExistsError, match="is not empty. Choose another folder"):
+        Run(tmp_path / "mine").create(record)
     (tmp_path / "empty").mkdir()
-    Run(tmp_path / "empty").create({})
+    Run(tmp_path / "empty").raise_if_exists()
+    with pytest.raises(FileExistsError, match="is not empty"):
+        Run(tmp_path / "mine" / "thesis.txt").raise_if_exists()
 
 
 def test_a_folder_without_a_run_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no run"):
-        Run(tmp_path).settings()
-    with pytest.raises(FileNotFoundError, match="no model yet"):
+    with pytest.raises(FileNotFoundError, match="has no run. Start one with `tfseg train"):
+        _ = Run(tmp_path).config
+    with pytest.raises(FileNotFoundError, match="contains no model yet"):
         Run(tmp_path).model()
+    assert Run(tmp_path).history() == {}
 
 
 def test_the_state_of_another_model_is_refused(tmp_path):
-    run = Run(tmp_path / "run")
-    run.create({})
-    compiled(dropout=0.0).fit(**stream(), epochs=1, callbacks=run.callbacks())
-    other = unet(3, filters=(4, 6))
-    compile_for(other, "adam", 1e-2, steps=8)
-    with pytest.raises(ValueError, match="written by another model"):
-        run.restore(other)
+    run, model = Run(tmp_path / "run"), dense()
+    x, y = np.ones((4, 2)), np.ones((4, 1))
+    model.fit(x, y, verbose=0, callbacks=run.callbacks(monitor="loss"))
+    with pytest.raises(ValueError, match="was written by another model"):
+        run.restore(dense(units=2))
 
 
-def test_a_figure_that_is_not_there_cannot_choose_the_best(tmp_path):
+def test_a_metric_that_is_missing_cannot_select_the_best(tmp_path):
     run = Run(tmp_path / "run")
-    run.create({})
-    with pytest.raises(ValueError, match="chooses its best epoch by 'val_mean_iou'"):
-        compiled().fit(stream()["x"], verbose=0, shuffle=False, callbacks=run.callbacks())
+    message = "monitor='val_mean_iou' selects the best epoch, but the logs have only epoch, loss"
+    with pytest.raises(ValueError, match=message):
+        dense().fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=run.callbacks())
 
 
 def tfseg(*words):
@@ -138,34 +144,12 @@ def tfseg(*words):
 
 
 def test_kill_9_and_resume_from_the_shell(folder):
-    def words(out):
-        return (
-            *(
-                "--images",
-                folder / "images",
-                "--masks",
-                folder / "masks",
-                "--class-names",
-                ",".join(NAMES),
-            ),
-            *(
-                "--size",
-                32,
-                "--batch-size",
-                2,
-                "--filters",
-                "4,8",
-                "--epochs",
-                12,
-                "--out",
-                folder / out,
-            ),
-        )
-
-    straight = tfseg(*words("straight"))
-    assert straight.wait(300) == 0, straight.stderr.read()
-
-    killed = tfseg(*words("killed"))
+    # the straight run and the killed one at once: each takes seconds to start
+    data = ("--images", folder / "images", "--masks", folder / "masks")
+    data += ("--class-names", ",".join(NAMES))
+    small = ("--model", "tiny_unet", "--size", 16, "--batch-size", 2, "--epochs", 12)
+    straight = tfseg(*data, *small, "--out", folder / "straight")
+    killed = tfseg(*data, *small, "--out", folder / "killed")
     history = folder / "killed" / "history.csv"
     while not history.exists() or len(history.read_text().splitlines()) < 4:  # three epochs done
         assert killed.poll() is None, killed.stderr.read()
@@ -177,7 +161,8 @@ def test_kill_9_and_resume_from_the_shell(folder):
 
     resumed = tfseg("--resume", "--out", folder / "killed")
     assert resumed.wait(300) == 0, resumed.stderr.read()
-    first, second = (Run(folder / name) for name in ("straight", "killed"))
+    assert straight.wait(300) == 0, straight.stderr.read()
+    first, second = Run(folder / "straight"), Run(folder / "killed")
     states = [np.load(next((run.folder / "state").iterdir())) for run in (first, second)]
     for name in states[0].files:
         np.testing.assert_allclose(

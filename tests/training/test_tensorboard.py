@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import draw_sample
 from PIL import Image
 
+from conftest import draw_sample
 from tfseg import viz
 from tfseg.data import Arrays, pipeline
 from tfseg.inference import evaluate, predict
@@ -15,13 +15,13 @@ from tfseg.losses import CrossEntropy
 from tfseg.metrics import ConfusionMetrics
 from tfseg.training import TensorBoard
 
-NAMES = ["ground", "disc", "low band", "cloud"]  # there are no clouds
+NAMES = ["ground", "disc", "low band", "cloud"]  # no mask has a cloud
 READER = Arrays(*zip(*[draw_sample(i) for i in range(4)], strict=True), NAMES)
 SAMPLES = [READER[0], READER[3]]
 
 
 def compiled(metrics, channels=4, loss=None):
-    """A pixel's class by its color; never the last class."""
+    """Classify pixels by color, never as the last class."""
     keras.utils.set_random_seed(2)
     image = keras.Input((None, None, 3))
     layer = keras.layers.Conv2D(channels, 1)
@@ -47,7 +47,7 @@ def fit(model, *callbacks, epochs=2, val=True, initial_epoch=0):
 
 
 def read(folder):
-    """{tag: {step: array}} of the event files of a folder."""
+    """Return {tag: {step: array}} of the event files in a folder."""
     found = {}
     for record in tf.data.TFRecordDataset([str(file) for file in sorted(folder.iterdir())]):
         event = tf.compat.v1.Event.FromString(record.numpy())
@@ -56,7 +56,7 @@ def read(folder):
     return found
 
 
-def picture(value):
+def decode(value):
     width, height, *pngs = value
     assert len(pngs) == 1
     image = np.asarray(Image.open(io.BytesIO(pngs[0])))
@@ -74,46 +74,46 @@ def drawn(model):
 
 
 class Witness(keras.callbacks.Callback):
-    """Looks at the model by other means; in passing it lets the model's metric count something else."""
+    """Scores and draws the model by other means, and makes its metric count something else."""
 
     def __init__(self):
         super().__init__()
-        self.rows, self.pictures = [], []
+        self.rows, self.images = [], []
 
     def on_epoch_end(self, epoch, logs=None):
         self.rows.append({row["class"]: row for row in evaluate(self.model, READER).rows()})
-        self.pictures.append(drawn(self.model))
+        self.images.append(drawn(self.model))
         self.model.evaluate(pipeline(READER.select(["1"]), 1), verbose=0)
 
 
-def test_event_files_hold_the_logs_the_rate_the_classes_curves_and_the_images(tmp_path):
+def test_event_files_have_the_logs_the_learning_rate_the_class_curves_and_the_images(tmp_path):
     witness = Witness()
     logs = fit(
         compiled([ConfusionMetrics(4)]), witness, TensorBoard(tmp_path, SAMPLES, NAMES)
     ).history
     train, val = read(tmp_path / "train"), read(tmp_path / "validation")
 
-    figures = ["loss", "mean_dice", "mean_iou", "pixel_accuracy"]
-    assert sorted(train) == sorted(f"epoch_{name}" for name in [*figures, "learning_rate"])
-    for name in figures:
+    metrics = ["loss", "mean_dice", "mean_iou", "pixel_accuracy"]
+    assert sorted(train) == sorted(f"epoch_{name}" for name in [*metrics, "learning_rate"])
+    for name in metrics:
         for found, values in ((train, logs[name]), (val, logs[f"val_{name}"])):
             assert found[f"epoch_{name}"] == pytest.approx(dict(enumerate(values)))
-    # halved after each of two steps an epoch
+    # halved after each step, and an epoch has two
     assert train["epoch_learning_rate"] == pytest.approx({0: 0.5 / 4, 1: 0.5 / 16})
 
     for score in ("iou", "dice"):
         for name in NAMES[:3]:
-            truth = {epoch: rows[name][score] for epoch, rows in enumerate(witness.rows)}
-            assert val[f"{score}/{name}"] == pytest.approx(truth)
+            expected = {epoch: rows[name][score] for epoch, rows in enumerate(witness.rows)}
+            assert val[f"{score}/{name}"] == pytest.approx(expected)
         assert np.isnan(witness.rows[0]["cloud"][score])
         assert f"{score}/cloud" not in val  # no score, no point
 
-    for epoch, truth in enumerate(witness.pictures):
-        np.testing.assert_array_equal(picture(val["samples"][epoch]), truth)
-    assert (witness.pictures[0] != witness.pictures[1]).any()
+    for epoch, expected in enumerate(witness.images):
+        np.testing.assert_array_equal(decode(val["samples"][epoch]), expected)
+    assert (witness.images[0] != witness.images[1]).any()
 
 
-def test_images_come_every_so_many_epochs_and_a_resumed_training_adds_to_its_curves(tmp_path):
+def test_images_are_written_every_few_epochs_and_a_resumed_training_appends(tmp_path):
     model = compiled([ConfusionMetrics(4)])
     fit(model, TensorBoard(tmp_path, SAMPLES, NAMES, every=2), epochs=3)
     fit(model, TensorBoard(tmp_path, SAMPLES, NAMES, every=2), epochs=4, initial_epoch=3)
@@ -122,7 +122,7 @@ def test_images_come_every_so_many_epochs_and_a_resumed_training_adds_to_its_cur
     assert sorted(val["iou/disc"]) == [0, 1, 2, 3]
 
 
-def test_without_validation_there_are_the_trainings_own_scalars(tmp_path):
+def test_without_validation_there_are_only_training_scalars(tmp_path):
     model = compiled([ConfusionMetrics(4)])
     fit(model, TensorBoard(tmp_path, [], NAMES), val=False)
     assert sorted(read(tmp_path / "train")["epoch_mean_iou"]) == [0, 1]
@@ -140,22 +140,20 @@ def test_a_sigmoid_channel_has_two_classes(tmp_path):
     x, y = (np.stack([s[name] for s in discs]) for name in ("image", "mask"))
     board = TensorBoard(tmp_path, discs, ["ground", "disc"])
     model.fit(x, y, validation_data=(x, y), verbose=0, callbacks=[board])
-    truth = (predict(model, discs[0]["image"]), predict(model, discs[1]["image"]))
-    both = np.stack(truth).astype(bool)
+    predicted = [predict(model, disc["image"]) for disc in discs]
+    both = np.stack(predicted).astype(bool)
     overlap, union = (both & (y == 1)).sum(), (both | (y == 1)).sum()
     assert read(tmp_path / "validation")["iou/disc"][0] == pytest.approx(overlap / union)
-    np.testing.assert_array_equal(board._predictions(), truth)
+    np.testing.assert_array_equal(board._predict_samples(), predicted)
 
 
-def test_what_does_not_fit_is_refused_before_an_epoch_is_lost(tmp_path):
-    with pytest.raises(
-        ValueError, match=r"a sample holds \['image'\]; it needs 'image' and 'mask'"
-    ):
+def test_what_does_not_fit_is_refused_before_the_first_epoch_ends(tmp_path):
+    with pytest.raises(ValueError, match=r"a sample has \['image'\]; expected 'image' and 'mask'"):
         TensorBoard(tmp_path, [{"image": SAMPLES[0]["image"]}], NAMES)
     with pytest.raises(ValueError, match="every=0 must be a whole number"):
         TensorBoard(tmp_path, SAMPLES, NAMES, every=0)
     with pytest.raises(
-        ValueError, match=r"2 class_names need .* of 2 classes; the model has one of 4 classes"
+        ValueError, match=r"2 class_names need .* with 2 classes; the model has one with 4 classes"
     ):
         fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, SAMPLES, NAMES[:2]))
     with pytest.raises(
@@ -167,14 +165,14 @@ def test_what_does_not_fit_is_refused_before_an_epoch_is_lost(tmp_path):
         fit(compiled([ConfusionMetrics(4)]), TensorBoard(tmp_path, gray, NAMES))
 
 
-def test_an_evaluation_by_itself_writes_nothing(tmp_path):
+def test_an_evaluation_outside_of_a_training_writes_nothing(tmp_path):
     compiled([ConfusionMetrics(4)]).evaluate(
         pipeline(READER, 2), verbose=0, callbacks=[TensorBoard(tmp_path, SAMPLES, NAMES)]
     )
     assert not list(tmp_path.iterdir())
 
 
-def test_without_the_package_the_extra_is_named(tmp_path, monkeypatch):
+def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ImportError, match=r"tfseg-keras\[tensorboard\]"):
         TensorBoard(tmp_path, SAMPLES, NAMES)

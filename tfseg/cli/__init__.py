@@ -8,15 +8,16 @@ import typer
 
 from tfseg.cli.console import console, quiet_start, stderr
 from tfseg.cli.doctor import doctor
+from tfseg.cli.evaluate import evaluate
+from tfseg.cli.export import export
+from tfseg.cli.predict import predict
 from tfseg.cli.segment import segment
 from tfseg.cli.train import train
 from tfseg.cli.tune import tune
-from tfseg.cli.use import evaluate, export, predict
 
 app = typer.Typer(
     help="Image segmentation: from labeled images to a measured model that TF Serving loads.",
-    epilog="Exit codes: 0 done, 1 not done, and the message says why, 2 options are missing or not understood, "
-    "130 interrupted.",
+    epilog="Exit codes: 0 success, 1 failure, 2 usage error, 130 interrupted.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -25,22 +26,19 @@ app = typer.Typer(
 
 
 def main():
-    """Run the command; mistakes of the user end in one message and exit code 1."""
+    """Run the command. Errors of the user end in one message and exit code 1."""
     try:
         app()
     except (ValueError, OSError, ImportError, RuntimeError) as error:
-        _end(str(error))
+        _fail(str(error))
     except Exception as error:
-        if (
-            type(error).__name__ != "ResourceExhaustedError"
-        ):  # TensorFlow's, which may not be loaded
+        # by name: TensorFlow, which has the class, may not be loaded
+        if type(error).__name__ != "ResourceExhaustedError":
             raise
-        _end(
-            "There is too little memory. Lower --batch-size or --size, or pass a smaller --window."
-        )
+        _fail("Out of memory. Lower --batch-size or --size, or pass a smaller --window.")
 
 
-def _end(message):
+def _fail(message):
     stderr.print("Error:", style="bold red", end=" ")
     stderr.print(message, markup=False, highlight=False, soft_wrap=True)
     sys.exit(1)

@@ -1,4 +1,4 @@
-"""What the commands say, and how."""
+"""How the commands print."""
 
 import contextlib
 import os
@@ -11,13 +11,18 @@ console = Console()
 stderr = Console(stderr=True)
 
 
-def say(text):
-    """Print words that may hold what rich takes for markup, such as a class named [x]."""
+def say(text: str) -> None:
+    """Print text without interpreting rich's markup, for class names such as [x]."""
     console.print(text, markup=False, highlight=False)
 
 
-def say_commands(*commands):
-    """Print what may be typed next; each command is a sequence of words."""
+def plural(count: int, noun: str) -> str:
+    """Return "1 image" or "2 images"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def say_commands(*commands) -> None:
+    """Print the next commands to try; each is a sequence of words."""
     say("Next:")
     for command in commands:
         console.print(
@@ -29,8 +34,8 @@ def say_commands(*commands):
         )
 
 
-def track(description):
-    """Return the `track` that library functions take: it shows a bar while they iterate."""
+def track(description: str):
+    """Return the `track` argument of library functions: it shows a bar while they iterate."""
     return lambda items, total: rich_track(
         items, description, total=total, console=console, transient=True
     )
@@ -38,7 +43,7 @@ def track(description):
 
 @contextlib.contextmanager
 def quiet_start():
-    """Import TensorFlow without the remarks that its C++ part makes on its own channel."""
+    """Import TensorFlow without the messages that its C++ code writes to stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere, console.status("starting TensorFlow"):

@@ -1,4 +1,4 @@
-"""The images that a command is given, and what their results are called."""
+"""The images that a command gets, and the names of its results."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -11,31 +11,34 @@ Images = Annotated[
 ]
 
 
-def named_images(paths, dtype=None):
-    """Return {name of its results: file} of images and of those in folders, before the first of them is read.
+def named_images(paths, dtype: str | None = None) -> dict:
+    """Return {name of the results: image file}, before the first image is read.
 
     Args:
-        paths: images, and folders of images.
-        dtype: "uint8" if all must have 8 bit.
+        paths: image files and folders of images.
+        dtype: "uint8" to require 8 bits per channel; None for any depth.
 
     Raises:
-        FileNotFoundError: a folder holds no image.
-        ValueError: files that cannot be read or are of another depth, all of them, or would write the same results.
+        FileNotFoundError: a folder contains no image.
+        ValueError: files cannot be read, have more than 8 bits, or would write the same results;
+            the message names all of them.
     """
     from tfseg import data
 
-    files = [
-        file for path in paths for file in (data.image_files(path) if path.is_dir() else [path])
-    ]
+    files = []
+    for path in paths:
+        files += data.image_files(path) if path.is_dir() else [path]
     files = list(dict.fromkeys(files))
     _require_readable(files, dtype)
     stems = Counter(file.stem for file in files)
     named = defaultdict(list)
-    for file in files:  # images that differ in their suffix only keep it
+    for file in files:  # a.png and a.jpg keep their suffixes
         named[file.stem if stems[file.stem] == 1 else file.name].append(file)
-    if alike := [" and ".join(map(str, same)) for same in named.values() if len(same) > 1]:
+    clashes = [" and ".join(map(str, same)) for same in named.values() if len(same) > 1]
+    if clashes:
         raise ValueError(
-            f"{'; '.join(alike)} would write the same results. Name them one by one, each with its --out."
+            f"{'; '.join(clashes)} would write the same results. Pass one at a time, with "
+            "different --out folders."
         )
     return {name: file for name, (file,) in named.items()}
 
@@ -47,11 +50,13 @@ def _require_readable(files, dtype):
     for file in files:
         try:
             eight_bit = data.read_header(file)[-1]
-            if dtype == "uint8" and not eight_bit:
-                problems.append(
-                    f"{file} has more than 8 bit, but the run was trained on 8. Bring it to 0..255."
-                )
         except (OSError, ValueError) as error:
             problems.append(str(error))
+            continue
+        if dtype == "uint8" and not eight_bit:
+            problems.append(
+                f"{file} has more than 8 bits per channel, but the run was trained on 8 bits. "
+                "Convert it to 0..255."
+            )
     if problems:
         raise ValueError("\n".join(problems))

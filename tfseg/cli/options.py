@@ -1,32 +1,67 @@
-"""Options that several commands take."""
+"""Options that several commands share."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"  # panels of the help
+
 RunFolder = Annotated[
     Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
 ]
 BatchSize = Annotated[
-    int, typer.Option(min=1, help="Images in a batch; fewer where they are large.")
+    int,
+    typer.Option(
+        min=1,
+        help="Number of images per step. Lower it if memory runs out.",
+        rich_help_panel=TRAINING,
+    ),
+]
+EvaluationBatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Number of images processed together.")
 ]
 ClassNames = Annotated[
     str | None,
     typer.Option(
-        help="Names of the class ids 0, 1, 2 ..., with commas between. A single name is id 1; 0 is background."
+        help="Names of the class ids 0, 1, 2 ..., separated by commas. A single name is id 1; 0 is "
+        "background.",
+        rich_help_panel=DATA,
     ),
 ]
-Ignore = Annotated[
-    int, typer.Option(help="Value in the masks of pixels without a label; -1 for none.")
+IgnoreValue = Annotated[
+    int,
+    typer.Option(
+        "--ignore-value",
+        help="Mask value to ignore (unlabeled pixels); -1 to ignore nothing.",
+        rich_help_panel=DATA,
+    ),
 ]
-ValImages = Annotated[Path | None, typer.Option(help="Folder of images to validate on.")]
-ValMasks = Annotated[Path | None, typer.Option(help="Folder of their masks.")]
-LabeledImages = Annotated[Path | None, typer.Option("--images", help="Folder of images.")]
-OtherIgnore = Annotated[
+MaskValues = Annotated[
+    str | None,
+    typer.Option(
+        help="Class ids of the mask values, as VALUE=ID separated by commas, such as 0=0,1=1,9=2.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+ValImages = Annotated[
+    Path | None, typer.Option(help="Folder of validation images.", rich_help_panel=DATA)
+]
+ValMasks = Annotated[
+    Path | None, typer.Option(help="Folder of validation masks.", rich_help_panel=DATA)
+]
+LabeledImages = Annotated[
+    Path | None,
+    typer.Option("--images", help="Folder of images; by default the validation images of the run."),
+]
+LabeledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of masks for --images.")]
+OtherIgnoreValue = Annotated[
     int | None,
     typer.Option(
-        "--ignore", help="Value in these masks of pixels without a label; the run's own by default."
+        "--ignore-value",
+        help="Mask value to ignore in --masks; by default the run's.",
+        show_default=False,
     ),
 ]
 OtherWindow = Annotated[
@@ -34,40 +69,31 @@ OtherWindow = Annotated[
     typer.Option(
         "--window",
         min=32,
-        help="Side of windows that slide over larger images; by default the run's, or 1024 above 2 megapixels.",
-        show_default=False,
-    ),
-]
-LabeledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of their masks.")]
-
-
-MaskValues = Annotated[
-    str | None,
-    typer.Option(
-        help="What the masks' values stand for, as VALUE=ID with commas between, such as 0=0,1=1,9=2.",
+        help="Side of the sliding windows for larger images; by default the run's, or 1024 "
+        "for images above 2 megapixels.",
         show_default=False,
     ),
 ]
 
 
-def values(text):
-    """Return {"9": 2} of "9=2", its keys as JSON has them; None of None."""
+def parse_mask_values(text: str | None) -> dict | None:
+    """Return {9: 2} for "9=2"; None for None."""
     if text is None:
         return None
     try:
-        pairs = [map(int, part.split("=")) for part in text.split(",")]
-        return {str(value): class_id for value, class_id in pairs}
+        pairs = [part.split("=") for part in text.split(",")]
+        return {int(value): int(class_id) for value, class_id in pairs}
     except ValueError as error:
         raise typer.BadParameter(
-            f"'{text}' must be VALUE=ID with commas between, such as 0=0,1=1,9=2."
+            f"'{text}' must be VALUE=ID separated by commas, such as 0=0,1=1,9=2."
         ) from error
 
 
-def split(text, kind):
-    """Return the parts of "a,b,c" as a list of `kind`, str or int; None of None."""
+def split(text: str | None, kind: type) -> list | None:
+    """Return the parts of "a,b,c" as a list of `kind`, str or int; None for None."""
     if text is None:
         return None
     try:
         return [kind(part.strip()) for part in text.split(",")]
     except ValueError as error:
-        raise typer.BadParameter(f"'{text}' must be numbers with commas between.") from error
+        raise typer.BadParameter(f"'{text}' must be numbers separated by commas.") from error

@@ -1,69 +1,37 @@
 """`tfseg train`."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import console, quiet_start, say, say_commands, track
+from tfseg.cli.console import console, plural, quiet_start, say, say_commands, track
 from tfseg.cli.options import (
+    DATA,
+    MODEL,
+    RUN,
+    TRAINING,
     BatchSize,
     ClassNames,
-    Ignore,
+    IgnoreValue,
     MaskValues,
     ValImages,
     ValMasks,
+    parse_mask_values,
     split,
-    values,
 )
-from tfseg.cli.use import report_run, warn_of_absent
+from tfseg.cli.run_data import report_run, warn_if_absent
 
-ValFraction = Annotated[
-    float, typer.Option(min=0.01, max=0.9, help="Share to validate on, without --val-images.")
-]
-Size = Annotated[int, typer.Option(min=8, help="Side in pixels of the windows to train on.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Passes over the images.")]
-Network = Annotated[
-    str, typer.Option(help="The network: unet, deeplab_v3_plus, lraspp ..., see --networks.")
-]
-Encoder = Annotated[
-    str | None,
-    typer.Option(
-        help="The network's encoder: efficientnet_lite0, resnet50 ..., see --networks.",
-        show_default=False,
-    ),
-]
-Weights = Annotated[
-    str,
-    typer.Option(
-        help='The encoder\'s weights to begin with: "imagenet", "none" or a file `.weights.h5`.'
-    ),
-]
-Filters = Annotated[
-    str | None,
-    typer.Option(
-        help="Width of each level of the U-Net: 32,64,128,256,512 without encoder; five behind one.",
-        show_default=False,
-    ),
-]
-LearningRate = Annotated[
-    float | None,
-    typer.Option(
-        help="The highest, after a warm-up and before a cosine; 0.001 for adam, 0.05 for sgd.",
-        show_default=False,
-    ),
-]
-
-
-# What runs were trained with that were begun before there were these options.
-OLDER = {"class_weights": "none", "normalize_each": False, "gray": False, "window": None}
+FEW_STEPS = 200  # below this, a network has hardly learned anything
 
 
 class Optimizer(StrEnum):
     """The choices of --optimizer."""
 
     adam = "adam"
+    adamw = "adamw"
     sgd = "sgd"
 
 
@@ -74,30 +42,9 @@ class ClassWeights(StrEnum):
     median = "median"
 
 
-Balance = Annotated[
-    ClassWeights,
-    typer.Option(help="median: rare classes count as much as common ones, by median frequency."),
-]
-NormalizeEach = Annotated[
-    bool,
-    typer.Option(
-        "--normalize-each", help="Each image by its own mean and deviation, as for microscopes."
-    ),
-]
-Window = Annotated[
-    int | None,
-    typer.Option(
-        min=32,
-        help="Side of the windows in which larger images are validated, measured and predicted; by default 1024 if "
-        "any has more than 2 megapixels, else they are taken whole.",
-        show_default=False,
-    ),
-]
-
-
-def _list_networks(asked):
-    """Print the names for --model and --encoder, and end."""
-    if not asked:
+def _list_networks(requested):
+    """Print the names for --model and --encoder, and exit."""
+    if not requested:
         return
     with quiet_start():
         from tfseg import models
@@ -108,212 +55,342 @@ def _list_networks(asked):
 
 def train(
     context: typer.Context,
-    out: Annotated[Path, typer.Option(help="Folder of the run, new or with --resume.")],
-    images: Annotated[Path | None, typer.Option(help="Folder of images.")] = None,
+    out: Annotated[
+        Path, typer.Option(help="Folder of the run, new or with --resume.", rich_help_panel=RUN)
+    ],
+    images: Annotated[
+        Path | None, typer.Option(help="Folder of images.", rich_help_panel=DATA)
+    ] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Folder of masks, named as their images.")
+        Path | None,
+        typer.Option(
+            help="Folder of masks, with the same file names as the images.", rich_help_panel=DATA
+        ),
     ] = None,
     class_names: ClassNames = None,
-    ignore: Ignore = 255,
+    ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
-    gray: Annotated[bool, typer.Option("--gray", help="Read all images as gray.")] = False,
+    gray: Annotated[
+        bool, typer.Option("--gray", help="Convert all images to gray.", rich_help_panel=DATA)
+    ] = False,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
-    val_fraction: ValFraction = 0.2,
-    size: Size = 256,
-    epochs: Epochs = 20,
+    val_fraction: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            max=0.9,
+            help="Fraction of the images to validate on, without --val-images.",
+            rich_help_panel=DATA,
+        ),
+    ] = 0.2,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Network: unet, deeplab_v3_plus, lraspp ..., see --networks.",
+            rich_help_panel=MODEL,
+        ),
+    ] = "unet",
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Encoder of the network: efficientnet_lite0, resnet50 ..., see --networks.",
+            show_default=False,
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    weights: Annotated[
+        str,
+        typer.Option(
+            help='Initial weights of the encoder: "imagenet", "none" or a `.weights.h5` file.',
+            rich_help_panel=MODEL,
+        ),
+    ] = "imagenet",
+    filters: Annotated[
+        str | None,
+        typer.Option(
+            help="Width of each level of the U-Net, such as 32,64,128,256,512; with an encoder, of "
+            "its five decoder levels.",
+            show_default=False,
+            rich_help_panel=MODEL,
+        ),
+    ] = None,
+    normalize_each: Annotated[
+        bool,
+        typer.Option(
+            "--normalize-each",
+            help="Normalize each image by its own mean and standard deviation, as for microscopy.",
+            rich_help_panel=MODEL,
+        ),
+    ] = False,
+    size: Annotated[
+        int,
+        typer.Option(min=8, help="Side of the training crops in pixels.", rich_help_panel=TRAINING),
+    ] = 256,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=TRAINING)
+    ] = 20,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Train for this long, instead of --epochs.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     batch_size: BatchSize = 8,
-    model: Network = "unet",
-    encoder: Encoder = None,
-    weights: Weights = "imagenet",
-    filters: Filters = None,
     optimizer: Annotated[
-        Optimizer, typer.Option(help="Adam, or SGD with Nesterov momentum.")
+        Optimizer,
+        typer.Option(help="Adam, AdamW, or SGD with Nesterov momentum.", rich_help_panel=TRAINING),
     ] = Optimizer.adam,
-    learning_rate: LearningRate = None,
-    class_weights: Balance = ClassWeights.none,
-    normalize_each: NormalizeEach = False,
-    window: Window = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Peak learning rate (linear warm-up, then cosine decay); by default 0.001, "
+            "or 0.05 for sgd.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
+    class_weights: Annotated[
+        ClassWeights,
+        typer.Option(
+            help="median: give rare classes more weight, by median frequency balancing.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = ClassWeights.none,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            help="Side of the windows for larger images in validation and prediction; by "
+            "default 1024 if any image has more than 2 megapixels.",
+            show_default=False,
+            rich_help_panel=TRAINING,
+        ),
+    ] = None,
     seed: Annotated[
-        int, typer.Option(help="Of the split, the weights, the order, the augmentation.")
+        int,
+        typer.Option(
+            help="Random seed for the split, weight initialization, shuffling and augmentation.",
+            rich_help_panel=RUN,
+        ),
     ] = 0,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Continue the run in --out after an interruption.", rich_help_panel=RUN
+        ),
+    ] = False,
     _: Annotated[
         bool,
         typer.Option(
             "--networks",
             is_eager=True,
             callback=_list_networks,
-            help="List the networks and the encoders.",
+            help="List the networks and encoders.",
+            rich_help_panel=MODEL,
         ),
     ] = False,
 ):
     """Train a network on a folder of images and a folder of masks.
 
-    Masks are PNGs with one class id a pixel; of two classes, also black (0) and white (255).
+    Masks are PNG files of class ids (0, 1, 2 ...); masks of two classes may also be black and
+    white.
 
     Examples:
 
-    [cyan]tfseg train --images photos --masks labels --class-names background,leaf --out runs/leaves[/]
+    [cyan]tfseg train --images photos --masks labels --class-names background,leaf --out
+    runs/leaves[/]
 
-    [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  the same with an encoder trained on ImageNet
+    [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an encoder trained on
+    ImageNet
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
-    if normalize_each and window is not None:
-        raise typer.BadParameter(
-            "--window does not go with --normalize-each: a window's mean is not its image's."
-        )
-    if learning_rate is not None and learning_rate <= 0:
-        raise typer.BadParameter(f"--learning-rate {learning_rate} must be above 0.")
-    asked = {
+    values = {
         "images": images,
         "masks": masks,
         "class_names": split(class_names, str),
-        "ignore": ignore,
-        "mask_values": values(mask_values),
+        "ignore_value": ignore_value,
+        "mask_values": parse_mask_values(mask_values),
         "gray": gray,
-        "channels": 1 if gray else None,
         "val_images": val_images,
         "val_masks": val_masks,
         "val_fraction": val_fraction,
-        "size": size,
-        "epochs": epochs,
-        "batch_size": batch_size,
         "model": model,
         "encoder": encoder,
-        "weights": weights,
+        "weights": None if weights.lower() == "none" else weights,
         "filters": split(filters, int),
+        "normalization": "image" if normalize_each else "dataset",
+        "epochs": epochs,
+        "minutes": minutes,
+        "batch_size": batch_size,
         "optimizer": optimizer.value,
-        "learning_rate": learning_rate or {"adam": 1e-3, "sgd": 5e-2}[optimizer.value],
-        "class_weights": class_weights.value,
-        "normalize_each": normalize_each,
+        "learning_rate": learning_rate,
+        "class_weights": None if class_weights is ClassWeights.none else class_weights.value,
         "window": window,
         "seed": seed,
     }
-    asked = {k: str(v.resolve()) if isinstance(v, Path) else v for k, v in asked.items()}
-    if Path(weights).is_file():
-        asked["weights"] = str(Path(weights).resolve())
+    given = {
+        name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"
+    }
+    if minutes is not None and "epochs" not in given:
+        values["epochs"] = None
+    if not resume:
+        _require_folders(values)
     with quiet_start():
         from tfseg import training
     run = training.Run(out)
     if resume:
-        given = {
-            name
-            for name in context.params
-            if context.get_parameter_source(name).name == "COMMANDLINE"
-        }
-        settings = _stored(run, asked, given)
+        config = run.config
+        _refuse_changes(run, values, size, given)
     else:
-        _require_all(asked)
-        run.refuse_if_taken()
-        settings = asked
-    _train(run, settings, resume)
+        run.raise_if_exists()
+        config = _new_config(values, size, out)
+    _train(config, run)
 
 
-def _train(run, settings, resume):
-    """Check the images, train, and report; a new run's settings first learn what is in the data."""
+def _new_config(values, size, out):
+    """Return the `TrainConfig` of a new run; what it refuses is an error of usage."""
     from tfseg import training
 
-    train_reader, val_reader = training.open_readers(settings)
-    # What is wrong with the network's options is to be said before all images are read.
-    training.network_for(train_reader, {"normalization": None, **settings})
-    summary, val_summary = _check_both(train_reader, val_reader)
-    if not resume:
-        settings = training.remember(settings, train_reader, val_reader, summary)
-    _describe(train_reader, val_reader, summary)
-    warn_of_absent(train_reader, summary, "train")
-    warn_of_absent(val_reader, val_summary, "validate")
-    if settings.get("window"):
-        say(
-            f"Larger images are validated, measured and predicted in windows of {settings['window']} pixels."
-        )
-    _say_steps(len(train_reader), settings, done=len(run.history().get("epoch", [])))
+    default = training.TrainConfig(out=str(out))
+    try:
+        return replace(default, **values, augment={**default.augment, "size": size})
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _train(config, run):
+    """Train, and print what happens and the result."""
+    import keras
+
+    from tfseg import training
+
+    describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _describe(run))
     try:
         with training.Progress(console) as progress:
-            training.train_folder(train_reader, val_reader, settings, run.folder, [progress])
+            training.train(config, callbacks=[describe, progress], track=track("checking images"))
     except KeyboardInterrupt:
-        say("Interrupted." + ("" if run.has_settings() else " Nothing was kept."))
-        if run.has_settings():
-            say_commands(("tfseg", "train", "--resume", "--out", run.folder))
+        _say_interrupted(run)
         raise typer.Exit(130) from None
     _say_best(run.history())
-    report_run(run, val_reader, run.folder, settings["batch_size"])
-    tune = [("tune",)] if len(val_reader) > 1 else []
-    next_ = *tune, ("predict", "IMAGES"), ("export",)
-    say_commands(*(("tfseg", *words, "--run", run.folder) for words in next_))
+    record = run.record
+    _, val = training.open_readers(record.config, record.data)
+    report_run(run, val, run.folder, record.config.val_batch_size or record.config.batch_size)
+    commands = [("predict", "IMAGES"), ("export",)]
+    if len(val) > 1:
+        commands.insert(0, ("tune",))
+    say_commands(*(("tfseg", *words, "--run", run.folder) for words in commands))
 
 
-def _require_all(asked):
-    """Refuse a new run that lacks an option."""
+def _require_folders(values):
+    """Refuse a new run without its folders."""
     missing = [
         f"--{name.replace('_', '-')}"
         for name in ("images", "masks", "class_names")
-        if asked[name] is None
+        if values[name] is None
     ]
     if missing:
-        raise typer.BadParameter(f"{', '.join(missing)} is needed, except with --resume.")
-    if (asked["val_images"] is None) != (asked["val_masks"] is None):
-        raise typer.BadParameter("--val-images and --val-masks go together.")
+        raise typer.BadParameter(f"{', '.join(missing)} required, except with --resume.")
+    if (values["val_images"] is None) != (values["val_masks"] is None):
+        raise typer.BadParameter("Pass --val-images and --val-masks together.")
 
 
-def _stored(run, asked, given):
-    """Return the settings of a run to resume; an option that differs from them is refused."""
-    settings = run.settings()
-    if "epochs" not in settings or "images" not in settings:
-        raise ValueError(f"'{run.folder}' is no run of `tfseg train`. Start a new one.")
-    settings = OLDER | settings
-    differing = sorted(name for name in given & asked.keys() if asked[name] != settings[name])
-    if differing:
-        named = ", ".join(f"--{name.replace('_', '-')} {settings[name]}" for name in differing)
+def _refuse_changes(run, values, size, given):
+    """Refuse options that differ from the config of the run to resume.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        values: {field of `TrainConfig`: value} by the command line.
+        size: by the command line.
+        given: names of the options that were given.
+    """
+    config = run.config
+    if config.images is None:
         raise ValueError(
-            f"'{run.folder}' was begun with {named}. Leave the option out, or start a new run."
+            f"'{run.folder}' was not started by `tfseg train`. Run the script that started it."
         )
-    return settings
+    if "normalize_each" in given:
+        given = given | {"normalization"}
+    changed = replace(config, **{name: values[name] for name in given & values.keys()})
+    names = set(config.differences(changed))
+    if changed.peak_learning_rate == config.peak_learning_rate:
+        names.discard("learning_rate")  # 0.001 given, and it is the default
+    options = [_option(config, name) for name in names]
+    if "size" in given and config.augment["size"] != (size, size):
+        options.append(f"--size {config.augment['size'][0]}")
+    if options:
+        raise ValueError(
+            f"'{run.folder}' was started with {', '.join(sorted(options))}. Remove the option, or "
+            "start a new run."
+        )
 
 
-def _check_both(train_reader, val_reader):
-    """Read every sample; return both summaries, or raise all that is wrong in both."""
-    from tfseg import doctor
-
-    summaries, problems = [], []
-    parts = (train_reader, "images to train on", 2), (val_reader, "images to validate on", 1)
-    for reader, what, classes in parts:
-        try:
-            summaries.append(
-                doctor.check(reader, track(f"checking {what}"), at_least=1, classes=classes)
-            )
-        except ValueError as error:
-            problems.append(f"Among the {what}: {error}")
-    if problems:
-        raise ValueError("\n".join(problems))
-    return summaries
+def _option(config, name):
+    """Return a field of a config as the command line writes it, such as "--epochs 20"."""
+    value = getattr(config, name)
+    if name == "normalization":
+        return "--normalize-each" if value == "image" else "no --normalize-each"
+    if name == "learning_rate":
+        value = config.peak_learning_rate
+    elif value is None:
+        value = "none"
+    elif isinstance(value, dict):
+        value = ",".join(f"{key}={part}" for key, part in value.items())
+    elif isinstance(value, tuple):
+        value = ",".join(map(str, value))
+    return f"--{name.replace('_', '-')} {value}"
 
 
-def _describe(train_reader, val_reader, summary):
-    shares = summary.class_pixels / max(summary.class_pixels.sum(), 1)
-    classes = ", ".join(
-        f"{n} {s:.1%}" for n, s in zip(train_reader.label_names, shares, strict=True)
-    )
+def _describe(run):
+    """Print what a training that begins has found in its data."""
+    record = run.record
+    config, data, plan = record.config, record.data, record.plan
+    names = _label_names(data)
+    total = max(sum(data.class_pixels), 1)
+    fractions = [
+        f"{name} {pixels / total:.1%}"
+        for name, pixels in zip(names, data.class_pixels, strict=True)
+    ]
     say(
-        f"{len(train_reader)} images to train on, {len(val_reader)} to validate on. Pixels: {classes}"
+        f"Training on {plural(len(data.train_names), 'image')}, validating on "
+        f"{len(data.val_names)}. Pixels: {', '.join(fractions)}."
     )
-    if train_reader.num_classes == 1:
-        say(f"One class name: in the masks 0 is background and 1 is {train_reader.class_names[0]}.")
-    if train_reader.mask_values == {0: 0, 255: 1}:
-        say(f"The masks hold 0 and 255: read as {' and '.join(train_reader.label_names)}.")
-
-
-def _say_steps(count, settings, done):
-    steps = max(1, count // settings["batch_size"]) * settings["epochs"]
-    if done >= settings["epochs"]:
-        say(f"All {done} epochs are done: nothing is left to train.")
-    elif steps < 200:
+    if len(data.class_names) == 1:
+        say(f"One class name: mask id 0 is background, 1 is {data.class_names[0]}.")
+    if data.mask_values == {0: 0, 255: 1}:
+        say(f"The masks contain 0 and 255: read as {' and '.join(names)}.")
+    warn_if_absent(names, data.class_pixels, data.ignored_pixels, "training")
+    warn_if_absent(names, data.val_class_pixels, data.val_ignored_pixels, "validation")
+    if data.window is not None:
+        say(f"Larger images are validated and predicted in windows of {data.window} pixels.")
+    done = len(run.history().get("epoch", []))
+    if done >= plan.epochs:
+        say(f"All {done} epochs are done: nothing left to train.")
+    elif plan.steps < FEW_STEPS and config.minutes is None:
         say(
-            f"Warning: only {steps} steps in all. Raise --epochs or lower --batch-size for a useful model."
+            f"Warning: only {plan.steps} training steps. Raise --epochs or lower --batch-size for "
+            "a useful model."
         )
+
+
+def _label_names(data):
+    from tfseg.checks import label_names
+
+    return label_names(data.class_names)
+
+
+def _say_interrupted(run):
+    if not run.exists():
+        say("Interrupted. Nothing was saved.")
+        return
+    say("Interrupted.")
+    say_commands(("tfseg", "train", "--resume", "--out", run.folder))
 
 
 def _say_best(history):
-    best = max(range(len(history["epoch"])), key=lambda i: history["val_mean_iou"][i])
-    say(f"Best of {len(history['epoch'])} epochs by mean IoU on the validation images: {best + 1}.")
+    scores = history["val_mean_iou"]
+    best = max(range(len(scores)), key=lambda i: scores[i])
+    say(f"Best of {len(scores)} epochs by validation mean IoU: {best + 1}.")

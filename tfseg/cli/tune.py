@@ -7,14 +7,14 @@ import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track
 from tfseg.cli.options import (
-    BatchSize,
+    EvaluationBatchSize,
     LabeledImages,
     LabeledMasks,
-    OtherIgnore,
+    OtherIgnoreValue,
     OtherWindow,
     RunFolder,
 )
-from tfseg.cli.use import labeled, report_run, window_of
+from tfseg.cli.run_data import open_labeled, report_run, window_of
 
 
 class Score(StrEnum):
@@ -26,24 +26,42 @@ class Score(StrEnum):
 
 def tune(
     run: RunFolder,
-    score: Annotated[Score, typer.Option(help="What shall be large.")] = Score.mean_iou,
+    score: Annotated[Score, typer.Option(help="Metric to maximize.")] = Score.mean_iou,
     images: LabeledImages = None,
     masks: LabeledMasks = None,
-    ignore: OtherIgnore = None,
-    batch_size: BatchSize = 8,
+    ignore_value: OtherIgnoreValue = None,
+    batch_size: EvaluationBatchSize = 8,
     window: OtherWindow = None,
 ):
-    """Fit the decision between the classes, or the threshold of a single one, to a score: from then on the run has it.
+    """Tune per-class logit offsets (or the threshold of a single-class model) to maximize a metric.
 
-    Rare classes are then chosen a little earlier or later than by the largest logit. Nothing is trained.
+    predict, evaluate and export then use the tuned model. The network itself is not trained.
 
     Example:  [cyan]tfseg tune --run runs/leaves --score mean_dice[/]
     """
     with quiet_start():
         from tfseg import inference, training
     trained = training.Run(run)
-    reader = labeled(trained, images, masks, ignore)
-    window = window_of(trained.settings(), reader.sizes, window)
-    say(inference.tune_run(trained, reader, score.value, window, track("looking at images")))
+    reader = open_labeled(trained, images, masks, ignore_value)
+    window = window_of(trained, reader.sizes, window)
+    tuning = inference.tune_run(trained, reader, score.value, window, track("predicting images"))
+    say(outcome(tuning))
     report_run(trained, reader, run if images is None else run / "evaluation", batch_size, window)
     say_commands(("tfseg", "predict", "IMAGES", "--run", run), ("tfseg", "export", "--run", run))
+
+
+def outcome(tuning) -> str:
+    """Word what `tune_run` returned."""
+    text = (
+        f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} after "
+        "(cross-validated)."
+    )
+    if not tuning.improves:
+        return f"{text} No improvement on held-out images; the run keeps plain argmax."
+    text += (
+        " Saved to the run. Scores on these images are now optimistic, since the offsets were "
+        "fitted on them."
+    )
+    if tuning.at_limit:
+        text += " An offset is at the limit of the search: the model may need more training."
+    return text

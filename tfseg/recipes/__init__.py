@@ -1,1 +1,1 @@
-"""Results that count, one file each; its docstring holds the command, the minutes and the score."""
+"""Published results, one file each; its docstring has the command, the minutes and the score."""

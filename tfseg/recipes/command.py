@@ -1,34 +1,35 @@
-"""What recipes have in common: their command line, and the way from a model to its figures and its export."""
+"""What the recipes share: their command line, and the steps from a model to its export."""
 
 import argparse
 import inspect
 
+import keras
 from rich.console import Console
 
-from tfseg.data import pipeline
 from tfseg.export import saved_model
 from tfseg.inference import report, tune_run
-from tfseg.training import Progress, Run, fit_within
+from tfseg.training import Progress, TrainConfig, train
 
-COMPARED = 10  # images, on which the export must agree with the model
+COMPARED = 10  # images on which the export must agree with the model
 
 
-def command(recipe):
-    """Call `recipe(data, minutes, out)` with what the command line says.
+def command(recipe) -> None:
+    """Call `recipe(data, minutes, out)` with the arguments of the command line.
 
-    The defaults are those of the function, the help is the docstring of its module.
+    The defaults are those of the function; the help is the docstring of its module.
     """
     arguments = inspect.signature(recipe).parameters
-    description = inspect.getmodule(recipe).__doc__
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=inspect.getmodule(recipe).__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--data", help="folder of the dataset; by default its folder in TFSEG_DATA")
     parser.add_argument(
-        "--minutes", type=float, help="for the training, whose schedule fits them (%(default)g)"
+        "--minutes", type=float, help="duration of the training (default: %(default)g)"
     )
     parser.add_argument(
-        "--out", help="folder of the run, its figures, images and saved_model/ (%(default)s)"
+        "--out",
+        help="folder of the run, its scores, images and saved_model/ (default: %(default)s)",
     )
     parser.set_defaults(**{name: argument.default for name, argument in arguments.items()})
     try:
@@ -36,53 +37,48 @@ def command(recipe):
     except (ValueError, OSError, ImportError) as error:
         parser.exit(1, f"error: {error}\n")
     except KeyboardInterrupt:
-        parser.exit(130, "Interrupted. The same command goes on with the last whole round.\n")
+        parser.exit(130, "Interrupted. The same command continues after the last complete round.\n")
 
 
-def carry_out(recipe, model, stream, val, minutes, out, tune=None, **options):
-    """Train a model, evaluate its best round, draw, and export it.
+def run_recipe(
+    config: TrainConfig, train_reader, val_reader, model: keras.Model, tune: str | None = None
+):
+    """Train a model, then evaluate its best epoch, draw and export it.
 
-    Called again after a kill, it goes on where the training stopped. `tfseg evaluate`, `predict` and `export` read the
-    folder like that of any run.
+    Called again after a kill, it resumes the training. `tfseg predict` and `export` read the folder
+    like that of any run.
 
     Args:
-        recipe: its name.
-        model: with the weights to begin with.
-        stream: function of `first_step` -> training stream.
-        val: reader to choose and to evaluate on.
-        minutes: for the training.
-        out: folder of the run.
-        tune: a score of `tune_offsets` to which the decision between classes is fitted before it is evaluated and
-            exported, if that holds on the other images; None for none. What it is worth is in the run's
-            `tuning.json`.
-        **options: of `training.compile_for`.
+        config: the `TrainConfig`.
+        train_reader, val_reader: readers to train on, and to select and evaluate on.
+        model: network with its initial weights.
+        tune: metric for which logit offsets are tuned before the evaluation, see
+            `inference.tune_run`; None for none.
 
     Returns:
-        (model of the best round, its `Evaluation`).
+        (model of the best epoch, its `Evaluation`).
     """
-    console, run = Console(), Run(out)
-    settings = {"recipe": recipe, "class_names": list(val.class_names), "channels": val.channels}
-    batches = pipeline(val, 2, cache="memory")
-    if not run.has_settings():
-        console.print(f"Timing some steps, to plan {minutes:g} minutes.")
+    console = Console()
     with Progress(console) as progress:
-        steps = fit_within(minutes, model, stream, batches, run, settings, [progress], **options)
+        run = train(config, train_reader, val_reader, model, [progress])
     if tune is not None:
-        tuning = tune_run(run, val, tune)
-        kept = "kept" if tuning.improves else "not kept"
+        tuning = tune_run(run, val_reader, tune)
         console.print(
-            f"Tuned {tune} ({kept}): {tuning.score_untuned:.4f} before, {tuning.score_cv:.4f} "
+            f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} "
             "after (cross-validated)."
         )
     model = run.model()
-    scores = report(model, val, run.folder, run.history())
-    console.print(scores.table(f"The best of {steps} steps, on {len(val)} images to validate on"))
-    metadata = {"class_names": val.class_names, "metrics": scores.means()}
-    if tuning := run.tuning():
-        metadata["tuning"] = tuning
-    pictures = [val[index]["image"] for index in range(min(COMPARED, len(val)))]
-    version = saved_model(model, run.folder / "saved_model", metadata=metadata, images=pictures)
+    scores = report(model, val_reader, run.folder, run.history())
+    steps = run.record.plan.steps
+    title = f"The best of {steps} steps, on {len(val_reader)} validation images"
+    console.print(scores.table(title))
+    metadata = {"class_names": val_reader.class_names, "metrics": scores.means()}
+    tuned = run.tuning()
+    if tuned is not None:
+        metadata["tuning"] = tuned
+    images = [val_reader[index]["image"] for index in range(min(COMPARED, len(val_reader)))]
+    version = saved_model(model, run.folder / "saved_model", metadata=metadata, images=images)
     console.print(
-        f"Figures and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True
+        f"Scores and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True
     )
     return model, scores

@@ -1,34 +1,38 @@
-"""Training that can be killed: a run's folder, its callbacks, and the assembly from a user's folder."""
+"""Training: one config, one `train` function, and runs that survive a kill."""
 
 from tfseg.schedules import SCHEDULES, Cosine, OneCycle, Poly
 from tfseg.training.augmented import AugmentedModel, augmented
-from tfseg.training.budget import fit_within
 from tfseg.training.callbacks import Progress
+from tfseg.training.config import TrainConfig
 from tfseg.training.determinism import deterministic
-from tfseg.training.folder import network_for, open_folder, open_readers, remember, train_folder
+from tfseg.training.open_data import open_like, open_readers
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
+from tfseg.training.record import DataFacts, Plan, RunRecord
 from tfseg.training.run import Run
 from tfseg.training.tensorboard import TensorBoard
+from tfseg.training.trainer import build_model, train
 
 __all__ = [
     "SCHEDULES",
     "AugmentedModel",
     "Cosine",
+    "DataFacts",
     "OneCycle",
+    "Plan",
     "Poly",
     "Progress",
     "RateSearch",
     "Run",
+    "RunRecord",
     "TensorBoard",
+    "TrainConfig",
     "augmented",
+    "build_model",
     "compile_for",
     "deterministic",
     "find_learning_rate",
-    "fit_within",
-    "network_for",
-    "open_folder",
+    "open_like",
     "open_readers",
-    "remember",
-    "train_folder",
+    "train",
 ]

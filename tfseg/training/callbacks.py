@@ -1,28 +1,36 @@
-"""Callbacks for people: what they see while a model trains."""
+"""Keras callbacks that print how a training progresses."""
 
 import time
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
+from rich.progress import Progress as ProgressBars
 
 
 class Progress(keras.callbacks.Callback):
-    """A bar with the time left over all epochs, and one printed line an epoch.
+    """Shows one bar with the remaining time of all epochs, and prints one line per epoch.
 
-    Pass `verbose=0` to `model.fit` beside it, and use it as a context manager (`with Progress() as progress:`)
-    so that the terminal is given back when the training is interrupted.
+    Pass `verbose=0` to `model.fit`. Use it as a context manager, so that the terminal is restored
+    if the training is interrupted.
 
     Args:
         console: a `rich.console.Console`; a new one by default.
-        figures: names in the logs to print, besides the loss.
+        metrics: names in the logs to print after the loss.
+
+    Example:
+        >>> import keras, numpy as np, tfseg
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        >>> model.compile("sgd", "mse")
+        >>> with tfseg.training.Progress() as progress:  # doctest: +ELLIPSIS
+        ...     _ = model.fit(np.zeros((8, 2)), np.zeros(8), verbose=0, callbacks=[progress])
+        epoch   1/1  loss 0.0000  ... s
     """
 
-    def __init__(self, console=None, figures=("val_mean_iou", "val_mean_dice")):
+    def __init__(self, console: Console | None = None, metrics=("val_mean_iou", "val_mean_dice")):
         super().__init__()
         self._console = console or Console()
-        self._figures = figures
+        self._metrics = metrics
         self._bars = None
 
     def __enter__(self):
@@ -32,24 +40,23 @@ class Progress(keras.callbacks.Callback):
         self.on_train_end()
 
     def on_train_begin(self, logs=None):
-        columns = (
+        self._bars = ProgressBars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-        )
-        self._bars = Bars(
-            *columns, console=self._console, transient=True, speed_estimate_period=300
+            console=self._console,
+            transient=True,
+            speed_estimate_period=300,
         )
         self._task = None
         self._bars.start()
 
     def on_epoch_begin(self, epoch, logs=None):
         epochs, steps = self.params["epochs"], self.params["steps"]
-        if self._task is None:  # a resumed run begins at a later epoch
-            self._task = self._bars.add_task(
-                "training", total=(epochs - epoch) * steps if steps else None
-            )
+        if self._task is None:  # a resumed run starts at a later epoch
+            total = (epochs - epoch) * steps if steps else None
+            self._task = self._bars.add_task("training", total=total)
         self._began = time.monotonic()
         self._bars.update(self._task, description=f"epoch {epoch + 1}/{epochs}")
 
@@ -57,12 +64,11 @@ class Progress(keras.callbacks.Callback):
         self._bars.advance(self._task)
 
     def on_epoch_end(self, epoch, logs=None):
-        names = ["loss", *(name for name in self._figures if name in logs)]
-        figures = "  ".join(f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in names)
+        names = ["loss", *(name for name in self._metrics if name in logs)]
+        scores = "  ".join(f"{name.replace('_', ' ')} {float(logs[name]):.4f}" for name in names)
         seconds = time.monotonic() - self._began
-        self._console.print(
-            f"epoch {epoch + 1:3d}/{self.params['epochs']}  {figures}  {seconds:.0f} s"
-        )
+        epochs = self.params["epochs"]
+        self._console.print(f"epoch {epoch + 1:3d}/{epochs}  {scores}  {seconds:.0f} s")
 
     def on_train_end(self, logs=None):
         if self._bars:

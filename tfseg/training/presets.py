@@ -1,4 +1,8 @@
-"""How a model is compiled: optimizer, schedule of the learning rate, loss and metric that work."""
+"""Ready-made choices for `model.compile`: optimizer, learning-rate schedule, loss and metrics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import keras
 
@@ -7,116 +11,146 @@ from tfseg.losses import CrossEntropy, Dice, deep_supervision
 from tfseg.metrics import ConfusionMetrics
 from tfseg.schedules import SCHEDULES
 
-WEIGHT_DECAY, TOP = 0.01, 5
+WEIGHT_DECAY = 0.01
+TOP_K = 5  # of a classifier's top-k accuracy
+
+
+@dataclass(frozen=True)
+class OptimizerPreset:
+    """An optimizer and its default learning rate.
+
+    Attributes:
+        learning_rate: peak of the schedule.
+        build: function of the learning rate or schedule and of options -> Keras optimizer.
+    """
+
+    learning_rate: float
+    build: Callable
+
+
+def _adamw(rate, **options):
+    """AdamW that decays kernels only: not biases, and not the scales of normalization layers."""
+    optimizer = keras.optimizers.AdamW(rate, WEIGHT_DECAY, **options)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return optimizer
+
+
 OPTIMIZERS = {
-    "adam": (1e-3, lambda rate, **options: keras.optimizers.Adam(rate, **options)),
-    "adamw": (
-        1e-3,
-        lambda rate, **options: _without_norms(
-            keras.optimizers.AdamW(rate, WEIGHT_DECAY, **options)
-        ),
-    ),
-    "sgd": (
-        5e-2,
-        lambda rate, **options: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **options),
-    ),
+    "adam": OptimizerPreset(1e-3, keras.optimizers.Adam),
+    "adamw": OptimizerPreset(1e-3, _adamw),
+    "sgd": OptimizerPreset(5e-2, partial(keras.optimizers.SGD, momentum=0.9, nesterov=True)),
 }
 
 
 def compile_for(
-    model,
-    optimizer="adamw",
-    learning_rate=None,
-    steps=1000,
-    schedule="cosine",
-    warmup=0.05,
+    model: keras.Model,
+    optimizer: str = "adamw",
+    learning_rate: float | None = None,
+    steps: int = 1000,
+    schedule: str = "cosine",
+    warmup: float = 0.05,
     class_weights=None,
-    clip_norm=None,
-    average=None,
-    accumulate=None,
-    jit_compile="auto",
-):
+    clip_norm: float | None = None,
+    average: float | None = None,
+    accumulate: int | None = None,
+    jit_compile: bool | str = "auto",
+    loss: keras.losses.Loss | None = None,
+) -> None:
     """Compile a model for a training of `steps` steps.
 
-    A segmentation model gets cross entropy + Dice, and the exact metric. Of several outputs (`deep_supervision=True`)
-    each next one counts half as much, and the first is measured; train with the mask once an output. A classifier gets
-    cross entropy, the accuracy, and of more than five classes the top-5 accuracy; its run chooses by
+    A segmentation model gets cross entropy + Dice and `ConfusionMetrics`. If it has several outputs
+    (`deep_supervision=True`), each output has half the weight of the previous one, and metrics are
+    computed for the first; train it with one mask per output. A classifier gets cross entropy,
+    accuracy and, above five classes, top-5 accuracy; select its best epoch with
     `Run.callbacks(monitor="val_accuracy")`.
 
     Args:
         model: a model of `tfseg.models`.
-        optimizer: "adam", "adamw" (arXiv:1711.05101; weight decay 0.01, of kernels only) or "sgd" (Nesterov, 0.9).
-        learning_rate: the highest; None for 1e-3, and 5e-2 with "sgd". `find_learning_rate` looks for one.
+        optimizer: "adam", "adamw" (arXiv:1711.05101; weight decay 0.01 on kernels only) or "sgd"
+            (Nesterov momentum 0.9).
+        learning_rate: peak of the schedule; None for 1e-3, or 5e-2 for "sgd". See
+            `find_learning_rate`.
         steps: number of batches in the whole training.
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
-        warmup: share of the steps over which the learning rate rises.
-        class_weights: one a class, for the cross entropy; `tfseg.doctor.diagnose` proposes some. None for none. A
-            classifier takes the `class_weight` of `fit`.
-        clip_norm: largest norm of the gradients of all weights together; None for any.
-        average: momentum, such as 0.999, of a running mean of the weights that takes their place when `fit` ends
-            (Keras' `use_ema`); None for none.
-        accumulate: number of batches whose gradients are added up before the weights change; None for one.
+        warmup: fraction of the steps during which the learning rate rises linearly, in [0, 1).
+        class_weights: one number per class for the cross entropy, such as those that
+            `tfseg.doctor.check` proposes; None for equal weights. Not for classifiers, see
+            `class_weight` of `fit`.
+        clip_norm: maximum global norm of the gradients; None for no clipping.
+        average: momentum, such as 0.999, of a moving average of the weights that replaces them when
+            `fit` ends (Keras' `use_ema`); None for no average.
+        accumulate: number of batches whose gradients are added up for one update; None for 1.
         jit_compile: see `keras.Model.compile`.
+        loss: a Keras loss for segmentation, instead of cross entropy + Dice; then without
+            `class_weights`.
 
     Raises:
-        ValueError: an argument is unknown or out of its range.
+        ValueError: an argument is unknown or out of range.
+
+    Example:
+        >>> import tfseg
+        >>> model = tfseg.models.tiny_unet(2, filters=4)
+        >>> tfseg.training.compile_for(model, "sgd", steps=500)
+        >>> model.optimizer.name, model.loss.name
+        ('SGD', 'composite_loss')
     """
-    checks.one_of("compile_for", "optimizer", optimizer, tuple(OPTIMIZERS))
-    checks.one_of("compile_for", "schedule", schedule, tuple(SCHEDULES))
-    checks.fraction("compile_for", "warmup", warmup)
-    steps = checks.positive_int("compile_for", "steps", steps)
-    default, make = OPTIMIZERS[optimizer]
-    highest = (
-        default
-        if learning_rate is None
-        else checks.above_zero("compile_for", "learning_rate", learning_rate)
+    optimizer = _build_optimizer(
+        optimizer, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate
     )
-    batches = (
-        1 if accumulate is None else checks.positive_int("compile_for", "accumulate", accumulate)
-    )
-    updates = max(1, steps // batches)  # the schedule counts changes of the weights
-    rate = SCHEDULES[schedule](highest, updates, max(1, round(warmup * updates)))
+    if len(model.outputs[0].shape) == 2:
+        goal = _classification(model, class_weights)
+    else:
+        if loss is None:
+            loss = CrossEntropy(class_weights=class_weights) + Dice()
+        goal = _segmentation(model, loss)
+    model.compile(optimizer, **goal, jit_compile=jit_compile)
+
+
+def _build_optimizer(name, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate):
+    owner = "compile_for"
+    preset = OPTIMIZERS[checks.one_of(owner, "optimizer", name, tuple(OPTIMIZERS))]
+    checks.one_of(owner, "schedule", schedule, tuple(SCHEDULES))
+    checks.fraction(owner, "warmup", warmup)
+    steps = checks.positive_int(owner, "steps", steps)
+    peak = preset.learning_rate
+    if learning_rate is not None:
+        peak = checks.above_zero(owner, "learning_rate", learning_rate)
+    batches = 1 if accumulate is None else checks.positive_int(owner, "accumulate", accumulate)
+    # The schedule counts updates of the weights: 20 steps of accumulate=2 are 10 updates.
+    updates = max(1, steps // batches)
+    rate = SCHEDULES[schedule](peak, updates, max(1, round(warmup * updates)))
     options = {"gradient_accumulation_steps": batches if batches > 1 else None}
     if clip_norm is not None:
-        options["global_clipnorm"] = checks.above_zero("compile_for", "clip_norm", clip_norm)
+        options["global_clipnorm"] = checks.above_zero(owner, "clip_norm", clip_norm)
     if average is not None:
-        options |= {
-            "use_ema": True,
-            "ema_momentum": checks.fraction("compile_for", "average", average),
-        }
-    goal = _classifying if len(model.outputs[0].shape) == 2 else _segmenting
-    model.compile(make(rate, **options), **goal(model, class_weights), jit_compile=jit_compile)
+        options["use_ema"] = True
+        options["ema_momentum"] = checks.fraction(owner, "average", average)
+    return preset.build(rate, **options)
 
 
-def _segmenting(model, class_weights):
-    loss, outputs = CrossEntropy(class_weights=class_weights) + Dice(), len(model.outputs)
-    metrics = [ConfusionMetrics(model.outputs[0].shape[-1])]
+def _segmentation(model, loss):
+    """Return loss and metrics for `compile`."""
+    metrics, outputs = [ConfusionMetrics(model.outputs[0].shape[-1])], len(model.outputs)
     if outputs == 1:
         return {"loss": loss, "metrics": metrics}
     weights = [0.5**number for number in range(outputs)]
     return {"loss": deep_supervision(loss, weights), "metrics": [metrics] + [[]] * (outputs - 1)}
 
 
-def _classifying(model, class_weights):
+def _classification(model, class_weights):
+    """Return loss and metrics for `compile`."""
     if class_weights is not None:
         raise ValueError(
-            f"compile_for: class_weights={class_weights} came with the classifier {model.name!r}. Pass them to "
-            "`fit`, as class_weight={0: ..., 1: ...}."
+            f"compile_for: class_weights={class_weights} are not supported for the classifier "
+            f"{model.name!r}. Pass them to `fit`, as class_weight={{0: ..., 1: ...}}."
         )
     classes = model.outputs[0].shape[-1]
     if classes == 1:
         accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)  # of logits
         return {"loss": keras.losses.BinaryCrossentropy(from_logits=True), "metrics": [accuracy]}
     metrics = [keras.metrics.SparseCategoricalAccuracy("accuracy")]
-    if classes > TOP:
-        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP, f"top{TOP}_accuracy"))
-    return {
-        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        "metrics": metrics,
-    }
-
-
-def _without_norms(optimizer):
-    # Shifts, and the scales of normalization, are not to be drawn towards 0.
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
+    if classes > TOP_K:
+        name = f"top{TOP_K}_accuracy"
+        metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP_K, name))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return {"loss": loss, "metrics": metrics}

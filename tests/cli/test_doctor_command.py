@@ -1,0 +1,74 @@
+"""`tfseg doctor`."""
+
+import json
+import re
+
+import numpy as np
+from clean_folder import change_masks, write_clean
+from PIL import Image
+
+from .conftest import NAMES, fill, repaint
+
+
+def test_a_clean_dataset_has_no_problems(tfseg, tmp_path):
+    write_clean(tmp_path)
+    code, printed = tfseg("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", NAMES)
+    assert code == 0, printed
+    assert "Result: no problems found." in printed
+    assert "class_weights=[" in printed
+    code, printed = tfseg("doctor", tmp_path)  # finds both folders
+    assert code == 0, printed
+
+
+def test_a_warning_is_not_an_error(tfseg, tmp_path):
+    write_clean(tmp_path)
+    folders = tmp_path / "images", tmp_path / "masks"
+    code, printed = tfseg("doctor", *folders, "--class-names", f"{NAMES},tree")
+    assert code == 0, printed
+    assert "No image shows the class tree" in printed
+
+
+def test_faults_are_reported_on_the_screen_and_in_files(tfseg, tmp_path):
+    write_clean(tmp_path)
+    write_clean(tmp_path / "val", 2, first=6)
+    change_masks(tmp_path, lambda mask: np.where(mask == 2, 9, mask).astype(np.uint8), "p1.png")
+    (tmp_path / "val" / "masks" / "p7.png").unlink()
+    val = ("--val-images", tmp_path / "val" / "images", "--val-masks", tmp_path / "val" / "masks")
+    out = ("--html", tmp_path / "deep" / "report.html", "--json", tmp_path / "report.json")
+    words = ("doctor", tmp_path / "images", tmp_path / "masks", "--class-names", NAMES)
+    code, printed = tfseg(*words, *val, *out)
+    assert code == 1
+    assert "Result: 2 errors." in printed
+    assert "If 9 marks unlabeled pixels, pass `--ignore-value 9`" in printed
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [finding["kind"] for finding in report["findings"]] == ["no_mask", "unknown_labels"]
+    assert (tmp_path / "deep" / "report.html").read_text().startswith("<!doctype html>")
+    assert tfseg(*words, "--ignore-value", "9")[0] == 0
+    code, printed = tfseg(*words, *val[:2])
+    assert code == 2
+    assert "Pass --val-images and --val-masks together" in printed
+
+
+def test_files_with_the_same_name_and_ids_above_255_are_drawn(tfseg, tmp_path):
+    write_clean(tmp_path)
+    image = Image.open(tmp_path / "images" / "p1.png")
+    image.save(tmp_path / "images" / "p1.bmp")
+    for extra, file in enumerate(sorted((tmp_path / "masks").iterdir())):
+        rows, columns = -(-image.height // 3), -(-image.width // 3)
+        ids = np.minimum(np.arange(rows * columns), 270 + extra).reshape(rows, columns)
+        ids = ids.repeat(3, 0).repeat(3, 1)[: image.height, : image.width]
+        Image.fromarray(ids.astype(np.uint16)).save(file)
+    code, printed = tfseg("doctor", tmp_path, "--html", tmp_path / "report.html")
+    assert code == 1, printed
+    assert "same_name" in printed
+    assert (tmp_path / "report.html").is_file()
+
+
+def test_its_advice_about_mask_values_is_an_option(tfseg, tmp_path):
+    fill(tmp_path)
+    repaint(tmp_path, lambda mask: np.where(mask == 2, 9, mask))
+    _, printed = tfseg("doctor", tmp_path, "--class-names", NAMES)
+    advice = re.search(r"--mask-values \S+\d", printed)[0].split()
+    assert advice[1] == "0=0,1=1,9=2"
+    code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES, *advice)
+    assert code == 0, printed

@@ -1,0 +1,364 @@
+"""`tfseg train` in this process; tests/training/test_run.py kills real ones."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfseg import training
+from tfseg.models.blocks import Standardize
+from tfseg.models.encoders import efficientnet_lite
+from tfseg.training import Run, TrainConfig
+
+from .conftest import NAMES, SMALL, fill, repaint, train_words
+
+
+@pytest.fixture
+def configs(monkeypatch, trained):
+    """Return the list of configs that `tfseg train` passes to a `train` that only copies a run."""
+    found = []
+
+    def copy(config, callbacks, track):
+        found.append(config)
+        run = Run(config.out)
+        if run.can_start():
+            shutil.copytree(trained / "run", run.folder, dirs_exist_ok=True)
+        for callback in callbacks[:1]:
+            callback.on_train_begin()
+        return run
+
+    monkeypatch.setattr(training, "train", copy)
+    return found
+
+
+def test_training_leaves_a_complete_run(trained):
+    files = {"best.keras", "confusion.png", "curves.png", "evaluation.csv", "evaluation.json"}
+    files |= {"history.csv", "run.json", "samples.png", "state"}
+    assert {path.name for path in (trained / "run").iterdir()} == files
+    run = Run(trained / "run")
+    assert run.config.class_names == tuple(NAMES.split(","))
+    assert run.config.augment["size"] == (16, 16)
+    assert (run.config.optimizer, run.config.epochs) == ("adam", 2)
+    assert (len(run.data.train_names), len(run.data.val_names)) == (5, 1)
+
+
+def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, printed = tfseg(*train_words(trained), "--out", "default")
+    assert code == 0, printed
+    folders = {"images": trained / "images", "masks": trained / "masks"}
+    default = TrainConfig(out="default", class_names=NAMES.split(","), **folders)
+    assert configs.pop() == default
+    options = (
+        *("--ignore-value", 11, "--mask-values", "0=0,9=2", "--gray", "--val-fraction", 0.4),
+        *("--val-images", "vi", "--val-masks", "vm", "--model", "fpn", "--encoder", "resnet50"),
+        *("--weights", "None", "--filters", "4,8", "--size", 64, "--minutes", 1.5),
+        *("--batch-size", 3, "--optimizer", "adamw", "--learning-rate", 0.1),
+        *("--class-weights", "median", "--window", 64, "--seed", 7),
+    )
+    code, printed = tfseg(*train_words(trained), *options, "--out", "other")
+    assert code == 0, printed
+    assert configs.pop() == replace(
+        default,
+        out="other",
+        ignore_value=11,
+        mask_values={0: 0, 9: 2},
+        gray=True,
+        val_fraction=0.4,
+        val_images="vi",
+        val_masks="vm",
+        model="fpn",
+        encoder="resnet50",
+        weights=None,
+        filters=(4, 8),
+        augment={**default.augment, "size": 64},
+        epochs=None,
+        minutes=1.5,
+        batch_size=3,
+        optimizer="adamw",
+        learning_rate=0.1,
+        class_weights="median",
+        window=64,
+        seed=7,
+    )
+    code, _ = tfseg(*train_words(trained), "--normalize-each", "--out", "third")
+    assert configs.pop() == replace(default, out="third", normalization="image")
+
+
+def test_the_next_commands_are_shown(configs, trained, tfseg, tmp_path):
+    _, printed = tfseg(*train_words(trained), "--out", tmp_path / "run")
+    assert "Best of 2 epochs by validation mean IoU: " in printed
+    assert "tfseg predict IMAGES --run" in printed
+    assert "tfseg tune" not in printed  # impossible with one validation image
+    _, printed = tfseg("evaluate", "--run", tmp_path / "run")
+    assert "run on 1 images" in printed
+
+
+def test_what_a_training_found_is_printed(run, tfseg, configs):
+    def describe(change):
+        record = json.loads((run.folder / "run.json").read_text())
+        change(record)
+        (run.folder / "run.json").write_text(json.dumps(record))
+        return tfseg("train", "--resume", "--out", run.folder)[1]
+
+    def half_done(record):
+        record["plan"] = {"epochs": 3, "steps_per_epoch": 2}
+        record["data"]["class_pixels"] = [600, 400, 0]
+        record["data"]["ignored_pixels"] = 24
+
+    printed = describe(half_done)
+    assert "Training on 5 images, validating on 1. Pixels: ground 60.0%, disc 40.0%" in printed
+    assert "Warning: only 6 training steps. Raise --epochs or lower --batch-size" in printed
+    assert "the training masks have no pixel of the class band; 24 pixels are ignored." in printed
+    assert "windows" not in printed
+
+    def large(record):
+        record["plan"] = {"epochs": 3, "steps_per_epoch": 100}
+        record["data"]["window"] = 512
+
+    printed = describe(large)
+    assert "validated and predicted in windows of 512 pixels" in printed
+    assert "Warning: only" not in printed
+    assert "nothing left to train" in describe(lambda record: record["plan"].update(epochs=2))
+
+
+def test_gray_images_and_black_and_white_masks(gray_trained, tfseg):
+    run = Run(gray_trained / "run")
+    assert run.data.channels == 1  # the validation images are in color
+    assert run.data.mask_values == {0: 0, 255: 1}
+    assert (len(run.data.train_names), len(run.data.val_names)) == (6, 2)
+    assert isinstance(run.model().get_layer("normalize"), Standardize)
+    assert run.model().input_shape[-1] == 1
+    code, printed = tfseg("train", "--resume", "--out", run.folder)
+    assert code == 0, printed
+    assert "The masks contain 0 and 255: read as ground and disc." in printed
+    assert "All 2 epochs are done: nothing left to train." in printed
+    assert "tfseg tune --run" in printed
+    others = ("--images", gray_trained / "val/images", "--masks", gray_trained / "val/masks")
+    code, printed = tfseg("evaluate", "--run", run.folder, *others, "--out", gray_trained / "s")
+    assert code == 0, printed
+    for option, message in (
+        (("--size", 32), "was started with --size 16. Remove the option"),
+        (("--optimizer", "adam"), "was started with --optimizer sgd"),
+        (("--gray",), "was started with --gray False"),
+        (("--class-weights", "median"), "was started with --class-weights none"),
+    ):
+        code, printed = tfseg("train", "--resume", "--out", run.folder, *option)
+        assert code == 1
+        assert message in printed
+
+
+def test_resume_accepts_the_same_options_and_refuses_others(run, trained, tfseg):
+    before = (run.folder / "history.csv").read_text()
+    same = ("--learning-rate", "0.001", "--weights", "imagenet")
+    code, printed = tfseg(*train_words(trained), *SMALL, *same, "--out", run.folder, "--resume")
+    assert code == 0, printed
+    assert (run.folder / "history.csv").read_text() == before
+    code, printed = tfseg("train", "--resume", "--out", run.folder, "--normalize-each")
+    assert code == 1
+    assert "was started with no --normalize-each. Remove the option" in printed
+    code, printed = tfseg("train", "--resume", "--out", run.folder, "--class-names", "a,b")
+    assert f"was started with --class-names {NAMES}. Remove" in printed
+
+
+def test_a_run_of_a_script_is_not_resumed_by_the_command(run, tfseg):
+    record = json.loads((run.folder / "run.json").read_text())
+    record["config"] |= {"images": None, "masks": None}
+    (run.folder / "run.json").write_text(json.dumps(record))
+    code, printed = tfseg("train", "--resume", "--out", run.folder)
+    assert code == 1
+    assert "was not started by `tfseg train`. Run the script that started it" in printed
+    code, printed = tfseg("evaluate", "--run", run.folder)
+    assert code == 1
+    assert "was not trained on folders. Pass labeled images" in printed
+
+
+def test_a_new_run_replaces_one_without_an_epoch(trained, tfseg, tmp_path, configs):
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    shutil.copy(trained / "run" / "run.json", run.folder)  # killed in its first epoch
+    code, printed = tfseg(*train_words(trained, "a,b,c"), *SMALL, "--out", run.folder)
+    assert code == 0, printed
+    assert configs.pop().class_names == ("a", "b", "c")
+
+
+def test_an_interruption_names_the_command_to_continue(run, tfseg, tmp_path, monkeypatch, trained):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "train", interrupt)
+    code, printed = tfseg("train", "--resume", "--out", run.folder)
+    assert code == 130
+    assert f"Interrupted. Next: tfseg train --resume --out {run.folder}" in printed
+    code, printed = tfseg(*train_words(trained), "--out", tmp_path / "new")
+    assert code == 130
+    assert "Interrupted. Nothing was saved." in printed
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(tfseg, run, tmp_path):
+    record = json.loads((run.folder / "run.json").read_text())
+    names = ["ground[dry]", "[/x]", "c"]
+    record["config"]["class_names"] = record["data"]["class_names"] = names
+    (run.folder / "run.json").write_text(json.dumps(record))
+    folder = run.folder.rename(tmp_path / "a [b]")
+    code, printed = tfseg("train", "--resume", "--out", folder)
+    assert code == 0, printed
+    assert "ground[dry]" in printed
+    assert "[/x]" in printed
+    assert "a [b]' " in printed  # quoted for the shell
+
+
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def keep_one(folder):
+    for part in ("images", "masks"):
+        for path in (folder / part).iterdir():
+            if path.stem != "p0":
+                path.unlink()
+
+
+def jpeg_mask(folder):
+    (folder / "masks" / "p1.png").unlink()
+    Image.new("L", (32, 32)).save(folder / "masks" / "p1.jpg")
+
+
+BAD_INPUT = {
+    "missing folder": (lambda f: shutil.rmtree(f / "images"), "no folder '.*images'"),
+    "no mask": (lambda f: (f / "masks" / "p1.png").unlink(), r"p1\.jpg has no mask 'p1\.png'"),
+    "sizes differ": (
+        lambda f: Image.new("L", (9, 9)).save(f / "masks" / "p1.png"),
+        r"p1\.png is 9 x 9 pixels",
+    ),
+    "no such class": (
+        lambda f: Image.new("L", (32, 32), 9).save(f / "masks" / "p1.png"),
+        "contains values that map to no class: 9",
+    ),
+    "truncated": (lambda f: cut_in_half(f / "images" / "p1.jpg"), r"p1\.jpg is damaged"),
+    "JPEG mask": (jpeg_mask, r"p1\.jpg is a JPEG used as a mask.*PNG"),
+    "black and white with three names": (
+        lambda f: repaint(f, lambda mask: np.where(mask == 1, 255, 0)),
+        "'ground'",
+    ),
+    "one sample": (keep_one, "two samples"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_INPUT)
+def test_bad_input_is_named_before_training_and_nothing_is_written(tfseg, tmp_path, fault):
+    fill(tmp_path, 3)
+    spoil, message = BAD_INPUT[fault]
+    spoil(tmp_path)
+    code, printed = tfseg(*train_words(tmp_path), *SMALL, "--out", tmp_path / "run")
+    assert code == 1
+    assert re.search(message, printed), printed
+    assert "Traceback" not in printed
+    assert not (tmp_path / "run").exists()
+
+
+def test_problems_in_both_parts_are_reported_together(tfseg, tmp_path):
+    fill(tmp_path, 3)
+    fill(tmp_path / "val", 2)
+    for mask in (tmp_path / "masks" / "p2.png", tmp_path / "val" / "masks" / "p1.png"):
+        Image.new("L", (32, 32), 9).save(mask)
+    val = ("--val-images", tmp_path / "val/images", "--val-masks", tmp_path / "val/masks")
+    code, printed = tfseg(*train_words(tmp_path), *val, *SMALL, "--out", tmp_path / "run")
+    assert code == 1
+    expected = r"training images: .*masks/p2\.png.*validation images: .*val/masks/p1\.png"
+    assert re.search(expected, printed)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--filters", "a,b"), "must be numbers"),
+        (("--filters", "32"), "must have at least two levels"),
+        (("--mask-values", "9:2"), "must be VALUE=ID separated by commas"),
+        (("--mask-values", "0=0,9=3"), "class ids [3]; expected 0 to 2"),
+        (("--optimizer", "adamm"), "Invalid value for '--optimizer'"),
+        (("--val-images", "images"), "Pass --val-images and --val-masks together"),
+        (("--epochs", "0"), "Invalid value for '--epochs'"),
+        (("--epochs", "3", "--minutes", "3"), "epochs=3 contradicts minutes=3"),
+        (("--learning-rate", "0"), "must be a finite number above 0"),
+        (("--normalize-each", "--window", "64"), "contradicts normalization"),
+        (("--encoder", "resnet5"), "Did you mean 'resnet50'"),
+    ],
+)
+def test_wrong_options_end_with_2_before_images_are_read(tfseg, tmp_path, more, message):
+    code, printed = tfseg(*train_words(tmp_path / "nowhere"), "--out", tmp_path / "run", *more)
+    assert code == 2, printed
+    assert message in re.sub("[│ ]+", " ", printed)
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_options_are_named(tfseg, tmp_path):
+    code, printed = tfseg("train", "--images", "x", "--out", tmp_path / "run")
+    assert code == 2
+    assert "--masks, --class-names required, except with --resume" in printed
+
+
+def test_a_folder_that_is_not_free_is_refused_before_images_are_read(trained, tfseg):
+    words = train_words(Path("nowhere"))
+    code, printed = tfseg(*words, "--out", trained / "run")
+    assert code == 1
+    assert "already contains a run. Continue it with --resume" in printed
+    code, printed = tfseg(*words, "--out", trained)
+    assert code == 1
+    assert "is not empty. Choose another folder" in printed
+
+
+def test_networks_are_listed(tfseg):
+    code, printed = tfseg("train", "--networks")
+    assert code == 0
+    assert re.search(r"--model: .*unet, .* --encoder: .*efficientnet_lite0, ", printed)
+
+
+def test_the_help_has_panels(tfseg):
+    _, printed = tfseg("train", "--help")
+    for panel in ("Data", "Model", "Training", "Run"):
+        assert f" {panel} ─" in printed
+
+
+@pytest.mark.slow
+def test_a_weights_file_is_found_again_from_another_folder(tfseg, trained, tmp_path, monkeypatch):
+    efficientnet_lite("efficientnet_lite0").save_weights(tmp_path / "lite.weights.h5")
+    monkeypatch.chdir(tmp_path)
+    network = ("--model", "lraspp", "--weights", "lite.weights.h5")
+    code, printed = tfseg(*train_words(trained), *SMALL[2:], *network, "--out", "run")
+    assert code == 0, printed
+    assert Run("run").config.weights == str(tmp_path / "lite.weights.h5")
+    assert Run("run").model().name == "lraspp"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "images", "masks", "names", "ignore_value"),
+    [
+        (
+            "camvid",
+            "train",
+            "trainannot",
+            "sky,building,pole,road,pavement,tree,sign,fence,car,pedestrian,bicyclist",
+            11,
+        ),
+        ("isbi2012_em", "image", "label", "membrane,cell", 255),
+    ],
+)
+def test_public_datasets_train_without_code(
+    tfseg, tmp_path, shared_data, name, images, masks, names, ignore_value
+):
+    for part, source in (("images", images), ("masks", masks)):
+        (tmp_path / part).mkdir()
+        for path in sorted((shared_data / name / source).iterdir())[:4]:
+            shutil.copy(path, tmp_path / part)
+    words = train_words(tmp_path, names)
+    code, printed = tfseg(*words, "--ignore-value", ignore_value, *SMALL, "--out", tmp_path / "r")
+    assert code == 0, printed
+    report = json.loads((tmp_path / "r" / "evaluation.json").read_text())
+    assert len(report["classes"]) == len(names.split(","))

@@ -1,0 +1,191 @@
+import json
+from dataclasses import FrozenInstanceError, fields, replace
+
+import numpy as np
+import pytest
+
+from tfseg.data import Augment
+from tfseg.losses import CrossEntropy, Dice
+from tfseg.training import TrainConfig
+
+FOLDERS = {"images": "photos", "masks": "labels", "class_names": ["ground", "disc", "band"]}
+# every field has another value than its default
+OTHER = TrainConfig(
+    **FOLDERS,
+    ignore_value=11,
+    mask_values={0: 0, 9: 2},
+    gray=True,
+    val_images="val/photos",
+    val_masks="val/labels",
+    val_fraction=0.3,
+    dataset="leaves",
+    cache="memory",
+    model="fpn",
+    encoder="resnet50",
+    weights="resnet.weights.h5",
+    filters=(4, 8),
+    normalization="image",
+    minutes=2.5,
+    batch_size=3,
+    val_batch_size=2,
+    augment={"size": (32, 48), "probability": {"blur": 0.5}, "blur": 2, "fill": [1, 2, 3]},
+    loss={"Focal": 1.0, "Lovasz": 0.5},
+    optimizer="sgd",
+    learning_rate=0.1,
+    schedule="poly",
+    warmup=0.1,
+    class_weights=[1, 2, 3],
+    clip_norm=1.0,
+    average=0.9,
+    accumulate=2,
+    monitor="val_mean_dice",
+    patience=4,
+    seed=5,
+    out="runs/leaves",
+)
+
+
+def test_json_keeps_every_field():
+    again = TrainConfig.from_json(OTHER.to_json())
+    assert again == OTHER
+    default = TrainConfig(out="elsewhere")
+    unset = {"window"}  # contradicts normalization="image"
+    for field in fields(TrainConfig):
+        same = getattr(OTHER, field.name) == getattr(default, field.name)
+        assert same == (field.name in unset), field.name
+    assert TrainConfig.from_json(replace(default, window=64).to_json()).window == 64
+
+
+def test_it_cannot_be_changed():
+    with pytest.raises(FrozenInstanceError):
+        OTHER.seed = 6
+
+
+def test_folders_become_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = TrainConfig(**FOLDERS, cache="kept", weights="w.h5", out="run")
+    monkeypatch.chdir("/")
+    for name, folder in (("images", "photos"), ("cache", "kept"), ("weights", "w.h5")):
+        assert getattr(config, name) == str(tmp_path.resolve() / folder)
+    assert config.out == str(tmp_path.resolve() / "run")
+
+
+def test_the_augmentation_is_complete():
+    # so that another default of `Augment` in a later version changes nothing
+    assert OTHER.augment.keys() == {field.name for field in fields(Augment)}
+    again = TrainConfig.from_json(OTHER.to_json()).augmentation()
+    assert again == Augment((32, 48), probability={"blur": 0.5}, blur=2, fill=(1, 2, 3))
+    default = TrainConfig(out="run").augmentation()
+    assert default == Augment(256, scale=(0.7, 1.5), rotate=10, flip="horizontal")
+
+
+def test_epochs_or_minutes():
+    assert TrainConfig(out="run").epochs == 20
+    assert TrainConfig(out="run", minutes=3).epochs is None
+    with pytest.raises(ValueError, match=r"epochs=20 contradicts minutes=3. Set one of them to N"):
+        TrainConfig(out="run", epochs=20, minutes=3)
+
+
+@pytest.mark.parametrize(("samples", "steps"), [(10, 3), (9, 3), (2, 1)])
+def test_an_epoch_has_only_complete_batches_but_at_least_one(samples, steps):
+    assert OTHER.steps_per_epoch(samples) == steps
+
+
+@pytest.mark.parametrize(("optimizer", "rate"), [("adam", 1e-3), ("adamw", 1e-3), ("sgd", 5e-2)])
+def test_the_peak_learning_rate_depends_on_the_optimizer(optimizer, rate):
+    assert TrainConfig(out="run", optimizer=optimizer).peak_learning_rate == rate
+    config = TrainConfig(out="run", optimizer=optimizer, learning_rate=0.3)
+    assert config.peak_learning_rate == 0.3
+
+
+def test_the_default_loss_is_cross_entropy_plus_dice():
+    weights = [1.0, 2.0, 3.0]
+    median = TrainConfig(out="run", class_weights="median").build_loss(weights)
+    assert arguments(median) == arguments(CrossEntropy(class_weights=weights) + Dice())
+    plain = TrainConfig(out="run").build_loss(weights)
+    assert arguments(plain) == arguments(CrossEntropy() + Dice())
+
+
+def arguments(loss):
+    """Return the weights of a sum, and the arguments of its parts without their numbered names."""
+    configs = [part.get_config() for part in loss.losses]
+    return (
+        loss.weights,
+        [type(part) for part in loss.losses],
+        [{key: value for key, value in config.items() if key != "name"} for config in configs],
+    )
+
+
+def test_losses_are_weighted_and_class_weights_belong_to_pixel_losses():
+    loss = OTHER.build_loss()
+    assert [type(part).__name__ for part in loss.losses] == ["Focal", "Lovasz"]
+    assert loss.weights == [1.0, 0.5]
+    assert loss.losses[0].class_weights == [1, 2, 3]
+    assert loss.losses[1].class_weights is None
+
+
+def test_differences_leave_out_the_folder_of_the_run():
+    other = replace(OTHER, seed=6, out="moved", loss={"Dice": 1.0}, class_weights=None)
+    assert OTHER.differences(other) == ["loss", "class_weights", "seed"]
+    assert OTHER.differences(replace(OTHER, out="moved")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"masks": None}, "pass both images and masks, or neither"),
+        ({"val_images": "v"}, "pass both val_images and val_masks"),
+        ({"class_names": None}, "images and masks need class_names"),
+        ({"class_names": ["a", "a"]}, "class_names"),
+        ({"ignore_value": -2}, r"ignore_value=-2 must be a whole number, or -1"),
+        ({"ignore_value": 1.5}, r"ignore_value=1.5 must be a whole number"),
+        ({"mask_values": {9: 3}}, r"has the class ids \[3\]; expected 0 to 2, or 255"),
+        ({"val_fraction": 1.0}, "val_fraction=1.0 must be above 0 and below 1"),
+        ({"model": "lrasp"}, "model='lrasp' is unknown.*Did you mean 'lraspp'"),
+        ({"encoder": "resnet5"}, "encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
+        ({"model": "tiny_unet", "encoder": "resnet50"}, "not supported by the model 'tiny_unet'"),
+        ({"weights": "imagnet"}, 'must be "imagenet", a .weights.h5 file or None'),
+        ({"filters": [32]}, "at least two levels"),
+        ({"filters": [32, 0]}, "filters=0 must be a whole number"),
+        ({"normalization": "images"}, "Did you mean 'image'"),
+        ({"normalization": "image", "window": 64}, "contradicts normalization"),
+        ({"window": 0}, "window=0 must be a whole number"),
+        ({"epochs": 0}, "epochs=0 must be a whole number"),
+        ({"minutes": 0}, "minutes=0 must be a finite number above 0"),
+        ({"batch_size": 0}, "batch_size=0 must be"),
+        ({"val_batch_size": 0}, "val_batch_size=0 must be"),
+        ({"patience": 0}, "patience=0 must be"),
+        ({"augment": {"size": 32, "rotat": 5}}, "augment field='rotat' is unknown.*'rotate'"),
+        ({"augment": {"rotate": 5}}, "needs a size"),
+        ({"augment": {"size": 32, "flip": "left"}}, "flip='left' is unknown"),
+        ({"loss": {}}, "must name a loss"),
+        ({"loss": {"dice": 1.0}}, "loss='dice' is unknown.*Did you mean 'Dice'"),
+        ({"loss": {"Dice": 0}}, "weight of Dice=0 must be a finite number above 0"),
+        ({"class_weights": "mean"}, 'must be None, "median" or one number per class'),
+        ({"class_weights": ["a"]}, "must be a list of numbers"),
+        ({"loss": {"Dice": 1}, "class_weights": "median"}, "needs a pixel loss"),
+        ({"optimizer": "adm"}, "Did you mean 'adam'"),
+        ({"schedule": "cosin"}, "Did you mean 'cosine'"),
+        ({"warmup": 1.0}, "warmup=1.0 must be at least 0 and below 1"),
+        ({"learning_rate": 0.0}, "learning_rate=0.0 must be a finite number above 0"),
+        ({"clip_norm": -1.0}, "clip_norm=-1.0 must be"),
+        ({"average": 1.0}, "average=1.0 must be"),
+        ({"accumulate": 0}, "accumulate=0 must be"),
+        ({"seed": -1}, r"seed=-1 must be an integer in \[0, 2\*\*32\)"),
+    ],
+)
+def test_a_wrong_value_is_refused_at_once(changes, message):
+    with pytest.raises(ValueError, match=message) as error:
+        TrainConfig(**{**FOLDERS, "out": "run", **changes})
+    assert "\n" not in str(error.value)
+
+
+def test_numpy_values_become_plain():
+    config = TrainConfig(
+        out="run",
+        class_weights=np.array([1.0, 2.0]),
+        batch_size=np.int64(4),
+        filters=(np.int64(4), 8),
+    )
+    assert json.loads(config.to_json())["class_weights"] == [1.0, 2.0]
+    assert TrainConfig.from_json(config.to_json()) == config

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from tfseg.data import Augment, pipeline
+from tfseg.training import Plan, compile_for, step_timing
+
+from .conftest import small_readers
+
+
+def test_rounds_fill_the_minutes(monkeypatch, network):
+    # 20 rounds of 5 s each: a validation of 2 s and three steps of 1 s
+    monkeypatch.setattr(step_timing, "_time_steps", lambda *_: (1.0, 2.0))
+    assert step_timing.plan_minutes(100 / 60, network, None, None) == Plan(20, 3)
+    # a step and a validation take 3 s, 20 rounds of them a minute
+    with pytest.raises(ValueError, match=r"minutes=0.5 are too few .* at least 1.0 minutes"):
+        step_timing.plan_minutes(0.5, network, None, None)
+
+
+def test_steps_and_validation_are_timed_after_a_warm_up(monkeypatch, network):
+    train, val = small_readers()
+    compile_for(network, jit_compile=False)
+    clock = iter([0, 3 * step_timing.TIMED_STEPS, 100, 107])
+    calls = []
+    monkeypatch.setattr(step_timing.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(step_timing, "_train", lambda *_: calls.append("train"))
+    monkeypatch.setattr(step_timing, "_validate", lambda *_: calls.append("validate"))
+    batches = pipeline(train, 2, shuffle=True)
+    assert step_timing._time_steps(network, batches, pipeline(val, 2)) == (3.0, 7)
+    assert calls == ["train", "validate"] * 2
+
+
+def test_timing_leaves_the_weights_as_they_were(network):
+    train, val = small_readers()
+    compile_for(network, jit_compile=False)
+    before = network.get_weights()
+    plan = step_timing.plan_minutes(100, network, pipeline(train, 2, Augment(16)), pipeline(val, 2))
+    assert (plan.epochs, plan.steps_per_epoch > 1) == (20, True)
+    assert int(network.optimizer.iterations) == 2 * step_timing.TIMED_STEPS
+    for value, kept in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(value, kept)

@@ -1,0 +1,203 @@
+"""`tfseg export`."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from tfseg.cli.console import console, quiet_start, say, say_commands
+
+COMPARED = 10  # images on which exports are compared with the model
+COMPARED_SIDE = 1024  # larger images are cropped for that
+
+
+def export(
+    context: typer.Context,
+    run: Annotated[
+        Path | None, typer.Option(help="Folder of a run, as written by `tfseg train`.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the versions; by default saved_models/<name of the run>."),
+    ] = None,
+    outputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--output", help="Also serve: probabilities, uncertainty, rle. May be repeated."
+        ),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="Also write: litert, litert_float16, litert_dynamic, litert_int8, onnx, openvino. "
+            "May be repeated.",
+        ),
+    ] = None,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images to compare the exports on; by default the validation images."
+        ),
+    ] = None,
+    window: Annotated[
+        int | None, typer.Option(help="Side of the sliding windows for larger images.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="float32, or bfloat16 for processors that support it.")
+    ] = "float32",
+    inspect: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Show an exported version's metadata and re-verify its files and signatures.",
+        ),
+    ] = None,
+):
+    """Export the best model as the next version of a SavedModel for TF Serving, in any format.
+
+    Example:  [cyan]tfseg export --run runs/leaves --format litert --format onnx[/]
+
+    Example:  [cyan]tfseg export --inspect saved_models/leaves/1[/]
+    """
+    if (run is None) == (inspect is None):
+        raise typer.BadParameter(
+            "Pass either --run to export a run, or --inspect to check a version."
+        )
+    if inspect is not None:
+        _require_alone(context, "inspect")
+        with quiet_start():
+            from tfseg import export as exporting
+        _show(exporting.inspect(inspect))
+        return
+    with quiet_start():
+        from tfseg import training
+    trained = training.Run(run)
+    compared = _images_to_compare(trained, images, required=bool(formats))
+    version = _export(
+        trained,
+        out or Path("saved_models") / trained.folder.resolve().name,
+        outputs=outputs or (),
+        window=_window(trained, window),
+        dtype=dtype,
+        formats=formats or (),
+        images=compared,
+    )
+    note = "" if compared else ", with noise as its only input"
+    say(f"Exported and verified {version}{note}.")
+    from tfseg import export as exporting
+
+    say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
+
+
+def _export(run, folder, outputs, window, dtype, formats, images):
+    """Write the next version and print how its formats agree with the model."""
+    from tfseg import export as exporting
+
+    metadata = {"class_names": run.data.class_names, "metrics": _scores(run)}
+    tuning = run.tuning()
+    if tuning is not None:
+        metadata["tuning"] = tuning
+    version = exporting.saved_model(
+        run.model(),
+        folder,
+        outputs,
+        metadata,
+        window,
+        dtype=dtype,
+        formats=formats,
+        images=images,
+    )
+    if images:
+        parity = exporting.inspect(version)["parity"]
+        console.print(exporting.parity_table(exporting.read_parity(parity)))
+    return version
+
+
+def _window(run, window):
+    """Return the window of the export: the user's, the run's, or None."""
+    if window is not None or run.data.window is None:
+        return window
+    if run.config.normalization == "image":
+        say(
+            "The export processes images whole, since each is normalized by its own mean. The run "
+            "was evaluated in windows."
+        )
+        return None
+    return run.data.window
+
+
+def _require_alone(context, option):
+    """Refuse options that have no effect with `option`."""
+    given = [
+        name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"
+    ]
+    words = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    others = [words[name] for name in given if name != option]
+    if others:
+        raise typer.BadParameter(
+            f"{', '.join(others)} has no effect with {words[option]}. Remove it."
+        )
+
+
+def _scores(run):
+    """Return the scores of a run's evaluation that are single numbers; None before there is one."""
+    file = run.folder / "evaluation.json"
+    if not file.is_file():
+        return None
+    report = json.loads(file.read_text())
+    return {name: value for name, value in report.items() if isinstance(value, float)}
+
+
+def _images_to_compare(run, images, required):
+    """Return a few images of a folder, or of the run's validation images; [] if there are none.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        images: folder, or None.
+        required: raise if there are none.
+    """
+    from tfseg import data, training
+
+    record = run.record
+    if images is not None:
+        files = data.image_files(images)[:COMPARED]
+        found = [data.read_image(file, record.data.channels) for file in files]
+    elif record.config.images is None:
+        return []
+    else:
+        try:
+            reader = training.open_readers(record.config, record.data)[1]
+        except (OSError, ValueError) as error:
+            if required:
+                raise ValueError(
+                    f"{error} Or pass other images to compare the formats on: --images."
+                ) from error
+            say(f"Not compared with the model on images: {error} Pass others with --images.")
+            return []
+        found = [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
+    return [image[:COMPARED_SIDE, :COMPARED_SIDE] for image in found]
+
+
+def _show(metadata):
+    """Print the metadata of a version: classes in their colors first, the table of formats last."""
+    from tfseg import export as exporting
+
+    parity, palette = metadata.pop("parity", None), metadata.pop("palette")
+    for class_id, (name, color) in enumerate(
+        zip(metadata.pop("class_names"), palette, strict=True)
+    ):
+        swatch = Text("  \u2588\u2588 ", "rgb({},{},{})".format(*color))
+        console.print(swatch, Text(f"{class_id} {name}"), sep="")
+    for name, value in metadata.items():
+        if not isinstance(value, dict):
+            say(f"{name}: {value}")
+            continue
+        say(f"{name}:")
+        for key, part in value.items():
+            say(f"  {key}: {part}")
+    if parity:
+        console.print(exporting.parity_table(exporting.read_parity(parity)))
+    say("All files are unchanged, and the signatures answer.")

@@ -1,0 +1,121 @@
+"""What `evaluate`, `tune`, `predict` and `export` share: a run's data, windows and report."""
+
+from pathlib import Path
+
+import typer
+
+from tfseg.cli.console import console, say, track
+
+
+def open_labeled(run, images, masks, ignore_value):
+    """Return a checked reader of a run's validation images, or of other labeled images.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        images, masks: folders of other images, or None for the run's validation images.
+        ignore_value: mask value to ignore in `masks`; None for the run's.
+    """
+    from tfseg import doctor
+
+    if (images is None) != (masks is None):
+        raise typer.BadParameter(
+            "--images and --masks go together. Without them the validation images are used."
+        )
+    if ignore_value is not None and images is None:
+        raise typer.BadParameter(
+            "--ignore-value goes with --images and --masks: the run knows the value of its masks."
+        )
+    record = run.record
+    if images is None:
+        reader = _open_validation(run, record)
+    else:
+        reader = _open_other(record, images, masks, ignore_value)
+        _warn_if_trained_on(reader, record, images)
+    summary = doctor.check(reader, track("checking images"), min_samples=1)
+    warn_if_absent(reader.label_names, summary.class_pixels, summary.ignored_pixels, "evaluation")
+    return reader
+
+
+def _open_validation(run, record):
+    from tfseg import training
+
+    if record.config.images is None:
+        raise ValueError(
+            f"'{run.folder}' was not trained on folders. Pass labeled images: --images and --masks."
+        )
+    try:
+        return training.open_readers(record.config, record.data)[1]
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error} Or pass other images: --images and --masks.") from error
+
+
+def _open_other(record, images, masks, ignore_value):
+    from tfseg import training
+
+    table = record.data.mask_values
+    if ignore_value is None:
+        ignore_value = record.config.ignore_value
+    elif table is not None:
+        # the option has priority over the value's meaning in the run's own masks
+        kept = {value: class_id for value, class_id in table.items() if value != ignore_value}
+        table = kept or None
+    return training.open_like(record.data, images, masks, ignore_value, table)
+
+
+def _warn_if_trained_on(reader, record, images):
+    if str(images.resolve()) != record.config.images:
+        return
+    names = {reader.name(index) for index in range(len(reader))}
+    known = names & set(record.data.train_names)
+    if known:
+        say(
+            f"Warning: {len(known)} of these {len(reader)} images were used for training. Scores "
+            "on new images are lower."
+        )
+
+
+def warn_if_absent(label_names, class_pixels, ignored_pixels, purpose):
+    """Warn about classes without a pixel: their masks may have another value, which is ignored.
+
+    Args:
+        label_names: names of the class ids in the masks.
+        class_pixels: number of pixels per class.
+        ignored_pixels: number of unlabeled pixels.
+        purpose: "training", "validation" or "evaluation".
+    """
+    absent = [name for name, pixels in zip(label_names, class_pixels, strict=True) if not pixels]
+    if absent:
+        ignored = f"; {ignored_pixels} pixels are ignored" if ignored_pixels else ""
+        say(
+            f"Warning: the {purpose} masks have no pixel of the class {', '.join(absent)}{ignored}."
+        )
+
+
+def window_of(run, sizes, window=None):
+    """Return the side of the sliding windows for images, or None to process them whole.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        sizes: heights and widths of the images.
+        window: the user's choice; None for the run's, or by size.
+    """
+    from tfseg import data
+
+    return window or run.data.window or data.window_for(sizes)
+
+
+def report_run(run, reader, out, batch_size, window=None):
+    """Evaluate a run's best model, write tables and images into `out`, and print the table."""
+    from tfseg import data, inference
+
+    history = run.history() if Path(out) == run.folder else None
+    window = window_of(run, reader.sizes, window)
+    batch_size = data.batch_for(reader.sizes, batch_size)
+    scores = inference.report(
+        run.model(), reader, out, history, batch_size, track("evaluating"), window
+    )
+    console.print(scores.table(f"{run.folder.name} on {len(reader)} images"))
+    images = "samples.png, confusion.png"
+    if history:
+        images += ", curves.png"
+    say(f"Tables and images in {out}: evaluation.json, evaluation.csv, {images}.")

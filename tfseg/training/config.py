@@ -1,0 +1,299 @@
+"""The configuration of a training: every choice in one frozen, JSON-able object."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from numbers import Integral
+from pathlib import Path
+
+from tfseg import checks
+from tfseg.checks import IGNORE_INDEX, label_names
+from tfseg.data import Augment
+from tfseg.data.readers.base import check_class_names
+from tfseg.losses import LOSSES, CompositeLoss, CrossEntropy, PixelLoss
+from tfseg.models import DEFAULT_ENCODERS, list_encoders, list_models
+from tfseg.schedules import SCHEDULES
+from tfseg.training.presets import OPTIMIZERS
+
+DEFAULT_EPOCHS = 20
+NORMALIZATIONS = ("dataset", "image")
+LOSS_CLASSES = {loss.__name__: loss for loss in LOSSES.values()}
+AUGMENT_FIELDS = [argument.name for argument in fields(Augment)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Everything that determines a training, for `train` and for the run's `run.json`.
+
+    All values are plain: numbers, strings, tuples and dicts. They are validated at once, before
+    any image is read. Folders become absolute paths. To vary a config, use `dataclasses.replace`.
+
+    Args:
+        out: folder of the run.
+        images, masks: folders of images and masks with the same file names; None if readers are
+            passed to `train`.
+        class_names: names of the class ids 0, 1, 2 ...; a single name is id 1, and 0 is background.
+            Required with `images`.
+        ignore_value: value of unlabeled pixels in the mask files; -1 if there is none.
+        mask_values: {value in the mask files: class id}; None if values are class ids, or 0 and 255
+            for two classes.
+        gray: convert all images to gray.
+        val_images, val_masks: folders to validate on; None to split off `val_fraction`.
+        val_fraction: fraction of the samples to validate on, above 0 and below 1.
+        dataset: name of the dataset, for runs whose readers are passed to `train`.
+        cache: keep decoded samples: "memory", or a folder to create; None to decode each time.
+        model: one of `tfseg.models.list_models()`; None if the network is passed to `train`.
+        encoder: one of `tfseg.models.list_encoders()`; None for the model's default.
+        weights: initial weights of the encoder: "imagenet", a `.weights.h5` file, or None for
+            random weights. Models without an encoder ignore "imagenet".
+        filters: width of each level, for models that take it; None for the model's default.
+        normalization: "dataset": subtract the mean and divide by the std of the training images,
+            or, for 8-bit images and an encoder, normalize as the encoder was trained; "image": use
+            the mean and std of each image, which suits microscopy.
+        epochs: passes over the training samples; 20 if `minutes` is None too.
+        minutes: duration of the training instead of `epochs`: it is split into 20 rounds of as many
+            steps as the machine can do, each followed by a validation.
+        batch_size: number of images per training step.
+        val_batch_size: number of images per validation step; None for `batch_size`, less for large
+            images.
+        augment: arguments of `tfseg.data.Augment`; the missing ones have its defaults.
+        loss: {name of a class in `tfseg.losses`: weight}, summed.
+        optimizer, learning_rate, schedule, warmup, clip_norm, average, accumulate: see
+            `compile_for`.
+        class_weights: weights per class for the pixel losses: None, "median" (median frequency
+            balancing of the training masks), or one number per class.
+        monitor: metric in the logs that selects the best epoch; higher is better.
+        patience: stop after this many epochs without improvement; None to train to the end.
+        window: side in pixels of the windows for larger images, in validation and prediction; None
+            for 1024 if any image has more than 2 megapixels.
+        seed: of the split, initial weights, order and augmentation, 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: a value is unknown, out of range, or contradicts another one.
+
+    Example:
+        >>> import tfseg
+        >>> config = tfseg.training.TrainConfig(
+        ...     images="photos", masks="labels", class_names=["background", "leaf"],
+        ...     epochs=50, loss={"CrossEntropy": 1.0, "Lovasz": 0.5}, out="runs/leaves")
+        >>> config.augment["size"], config.optimizer
+        ((256, 256), 'adam')
+        >>> tfseg.training.TrainConfig.from_json(config.to_json()) == config
+        True
+    """
+
+    out: str
+    # data
+    images: str | None = None
+    masks: str | None = None
+    class_names: tuple | None = None
+    ignore_value: int = IGNORE_INDEX
+    mask_values: dict | None = None
+    gray: bool = False
+    val_images: str | None = None
+    val_masks: str | None = None
+    val_fraction: float = 0.2
+    dataset: str | None = None
+    cache: str | None = None
+    # model
+    model: str | None = "unet"
+    encoder: str | None = None
+    weights: str | None = "imagenet"
+    filters: tuple | int | None = None
+    normalization: str = "dataset"
+    # training
+    epochs: int | None = None
+    minutes: float | None = None
+    batch_size: int = 8
+    val_batch_size: int | None = None
+    augment: dict = field(
+        default_factory=lambda: {
+            "size": 256,
+            "scale": (0.7, 1.5),
+            "rotate": 10,
+            "flip": "horizontal",
+        }
+    )
+    loss: dict = field(default_factory=lambda: {"CrossEntropy": 1.0, "Dice": 1.0})
+    optimizer: str = "adam"
+    learning_rate: float | None = None
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    class_weights: str | tuple | None = None
+    clip_norm: float | None = None
+    average: float | None = None
+    accumulate: int | None = None
+    monitor: str = "val_mean_iou"
+    patience: int | None = None
+    window: int | None = None
+    # run
+    seed: int = 0
+
+    def __post_init__(self):
+        self._check_folders()
+        self._check_classes()
+        self._check_model()
+        self._check_duration()
+        self._check_augment()
+        self._check_loss()
+        self._check_optimizer()
+
+    def to_json(self) -> str:
+        """Return all fields as JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> "TrainConfig":
+        """Return the config that `to_json` wrote."""
+        return cls(**json.loads(text))
+
+    @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate after the warm-up: `learning_rate`, or the optimizer's default."""
+        return self.learning_rate or OPTIMIZERS[self.optimizer].learning_rate
+
+    def steps_per_epoch(self, samples: int) -> int:
+        """Return the number of training steps in one pass over `samples`."""
+        return max(1, samples // self.batch_size)
+
+    def augmentation(self) -> Augment:
+        """Return the `Augment` that `augment` describes."""
+        return Augment(**self.augment)
+
+    def build_loss(self, median_weights=None):
+        """Return the loss that `loss` and `class_weights` describe.
+
+        Args:
+            median_weights: one number per class, for `class_weights="median"`.
+        """
+        weights = median_weights if self.class_weights == "median" else self.class_weights
+        losses = []
+        for name in self.loss:
+            loss = LOSS_CLASSES[name]
+            weighted = weights is not None and issubclass(loss, PixelLoss)
+            losses.append(loss(class_weights=list(weights)) if weighted else loss())
+        return CompositeLoss(losses, list(self.loss.values()))
+
+    def differences(self, other: "TrainConfig") -> list[str]:
+        """Return the names of the fields, except `out`, in which two configs differ."""
+        names = [field.name for field in fields(self) if field.name != "out"]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def _set(self, name, value):
+        object.__setattr__(self, name, value)  # the dataclass is frozen
+
+    def _fail(self, name, expected):
+        raise ValueError(f"TrainConfig: {name}={getattr(self, name)!r} {expected}")
+
+    def _check_folders(self):
+        for name in ("out", "images", "masks", "val_images", "val_masks"):
+            if getattr(self, name) is not None:
+                self._set(name, str(Path(getattr(self, name)).resolve()))
+        for images, masks in (("images", "masks"), ("val_images", "val_masks")):
+            if (getattr(self, images) is None) != (getattr(self, masks) is None):
+                raise ValueError(f"TrainConfig: pass both {images} and {masks}, or neither.")
+        if self.images is None and self.val_images is not None:
+            self._fail("val_images", "needs images and masks to train on.")
+        if self.images is not None and self.class_names is None:
+            raise ValueError("TrainConfig: images and masks need class_names.")
+        if self.cache not in (None, "memory"):
+            self._set("cache", str(Path(self.cache).resolve()))
+        if not 0 < self.val_fraction < 1:
+            self._fail("val_fraction", "must be above 0 and below 1.")
+
+    def _check_classes(self):
+        if not isinstance(self.ignore_value, Integral) or self.ignore_value < -1:
+            self._fail("ignore_value", "must be a whole number, or -1 to ignore nothing.")
+        if self.class_names is not None:
+            self._set("class_names", tuple(check_class_names(self.class_names)))
+        if self.mask_values is None:
+            return
+        # JSON turns the keys into strings
+        values = {int(value): int(class_id) for value, class_id in self.mask_values.items()}
+        self._set("mask_values", values)
+        if self.class_names is not None:
+            last = len(label_names(self.class_names)) - 1
+            wrong = sorted(set(values.values()) - {*range(last + 1), IGNORE_INDEX})
+            if wrong:
+                expected = f"0 to {last}, or {IGNORE_INDEX} for unlabeled pixels"
+                self._fail("mask_values", f"has the class ids {wrong}; expected {expected}.")
+
+    def _check_model(self):
+        checks.one_of("TrainConfig", "normalization", self.normalization, NORMALIZATIONS)
+        if self.model is not None:
+            checks.one_of("TrainConfig", "model", self.model, list_models())
+        if self.encoder is not None:
+            checks.one_of("TrainConfig", "encoder", self.encoder, list_encoders())
+            if self.model is not None and self.model not in DEFAULT_ENCODERS:
+                self._fail("encoder", f"is not supported by the model {self.model!r}.")
+        if isinstance(self.filters, list | tuple):
+            filters = checks.positive_ints("TrainConfig", "filters", self.filters)
+            self._set("filters", tuple(filters))
+            if len(filters) < 2:
+                self._fail("filters", "must have at least two levels.")
+        if self.weights not in (None, "imagenet"):
+            if not str(self.weights).endswith(".h5"):
+                self._fail("weights", 'must be "imagenet", a .weights.h5 file or None.')
+            self._set("weights", str(Path(self.weights).resolve()))
+        if self.window is not None:
+            checks.positive_int("TrainConfig", "window", self.window)
+            if self.normalization == "image":
+                self._fail(
+                    "window", 'contradicts normalization="image": a window has another mean.'
+                )
+
+    def _check_duration(self):
+        if self.epochs is not None and self.minutes is not None:
+            self._fail("epochs", f"contradicts minutes={self.minutes}. Set one of them to None.")
+        if self.minutes is not None:
+            self._set("minutes", checks.above_zero("TrainConfig", "minutes", self.minutes))
+        elif self.epochs is None:
+            self._set("epochs", DEFAULT_EPOCHS)
+        for name in ("epochs", "batch_size", "val_batch_size", "patience"):
+            if getattr(self, name) is not None:
+                value = checks.positive_int("TrainConfig", name, getattr(self, name))
+                self._set(name, value)
+
+    def _check_augment(self):
+        for name in self.augment:
+            checks.one_of("TrainConfig", "augment field", name, AUGMENT_FIELDS)
+        if "size" not in self.augment:
+            self._fail("augment", "needs a size: the side of the training crops in pixels.")
+        self._set("augment", asdict(Augment(**self.augment)))  # with its defaults
+
+    def _check_loss(self):
+        if not self.loss:
+            self._fail("loss", f'must name a loss, such as {{"{CrossEntropy.__name__}": 1.0}}.')
+        weights = {}
+        for name, weight in self.loss.items():
+            checks.one_of("TrainConfig", "loss", name, LOSS_CLASSES)
+            weights[name] = checks.above_zero("TrainConfig", f"weight of {name}", weight)
+        self._set("loss", weights)
+        if self.class_weights is None:
+            return
+        if not any(issubclass(LOSS_CLASSES[name], PixelLoss) for name in self.loss):
+            self._fail("class_weights", f"needs a pixel loss; loss={self.loss} has none.")
+        if not isinstance(self.class_weights, str):
+            weights = checks.numbers("TrainConfig", "class_weights", self.class_weights)
+            self._set("class_weights", tuple(weights))
+        elif self.class_weights != "median":
+            self._fail("class_weights", 'must be None, "median" or one number per class.')
+
+    def _check_optimizer(self):
+        checks.one_of("TrainConfig", "optimizer", self.optimizer, tuple(OPTIMIZERS))
+        checks.one_of("TrainConfig", "schedule", self.schedule, tuple(SCHEDULES))
+        checks.fraction("TrainConfig", "warmup", self.warmup)
+        for name in ("learning_rate", "clip_norm"):
+            if getattr(self, name) is not None:
+                checks.above_zero("TrainConfig", name, getattr(self, name))
+        if self.average is not None:
+            checks.fraction("TrainConfig", "average", self.average)
+        if self.accumulate is not None:
+            checks.positive_int("TrainConfig", "accumulate", self.accumulate)
+        check_seed("TrainConfig", self.seed)
+
+
+def check_seed(owner, seed):
+    """Raise a ValueError unless `seed` is an integer in [0, 2**32)."""
+    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed < 2**32:
+        raise ValueError(f"{owner}: seed={seed!r} must be an integer in [0, 2**32).")

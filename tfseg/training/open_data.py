@@ -1,0 +1,116 @@
+"""The readers of a training, from the folders that its config names."""
+
+import numpy as np
+
+from tfseg.data import Folder
+from tfseg.doctor import check
+from tfseg.training.config import TrainConfig
+from tfseg.training.record import DataFacts
+
+NAMES_SHOWN = 8
+
+
+def open_readers(config: TrainConfig, data: DataFacts | None = None):
+    """Open the folders of a config.
+
+    Args:
+        config: the `TrainConfig`.
+        data: what the run found in its data; then exactly its samples are opened, whatever else the
+            folders contain by now. None for a new run.
+
+    Returns:
+        (train, val): readers.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty.
+        ValueError: files do not match, or a sample of the run is missing.
+    """
+    if config.images is None:
+        raise ValueError("TrainConfig: images=None names no folder. Pass readers: train and val.")
+    train = Folder(
+        config.images,
+        config.masks,
+        config.class_names,
+        ignore_value=config.ignore_value,
+        mask_values=config.mask_values if data is None else data.mask_values,
+        channels=_channels(config, data),
+    )
+    val = train
+    if config.val_images is not None:
+        folders = config.val_images, config.val_masks
+        val = open_like(train, *folders, config.ignore_value, train.mask_values)
+    if data is not None:
+        return _select(train, data.train_names), _select(val, data.val_names)
+    if config.val_images is None:
+        return train.split(config.val_fraction, config.seed)
+    return train, val
+
+
+def open_like(example, images, masks, ignore_value: int, mask_values: dict | None) -> Folder:
+    """Open two folders whose images are read like those of a training.
+
+    Args:
+        example: the training's reader or its `DataFacts`.
+        images, masks: folders.
+        ignore_value, mask_values: see `tfseg.data.Folder`.
+
+    Raises:
+        ValueError: the training's images have 8 bits per channel, and these have more.
+    """
+    reader = Folder(
+        images,
+        masks,
+        example.class_names,
+        ignore_value=ignore_value,
+        mask_values=mask_values,
+        channels=example.channels,
+    )
+    # Of a mixed training set, which is read as float32, a part may well have 8 bits only.
+    if np.dtype(example.dtype) == np.uint8 and reader.dtype != np.uint8:
+        raise ValueError(
+            f"The images in '{images}' have more than 8 bits per channel, but the training images "
+            "have 8 bits: their values have another meaning. Convert them to 8 bits first."
+        )
+    return reader
+
+
+def check_readers(train, val, track):
+    """Read every sample once.
+
+    Returns:
+        (train, val): a `Summary` of each.
+
+    Raises:
+        ValueError: samples cannot be trained or validated on; the message names those of both.
+    """
+    summaries, problems = [], []
+    for reader, purpose, classes in ((train, "training", 2), (val, "validation", 1)):
+        try:
+            summaries.append(check(reader, track, min_samples=1, min_classes=classes))
+        except ValueError as error:
+            problems.append(f"In the {purpose} images: {error}")
+    if problems:
+        raise ValueError("\n".join(problems))
+    return summaries
+
+
+def sample_names(reader) -> list[str]:
+    """Return the names of a reader's samples, in order."""
+    return [reader.name(index) for index in range(len(reader))]
+
+
+def _channels(config, data):
+    if data is not None:
+        return data.channels
+    return 1 if config.gray else None
+
+
+def _select(reader, names):
+    present = set(sample_names(reader))
+    missing = [name for name in names if name not in present]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of the run's images are missing: {', '.join(missing[:NAMES_SHOWN])}. "
+            "Restore them, or start a new run."
+        )
+    return reader.select(names)

@@ -1,0 +1,62 @@
+"""How many training steps fit into the minutes of a training."""
+
+import itertools
+import time
+
+import keras
+
+from tfseg.training.record import Plan
+
+ROUNDS = 20  # each ends with a validation
+TIMED_STEPS = 10  # after as many to warm up
+
+
+def plan_minutes(minutes: float, model: keras.Model, batches, validation) -> Plan:
+    """Time some steps and a validation, and plan 20 rounds that take `minutes` together.
+
+    The machine is timed as it is: what else runs on it costs steps now and minutes later. Compiling
+    and saving take additional time. The model keeps its weights.
+
+    Args:
+        minutes: duration of the training with its validations.
+        model: a compiled model.
+        batches: training batches.
+        validation: validation batches.
+
+    Raises:
+        ValueError: the minutes are too few for one step per round.
+    """
+    weights = model.get_weights()
+    step, validating = _time_steps(model, batches, validation)
+    model.set_weights(weights)
+    steps = int((minutes * 60 / ROUNDS - validating) / step)
+    if steps < 1:
+        minimum = (validating + step) * ROUNDS / 60
+        raise ValueError(
+            f"TrainConfig: minutes={minutes:g} are too few for this model and data. It needs at "
+            f"least {minimum:.1f} minutes."
+        )
+    return Plan(ROUNDS, steps)
+
+
+def _time_steps(model, batches, validation):
+    """Return the seconds of a training step and of a validation."""
+    batches = iter(batches.repeat())
+    _train(model, batches)
+    _validate(model, validation)  # the first call compiles, and fills a cache
+    began = time.monotonic()
+    _train(model, batches)
+    step = (time.monotonic() - began) / TIMED_STEPS
+    began = time.monotonic()
+    _validate(model, validation)
+    return step, time.monotonic() - began
+
+
+def _train(model, batches):
+    for images, *labels in itertools.islice(batches, TIMED_STEPS):
+        model.train_on_batch(images, *labels)
+
+
+def _validate(model, batches):
+    for images, *labels in batches:
+        model.test_on_batch(images, *labels)

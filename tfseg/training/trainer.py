@@ -1,0 +1,244 @@
+"""The trainer: the only place where data, model, loss and `fit` meet."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfseg.data import batch_for, pipeline, reading_error, window_for
+from tfseg.models import DEFAULT_ENCODERS, build
+from tfseg.training.config import TrainConfig
+from tfseg.training.open_data import check_readers, open_readers, sample_names
+from tfseg.training.presets import compile_for
+from tfseg.training.record import (
+    DataFacts,
+    Plan,
+    RunRecord,
+    package_versions,
+    resolved_defaults,
+)
+from tfseg.training.run import Run
+from tfseg.training.step_timing import plan_minutes
+
+
+def train(
+    config: TrainConfig,
+    train=None,
+    val=None,
+    model: keras.Model | None = None,
+    callbacks=(),
+    track=lambda samples, total: samples,
+) -> Run:
+    """Train as `config` says; a run that was interrupted continues after its last epoch.
+
+    Every sample is read and checked first. If `config.out` already contains a run, it must have the
+    same config; it is then resumed, and ends with the weights of an uninterrupted run.
+
+    Args:
+        config: the `TrainConfig`.
+        train, val: `tfseg.data.Reader`s of the samples to train and to validate on; None to open
+            the folders that the config names.
+        model: a network with the initial weights, instead of `config.model`. If it is compiled, it
+            keeps its optimizer, loss and metrics; then pass `epochs`, not `minutes`.
+        callbacks: additional Keras callbacks, such as `Progress` and `TensorBoard`.
+        track: wraps the iteration over the samples to show progress; called with them and their
+            number.
+
+    Returns:
+        Run: the folder with `run.json`, `history.csv`, and the model of the best epoch.
+
+    Raises:
+        ValueError: the data cannot be trained on, or the folder has a run with another config or
+            other defaults.
+        FileExistsError: the folder contains something other than a run.
+        OSError: a file was damaged or removed during the training; the message names it.
+
+    Example:
+        >>> import tfseg
+        >>> config = tfseg.training.TrainConfig(
+        ...     images="photos", masks="labels", class_names=["background", "leaf"],
+        ...     model="tiny_unet", filters=4, epochs=1, batch_size=2,
+        ...     augment={"size": 32}, out="runs/leaves")
+        >>> run = tfseg.training.train(config)
+        >>> run.history()["epoch"], run.model().name
+        ([1.0], 'tiny_unet')
+    """
+    config, run = _for_model(config, model), Run(config.out)
+    stored = run.stored(config)
+    train, val = _open(config, train, val, stored)
+    facts = _find_facts(config, train, val, track)
+    if stored is not None:
+        facts = stored.data
+    keras.utils.set_random_seed(config.seed)
+    if model is None:
+        model = build_model(config, facts)
+    compiled = model.compiled
+    training = partial(_training_batches, config, train, config.augmentation())
+    validation = _validation_batches(config, facts, val)
+    if stored is not None:
+        plan = stored.plan
+    else:
+        plan = _plan(config, facts, model, len(train), training, validation)
+    if not compiled:
+        _compile(config, facts, model, plan)
+    record = RunRecord(config, facts, plan, resolved_defaults(model), package_versions())
+    if stored is None:
+        run.create(record)  # only now: everything that can be wrong was checked
+    else:
+        stored.require_same_defaults(record)
+    done = run.restore(model)
+    try:
+        model.fit(
+            training(first_step=done * plan.steps_per_epoch).repeat(),
+            validation_data=validation,
+            epochs=plan.epochs,
+            initial_epoch=done,
+            steps_per_epoch=plan.steps_per_epoch,
+            callbacks=[*run.callbacks(done, config.monitor, config.patience), *callbacks],
+            shuffle=False,  # the pipeline shuffles
+            verbose=0,
+        )
+    except tf.errors.OpError as error:
+        raise reading_error(error) or error from error
+    return run
+
+
+def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
+    """Build the network that a config describes.
+
+    A network without an encoder, or for images that do not have 8 bits, normalizes with the mean
+    and std of the training images; otherwise the encoder gets what it was trained on.
+
+    Args:
+        config: the `TrainConfig`.
+        data: what was found in the data.
+
+    Raises:
+        ValueError: the model does not take one of the options.
+        ImportError, OSError: the weights cannot be loaded.
+    """
+    options = {"input_shape": (None, None, data.channels)}
+    if config.encoder is not None:
+        options["encoder"] = config.encoder
+    if config.filters is not None:
+        options["filters"] = config.filters
+    encoder = config.encoder or DEFAULT_ENCODERS.get(config.model)
+    if encoder or config.weights not in (None, "imagenet"):
+        options["weights"] = config.weights
+    if config.normalization == "image":
+        options["normalization"] = "image"
+    elif "weights" not in options or data.dtype != "uint8":
+        options["normalization"] = (data.mean, data.std)
+    return build(config.model, len(data.class_names), **options)
+
+
+def _for_model(config, model):
+    """Return the config for a network that is passed (`model=None` in it) or built.
+
+    Raises what would otherwise fail only after all images are read.
+    """
+    if model is not None:
+        if len(model.outputs) != 1:
+            raise ValueError(
+                f"train: the model {model.name!r} has {len(model.outputs)} outputs; expected one. "
+                "Use `compile_for` and `fit` with one mask per output."
+            )
+        if model.compiled and config.minutes is not None:
+            raise ValueError(
+                f"train: minutes={config.minutes} sets the learning-rate schedule, but the model "
+                "is compiled already. Pass it uncompiled, or set epochs."
+            )
+        return replace(config, model=None)
+    if config.model is None:
+        raise ValueError("train: config.model is None, so pass a network as `model`.")
+    if config.weights not in (None, "imagenet") and not Path(config.weights).is_file():
+        raise FileNotFoundError(f"train: there is no weights file '{config.weights}'.")
+    return config
+
+
+def _open(config, train, val, stored):
+    """Return the readers to train and to validate on."""
+    data = None if stored is None else stored.data
+    if train is None and val is None:
+        return open_readers(config, data)
+    if train is None or val is None:
+        raise ValueError("train: pass both readers, train and val, or neither.")
+    if data is not None:
+        for reader, names in ((train, data.train_names), (val, data.val_names)):
+            if sample_names(reader) != names:
+                raise ValueError(
+                    f"The run in '{config.out}' began with other samples than those of {reader}. "
+                    "Pass the same readers, or start a new run."
+                )
+    return train, val
+
+
+def _find_facts(config, train, val, track):
+    """Check all samples and return their `DataFacts`."""
+    summary, val_summary = check_readers(train, val, track)
+    return DataFacts(
+        class_names=list(train.class_names),
+        channels=train.channels,
+        dtype=train.dtype.name,
+        mask_values=train.mask_values,
+        train_names=sample_names(train),
+        val_names=sample_names(val),
+        mean=summary.mean,
+        std=summary.std,
+        median_weights=summary.class_weights,
+        class_pixels=np.asarray(summary.class_pixels).tolist(),
+        ignored_pixels=int(summary.ignored_pixels),
+        val_class_pixels=np.asarray(val_summary.class_pixels).tolist(),
+        val_ignored_pixels=int(val_summary.ignored_pixels),
+        window=config.window or window_for([*train.sizes, *val.sizes]),
+    )
+
+
+def _training_batches(config, train, augment, first_step=0):
+    return pipeline(
+        train,
+        config.batch_size,
+        augment,
+        config.seed,
+        first_step=first_step,
+        cache=_cache(config, "train"),
+    )
+
+
+def _validation_batches(config, facts, val):
+    """Return batches of images, the larger ones as disjoint tiles: each pixel counts once."""
+    if facts.window is not None:
+        val = val.disjoint_tiles(facts.window)
+    batch_size = batch_for(val.sizes, config.val_batch_size or config.batch_size)
+    return pipeline(val, batch_size, cache=_cache(config, "val"))
+
+
+def _cache(config, part):
+    if config.cache in (None, "memory"):
+        return config.cache
+    return str(Path(config.cache) / part)  # a cache contains the samples of one reader
+
+
+def _plan(config, facts, model, samples, training, validation):
+    if config.minutes is None:
+        return Plan(config.epochs, config.steps_per_epoch(samples))
+    _compile(config, facts, model, Plan(epochs=1, steps_per_epoch=1000))
+    return plan_minutes(config.minutes, model, training(), validation)
+
+
+def _compile(config, facts, model, plan):
+    compile_for(
+        model,
+        config.optimizer,
+        config.learning_rate,
+        steps=plan.steps,
+        schedule=config.schedule,
+        warmup=config.warmup,
+        clip_norm=config.clip_norm,
+        average=config.average,
+        accumulate=config.accumulate,
+        loss=config.build_loss(facts.median_weights),
+    )

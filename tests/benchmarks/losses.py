@@ -1,9 +1,10 @@
 """Time and peak memory of losses, forward and backward, compared with keras.losses and torch.
 
 Time: tfseg and each peer take turns on the same logits (2, 256, 256, C), C = 19 and 150. Peers that
-need one-hot targets or channels first get tensors created beforehand; conversions inside of the loss
-count. Each library runs in a separate process: the threads of torch keep spinning for a while after
-their work, and would slow down TensorFlow's. The ratio is that of our median to the fastest peer's.
+need one-hot targets or channels first get tensors created beforehand; conversions inside of the
+loss count. Each library runs in a separate process: the threads of torch keep spinning for a while
+after their work, and would slow down TensorFlow's. The ratio is that of our median to the fastest
+peer's.
 Memory: the peak of the process beyond the logits, in multiples of their size, for Dice + cross
 entropy on 8 x 512 x 512 x 150, one process each (Linux). torch and its libraries are optional.
 """

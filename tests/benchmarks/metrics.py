@@ -1,10 +1,10 @@
 """Time of one `ConfusionMetrics` update, compared with other libraries and with a train step.
 
 All get the same labels and float32 logits of 8 images of 512 x 512, and go from logits to counts as
-in training: tfseg and Keras in a `tf.function`; torch libraries (optional) with (B, C, H, W) tensors
-in channels-last memory format, four times as fast for them, and with the argmax they expect from the
-caller. They take turns; the ratio is the median over rounds of our time / theirs. The train step is
-that of the default U-Net on 8 images of 256 x 256 with 11 classes.
+in training: tfseg and Keras in a `tf.function`; torch libraries (optional) with (B, C, H, W)
+tensors in channels-last memory format, four times as fast for them, and with the argmax they expect
+from the caller. They take turns; the ratio is the median over rounds of our time / theirs. The
+train step is that of the default U-Net on 8 images of 256 x 256 with 11 classes.
 """
 
 import json
@@ -147,9 +147,8 @@ def main():
         classes: max(result["ratio"].values()) for classes, result in results["classes"].items()
     }
     for classes, ratio in fastest.items():
-        print(
-            f"C = {classes}: {ratio:.2f} of the fastest peer's time (target: at most {TARGET_RATIO})"
-        )
+        target = f"(target: at most {TARGET_RATIO})"
+        print(f"C = {classes}: {ratio:.2f} of the fastest peer's time {target}")
     fraction = results["train_step"]["fraction"]
     print(f"fraction of a train step: {fraction:.2%} (target: at most {TARGET_FRACTION:.0%})")
     print(

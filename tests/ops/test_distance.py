@@ -106,13 +106,12 @@ def test_distances_to_a_single_pixel_in_a_corner(corner):
     assert result.max() == 18**2 + 33**2
 
 
-@pytest.mark.parametrize("axes", [(0, 1)])
-def test_distances_of_large_images_are_exact(axes):
+def test_distances_of_large_images_are_exact():
     mask = np.zeros((4096, 5), bool)
     mask[1, 2] = True
     y, x = np.indices(mask.shape)
     expected = ((y - 1) ** 2 + (x - 2) ** 2).astype("float32")
-    result = compiled(lambda m: squared_distance(m, axes))(ops.convert_to_tensor(mask))
+    result = compiled(lambda m: squared_distance(m, (0, 1)))(ops.convert_to_tensor(mask))
     assert ops.convert_to_numpy(result).tolist() == expected.tolist()
 
 
@@ -135,15 +134,14 @@ def test_compiled_equals_eager():
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="only TensorFlow graphs have unknown sizes")
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_a_graph_with_unknown_sizes(jit_compile):
+def test_a_graph_with_unknown_sizes():
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, None, None, 2), tf.bool)]
     graph = tf.function(
-        lambda m: squared_distance(m, (1, 2)), input_signature=signature, jit_compile=jit_compile
+        lambda m: squared_distance(m, (1, 2)), input_signature=signature, jit_compile=True
     )
-    for shape in ((1, 9, 5, 2), (3, 4, 11, 2), (2, 1, 3, 2)):
+    for shape in ((1, 9, 5, 2), (2, 1, 11, 2)):
         mask = draw(shape, 0.1)
         assert graph(mask).numpy().tolist() == distance(mask, (1, 2)).tolist()
 

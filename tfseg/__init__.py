@@ -1,11 +1,11 @@
-"""Image segmentation for Keras and TensorFlow: labeled images in, a measured and served model out."""
+"""Image segmentation for Keras and TensorFlow: from labeled images to a served model."""
 
 import importlib
 import sys
 
 __version__ = "0.1.0"
 
-_ROOMS = (
+_PACKAGES = (
     "classical",
     "data",
     "datasets",
@@ -20,31 +20,31 @@ _ROOMS = (
     "training",
     "viz",
 )
-
-
-_REGISTERED = ("losses", "metrics", "models", "schedules")
+# They register classes that a saved model may contain: its loss, metric, layers and schedule.
+_REGISTERING = ("losses", "metrics", "models", "schedules")
 
 
 def _register():
-    # `keras.saving.load_model` finds classes by their registered name, and a model brings its loss, its metrics and the
-    # schedule of its learning rate.
-    for name in _REGISTERED:
+    """Import the packages whose classes `keras.saving.load_model` finds by registered name."""
+    for name in _REGISTERING:
         importlib.import_module(f"tfseg.{name}")
 
 
 def __getattr__(name):
-    # Rooms load at first use, so that `import tfseg` costs nothing and drags in neither TensorFlow nor cv2.
-    if name in _REGISTERED:
+    # Packages load at first use: `import tfseg` takes no time and loads neither TensorFlow nor cv2.
+    if name in _REGISTERING:
         _register()
-    if name in _ROOMS:
+    if name in _PACKAGES:
         return importlib.import_module(f"tfseg.{name}")
-    raise AttributeError(f"module 'tfseg' has no attribute '{name}'. It has: {', '.join(_ROOMS)}.")
+    raise AttributeError(
+        f"module 'tfseg' has no attribute '{name}'. It has: {', '.join(_PACKAGES)}."
+    )
 
 
 def __dir__():
-    return sorted({*globals(), *_ROOMS})
+    return sorted({*globals(), *_PACKAGES})
 
 
 if "keras" in sys.modules:
-    # Whoever imported keras before tfseg may load a saved model next, without ever naming a room.
+    # Someone who imported keras before tfseg may load a saved model next.
     _register()

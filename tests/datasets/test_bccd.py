@@ -3,7 +3,7 @@ import numpy as np
 from tfseg.datasets import bccd
 
 
-def test_boxes_are_those_of_the_readme_less_two_without_area(shared_data):
+def test_boxes_are_counted_without_two_that_have_no_area(shared_data):
     train, val = bccd(shared_data / "bccd")
     assert (len(train), len(val), train.class_names) == (205, 87, ["RBC", "WBC", "Platelets"])
     assert train.dropped == [("BloodImage_00343", "RBC (181, 329, 181, 329) has no area")]
@@ -24,7 +24,7 @@ def test_boxes_are_those_of_the_readme_less_two_without_area(shared_data):
 
 
 def test_a_box_by_hand(shared_data):
-    # BloodImage_00117.xml begins with RBC 507, 63, 609, 180
+    # BloodImage_00117.xml starts with RBC 507, 63, 609, 180
     train, val = bccd(shared_data / "bccd")
     part = next(p for p in (train, val) if "BloodImage_00117" in [p.name(i) for i in range(len(p))])
     sample = part.select(["BloodImage_00117"])[0]

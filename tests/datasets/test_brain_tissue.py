@@ -5,10 +5,10 @@ import numpy as np
 from tfseg.datasets import brain_tissue
 from tfseg.doctor import check
 
-module = sys.modules["tfseg.datasets.brain_tissue"]  # the function of that name hides it
+module = sys.modules["tfseg.datasets.brain_tissue"]  # the function of the same name hides it
 
 
-def test_slabs_are_apart_and_hold_every_class():
+def test_slabs_are_disjoint_and_contain_every_class():
     train, val, test = brain_tissue()
     assert (len(train), len(val), len(test)) == (114, 11, 11)
     for part in (train, val, test):
@@ -21,8 +21,8 @@ def test_slabs_are_apart_and_hold_every_class():
     )
 
 
-def test_shares_of_the_tissues_in_the_whole_volume():
-    # 78.3, 12.4, 7.3 and 2.0 % of the template's 189 slices, counted apart; those left out are all background
+def test_fractions_of_the_tissues_in_the_whole_volume():
+    # counted by a script in all 189 slices; those that the reader leaves out are background
     labels = module._slices()[1]
     pixels = np.bincount(labels.ravel())
     pixels[0] += (189 - len(labels)) * labels[0].size

@@ -9,7 +9,7 @@ def parts(shared_data):
     return camvid(shared_data / "camvid")
 
 
-def test_counts_and_shares_are_those_of_the_readme(parts):
+def test_counts_and_fractions_are_as_documented(parts):
     train, val = parts
     assert (len(train), len(val)) == (367, 101)
     assert (train.sizes == (360, 480)).all()

@@ -8,7 +8,7 @@ def samples(reader):
     return [reader[i] for i in range(len(reader))]
 
 
-def test_boxes_are_those_of_the_readme(shared_data):
+def test_boxes_are_as_documented(shared_data):
     reader = coco64("detection", shared_data / "coco64")
     assert (len(reader), reader.num_classes, reader.class_names[79]) == (64, 80, "toothbrush")
     counts = {reader.name(i): len(sample["boxes"]) for i, sample in enumerate(samples(reader))}
@@ -17,7 +17,7 @@ def test_boxes_are_those_of_the_readme(shared_data):
     assert reader.dropped == []
 
 
-def test_polygons_are_those_of_the_readme(shared_data):
+def test_polygons_are_as_documented(shared_data):
     reader = coco64("instance", shared_data / "coco64")
     assert (len(reader), reader.num_classes, reader.class_names[:2]) == (
         64,
@@ -34,7 +34,7 @@ def test_polygons_are_those_of_the_readme(shared_data):
         table = np.append(0, sample["classes"])
         assert list(sample["image"].shape) == [*size, 3]
         assert np.array_equal(sample["mask"], table[sample["instances"]])
-        for k, box in enumerate(sample["boxes"], 1):  # the pixels lie in the outline's box
+        for k, box in enumerate(sample["boxes"], 1):  # the pixels are inside the box of the outline
             y, x = np.nonzero(sample["instances"] == k)
             assert y.size == 0 or (
                 box[0] <= x.min() + 1
@@ -76,16 +76,14 @@ def test_panoptic_boxes_are_those_of_the_json_file(shared_data):
         ]
         things.sort(key=lambda segment: segment["id"])
         x, y, width, height = np.array([s["bbox"] for s in things], float).reshape(-1, 4).T
-        truth = np.stack([x, y, x + width, y + height], axis=-1)
-        assert np.array_equal(reader[i]["boxes"], truth)
+        expected = np.stack([x, y, x + width, y + height], axis=-1)
+        assert np.array_equal(reader[i]["boxes"], expected)
         areas = np.bincount(reader[i]["instances"].ravel(), minlength=len(things) + 1)[1:]
         assert areas.tolist() == [s["area"] for s in things]
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_an_unknown_task_and_a_missing_folder_are_named(tmp_path):
     with pytest.raises(ValueError, match="task='instances' is unknown.*Did you mean 'instance'"):
         coco64("instances")
-    with pytest.raises(
-        FileNotFoundError, match="no folder '.*nowhere' for the dataset coco64.*lightly-ai"
-    ):
+    with pytest.raises(FileNotFoundError, match="coco64: no folder .*nowhere.*lightly-ai"):
         coco64(folder=tmp_path / "nowhere")

@@ -7,7 +7,7 @@ from PIL import Image
 from tfseg.datasets import dsb2018
 
 
-def test_nuclei_are_those_of_the_readme(shared_data):
+def test_nuclei_are_as_documented(shared_data):
     train, val = dsb2018(shared_data / "dsb2018_fluo")
     assert (len(train), len(val)) == (80, 20)
     samples = [part[i] for part in (train, val) for i in range(len(part))]
@@ -31,7 +31,7 @@ def test_the_competition_s_own_files_give_the_same(shared_data, tmp_path):
             for number in range(1, sample["instances"].max() + 1):
                 mask = 255 * (sample["instances"] == number).astype(np.uint8)
                 Image.fromarray(mask).save(folder / "masks" / f"{number:04d}.png")
-    (tmp_path / "of_another_kind").mkdir()
+    (tmp_path / "unrelated").mkdir()
     for expected, part in zip(derived, dsb2018(tmp_path), strict=True):
         assert len(part) == len(expected)
         for index in (0, 7, len(part) - 1):
@@ -41,7 +41,8 @@ def test_the_competition_s_own_files_give_the_same(shared_data, tmp_path):
                 assert part[index][name].dtype == value.dtype
     shutil.rmtree(tmp_path / derived[1].name(3))
     with pytest.raises(
-        FileNotFoundError, match=f"lacks the image {derived[1].name(3)[:8]}... Get it from github"
+        FileNotFoundError,
+        match=f"lacks the image {derived[1].name(3)[:8]}... Download it from github",
     ):
         dsb2018(tmp_path)
 

@@ -4,7 +4,7 @@ from tfseg.datasets import isbi2012
 from tfseg.doctor import check
 
 
-def test_sections_and_shares_are_those_of_the_readme(shared_data):
+def test_sections_and_fractions_are_as_documented(shared_data):
     train, val = isbi2012(shared_data / "isbi2012_em")
     assert [train.name(i) for i in range(len(train))] == [str(i) for i in range(20)]
     assert [val.name(i) for i in range(len(val))] == ["20", "21", "22", "23"]

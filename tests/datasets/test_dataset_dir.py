@@ -4,7 +4,7 @@ from tfseg.datasets import DATASETS
 from tfseg.datasets.dataset_dir import dataset_dir
 
 
-def test_a_set_lies_where_the_user_or_the_environment_says(tmp_path, monkeypatch):
+def test_the_user_or_the_environment_says_where_a_dataset_is(tmp_path, monkeypatch):
     (tmp_path / "camvid").mkdir()
     monkeypatch.setenv("TFSEG_DATA", str(tmp_path))
     assert dataset_dir(None, "camvid", "somewhere") == tmp_path / "camvid"
@@ -13,13 +13,17 @@ def test_a_set_lies_where_the_user_or_the_environment_says(tmp_path, monkeypatch
     (tmp_path / "work").mkdir()
     (tmp_path / "shared" / "data" / "camvid").mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "work")
-    assert dataset_dir(None, "camvid", "somewhere").resolve() == tmp_path / "shared" / "data" / "camvid"
+    assert (
+        dataset_dir(None, "camvid", "somewhere").resolve()
+        == tmp_path / "shared" / "data" / "camvid"
+    )
 
 
 @pytest.mark.parametrize("name", ["bccd", "camvid", "dsb2018", "isbi2012"])
-def test_a_set_that_is_not_there_says_where_to_get_it(name, tmp_path, monkeypatch):
+def test_a_missing_dataset_says_where_to_get_it(name, tmp_path, monkeypatch):
     monkeypatch.setenv("TFSEG_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(
-        FileNotFoundError, match=rf"nowhere/{name}.*Get it from github\.com/.*TFSEG_DATA.*`folder`"
+        FileNotFoundError,
+        match=rf"nowhere/{name}.*Download the dataset from github\.com/.*TFSEG_DATA.*`folder`",
     ):
         DATASETS[name]()

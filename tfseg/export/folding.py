@@ -77,16 +77,7 @@ def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
     # a new Model, since cloning a compiled one would also copy its loss and optimizer
     plain = keras.Model(model.input, model.output)
     folded_model = keras.models.clone_model(plain, clone_function=copy, call_function=call)
-    for layer in folded_model.layers:
-        if not layer.weights:
-            continue
-        original = plain.get_layer(layer.name)
-        weights = original.get_weights()
-        if original in norm_of:
-            weights = _folded_weights(original, norm_of[original])
-        if layer.name in shuffle_factors:
-            weights = _pointwise_weights(*weights)
-        layer.set_weights(weights)
+    _copy_weights(plain, folded_model, norm_of, shuffle_factors)
     return folded_model
 
 
@@ -175,6 +166,20 @@ def _is_disjoint_upsampling(layer):
         and layer.kernel_size == layer.strides == layer.strides[::-1]
         and layer.output_padding is None
     )
+
+
+def _copy_weights(model, folded_model, norm_of, shuffle_factors):
+    """Set the weights of the copy, with folded normalization and as 1 x 1 convolutions."""
+    for layer in folded_model.layers:
+        if not layer.weights:
+            continue
+        original = model.get_layer(layer.name)
+        weights = original.get_weights()
+        if original in norm_of:
+            weights = _folded_weights(original, norm_of[original])
+        if layer.name in shuffle_factors:
+            weights = _pointwise_weights(*weights)
+        layer.set_weights(weights)
 
 
 def _pointwise_conv(config):

@@ -205,10 +205,10 @@ def test_mean_and_std_of_noise():
     images = np.full((4, 100, 100, 3), 50, "float32")
     sigma = 1.0, 8.0, 0.0, 20.0
     added = noisy(images, sigma, KEYS) - 50
-    for values, deviation in zip(added, sigma, strict=True):
+    for values, std in zip(added, sigma, strict=True):
         # of 30000 values, the std of the mean is 0.006 sigma, that of the std 0.004 sigma
-        assert abs(values.mean()) <= 0.02 * deviation
-        assert values.std() == pytest.approx(deviation, rel=0.01)
+        assert abs(values.mean()) <= 0.02 * std
+        assert values.std() == pytest.approx(std, rel=0.01)
     # the extremes are 4 bytes of 0 or 255: 510 / sqrt(4 (256**2 - 1) / 12) = 3.4506
     drawn = added[3] / 20
     assert 3 < np.abs(drawn).max() <= 3.4507

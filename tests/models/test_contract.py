@@ -74,7 +74,7 @@ def build(name, num_classes=3, **options):
 
 @functools.cache
 def built(name, num_classes=3, **options):
-    """As `build`, once. Tests must not change the model."""
+    """Like `build`, but cached. Tests must not change the model."""
     return build(name, num_classes, **options)
 
 

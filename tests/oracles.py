@@ -52,22 +52,6 @@ def cross_entropy(target, logits, class_weights=None, ignore_index=255, sigmoid=
     return losses * weights * counted / weights.sum()
 
 
-def dice_by_class(target, logits, smooth, sample_weight=None, ignore_index=255, sigmoid=False):
-    """Return 1 - (2 I + s) / (P + T + s) per class, and whether the class is present."""
-    p = probabilities(logits.astype("float64"), sigmoid)
-    classes = p.shape[-1]
-    overlap, predicted, truth = np.zeros(classes), np.zeros(classes), np.zeros(classes)
-    for place, t in pixels(target, classes, ignore_index):
-        if t is None:
-            continue
-        weight = 1 if sample_weight is None else sample_weight[place]
-        for c in range(classes):
-            overlap[c] += weight * p[place][c] * t[c]
-            predicted[c] += weight * p[place][c]
-            truth[c] += weight * t[c]
-    return 1 - (2 * overlap + smooth) / (predicted + truth + smooth), truth > 0
-
-
 def binary_cross_entropy(target, logits, ignore_index=255, sigmoid=True):
     """Return (B, ...), the sum over classes of -t log p - (1 - t) log(1 - p), 0 where ignored."""
     p = probabilities(logits.astype("float64"), sigmoid)
@@ -119,20 +103,20 @@ def squared_dice_by_class(target, logits, ignore_index=255, sigmoid=False):
     return 1 - above / below
 
 
-def lovasz(errors, truth):
+def lovasz(errors, true):
     """Return the Lovász extension of the Jaccard loss at `errors` (arXiv:1705.08790, equation 8).
 
     In descending order, each error is multiplied by the increase of the Jaccard loss when its pixel
     becomes wrong, too.
     """
-    truth = [bool(t) for t in truth]
+    true = [bool(t) for t in true]
     value, before = 0.0, 0.0
     wrong = set()
     for place in sorted(range(len(errors)), key=lambda i: -errors[i]):
         wrong.add(place)
-        guess = [t != (i in wrong) for i, t in enumerate(truth)]
-        overlap = sum(t and g for t, g in zip(truth, guess, strict=True))
-        union = sum(t or g for t, g in zip(truth, guess, strict=True))
+        predicted = [t != (i in wrong) for i, t in enumerate(true)]
+        overlap = sum(t and g for t, g in zip(true, predicted, strict=True))
+        union = sum(t or g for t, g in zip(true, predicted, strict=True))
         after = 1 - overlap / union if union else 0.0
         value += errors[place] * (after - before)
         before = after
@@ -333,10 +317,10 @@ def dense_crf(
     kernel += bilateral_weight * normalized_gaussian(features)
     unary = scores = logits.reshape(-1, classes).astype(float)
     for _ in range(iterations + 1):
-        shares = np.exp(scores - scores.max(1, keepdims=True))
-        shares /= shares.sum(1, keepdims=True)
-        scores = unary + kernel @ shares
-    return shares.reshape(logits.shape)
+        p = np.exp(scores - scores.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        scores = unary + kernel @ p
+    return p.reshape(logits.shape)
 
 
 def guided(values, image, radius, epsilon):
@@ -347,16 +331,16 @@ def guided(values, image, radius, epsilon):
     for y in range(height):
         for x in range(width):
             place = np.s_[max(y - radius, 0) : y + radius + 1, max(x - radius, 0) : x + radius + 1]
-            colors, shares = (
+            colors, outputs = (
                 guide[place].reshape(-1, guide.shape[-1]),
                 values[place].reshape(-1, classes),
             )
             off = colors - colors.mean(0)
             slope = np.linalg.solve(
                 off.T @ off / len(off) + epsilon * np.eye(off.shape[1]),
-                off.T @ (shares - shares.mean(0)) / len(off),
+                off.T @ (outputs - outputs.mean(0)) / len(off),
             )
-            line = (guide[place] - colors.mean(0)) @ slope + shares.mean(0)
+            line = (guide[place] - colors.mean(0)) @ slope + outputs.mean(0)
             total[place] += line
             windows[place] += 1
     return total / windows

@@ -241,11 +241,11 @@ def test_all_metrics_match_the_slow_definition(pair, spacing, percentile, tolera
     assert average_surface_distance(target, prediction, spacing, False) == pytest.approx(
         back.mean()
     )
-    reach = tolerance + 1e-6
+    limit = tolerance + 1e-6
     assert surface_dice(target, prediction, tolerance, spacing) == pytest.approx(
-        (both <= reach).mean()
+        (both <= limit).mean()
     )
-    recall, precision = (ahead <= reach).mean(), (back <= reach).mean()
+    recall, precision = (ahead <= limit).mean(), (back <= limit).mean()
     f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0
     assert boundary_f1(target, prediction, tolerance, spacing) == pytest.approx(f1)
     first, second = slow_rim(target, tolerance + 1), slow_rim(prediction, tolerance + 1)

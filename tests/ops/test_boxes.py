@@ -162,8 +162,8 @@ def test_boxes_in_perspective_contain_their_points(perspective):
     matrix = inverse_crop(perspective)
     # boxes from inside of the crop to far behind the horizon
     rng = np.random.default_rng(7)
-    middle = rng.uniform(0, 1, (80, 2)) * (800, 600)
-    boxes = np.concatenate([middle, middle + rng.uniform(5, 150, (80, 2))], 1)
+    center = rng.uniform(0, 1, (80, 2)) * (800, 600)
+    boxes = np.concatenate([center, center + rng.uniform(5, 150, (80, 2))], 1)
     found = moved(boxes, matrix)
     hidden, crossing = 0, 0
     for box, ours in zip(boxes, found, strict=True):

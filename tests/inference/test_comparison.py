@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 from pixel_model import PixelModel
@@ -128,7 +130,7 @@ def test_a_reader_without_the_labels_is_refused(reader):
 
 
 def test_a_table_of_scores():
-    console = Console(width=200, record=True, quiet=True)
+    console = Console(width=200, record=True, file=io.StringIO())
     rows = [
         {"method": "[red]network", "mean_iou": 0.5, "seconds": 1.25},
         {"method": "CRF", "mean_iou": 0.62504, "seconds": 0.5},

@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def reader():
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """The arguments of the figures that a report draws, which are small."""
+    """The arguments of the figures that a report draws; the files have a low resolution."""
     calls = {}
 
     def record(name):
@@ -29,14 +30,14 @@ def drawn(monkeypatch):
 
         def recorded(*arguments):
             calls[name] = arguments
-            figure = draw(*arguments)
-            figure.set_size_inches(2, 2)
-            return figure
+            return draw(*arguments)
 
         monkeypatch.setattr(viz, name, recorded)
 
     for name in ("confusion_matrix", "samples", "curves"):
         record(name)
+    # the function `report` hides its module
+    monkeypatch.setattr(sys.modules["tfseg.inference.report"], "DPI", 20)
     return calls
 
 

@@ -112,14 +112,14 @@ def test_a_run_keeps_offsets_that_improve(improves):
     masks = [right] * 4 if improves else [right] * 2 + [wrong] * 2
     run, reader = RunStub(), reader_of([image] * 4, masks, 1)
     totals = []
-    tuning = tune_run(run, reader, "mean_dice", track=lambda items, n: totals.append(n) or items)
-    assert tuning == tune_offsets(identity_model(1), reader, "mean_dice")
+    tuning = tune_run(run, reader, track=lambda items, n: totals.append(n) or items)
+    assert tuning == tune_offsets(identity_model(1), reader)
     assert tuning.improves == improves
     assert totals == [4]
     if improves:
         model, saved = run.kept
         assert saved == {
-            "score": "mean_dice",
+            "score": "mean_iou",
             "score_untuned": tuning.score_untuned,
             "score_cv": 1.0,
             "offsets": tuning.offsets,

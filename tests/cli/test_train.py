@@ -28,8 +28,7 @@ def configs(monkeypatch, trained):
         run = Run(config.out)
         if run.can_start():
             shutil.copytree(trained / "run", run.folder, dirs_exist_ok=True)
-        for callback in callbacks[:1]:
-            callback.on_train_begin()
+        callbacks[0].on_train_begin({})
         return run
 
     monkeypatch.setattr(training, "train", copy)

@@ -1,4 +1,5 @@
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -20,7 +21,10 @@ def test_nuclei_are_as_documented(shared_data):
         assert (sample["boxes"][:, :2] < sample["boxes"][:, 2:]).all()
 
 
-def test_the_competition_s_own_files_give_the_same(shared_data, tmp_path):
+def test_the_files_of_the_competition_give_the_same(shared_data, tmp_path, monkeypatch):
+    module = sys.modules[dsb2018.__module__]  # the function of the same name hides it
+    for part in ("TRAIN", "VAL"):
+        monkeypatch.setattr(module, part, " ".join(getattr(module, part).split()[:5]))
     derived = dsb2018(shared_data / "dsb2018_fluo")
     for part in derived:
         for index in range(len(part)):
@@ -34,7 +38,7 @@ def test_the_competition_s_own_files_give_the_same(shared_data, tmp_path):
     (tmp_path / "unrelated").mkdir()
     for expected, part in zip(derived, dsb2018(tmp_path), strict=True):
         assert len(part) == len(expected)
-        for index in (0, 7, len(part) - 1):
+        for index in range(len(part)):
             assert part.name(index) == expected.name(index)
             for name, value in expected[index].items():
                 assert np.array_equal(part[index][name], value), name

@@ -1,9 +1,9 @@
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 from conftest import draw_sample
 from tfseg.data import Arrays, Augment, pipeline
 from tfseg.models import unet
-from tfseg.training import Run, compile_for
+from tfseg.training import Run, compile_for, train
 
 from .conftest import NAMES
 
@@ -138,38 +138,28 @@ def test_a_metric_that_is_missing_cannot_select_the_best(tmp_path):
         dense().fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=run.callbacks())
 
 
-def tfseg(*words):
+def test_a_run_of_the_shell_survives_kill_9(folder):
+    words = ("--images", folder / "images", "--masks", folder / "masks")
+    words += ("--class-names", ",".join(NAMES), "--out", folder / "killed")
+    words += ("--model", "tiny_unet", "--size", 16, "--batch-size", 2, "--epochs", 12)
     command = [sys.executable, "-m", "tfseg", "train", *map(str, words)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-
-
-def test_kill_9_and_resume_from_the_shell(folder):
-    # the straight run and the killed one at once: each takes seconds to start
-    data = ("--images", folder / "images", "--masks", folder / "masks")
-    data += ("--class-names", ",".join(NAMES))
-    small = ("--model", "tiny_unet", "--size", 16, "--batch-size", 2, "--epochs", 12)
-    straight = tfseg(*data, *small, "--out", folder / "straight")
-    killed = tfseg(*data, *small, "--out", folder / "killed")
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     history = folder / "killed" / "history.csv"
     while not history.exists() or len(history.read_text().splitlines()) < 4:  # three epochs done
         assert killed.poll() is None, killed.stderr.read()
         time.sleep(0.01)
     os.kill(killed.pid, signal.SIGKILL)
     killed.wait()
-    before = Run(folder / "killed").history()["epoch"]
-    assert len(before) < 12
-
-    resumed = tfseg("--resume", "--out", folder / "killed")
-    assert resumed.wait(300) == 0, resumed.stderr.read()
-    assert straight.wait(300) == 0, straight.stderr.read()
-    first, second = Run(folder / "straight"), Run(folder / "killed")
-    states = [np.load(next((run.folder / "state").iterdir())) for run in (first, second)]
+    run = Run(folder / "killed")
+    assert len(run.history()["epoch"]) < 12
+    resumed = train(run.config)
+    straight = train(replace(run.config, out=str(folder / "straight")))
+    states = [np.load(next((each.folder / "state").iterdir())) for each in (straight, resumed)]
     for name in states[0].files:
         np.testing.assert_allclose(
             states[0][name], states[1][name], rtol=1e-3, atol=1e-5, err_msg=name
         )
-    for name, values in first.history().items():
+    for name, values in straight.history().items():
         np.testing.assert_allclose(
-            second.history()[name], values, rtol=1e-3, atol=1e-4, err_msg=name
+            resumed.history()[name], values, rtol=1e-3, atol=1e-4, err_msg=name
         )
-    assert json.loads((second.folder / "evaluation.json").read_text())["mean_iou"] > 0

@@ -8,53 +8,59 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands
+from tfseg.cli.options import given_options
 
 COMPARED = 10  # images on which exports are compared with the model
 COMPARED_SIDE = 1024  # larger images are cropped for that
 
 
+RunOption = Annotated[
+    Path | None, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the versions; by default saved_models/<name of the run>."),
+]
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option("--output", help="Also serve: probabilities, uncertainty, rle. May be repeated."),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--format",
+        help="Also write: litert, litert_float16, litert_dynamic, litert_int8, onnx, openvino. "
+        "May be repeated.",
+    ),
+]
+ImagesOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--images",
+        help="Folder of images to compare the exports on; by default the validation images.",
+    ),
+]
+Window = Annotated[int | None, typer.Option(help="Side of the sliding windows for larger images.")]
+Dtype = Annotated[str, typer.Option(help="float32, or bfloat16 for processors that support it.")]
+Inspect = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Show an exported version's metadata and re-verify its files and signatures.",
+    ),
+]
+
+
 def export(
     context: typer.Context,
-    run: Annotated[
-        Path | None, typer.Option(help="Folder of a run, as written by `tfseg train`.")
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the versions; by default saved_models/<name of the run>."),
-    ] = None,
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output", help="Also serve: probabilities, uncertainty, rle. May be repeated."
-        ),
-    ] = None,
-    formats: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--format",
-            help="Also write: litert, litert_float16, litert_dynamic, litert_int8, onnx, openvino. "
-            "May be repeated.",
-        ),
-    ] = None,
-    images: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of images to compare the exports on; by default the validation images."
-        ),
-    ] = None,
-    window: Annotated[
-        int | None, typer.Option(help="Side of the sliding windows for larger images.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option(help="float32, or bfloat16 for processors that support it.")
-    ] = "float32",
-    inspect: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Show an exported version's metadata and re-verify its files and signatures.",
-        ),
-    ] = None,
+    run: RunOption = None,
+    out: Out = None,
+    outputs: Outputs = None,
+    formats: Formats = None,
+    images: ImagesOption = None,
+    window: Window = None,
+    dtype: Dtype = "float32",
+    inspect: Inspect = None,
 ):
     """Export the best model as the next version of a SavedModel for TF Serving, in any format.
 
@@ -131,11 +137,8 @@ def _window(run, window):
 
 def _require_alone(context, option):
     """Refuse options that have no effect with `option`."""
-    given = [
-        name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"
-    ]
     words = {parameter.name: parameter.opts[0] for parameter in context.command.params}
-    others = [words[name] for name in given if name != option]
+    others = [words[name] for name in given_options(context) if name != option]
     if others:
         raise typer.BadParameter(
             f"{', '.join(others)} has no effect with {words[option]}. Remove it."

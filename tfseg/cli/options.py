@@ -97,3 +97,10 @@ def split(text: str | None, kind: type) -> list | None:
         return [kind(part.strip()) for part in text.split(",")]
     except ValueError as error:
         raise typer.BadParameter(f"'{text}' must be numbers separated by commas.") from error
+
+
+def given_options(context: typer.Context) -> list[str]:
+    """Return the names of the parameters that the command line gives."""
+    return [
+        name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"
+    ]

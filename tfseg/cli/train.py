@@ -1,24 +1,19 @@
 """`tfseg train`."""
 
 from dataclasses import replace
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from tfseg.cli import train_options as options
 from tfseg.cli.console import console, plural, quiet_start, say, say_commands, track
 from tfseg.cli.options import (
-    DATA,
-    MODEL,
-    RUN,
-    TRAINING,
     BatchSize,
     ClassNames,
     IgnoreValue,
     MaskValues,
     ValImages,
     ValMasks,
+    given_options,
     parse_mask_values,
     split,
 )
@@ -27,216 +22,49 @@ from tfseg.cli.run_data import report_run, warn_if_absent
 FEW_STEPS = 200  # below this, a network has hardly learned anything
 
 
-class Optimizer(StrEnum):
-    """The choices of --optimizer."""
-
-    adam = "adam"
-    adamw = "adamw"
-    sgd = "sgd"
-
-
-class ClassWeights(StrEnum):
-    """The choices of --class-weights."""
-
-    none = "none"
-    median = "median"
-
-
-def _list_networks(requested):
-    """Print the names for --model and --encoder, and exit."""
-    if not requested:
-        return
-    with quiet_start():
-        from tfseg import models
-    say(f"--model: {', '.join(models.list_models())}")
-    say(f"--encoder: {', '.join(models.list_encoders())}")
-    raise typer.Exit
-
-
 def train(
     context: typer.Context,
-    out: Annotated[
-        Path, typer.Option(help="Folder of the run, new or with --resume.", rich_help_panel=RUN)
-    ],
-    images: Annotated[
-        Path | None, typer.Option(help="Folder of images.", rich_help_panel=DATA)
-    ] = None,
-    masks: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of masks, with the same file names as the images.", rich_help_panel=DATA
-        ),
-    ] = None,
+    out: options.Out,
+    images: options.Images = None,
+    masks: options.Masks = None,
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
-    gray: Annotated[
-        bool, typer.Option("--gray", help="Convert all images to gray.", rich_help_panel=DATA)
-    ] = False,
+    gray: options.Gray = False,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
-    val_fraction: Annotated[
-        float,
-        typer.Option(
-            min=0.01,
-            max=0.9,
-            help="Fraction of the images to validate on, without --val-images.",
-            rich_help_panel=DATA,
-        ),
-    ] = 0.2,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="Network: unet, deeplab_v3_plus, lraspp ..., see --networks.",
-            rich_help_panel=MODEL,
-        ),
-    ] = "unet",
-    encoder: Annotated[
-        str | None,
-        typer.Option(
-            help="Encoder of the network: efficientnet_lite0, resnet50 ..., see --networks.",
-            show_default=False,
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    weights: Annotated[
-        str,
-        typer.Option(
-            help='Initial weights of the encoder: "imagenet", "none" or a `.weights.h5` file.',
-            rich_help_panel=MODEL,
-        ),
-    ] = "imagenet",
-    filters: Annotated[
-        str | None,
-        typer.Option(
-            help="Width of each level of the U-Net, such as 32,64,128,256,512; with an encoder, of "
-            "its five decoder levels.",
-            show_default=False,
-            rich_help_panel=MODEL,
-        ),
-    ] = None,
-    normalize_each: Annotated[
-        bool,
-        typer.Option(
-            "--normalize-each",
-            help="Normalize each image by its own mean and standard deviation, as for microscopy.",
-            rich_help_panel=MODEL,
-        ),
-    ] = False,
-    size: Annotated[
-        int,
-        typer.Option(min=8, help="Side of the training crops in pixels.", rich_help_panel=TRAINING),
-    ] = 256,
-    epochs: Annotated[
-        int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=TRAINING)
-    ] = 20,
-    minutes: Annotated[
-        float | None,
-        typer.Option(
-            help="Train for this long, instead of --epochs.",
-            show_default=False,
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
+    val_fraction: options.ValFraction = 0.2,
+    model: options.Model = "unet",
+    encoder: options.Encoder = None,
+    weights: options.Weights = "imagenet",
+    filters: options.Filters = None,
+    normalize_each: options.NormalizeEach = False,
+    size: options.Size = 256,
+    epochs: options.Epochs = 20,
+    minutes: options.Minutes = None,
     batch_size: BatchSize = 8,
-    optimizer: Annotated[
-        Optimizer,
-        typer.Option(help="Adam, AdamW, or SGD with Nesterov momentum.", rich_help_panel=TRAINING),
-    ] = Optimizer.adam,
-    learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Peak learning rate (linear warm-up, then cosine decay); by default 0.001, "
-            "or 0.05 for sgd.",
-            show_default=False,
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    class_weights: Annotated[
-        ClassWeights,
-        typer.Option(
-            help="median: give rare classes more weight, by median frequency balancing.",
-            rich_help_panel=TRAINING,
-        ),
-    ] = ClassWeights.none,
-    window: Annotated[
-        int | None,
-        typer.Option(
-            min=32,
-            help="Side of the windows for larger images in validation and prediction; by "
-            "default 1024 if any image has more than 2 megapixels.",
-            show_default=False,
-            rich_help_panel=TRAINING,
-        ),
-    ] = None,
-    seed: Annotated[
-        int,
-        typer.Option(
-            help="Random seed for the split, weight initialization, shuffling and augmentation.",
-            rich_help_panel=RUN,
-        ),
-    ] = 0,
-    resume: Annotated[
-        bool,
-        typer.Option(
-            "--resume", help="Continue the run in --out after an interruption.", rich_help_panel=RUN
-        ),
-    ] = False,
-    _: Annotated[
-        bool,
-        typer.Option(
-            "--networks",
-            is_eager=True,
-            callback=_list_networks,
-            help="List the networks and encoders.",
-            rich_help_panel=MODEL,
-        ),
-    ] = False,
+    optimizer: options.OptimizerName = options.Optimizer.adam,
+    learning_rate: options.LearningRate = None,
+    class_weights: options.Balance = options.ClassWeights.none,
+    window: options.Window = None,
+    seed: options.Seed = 0,
+    resume: options.Resume = False,
+    _: options.Networks = False,
 ):
     """Train a network on a folder of images and a folder of masks.
 
-    Masks are PNG files of class ids (0, 1, 2 ...); masks of two classes may also be black and
-    white.
+    Masks are PNG files of class ids (0, 1, 2 ...); masks of two classes may be black and white.
 
     Examples:
 
-    [cyan]tfseg train --images photos --masks labels --class-names background,leaf --out
-    runs/leaves[/]
+    [cyan]tfseg train --images photos --masks labels --class-names background,leaf --out runs/a[/]
 
-    [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an encoder trained on
-    ImageNet
+    [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an ImageNet encoder
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
-    values = {
-        "images": images,
-        "masks": masks,
-        "class_names": split(class_names, str),
-        "ignore_value": ignore_value,
-        "mask_values": parse_mask_values(mask_values),
-        "gray": gray,
-        "val_images": val_images,
-        "val_masks": val_masks,
-        "val_fraction": val_fraction,
-        "model": model,
-        "encoder": encoder,
-        "weights": None if weights.lower() == "none" else weights,
-        "filters": split(filters, int),
-        "normalization": "image" if normalize_each else "dataset",
-        "epochs": epochs,
-        "minutes": minutes,
-        "batch_size": batch_size,
-        "optimizer": optimizer.value,
-        "learning_rate": learning_rate,
-        "class_weights": None if class_weights is ClassWeights.none else class_weights.value,
-        "window": window,
-        "seed": seed,
-    }
-    given = {
-        name for name in context.params if context.get_parameter_source(name).name == "COMMANDLINE"
-    }
-    if minutes is not None and "epochs" not in given:
-        values["epochs"] = None
+    given = set(given_options(context))
+    values = _config_values(context.params, given)
     if not resume:
         _require_folders(values)
     with quiet_start():
@@ -249,6 +77,29 @@ def train(
         run.raise_if_exists()
         config = _new_config(values, size, out)
     _train(config, run)
+
+
+def _config_values(params, given):
+    """Return {field of `TrainConfig`: value}; the size is a part of another field.
+
+    Args:
+        params: {parameter of `train`: value}.
+        given: names of the parameters on the command line.
+    """
+    same = ("images", "masks", "ignore_value", "gray", "val_images", "val_masks", "val_fraction")
+    same += ("model", "encoder", "epochs", "minutes", "batch_size", "learning_rate", "window")
+    values = {name: params[name] for name in (*same, "seed")}
+    values["class_names"] = split(params["class_names"], str)
+    values["mask_values"] = parse_mask_values(params["mask_values"])
+    values["weights"] = None if params["weights"].lower() == "none" else params["weights"]
+    values["filters"] = split(params["filters"], int)
+    values["normalization"] = "image" if params["normalize_each"] else "dataset"
+    values["optimizer"] = str(params["optimizer"])
+    weights = str(params["class_weights"])
+    values["class_weights"] = None if weights == "none" else weights
+    if params["minutes"] is not None and "epochs" not in given:
+        values["epochs"] = None
+    return values
 
 
 def _new_config(values, size, out):

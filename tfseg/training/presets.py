@@ -91,8 +91,8 @@ def compile_for(
         >>> import tfseg
         >>> model = tfseg.models.tiny_unet(2, filters=4)
         >>> tfseg.training.compile_for(model, "sgd", steps=500)
-        >>> model.optimizer.name, model.loss.name
-        ('SGD', 'composite_loss')
+        >>> type(model.optimizer).__name__, type(model.loss).__name__
+        ('SGD', 'CompositeLoss')
     """
     optimizer = _build_optimizer(
         optimizer, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate

@@ -89,20 +89,7 @@ def train(
         run.create(record)  # only now: everything that can be wrong was checked
     else:
         stored.require_same_defaults(record)
-    done = run.restore(model)
-    try:
-        model.fit(
-            training(first_step=done * plan.steps_per_epoch).repeat(),
-            validation_data=validation,
-            epochs=plan.epochs,
-            initial_epoch=done,
-            steps_per_epoch=plan.steps_per_epoch,
-            callbacks=[*run.callbacks(done, config.monitor, config.patience), *callbacks],
-            shuffle=False,  # the pipeline shuffles
-            verbose=0,
-        )
-    except tf.errors.OpError as error:
-        raise reading_error(error) or error from error
+    _fit(config, run, plan, model, training, validation, callbacks)
     return run
 
 
@@ -133,6 +120,23 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
     elif "weights" not in options or data.dtype != "uint8":
         options["normalization"] = (data.mean, data.std)
     return build(config.model, len(data.class_names), **options)
+
+
+def _fit(config, run, plan, model, training, validation, callbacks):
+    done = run.restore(model)
+    try:
+        model.fit(
+            training(first_step=done * plan.steps_per_epoch).repeat(),
+            validation_data=validation,
+            epochs=plan.epochs,
+            initial_epoch=done,
+            steps_per_epoch=plan.steps_per_epoch,
+            callbacks=[*run.callbacks(done, config.monitor, config.patience), *callbacks],
+            shuffle=False,  # the pipeline shuffles
+            verbose=0,
+        )
+    except tf.errors.OpError as error:
+        raise reading_error(error) or error from error
 
 
 def _for_model(config, model):

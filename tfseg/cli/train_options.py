@@ -1,0 +1,163 @@
+"""Options of `tfseg train`, in the panels of its help."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfseg.cli.console import quiet_start, say
+from tfseg.cli.options import DATA, MODEL, RUN, TRAINING
+
+
+class Optimizer(StrEnum):
+    """The choices of --optimizer."""
+
+    adam = "adam"
+    adamw = "adamw"
+    sgd = "sgd"
+
+
+class ClassWeights(StrEnum):
+    """The choices of --class-weights."""
+
+    none = "none"
+    median = "median"
+
+
+def _list_networks(requested):
+    """Print the names for --model and --encoder, and exit."""
+    if not requested:
+        return
+    with quiet_start():
+        from tfseg import models
+    say(f"--model: {', '.join(models.list_models())}")
+    say(f"--encoder: {', '.join(models.list_encoders())}")
+    raise typer.Exit
+
+
+Images = Annotated[Path | None, typer.Option(help="Folder of images.", rich_help_panel=DATA)]
+Masks = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of masks, with the same file names as the images.", rich_help_panel=DATA
+    ),
+]
+Gray = Annotated[
+    bool, typer.Option("--gray", help="Convert all images to gray.", rich_help_panel=DATA)
+]
+ValFraction = Annotated[
+    float,
+    typer.Option(
+        min=0.01,
+        max=0.9,
+        help="Fraction of the images to validate on, without --val-images.",
+        rich_help_panel=DATA,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        help="Network: unet, deeplab_v3_plus, lraspp ..., see --networks.", rich_help_panel=MODEL
+    ),
+]
+Encoder = Annotated[
+    str | None,
+    typer.Option(
+        help="Encoder of the network: efficientnet_lite0, resnet50 ..., see --networks.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+Weights = Annotated[
+    str,
+    typer.Option(
+        help='Initial weights of the encoder: "imagenet", "none" or a `.weights.h5` file.',
+        rich_help_panel=MODEL,
+    ),
+]
+Filters = Annotated[
+    str | None,
+    typer.Option(
+        help="Width of each level of the U-Net, such as 32,64,128,256,512; with an encoder, of its "
+        "five decoder levels.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+NormalizeEach = Annotated[
+    bool,
+    typer.Option(
+        "--normalize-each",
+        help="Normalize each image by its own mean and standard deviation, as for microscopy.",
+        rich_help_panel=MODEL,
+    ),
+]
+Networks = Annotated[
+    bool,
+    typer.Option(
+        "--networks",
+        is_eager=True,
+        callback=_list_networks,
+        help="List the networks and encoders.",
+        rich_help_panel=MODEL,
+    ),
+]
+Size = Annotated[
+    int, typer.Option(min=8, help="Side of the training crops in pixels.", rich_help_panel=TRAINING)
+]
+Epochs = Annotated[
+    int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=TRAINING)
+]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="Train for this long, instead of --epochs.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
+OptimizerName = Annotated[
+    Optimizer,
+    typer.Option(help="Adam, AdamW, or SGD with Nesterov momentum.", rich_help_panel=TRAINING),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        help="Peak learning rate (linear warm-up, then cosine decay); by default 0.001, or 0.05 "
+        "for sgd.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
+Balance = Annotated[
+    ClassWeights,
+    typer.Option(
+        help="median: give rare classes more weight, by median frequency balancing.",
+        rich_help_panel=TRAINING,
+    ),
+]
+Window = Annotated[
+    int | None,
+    typer.Option(
+        min=32,
+        help="Side of the windows for larger images in validation and prediction; by default 1024 "
+        "if any image has more than 2 megapixels.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder of the run.", rich_help_panel=RUN)]
+Seed = Annotated[
+    int,
+    typer.Option(
+        help="Random seed for the split, weight initialization, shuffling and augmentation.",
+        rich_help_panel=RUN,
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume", help="Continue the run in --out after an interruption.", rich_help_panel=RUN
+    ),
+]

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from tfseg.data.augment import mixing
@@ -132,6 +133,22 @@ def test_mix_boxes():
     # The third: pixel (2, 0) is hidden, the left column half; the upper row of the first's two.
     assert numbers(visible)[2] == [0, 0.5, 0.5, 0.25, 0, 0, 0, 0]
     assert numbers(found)[2][2:4] == [[0, 0, 2, 1], [1, 0, 3, 1]]
+
+
+def test_mix_boxes_inside_map():
+    # the graph optimizer of tf.data must not change the shapes
+    boxes, classes = tensor([[[0, 0, 20, 10]]] * 3), tensor([[1]] * 3, "int32")
+    random = draw(KEYS[:3])
+
+    def mixed(boxes):
+        params = to_params(ops.convert_to_tensor(random), {}, read_probabilities({}))
+        regions = mixing.mixing_regions(params, SIZE, 0, 1)
+        return mixing.mix_boxes(boxes, classes, tensor([[200]] * 3), regions)
+
+    stage = tf.autograph.experimental.do_not_convert(mixed)
+    (mapped,) = tf.data.Dataset.from_tensors(boxes).map(stage)
+    for found, expected in zip(mapped, mixed(boxes), strict=True):
+        assert np.allclose(found, expected)
 
 
 def test_mix_boxes_of_one_image_only_clips():

@@ -215,7 +215,8 @@ class Augment:
         objects = {name: batch[name] for name in OBJECTS if name in batch}
         inputs = {name: batch[name] for name in batch if name not in objects}
         keys = keys if ops.is_tensor(keys) else np.asarray(keys)
-        inputs["random"] = random_numbers(batch, keys)
+        if objects:  # drawn once for the kernel and for `move_objects`
+            inputs["random"] = random_numbers(batch, keys)
         inputs = {name: ops.convert_to_tensor(value) for name, value in inputs.items()}
         keys = ops.cast(ops.convert_to_tensor(keys), "int32")
         if "boxes" in objects:

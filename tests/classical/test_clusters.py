@@ -120,14 +120,12 @@ def test_kmeans_compares_in_cielab():
     np.testing.assert_array_equal(kmeans(image, num_clusters=3), [[0, 0, 1, 2]])
 
 
-@pytest.mark.parametrize("num_clusters", [2, 9])
-def test_kmeans_is_as_good_as_scikit_learn(street, num_clusters):
+def test_kmeans_is_as_good_as_scikit_learn(street):
     street = street[::4, ::4]
     values = to_lab("", street).reshape(-1, 3)
-    best = KMeans(num_clusters, n_init=3, random_state=0).fit(values).predict(values)
-    assert squared_error(values, kmeans(street, num_clusters).ravel()) <= 1.02 * squared_error(
-        values, best
-    )
+    expected = KMeans(5, n_init=3, random_state=0).fit(values).predict(values)
+    found = kmeans(street, num_clusters=5).ravel()
+    assert squared_error(values, found) <= 1.02 * squared_error(values, expected)
 
 
 @settings(max_examples=25, deadline=None)

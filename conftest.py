@@ -1,4 +1,4 @@
-"""The doctests of `tfseg/` run in a temporary folder that has a small dataset: photos/ and labels/."""
+"""Doctests of `tfseg/` run in a temporary folder with a small dataset: photos/ and labels/."""
 
 import os
 
@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-
 collect_ignore = ["tfseg/__main__.py"]  # importing it runs the command
 
 
 @pytest.fixture(autouse=True)
 def _doctest_folder(request, tmp_path, monkeypatch):
-    """Four RGB images of 48 x 64 pixels (JPEG) and masks with the ids 0 and 1 (PNG), as the current folder."""
+    """Go to a folder with four RGB images (48 x 64 JPEG) and masks of the ids 0 and 1 (PNG)."""
     if not isinstance(request.node, pytest.DoctestItem):
         return
     for name in ("photos", "labels"):

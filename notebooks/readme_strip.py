@@ -1,6 +1,6 @@
-"""Make the image strip of README.md from the run that `make demo` leaves: image, ground truth, prediction.
+"""Make the image strip of README.md: image, ground truth and prediction of the demo's model.
 
-    python notebooks/readme_strip.py runs/brain_tissue
+make demo && python notebooks/readme_strip.py runs/brain_tissue
 """
 
 import sys

@@ -14,8 +14,8 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """The same weights in every run: of random networks, one in some hundreds is constant, and its test would fail."""
-    if "keras" in sys.modules:  # tests of what needs no Keras load none
+    """Seed every test: one in a few hundred random networks is constant, and its test would fail."""
+    if "keras" in sys.modules:  # tests that do not need Keras do not load it
         sys.modules["keras"].utils.set_random_seed(0)
 
 

@@ -1,4 +1,4 @@
-"""Docstrings, comments, messages, help and guides use plain American English and the field's terms."""
+"""All text in code and guides is plain American English with the field's terms."""
 
 import io
 import json
@@ -19,7 +19,8 @@ FORBIDDEN = {
     r"\bcolour": "color",
     r"\bgrey": "gray",
     r"\bcentre|\bcentring": "center",
-    r"\b(normal|initial|optim|general|serial|quant|raster|equal|recogn|summar)is(e|ed|es|ing|ation)\b": "-ize",
+    r"\b(normal|initial|optim|general|serial|quant|raster|equal)is(e|ed|es|ing|ation)\b": "-ize",
+    r"\b(recogn|summar|minim|maxim)is(e|ed|es|ing)\b": "-ize",
     r"\bneighbour": "neighbor",
     r"labell(ed|ing)": "labeled",
     r"\blearnt\b": "learned",

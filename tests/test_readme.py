@@ -1,4 +1,4 @@
-"""README.md keeps its promises: it is short, its links exist, its cell runs and its names have examples."""
+"""README.md is short, its links exist, its cell runs and its names have examples."""
 
 import re
 from pathlib import Path

@@ -41,7 +41,7 @@ def window_count(spare, size: int, overlap: float):
     most 3 pixels apart: two steps, so three windows.
 
     Args:
-        spare: pixels of the image's side beyond one window, at least 0: an int or an integer tensor.
+        spare: pixels of the image's side beyond one window, at least 0: an int or integer tensor.
         size: side of the window in pixels.
         overlap: minimum fraction of a window that the next window covers again, in [0, 1).
 

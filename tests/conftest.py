@@ -14,7 +14,7 @@ from PIL import Image
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    """Seed every test: one in a few hundred random networks is constant, and its test would fail."""
+    """Seed every test: one in some hundred random networks is constant and fails its test."""
     if "keras" in sys.modules:  # tests that do not need Keras do not load it
         sys.modules["keras"].utils.set_random_seed(0)
 

@@ -47,6 +47,23 @@ def run(finished, tmp_path):
     return Run(shutil.copytree(finished, tmp_path / "run"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _compiled_augmentations():
+    """Share the compiled kernel of equal augmentations: compiling it takes seconds."""
+    shared = {}
+    make = TrainConfig.augmentation
+
+    def augmentation(config):
+        key = repr(config.augment)
+        if key not in shared:
+            shared[key] = make(config)
+        return shared[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainConfig, "augmentation", augmentation)
+        yield
+
+
 @pytest.fixture
 def network():
     """Return an uncompiled network with random weights."""

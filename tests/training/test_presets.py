@@ -9,6 +9,7 @@ from tfseg.losses import CompositeLoss, CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
 from tfseg.models import cnn_classifier, tiny_unet, unet
 from tfseg.training import Run, augmented, compile_for
+from tfseg.training.presets import _classification
 
 
 def batches(size=4, side=16):
@@ -112,15 +113,24 @@ def test_averaged_weights_are_measured_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("classes", "names"), [(1, {"accuracy"}), (4, {"accuracy"}), (6, {"accuracy", "top5_accuracy"})]
+    ("classes", "metrics"),
+    [
+        (1, ["accuracy"]),
+        (5, ["accuracy"]),  # top-5 accuracy would always be 1
+        (6, ["accuracy", "top5_accuracy"]),
+    ],
 )
-def test_classifiers_have_their_own_loss_and_metrics(classes, names, tmp_path):
+def test_metrics_of_classifiers(classes, metrics):
+    found = _classification(cnn_classifier(classes, (8, 8, 1), (4,)), None)["metrics"]
+    assert [metric.name for metric in found] == metrics
+
+
+def test_a_classifier_learns_and_its_run_selects_by_accuracy(tmp_path):
     keras.utils.set_random_seed(0)
-    labels = np.arange(48) % max(classes, 2)
+    labels = np.arange(48) % 6
     noise = np.random.default_rng(0).uniform(0, 20, (48, 8, 8, 1))
     images = (labels[:, None, None, None] * 30 + noise).astype("uint8")
-    model = cnn_classifier(classes, (None, None, 1), (8,), dropout=0.0)
-    run = Run(tmp_path)
+    model, run = cnn_classifier(6, (None, None, 1), (8,), dropout=0.0), Run(tmp_path)
     compile_for(model, "adam", 3e-2, steps=120, jit_compile=False)
     model.fit(
         *(images, labels),
@@ -131,7 +141,7 @@ def test_classifiers_have_their_own_loss_and_metrics(classes, names, tmp_path):
         callbacks=run.callbacks(monitor="val_accuracy"),
     )
     scores = run.model().evaluate(images, labels, verbose=0, return_dict=True)
-    assert scores.keys() == {"loss"} | names
+    assert scores.keys() == {"loss", "accuracy", "top5_accuracy"}
     assert scores["accuracy"] > 0.9
     with pytest.raises(ValueError, match=r"the classifier 'cnn_classifier'. Pass them to `fit`"):
         compile_for(model, class_weights=[1, 2])

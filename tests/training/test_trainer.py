@@ -295,3 +295,48 @@ def test_the_cross_entropy_gets_median_weights(finished):
     loss = Run(finished).model().loss.losses[0]
     assert isinstance(loss, CrossEntropy)
     assert loss.class_weights == pytest.approx((np.median(pixels) / pixels).tolist())
+
+
+def test_pipelines_get_the_values_of_the_config(monkeypatch):
+    calls = []
+    monkeypatch.setattr(trainer, "pipeline", lambda *a, **options: calls.append((a, options)))
+    train_reader, val_reader = small_readers()
+    config = small_config("run", seed=5, batch_size=3, val_batch_size=1, cache="kept")
+    trainer._training_batches(config, train_reader, "augment", first_step=4)
+    trainer._validation_batches(config, FACTS, val_reader)
+    assert calls == [
+        ((train_reader, 3, "augment", 5), {"first_step": 4, "cache": f"{config.cache}/train"}),
+        ((val_reader, 1), {"cache": f"{config.cache}/val"}),
+    ]
+    trainer._validation_batches(small_config("run", cache="memory"), FACTS, val_reader)
+    assert calls[2] == ((val_reader, 2), {"cache": "memory"})
+
+
+def test_the_compiler_gets_the_values_of_the_config(monkeypatch):
+    found = {}
+    monkeypatch.setattr(trainer, "compile_for", lambda *a, **options: found.update(options, a=a))
+    changes = {"optimizer": "sgd", "learning_rate": 0.2, "schedule": "poly", "warmup": 0.3}
+    changes |= {"clip_norm": 2.0, "average": 0.9, "accumulate": 2, "loss": {"Focal": 3.0}}
+    trainer._compile(small_config("run", **changes), FACTS, "model", Plan(4, 5))
+    loss = found.pop("loss")
+    assert (type(loss.losses[0]).__name__, loss.weights) == ("Focal", [3.0])
+    assert found == {
+        "a": ("model", "sgd", 0.2),
+        "steps": 20,
+        **{name: changes[name] for name in ("schedule", "warmup", "clip_norm", "average")},
+        "accumulate": 2,
+    }
+
+
+def test_fit_gets_seed_monitor_patience_and_callbacks(monkeypatch, network, tmp_path):
+    seeds, asked, fitted = [], [], {}
+    monkeypatch.setattr(keras.utils, "set_random_seed", seeds.append)
+    monkeypatch.setattr(Run, "callbacks", lambda _, *a: asked.append(a) or ["keep"])
+    monkeypatch.setattr(network, "fit", lambda _, **options: fitted.update(options))
+    config = small_config(tmp_path / "run", seed=7, monitor="val_mean_dice", patience=3)
+    train(config, *small_readers(), network, callbacks=["mine"])
+    assert seeds == [7]
+    assert asked == [(0, "val_mean_dice", 3)]
+    assert fitted["callbacks"] == ["keep", "mine"]
+    assert (fitted["epochs"], fitted["initial_epoch"], fitted["steps_per_epoch"]) == (3, 0, 2)
+    assert fitted["shuffle"] is False

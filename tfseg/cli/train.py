@@ -24,7 +24,7 @@ FEW_STEPS = 200  # below this, a network has hardly learned anything
 
 def train(
     context: typer.Context,
-    out: options.Out,
+    *,  # so that `out`, which is required, comes after the data in the help
     images: options.Images = None,
     masks: options.Masks = None,
     class_names: ClassNames = None,
@@ -47,6 +47,7 @@ def train(
     learning_rate: options.LearningRate = None,
     class_weights: options.Balance = options.ClassWeights.none,
     window: options.Window = None,
+    out: options.Out,
     seed: options.Seed = 0,
     resume: options.Resume = False,
     _: options.Networks = False,

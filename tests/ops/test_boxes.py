@@ -141,7 +141,7 @@ def inverse_crop(perspective, size=(41, 61), center=(300.0, 400.0)):
     return np.linalg.inv(ops.convert_to_numpy(matrices)[0].astype("float64"))
 
 
-def projected(box, matrix, steps=5001):
+def projected(box, matrix, steps=20_001):
     """Return bounds of the points on a box' sides with depth 0.1 or more; None without any."""
     along = np.linspace(0, 1, steps)[:, None]
     corners = np.array([(box[i], box[j]) for i, j in ((0, 1), (2, 1), (2, 3), (0, 3))]) - 0.5

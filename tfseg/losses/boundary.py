@@ -233,7 +233,7 @@ class CLDice(RegionLoss):
         >>> import tfseg
         >>> labels, logits = [[[0, 1]]], [[[[2.0, 0.0], [1.0, 0.0]]]]
         >>> print(f"{tfseg.losses.CLDice()(labels, logits):.3f}")
-        0.249
+        0.224
     """
 
     smooth: float = 1.0

@@ -1,0 +1,293 @@
+"""Plant one-line faults in a copy of tfseg, one at a time, and report which the tests catch.
+
+    python tests/planted_faults.py              # all, about an hour on 2 cores
+    python tests/planted_faults.py dice-twice   # some, by name
+
+A fault runs the test file of its module first, then all tests of its package. Exit code 1 if a
+fault passes that is not in `KNOWN_TO_PASS`.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("tests", "setup.cfg", "pyproject.toml", "conftest.py")
+
+
+class Fault(NamedTuple):
+    """A line of tfseg/`file` that contains `code`, replaced by `faulty`; `tests` names packages."""
+
+    name: str
+    tests: str
+    file: str
+    code: str
+    faulty: str
+
+
+# fmt: off
+FAULTS = [
+    Fault("confusion-fn", "ops", "ops/confusion.py",
+          "fn = ops.sum(matrix, axis=-1) - tp",
+          "fn = ops.sum(matrix, axis=-2) - tp"),
+    Fault("confusion-transposed", "ops", "ops/confusion.py",
+          'bins = ops.cast(labels, "int32") * num_classes + ops.cast(predictions, "int32")',
+          'bins = ops.cast(predictions, "int32") * num_classes + ops.cast(labels, "int32")'),
+    Fault("kappa-chance", "ops", "ops/confusion.py",
+          "total * total - chance, zero_division",
+          "total * total + chance, zero_division"),
+    Fault("clip-inside-out", "ops", "ops/boxes.py",
+          "ops.concatenate([low, ops.maximum(low, high)], axis=-1)",
+          "ops.concatenate([low, high], axis=-1)"),
+    Fault("points-half-pixel", "ops", "ops/boxes.py",
+          'points = ops.cast(points, "float32") - 0.5',
+          'points = ops.cast(points, "float32")'),
+    Fault("ignore-inside", "ops", "ops/masks.py",
+          "valid = ops.logical_and(valid, labels != ignore_index)",
+          "valid = ops.logical_and(valid, labels == labels)"),
+    Fault("shear-sign", "ops", "ops/warp.py",
+          "(cos * lean - sin) * flip_y",
+          "(cos * lean + sin) * flip_y"),
+    Fault("blur-mirror", "ops", "ops/color.py",
+          "2 * length - 1 - first - second",
+          "2 * length - 2 - first - second"),
+    Fault("jpeg-quality", "ops", "ops/color.py",
+          "200 - 2 * quality",
+          "200 - quality"),
+    Fault("dice-twice", "losses", "losses/region.py",
+          "safe_divide(2 * overlap + smooth, predicted + true + smooth",
+          "safe_divide(overlap + smooth, predicted + true + smooth"),
+    Fault("tversky-swapped", "losses", "losses/region.py",
+          "errors = alpha * (predicted - overlap) + beta * (true - overlap)",
+          "errors = beta * (predicted - overlap) + alpha * (true - overlap)"),
+    Fault("smoothing", "losses", "losses/pixel.py",
+          "return (1 - label_smoothing) * target.nll + label_smoothing * uniform",
+          "return target.nll + label_smoothing * uniform"),
+    Fault("topk-rounding", "losses", "losses/pixel.py",
+          "ops.ceil(keep_fraction * (1 - 1e-6) * ops.sum(valid))",
+          "ops.ceil(keep_fraction * ops.sum(valid))"),
+    Fault("pixel-mean", "losses", "losses/base.py",
+          "safe_divide(total, ops.sum(counted))",
+          "safe_divide(total, ops.sum(ops.ones_like(counted)))"),
+    Fault("background-kept", "losses", "losses/base.py",
+          "weights[0] = 0.0",
+          "weights[0] = 1.0"),
+    Fault("power-slope", "losses", "losses/base.py",
+          "return ops.where(base < tiny, base * tiny ** (exponent - 1), curve)",
+          "return ops.power(base, exponent)"),
+    Fault("generalized-scale", "losses", "losses/region.py",
+          "class_factors / ops.square(ops.maximum(true, 1.0))",
+          "class_factors / ops.maximum(true, 1.0)"),
+    Fault("metric-threshold", "metrics", "metrics/confusion_metrics.py",
+          "return math.log(self.threshold / (1 - self.threshold))",
+          "return 0.0"),
+    Fault("per-image-empty", "metrics", "metrics/confusion_metrics.py",
+          "ops.sum(ops.cast(classes > 0,",
+          "ops.sum(ops.cast(classes >= 0,"),
+    Fault("soft-argmax", "metrics", "metrics/base.py",
+          "top_class(dense, 0.5)",
+          "top_class(dense, 0.0)"),
+    Fault("calibration-bin", "metrics", "metrics/calibration.py",
+          "ops.maximum(ops.ceil(confidence * (self.bins / ONE)) - 1, 0)",
+          "ops.minimum(ops.floor(confidence * (self.bins / ONE)), self.bins - 1)"),
+    Fault("ap-counts", "metrics", "metrics/instances.py",
+          "[match.tp + match.fp + match.fn for match in matches]",
+          "[match.tp + match.fp for match in matches]"),
+    Fault("pq-threshold", "metrics", "metrics/instances.py",
+          "_ABOVE_HALF = np.nextafter(0.5, 1)",
+          "_ABOVE_HALF = 0.5"),
+    Fault("pad-side", "models", "models/blocks.py",
+          "return (size + self.stride - 1) // self.stride * self.stride",
+          "return (size + self.stride) // self.stride * self.stride"),
+    Fault("normalize-offset", "models", "models/blocks.py",
+          "offset = [-mean / std for mean, std",
+          "offset = [-mean for mean, std"),
+    Fault("unet-skip", "models", "models/unet.py",
+          "skip, width = features[level], filters[level]",
+          "skip, width = features[level], filters[level + 1]"),
+    Fault("dropout-levels", "models", "models/unet.py",
+          "if level >= len(filters) - 2:",
+          "if level >= len(filters) - 1:"),
+    Fault("standardize-twice", "models", "models/blocks.py",
+          "centered = centered - _spatial_mean(centered)",
+          "centered = centered * 1.0"),
+    Fault("upsample-crop", "models", "models/decoders.py",
+          'upsample(logits, stride, "decoder_upsample", dtype="float32")',
+          'upsample(logits, stride, "decoder_upsample")'),
+    Fault("fold-epsilon", "export", "export/folding.py",
+          "np.sqrt(variance + norm.epsilon)",
+          "np.sqrt(variance)"),
+    Fault("fold-activation", "export", "export/folding.py",
+          "if is_output or layer.activation is not keras.activations.linear:",
+          "if is_output:"),
+    Fault("fold-output", "export", "export/folding.py",
+          "if is_output or layer.activation",
+          "if layer.activation"),
+    Fault("windowed-hill", "export", "ops/windows.py",
+          "return 1 - np.abs(np.linspace",
+          "return 1.5 - np.abs(np.linspace"),
+    Fault("empty-batch", "export", "export/signatures.py",
+          "has_pixels = tf.size(image) > 0",
+          "has_pixels = tf.size(image) >= 0"),
+    Fault("version-number", "export", "export/versions.py",
+          "str(max(used, default=0) + 1)",
+          "str(len(used) + 1)"),
+    Fault("uncertainty-scale", "export", "export/postprocess.py",
+          "return entropy / math.log(probabilities.shape[-1])",
+          "return entropy / math.log(2)"),
+    Fault("sigmoid-sign", "ops inference", "ops/class_ids.py",
+          "return (logits[..., 0] > 0).astype(np.uint8)",
+          "return (logits[..., 0] > 0.5).astype(np.uint8)"),
+    Fault("slide-weight", "inference", "inference/predictor.py",
+          "weighted_sum[window] += weight * logits",
+          "weighted_sum[window] += logits"),
+    Fault("tuning-ties", "inference", "inference/tuning.py",
+          "ties[np.abs(OFFSETS[ties]).argmin()]",
+          "ties[np.abs(OFFSETS[ties]).argmax()]"),
+    Fault("tuning-fold", "inference", "inference/tuning.py",
+          "_fit_offsets(logits[~held_out], labels[~held_out], class_score)",
+          "_fit_offsets(logits, labels, class_score)"),
+    Fault("split-rounding", "data", "data/splits.py",
+          "min(max(1, round(val_fraction * len(reader))), len(reader) - 1)",
+          "max(1, round(val_fraction * len(reader)))"),
+    Fault("groups-apart", "data", "data/splits.py",
+          "is_val = _draw_groups(np.bincount(group), val_fraction * len(reader), rng)[group]",
+          "is_val = rng.permutation(len(reader)) < max(1, round(val_fraction * len(reader)))"),
+    Fault("cache-alias", "data", "data/cache.py",
+          "return dict(self._samples[key])",
+          "return self._samples[key]"),
+    Fault("resize-nearest", "data", "data/resize.py",
+          "(2 * np.arange(new) + 1) * old // (2 * new)",
+          "np.arange(new) * old // new"),
+    Fault("resize-boxes", "data", "data/resize.py",
+          "np.array([inner[1] / width, inner[0] / height] * 2",
+          "np.array([inner[0] / height, inner[1] / width] * 2"),
+    Fault("crop-mask-fill", "data", "data/augment/crop.py",
+          '"mask": IGNORE_INDEX, "instances": 0}',
+          '"mask": 0, "instances": 0}'),
+    Fault("mosaic-instances", "data", "data/augment/mixing.py",
+          "mixed + ops.cast(num_objects * partner, values.dtype)",
+          "mixed + ops.cast(partner, values.dtype)"),
+    Fault("first-step", "data", "data/pipeline.py",
+          "current = step.assign_add(steps) - steps",
+          "current = step.assign_add(steps)"),
+    Fault("exif-ignored", "data", "data/readers/image_files.py",
+          "if orientation(image) != 1:",
+          "if orientation(image) > 8:"),
+    Fault("tile-small-objects", "data", "data/readers/extract.py",
+          'kept = _areas(boxes) >= MIN_VISIBLE * _areas(sample["boxes"])',
+          "kept = _areas(boxes) > 0"),
+    Fault("coco-box", "data", "data/readers/formats/coco.py",
+          "return x, y, x + width, y + height",
+          "return x, y, width, height"),
+    Fault("rle-packed", "data", "data/readers/formats/drawing.py",
+          "np.where(digits[last] & 16, 1 << (5 * lengths), 0)",
+          "np.where(digits[last] & 32, 1 << (5 * lengths), 0)"),
+    Fault("doctor-weights", "doctor", "doctor/label_mapping.py",
+          "pixels / np.maximum(shown_pixels, 1)",
+          "pixels / max(pixels.sum(), 1)"),
+    Fault("doctor-val", "doctor", "doctor/diagnose.py",
+          "train = [sample for sample in samples if not sample.val]",
+          "train = list(samples)"),
+    Fault("compile-updates", "training", "training/presets.py",
+          "updates = max(1, steps // batches)",
+          "updates = max(1, steps)"),
+    Fault("resume-state", "training", "training/run_callback.py",
+          "        *model.non_trainable_variables,\n",
+          ""),
+    Fault("best-epoch", "training", "training/run_callback.py",
+          "int(scores.argmax())",
+          "int(scores.argmin())"),
+    Fault("otsu-starts", "classical", "classical/thresholds.py",
+          'np.arange(256), side="right") - 1',
+          'np.arange(256), side="left") - 1'),
+    Fault("holes-border", "classical", "classical/regions.py",
+          "enclosed[_border(holes)] = False",
+          "enclosed[0] = False  #"),
+    Fault("perimeter-diagonal", "classical", "classical/regions.py",
+          "return math.pi / 8 * crossings",
+          "return math.pi / 4 * crossings"),
+    Fault("overlay-ignored", "viz", "viz/class_colors.py",
+          "return np.where((labels < num_classes)[..., None], mixed, image)",
+          "return mixed"),
+    Fault("viz-errors", "viz", "viz/images.py",
+          "wrong = (np.asarray(prediction) != mask) & (mask != IGNORE_INDEX)",
+          "wrong = np.asarray(prediction) != mask"),
+    Fault("cli-exit", "cli", "cli/doctor.py",
+          "raise typer.Exit(bool(report.errors))",
+          "raise typer.Exit(0)"),
+    Fault("cli-overlay-size", "cli", "cli/predict.py",
+          "Image.fromarray(labels).save(",
+          "Image.fromarray(labels[::2, ::2]).save("),
+]
+# fmt: on
+
+KNOWN_TO_PASS = {
+    # upsampled in half precision, the logits differ by less than any test's tolerance
+    "upsample-crop",
+}
+
+
+def test_paths(fault, folder):
+    """Return the lists of tests to run: the module's own file if it exists, then the packages."""
+    file = Path("tests") / Path(fault.file).parent / f"test_{Path(fault.file).name}"
+    packages = [f"tests/{package}" for package in fault.tests.split()]
+    return [[str(file)], packages] if (folder / file).is_file() else [packages]
+
+
+def plant(fault, folder):
+    """Copy tfseg into `folder` with one fault."""
+    shutil.rmtree(folder / "tfseg", ignore_errors=True)
+    shutil.copytree(ROOT / "tfseg", folder / "tfseg", ignore=shutil.ignore_patterns("*.pyc"))
+    path = folder / "tfseg" / fault.file
+    source = path.read_text("utf-8")
+    if source.count(fault.code) != 1:
+        raise ValueError(
+            f"{fault.name}: tfseg/{fault.file} contains {fault.code!r} {source.count(fault.code)} "
+            "times, expected once. Update the fault to the code."
+        )
+    path.write_text(source.replace(fault.code, fault.faulty), "utf-8")
+
+
+def is_caught(fault, folder):
+    """Whether a test fails."""
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.setdefault("TFSEG_DATA", str(ROOT.parent / "shared" / "data"))
+    for tests in test_paths(fault, folder):
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, check=False
+        )
+        if done.returncode not in (0, 5):  # 5: no test was selected
+            return True
+    return False
+
+
+def main(names):
+    """Run the faults with these names, or all; return the exit code."""
+    unknown = set(names) - {fault.name for fault in FAULTS}
+    if unknown:
+        raise SystemExit(f"unknown faults: {', '.join(sorted(unknown))}")
+    selected = [fault for fault in FAULTS if not names or fault.name in names]
+    passed = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+        for fault in selected:
+            plant(fault, folder)
+            caught = is_caught(fault, folder)
+            print(f"{fault.name}: {'caught' if caught else 'PASSED'}", flush=True)
+            if not caught:
+                passed.append(fault.name)
+    print(f"{len(selected) - len(passed)} of {len(selected)} faults caught")
+    return int(bool(set(passed) - KNOWN_TO_PASS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

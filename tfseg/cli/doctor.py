@@ -16,30 +16,33 @@ from tfseg.cli.options import (
     split,
 )
 
+Images = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR|IMAGES",
+        help="Folder of images, or a dataset folder that contains `images` and `masks`.",
+    ),
+]
+Masks = Annotated[
+    Path | None,
+    typer.Argument(metavar="MASKS", help="Folder of masks with the names of their images."),
+]
+HtmlFile = Annotated[
+    Path | None, typer.Option(help="Write an HTML report with images to this file.")
+]
+JsonFile = Annotated[Path | None, typer.Option(help="Write the report as JSON to this file.")]
+
 
 def doctor(
-    images: Annotated[
-        Path,
-        typer.Argument(
-            metavar="DIR|IMAGES",
-            help="Folder of images, or a dataset folder that contains `images` and `masks`.",
-        ),
-    ],
-    masks: Annotated[
-        Path | None,
-        typer.Argument(metavar="MASKS", help="Folder of masks with the names of their images."),
-    ] = None,
+    images: Images,
+    masks: Masks = None,
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
-    html: Annotated[
-        Path | None, typer.Option(help="Write an HTML report with images to this file.")
-    ] = None,
-    json: Annotated[
-        Path | None, typer.Option(help="Write the report as JSON to this file.")
-    ] = None,
+    html: HtmlFile = None,
+    json: JsonFile = None,
 ):
     """Check a dataset: files, duplicates, masks and classes.
 

@@ -36,8 +36,8 @@ def extract_crops(augment, batch, params, keys):
     """
     extents, pixel = _placement(augment, batch, params)
     center = augment.crop_sampler.crop_center(params, extents, pixel, ops)
-    # Points are counted from a whole number near the center, so that they are rounded alike in a
-    # piece and in the whole image: center 1000.3 is 0.3 from origin 1000, wherever a piece begins.
+    # Points are counted from a whole number near the center, so that float32 is equally precise
+    # everywhere in an image and in a piece of it: center 1000.3 is 0.3 from origin 1000.
     block = 2.0**augment.crop_sampler.levels
     origin = block * ops.floor(center / block)
     displacement = _displacement(augment, params, keys)

@@ -13,7 +13,7 @@ PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 test: .venv/test.stamp
 	$(PYTEST) --doctest-modules tests tfseg
-	$(BIN)/pytest -n 2 --nbmake --nbmake-timeout=1200 notebooks
+	$(BIN)/pytest -n 2 --nbmake --nbmake-timeout=1200 --timeout=1200 notebooks
 
 test-slow: .venv/test.stamp
 	$(PYTEST) -m slow

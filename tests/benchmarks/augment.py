@@ -61,7 +61,7 @@ def run_tfseg():
         contrast=JITTER,
         saturation=JITTER,
         hue=HUE,
-        normalize=(MEAN, STD),
+        normalization=(MEAN, STD),
     )
     images, masks = map(tf.constant, draw_images())
 

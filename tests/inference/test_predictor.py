@@ -133,9 +133,11 @@ def test_ids_of_logits():
 
 def test_invalid_windows_and_images_are_refused():
     image = draw_sample(0)[0]
-    with pytest.raises(ValueError, match=r"windows: size=0 must be a whole number"):
+    with pytest.raises(ValueError, match=r"window_corners: size=0 must be a whole number"):
         predict(PixelModel(), image, window=0)
-    with pytest.raises(ValueError, match=r"windows: overlap=1\.0 must be at least 0 and below 1"):
+    with pytest.raises(
+        ValueError, match=r"window_corners: overlap=1\.0 must be at least 0 and below 1"
+    ):
         predict(PixelModel(), image, window=8, overlap=1.0)
     message = r"predict: got an image of shape \(4, 4, 1\), expected \(H, W, 3\)"
     with pytest.raises(ValueError, match=message):

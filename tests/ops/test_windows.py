@@ -37,9 +37,9 @@ def test_windows_cover_every_pixel_with_the_requested_overlap(extent, size, over
 
 
 def test_invalid_windows_are_rejected():
-    with pytest.raises(ValueError, match=r"windows: size=0 must be"):
+    with pytest.raises(ValueError, match=r"window_corners: size=0 must be"):
         window_corners((5, 5), (3, 0))
-    with pytest.raises(ValueError, match=r"windows: overlap=1 must be"):
+    with pytest.raises(ValueError, match=r"window_corners: overlap=1 must be"):
         window_corners((5, 5), 3, overlap=1)
 
 

@@ -21,7 +21,7 @@ AUGMENT = Augment(
     mosaic=0.3,
     probability={"noise": 0.5},
     fill=(1.0, 2.0, 3.0),
-    normalize=([120.0, 110.0, 100.0], np.array([60.0, 50.0, 40.0])),
+    normalization=([120.0, 110.0, 100.0], np.array([60.0, 50.0, 40.0])),
 )
 # Compiled only as a part of a compiled train step: compiling it alone takes longer than the tests.
 AUGMENT.__dict__["_compiled"] = AUGMENT.kernel

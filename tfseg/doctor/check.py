@@ -1,5 +1,6 @@
 """The check before training: read every sample once and raise if the data cannot be used."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,7 @@ class Summary:
 
 def check(
     reader: Reader,
-    track=lambda samples, total: samples,
+    track: Callable = lambda samples, total: samples,
     min_samples: int = 2,
     min_classes: int | None = None,
 ) -> Summary:

@@ -1,5 +1,6 @@
 """The doctor: read every file once and report everything that is wrong with a dataset."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from tfseg.checks import IGNORE_INDEX
@@ -26,7 +27,7 @@ def diagnose(
     val=None,
     ignore_value: int = IGNORE_INDEX,
     mask_values: dict | None = None,
-    track=lambda samples, total: samples,
+    track: Callable = lambda samples, total: samples,
 ) -> Report:
     """Examine a dataset in any state and report what is wrong with it.
 

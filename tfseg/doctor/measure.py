@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +88,7 @@ class Sample:
     source: tuple | None = None
 
 
-def measure_all(measure, items, track=lambda samples, total: samples):
+def measure_all(measure, items, track: Callable = lambda samples, total: samples):
     """Return [measure(item) for item in items], computed in threads.
 
     One thread per core: decoding keeps a core busy, and each thread keeps one image in memory.

@@ -8,6 +8,7 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 
 from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import PixelShuffle
+from tfseg.models.layer_graph import consumers, is_used_once
 
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 # layers that neither sum many numbers nor are written for float32
@@ -104,16 +105,6 @@ def inference_function(folded_model: keras.Model):
         input_signature=[_image_spec(folded_model)],
         autograph=False,
     )
-
-
-def is_used_once(layer) -> bool:
-    """Whether a layer is called at a single place."""
-    return len(layer._inbound_nodes) == 1
-
-
-def consumers(layer) -> list:
-    """Return the layers that take the output of `layer`."""
-    return [node.operation for node in layer._outbound_nodes]
 
 
 def broadcast_to_kernel(conv, values):

@@ -23,7 +23,7 @@ WARN_BELOW = 0.99  # agreement of an 8-bit file
 MAX_COMPARED = 10  # images
 
 
-def litert(model: keras.Model, file, quantize: str | None = None, samples=None) -> Path:
+def litert(model: keras.Model, file: str | Path, quantize: str | None = None, samples=None) -> Path:
     """Write a model as a LiteRT file that takes any batch size, height and width the model takes.
 
     The input is `image` (B, H, W, C) float32 in 0..255, the outputs are `class_ids` and
@@ -73,7 +73,7 @@ def litert(model: keras.Model, file, quantize: str | None = None, samples=None) 
     return Path(file)
 
 
-def litert_runner(file, threads: int = 2):
+def litert_runner(file: str | Path, threads: int = 2):
     """Return a function of images (B, H, W, C) that runs a LiteRT file.
 
     Args:
@@ -163,8 +163,12 @@ def _convert(folded_model, quantize, images):
     if quantize == "float16":
         converter.target_spec.supported_types = [tf.float16]
     if quantize == "int8":
-        batches = [[image[None].astype(np.float32)] for image in images]
-        converter.representative_dataset = lambda: batches
+
+        def calibration():
+            for image in images:
+                yield [image[None].astype(np.float32)]
+
+        converter.representative_dataset = calibration
         # operations without an integer version, such as the cast of class ids, stay as they are
         converter.target_spec.supported_ops = [
             tf.lite.OpsSet.TFLITE_BUILTINS_INT8,

@@ -14,7 +14,7 @@ OPSET = 17  # from 2022, so that older runtimes can read the files
 AXES = ("batch", "height", "width")
 
 
-def onnx(model: keras.Model, file) -> Path:
+def onnx(model: keras.Model, file: str | Path) -> Path:
     """Write a model as ONNX.
 
     The input is `image` (B, H, W, C) float32 in the range the model was trained on (0..255), with
@@ -55,7 +55,7 @@ def onnx(model: keras.Model, file) -> Path:
     return Path(file)
 
 
-def onnx_runner(file, threads: int = 2):
+def onnx_runner(file: str | Path, threads: int = 2):
     """Return a function of images (B, H, W, C) that runs an ONNX file with ONNX Runtime on the CPU.
 
     Args:

@@ -15,7 +15,7 @@ from tfseg.export.verify import check_export, require_model_outputs
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def openvino(model: keras.Model, file) -> Path:
+def openvino(model: keras.Model, file: str | Path) -> Path:
     """Write a model as OpenVINO intermediate representation: `<name>.xml` and `<name>.bin`.
 
     Input and outputs are those of `onnx`. Weights stay float32. Both files appear only after they
@@ -59,7 +59,7 @@ def openvino(model: keras.Model, file) -> Path:
         return path.replace(file)
 
 
-def openvino_runner(file, threads: int = 2, dtype: str = "float32"):
+def openvino_runner(file: str | Path, threads: int = 2, dtype: str = "float32"):
     """Return a function of images (B, H, W, C) that runs an OpenVINO file on the CPU.
 
     Args:

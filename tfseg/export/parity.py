@@ -169,7 +169,7 @@ def parity_table(rows: list[Parity]) -> Table:
     return table
 
 
-def write_parity(file, rows: list[Parity]) -> None:
+def write_parity(file: str | Path, rows: list[Parity]) -> None:
     """Write `Parity` rows as JSON."""
     Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
 

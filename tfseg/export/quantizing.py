@@ -5,15 +5,10 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from tfseg.export.folding import (
-    CONVOLUTIONS,
-    broadcast_to_kernel,
-    consumers,
-    fold_batch_norm,
-    is_used_once,
-)
+from tfseg.export.folding import CONVOLUTIONS, broadcast_to_kernel, fold_batch_norm
 from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import ResizeLike, Upsample
+from tfseg.models.layer_graph import consumers, input_tensors, is_used_once, producer
 
 # layers with f(s * x) = s * f(x) per channel for s > 0
 HOMOGENEOUS = (layers.ReLU, layers.MaxPooling2D, layers.Dropout, Upsample, ResizeLike)
@@ -123,7 +118,7 @@ def _can_undo_scale(concatenation):
 
 def _equalize(concatenation, peak):
     """Scale the inputs of a `Concatenate`, whose channels have the peaks (C,)."""
-    inputs = concatenation._inbound_nodes[0].input_tensors
+    inputs = input_tensors(concatenation)
     sources = [_scalable_source(tensor, concatenation) for tensor in inputs]
     # input that each joined channel belongs to: widths 2 and 3 give [0, 0, 1, 1, 1]
     owners = np.repeat(np.arange(len(inputs)), [tensor.shape[-1] for tensor in inputs])
@@ -162,7 +157,7 @@ def _scalable_source(tensor, user):
 
     Only homogeneous layers may be between it and `user`, and nothing else may use its output.
     """
-    layer = tensor._keras_history.operation
+    layer = producer(tensor)
     if consumers(layer) != [user] or not is_used_once(layer):
         return None
     if isinstance(layer, CONVOLUTIONS):
@@ -173,7 +168,7 @@ def _scalable_source(tensor, user):
     # a ReLU with a maximum or a threshold is not homogeneous
     if getattr(layer, "max_value", None) is not None or getattr(layer, "threshold", 0):
         return None
-    return _scalable_source(layer._inbound_nodes[0].input_tensors[0], layer)
+    return _scalable_source(input_tensors(layer)[0], layer)
 
 
 def _multiply_outputs(conv, scale):

@@ -11,7 +11,7 @@ MIN_AGREEMENT = 0.999  # fraction of class ids; ties between classes may break e
 MAX_DIFFERENCE = 1e-3  # of probabilities
 
 
-def check_export(owner: str, model, file, suffix: str) -> None:
+def check_export(owner: str, model, file: str | Path, suffix: str) -> None:
     """Raise a ValueError unless the model's only output is logits and the file has the suffix."""
     require_logits(owner, model)
     if Path(file).suffix != suffix:

@@ -3,6 +3,7 @@
 import itertools
 import time
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ class Candidate(NamedTuple):
     function: Any
 
 
-def baseline(train, val, network=None, track=lambda items, total: items) -> list[dict]:
+def baseline(train, val, network=None, track: Callable = lambda items, total: items) -> list[dict]:
     """Score the classical methods that suit a dataset, with options chosen on its training data.
 
     - Objects, if the readers provide "instances": thresholds and watersheds, chosen by AP@0.5.

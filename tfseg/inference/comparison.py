@@ -1,6 +1,7 @@
 """Several ways to segment the same images, scored side by side."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ def compare(
     reader,
     steps: dict,
     objects=None,
-    track=lambda items, total: items,
+    track: Callable = lambda items, total: items,
     resize: Resize | None = None,
     window: int | tuple[int, int] | None = None,
 ) -> list[dict]:

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def evaluate(
     model,
     reader,
     batch_size: int = 8,
-    track=lambda batches, total: batches,
+    track: Callable = lambda batches, total: batches,
     resize: Resize | None = None,
     window: int | tuple[int, int] | None = None,
 ) -> Evaluation:

@@ -1,5 +1,6 @@
 """Evaluate a model and write the scores as tables and figures."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ def report(
     folder: str | Path,
     history: dict | None = None,
     batch_size: int = 8,
-    track=lambda batches, total: batches,
+    track: Callable = lambda batches, total: batches,
     window: int | tuple[int, int] | None = None,
 ) -> Evaluation:
     """Evaluate a model and write tables and figures.

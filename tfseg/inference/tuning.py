@@ -6,6 +6,7 @@ is the same as a threshold other than 0.5.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import keras
@@ -68,7 +69,7 @@ def tune_offsets(
     window: int | tuple[int, int] | None = None,
     pixels: int = 2**20,
     folds: int = 5,
-    track=lambda items, total: items,
+    track: Callable = lambda items, total: items,
 ) -> Tuning:
     """Find logit offsets that maximize a score on a dataset.
 
@@ -132,7 +133,7 @@ def tune_run(
     reader,
     score: str = "mean_iou",
     window: int | tuple[int, int] | None = None,
-    track=lambda items, total: items,
+    track: Callable = lambda items, total: items,
 ) -> Tuning:
     """Tune the logit offsets of a run's best model; the run keeps them if they improve the score.
 

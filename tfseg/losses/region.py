@@ -71,7 +71,9 @@ def matthews(overlap, predicted, true, total):
     Returns:
         (G, C).
     """
-    i, p, t = (safe_divide(sums, total) for sums in (overlap, predicted, true))
+    i = safe_divide(overlap, total)
+    p = safe_divide(predicted, total)
+    t = safe_divide(true, total)
     # float32 does not resolve differences of p from 1 below 1e-6. The bounds keep the gradient of
     # the square root finite.
     variance = p * ops.maximum(1 - p, 1e-6) * t * ops.maximum(1 - t, 1e-6)
@@ -281,7 +283,10 @@ class MCC(RegionLoss):
 
     def values(self, target: Target):
         """Return (G,) losses of groups."""
-        overlap, predicted, true = (self.group_sums(sums) for sums in target.sums())
+        overlap, predicted, true = target.sums()
+        overlap = self.group_sums(overlap)
+        predicted = self.group_sums(predicted)
+        true = self.group_sums(true)
         total = self.group_sums(target.image_sums(target.weight))[:, None]
         frequency = safe_divide(true, total)
         losses = 1 - matthews(overlap, predicted, true, total)

@@ -54,8 +54,10 @@ def apply_matrices(matrices, x, y):
     shape = (-1, *(1,) * (len(x.shape) - 1))
 
     def transformed(row):
-        first, second, third = (ops.reshape(matrices[:, row, i], shape) for i in range(3))
-        return first * x + second * y + third
+        x_factor = ops.reshape(matrices[:, row, 0], shape)
+        y_factor = ops.reshape(matrices[:, row, 1], shape)
+        shift = ops.reshape(matrices[:, row, 2], shape)
+        return x_factor * x + y_factor * y + shift
 
     if matrices.shape[1] == 2:
         return transformed(0), transformed(1)

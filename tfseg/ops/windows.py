@@ -27,8 +27,8 @@ def window_corners(extent, size, overlap: float = 0.0) -> list[tuple[int, int]]:
     """
     sides = (size, size) if np.ndim(size) == 0 else size
     for side in sides:
-        checks.positive_int("windows", "size", side)
-    checks.fraction("windows", "overlap", overlap)
+        checks.positive_int("window_corners", "size", side)
+    checks.fraction("window_corners", "overlap", overlap)
     rows = _starts(int(extent[0]), sides[0], overlap)
     columns = _starts(int(extent[1]), sides[1], overlap)
     return [(y, x) for y in rows for x in columns]

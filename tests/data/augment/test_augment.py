@@ -612,13 +612,13 @@ def test_color_operations_check_the_number_of_channels(options, message):
         uncompiled(Augment(8, **options))({"image": image}, keys_of(1))
 
 
-def test_normalize_is_applied_last():
+def test_normalization_is_applied_last():
     options, image = {"brightness": 0.3, "cutout": (0.3, 0.3)}, draw_sample(0)[0]
     mean, std = np.array([120, 110, 100]), np.array([60, 50, 40])
     usual = change(Augment(16, **options), 2, image=image)["image"]
-    changed = change(Augment(16, **options, normalize=(mean, std)), 2, image=image)["image"]
+    changed = change(Augment(16, **options, normalization=(mean, std)), 2, image=image)["image"]
     assert changed == pytest.approx((usual - mean) / std, abs=1e-4)
-    assert pixel_of(110, Augment(8, normalize=(100, 10))).tolist() == [1] * 3
+    assert pixel_of(110, Augment(8, normalization=(100, 10))).tolist() == [1] * 3
 
 
 def test_images_of_all_dtypes_give_the_same_result():
@@ -660,7 +660,7 @@ def test_16_bit_images_keep_their_precision():
         ({"perspective": 0.4}, "perspective=0.4 must be between -0.4 and 0.4"),
         ({"perspective": (-0.5, 0)}, r"perspective=\(-0.5, 0\) must be between"),
         ({"value_range": (255, 0)}, r"value_range=\(255, 0\) must be \(lowest, highest\)"),
-        ({"normalize": (1, 2, 3)}, r"normalize=\(1, 2, 3\) must be \(mean, std\) or None"),
+        ({"normalization": (1, 2, 3)}, r"normalization=\(1, 2, 3\) must be \(mean, std\) or None"),
         ({"probability": {"blurr": 1}}, "probability of='blurr' is unknown.*Did you mean 'blur'"),
         ({"probability": {"blur": 2}}, "probability of blur is 2, but must be in"),
         ({"scale": (0, 1)}, r"scale=\(0, 1\) must be"),
@@ -691,9 +691,9 @@ def test_class_crops_need_a_mask():
 
 
 def test_lists_arrays_and_tuples_are_equal():
-    options = {"normalize": ((1, 2, 3), (4, 5, 6)), "fill": (1, 2, 3)}
+    options = {"normalization": ((1, 2, 3), (4, 5, 6)), "fill": (1, 2, 3)}
     augment = Augment((8, 9), scale=(0.5, 2.0), rotate=3.0, **options)
-    options = {"normalize": [[1, 2, 3], np.array([4, 5, 6])], "fill": np.arange(1, 4)}
+    options = {"normalization": [[1, 2, 3], np.array([4, 5, 6])], "fill": np.arange(1, 4)}
     assert Augment([8, 9], scale=[0.5, 2.0], rotate=3, **options) == augment
     assert Augment(**json.loads(json.dumps(asdict(augment)))) == augment
     assert Augment(np.int64(8)) == Augment(8) == Augment((8, 8))

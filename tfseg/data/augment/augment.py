@@ -72,7 +72,7 @@ class Augment:
             size or less are averaged first. Masks are read at the nearest pixel.
         fill: value outside the image, a number or one per channel. Masks are 255 there.
         value_range: lowest and highest value of the images. Color operations clip to it.
-        normalize: (mean, std), numbers or one per channel, applied last. None for models that
+        normalization: (mean, std), numbers or one per channel, applied last. None for models that
             normalize by themselves, as those of `tfseg.models` do.
 
     Raises:
@@ -111,7 +111,7 @@ class Augment:
     interpolation: str = "bilinear"
     fill: float | tuple = 0.0
     value_range: tuple = (0.0, 255.0)
-    normalize: tuple | None = None
+    normalization: tuple | None = None
 
     def __post_init__(self):
         # JSON has lists instead of tuples; convert them so that == works.
@@ -144,8 +144,10 @@ class Augment:
             raise ValueError(
                 f"Augment: value_range={self.value_range!r} must be (lowest, highest)."
             )
-        if self.normalize is not None and len(self.normalize) != 2:
-            raise ValueError(f"Augment: normalize={self.normalize!r} must be (mean, std) or None.")
+        if self.normalization is not None and len(self.normalization) != 2:
+            raise ValueError(
+                f"Augment: normalization={self.normalization!r} must be (mean, std) or None."
+            )
 
     @cached_property
     def ranges(self):
@@ -263,9 +265,9 @@ class Augment:
                 labels["mask"] = mask
         if self.mosaic or self.cutmix:
             image, labels = self._mix(image, labels, params, batch.get("num_objects"))
-        if self.normalize is not None:
-            mean, std = (np.asarray(value, "float32") for value in self.normalize)
-            image = (image - mean) / std
+        if self.normalization is not None:
+            mean, std = self.normalization
+            image = (image - np.asarray(mean, "float32")) / np.asarray(std, "float32")
         return {"image": image, **labels}
 
     def _mix(self, image, labels, params, num_objects):

@@ -3,10 +3,12 @@
     python tests/planted_faults.py              # all, about an hour on 2 cores
     python tests/planted_faults.py dice-twice   # some, by name
 
-A fault runs the test file of its module first, then all tests of its package. Exit code 1 if a
-fault passes that is not in `KNOWN_TO_PASS`.
+A fault runs the test file of its module first, then all tests of its package. The test file must
+pass without the fault. Exit code 1 if a fault passes that is not in `KNOWN_TO_PASS`, or if pytest
+cannot run the tests.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -17,6 +19,8 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("tests", "setup.cfg", "pyproject.toml", "conftest.py")
+# exit codes of pytest
+TESTS_PASSED, TESTS_FAILED, NO_TESTS_SELECTED = 0, 1, 5
 
 
 class Fault(NamedTuple):
@@ -232,17 +236,19 @@ KNOWN_TO_PASS = {
 }
 
 
-def test_paths(fault, folder):
-    """Return the lists of tests to run: the module's own file if it exists, then the packages."""
-    file = Path("tests") / Path(fault.file).parent / f"test_{Path(fault.file).name}"
-    packages = [f"tests/{package}" for package in fault.tests.split()]
-    return [[str(file)], packages] if (folder / file).is_file() else [packages]
+def own_tests(fault):
+    """Return the test file of the faulty module, relative to the root; it need not exist."""
+    return f"tests/{Path(fault.file).parent}/test_{Path(fault.file).name}"
+
+
+def copy_package(folder):
+    """Copy tfseg without faults into `folder`."""
+    shutil.rmtree(folder / "tfseg", ignore_errors=True)
+    shutil.copytree(ROOT / "tfseg", folder / "tfseg", ignore=shutil.ignore_patterns("*.pyc"))
 
 
 def plant(fault, folder):
-    """Copy tfseg into `folder` with one fault."""
-    shutil.rmtree(folder / "tfseg", ignore_errors=True)
-    shutil.copytree(ROOT / "tfseg", folder / "tfseg", ignore=shutil.ignore_patterns("*.pyc"))
+    """Change one line of the copy in `folder`."""
     path = folder / "tfseg" / fault.file
     source = path.read_text("utf-8")
     if source.count(fault.code) != 1:
@@ -253,18 +259,37 @@ def plant(fault, folder):
     path.write_text(source.replace(fault.code, fault.faulty), "utf-8")
 
 
-def is_caught(fault, folder):
-    """Whether a test fails."""
+def any_fails(tests, folder):
+    """Whether one of the tests fails; exit if pytest cannot run them."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     environment.setdefault("TFSEG_DATA", str(ROOT.parent / "shared" / "data"))
-    for tests in test_paths(fault, folder):
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-        done = subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, check=False
-        )
-        if done.returncode not in (0, 5):  # 5: no test was selected
-            return True
-    return False
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode not in (TESTS_PASSED, TESTS_FAILED, NO_TESTS_SELECTED):
+        output = (done.stdout + done.stderr)[-3000:]
+        raise SystemExit(f"pytest {' '.join(tests)}: exit code {done.returncode}\n{output}")
+    return done.returncode == TESTS_FAILED
+
+
+@functools.cache
+def require_passing(test_file, folder):
+    """Exit if a test fails without a fault; each file runs once."""
+    if any_fails([test_file], folder):
+        raise SystemExit(f"{test_file} fails without a fault. Make it pass first.")
+
+
+def is_caught(fault, folder):
+    """Whether a test fails with the fault, in the module's own file or in its packages."""
+    copy_package(folder)
+    has_own_tests = (folder / own_tests(fault)).is_file()
+    if has_own_tests:
+        require_passing(own_tests(fault), folder)
+    plant(fault, folder)
+    if has_own_tests and any_fails([own_tests(fault)], folder):
+        return True
+    return any_fails([f"tests/{package}" for package in fault.tests.split()], folder)
 
 
 def main(names):
@@ -280,7 +305,6 @@ def main(names):
             copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
             copy(ROOT / name, folder / name)
         for fault in selected:
-            plant(fault, folder)
             caught = is_caught(fault, folder)
             print(f"{fault.name}: {'caught' if caught else 'PASSED'}", flush=True)
             if not caught:

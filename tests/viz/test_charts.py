@@ -46,6 +46,12 @@ def test_a_validation_curve_is_thick_and_has_the_color_of_its_training_curve():
     assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")
 
 
+def test_every_loss_is_on_the_left():
+    losses, scores = viz.curves({"head_loss": [1.0], "loss": [2.0], "dice": [0.5]}).axes
+    assert list(lines_of(losses)) == ["head_loss", "loss"]
+    assert list(lines_of(scores)) == ["dice"]
+
+
 def test_a_history_without_scores_has_an_empty_chart():
     losses, scores = viz.curves({"loss": [1.0]}).axes
     assert losses.get_legend() is not None

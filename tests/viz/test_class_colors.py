@@ -74,6 +74,11 @@ def test_blend_colors_classes_and_keeps_ignored_pixels():
     assert np.array_equal(mixed[1, 0], image[1, 0])
 
 
+def test_blend_keeps_pixels_of_unknown_classes():
+    image = np.full((1, 2), 100, np.uint8)
+    assert viz.blend(image, [[2, 7]], 2).tolist() == [[[100] * 3] * 2]
+
+
 def test_alpha_is_the_opacity_of_the_classes():
     image, labels = np.full((1, 1), 100, np.uint8), np.array([[1]])
     color = viz.palette(2)[1]
@@ -100,6 +105,20 @@ def test_images_of_any_range_and_channels_become_rgb(image, brightest):
     assert rgb.shape == (1, 2, 3)
     assert rgb.dtype == np.uint8
     assert rgb.max() == brightest
+
+
+@pytest.mark.parametrize(
+    ("channels", "rgb"),
+    [(1, [10, 10, 10]), (2, [10, 10, 10]), (3, [10, 20, 30]), (4, [10, 20, 30])],
+)
+def test_one_or_two_channels_are_gray_and_more_are_red_green_and_blue(channels, rgb):
+    pixel = np.array([10, 20, 30, 40], np.uint8)[:channels]
+    assert viz.as_rgb(pixel[None, None]).tolist() == [[rgb]]
+
+
+@pytest.mark.parametrize("value", [0.5, -3.0, 300.0])
+def test_an_image_of_one_value_is_black_if_it_has_to_be_scaled(value):
+    assert viz.as_rgb(np.full((1, 1, 3), value)).tolist() == [[[0, 0, 0]]]
 
 
 def test_the_first_channels_are_shown():

@@ -58,6 +58,14 @@ def test_legend_columns_depend_on_the_longest_name(width, names, columns):
     assert legend_columns(width, names) == columns
 
 
+@pytest.mark.parametrize(("count", "rows"), [(4, 1), (5, 2), (9, 3)])
+def test_the_height_of_a_legend_fits_its_rows(count, rows):
+    # four names of five letters fit into 6 inches
+    figure = viz.legend([f"name{i}" for i in range(count)])
+    assert tuple(figure.get_size_inches()) == (6, 0.3 + 0.25 * rows)
+    assert len(figure.legends[0].get_texts()) == count
+
+
 @pytest.mark.parametrize(
     "draw",
     [

@@ -141,6 +141,35 @@ def test_samples_without_masks_show_their_boxes():
     assert legend_names(figure) == ["band"]
 
 
+def test_each_box_has_the_color_of_its_class():
+    sample = {
+        "image": np.zeros((8, 8, 3), np.uint8),
+        "boxes": np.float32([[0, 0, 8, 8], [2, 3, 4, 7], [1, 1, 2, 2]]),
+        "classes": np.array([2, -1, 0]),
+    }
+    outer, inner = viz.labeled([sample], NAMES).axes[0].patches
+    # boxes are in pixel edges, the axis in pixel centers
+    assert outer.get_bbox().bounds == (-0.5, -0.5, 8, 8)
+    assert inner.get_bbox().bounds == (0.5, 0.5, 1, 1)
+    colors = viz.palette(3) / 255
+    assert outer.get_edgecolor()[:3] == pytest.approx(colors[2])
+    assert inner.get_edgecolor()[:3] == pytest.approx(colors[0])
+
+
+def test_ignored_pixels_have_diagonal_stripes_of_3_pixels():
+    sample = {"image": np.full((2, 8, 3), 90, np.uint8), "mask": np.full((2, 8), 255)}
+    white = (shown(viz.labeled([sample], NAMES).axes[0]) == 255).all(-1)
+    first = [True, True, True, False, False, False, True, True]
+    assert white.tolist() == [first, [*first[1:], True]]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, (6, 6 / 2 + 1)), (3, (9, 3 / 2 + 1))])
+def test_few_labeled_samples_share_one_row(count, size):
+    figure = viz.labeled([{"image": np.zeros((4, 8), np.uint8)}] * count, NAMES)
+    assert len(figure.axes) == count
+    assert tuple(figure.get_size_inches()) == size
+
+
 def test_labeled_samples_fill_rows_of_columns():
     samples = [{"image": np.full((4, 8), value, np.uint8)} for value in range(5)]
     figure = viz.labeled(samples, NAMES, columns=2)

@@ -27,6 +27,26 @@ def test_borders_are_left_of_and_above_a_change():
     assert borders(labels).tolist() == [[False, True, False], [True, True, False]]
 
 
+def test_equal_labels_have_no_borders():
+    assert not borders(np.full((3, 4), 7)).any()
+    assert borders(np.array([[0, 5]])).tolist() == [[True, False]]
+
+
+@pytest.mark.parametrize("alpha", [0, 0.25, 1])
+def test_alpha_is_the_opacity_of_the_regions(alpha):
+    image = np.full((2, 2, 3), 80, np.uint8)
+    painted = viz.regions(image, np.full((2, 2), 3), alpha)
+    color = viz.palette(12)[2].astype(float)
+    assert painted.dtype == np.uint8
+    assert painted[1, 1].tolist() == (80 * (1 - alpha) + color * alpha).astype(int).tolist()
+
+
+def test_the_image_of_regions_is_not_changed():
+    image = np.full((1, 2, 3), 80, np.uint8)
+    viz.regions(image, np.array([[1, 2]]))
+    assert (image == 80).all()
+
+
 def test_labels_of_another_shape_are_refused():
     message = r"regions: got labels of shape \(3, 4\) and an image of shape \(4, 3\)"
     with pytest.raises(ValueError, match=message):

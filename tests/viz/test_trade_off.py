@@ -45,6 +45,12 @@ def test_names_overlap_neither_each_other_nor_dots_nor_the_border():
     assert all(axis.bbox.contains(*corner) for box in boxes for corner in (box.min, box.max))
 
 
+def test_a_single_model_is_optimal_and_costs_are_plain_numbers():
+    axis = viz.trade_off(["only"], [20], [0.5], [3]).axes[0]
+    assert axis.lines[0].get_xydata().tolist() == [[20, 0.5]]
+    assert axis.xaxis.get_major_formatter()(100) == "100"
+
+
 def test_a_name_is_left_of_an_optimal_model_and_right_of_another():
     figure = viz.trade_off(["fast", "slow"], [1, 10], [0.9, 0.5], [1, 1])
     fast, slow = figure.axes[0].texts
@@ -61,6 +67,7 @@ def test_a_name_is_left_of_an_optimal_model_and_right_of_another():
     [
         ([1], [1, 1], "got 2 names, 1 costs, 2 scores and 2 sizes, expected one of each per model"),
         ([1, 0], [1, 1], "'b' has cost 0, score 0.6 and size 1"),
+        ([1, np.inf], [1, 1], "'b' has cost inf, score 0.6 and size 1. All must be finite"),
         ([1, 1], [-3, 1], "'a' has cost 1, score .* and size -3"),
     ],
 )

@@ -6,6 +6,7 @@ from plain_encoder import PARAMETERS as PLAIN
 
 from tfseg.losses import CrossEntropy, deep_supervision
 from tfseg.models import CropToImage, PadToStride, unet, unetpp
+from tfseg.models.layer_graph import producer
 
 pytestmark = pytest.mark.usefixtures("plain_encoders")
 
@@ -43,7 +44,7 @@ def test_skip_connections_read_the_contracting_path():
     model = unet(2, filters=(2, 4, 6))
     for level in (0, 1):
         inputs = model.get_layer(f"skip{level}").input
-        names = [x._keras_history.operation.name for x in inputs]
+        names = [producer(x).name for x in inputs]
         assert names == [f"down{level}_relu2", f"up{level}"]
 
 

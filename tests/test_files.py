@@ -1,6 +1,6 @@
 import pytest
 
-from tfseg.files import atomic_write
+from tfseg.files import atomic_write, remove_leftovers
 
 
 def test_a_complete_file_replaces_the_old_one(tmp_path):
@@ -38,3 +38,15 @@ def test_the_old_file_stays_until_the_block_ends(tmp_path):
             assert other != path  # two writers do not share it
             other.write_text("other")
     assert file.read_text() == "new"
+
+
+def test_only_the_leftovers_of_killed_processes_are_removed(tmp_path):
+    block = atomic_write(tmp_path / "a.json")
+    leftover = block.__enter__()  # never left, as if the process was killed
+    leftover.write_text("half")
+    kept = {".hidden", "a.json", f"{leftover.name[1:]}", ".0123-a.json"}
+    for name in kept:
+        (tmp_path / name).touch()
+    remove_leftovers(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == kept
+    remove_leftovers(tmp_path / "missing")

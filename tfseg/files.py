@@ -29,3 +29,14 @@ def atomic_write(file) -> Iterator[Path]:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder) -> None:
+    """Remove the temporary files that `atomic_write` left in a folder if a process was killed.
+
+    Example:
+        >>> from tfseg.files import remove_leftovers
+        >>> remove_leftovers("scores")
+    """
+    for path in Path(folder).glob("." + "[0-9a-f]" * 32 + "-*"):
+        path.unlink(missing_ok=True)

@@ -126,6 +126,15 @@ def test_a_folder_without_a_run_says_so(tmp_path):
     assert Run(tmp_path).history() == {}
 
 
+def test_leftovers_of_a_killed_process_are_removed(tmp_path):
+    run, prefix = Run(tmp_path), f".{'0a' * 16}"
+    (tmp_path / "state").mkdir()
+    for name in (f"{prefix}-best.keras", f"state/{prefix}-epoch-000001.npz", "best.keras"):
+        (tmp_path / name).touch()
+    run.callbacks()[0].on_train_begin()
+    assert {path.name for path in tmp_path.rglob("*")} == {"best.keras", "state"}
+
+
 def test_the_state_of_another_model_is_refused(tmp_path):
     run, model = Run(tmp_path / "run"), dense()
     x, y = np.ones((4, 2)), np.ones((4, 1))

@@ -5,7 +5,7 @@ import csv
 import keras
 import numpy as np
 
-from tfseg.files import atomic_write
+from tfseg.files import atomic_write, remove_leftovers
 
 
 def state_variables(model: keras.Model) -> dict:
@@ -46,6 +46,8 @@ class KeepRun(keras.callbacks.Callback):
         self._swap = keras.callbacks.SwapEMAWeights()
 
     def on_train_begin(self, logs=None):
+        for folder in (self._run.folder, self._run.folder / "state"):
+            remove_leftovers(folder)
         if self._is_out_of_patience():
             # `stop_training` would allow one more step and a validation. Keras' BackupAndRestore
             # skips epochs in the same way.

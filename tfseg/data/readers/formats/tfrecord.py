@@ -21,7 +21,7 @@ from tfseg import checks
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.formats.example import decode, encode
 from tfseg.data.readers.problems import first_few, format_problems
-from tfseg.files import atomic_write
+from tfseg.files import atomic_write, remove_leftovers
 
 INDEX = "index.json"
 UNFINISHED = "unfinished.json"
@@ -66,7 +66,7 @@ def write_tfrecords(
     checks.positive_int("write_tfrecords", "shard_size", shard_size)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _remove_temporary_files(folder)
+    remove_leftovers(folder)
     about = _describe(reader, shard_size)
     finished = _finished_shards(folder, about)
     starts = range(0, len(reader), shard_size)
@@ -175,12 +175,6 @@ def _describe(reader, shard_size):
         "names": [reader.name(i) for i in range(len(reader))],
         "shard_size": shard_size,
     }
-
-
-def _remove_temporary_files(folder):
-    """Remove what `atomic_write` left behind in a call that was killed."""
-    for path in folder.glob("." + "[0-9a-f]" * 32 + "-*"):
-        path.unlink()
 
 
 def _finished_shards(folder, about):

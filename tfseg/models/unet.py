@@ -74,7 +74,7 @@ def unet(
     """
     checks.fraction("unet", "dropout", dropout)
     require_encoder("unet", encoder, weights)
-    filters = _check_filters(filters, encoder)
+    filters = check_filters(filters, encoder)
     image = image_input("unet", num_classes, input_shape)
     block = partial(_block, batch_norm=batch_norm, residual=residual, squeeze_excite=squeeze_excite)
     if encoder is None:
@@ -99,7 +99,8 @@ def require_encoder(owner: str, encoder: str | None, weights) -> None:
         )
 
 
-def _check_filters(filters, encoder):
+def check_filters(filters, encoder: str | None) -> list[int]:
+    """Return the filters of a U-Net, or its default; raise a ValueError if they do not fit."""
     if not filters:
         filters = FILTERS if encoder is None else FILTERS_WITH_ENCODER
     filters = checks.positive_ints("unet", "filters", filters)

@@ -64,7 +64,7 @@ def unetpp(
         (None, None, None, 2)
     """
     require_encoder("unetpp", encoder, weights)
-    filters = _check_filters(filters, encoder)
+    filters = check_filters(filters, encoder)
     image = image_input("unetpp", num_classes, input_shape)
     block = partial(conv_block, batch_norm=batch_norm)
     if encoder is None:
@@ -80,7 +80,8 @@ def unetpp(
     return keras.Model(image, outputs if deep_supervision else outputs[0], name="unetpp")
 
 
-def _check_filters(filters, encoder):
+def check_filters(filters, encoder: str | None) -> list[int]:
+    """Return the filters of a U-Net++, or its default; raise a ValueError if they do not fit."""
     if not filters:
         filters = FILTERS if encoder is None else FILTERS_WITH_ENCODER
     filters = checks.positive_ints("unetpp", "filters", filters)

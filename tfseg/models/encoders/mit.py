@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 from keras import layers, ops
 
-from tfseg.models.encoders.encoder import IMAGENET, Encoder
+from tfseg.models.encoders.encoder import IMAGENET, Encoder, no_imagenet_weights
 from tfseg.models.encoders.weight_files import load_file
 
 HEADS = (1, 2, 5, 8)
@@ -89,11 +89,7 @@ def mit(name: str, weights: str | Path | None = None) -> keras.Model:
             do not fit.
     """
     if weights == "imagenet":
-        raise ValueError(
-            f"{name}: weights='imagenet' is not available: no package has weights of Mix "
-            "Transformers. Pass None, a path, or an encoder that has them, such as "
-            "'efficientnet_lite0'."
-        )
+        raise no_imagenet_weights(name)
     widths, depths = SIZES[name]
     image = x = keras.Input((None, None, 3), name="image")
     block = 0
@@ -144,7 +140,7 @@ def _encoder(name):
     def build(weights, owner):
         return mit(name, weights)
 
-    return Encoder(build, feature_layers, IMAGENET, dilates=False)
+    return Encoder(build, feature_layers, IMAGENET, dilates=False, has_imagenet=False)
 
 
 ENCODERS = {name: _encoder(name) for name in SIZES}

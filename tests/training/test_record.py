@@ -31,6 +31,22 @@ def test_a_damaged_file_is_an_error(text):
         RunRecord.from_json(text, "run.json")
 
 
+def test_missing_and_unknown_entries_are_an_error(finished):
+    complete = json.loads(Run(finished).record.to_json())
+    del complete["schema"]
+    for part in (None, "data", "plan"):
+        for changes in ({"unknown": 1}, {}):
+            values = json.loads(json.dumps(complete))
+            entry = values if part is None else values[part]
+            if changes and part is not None:
+                entry |= changes
+            else:
+                entry.popitem()
+            text = json.dumps({"schema": 1, **values})
+            with pytest.raises(ValueError, match=r"run.json is damaged .* Start a new run"):
+                RunRecord.from_json(text, "run.json")
+
+
 def test_the_same_network_resolves_to_the_same_defaults():
     # Keras numbers names within a process: the second loss is "dice_1"
     first, second = (compiled(tiny_unet(2, filters=4)) for _ in range(2))
@@ -41,6 +57,22 @@ def test_the_same_network_resolves_to_the_same_defaults():
     assert unnamed[0].layers[1].name != unnamed[1].layers[1].name
     first, second = (resolved_defaults(compiled(model)) for model in unnamed)
     assert first == second
+
+
+def test_names_of_operations_do_not_count():
+    image = keras.Input((None, None, 3))
+
+    def network(added):
+        return keras.Model(image, keras.layers.Conv2D(2, 1)(image) + added)
+
+    models = [network(1.0), network(1.0), network(2.0)]
+    assert models[0].operations[-1].name != models[1].operations[-1].name
+    # also if the network is a layer of another one
+    nested = [keras.Model(image, model(image)) for model in models]
+    for group in (models, nested):
+        first, second, other = (resolved_defaults(compiled(model)) for model in group)
+        assert first == second
+        assert first != other
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,8 @@ class RunRecord:
     """The content of `run.json`.
 
     Attributes:
-        config: the `TrainConfig`.
+        config: the `TrainConfig`. If `train` got a compiled model, it did not use the fields of
+            the optimizer, the schedule and the loss: `resolved` has the real ones.
         data: what was found in the data.
         plan: how long the training takes.
         resolved: optimizer and loss with all their arguments, and a digest of the architecture.
@@ -101,13 +102,20 @@ class RunRecord:
         try:
             values = json.loads(text)
             schema = values.get("schema")
-        except (json.JSONDecodeError, AttributeError) as error:
-            raise ValueError(f"{file} is damaged ({error}). Start a new run.") from error
+        except (ValueError, AttributeError) as error:
+            raise _damaged(file, error) from error
         if schema != SCHEMA:
             raise ValueError(
                 f"{file} has schema {schema}, but tfseg {tfseg.__version__} reads schema {SCHEMA}. "
                 "Use the version of tfseg that wrote it, or start a new run in another folder."
             )
+        try:
+            return cls._from_values(values)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise _damaged(file, error) from error
+
+    @classmethod
+    def _from_values(cls, values):
         data = values["data"]
         if data["mask_values"] is not None:  # JSON turns keys into strings
             data["mask_values"] = {int(value): i for value, i in data["mask_values"].items()}
@@ -152,6 +160,10 @@ class RunRecord:
             )
 
 
+def _damaged(file, error):
+    return ValueError(f"{file} is damaged ({type(error).__name__}: {error}). Start a new run.")
+
+
 def package_versions() -> dict:
     """Return {package: version} of the packages that determine a training."""
     return {
@@ -178,27 +190,36 @@ def resolved_defaults(model: keras.Model) -> dict:
 
 
 def _architecture_digest(model):
-    # by position, since Keras numbers the default names of layers too
-    layers = {layer.name: f"layer{i}" for i, layer in enumerate(model._flatten_layers())}
-    text = json.dumps(_essential(model.get_config(), layers), sort_keys=True)
+    # by position, since Keras numbers the default names of layers and operations too
+    names = {}
+    for operation in _operations(model):
+        names.setdefault(operation.name, f"operation{len(names)}")
+    text = json.dumps(_essential(model.get_config(), names), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _essential(value, layers=None):
+def _operations(part):
+    """Yield a model or layer and what it contains: layers, and operations such as x + 1.0."""
+    yield part
+    for child in getattr(part, "operations", None) or getattr(part, "_layers", ()):
+        yield from _operations(child)
+
+
+def _essential(value, names=None):
     """Return a nested config as plain values for JSON, without what is incidental.
 
     Args:
         value: config of Keras objects.
-        layers: {name of a layer: name to write instead}.
+        names: {name of a layer or operation: name to write instead}.
     """
-    layers = layers or {}
+    names = names or {}
     if isinstance(value, dict):
         kept = {key: part for key, part in value.items() if key not in INCIDENTAL}
-        return {key: _essential(part, layers) for key, part in kept.items()}
+        return {key: _essential(part, names) for key, part in kept.items()}
     if isinstance(value, list | tuple):
-        return [_essential(part, layers) for part in value]
+        return [_essential(part, names) for part in value]
     if isinstance(value, str):
-        return layers.get(value, value)
+        return names.get(value, value)
     if value is None or isinstance(value, bool | int | float):
         return value
     return str(value)

@@ -121,7 +121,7 @@ def test_averaged_weights_are_measured_and_kept(tmp_path):
     ],
 )
 def test_metrics_of_classifiers(classes, metrics):
-    found = _classification(cnn_classifier(classes, (8, 8, 1), (4,)), None)["metrics"]
+    found = _classification(cnn_classifier(classes, (8, 8, 1), (4,)))["metrics"]
     assert [metric.name for metric in found] == metrics
 
 
@@ -145,6 +145,8 @@ def test_a_classifier_learns_and_its_run_selects_by_accuracy(tmp_path):
     assert scores["accuracy"] > 0.9
     with pytest.raises(ValueError, match=r"the classifier 'cnn_classifier'. Pass them to `fit`"):
         compile_for(model, class_weights=[1, 2])
+    with pytest.raises(ValueError, match=r"loss=.* is not supported for the classifier"):
+        compile_for(model, loss=Dice())
 
 
 def test_a_classifier_with_one_logit_predicts_its_class_above_zero():
@@ -183,6 +185,7 @@ def test_deep_supervision_is_compiled_augmented_and_kept(tmp_path):
         ({"learning_rate": 0}, "learning_rate=0 must be"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0 must be"),
         ({"accumulate": 0}, "accumulate=0 must be a whole number"),
+        ({"loss": Dice(), "class_weights": [1, 2, 3]}, "class_weights=.* have no effect with loss"),
     ],
 )
 def test_unknown_presets_are_an_error(options, message):

@@ -82,10 +82,10 @@ def compile_for(
         accumulate: number of batches whose gradients are added up for one update; None for 1.
         jit_compile: see `keras.Model.compile`.
         loss: a Keras loss for segmentation, instead of cross entropy + Dice; then without
-            `class_weights`.
+            `class_weights`. Not for classifiers.
 
     Raises:
-        ValueError: an argument is unknown or out of range.
+        ValueError: an argument is unknown, out of range or has no effect.
 
     Example:
         >>> import tfseg
@@ -98,11 +98,10 @@ def compile_for(
         optimizer, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate
     )
     if len(model.outputs[0].shape) == 2:
-        goal = _classification(model, class_weights)
+        _require_default_loss(model, class_weights, loss)
+        goal = _classification(model)
     else:
-        if loss is None:
-            loss = CrossEntropy(class_weights=class_weights) + Dice()
-        goal = _segmentation(model, loss)
+        goal = _segmentation(model, _segmentation_loss(class_weights, loss))
     model.compile(optimizer, **goal, jit_compile=jit_compile)
 
 
@@ -128,6 +127,31 @@ def _build_optimizer(name, learning_rate, steps, schedule, warmup, clip_norm, av
     return preset.build(rate, **options)
 
 
+def _segmentation_loss(class_weights, loss):
+    if loss is None:
+        return CrossEntropy(class_weights=class_weights) + Dice()
+    if class_weights is not None:
+        raise ValueError(
+            f"compile_for: class_weights={class_weights} have no effect with loss={loss!r}. Pass "
+            "them to that loss."
+        )
+    return loss
+
+
+def _require_default_loss(model, class_weights, loss):
+    """Refuse arguments that only segmentation models have."""
+    if class_weights is not None:
+        raise ValueError(
+            f"compile_for: class_weights={class_weights} are not supported for the classifier "
+            f"{model.name!r}. Pass them to `fit`, as class_weight={{0: ..., 1: ...}}."
+        )
+    if loss is not None:
+        raise ValueError(
+            f"compile_for: loss={loss!r} is not supported for the classifier {model.name!r}, which "
+            "gets cross entropy. Use `model.compile` for another loss."
+        )
+
+
 def _segmentation(model, loss):
     """Return loss and metrics for `compile`."""
     metrics, outputs = [ConfusionMetrics(model.outputs[0].shape[-1])], len(model.outputs)
@@ -137,13 +161,8 @@ def _segmentation(model, loss):
     return {"loss": deep_supervision(loss, weights), "metrics": [metrics] + [[]] * (outputs - 1)}
 
 
-def _classification(model, class_weights):
+def _classification(model):
     """Return loss and metrics for `compile`."""
-    if class_weights is not None:
-        raise ValueError(
-            f"compile_for: class_weights={class_weights} are not supported for the classifier "
-            f"{model.name!r}. Pass them to `fit`, as class_weight={{0: ..., 1: ...}}."
-        )
     classes = model.outputs[0].shape[-1]
     if classes == 1:
         accuracy = keras.metrics.BinaryAccuracy("accuracy", threshold=0.0)  # of logits

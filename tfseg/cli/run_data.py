@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from tfseg.cli.console import console, say, track
+from tfseg.cli.console import console, plural, say, track
 
 
 def open_labeled(run, images, masks, ignore_value):
@@ -91,17 +91,17 @@ def warn_if_absent(label_names, class_pixels, ignored_pixels, purpose):
         )
 
 
-def window_of(run, sizes, window=None):
+def window_of(facts, sizes, window=None):
     """Return the side of the sliding windows for images, or None to process them whole.
 
     Args:
-        run: a `tfseg.training.Run`.
+        facts: the run's `DataFacts`.
         sizes: heights and widths of the images.
         window: the user's choice; None for the run's, or by size.
     """
     from tfseg import data
 
-    return window or run.data.window or data.window_for(sizes)
+    return window or facts.window or data.window_for(sizes)
 
 
 def report_run(run, reader, out, batch_size, window=None):
@@ -109,12 +109,12 @@ def report_run(run, reader, out, batch_size, window=None):
     from tfseg import data, inference
 
     history = run.history() if Path(out) == run.folder else None
-    window = window_of(run, reader.sizes, window)
+    window = window_of(run.data, reader.sizes, window)
     batch_size = data.batch_for(reader.sizes, batch_size)
     scores = inference.report(
         run.model(), reader, out, history, batch_size, track("evaluating"), window
     )
-    console.print(scores.table(f"{run.folder.name} on {len(reader)} images"))
+    console.print(scores.table(f"{run.folder.name} on {plural(len(reader), 'image')}"))
     images = "samples.png, confusion.png"
     if history:
         images += ", curves.png"

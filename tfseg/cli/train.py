@@ -58,26 +58,36 @@ def train(
 
     Examples:
 
-    [cyan]tfseg train --images photos --masks labels --class-names background,leaf --out runs/a[/]
+    [cyan]tfseg train --images photos --masks labels --class-names background,leaf
+    --out runs/leaves[/]
 
     [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an ImageNet encoder
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
-    given = set(given_options(context))
-    values = _config_values(context.params, given)
-    if not resume:
+    _train(*_open_run(context.params, set(given_options(context))))
+
+
+def _open_run(params, given):
+    """Return the config and the run to start or to resume.
+
+    Args:
+        params: {parameter of `train`: value}.
+        given: names of the parameters on the command line.
+    """
+    values, size = _config_values(params, given), params["size"]
+    if not params["resume"]:
         _require_folders(values)
     with quiet_start():
         from tfseg import training
-    run = training.Run(out)
-    if resume:
+    run = training.Run(params["out"])
+    if params["resume"]:
         config = run.config
-        _refuse_changes(run, values, size, given)
+        _refuse_changes(run, config, values, size, given)
     else:
         run.raise_if_exists()
-        config = _new_config(values, size, out)
-    _train(config, run)
+        config = _new_config(values, size, params["out"])
+    return config, run
 
 
 def _config_values(params, given):
@@ -111,7 +121,7 @@ def _new_config(values, size, out):
     try:
         return replace(default, **values, augment={**default.augment, "size": size})
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(str(error).removeprefix("TrainConfig: ")) from error
 
 
 def _train(config, run):
@@ -120,6 +130,8 @@ def _train(config, run):
 
     from tfseg import training
 
+    if config.minutes is not None and run.can_start():
+        say(f"Timing some steps, to plan {config.minutes:g} minutes.")
     describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _describe(run))
     try:
         with training.Progress(console) as progress:
@@ -150,24 +162,30 @@ def _require_folders(values):
         raise typer.BadParameter("Pass --val-images and --val-masks together.")
 
 
-def _refuse_changes(run, values, size, given):
+def _refuse_changes(run, config, values, size, given):
     """Refuse options that differ from the config of the run to resume.
 
     Args:
         run: a `tfseg.training.Run`.
+        config: its config.
         values: {field of `TrainConfig`: value} by the command line.
         size: by the command line.
         given: names of the options that were given.
     """
-    config = run.config
     if config.images is None:
         raise ValueError(
             f"'{run.folder}' was not started by `tfseg train`. Run the script that started it."
         )
     if "normalize_each" in given:
         given = given | {"normalization"}
-    changed = replace(config, **{name: values[name] for name in given & values.keys()})
+    changes = {name: values[name] for name in given & values.keys()}
+    for name, other in (("epochs", "minutes"), ("minutes", "epochs")):
+        if name in changes:
+            changes.setdefault(other, None)
+    changed = replace(config, **changes)
     names = set(config.differences(changed))
+    # of the two the run has one
+    names -= {name for name in ("epochs", "minutes") if getattr(config, name) is None}
     if changed.peak_learning_rate == config.peak_learning_rate:
         names.discard("learning_rate")  # 0.001 given, and it is the default
     options = [_option(config, name) for name in names]
@@ -181,19 +199,24 @@ def _refuse_changes(run, values, size, given):
 
 
 def _option(config, name):
-    """Return a field of a config as the command line writes it, such as "--epochs 20"."""
+    """Return a field of a config as the command line writes it: "--epochs 20", "no --gray"."""
     value = getattr(config, name)
     if name == "normalization":
-        return "--normalize-each" if value == "image" else "no --normalize-each"
-    if name == "learning_rate":
+        name, value = "normalize_each", value == "image"
+    elif name == "learning_rate":
         value = config.peak_learning_rate
-    elif value is None:
+    elif name in ("weights", "class_weights") and value is None:
         value = "none"
-    elif isinstance(value, dict):
+    option = f"--{name.replace('_', '-')}"
+    if isinstance(value, bool):
+        return option if value else f"no {option}"
+    if value is None:
+        return f"no {option}"
+    if isinstance(value, dict):
         value = ",".join(f"{key}={part}" for key, part in value.items())
     elif isinstance(value, tuple):
         value = ",".join(map(str, value))
-    return f"--{name.replace('_', '-')} {value}"
+    return f"{option} {value}"
 
 
 def _describe(run):

@@ -43,7 +43,7 @@ def tune(
         from tfseg import inference, training
     trained = training.Run(run)
     reader = open_labeled(trained, images, masks, ignore_value)
-    window = window_of(trained, reader.sizes, window)
+    window = window_of(trained.data, reader.sizes, window)
     tuning = inference.tune_run(trained, reader, score.value, window, track("predicting images"))
     say(outcome(tuning))
     report_run(trained, reader, run if images is None else run / "evaluation", batch_size, window)

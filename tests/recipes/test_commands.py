@@ -93,7 +93,7 @@ def reader():
 
 def recipe_config(out):
     return TrainConfig(
-        out=out, model=None, epochs=2, batch_size=2, augment={"size": 16}, dataset="squares"
+        out=out, model=None, minutes=3, batch_size=2, augment={"size": 16}, dataset="squares"
     )
 
 
@@ -109,6 +109,8 @@ def test_run_recipe_trains_tunes_reports_and_exports(tmp_path, monkeypatch, caps
         exported.append((model, folder, metadata, len(images)))
         return folder / "1"
 
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trainer, "plan_minutes", lambda *_: Plan(2, 2))
     monkeypatch.setattr(command, "tune_run", tune)
     monkeypatch.setattr(command, "saved_model", export)
     keras.utils.set_random_seed(0)
@@ -116,7 +118,9 @@ def test_run_recipe_trains_tunes_reports_and_exports(tmp_path, monkeypatch, caps
     arguments = recipe_config(tmp_path / "run"), reader(), reader(), model
     best, scores = command.run_recipe(*arguments, tune="mean_dice")
     printed = " ".join(capsys.readouterr().out.split())
-    assert "mean_dice: 0.2500 before tuning, 0.5000 after (cross-validated)." in printed
+    assert "0.2500 before tuning, 0.5000 after (cross-validated). The run keeps the off" in printed
+    assert "Timing some steps, to plan 3 minutes." in printed
+    assert "Scores and images are in run, a SavedModel in run/saved_model/1." in printed
     assert "The best of 4 steps, on 4 validation images" in printed
     assert tuned == ["mean_dice"]
     ((served, folder, metadata, count),) = exported
@@ -131,6 +135,7 @@ def test_run_recipe_trains_tunes_reports_and_exports(tmp_path, monkeypatch, caps
     Run(tmp_path / "run").forget_tuning()
     command.run_recipe(*arguments[:3], tiny_unet(2, (None, None, 1), filters=4))
     assert "tuning" not in exported[1][2]
+    assert "Timing" not in capsys.readouterr().out
     assert Run(tmp_path / "run").history()["epoch"] == [1, 2]
     assert tuned == ["mean_dice"]
 

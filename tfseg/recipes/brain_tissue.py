@@ -60,17 +60,17 @@ def run(console, out="runs/brain_tissue", export_to="saved_models/brain_tissue")
         "demonstration, not a clinical result."
     )
     _remove_old_demo(out)
-    trained = _train(console, train_slab, val_slab, out)
+    trained, folder = _train(console, train_slab, val_slab, out), Path(out)
     model = trained.model()
-    scores = report(model, test_slab, trained.folder, trained.history())
+    scores = report(model, test_slab, folder, trained.history())
     console.print(scores.table("Test slab"))
     metadata = {"class_names": test_slab.class_names, "metrics": scores.means()}
     version = saved_model(model, export_to, metadata=metadata)
-    slice_file = trained.folder / "slice.png"
+    slice_file = folder / "slice.png"
     image = test_slab[len(test_slab) // 2]["image"]
     Image.fromarray(image[..., 0]).save(slice_file)
     _verify(console, version, slice_file, predict(model, image))
-    _say_next(console, trained.folder, slice_file, version)
+    _say_next(console, folder, slice_file, version)
     return scores
 
 

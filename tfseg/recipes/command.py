@@ -2,13 +2,14 @@
 
 import argparse
 import inspect
+from pathlib import Path
 
 import keras
 from rich.console import Console
 
 from tfseg.export import saved_model
 from tfseg.inference import report, tune_run
-from tfseg.training import Progress, TrainConfig, train
+from tfseg.training import Progress, Run, TrainConfig, train
 
 COMPARED = 10  # images on which the export must agree with the model
 
@@ -59,13 +60,18 @@ def run_recipe(
         (model of the best epoch, its `Evaluation`).
     """
     console = Console()
+    if config.minutes is not None and Run(config.out).can_start():
+        console.print(f"Timing some steps, to plan {config.minutes:g} minutes.")
     with Progress(console) as progress:
         run = train(config, train_reader, val_reader, model, [progress])
     if tune is not None:
         tuning = tune_run(run, val_reader, tune)
+        outcome = "The run keeps the offsets."
+        if not tuning.improves:
+            outcome = "No improvement on held-out images: the run keeps plain argmax."
         console.print(
             f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} "
-            "after (cross-validated)."
+            f"after (cross-validated). {outcome}"
         )
     model = run.model()
     scores = report(model, val_reader, run.folder, run.history())
@@ -78,7 +84,14 @@ def run_recipe(
         metadata["tuning"] = tuned
     images = [val_reader[index]["image"] for index in range(min(COMPARED, len(val_reader)))]
     version = saved_model(model, run.folder / "saved_model", metadata=metadata, images=images)
+    folders = [_shorten(path) for path in (run.folder, version)]
     console.print(
-        f"Scores and images are in {run.folder}, a SavedModel in {version}.", soft_wrap=True
+        "Scores and images are in {}, a SavedModel in {}.".format(*folders), soft_wrap=True
     )
     return model, scores
+
+
+def _shorten(path):
+    """Return an absolute path without the working directory, as it was probably given."""
+    path = Path(path)
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

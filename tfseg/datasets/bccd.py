@@ -1,5 +1,7 @@
 """BCCD: blood cells under the light microscope, annotated with boxes."""
 
+from pathlib import Path
+
 from tfseg.data.readers.formats import Voc
 from tfseg.datasets.dataset_dir import dataset_dir
 
@@ -7,7 +9,7 @@ CLASS_NAMES = ("RBC", "WBC", "Platelets")
 SOURCE = "github.com/Shenggan/BCCD_Dataset (MIT)"
 
 
-def bccd(folder=None):
+def bccd(folder: str | Path | None = None):
     """BCCD: red cells, white cells and platelets as boxes, in the Pascal VOC layout.
 
     Args:

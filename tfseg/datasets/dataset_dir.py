@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def dataset_dir(folder, name: str, source: str) -> Path:
+def dataset_dir(folder: str | Path | None, name: str, source: str) -> Path:
     """Return the folder of a dataset.
 
     Args:

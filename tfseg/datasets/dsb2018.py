@@ -1,5 +1,7 @@
 """Data Science Bowl 2018: cell nuclei, fluorescence microscope (doi:10.1038/s41592-019-0612-7)."""
 
+from pathlib import Path
+
 import numpy as np
 
 from tfseg.data import Folder, Reader, image_files, read_header, read_image, read_mask
@@ -26,7 +28,7 @@ VAL = """
 """
 
 
-def dsb2018(folder=None):
+def dsb2018(folder: str | Path | None = None):
     """Data Science Bowl 2018: fluorescence images in which every nucleus is an instance.
 
     Args:

@@ -1,5 +1,7 @@
 """ISBI 2012: neuron membranes under the electron microscope (doi:10.3389/fnana.2015.00142)."""
 
+from pathlib import Path
+
 from tfseg.data import Folder
 from tfseg.datasets.dataset_dir import dataset_dir
 
@@ -11,7 +13,7 @@ SOURCE = (
 SECTIONS, VAL_SECTIONS = 24, 4  # of the 30 labeled ones; the last six are left for a test
 
 
-def isbi2012(folder=None):
+def isbi2012(folder: str | Path | None = None):
     """ISBI 2012: sections 0 to 23 of a fly's brain.
 
     The last four validate, because adjacent sections are alike.

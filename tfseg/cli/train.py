@@ -58,8 +58,8 @@ def train(
 
     Examples:
 
-    [cyan]tfseg train --images photos --masks labels --class-names background,leaf
-    --out runs/leaves[/]
+    [cyan]tfseg train --images photos --masks labels --class-names background,leaf \\
+      --out runs/leaves[/]
 
     [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an ImageNet encoder
 

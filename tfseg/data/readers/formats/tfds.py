@@ -42,11 +42,13 @@ class Tfds(Reader):
         ValueError: it has no such features, or nothing names the classes.
 
     Example:
-        Once `tensorflow_datasets.builder("oxford_iiit_pet").download_and_prepare(
-        file_format="array_record")` has run::
+        The dataset must have been prepared: `tensorflow_datasets.builder("oxford_iiit_pet")
+        .download_and_prepare(file_format="array_record")`.
 
-            reader = tfseg.data.Tfds("oxford_iiit_pet", "train", mask_values={1: 0, 2: 1, 3: 2},
-                                     class_names=["pet", "background", "border"])
+        >>> import tfseg
+        >>> reader = tfseg.data.Tfds(  # doctest: +SKIP
+        ...     "oxford_iiit_pet", "train", mask_values={1: 0, 2: 1, 3: 2},
+        ...     class_names=["pet", "background", "border"])
     """
 
     def __init__(

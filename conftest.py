@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-collect_ignore = ["tfseg/__main__.py"]  # importing it runs the command
+# `--doctest-modules` imports every file: __main__ runs the command, benchmarks set the backend.
+collect_ignore = ["tfseg/__main__.py", "tests/benchmarks"]
 
 
 @pytest.fixture(autouse=True)

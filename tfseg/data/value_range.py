@@ -1,0 +1,96 @@
+"""Whether the values of images are in the range that a model expects."""
+
+import numpy as np
+
+DEFAULT_RANGE = (0.0, 255.0)  # of uint8 images, which models expect unless built for another range
+UNIT_MAX = 1.5  # largest value of images divided by 255; resampling may go a little beyond 1
+NORMALIZED_MAX = 10.0  # images from which a mean was subtracted have a few stds around 0
+DEPTHS = (UNIT_MAX, 255, 4095, 65535)  # largest values of 0..1, 8-bit, 12-bit and 16-bit images
+MAX_DARKER = 6  # images as dark as that, with fewer bits than those of the training, are reported
+
+
+def value_range(values) -> tuple[float, float] | None:
+    """Return the lowest and the highest finite value of an array, or None if there is none.
+
+    Args:
+        values: array of any shape and real dtype.
+
+    Example:
+        >>> import numpy as np
+        >>> value_range(np.array([3.0, np.nan, 7.0]))
+        (3.0, 7.0)
+    """
+    values = np.asarray(values)
+    if not values.size:
+        return None
+    low, high = float(values.min()), float(values.max())
+    if np.isfinite(low) and np.isfinite(high):
+        return low, high
+    finite = values[np.isfinite(values)]
+    return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+def range_warning(
+    low: float, high: float, trained: tuple[float, float] | None, owner: str
+) -> str | None:
+    """Return a warning about images that are not in the range a model expects, or None.
+
+    A single uint8 image may well be dark or blank: check images of other dtypes, or the range of
+    a whole dataset.
+
+    Args:
+        low: lowest value of the images.
+        high: highest value of the images.
+        trained: (lowest, highest) value of the images that the model was trained on; None for
+            0..255. For uint8 images use 0..255, not the values that happen to occur.
+        owner: who warns, and about which image: "predict: photos/a.tif".
+
+    Returns:
+        One or two sentences that begin with the owner, or None if the images are in the range, or
+        are blank.
+
+    Example:
+        >>> range_warning(0.0, 1.0, None, "predict")
+        'predict: the image values are in 0..1, but the model expects 0..255. Do not divide images \
+by 255: the model normalizes them itself.'
+        >>> range_warning(0, 4000, (0, 4095), "predict")
+    """
+    expected_low, expected_high = DEFAULT_RANGE if trained is None else map(float, trained)
+    is_8_bit = expected_low >= 0 and UNIT_MAX < expected_high <= DEFAULT_RANGE[1]
+    if is_8_bit:  # a dark training set makes no bright image an error
+        expected_low, expected_high = DEFAULT_RANGE
+    if low == high == 0:
+        return None
+    remedy = _remedy(low, high, expected_low, expected_high)
+    if remedy is None:
+        return None
+    if trained is None or is_8_bit:
+        expected = f"the model expects {_interval(*DEFAULT_RANGE)}"
+    else:
+        expected = f"the model was trained on {_interval(expected_low, expected_high)}"
+    return f"{owner}: the image values are in {_interval(low, high)}, but {expected}. {remedy}"
+
+
+def _remedy(low, high, expected_low, expected_high):
+    """Return what to do about images in low..high, or None if they are as expected."""
+    span = expected_high - expected_low
+    if expected_high > UNIT_MAX and high <= UNIT_MAX and low >= 0:
+        if expected_high == DEFAULT_RANGE[1]:
+            return "Do not divide images by 255: the model normalizes them itself."
+        return "Do not scale images to 0..1: the model normalizes them itself."
+    if expected_low >= 0 and expected_high > UNIT_MAX and low < 0 and high <= NORMALIZED_MAX:
+        return "Do not normalize images: the model does it itself."
+    is_darker = _depth(high) < _depth(expected_high) and high * MAX_DARKER <= expected_high
+    is_outside = high > expected_high + span or low < expected_low - span / 2
+    if is_darker or is_outside:
+        return "Convert the images to the range of the training images."
+    return None
+
+
+def _depth(high):
+    """Return the number of the first of `DEPTHS` that contains a value."""
+    return int(np.searchsorted(DEPTHS, high))
+
+
+def _interval(low, high):
+    return f"{low:.4g}..{high:.4g}" if abs(high) < 1e4 else f"{low:.0f}..{high:.0f}"

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from tfseg import checks
@@ -16,6 +17,17 @@ def test_one_of_suggests_the_closest():
 def test_positive_int_rejects(value):
     with pytest.raises(ValueError, match="f: n=.* at least 1"):
         checks.positive_int("f", "n", value)
+
+
+@pytest.mark.parametrize("value", [[0, 255], (255,), "255", True, 2.5, float("nan"), {255}])
+def test_ignore_index_rejects(value):
+    with pytest.raises(ValueError, match=r"^f: ignore_index=.* must be one class id.*mask_values"):
+        checks.ignore_index("f", value)
+
+
+@pytest.mark.parametrize("value", [None, 255, -100, np.uint16(65535), 255.0])
+def test_ignore_index_accepts_whole_numbers_and_none(value):
+    assert checks.ignore_index("f", value) == value
 
 
 def test_positive_int_accepts_whole_floats():

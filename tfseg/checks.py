@@ -43,6 +43,18 @@ def positive_ints(owner: str, argument: str, values) -> list[int]:
     return [positive_int(owner, argument, value) for value in values]
 
 
+def ignore_index(owner: str, value) -> int | None:
+    """Return an `ignore_index` as an int, or None; raise a ValueError if it is anything else."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, Real) or value % 1 != 0:
+        raise ValueError(
+            f"{owner}: ignore_index={value!r} must be one class id, such as 255, or None. To "
+            "ignore several values, let the reader map them to 255: mask_values={128: 255}."
+        )
+    return int(value)
+
+
 def fraction(owner: str, argument: str, value) -> float:
     """Return `value` as a float if it is in [0, 1); otherwise raise a ValueError."""
     if not _is_number(value) or not 0 <= value < 1:

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ def example(index):
 
 
 class Tiny(tfds.core.GeneratorBasedBuilder):
+    pkg_dir_path = Path(__file__).parent  # another package may be called `tests`, too
     VERSION = tfds.core.Version("1.0.0")
 
     def _info(self):

@@ -12,10 +12,12 @@ from tfseg.models.describe import Description, describe
 from tfseg.models.encoders import encode, freeze, list_encoders, unfreeze
 from tfseg.models.fpn import fpn
 from tfseg.models.hed import hed
+from tfseg.models.layer_graph import output_activation
 from tfseg.models.linknet import linknet
 from tfseg.models.lraspp import lraspp
 from tfseg.models.pspnet import pspnet
 from tfseg.models.segformer import segformer
+from tfseg.models.standardized import output_stride, split_standardize
 from tfseg.models.tiny import tiny_unet
 from tfseg.models.unet import unet
 from tfseg.models.unetpp import unetpp
@@ -70,8 +72,11 @@ __all__ = [
     "list_encoders",
     "list_models",
     "lraspp",
+    "output_activation",
+    "output_stride",
     "pspnet",
     "segformer",
+    "split_standardize",
     "tiny_unet",
     "transfer",
     "unet",

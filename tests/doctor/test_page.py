@@ -46,6 +46,12 @@ def write(folder, class_names=NAMES, **options):
     return text, page
 
 
+def test_names_need_not_be_valid_utf8(clean):
+    report = diagnose((clean / "images", clean / "masks"), NAMES)
+    write_html(report, clean / "page.html", b"m\xfcller".decode("utf-8", "surrogateescape"))
+    assert "<h1>m?ller</h1>" in (clean / "page.html").read_text("utf-8")
+
+
 def test_a_clean_page(clean):
     text, page = write(clean)
     assert "No problems found: the dataset is ready for training." in text

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import console, quiet_start, stderr
+from tfseg.cli.console import accept_all_characters, console, quiet_start, stderr
 from tfseg.cli.doctor import doctor
 from tfseg.cli.evaluate import evaluate
 from tfseg.cli.export import export
@@ -27,6 +27,7 @@ app = typer.Typer(
 
 def main():
     """Run the command. Errors of the user end in one message and exit code 1."""
+    accept_all_characters()
     try:
         app()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

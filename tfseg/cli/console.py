@@ -3,12 +3,23 @@
 import contextlib
 import os
 import shlex
+import sys
 
 from rich.console import Console
 from rich.progress import track as rich_track
 
 console = Console()
 stderr = Console(stderr=True)
+
+
+def accept_all_characters() -> None:
+    r"""Print characters that the terminal or the log file cannot encode as escapes like \u732b.
+
+    Otherwise a class name in Chinese would end a command under an encoding such as cp1252.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:
@@ -46,7 +57,7 @@ def quiet_start():
     """Import TensorFlow without the messages that its C++ code writes to stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere, console.status("starting TensorFlow"):
+    with open(os.devnull, "wb") as nowhere, console.status("starting TensorFlow"):
         os.dup2(nowhere.fileno(), 2)
         try:
             yield

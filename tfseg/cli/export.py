@@ -150,7 +150,7 @@ def _scores(run):
     file = run.folder / "evaluation.json"
     if not file.is_file():
         return None
-    report = json.loads(file.read_text())
+    report = json.loads(file.read_text("utf-8"))
     return {name: value for name, value in report.items() if isinstance(value, float)}
 
 
@@ -192,8 +192,9 @@ def _show(metadata):
     for class_id, (name, color) in enumerate(
         zip(metadata.pop("class_names"), palette, strict=True)
     ):
-        swatch = Text("  \u2588\u2588 ", "rgb({},{},{})".format(*color))
-        console.print(swatch, Text(f"{class_id} {name}"), sep="")
+        # Spaces on the color: the encoding of a log file may lack the full block.
+        swatch = ("  ", "on rgb({},{},{})".format(*color))
+        console.print(Text.assemble("  ", swatch, f" {class_id} {name}"))
     for name, value in metadata.items():
         if not isinstance(value, dict):
             say(f"{name}: {value}")

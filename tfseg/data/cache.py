@@ -61,8 +61,8 @@ class _DiskCache(_Cache):
         identity = {"samples": _fingerprint(reader), "first": _first_checksum(reader)}
         if not file.exists():
             with atomic_write(file) as part:
-                part.write_text(json.dumps(identity))
-        found = json.loads(file.read_text())
+                part.write_text(json.dumps(identity), encoding="utf-8")
+        found = json.loads(file.read_text("utf-8"))
         checksums = {found["first"], identity["first"]} - {None}
         if found["samples"] != identity["samples"] or len(checksums) > 1:
             raise ValueError(

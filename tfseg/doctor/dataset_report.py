@@ -107,7 +107,8 @@ class Report:
 
     def save(self, file: str | Path):
         """Write the report to a JSON file."""
-        Path(file).write_text(json.dumps(self.to_dict(), indent=1) + "\n")
+        text = json.dumps(self.to_dict(), indent=1)
+        Path(file).write_text(text + "\n", encoding="utf-8")
 
     def facts(self) -> dict:
         """Return {label: text} of the dataset; the last two texts are code to paste."""

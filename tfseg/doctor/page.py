@@ -107,7 +107,8 @@ def write_html(report: Report, file: str | Path, title: str = "Dataset"):
         "<meta name=viewport content='width=device-width, initial-scale=1'>"
     )
     html = f"{head}<main>{''.join(body)}</main></html>\n"
-    Path(file).write_text(html, encoding="utf-8")
+    # "replace": the names of files need not be valid UTF-8
+    Path(file).write_text(html, encoding="utf-8", errors="replace")
 
 
 def _facts_section(report):

@@ -55,7 +55,7 @@ def write_metadata(version: Path, model, details: dict) -> None:
         "weights_sha256": _weights_sha256(model),
         "files_sha256": files_sha256(version),
     }
-    path.write_text(json.dumps(metadata, indent=2) + "\n")
+    path.write_text(json.dumps(metadata, indent=2) + "\n", encoding="utf-8")
 
 
 def read_metadata(version) -> dict:
@@ -70,7 +70,7 @@ def read_metadata(version) -> dict:
             f"'{version}' is not an export of tfseg: it has no {METADATA_FILE}. "
             "Name the folder of a version, e.g. saved_models/leaves/1."
         )
-    return json.loads(path.read_text())
+    return json.loads(path.read_text("utf-8"))
 
 
 def inspect(version) -> dict:
@@ -105,7 +105,7 @@ def inspect(version) -> dict:
     _verify_signatures(version, metadata)
     parity = version / PARITY_FILE
     if parity.is_file():
-        metadata["parity"] = json.loads(parity.read_text())
+        metadata["parity"] = json.loads(parity.read_text("utf-8"))
     return metadata
 
 

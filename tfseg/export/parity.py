@@ -171,7 +171,8 @@ def parity_table(rows: list[Parity]) -> Table:
 
 def write_parity(file: str | Path, rows: list[Parity]) -> None:
     """Write `Parity` rows as JSON."""
-    Path(file).write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    text = json.dumps([asdict(row) for row in rows], indent=2)
+    Path(file).write_text(text + "\n", encoding="utf-8")
 
 
 def size_in_bytes(path) -> int:

@@ -81,8 +81,9 @@ class Evaluation:
             "classes": rows,
             "confusion_matrix": self.matrix.tolist(),
         }
-        (folder / "evaluation.json").write_text(json.dumps(content, indent=1) + "\n")
-        with (folder / "evaluation.csv").open("w", newline="") as file:
+        text = json.dumps(content, indent=1) + "\n"
+        (folder / "evaluation.json").write_text(text, encoding="utf-8")
+        with (folder / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["class", *SCORES, "pixels"])
             writer.writeheader()
             writer.writerows(rows)

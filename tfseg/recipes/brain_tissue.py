@@ -109,7 +109,9 @@ def _verify(console, version, slice_file, expected):
     """
     answer = slice_file.with_name("served.npy")
     command = [sys.executable, "-c", SERVE, str(version), str(slice_file), str(answer)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, encoding="utf-8", errors="replace", check=False
+    )
     if done.returncode:
         raise RuntimeError(f"The export at {version} cannot be served:\n{done.stderr[-2000:]}")
     agreement = np.mean(np.load(answer) == expected)

@@ -79,7 +79,7 @@ def run(data=None, minutes: float = 5, out="runs/dsb2018"):
     found = [split(predict_logits(model, sample["image"])) for sample in samples]
     precision = average_precision([sample["instances"] for sample in samples], found)
     scores = {"ap": precision["ap"].tolist(), "mean_ap": precision["mean_ap"]}
-    (Path(out) / "nuclei.json").write_text(json.dumps(scores) + "\n")
+    (Path(out) / "nuclei.json").write_text(json.dumps(scores) + "\n", encoding="utf-8")
     print(f"Nuclei: AP@0.5 {scores['ap'][0]:.3f}, mean of AP@0.5 to 0.95 {scores['mean_ap']:.3f}")
     return precision
 

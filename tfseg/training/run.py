@@ -69,7 +69,7 @@ class Run:
                 f"'{self.folder}' has no run. Start one with `tfseg train --out {self.folder}`."
             )
         file = self.folder / "run.json"
-        record = RunRecord.from_json(file.read_text(), file)
+        record = RunRecord.from_json(file.read_text("utf-8"), file)
         return replace(record, config=replace(record.config, out=str(self.folder)))
 
     @property
@@ -136,7 +136,7 @@ class Run:
         """
         self.raise_if_exists()
         with atomic_write(self.folder / "run.json") as path:
-            path.write_text(record.to_json())
+            path.write_text(record.to_json(), encoding="utf-8")
 
     def model(self, tuned: bool = True) -> keras.Model:
         """Load the model of the best epoch.
@@ -163,7 +163,7 @@ class Run:
         """
         self.forget_tuning()
         with atomic_write(self.folder / "tuning.json") as path:
-            path.write_text(json.dumps(tuning, indent=1) + "\n")
+            path.write_text(json.dumps(tuning, indent=1) + "\n", encoding="utf-8")
         with atomic_write(self.tuned) as path:
             model.save(path)
 
@@ -172,7 +172,7 @@ class Run:
         file = self.folder / "tuning.json"
         if not self.tuned.is_file() or not file.is_file():
             return None
-        return json.loads(file.read_text())
+        return json.loads(file.read_text("utf-8"))
 
     def forget_tuning(self) -> None:
         """Return to the model as it was trained."""
@@ -184,7 +184,7 @@ class Run:
         path = self.folder / "history.csv"
         if not path.is_file():
             return {}
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         if not rows:
             return {}

@@ -95,7 +95,7 @@ class KeepRun(keras.callbacks.Callback):
     def _write_history(self):
         with (
             atomic_write(self._run.folder / "history.csv") as path,
-            path.open("w", newline="") as file,
+            path.open("w", newline="", encoding="utf-8") as file,
         ):
             writer = csv.writer(file)
             writer.writerow(self._history)

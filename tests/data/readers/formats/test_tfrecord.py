@@ -105,6 +105,16 @@ def test_a_reader_of_masks_and_one_without_a_palette(tmp_path):
     assert all(equal(records[i], reader[i]) for i in range(2))
 
 
+def test_names_need_not_be_valid_utf8(tmp_path, monkeypatch):
+    name = b"m\xfcller".decode("utf-8", "surrogateescape")  # as Python decodes names of files
+    monkeypatch.setattr(Objects, "name", lambda self, index: f"{name}{index}")
+    write_tfrecords(Objects(2), tmp_path)
+    assert TFRecords(tmp_path).name(1) == f"{name}1"
+    record = next(iter(tf.data.TFRecordDataset(str(tmp_path / "00000-of-00001.tfrecord"))))
+    feature = tf.train.Example.FromString(record.numpy()).features.feature["name"]
+    assert feature.bytes_list.value[0] == b"m\xfcller0"
+
+
 def test_tensorflow_reads_the_files(tmp_path):
     reader = Objects()
     write_tfrecords(reader, tmp_path, shard_size=3)

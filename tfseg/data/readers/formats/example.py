@@ -12,7 +12,8 @@ def encode(sample: dict, fields, name: str) -> bytes:
         fields: keys to write.
         name: the sample's name.
     """
-    features = {"name": _bytes(name.encode())}
+    # The names of files need not be valid UTF-8.
+    features = {"name": _bytes(name.encode("utf-8", "surrogateescape"))}
     for field in fields:
         array = sample[field]
         if field == "boxes":

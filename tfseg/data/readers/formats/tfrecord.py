@@ -214,7 +214,7 @@ def _read_json(path):
 
 
 def _write_json(path, content):
-    with atomic_write(path) as part, open(part, "w") as file:
+    with atomic_write(path) as part, open(part, "w", encoding="utf-8") as file:
         json.dump(content, file)
         file.flush()
         os.fsync(file.fileno())

@@ -17,6 +17,16 @@ def label_names(class_names: Sequence[str]) -> list[str]:
     return [BACKGROUND, *class_names]
 
 
+def is_background(name: str) -> bool:
+    """Return whether a class name stands for the background, to which no object belongs.
+
+    Example:
+        >>> is_background("_Background_"), is_background("backgrounds")
+        (True, False)
+    """
+    return name.strip("_ ").casefold() == BACKGROUND
+
+
 def one_of(owner: str, argument: str, value, allowed: Collection):
     """Return `value` if it is in `allowed`; otherwise raise a ValueError with the closest match."""
     if value in allowed:

@@ -1,10 +1,12 @@
+import unicodedata
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tfseg.data import Arrays, Reader
-from tfseg.data.splits import k_fold, split
+from tfseg.data.splits import indices_of, k_fold, split
 
 PATIENTS = ["ann"] * 5 + ["bob"] * 2 + ["cat"] * 1 + ["dan"] * 4
 
@@ -185,6 +187,15 @@ def test_samples_are_selected_by_name(tmp_path):
     path = tmp_path / "val.txt"
     path.write_bytes("\ufeffs3\r\n\r\n  s11 \r\n".encode())
     assert names(reader.select(path)) == names(reader.select(str(path))) == ["s3", "s11"]
+
+
+def test_names_in_lists_may_have_suffixes_and_decomposed_accents():
+    reader = Listed([[]] * 3)
+    assert names(reader.select(["s2.jpg", "s0.PNG"])) == ["s2", "s0"]
+    with pytest.raises(ValueError, match=r"1 of 1 names are unknown: s2\.v1"):
+        reader.select(["s2.v1"])
+    reader.name = lambda index: unicodedata.normalize("NFD", f"\xfc{index}")
+    assert indices_of(reader, [unicodedata.normalize("NFC", "\xfc1"), "\xfc2"]) == [1, 2]
 
 
 def test_unknown_names_are_listed(tmp_path):

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
+from tfseg.data.readers.file_names import same_form
+from tfseg.data.readers.image_files import SUFFIXES
 from tfseg.data.readers.problems import first_few
+from tfseg.data.readers.text_files import read_lines
 
 
 def split(reader, val_fraction: float, seed: int = 0, groups=None, stratify: bool = False):
@@ -66,6 +69,9 @@ def indices_of(reader, names) -> list[int]:
     if not names:
         raise ValueError(f"{where}: got no names. Pass at least one.")
     index = {reader.name(i): i for i in range(len(reader))}
+    # Lists may have the suffixes of the files, and names in another Unicode form than on disk.
+    index = {same_form(name): i for name, i in index.items()} | index
+    names = [name if name in index else _without_suffix(same_form(name)) for name in names]
     unknown = [name for name in names if name not in index]
     if unknown:
         raise ValueError(
@@ -76,17 +82,23 @@ def indices_of(reader, names) -> list[int]:
     return [index[name] for name in names]
 
 
+def _without_suffix(name):
+    """Return a name without the suffix of an image file, if it has one."""
+    stem, _, suffix = name.rpartition(".")
+    return stem if f".{suffix.lower()}" in SUFFIXES else name
+
+
 def read_names(path) -> list[str]:
     """Return the lines of a text file, stripped and without empty lines.
 
     Raises:
         FileNotFoundError: the file is missing.
+        ValueError: it is not text in a Unicode encoding.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"There is no list of names '{path}'. Check the path.")
-    lines = path.read_text("utf-8-sig").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    return [line.strip() for line in read_lines(path) if line.strip()]
 
 
 def _group_numbers(owner, reader, groups, minimum):

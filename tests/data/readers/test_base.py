@@ -44,6 +44,9 @@ def test_class_names_are_checked(folder):
         reader_of(folder, ["a", "b", ""])
     with pytest.raises(ValueError, match="got only 'background'. Name the object"):
         reader_of(folder, ["background"])
+    for wrong in ("leaf", {"a", "b"}, {0: "a", 1: "b"}):
+        with pytest.raises(ValueError, match="is not a list. Expected names in the order"):
+            reader_of(folder, wrong)
     for wrong in (["background"], ["a", "a"]):  # the doctor rejects what a reader rejects
         with pytest.raises(ValueError, match="class_names"):
             diagnose((folder / "images", folder / "masks"), wrong)

@@ -1,6 +1,7 @@
 """The base class of all readers. `reader[i]` is a dict of arrays, ready for the pipeline."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,8 +16,13 @@ def check_class_names(class_names) -> list[str]:
     """Return class names as a list of str.
 
     Raises:
-        ValueError: no names, too many for the ids of a mask, empty or duplicate names.
+        ValueError: not a list, no names, too many for the ids of a mask, empty or duplicate names.
     """
+    if isinstance(class_names, (str, bytes, dict, set, frozenset)):
+        raise ValueError(
+            f"class_names={class_names!r} is not a list. Expected names in the order of their ids, "
+            'such as ["background", "leaf"].'
+        )
     names = [str(name) for name in class_names]
     if not 1 <= len(names) <= IGNORE_INDEX:
         raise ValueError(f"class_names: got {len(names)} names, expected 1 to {IGNORE_INDEX}.")
@@ -69,6 +75,7 @@ class Reader:
         dtype: NumPy dtype of the images.
         palette: (C, 3) uint8 RGB colors of `label_names` that the dataset defines, or None.
         mask_values: {value on disk: class id}; None for masks in memory.
+        dropped: list of (name of a sample, reason) of annotations that are not used as objects.
 
     Example:
         >>> import tfseg
@@ -83,6 +90,7 @@ class Reader:
     fields = ("image", "mask")
     palette = None
     mask_values = None
+    dropped: Sequence[tuple[str, str]] = ()
 
     def __init__(self, class_names: Sequence[str], sizes, channels: int, dtype):
         self.class_names = check_class_names(class_names)
@@ -130,6 +138,10 @@ class Reader:
     def name(self, index: int) -> str:
         """Return the sample's name, unique in the reader."""
         return str(index)
+
+    def image_path(self, index: int) -> Path | None:
+        """Return the sample's image file; None if there is not exactly one."""
+        return None
 
     def version_key(self, index: int) -> list | None:
         """Return a key, fit for JSON, that changes whenever the sample's content does.

@@ -24,7 +24,7 @@ def first_few(items, most: int = MOST) -> str:
 
 
 def format_problems(problems: list[str], most: int = MOST) -> str:
-    """Format problems as a list, one per line. A remedy that several share is written once.
+    """Format problems as a list, one per line. What several share is written once.
 
     Args:
         problems: sentences.
@@ -36,6 +36,7 @@ def format_problems(problems: list[str], most: int = MOST) -> str:
           a.png is empty.
           b.png is empty.
     """
+    problems = list(dict.fromkeys(problems))  # all slices of a volume have the same problem
     if len(problems) == 1:
         return problems[0]
     remedies = [

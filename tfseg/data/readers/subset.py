@@ -19,6 +19,8 @@ class Subset(Reader):
         self.fields = reader.fields
         self.mask_values = reader.mask_values
         self.palette = reader.palette
+        names = {reader.name(index) for index in self._indices.tolist()} if reader.dropped else ()
+        self.dropped = [entry for entry in reader.dropped if entry[0] in names]
         super().__init__(
             reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype
         )
@@ -33,6 +35,10 @@ class Subset(Reader):
     def name(self, index: int) -> str:
         """Return the sample's name in the other reader."""
         return self._reader.name(int(self._indices[index]))
+
+    def image_path(self, index: int):
+        """Return the file of the sample's image in the other reader."""
+        return self._reader.image_path(int(self._indices[index]))
 
     def version_key(self, index: int) -> list | None:
         """Return the sample's version key in the other reader."""

@@ -44,6 +44,16 @@ def test_masks_are_train_ids(root):
     assert check(reader).ignored_pixels == 6
 
 
+def test_hidden_files_are_left_out_and_upper_case_suffixes_read(root):
+    for folder, end in (("leftImg8bit", "leftImg8bit"), ("gtFine", "gtFine_labelIds")):
+        path = root / folder / "train" / f"{FRAMES[0]}_{end}.png"
+        path.with_name(f"._{path.name}").write_bytes(b"\0\5\x16\7")
+        path.rename(path.with_suffix(".PNG"))
+    reader = Cityscapes(root)
+    assert [reader.name(i) for i in range(len(reader))] == FRAMES
+    assert reader[0]["mask"].tolist() == TRAIN
+
+
 def test_all_ids_are_kept(root):
     reader = Cityscapes(root, ids="all")
     assert (reader.num_classes, reader.class_names[26], len(reader.palette)) == (34, "car", 34)

@@ -34,6 +34,7 @@ def packed(pixels):
 
 ELL = np.zeros((9, 10), bool)
 ELL[1:8, 2] = ELL[7, 2:9] = True
+CROWD_LEFT_OUT = "annotation 4: it is a crowd (iscrowd=1), not an object, so its pixels are ignored"
 CROWD = {"size": [9, 10], "counts": [0, 18, 72]}  # the first two columns
 
 
@@ -154,6 +155,7 @@ def test_objects_without_area_are_dropped_with_a_reason(written):
 
     reader = written(add)
     assert reader.dropped == [
+        ("b", CROWD_LEFT_OUT),
         ("a", "annotation 5: its polygon has fewer than 3 points (2)"),
         ("b", "annotation 6: its polygon has no area"),
         ("a", "annotation 7: its box from 3, 4 to 3, 6 has no area in the image"),
@@ -196,6 +198,210 @@ def test_a_single_class_of_boxes_has_id_1(written):
         content["annotations"] = [{"id": 1, "image_id": 10, "category_id": 4, "bbox": [1, 2, 3, 4]}]
 
     assert written(strip)[0]["classes"].tolist() == [1]
+
+
+def without_segmentations(content):
+    for entry in content["annotations"]:
+        del entry["segmentation"]
+
+
+@pytest.mark.parametrize("has_masks", [True, False])
+def test_crowds_that_are_left_out_are_counted(written, has_masks):
+    reader = written() if has_masks else written(without_segmentations)
+    assert [(name, reason.split(",")[0]) for name, reason in reader.dropped] == [
+        ("b", "annotation 4: it is a crowd (iscrowd=1)")
+    ]
+    assert written(crowd="object").dropped == []
+    assert reader.subset([1]).dropped == reader.dropped
+    assert reader.subset([0]).dropped == []
+
+
+def test_a_crowd_may_be_marked_by_text(written):
+    assert len(written(lambda c: c["annotations"][2].update(iscrowd="1")).dropped) == 2
+    assert len(written(lambda c: c["annotations"][2].update(iscrowd="0")).dropped) == 1
+
+
+def rename(content, first=7, second=3, third=90):
+    """Swap the ids of categories; annotations keep theirs."""
+    for category, number in zip(content["categories"], (first, second, third), strict=True):
+        category["id"] = number
+
+
+def test_class_names_fix_the_ids_of_several_files(written):
+    train = written()
+    other = written(lambda c: rename(c, 3, 7), class_names=train.class_names)
+    assert other.class_names == train.class_names == ["background", "cat", "dog", "brush"]
+    assert train[0]["classes"].tolist() == [2, 1]
+    assert other[0]["classes"].tolist() == [1, 2]
+    assert written(class_names=["cat", "dog", "brush"]).class_names == train.class_names
+
+
+def test_objects_of_other_categories_are_left_out_and_counted(written):
+    reader = written(class_names=["brush", "tree"])  # no tree in this file
+    assert reader.class_names == ["background", "brush", "tree"]
+    assert [reader[i]["classes"].tolist() for i in range(3)] == [[], [1], []]
+    assert [(name, reason[:40]) for name, reason in reader.dropped] == [
+        ("a", "1 annotations of the category 'dog', whi"),
+        ("a", "1 annotations of the category 'cat', whi"),
+        ("b", "1 annotations of the category 'cat', whi"),
+    ]
+    with pytest.raises(
+        ValueError, match=r"instances\.json has none of tree. .* are cat, dog, brush"
+    ):
+        written(class_names=["tree"])
+    with pytest.raises(ValueError, match="is not a list"):
+        written(class_names="cat")
+    with pytest.warns(UserWarning, match="no category 'dgo', and its category 'dog' is left out"):
+        written(class_names=["cat", "dgo"])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"id": 0, "name": "Background", "supercategory": "none"},
+        {"id": 4, "name": "_background_"},
+        {"id": 0, "name": "animals"},  # the root of Roboflow
+        {"id": 0, "name": "cat", "supercategory": "none"},  # the same, with the name of a class
+        {"id": 99, "name": "dog"},
+    ],
+)
+def test_categories_that_are_not_classes_are_left_out(written, extra):
+    def add(content):
+        content["categories"].append(extra)
+        content["categories"][0]["supercategory"] = "animals"
+
+    reader = written(add)
+    assert reader.class_names == ["background", "cat", "dog", "brush"]
+    assert reader[0]["classes"].tolist() == [2, 1]
+    assert reader[1]["classes"].tolist() == [3]
+
+
+def test_objects_of_the_background_are_dropped(written):
+    reader = written(lambda c: c["categories"][0].update(name="background"))
+    assert reader.class_names == ["background", "cat", "brush"]
+    assert reader[0]["classes"].tolist() == [1]
+    assert (
+        "a",
+        "1 annotations of the category 'background', which is not a class",
+    ) in reader.dropped
+
+
+def test_an_unused_category_stays_a_class(written):
+    def remove(content):
+        content["annotations"] = content["annotations"][:1]
+        content["categories"][1]["supercategory"] = "cat"  # its own name
+
+    assert written(remove).class_names == ["background", "cat", "dog", "brush"]
+
+
+def test_categories_of_one_name_can_be_one_class(written):
+    def same(content):
+        content["categories"][0]["name"] = "cat"
+
+    with pytest.raises(ValueError, match=r"categories 3, 7 have the same name 'cat'.*class_names="):
+        written(same)
+    reader = written(same, class_names=["cat", "brush"])
+    assert reader[0]["classes"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("size", [("12", "16"), (None, None), (12.0, 16.0), (0, 0), ("", "16")])
+def test_sizes_may_be_text_or_unknown(written, size):
+    reader = written(lambda c: c["images"][0].update(height=size[0], width=size[1]))
+    assert reader.sizes[0].tolist() == [12, 16]
+
+
+@pytest.mark.parametrize("box", [None, [], ["2", "1", "6", "6"]])
+def test_a_box_that_is_missing_is_computed(written, box):
+    reader = written(lambda c: c["annotations"][0].update(bbox=box))
+    assert reader[0]["boxes"][0].tolist() == [2, 1, 8, 7]
+
+
+def test_file_names_of_windows_and_of_the_folder_above_are_found(written, tmp_path):
+    def change(content):
+        content["images"][0]["file_name"] = f"{tmp_path.name}\\a.png"
+        content["images"][1]["file_name"] = f"C:\\data\\{tmp_path.name}\\B.PNG"
+
+    reader = written(change)
+    assert [reader[i]["image"][0, 0, 0] for i in range(3)] == [ord(name) for name in "abc"]
+    assert reader.name(0) == f"{tmp_path.name}/a"
+    assert reader.image_path(1) == tmp_path / "b.png"
+    assert reader.subset([1]).image_path(0) == tmp_path / "b.png"
+
+
+def as_corners(content):
+    for entry in content["annotations"]:
+        x, y, width, height = entry["bbox"]
+        entry["bbox"] = [x, y, x + width, y + height]
+
+
+def test_boxes_stored_as_corners_are_refused(written):
+    message = r"instances\.json: the boxes are stored as x_min, y_min, x_max, y_max.* annotation "
+    with pytest.raises(ValueError, match=f"{message}1: .*Store x, y, x_max - x"):
+        written(as_corners)  # unlike the polygons
+
+    def far_out(content):
+        without_segmentations(content)
+        for entry, box in zip(content["annotations"], ([3, 2, 14, 11], [1, 1, 4, 3]), strict=False):
+            entry["bbox"] = box
+        content["annotations"] = content["annotations"][:2]
+
+    with pytest.raises(ValueError, match=f"{message}1"):
+        written(far_out)
+
+
+def test_boxes_stored_as_fractions_are_refused(written):
+    def shrink(content):
+        for entry in content["annotations"]:
+            entry["bbox"] = [value / 16 for value in entry["bbox"]]
+
+    with pytest.raises(ValueError, match="the boxes are fractions of the image's size"):
+        written(shrink)
+
+
+def test_an_image_that_was_labeled_unturned_is_named(written, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (16, 12)).save(tmp_path / "a.jpg", exif=exif)
+    with pytest.raises(ValueError, match=r"a\.jpg is 12 x 16 .* orientation is 6, which turns it"):
+        written(lambda c: c["images"][0].update(file_name="a.jpg"))
+
+
+def test_a_file_in_utf_16_is_read(written, tmp_path):
+    written()
+    path = tmp_path / "instances.json"
+    path.write_bytes(path.read_text("utf-8").encode("utf-16"))
+    assert len(Coco(tmp_path, path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["images"][1].update(id=10), r"images contains the id 10 twice: a\.png and b"),
+        (lambda c: c["categories"][1].update(id=7), "categories contains the id 7 twice: dog and"),
+        (lambda c: c["images"][1].pop("id"), r"images\[1\] has no id"),
+        (lambda c: c["images"][0].pop("file_name"), r"images\[0\] has no file_name"),
+        (lambda c: c["images"][0].update(file_name=""), r"images\[0\] has no file_name"),
+        (lambda c: c["categories"][2].pop("name"), r"categories\[2\] has no name"),
+        (lambda c: c["categories"][0].clear(), r"categories\[0\] has no id and no name"),
+        (lambda c: c["images"].append("a.png"), r"images\[3\] is not a JSON object"),
+        (lambda c: c["annotations"].append(None), r"annotations\[4\] is not a JSON object"),
+        (lambda c: c.update(annotations=None), "'annotations' is null, expected a list"),
+        (lambda c: c.update(images={}), "'images' is of type dict, expected a list"),
+        (
+            lambda c: c["annotations"][0].pop("image_id"),
+            "annotation 1: image_id None is in no list",
+        ),
+        (lambda c: c["annotations"][0].update(image_id=[1]), "annotation 1: "),
+        (lambda c: c["annotations"][0].update(category_id=[3]), "annotation 1: "),
+        (lambda c: c["annotations"][0].pop("category_id"), "annotation 1: category_id None is in"),
+        (lambda c: c["annotations"][0].update(bbox="x"), "its bbox x is not x, y, width, height"),
+        (lambda c: c["annotations"][0].update(segments_info=[]), "Read it with `CocoPanoptic`"),
+        (lambda c: c.update(categories=[{"id": 0, "name": "background"}]), "no category besides"),
+    ],
+)
+def test_an_incomplete_file_is_rejected_by_name(written, change, message):
+    with pytest.raises(ValueError, match=f"instances.json.*{message}|{message}.*instances.json"):
+        written(change)
 
 
 @pytest.mark.parametrize(

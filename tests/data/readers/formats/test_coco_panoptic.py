@@ -46,10 +46,11 @@ def written(tmp_path):
     }
     content = copy.deepcopy(content)
 
-    def read(change=lambda content: None):
+    def read(change=lambda content: None, **options):
         change(content)
-        (tmp_path / "panoptic.json").write_text(json.dumps(content))
-        return CocoPanoptic(tmp_path / "images", tmp_path / "panoptic", tmp_path / "panoptic.json")
+        path = tmp_path / "panoptic.json"
+        path.write_text(json.dumps(content))
+        return CocoPanoptic(tmp_path / "images", tmp_path / "panoptic", path, **options)
 
     return read
 
@@ -81,6 +82,31 @@ def test_segments_are_classes_and_objects(written):
     assert kinds == {"image": "u1", "mask": "u1", "instances": "i4", "boxes": "f4", "classes": "i4"}
 
 
+def test_class_names_fix_the_ids(written):
+    reader = written(class_names=["car", "rug", "person", "tree"])
+    sample = reader[0]
+    assert sample["mask"].tolist() == [
+        [255, 1, 1, 1, 1, 1],
+        [2, 2, 1, 0, 0, 1],
+        [2, 2, 1, 0, 2, 2],
+        [255, 255, 2, 2, 2, 2],
+    ]
+    assert sample["classes"].tolist() == [2, 0]
+    only = written(class_names=["background", "car"])
+    assert np.unique(only[0]["mask"]).tolist() == [1, 255]
+    assert only[0]["classes"].tolist() == [1]
+    assert len(only.dropped) == 3
+    assert only.dropped[0] == ("a", "segment 9: its category is not in class_names")
+
+
+def test_file_names_of_windows_are_found(written, tmp_path):
+    def change(content):
+        content["images"][0]["file_name"] = "images\\a.png"
+        content["annotations"][0]["file_name"] = "Panoptic\\A_segments.png"
+
+    assert written(change).image_path(0) == tmp_path / "images" / "a.png"
+
+
 def test_an_image_without_segments_is_ignored(written, tmp_path):
     Image.fromarray(np.zeros((4, 6, 3), np.uint8)).save(tmp_path / "panoptic" / "a_segments.png")
     sample = written(lambda content: content["annotations"][0].update(segments_info=[]))[0]
@@ -105,6 +131,22 @@ def test_segments_in_only_one_file_are_named(written):
     ("change", "message"),
     [
         (lambda c: c["annotations"].clear(), r"panoptic\.json: the image a\.png has no annotation"),
+        (
+            lambda c: c["annotations"][0].pop("segments_info"),
+            r"annotations\[0\] has no segments_info",
+        ),
+        (lambda c: c["annotations"][0].pop("file_name"), r"annotations\[0\] has no file_name"),
+        (
+            lambda c: c["annotations"][0]["segments_info"].append({"id": 4}),
+            "without id or category",
+        ),
+        (lambda c: c["annotations"].append(c["annotations"][0]), "the id 5 has two annotations"),
+        (
+            lambda c: c["annotations"].append({"image_id": 5, "category_id": 1, "bbox": []}),
+            "Read the file with `Coco`",
+        ),
+        (lambda c: c["categories"][0].update(name="car"), "have the same name 'car'"),
+        (lambda c: c["categories"][0].update(id=3), "categories contains the id 3 twice"),
         (lambda c: c["categories"].pop(0), r"a_segments\.png: there is no category 200"),
         (
             lambda c: c["images"][0].update(height=5),

@@ -1,3 +1,4 @@
+import struct
 from concurrent.futures import ThreadPoolExecutor
 
 import nibabel
@@ -6,6 +7,7 @@ import pytest
 
 from tfseg.data.readers.formats.nifti import Nifti
 from tfseg.data.readers.formats.volume import Volume
+from tfseg.doctor import check
 
 NAMES = ["nothing", "liver", "tumor"]
 RNG = np.random.default_rng(0)
@@ -97,6 +99,49 @@ def test_the_scale_of_the_header_is_applied(tmp_path, suffix):
     assert image.dtype == np.float32
     np.testing.assert_allclose(image, np.rot90(stored[..., 3]))
     np.testing.assert_allclose(image, np.rot90(VOXELS[..., 3] * 0.5 - 100))
+
+
+@pytest.mark.parametrize("suffix", [".NII.GZ", ".Nii", ".nii.GZ"])
+def test_upper_case_suffixes_are_read(tmp_path, suffix):
+    write(tmp_path, suffix=suffix.lower())
+    for part in ("images", "masks"):
+        (tmp_path / part / f"p1{suffix.lower()}").rename(tmp_path / part / f"p1{suffix}")
+        (tmp_path / part / f"._p1{suffix}").write_bytes(b"\0\5\x16\7")
+    reader = read(tmp_path)
+    assert reader.name(3) == "p1/003"
+    assert reader[3]["image"][..., 0].tolist() == np.rot90(VOXELS[..., 3]).tolist()
+
+
+@pytest.mark.parametrize("part", ["images", "masks"])
+@pytest.mark.parametrize("value", [np.nan, 0.0])
+def test_an_affine_that_places_no_voxel_is_named(tmp_path, part, value):
+    write(tmp_path, suffix=".nii")
+    path = tmp_path / part / "p1.nii"
+    header = bytearray(path.read_bytes())
+    for row in range(3):  # the second column of the sform
+        struct.pack_into("<f", header, 280 + 16 * row + 4, value)
+    path.write_bytes(header)
+    with pytest.raises(ValueError, match=rf"{part}/p1\.nii has the affine .*{value:g}.*sform"):
+        read(tmp_path)
+
+
+def test_scaled_masks_that_are_not_whole_are_named_once_per_file(tmp_path):
+    write(tmp_path)
+    image = nibabel.Nifti1Image(LABELS, AFFINE)
+    image.header.set_slope_inter(1.0001, 0)
+    nibabel.save(image, tmp_path / "masks" / "p1.nii.gz")
+    with pytest.raises(ValueError, match=r"masks/p1\.nii\.gz .*scl_slope is 1\.0001") as error:
+        check(read(tmp_path))
+    assert "problems" not in str(error.value)
+    image.header.set_slope_inter(2, -1)
+    nibabel.save(image, tmp_path / "masks" / "p1.nii.gz")
+    with pytest.raises(ValueError, match="map to no class: -1"):
+        read(tmp_path)[0]
+    image.header.set_slope_inter(1, 0)
+    nibabel.save(
+        nibabel.Nifti1Image(LABELS.astype(np.float64), AFFINE), tmp_path / "masks" / "p1.nii.gz"
+    )
+    assert read(tmp_path)[2]["mask"].tolist() == np.rot90(LABELS[..., 2]).tolist()
 
 
 def test_all_volumes_get_one_dtype(tmp_path):

@@ -1,3 +1,4 @@
+import unicodedata
 from xml.etree import ElementTree
 
 import numpy as np
@@ -74,6 +75,84 @@ def test_boxes_without_area_are_dropped_with_a_reason(boxes):
         ("one", "dog (7, 9, 7, 20) has no area"),
         ("one", "cat (61, 1, 70, 9) is outside the image of 60 x 40"),
     ]
+
+
+def test_boxes_of_nan_are_dropped_with_a_reason(boxes):
+    write_xml(boxes, "one", [("dog", "nan", 9, 7, 20, 0), ("dog", 1, 3, 60, 9, 0)])
+    reader = Voc(boxes, "train", "detection")
+    assert reader.dropped == [("one", "dog (nan, 9, 7, 20) contains NaN or infinity")]
+    assert len(reader[0]["boxes"]) == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+def test_lists_may_have_any_unicode_encoding_and_suffixes(boxes, encoding):
+    names = "one.jpg\ntwo.JPG\n".encode(encoding)
+    (boxes / "ImageSets" / "Main" / "train.txt").write_bytes(names)
+    reader = Voc(boxes, "train", "detection")
+    assert [reader.name(0), reader.name(1)] == ["one", "two"]
+    assert len(reader[0]["boxes"]) == 2
+
+
+def test_a_suffix_that_belongs_to_the_name_is_kept(boxes):
+    (boxes / "JPEGImages" / "one.jpg").rename(boxes / "JPEGImages" / "one.png.jpg")
+    (boxes / "Annotations" / "one.xml").rename(boxes / "Annotations" / "one.png.xml")
+    (boxes / "ImageSets" / "Main" / "train.txt").write_text("one.png\n")
+    assert Voc(boxes, "train", "detection").name(0) == "one.png"
+
+
+def test_upper_case_suffixes_are_read(boxes):
+    for folder, old, new in (("JPEGImages", "jpg", "JPG"), ("Annotations", "xml", "XML")):
+        (boxes / folder / f"one.{old}").rename(boxes / folder / f"one.{new}")
+    reader = Voc(boxes, "train", "detection")
+    assert len(reader[0]["boxes"]) == 2
+    assert reader.image_path(0) == boxes / "JPEGImages" / "one.JPG"
+    assert Voc(boxes, "train", "detection").class_names == list(NAMES)
+
+
+def test_accents_may_be_decomposed(boxes):
+    for folder, suffix in (("JPEGImages", "jpg"), ("Annotations", "xml")):
+        decomposed = unicodedata.normalize("NFD", f"m\xfcller.{suffix}")
+        (boxes / folder / f"one.{suffix}").rename(boxes / folder / decomposed)
+    path = boxes / "ImageSets" / "Main" / "train.txt"
+    path.write_text("m\xfcller\n", encoding="utf-8")
+    assert len(Voc(boxes, "train", "detection")[0]["boxes"]) == 2
+
+
+XML = "<annotation><object><name>\u72d7</name><bndbox>{}</bndbox></object></annotation>".format(
+    "".join(f"<{side}>{i + 1}</{side}>" for i, side in enumerate(("xmin", "ymin", "xmax", "ymax")))
+)
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [
+        ("gb2312", "gb2312"),
+        ("GBK", "gbk"),
+        ("big5", "big5"),
+        ("shift_jis", "shift_jis"),
+        ("utf-8", "utf-8-sig"),
+        ("utf-16", "utf-16"),
+        ("utf-16", "utf-8"),  # .NET declares what its strings have
+        (None, "utf-8"),
+    ],
+)
+def test_xml_files_may_have_any_declared_encoding(boxes, declared, encoding):
+    declaration = f'<?xml version="1.0" encoding="{declared}"?>\n' if declared else ""
+    (boxes / "Annotations" / "two.xml").write_bytes((declaration + XML).encode(encoding))
+    reader = Voc(boxes, "train", "detection")
+    assert reader.class_names == ["cat", "dog", "\u72d7"]
+    assert reader[1]["boxes"].tolist() == [[0, 1, 3, 4]]
+
+
+def test_xml_of_an_undeclared_encoding_is_named(boxes):
+    (boxes / "Annotations" / "two.xml").write_bytes(XML.encode("gb2312"))
+    with pytest.raises(ValueError, match=r"two\.xml is not an XML file \(.*save it as UTF-8"):
+        Voc(boxes, "train", "detection")
+
+
+def test_hidden_files_do_not_count(boxes):
+    (boxes / "Annotations" / "._one.xml").write_bytes(b"\0\5\x16\7" + "\u72d7".encode("gbk"))
+    assert Voc(boxes, "train", "detection").class_names == list(NAMES)
 
 
 def test_difficult_objects_can_be_left_out(boxes):
@@ -230,6 +309,7 @@ def test_custom_classes_have_no_palette(masks):
     write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
     reader = Voc(masks, class_names=["cell", "fiber"])
     assert (reader.label_names, reader.palette) == (["background", "cell", "fiber"], None)
+    assert Voc(masks, class_names=reader.class_names).class_names == reader.class_names
     with pytest.raises(ValueError, match=r"a\.png contains .* map to no class: 2 \(classes: 0, 1;"):
         Voc(masks, class_names=["cell"])[0]
 

@@ -1,3 +1,5 @@
+import unicodedata
+
 import numpy as np
 import pytest
 import yaml
@@ -48,6 +50,53 @@ def test_a_missing_or_empty_text_file_means_no_objects(folders):
     drawn = read(folders, task="polygons")[1]
     assert not drawn["mask"].any()
     assert not drawn["instances"].any()
+
+
+def test_upper_case_hidden_and_utf_16_text_files(folders):
+    labels = folders / "labels"
+    (labels / "b.TXT").write_bytes("1 0.5 0.5 0.5 0.5\n".encode("utf-16"))
+    (labels / "._a.txt").write_bytes(b"\0\5\x16\7")
+    reader = read(folders, "0 0.5 0.5 0.5 0.5")
+    assert [reader[i]["classes"].tolist() for i in range(2)] == [[0], [1]]
+    (labels / "b.txt").touch()
+    with pytest.raises(ValueError, match=r"b\.TXT and .*b\.txt belong to the same image"):
+        read(folders)
+
+
+def test_text_files_that_are_not_text_are_named(folders):
+    (folders / "labels" / "b.txt").write_bytes("\u72d7".encode("gbk"))
+    with pytest.raises(ValueError, match=r"b\.txt cannot be read as text"):
+        read(folders)
+
+
+def test_accents_may_be_decomposed(folders):
+    for folder, suffix, form in (("images", "png", "NFD"), ("labels", "txt", "NFC")):
+        (folders / folder / unicodedata.normalize(form, f"\xfc.{suffix}")).write_bytes(
+            (folders / "images" / "a.png").read_bytes() if form == "NFD" else b"1 0.5 0.5 1 1"
+        )
+    reader = read(folders)
+    index = [reader.name(i) for i in range(3)].index(reader.image_path(2).stem)
+    assert reader[index]["classes"].tolist() == [1]
+
+
+@pytest.mark.parametrize("task", ["boxes", "polygons"])
+def test_a_name_background_is_not_a_class(folders, task):
+    lines = "0 0 0 1 0 1 1\n1 0 0 1 0 1 1\n" if task == "polygons" else "0 .5 .5 1 1\n1 .5 .5 1 1"
+    reader = read(folders, lines, ["background", "cat", "dog"], task)
+    assert reader.class_names == ["background"] * (task == "polygons") + ["cat", "dog"]
+    assert reader[0]["classes"].tolist() == [reader.class_names.index("cat")]
+    assert reader.dropped == [("a", "line 1: its class is the background")]
+
+
+def test_class_names_must_be_ordered(folders):
+    with pytest.raises(ValueError, match="is not a list"):
+        read(folders, names={"cat", "dog"})
+
+
+def test_labels_of_another_tool_are_named(folders):
+    (folders / "labels" / "a.json").write_text('{"shapes": [], "imagePath": "a.png"}')
+    with pytest.raises(FileNotFoundError, match="The folder is a LabelMe file"):
+        Yolo(folders / "images", folders / "labels", NAMES)
 
 
 def test_outlines_are_drawn_with_smaller_ones_on_top(folders):
@@ -118,6 +167,7 @@ BOX, OUTLINE = "boxes", "polygons"
     ("task", "line", "message"),
     [
         (BOX, "0 0.5 0.5 0.5", "got 3 numbers after the class, expected 4"),
+        (BOX, "0 0.5 0.5 0.5 0.5 0.93", "got 5 numbers after the class: a box and a confidence"),
         (BOX, "0 0.1 0.1 0.2 0.1 0.2 0.2", "got 6 numbers after the class, .*task='polygons'"),
         (
             BOX,

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, one_of
 from tfseg.data.readers.base import Reader
+from tfseg.data.readers.file_names import FileFinder, is_hidden
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.data.readers.mask_values import identity_table, to_class_ids
 from tfseg.data.readers.objects import boxes_around, relabel
@@ -59,6 +60,7 @@ ALL_IDS = identity_table(LABELS)
 # A value in instanceIds files is class * 1000 + number of the object. Values below 1000 are classes
 # without objects.
 PER_CLASS = 1000
+IMAGE_END = "_leftImg8bit.png"
 
 
 class Cityscapes(Reader):
@@ -102,10 +104,10 @@ class Cityscapes(Reader):
         one_of("Cityscapes", "ids", ids, ("train", "all"))
         root = Path(root)
         images = _frames(root / "leftImg8bit" / split)
-        stems = [_mask_stem(path, root, split, f"gt{mode.capitalize()}") for path in images]
-        masks = [Path(f"{stem}_labelIds.png") for stem in stems]
-        train_masks = [Path(f"{stem}_labelTrainIds.png") for stem in stems]
-        instances = [Path(f"{stem}_instanceIds.png") for stem in stems]
+        folder = root / f"gt{mode.capitalize()}" / split
+        masks, train_masks, instances = (
+            _masks(images, folder, kind) for kind in ("labelIds", "labelTrainIds", "instanceIds")
+        )
         self._label_ids = TRAIN_IDS if ids == "train" else ALL_IDS
         self.mask_values = self._label_ids
         has_label_ids = any(path.exists() for path in masks)
@@ -133,12 +135,20 @@ class Cityscapes(Reader):
     def name(self, index: int) -> str:
         """Return "<city>/<frame>"."""
         path = self._files[index][0]
-        return f"{path.parent.name}/{path.name.removesuffix('_leftImg8bit.png')}"
+        return f"{path.parent.name}/{path.name[: -len(IMAGE_END)]}"
+
+    def image_path(self, index: int) -> Path:
+        """Return the file of the sample's image."""
+        return self._files[index][0]
 
 
 def _frames(folder):
     """Return the images of a split, sorted."""
-    images = sorted(folder.glob("*/*_leftImg8bit.png"))
+    images = sorted(
+        path
+        for path in folder.glob("*/*")
+        if path.name.lower().endswith(IMAGE_END.lower()) and not is_hidden(path)
+    )
     if not images:
         raise FileNotFoundError(
             f"'{folder}' contains no <city>/<frame>_leftImg8bit.png. Check the path and the split. "
@@ -147,10 +157,16 @@ def _frames(folder):
     return images
 
 
-def _mask_stem(image, root, split, folder):
-    """Return the path of an image's masks without "_labelIds.png"."""
-    frame = image.name.removesuffix("_leftImg8bit.png")
-    return root / folder / split / image.parent.name / f"{frame}_{folder}"
+def _masks(images, folder, kind):
+    """Return the masks of one kind, in gtFine or gtCoarse, whether or not they exist."""
+    finder = FileFinder()
+    return [
+        finder.find(
+            folder / image.parent.name,
+            f"{image.name[: -len(IMAGE_END)]}_{folder.parent.name}_{kind}.png",
+        )
+        for image in images
+    ]
 
 
 def _read_instances(path, label_ids):

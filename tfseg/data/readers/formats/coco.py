@@ -1,5 +1,7 @@
 """The reader of COCO files with objects (https://cocodataset.org/#format-data)."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,13 +10,9 @@ import numpy as np
 from tfseg import checks
 from tfseg.checks import BACKGROUND
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.formats.coco_file import (
-    category_names,
-    category_table,
-    image_name,
-    open_images,
-    read_json,
-)
+from tfseg.data.readers.formats.coco_boxes import check_box_layout
+from tfseg.data.readers.formats.coco_categories import class_positions
+from tfseg.data.readers.formats.coco_file import image_name, open_images, read_json
 from tfseg.data.readers.formats.drawing import (
     clip_box,
     draw_objects,
@@ -24,6 +22,8 @@ from tfseg.data.readers.formats.drawing import (
 )
 from tfseg.data.readers.image_files import read_image
 from tfseg.data.readers.problems import format_problems
+
+CROWD = "it is a crowd (iscrowd=1), not an object"
 
 
 class _Object(NamedTuple):
@@ -35,23 +35,32 @@ class _Object(NamedTuple):
 class Coco(Reader):
     """Objects of a COCO "instances" file: polygons, or RLE as a list or as a packed string.
 
-    Class ids follow the order of the category ids, without gaps; 0 is "background". If no
-    annotation in the file has a segmentation, samples have boxes and classes only, and there is no
-    "background". An object that is completely covered by smaller ones keeps its box and class.
-    Segmentations need pycocotools (extra `coco`).
+    Class ids follow `class_names`, or the order of the category ids, without gaps; 0 is
+    "background". If no annotation in the file has a segmentation, samples have boxes and classes
+    only, and there is no "background". Not classes are a category "background", and categories
+    without annotations that only group others (the root in exports of Roboflow). An object that is
+    completely covered by smaller ones keeps its box and class. Segmentations need pycocotools
+    (extra `coco`).
+
+    Ids depend on the file: pass `class_names=train.class_names` to the reader of another file.
 
     Args:
         images: folder that the file names in the JSON file are relative to.
         annotations: JSON file.
         crowd: "ignore": pixels of crowds become 255 in the mask where there is no object, and
             crowds are not objects. "object": crowds are objects like any other.
+        class_names: names of categories in the order of their ids, with or without "background" at
+            the front. None: all categories. Objects of other categories are left out; categories
+            of the same name are one class.
 
     Attributes:
-        dropped: list of (name of the sample, reason) of objects without area.
+        dropped: list of (name of the sample, reason) of annotations that are not objects: without
+            area, crowds, of a category that is left out.
 
     Raises:
         FileNotFoundError: the JSON file is missing, or images are; they are named.
-        ValueError: the JSON file contradicts itself or the images.
+        ValueError: the JSON file contradicts itself or the images, or its boxes are not stored as
+            x, y, width and height in pixels.
         OSError: a file is not an image.
 
     Example:
@@ -64,20 +73,29 @@ class Coco(Reader):
         [[10.0, 20.0, 40.0, 35.0]]
     """
 
-    def __init__(self, images: str | Path, annotations: str | Path, crowd: str = "ignore"):
+    def __init__(
+        self,
+        images: str | Path,
+        annotations: str | Path,
+        crowd: str = "ignore",
+        class_names: Sequence[str] | None = None,
+    ):
         checks.one_of("Coco", "crowd", crowd, ("ignore", "object"))
         self._path = Path(annotations)
         self._ignore_crowds = crowd == "ignore"
         data = read_json(self._path)
+        _check_objects(data, self._path)
+        names, positions = class_positions(data, self._path, class_names)
         self._files, sizes, channels, dtype = open_images(data, Path(images), self._path)
-        class_names = category_names(data)
         self._has_masks = any(entry.get("segmentation") for entry in data["annotations"])
         if self._has_masks:
-            class_names = [BACKGROUND, *class_names]
+            super().__init__([BACKGROUND, *names], sizes, channels, dtype)
             self.fields = ("image", "mask", "instances", "boxes", "classes")
         else:
+            super().__init__(names, sizes, channels, dtype)
             self.fields = ("image", "boxes", "classes")
-        super().__init__(class_names, sizes, channels, dtype)
+        first = len(self.label_names) - len(names)
+        self._class_ids = {number: first + position for number, position in positions.items()}
         self._names = [image_name(image) for image in data["images"]]
         self.dropped = []
         self._objects = self._sort_by_image(data)
@@ -105,18 +123,28 @@ class Coco(Reader):
         """Return the image's file name in the JSON file without its suffix."""
         return self._names[index]
 
+    def image_path(self, index: int) -> Path:
+        """Return the file of the sample's image."""
+        return self._files[index][0]
+
     def _sort_by_image(self, data):
         """Return a list of objects per image; fill `dropped`."""
         positions = {image["id"]: i for i, image in enumerate(data["images"])}
-        class_ids = category_table(data, self.label_names)
+        sizes = dict(zip(positions, self.sizes.tolist(), strict=True))
+        check_box_layout(data["annotations"], sizes, self._path)
+        names = {category["id"]: category["name"] for category in data["categories"]}
         objects = [[] for _ in positions]
+        left_out = Counter()  # (position, category id)
         problems = []
         for annotation in data["annotations"]:
             where = f"annotation {annotation.get('id')}"
             try:
                 position = _lookup(annotation, "image_id", positions)
-                class_id = _lookup(annotation, "category_id", class_ids)
-                found, reason = self._parse(annotation, class_id, self.sizes[position].tolist())
+                _lookup(annotation, "category_id", names)
+                if annotation["category_id"] not in self._class_ids:
+                    left_out[position, annotation["category_id"]] += 1
+                    continue
+                found, reason = self._parse(annotation, self.sizes[position].tolist())
             except (TypeError, ValueError) as error:
                 problems.append(
                     f"{self._path}: {where}: {error}. Correct it, or export the file again."
@@ -124,20 +152,25 @@ class Coco(Reader):
                 continue
             if reason:
                 self.dropped.append((self.name(position), f"{where}: {reason}"))
-            elif found:
+            if found:
                 objects[position].append(found)
         if problems:
             raise ValueError(format_problems(problems))
+        for (position, number), count in left_out.items():
+            reason = f"{count} annotations of the category {names[number]!r}, which is not a class"
+            self.dropped.append((self.name(position), reason))
         return objects
 
-    def _parse(self, annotation, class_id, size):
-        """Return (object or None, the reason if it has no area)."""
+    def _parse(self, annotation, size):
+        """Return (object or None, why it is not an object with a box, or None)."""
         reason = self._why_no_region(annotation)
         if reason:
             return None, reason
-        if annotation.get("iscrowd") and self._ignore_crowds:
-            crowd = _Object(annotation, class_id, None)
-            return (crowd if self._has_masks else None), None
+        class_id = self._class_ids[annotation["category_id"]]
+        if self._ignore_crowds and _is_crowd(annotation):
+            if self._has_masks:
+                return _Object(annotation, class_id, None), f"{CROWD}, so its pixels are ignored"
+            return None, CROWD
         box, reason = clip_box(self._box(annotation, size), size)
         return (None if reason else _Object(annotation, class_id, box)), reason
 
@@ -154,16 +187,18 @@ class Coco(Reader):
 
     def _box(self, annotation, size):
         """Return the annotation's x_min, y_min, x_max, y_max."""
-        if "bbox" in annotation:
-            box = [float(value) for value in annotation["bbox"]]
-            if len(box) != 4:
-                raise ValueError(f"its bbox {annotation['bbox']} is not x, y, width, height")
+        if annotation.get("bbox"):
+            try:
+                x, y, width, height = [float(value) for value in annotation["bbox"]]
+            except (TypeError, ValueError):
+                raise ValueError(
+                    f"its bbox {annotation['bbox']} is not x, y, width, height"
+                ) from None
         elif self._has_masks:
             coco = checks.require_package("pycocotools.mask", "coco")
-            box = coco.toBbox(self._region(annotation, size)).tolist()
+            x, y, width, height = coco.toBbox(self._region(annotation, size)).tolist()
         else:
             raise ValueError("it has neither a bbox nor a segmentation")
-        x, y, width, height = box
         return x, y, x + width, y + height
 
     def _region(self, annotation, size):
@@ -177,6 +212,19 @@ class Coco(Reader):
             raise ValueError(
                 f"{self._path}: annotation {annotation.get('id')}: {error}. Export the file again."
             ) from error
+
+
+def _check_objects(data, path):
+    """Raise a ValueError if the annotations are panoptic segments."""
+    if any("segments_info" in annotation for annotation in data["annotations"]):
+        raise ValueError(
+            f"{path} is a panoptic COCO file. Read it with `CocoPanoptic`, or pass the file of the "
+            "instances."
+        )
+
+
+def _is_crowd(annotation):
+    return annotation.get("iscrowd") in (1, "1")  # True equals 1
 
 
 def _lookup(annotation, key, table):

@@ -1,14 +1,15 @@
 """The reader of panoptic COCO files (https://cocodataset.org/#format-data, part 4)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
+from tfseg.data.readers.file_names import FileFinder
+from tfseg.data.readers.formats.coco_categories import class_positions
 from tfseg.data.readers.formats.coco_file import (
-    category_names,
-    category_table,
+    EXPORT_AGAIN,
     image_name,
     open_images,
     read_json,
@@ -22,13 +23,20 @@ class CocoPanoptic(Reader):
     """Panoptic segments of COCO: a PNG per image whose colors number the segments, and a JSON file.
 
     A segment's number is red + 256 green + 65536 blue. The mask contains the categories, things
-    and stuff, in the order of their ids, and 255 where there is no segment. Objects are the
-    segments of things that are not crowds.
+    and stuff, in the order of `class_names` or of their ids, and 255 where there is no segment.
+    Objects are the segments of things that are not crowds.
+
+    Ids depend on the file: pass `class_names=train.class_names` to the reader of another file.
 
     Args:
         images: folder of the images.
         panoptic: folder of the PNG files.
         annotations: JSON file.
+        class_names: names of categories in the order of their ids. None: all categories. Segments
+            of other categories become 255.
+
+    Attributes:
+        dropped: list of (name of the sample, reason) of segments of other categories.
 
     Raises:
         FileNotFoundError: files are missing; they are named.
@@ -51,27 +59,40 @@ class CocoPanoptic(Reader):
 
     fields = ("image", "mask", "instances", "boxes", "classes")
 
-    def __init__(self, images: str | Path, panoptic: str | Path, annotations: str | Path):
+    def __init__(
+        self,
+        images: str | Path,
+        panoptic: str | Path,
+        annotations: str | Path,
+        class_names: Sequence[str] | None = None,
+    ):
         self._path = Path(annotations)
         data = read_json(self._path)
         entries = self._match(data)
-        pngs = [Path(panoptic) / entry["file_name"] for entry in entries]
         self._segments = [entry["segments_info"] for entry in entries]
+        segments = {"annotations": [one for some in self._segments for one in some]}
+        names, positions = class_positions(data | segments, self._path, class_names, True)
+        finder = FileFinder()
+        pngs = [finder.find(panoptic, entry["file_name"]) for entry in entries]
         self._files, sizes, channels, dtype = open_images(data, Path(images), self._path, pngs)
-        super().__init__(category_names(data), sizes, channels, dtype)
+        super().__init__(names, sizes, channels, dtype)
+        first = len(self.label_names) - len(names)
+        self._class_ids = {number: first + position for number, position in positions.items()}
         self._names = [image_name(image) for image in data["images"]]
-        self._class_ids = category_table(data, self.label_names)
         self._things = {
             category["id"] for category in data["categories"] if category.get("isthing", 1)
         }
+        self.dropped = self._left_out()
 
     def __getitem__(self, index: int) -> dict:
         file, png = self._files[index]
         segments = sorted(self._segments[index], key=lambda segment: segment["id"])
-        class_ids = [self._class_ids[segment["category_id"]] for segment in segments]
+        class_ids = [
+            self._class_ids.get(segment["category_id"], self.ignore_index) for segment in segments
+        ]
         is_object = np.array([self._is_object(segment) for segment in segments], bool)
         # Tables of the k-th segment, k = 1, 2, ...; 0 means none.
-        mask_table = np.array([IGNORE_INDEX, *class_ids], np.uint8)
+        mask_table = np.array([self.ignore_index, *class_ids], np.uint8)
         numbers = np.where(is_object, np.cumsum(is_object), 0)
         instance_table = np.array([0, *numbers], np.int32)
         positions, lengths = self._runs(png, [segment["id"] for segment in segments])
@@ -89,24 +110,44 @@ class CocoPanoptic(Reader):
         """Return the image's file name in the JSON file without its suffix."""
         return self._names[index]
 
+    def image_path(self, index: int) -> Path:
+        """Return the file of the sample's image."""
+        return self._files[index][0]
+
     def _is_object(self, segment):
-        return segment["category_id"] in self._things and not segment.get("iscrowd")
+        number = segment["category_id"]
+        return number in self._things & self._class_ids.keys() and not segment.get("iscrowd")
+
+    def _left_out(self):
+        """Return (name of the sample, reason) of the segments that belong to no class."""
+        return [
+            (self.name(index), f"segment {segment['id']}: its category is not in class_names")
+            for index, segments in enumerate(self._segments)
+            for segment in segments
+            if segment["category_id"] not in self._class_ids
+        ]
 
     def _match(self, data):
         """Return the annotation of each image."""
-        by_image = {entry["image_id"]: entry for entry in data["annotations"]}
+        by_image = {}
+        problems = []
         categories = {category["id"] for category in data["categories"]}
-        problems = [
+        for index, entry in enumerate(data["annotations"]):
+            faults = _faults(entry, categories)
+            problems += [f"{self._path}: annotations[{index}] {fault}" for fault in faults]
+            if faults:
+                continue
+            number = entry["image_id"]
+            if number in by_image:
+                problems.append(
+                    f"{self._path}: the image with the id {number!r} has two annotations. Keep one."
+                )
+            by_image[number] = entry
+        problems += [
             f"{self._path}: the image {image['file_name']} has no annotation"
             for image in data["images"]
-            if image["id"] not in by_image
+            if image["id"] not in by_image and not problems
         ]
-        for entry in by_image.values():
-            used = {segment["category_id"] for segment in entry["segments_info"]}
-            problems += [
-                f"{self._path}: {entry['file_name']}: there is no category {category}"
-                for category in sorted(used - categories)
-            ]
         if problems:
             raise ValueError(format_problems(problems))
         return [by_image[image["id"]] for image in data["images"]]
@@ -140,3 +181,25 @@ class CocoPanoptic(Reader):
                 f"{png} and {self._path} disagree: segments that are only {where}: "
                 f"{first_few(extra.tolist())}. Take both from the same release."
             )
+
+
+def _faults(entry, categories):
+    """Return what is wrong with an annotation of a panoptic file."""
+    if "segments_info" not in entry and "bbox" in entry:
+        return ["is an object, not a list of segments. Read the file with `Coco`."]
+    missing = [
+        key
+        for key, kind in (("image_id", (int, str)), ("file_name", str), ("segments_info", list))
+        if not isinstance(entry.get(key), kind)
+    ]
+    if missing:
+        return [f"has no {' and no '.join(missing)}. {EXPORT_AGAIN}"]
+    segments = entry["segments_info"]
+    where = entry["file_name"]
+    if any(
+        not isinstance(segment, dict) or {"id", "category_id"} - segment.keys()
+        for segment in segments
+    ):
+        return [f"{where} has a segment without id or category_id. {EXPORT_AGAIN}"]
+    unknown = {segment["category_id"] for segment in segments} - categories
+    return [f"{where}: there is no category {number}. {EXPORT_AGAIN}" for number in unknown]

@@ -1,5 +1,6 @@
 """The reader of medical volumes in NIfTI files, as slices (https://nifti.nimh.nih.gov/nifti-1)."""
 
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 from tfseg.checks import IGNORE_INDEX, one_of
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
-from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
+from tfseg.data.readers.file_names import is_hidden, same_form
+from tfseg.data.readers.formats.large_files import common_dtype
 from tfseg.data.readers.formats.volume import Volume
 from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.problems import format_problems
@@ -86,7 +88,7 @@ class Nifti(Reader):
         self._masks = [case[-1] for case in cases]
         self._axis = axis
         self._load = thread_safe_lru(Volume.load, CACHED_VOLUMES * len(folders))
-        self._load_mask = thread_safe_lru(Volume.load, CACHED_VOLUMES)
+        self._load_labels = thread_safe_lru(_labels_or_error, CACHED_VOLUMES)
         channels = _channels(self._images)
         dtype = common_dtype([volume.dtype for case in self._images for volume in case])
         super().__init__(class_names, [], channels, dtype)
@@ -116,8 +118,10 @@ class Nifti(Reader):
         return f"{self._names[number]}/{position:03d}"
 
     def _labels(self, mask, position):
-        values = mask.slice(self._load_mask(mask), self._axis, position)[..., 0]
-        return to_class_ids(whole_numbers(values, mask.path), self._table, mask.path)
+        values = self._load_labels(mask)
+        if isinstance(values, str):
+            raise ValueError(values)
+        return to_class_ids(mask.cut(values, self._axis, position), self._table, mask.path)
 
     def _positions(self, mask, skip_empty):
         """Return the positions of the slices to keep along the axis."""
@@ -153,6 +157,14 @@ def _open(files):
                 "other."
             )
     return volumes
+
+
+def _labels_or_error(mask):
+    """Return the values of a mask, or what is wrong with them, so that both can be cached."""
+    try:
+        return mask.load_labels()
+    except ValueError as error:
+        return str(error)
 
 
 def _channels(cases):
@@ -204,7 +216,7 @@ def _files(folder):
     paths = [
         path
         for path in folder.iterdir()
-        if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+        if path.name.lower().endswith(SUFFIXES) and not is_hidden(path)
     ]
     if not paths:
         raise FileNotFoundError(
@@ -212,7 +224,7 @@ def _files(folder):
         )
     files = {}
     for path in sorted(paths):
-        name = path.name.removesuffix(".gz").removesuffix(".nii")
+        name = same_form(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE))
         first = files.setdefault(name, path)
         if first is not path:
             raise ValueError(

@@ -35,7 +35,7 @@ class Tfds(Reader):
             out.
 
     Attributes:
-        dropped: list of (name of the sample, reason) of objects without area.
+        dropped: list of (name of the sample, reason) of objects without area, and of crowds.
 
     Raises:
         FileNotFoundError: the dataset is not prepared.
@@ -133,6 +133,7 @@ class Tfds(Reader):
         classes = []
         for box, label, is_crowd in zip(objects["bbox"], objects["label"], crowd, strict=True):
             if is_crowd:
+                self.dropped.append((self.name(index), "it is a crowd, not an object"))
                 continue
             class_id = self._class_id(label, index)
             clipped, reason = clip_box(_in_pixels(box, size), size)

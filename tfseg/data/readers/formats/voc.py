@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX, one_of
-from tfseg.data.readers.base import Reader
+from tfseg.checks import BACKGROUND, IGNORE_INDEX, is_background, one_of
+from tfseg.data.readers.base import Reader, check_class_names
+from tfseg.data.readers.file_names import FileFinder, same_form
 from tfseg.data.readers.formats.voc_xml import names_in, read_objects
 from tfseg.data.readers.image_files import SUFFIXES, read_image, read_mask
 from tfseg.data.readers.mask_values import to_class_ids
@@ -58,6 +59,7 @@ class Voc(Reader):
         split: name of the list: "train", "val", "trainval", "test" or your own.
         task: "segmentation" or "detection".
         class_names: classes of the objects in the order of their ids, without the background.
+            With the background at the front they may be `class_names` of another reader.
             None: the twenty classes of VOC. For detection, if the XML files (of all splits) contain
             any other name: all names that they contain, in alphabetical order.
         difficult: whether to keep objects marked as difficult (detection).
@@ -90,11 +92,12 @@ class Voc(Reader):
     ):
         one_of("Voc", "task", task, ("segmentation", "detection"))
         self._root = Path(root)
+        self._finder = FileFinder()
         if not self._root.is_dir():
             raise FileNotFoundError(f"There is no folder '{self._root}'. Check the path.")
         folder = "Main" if task == "detection" else "Segmentation"
         path = self._root / "ImageSets" / folder / f"{split}.txt"
-        self._names = read_names(path)
+        self._names = _image_names(read_names(path), self._root / "JPEGImages")
         if not self._names:
             raise ValueError(f"{path} contains no name. Write one name per line.")
         self.dropped = []
@@ -110,9 +113,11 @@ class Voc(Reader):
             self.fields = ("image", "mask", "instances", "boxes", "classes")
             folders.append("SegmentationObject")
         masks = [
-            [self._root / folder / f"{name}.png" for folder in folders] for name in self._names
+            [self._finder.find(self._root / folder, f"{name}.png") for folder in folders]
+            for name in self._names
         ]
-        self._open([BACKGROUND, *(NAMES if class_names is None else class_names)], masks)
+        names = list(NAMES if class_names is None else check_class_names(class_names))
+        self._open([BACKGROUND, *names[is_background(names[0]) :]], masks)
         self.mask_values = {class_id: class_id for class_id in range(len(self.class_names))}
         if class_names is None:
             self.palette = colormap(len(self.class_names))
@@ -132,7 +137,7 @@ class Voc(Reader):
         for name, size in zip(self._names, self.sizes.tolist(), strict=True):
             try:
                 boxes, classes, reasons = read_objects(
-                    folder / f"{name}.xml", size, class_ids, difficult
+                    self._finder.find(folder, f"{name}.xml"), size, class_ids, difficult
                 )
             except (FileNotFoundError, ValueError) as error:
                 problems.append(str(error))
@@ -163,6 +168,10 @@ class Voc(Reader):
         """Return the name in the list: the image's file name without its suffix."""
         return self._names[index]
 
+    def image_path(self, index: int) -> Path:
+        """Return the file of the sample's image."""
+        return self._files[index][0]
+
 
 def colormap(count: int):
     """Return the (count, 3) uint8 RGB colors of VOC.
@@ -183,17 +192,29 @@ def colormap(count: int):
     return colors
 
 
+def _image_names(listed, folder):
+    """Return the names of a list without the suffixes that some tools write."""
+    existing = {same_form(path.name) for path in folder.iterdir()} if folder.is_dir() else set()
+    names = []
+    for name in listed:
+        stem, _, suffix = name.rpartition(".")
+        is_suffix = f".{suffix.lower()}" in (*SUFFIXES, ".xml")
+        has_image = any(same_form(name + other) in existing for other in SUFFIXES)
+        names.append(stem if stem and is_suffix and not has_image else name)
+    return names
+
+
 def _find_images(folder, names):
     """Return the files of these images: JPEG in VOC, others in datasets that copy its layout."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"There is no folder '{folder}', where datasets in the layout of VOC have their images."
         )
-    existing = {path.name for path in folder.iterdir()}
+    finder = FileFinder()
     files = []
     for name in names:
-        found = [name + suffix for suffix in (".jpg", *SUFFIXES) if name + suffix in existing]
-        files.append(folder / (found[0] if found else f"{name}.jpg"))
+        found = (finder.find(folder, name + suffix) for suffix in (".jpg", *SUFFIXES))
+        files.append(next((path for path in found if path.exists()), folder / f"{name}.jpg"))
     return files
 
 

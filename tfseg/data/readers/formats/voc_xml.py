@@ -1,9 +1,15 @@
 """The XML files of Pascal VOC: names and boxes of objects."""
 
+import json
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
+
+from tfseg.data.readers.file_names import is_hidden
+
+DECLARATION = re.compile(r"""^\s*<\?xml[^>]*?encoding=["']([\w.-]+)["'][^>]*\?>""")
 
 
 def names_in(folder: Path) -> set[str]:
@@ -12,13 +18,48 @@ def names_in(folder: Path) -> set[str]:
     All splits are read: otherwise train and val would number their classes differently.
     """
     found = set()
-    for path in folder.glob("*.xml"):
+    for path in folder.glob("*"):
+        if path.suffix.lower() != ".xml" or is_hidden(path):
+            continue
         try:
-            found |= {_text(item, "name") for item in ElementTree.parse(path).iter("object")}
+            found |= {_text(item, "name") for item in parse_xml(path).iter("object")}
         except ElementTree.ParseError:
             continue  # reported later if the file is in this split
     found.discard("")
     return found
+
+
+def parse_xml(path: Path):
+    """Return the root element of an XML file in any encoding.
+
+    The parser of Python knows no encoding with several bytes per character except UTF-8 and
+    UTF-16, and believes a declaration that does not fit the content.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        xml.etree.ElementTree.ParseError: the file is not XML.
+    """
+    data = path.read_bytes()
+    try:
+        return ElementTree.fromstring(data)
+    except (ElementTree.ParseError, LookupError, ValueError):
+        return ElementTree.fromstring(_decode(data))
+
+
+def _decode(data):
+    """Return the text of an XML file without its declaration."""
+    declaration = DECLARATION.match(data.lstrip(b"\xef\xbb\xbf")[:200].decode("latin-1"))
+    encodings = [json.detect_encoding(data), "utf-8-sig"]
+    if declaration:
+        encodings.insert(0, declaration[1])
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except (LookupError, UnicodeError) as error:
+            message = str(error)
+            continue
+        return re.sub(r"^\ufeff?\s*<\?xml[^>]*\?>", "", text)
+    raise ElementTree.ParseError(f"{message}; save it as UTF-8")
 
 
 def read_objects(path: Path, size, class_ids: dict[str, int], difficult: bool):
@@ -40,7 +81,7 @@ def read_objects(path: Path, size, class_ids: dict[str, int], difficult: bool):
         ValueError: it is damaged or does not match the image.
     """
     try:
-        annotation = ElementTree.parse(path).getroot()
+        annotation = parse_xml(path)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no file '{path}'. Every name in the list needs one."
@@ -99,6 +140,8 @@ def _box(item, size):
             f"an object's bndbox has xmin, ymin, xmax, ymax = {found}. Expected four numbers."
         ) from None
     label = f"{_text(item, 'name')} ({', '.join(texts)})"
+    if not np.isfinite([x_min, y_min, x_max, y_max]).all():
+        return None, f"{label} contains NaN or infinity"
     # By the definition of VOC, equal sides are one pixel; in practice, a click without a drag.
     if not (x_min < x_max and y_min < y_max):
         return None, f"{label} has no area"

@@ -8,7 +8,8 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.data.readers.base import Reader
+from tfseg.data.readers.base import Reader, check_class_names
+from tfseg.data.readers.file_names import is_hidden, same_form
 from tfseg.data.readers.formats.drawing import (
     clip_box,
     draw_objects,
@@ -16,8 +17,10 @@ from tfseg.data.readers.formats.drawing import (
     valid_polygons,
 )
 from tfseg.data.readers.image_files import by_stem, image_files, read_image
+from tfseg.data.readers.other_formats import other_layout
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import format_problems
+from tfseg.data.readers.text_files import read_lines, read_text
 
 
 class _Object(NamedTuple):
@@ -40,12 +43,12 @@ class Yolo(Reader):
         labels: folder of text files; classes.txt is ignored.
         class_names: names in the order of the class numbers from 0, or {number: name} (numbers may
             have gaps), or the path of a YAML file whose `names` is either of them (needs PyYAML,
-            extra `yolo`).
+            extra `yolo`). A name "background" is not a class: objects of its number are left out.
         task: "boxes": samples have "boxes" and "classes"; "polygons": also "mask" and
             "instances".
 
     Attributes:
-        dropped: list of (name of the sample, reason) of objects without area.
+        dropped: list of (name of the sample, reason) of objects without area, or of the background.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
@@ -73,6 +76,8 @@ class Yolo(Reader):
         self._files = image_files(images)
         sizes, channels, dtype = read_headers([(file,) for file in self._files])
         names = _numbered_names(class_names)
+        background = {number for number, name in names.items() if checks.is_background(name)}
+        names = {number: name for number, name in names.items() if number not in background}
         if task == "polygons":
             class_names = [BACKGROUND, *names.values()]
             self.fields = ("image", "mask", "instances", "boxes", "classes")
@@ -84,6 +89,7 @@ class Yolo(Reader):
         super().__init__(class_names, sizes, channels, dtype)
         first = len(self.label_names) - len(names)
         self._class_ids = {number: first + i for i, number in enumerate(names)}
+        self._class_ids.update(dict.fromkeys(background))
         self.dropped = []
         self._objects = self._read_objects(_text_files(self._files, Path(labels)))
 
@@ -105,19 +111,30 @@ class Yolo(Reader):
         """Return the image's file name without its suffix."""
         return self._files[index].stem
 
+    def image_path(self, index: int) -> Path:
+        """Return the file of the sample's image."""
+        return self._files[index]
+
     def _read_objects(self, texts):
         """Return a list of objects per image; fill `dropped`."""
         objects = [[] for _ in texts]
         problems = []
         for index, path in enumerate(texts):
             size = self.sizes[index].tolist()
-            for number, line in _lines(path):
+            try:
+                lines = _lines(path)
+            except ValueError as error:
+                problems.append(str(error))
+                continue
+            for number, line in lines:
                 try:
                     class_id, values = _parse_numbers(line, self._class_ids)
                     polygon, box, reason = self._parse(values, size)
                 except ValueError as error:
                     problems.append(f"{path}:{number}: {error}")
                     continue
+                if class_id is None:
+                    reason = "its class is the background"
                 if reason:
                     self.dropped.append((self.name(index), f"line {number}: {reason}"))
                 else:
@@ -131,8 +148,7 @@ def _lines(path):
     """Return [(number, line)] of a text file without its empty lines; none if `path` is None."""
     if path is None:
         return []
-    lines = path.read_text("utf-8-sig").splitlines()
-    return [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
+    return [(number, line) for number, line in enumerate(read_lines(path), 1) if line.strip()]
 
 
 def _parse_numbers(line, class_ids):
@@ -158,6 +174,11 @@ def _format_numbers(numbers):
 
 def _parse_box(values, size):
     """Return (None, box or None, reason if the box has no area)."""
+    if len(values) == 5:
+        raise ValueError(
+            "got 5 numbers after the class: a box and a confidence, as in saved predictions. "
+            "Expected 4. Remove the last column, and check that these are labels."
+        )
     if len(values) != 4:
         raise ValueError(
             f"got {len(values)} numbers after the class, expected 4 for a box. For outlines pass "
@@ -212,8 +233,8 @@ def _numbered_names(class_names):
     if isinstance(class_names, (str, Path)):
         class_names = _names_in_yaml(Path(class_names))
     if isinstance(class_names, dict):
-        return {int(number): class_names[number] for number in sorted(class_names, key=int)}
-    return dict(enumerate(class_names))
+        return {int(number): str(class_names[number]) for number in sorted(class_names, key=int)}
+    return dict(enumerate(check_class_names(class_names)))
 
 
 def _names_in_yaml(path):
@@ -221,7 +242,7 @@ def _names_in_yaml(path):
         raise FileNotFoundError(
             f"There is no file '{path}'. Pass class names, or a YAML file with `names`."
         )
-    content = checks.require_package("yaml", "yolo").safe_load(path.read_text("utf-8"))
+    content = checks.require_package("yaml", "yolo").safe_load(read_text(path))
     names = content.get("names") if isinstance(content, dict) else None
     if not isinstance(names, (dict, list)):
         raise ValueError(
@@ -234,16 +255,23 @@ def _text_files(images, folder):
     """Return the text file of each image, or None."""
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
-    texts = {path.stem: path for path in sorted(folder.glob("*.txt")) if path.name != "classes.txt"}
+    texts = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() != ".txt" or path.name.lower() == "classes.txt" or is_hidden(path):
+            continue
+        first = texts.setdefault(same_form(path.stem), path)
+        if first is not path:
+            raise ValueError(f"{first} and {path} belong to the same image. Keep one of them.")
     if not texts:
+        other = other_layout(folder)
         raise FileNotFoundError(
             f"The folder '{folder}' contains no text file. Expected one per image, with its "
-            "objects."
+            f"objects.{f' The folder is {other}' if other else ''}"
         )
-    known = by_stem(images)
+    known = {same_form(stem) for stem in by_stem(images)}
     extra = [f"{path} has no image '{stem}'" for stem, path in texts.items() if stem not in known]
     if extra:
         raise ValueError(
             f"{format_problems(extra)}\nAdd the missing images, or remove these text files."
         )
-    return [texts.get(path.stem) for path in images]
+    return [texts.get(same_form(path.stem)) for path in images]

@@ -244,6 +244,29 @@ def reliability(labels, probabilities, bins, ignore_index=255):
     return table.T
 
 
+def panoptic_counts(target, prediction, void, crowd):
+    """Return tp, fp, fn and sum of IoU of an image (arXiv:1801.00868, section 4), of one class.
+
+    As `pq_compute_single_core` of github.com/cocodataset/panopticapi: void pixels are subtracted
+    from the union, and a prediction that is mostly void or crowd is not a false positive.
+    """
+    targets = sorted(set(target[~void].flat) - {0, *crowd})
+    predictions = sorted(set(prediction.flat) - {0})
+    matched, iou_sum = [], 0.0
+    for t in targets:
+        for p in predictions:
+            first, second = (target == t) & ~void, prediction == p
+            intersection = (first & second).sum()
+            union = first.sum() + second.sum() - intersection - (second & void).sum()
+            if intersection / union > 0.5:
+                matched.append(p)
+                iou_sum += intersection / union
+    left_out = void | np.isin(target, list(crowd))
+    wrong = [p for p in predictions if p not in matched]
+    wrong = [p for p in wrong if left_out[prediction == p].mean() <= 0.5]
+    return len(matched), len(wrong), len(targets) - len(matched), iou_sum
+
+
 def affine_warp(image, matrix, size, fill=0.0):
     """Warp one image (H, W, C) bilinearly; `matrix` (2, 3) maps output (x, y, 1) to the source."""
     height, width, channels = image.shape

@@ -2,6 +2,7 @@ import itertools
 import math
 
 import numpy as np
+import oracles
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -93,6 +94,41 @@ def test_average_precision_by_hand():
     assert type(result["mean_ap"]) is float
 
 
+def test_average_precision_of_the_data_science_bowl():
+    # above 0.75, target 2 has no match; each image has its own mean over the thresholds
+    assert average_precision([TARGET], [PREDICTION], (0.75,))["ap"] == pytest.approx([1 / 6])
+    images = (TARGET, draw("1."), draw("..")), (PREDICTION, draw("8."), draw(".."))
+    result = average_precision(*images, (0.5, 0.6, 0.75), by_image=True)
+    assert result["ap"] == pytest.approx([(2 / 5 + 1) / 2, (1 / 6 + 1) / 2, (0 + 1) / 2])
+    assert result["mean_ap"] == pytest.approx(((2 / 5 + 1 / 6 + 0) / 3 + 1) / 2)
+    assert type(result["mean_ap"]) is float
+
+
+# Void are the last two columns, crowd is target 8. Target 3 has 4 pixels; prediction 6 has 3 of
+# them, 1 other and 2 void ones: IoU 3 / 5. Of prediction 7, 2 of 3 pixels are crowd; of 4, one is
+# crowd and one void; 2 is void only.
+WITH_CROWD = draw("333.... 3...... ....... 8888...")
+AROUND_IT = draw("66...66 66..1.. 7....22 77.444.")
+VOID = np.arange(7) + np.zeros((4, 1)) >= 5
+
+
+def test_void_and_crowd_by_hand():
+    images = [WITH_CROWD], [AROUND_IT]
+    # panoptic quality adds void and crowd: only prediction 1 is wrong
+    quality = panoptic_quality(*images, void=[VOID], crowd=[[8]])
+    assert quality == pytest.approx({"pq": 3 / 5 * 2 / 3, "sq": 3 / 5, "rq": 2 / 3})
+    # average precision looks at each by itself: 1 / 3 of prediction 4 is not enough
+    result = average_precision(*images, (0.5, 0.6, 0.65), void=[VOID], crowd=[[8]])
+    assert result["ap"] == pytest.approx([1 / 3, 1 / 3, 0])
+    assert panoptic_quality(*images)["pq"] == 0
+    nothing = {"void": [None], "crowd": [None]}
+    assert panoptic_quality(*images, **nothing) == panoptic_quality(*images)
+    # an image of nothing but void has no score
+    everything = np.ones(VOID.shape, bool)
+    assert math.isnan(panoptic_quality(*images, void=[everything])["pq"])
+    assert math.isnan(average_precision(*images, by_image=True, void=[everything])["mean_ap"])
+
+
 def test_panoptic_quality_by_hand():
     # 2 + 1 matches of 4 target and 5 predicted objects: rq 2 * 3 / (4 + 5), sq the mean of 4/7,
     # 3/4, 1.
@@ -145,6 +181,77 @@ def test_matching_is_the_largest_one_to_one_matching(pair, threshold):
     assert all(table[pair] >= threshold for pair in match.pairs)
     for numbers in zip(*match.pairs, strict=True):
         assert len(set(numbers)) == len(numbers) == match.tp
+
+
+@given(labels, st.randoms(use_true_random=False), st.sets(st.integers(1, 4), max_size=1))
+@settings(deadline=None, max_examples=50)
+def test_panoptic_quality_matches_panopticapi(pair, random, crowd):
+    target, prediction = pair
+    void = np.reshape([random.random() < 0.3 for _ in range(target.size)], target.shape)
+    tp, fp, fn, iou_sum = oracles.panoptic_counts(target, prediction, void, crowd)
+    quality = panoptic_quality([target], [prediction], [void], [sorted(crowd)])
+    if tp + fp + fn == 0:
+        assert math.isnan(quality["pq"])
+        return
+    assert quality["rq"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
+    assert quality["sq"] == pytest.approx(iou_sum / max(tp, 1))
+
+
+@given(labels.filter(lambda pair: pair[0].ndim == 2), st.sets(st.integers(1, 4), max_size=2))
+@settings(deadline=None, max_examples=20)
+def test_crowds_match_pycocotools(pair, crowd):
+    target, prediction = pair
+    result = average_precision([target], [prediction], crowd=[sorted(crowd)])
+    expected = coco_precision(target, prediction, crowd)
+    assert result["ap"] == pytest.approx(expected, nan_ok=True)
+
+
+def coco_precision(target, prediction, crowd):
+    """Return TP / (TP + FP + FN) per threshold, from the matches of COCOeval."""
+    coco, mask = pytest.importorskip("pycocotools.coco"), pytest.importorskip("pycocotools.mask")
+    evaluation = pytest.importorskip("pycocotools.cocoeval")
+
+    def annotations(labels):
+        for number in sorted(set(labels.flat) - {0}):
+            rle = mask.encode(np.asfortranarray((labels == number).astype("uint8")))
+            fields = {"id": int(number), "image_id": 1, "category_id": 1, "score": 1.0}
+            area = int((labels == number).sum())
+            yield fields | {"segmentation": rle, "area": area, "bbox": [0, 0, 1, 1]}
+
+    def dataset(labels, crowd):
+        result = coco.COCO()
+        found = [a | {"iscrowd": int(a["id"] in crowd)} for a in annotations(labels)]
+        image = {"id": 1, "height": labels.shape[0], "width": labels.shape[1]}
+        result.dataset = {"images": [image], "categories": [{"id": 1}], "annotations": found}
+        result.createIndex()
+        return result
+
+    run = evaluation.COCOeval(dataset(target, crowd), dataset(prediction, ()), "segm")
+    run.params.areaRng, run.params.areaRngLbl = [[0, 1e10]], ["all"]
+    run.evaluate()
+    if run.evalImgs[0] is None:
+        return [math.nan] * 10
+    image = run.evalImgs[0]
+    counted = ~np.asarray(image["dtIgnore"], bool)
+    is_matched = np.asarray(image["dtMatches"]) > 0
+    tp, fp = (is_matched & counted).sum(1), (~is_matched & counted).sum(1)
+    fn = np.sum((~np.asarray(image["gtIgnore"], bool)) & (image["gtMatches"] == 0), axis=1)
+    objects = tp + fp + fn
+    return np.where(objects > 0, tp / np.maximum(objects, 1), math.nan)
+
+
+@given(st.lists(labels, min_size=1, max_size=3))
+@settings(deadline=None, max_examples=20)
+def test_scores_by_image_match_the_slow_definition(pairs):
+    means = []
+    for target, prediction in pairs:
+        table = slow_table(target, prediction)
+        objects = len(set(target.flat) - {0}) + len(set(prediction.flat) - {0})
+        tp = np.array([sum(iou > t for iou in table.values()) for t in THRESHOLDS])
+        means += [np.mean(tp / (objects - tp))] if objects else []
+    result = average_precision(*zip(*pairs, strict=True), by_image=True)
+    expected = np.mean(means) if means else math.nan
+    assert result["mean_ap"] == pytest.approx(expected, nan_ok=True)
 
 
 @given(labels, st.permutations(range(1, 5)), st.permutations((3, 70, 600, 5000)))
@@ -309,6 +416,24 @@ def test_invalid_label_maps_are_an_error(target, prediction, words):
     for metric in (average_precision, panoptic_quality):
         with pytest.raises(ValueError, match=f"^{metric.__name__}: image 1: {words}"):
             metric([EMPTY, target], [EMPTY, prediction])
+
+
+@pytest.mark.parametrize("metric", [average_precision, panoptic_quality])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"void": [EMPTY]}, r"image 0: void is int64 of shape \(4, 5\), expected bool of shape"),
+        ({"void": [EMPTY.T > 0]}, r"image 0: void is bool of shape \(5, 4\)"),
+        ({"void": []}, "0 void, but more targets"),
+        ({"crowd": [[1], [2]]}, "1 targets, but more crowd"),
+        ({"crowd": [3]}, r"image 0: crowd is 3, expected .*np.flatnonzero"),
+        ({"crowd": [[0, 1]]}, r"image 0: crowd is \[0, 1\], expected the numbers of the crowds"),
+        ({"crowd": [np.array([True, False])]}, "image 0: crowd is .*True"),
+    ],
+)
+def test_invalid_void_and_crowd_are_an_error(metric, arguments, words):
+    with pytest.raises(ValueError, match=f"^{metric.__name__}: {words}"):
+        metric([EMPTY], [EMPTY], **arguments)
 
 
 @pytest.mark.parametrize("threshold", [0.49, 1.01, -1, math.nan])

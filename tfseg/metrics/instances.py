@@ -3,14 +3,20 @@
 A label map contains integers (H, W) or (D, H, W): 0 is background, every other number is an object.
 Objects can consist of several pieces, and numbers can be missing. Objects are matched one to one by
 their IoU, without regard to classes.
+
+Two kinds of pixels can be left out. Void is a bool mask of pixels without a label: they belong to
+no target, and they are removed from predictions before the IoU is computed. A crowd is a target
+that stands for a group of objects that were not drawn one by one: it is not a target itself. A
+prediction without a match that is mostly void or crowd is not counted as wrong.
 """
 
-import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from tfseg.metrics.overlaps import count_overlaps, image_overlaps
 
 THRESHOLDS = (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
 _ABOVE_HALF = np.nextafter(0.5, 1)
@@ -54,27 +60,40 @@ def match_instances(target, prediction, threshold: float = 0.5) -> InstanceMatch
         ((1, 5),)
     """
     _check_threshold("match_instances", threshold)
-    return _match(_overlaps("match_instances", target, prediction), threshold)
+    return _match(count_overlaps("match_instances", target, prediction), threshold)
 
 
 def average_precision(
-    targets: Iterable, predictions: Iterable, thresholds: Sequence[float] = THRESHOLDS
+    targets: Iterable,
+    predictions: Iterable,
+    thresholds: Sequence[float] = THRESHOLDS,
+    by_image: bool = False,
+    void: Iterable | None = None,
+    crowd: Iterable | None = None,
 ) -> dict:
     """Compute the average precision of a dataset, TP / (TP + FP + FN).
 
-    As in StarDist and the Data Science Bowl 2018. The counts are summed over all images before the
-    division. Unlike the average precision of COCO, it does not rank objects by confidence.
+    By default as in StarDist: objects match at an IoU of at least the threshold, and the counts are
+    summed over all images before the division. With `by_image`, the score of the Data Science Bowl
+    2018: objects match above the threshold, and each image has its own score, the mean over the
+    thresholds; "mean_ap" is the mean of these. Unlike the average precision of COCO, it does not
+    rank objects by confidence.
 
     Args:
         targets, predictions: label maps (H, W) or (D, H, W), one per image.
         thresholds: IoU that a match needs, each in [0.5, 1].
+        by_image: average over images, without images that have no objects. By default, every
+            object has the same weight.
+        void, crowd: see `panoptic_quality`. As in COCO, a prediction without a match is not counted
+            if the fraction of its pixels in one crowd (or in void) reaches the threshold.
 
     Returns:
         dict: "ap" (T,) float64, one per threshold, and "mean_ap", a float. NaN if there are no
         objects.
 
     Raises:
-        ValueError: see `match_instances`; or there are more targets than predictions, or fewer.
+        ValueError: see `match_instances`; or the arguments differ in length, or `void` or `crowd`
+            are not as above.
 
     Example:
         >>> import numpy as np, tfseg
@@ -84,23 +103,55 @@ def average_precision(
     """
     for threshold in thresholds:
         _check_threshold("average_precision", threshold)
-    tp, objects = np.zeros(len(thresholds)), np.zeros(len(thresholds))
-    for table in _tables("average_precision", targets, predictions):
-        matches = [_match(table, threshold) for threshold in thresholds]
-        tp += [match.tp for match in matches]
-        objects += [match.tp + match.fp + match.fn for match in matches]
-    ap = np.divide(tp, objects, out=np.full(len(tp), np.nan), where=objects > 0)
-    return {"ap": ap, "mean_ap": float(np.mean(ap))}
+    if by_image:  # above instead of at least
+        thresholds = [np.nextafter(threshold, 2) for threshold in thresholds]
+    tables = image_overlaps("average_precision", targets, predictions, void, crowd, np.maximum)
+    counts = [[_counts(_match(table, threshold)) for threshold in thresholds] for table in tables]
+    counts = np.reshape(np.array(counts, "int64"), (-1, len(thresholds), 2))
+    if not by_image:
+        ap = _precision(counts.sum(axis=0))
+        return {"ap": ap, "mean_ap": float(np.mean(ap))}
+    scores = _precision(counts)  # (images, T)
+    mean_ap = _mean_defined(_mean_defined(scores, axis=1), axis=0)
+    return {"ap": _mean_defined(scores, axis=0), "mean_ap": float(mean_ap)}
 
 
-def panoptic_quality(targets: Iterable, predictions: Iterable) -> dict[str, float]:
+def _counts(match):
+    return match.tp, match.tp + match.fp + match.fn
+
+
+def _precision(counts):
+    """Return (...) TP / (TP + FP + FN) of (..., 2) counts; NaN where there are no objects."""
+    tp, objects = counts[..., 0], counts[..., 1]
+    return np.divide(tp, objects, out=np.full(tp.shape, np.nan), where=objects > 0)
+
+
+def _mean_defined(values, axis):
+    """Return the mean along an axis of the values that are not NaN; NaN if there are none."""
+    defined = ~np.isnan(values)
+    total, count = np.where(defined, values, 0).sum(axis), defined.sum(axis)
+    return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+
+
+def panoptic_quality(
+    targets: Iterable,
+    predictions: Iterable,
+    void: Iterable | None = None,
+    crowd: Iterable | None = None,
+) -> dict[str, float]:
     """Compute the panoptic quality of a dataset (arXiv:1801.00868), with all objects in one class.
 
     Objects match if their IoU is above 0.5. The counts are summed over all images before the
-    division.
+    division. Void and crowds are treated as in the paper and in panopticapi: void pixels do not
+    affect the IoU, and a prediction without a match is not counted if more than half of its pixels
+    are void or in crowds.
 
     Args:
         targets, predictions: label maps (H, W) or (D, H, W), one per image.
+        void: bool masks of pixels without a label, of the shape of the targets, one per image, or
+            None for an image without any.
+        crowd: numbers of the targets that are crowds, one sequence per image, or None for an image
+            without any. Readers mark them by row: `np.flatnonzero(sample["crowd"]) + 1`.
 
     Returns:
         dict of floats in [0, 1]: "pq" = "sq" * "rq"; "sq", segmentation quality, the mean IoU of
@@ -108,7 +159,8 @@ def panoptic_quality(targets: Iterable, predictions: Iterable) -> dict[str, floa
         NaN if there are no objects.
 
     Raises:
-        ValueError: see `match_instances`; or there are more targets than predictions, or fewer.
+        ValueError: see `match_instances`; or the arguments differ in length, or `void` or `crowd`
+            are not as above.
 
     Example:
         >>> import numpy as np, tfseg
@@ -116,7 +168,7 @@ def panoptic_quality(targets: Iterable, predictions: Iterable) -> dict[str, floa
         >>> tfseg.metrics.panoptic_quality([target], [prediction])  # one match of IoU 3/4, one miss
         {'pq': 0.5, 'sq': 0.75, 'rq': 0.6666666666666666}
     """
-    tables = _tables("panoptic_quality", targets, predictions)
+    tables = image_overlaps("panoptic_quality", targets, predictions, void, crowd, np.add)
     matches = [_match(table, _ABOVE_HALF) for table in tables]
     tp = sum(match.tp for match in matches)
     errors = sum(match.fp + match.fn for match in matches)
@@ -135,82 +187,6 @@ def _check_threshold(owner, threshold):
         )
 
 
-@dataclass(frozen=True)
-class _Overlaps:
-    """The pairs of objects that share pixels, with their IoU, and the numbers of objects."""
-
-    target: np.ndarray
-    prediction: np.ndarray
-    iou: np.ndarray
-    target_count: int
-    prediction_count: int
-
-
-def _tables(owner, targets, predictions):
-    """Yield the overlaps of each image."""
-    for index, (target, prediction) in enumerate(itertools.zip_longest(targets, predictions)):
-        if prediction is None:
-            raise ValueError(
-                f"{owner}: {index} predictions, but more targets. Pass one prediction per target."
-            )
-        if target is None:
-            raise ValueError(
-                f"{owner}: {index} targets, but more predictions. Pass one prediction per target."
-            )
-        yield _overlaps(f"{owner}: image {index}", target, prediction)
-
-
-def _overlaps(owner, target, prediction):
-    """Count the pixels of every pair of objects.
-
-    Both numbers of a pixel are packed into one, so that one sort counts all pairs. Example: target
-    3 and prediction 5 become 3 * 2**32 + 5.
-    """
-    target = _check_label_map(owner, "target", target)
-    prediction = _check_label_map(owner, "prediction", prediction)
-    if target.shape != prediction.shape:
-        raise ValueError(
-            f"{owner}: target of shape {target.shape} and prediction of shape {prediction.shape} "
-            "differ."
-        )
-    packed = (target << 32 | prediction).ravel()
-    pairs, pixels = np.unique(packed[packed > 0], return_counts=True)
-    target, prediction = pairs >> 32, pairs & (2**32 - 1)
-    target_area, target_count = _areas(target, pixels)
-    predicted_area, prediction_count = _areas(prediction, pixels)
-    iou = pixels / (target_area + predicted_area - pixels)
-    shared = (target > 0) & (prediction > 0)
-    return _Overlaps(
-        target[shared], prediction[shared], iou[shared], target_count, prediction_count
-    )
-
-
-def _areas(numbers, pixels):
-    """Return the total area of each pair's object, and how many objects there are."""
-    unique, index = np.unique(numbers, return_inverse=True)
-    return np.bincount(index, pixels, len(unique))[index], int(np.count_nonzero(unique))
-
-
-def _check_label_map(owner, name, labels):
-    """Return a label map as int64; raise a ValueError if it is not one."""
-    labels = np.asarray(labels)
-    if labels.ndim not in (2, 3):
-        raise ValueError(
-            f"{owner}: {name} has shape {labels.shape}, expected a label map (H, W) or (D, H, W)."
-        )
-    if labels.dtype.kind not in "iu":
-        raise ValueError(
-            f"{owner}: {name} is {labels.dtype}, expected integers: 0 for background, 1, 2, ... "
-            "for objects."
-        )
-    if labels.size and not (labels.min() >= 0 and labels.max() < 2**31):
-        raise ValueError(
-            f"{owner}: {name} has values from {labels.min()} to {labels.max()}, expected numbers "
-            "in [0, 2**31)."
-        )
-    return labels.astype("int64")
-
-
 def _match(overlaps, threshold):
     """Match objects one to one with IoU at least `threshold`, which is 0.5 or more.
 
@@ -223,9 +199,11 @@ def _match(overlaps, threshold):
         kept = kept[np.unique(numbers[kept], return_index=True)[1]]
     pairs = zip(overlaps.target[kept].tolist(), overlaps.prediction[kept].tolist(), strict=True)
     tp = len(kept)
+    is_matched = np.isin(overlaps.predictions, overlaps.prediction[kept])
+    is_wrong = ~is_matched & (overlaps.left_out < threshold)
     return InstanceMatch(
         tp=tp,
-        fp=overlaps.prediction_count - tp,
+        fp=int(np.count_nonzero(is_wrong)),
         fn=overlaps.target_count - tp,
         iou_sum=math.fsum(overlaps.iou[kept]),  # a plain sum would depend on the order
         pairs=tuple(pairs),

@@ -1,0 +1,164 @@
+"""Overlaps of target and predicted objects, and what of the predictions is void or crowd."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+# Labels are below 2**31, so this number is free for the pixels without a label.
+VOID = 2**31
+
+
+@dataclass(frozen=True)
+class Overlaps:
+    """The pairs of objects of an image that share pixels, and its objects. Crowds are no objects.
+
+    Attributes:
+        target, prediction: (P,) numbers of the pairs.
+        iou: (P,) their IoU, without void pixels.
+        target_count: number of targets.
+        predictions: (N,) numbers of the predicted objects.
+        left_out: (N,) the fraction of each predicted object that is void or crowd.
+    """
+
+    target: np.ndarray
+    prediction: np.ndarray
+    iou: np.ndarray
+    target_count: int
+    predictions: np.ndarray
+    left_out: np.ndarray
+
+
+def image_overlaps(owner: str, targets, predictions, void, crowd, combine):
+    """Yield the overlaps of each image.
+
+    Args:
+        owner: name for error messages.
+        targets, predictions, void, crowd: see `tfseg.metrics.panoptic_quality`.
+        combine: see `count_overlaps`.
+
+    Raises:
+        ValueError: the arguments differ in length, or see `count_overlaps`.
+    """
+    columns = {"targets": targets, "predictions": predictions, "void": void, "crowd": crowd}
+    columns = {name: column for name, column in columns.items() if column is not None}
+    missing = object()
+    rows = itertools.zip_longest(*columns.values(), fillvalue=missing)
+    for index, values in enumerate(rows):
+        row = dict(zip(columns, values, strict=True))
+        short = [name for name, value in row.items() if value is missing]
+        if short:
+            longer = next(name for name in row if name not in short)
+            raise ValueError(
+                f"{owner}: {index} {short[0]}, but more {longer}. Pass one of each per image."
+            )
+        regions = row.get("void"), row.get("crowd")
+        image = f"{owner}: image {index}"
+        yield count_overlaps(image, row["targets"], row["predictions"], *regions, combine)
+
+
+def count_overlaps(
+    owner: str, target, prediction, void=None, crowd=None, combine=np.add
+) -> Overlaps:
+    """Count the pixels of every pair of objects.
+
+    Both numbers of a pixel are packed into one, so that one sort counts all pairs. Example: target
+    3 and prediction 5 become 3 * 2**31 + 5.
+
+    Args:
+        owner: name for error messages.
+        target, prediction: integer label maps (H, W) or (D, H, W), numbers in [0, 2**31).
+        void: bool mask of the same shape, or None.
+        crowd: numbers of targets, or None.
+        combine: ufunc that combines the fractions of a prediction in void and in each crowd:
+            `np.add` or `np.maximum`.
+
+    Raises:
+        ValueError: an argument is not as above.
+    """
+    target, prediction = _check_pair(owner, target, prediction)
+    if void is not None:
+        target = np.where(_check_void(owner, void, target.shape), VOID, target)
+    crowd = _check_crowd(owner, () if crowd is None else crowd)
+    packed = (target << 31 | prediction).ravel()
+    packed, pixels = np.unique(packed[packed > 0], return_counts=True)
+    target, prediction = packed >> 31, packed & (2**31 - 1)
+    is_left_out = np.isin(target, [VOID, *crowd])
+    shared = (target > 0) & (prediction > 0) & ~is_left_out
+    targets = np.setdiff1d(target, [0, VOID, *crowd])
+    predictions = np.setdiff1d(prediction, [0])
+    left_out = is_left_out & (prediction > 0)
+    fractions = np.zeros(len(predictions))
+    combine.at(
+        fractions,
+        np.searchsorted(predictions, prediction[left_out]),
+        (pixels / _areas(prediction, pixels))[left_out],
+    )
+    iou = _iou(target, prediction, pixels)[shared]
+    return Overlaps(target[shared], prediction[shared], iou, len(targets), predictions, fractions)
+
+
+def _iou(target, prediction, pixels):
+    """Return the IoU of each pair; void pixels are not part of a prediction."""
+    labeled = np.where(target == VOID, 0, pixels)
+    return pixels / (_areas(target, pixels) + _areas(prediction, labeled) - labeled)
+
+
+def _areas(numbers, pixels):
+    """Return, for each pair, the total pixels of all pairs with the same number."""
+    _, index = np.unique(numbers, return_inverse=True)
+    return np.bincount(index, pixels)[index]
+
+
+def _check_pair(owner, target, prediction):
+    """Return two label maps as int64; raise a ValueError if they are not a pair of label maps."""
+    target = _check_label_map(owner, "target", target)
+    prediction = _check_label_map(owner, "prediction", prediction)
+    if target.shape != prediction.shape:
+        raise ValueError(
+            f"{owner}: target of shape {target.shape} and prediction of shape {prediction.shape} "
+            "differ."
+        )
+    return target, prediction
+
+
+def _check_label_map(owner, name, labels):
+    labels = np.asarray(labels)
+    if labels.ndim not in (2, 3):
+        raise ValueError(
+            f"{owner}: {name} has shape {labels.shape}, expected a label map (H, W) or (D, H, W)."
+        )
+    if labels.dtype.kind not in "iu":
+        raise ValueError(
+            f"{owner}: {name} is {labels.dtype}, expected integers: 0 for background, 1, 2, ... "
+            "for objects."
+        )
+    if labels.size and not (labels.min() >= 0 and labels.max() < 2**31):
+        raise ValueError(
+            f"{owner}: {name} has values from {labels.min()} to {labels.max()}, expected numbers "
+            "in [0, 2**31)."
+        )
+    return labels.astype("int64")
+
+
+def _check_void(owner, void, shape):
+    """Return a void mask as an array; raise a ValueError if it is not one."""
+    void = np.asarray(void)
+    if void.dtype != bool or void.shape != shape:
+        raise ValueError(
+            f"{owner}: void is {void.dtype} of shape {void.shape}, expected bool of shape {shape}. "
+            "Pass a comparison, such as mask == 255."
+        )
+    return void
+
+
+def _check_crowd(owner, crowd):
+    """Return target numbers as a list of ints; raise a ValueError if they are not."""
+    numbers = np.asarray(crowd)
+    is_number = numbers.size == 0 or (numbers.dtype.kind in "iu" and numbers.min() > 0)
+    if numbers.ndim != 1 or not is_number:
+        raise ValueError(
+            f"{owner}: crowd is {crowd!r}, expected the numbers of the crowds in the target, such "
+            'as [3, 7]. A reader marks them by row: np.flatnonzero(sample["crowd"]) + 1.'
+        )
+    return numbers.tolist()

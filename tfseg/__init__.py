@@ -16,12 +16,14 @@ _PACKAGES = (
     "metrics",
     "models",
     "ops",
+    "optimizers",
     "schedules",
     "training",
     "viz",
 )
-# They register classes that a saved model may contain: its loss, metric, layers and schedule.
-_REGISTERING = ("losses", "metrics", "models", "schedules")
+# They register classes that a saved model may contain: its loss, metric, layers, optimizer and
+# schedule.
+_REGISTERING = ("losses", "metrics", "models", "optimizers", "schedules")
 
 
 def _register():

@@ -9,7 +9,7 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.problems import format_problems
 from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
-from tfseg.doctor.measure import channel_statistics, measure_all, measure_sample
+from tfseg.doctor.measure import channel_statistics, common_range, measure_all, measure_sample
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Summary:
         mean, std: lists with one number per channel, over all pixels of all images.
         class_weights: list with one weight per class, by median frequency balancing, for a loss's
             `class_weights=`.
+        value_range: [lowest, highest] value of all images; None without images.
     """
 
     count: int
@@ -31,6 +32,7 @@ class Summary:
     mean: list
     std: list
     class_weights: list
+    value_range: list | None
 
 
 def check(
@@ -78,7 +80,8 @@ def check(
         _require_classes(reader, counts, min_samples if min_classes is None else min_classes)
     mean, std = channel_statistics(samples)
     weights = class_weights(counts.pixels, counts.shown_pixels).tolist()
-    return Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights)
+    values = common_range(samples)
+    return Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights, values)
 
 
 def _is_labeled(sample):

@@ -17,6 +17,7 @@ from tfseg.data.readers.image_files import (
     read_image,
     read_mask,
 )
+from tfseg.data.value_range import value_range
 from tfseg.doctor.duplicates import fingerprint
 
 MAX_COLORS = 256  # colors kept per mask; a mask with more is a photograph
@@ -59,6 +60,7 @@ class Sample:
         digest, mask_digest: hashes of the bytes, to find identical files.
         hash: perceptual hash, see `fingerprint`.
         moments: (3, C): number, sum and sum of squares of the pixels.
+        value_range: (lowest, highest) value of the image.
         labels: LabelStatistics.
         colors: {(red, green, blue): pixels} of a color mask; the first 256.
         palette: {value: (red, green, blue)} of the values that occur in a palette mask.
@@ -80,6 +82,7 @@ class Sample:
     mask_digest: bytes | None = None
     hash: int | None = None
     moments: np.ndarray | None = None
+    value_range: tuple | None = None
     labels: LabelStatistics | None = None
     colors: dict | None = None
     palette: dict | None = None
@@ -166,6 +169,7 @@ def _measure_image(sample, image):
         sample.faults.append(("refused", sample.name, text))
         return
     sample.moments = moments
+    sample.value_range = value_range(image)
 
 
 def _measure_mask_file(sample, path, size):
@@ -245,6 +249,15 @@ def _moments(channel):
         values = np.arange(256)
         return [counts.sum(), counts @ values, counts @ values**2]
     return [channel.size, channel.sum(dtype=np.float64), np.square(channel, dtype=np.float64).sum()]
+
+
+def common_range(samples):
+    """Return [lowest, highest] value of all images, or None without images."""
+    ranges = [sample.value_range for sample in samples if sample.value_range is not None]
+    if not ranges:
+        return None
+    lows, highs = zip(*ranges, strict=True)
+    return [min(lows), max(highs)]
 
 
 def channel_statistics(samples):

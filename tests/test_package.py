@@ -25,7 +25,7 @@ def test_importing_tfseg_loads_nothing_heavy():
 )
 def test_a_trained_model_loads_in_a_process_that_only_imports_tfseg(schedule, tmp_path):
     model = tfseg.models.tiny_unet(2, filters=4)
-    tfseg.training.compile_for(model, schedule=schedule)
+    tfseg.training.compile_for(model, steps=10, schedule=schedule, average=0.9)
     file = tmp_path / "m.keras"
     model.save(file)
     # one process for both: which packages `import tfseg` loads, and whether a model loads

@@ -1,3 +1,4 @@
+import keras
 import pytest
 
 from tfseg.models import MODELS, build, list_models
@@ -11,6 +12,15 @@ def test_models_are_built_by_name():
     assert model.name == "fpn"
     assert model.input_shape == (None, None, None, 1)
     assert model.output_shape == (None, None, None, 5)
+
+
+def test_models_are_not_built_for_channels_first():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        with pytest.raises(ValueError, match=r"set_image_data_format\('channels_last'\) first"):
+            build("tiny_unet", 2)
+    finally:
+        keras.config.set_image_data_format("channels_last")
 
 
 def test_names_are_sorted_and_match_the_functions():

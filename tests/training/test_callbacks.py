@@ -1,4 +1,6 @@
+import copy
 import io
+import pickle
 import re
 
 import keras
@@ -53,6 +55,16 @@ def test_a_file_gets_only_lines():
         "epoch   1/2",
         "epoch   2/2",
     ]
+
+
+def test_copies_as_kerastuner_makes_them_print_to_the_same_console():
+    console = Console(file=io.StringIO(), width=100)
+    for progress in (Progress(console), pickle.loads(pickle.dumps(Progress(console)))):
+        model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        callbacks = [copy.deepcopy(progress)]
+        model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=callbacks)
+    assert console.file.getvalue().count("epoch   1/1  loss") == 1  # a pickle has its own console
 
 
 def test_the_terminal_is_restored_when_the_training_fails():

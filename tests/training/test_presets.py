@@ -46,18 +46,22 @@ def test_the_presets_are_what_they_are_called():
     assert optimizer._learning_rate.peak == 5e-2
     assert optimizer._learning_rate.warmup == 5
     loss = Dice(smooth=2.0)
-    compile_for(model, loss=loss)
+    compile_for(model, steps=100, loss=loss)
     assert model.loss is loss
     assert model.optimizer._learning_rate.peak == 1e-3
+    compile_for(model, schedule="constant")  # has no end, so it needs no steps
+    assert float(model.optimizer.learning_rate) == pytest.approx(1e-3)
 
 
-def test_weight_decay_leaves_biases_and_norms_alone():
+def test_weight_decay_leaves_biases_and_norms_alone_also_in_a_loaded_model(tmp_path):
     model = unet(3, filters=(4, 8))
-    compile_for(model, "adamw", learning_rate=1e-3)
-    model.optimizer.build(model.trainable_variables)
-    decayed = {v.name for v in model.trainable_variables if model.optimizer._use_weight_decay(v)}
-    assert {v.name for v in model.trainable_variables} == {"kernel", "bias", "beta", "gamma"}
-    assert decayed == {"kernel"}
+    compile_for(model, "adamw", learning_rate=1e-3, schedule="constant")
+    model.save(tmp_path / "model.keras")
+    for trained in (model, keras.saving.load_model(tmp_path / "model.keras")):
+        optimizer, variables = trained.optimizer, trained.trainable_variables
+        optimizer.build(variables)
+        assert {v.name for v in variables} == {"kernel", "bias", "beta", "gamma"}
+        assert {v.name for v in variables if optimizer._use_weight_decay(v)} == {"kernel"}
 
 
 def test_accumulated_gradients_update_every_other_step_and_the_schedule_counts_updates():
@@ -91,9 +95,13 @@ def test_averaged_weights_are_measured_and_kept(tmp_path):
     ).history
     # the first mean is the first value; an epoch has two steps
     means = [raw[0]]
-    for values in raw[1:]:
+    for step, values in enumerate(raw[1:], start=1):
+        momentum = min(0.5, (1 + step) / (10 + step))
         means.append(
-            [0.5 * mean + 0.5 * value for mean, value in zip(means[-1], values, strict=True)]
+            [
+                momentum * mean + (1 - momentum) * value
+                for mean, value in zip(means[-1], values, strict=True)
+            ]
         )
     best = int(np.argmax(logs["val_mean_iou"]))
     kept = run.model()
@@ -144,16 +152,16 @@ def test_a_classifier_learns_and_its_run_selects_by_accuracy(tmp_path):
     assert scores.keys() == {"loss", "accuracy", "top5_accuracy"}
     assert scores["accuracy"] > 0.9
     with pytest.raises(ValueError, match=r"the classifier 'cnn_classifier'. Pass them to `fit`"):
-        compile_for(model, class_weights=[1, 2])
+        compile_for(model, steps=10, class_weights=[1, 2])
     with pytest.raises(ValueError, match=r"loss=.* is not supported for the classifier"):
-        compile_for(model, loss=Dice())
+        compile_for(model, steps=10, loss=Dice())
 
 
 def test_a_classifier_with_one_logit_predicts_its_class_above_zero():
     image = keras.Input((2, 2, 1))
     mean = keras.layers.GlobalAveragePooling2D()(image)
     model = keras.Model(image, keras.layers.Dense(1, kernel_initializer="ones")(mean))
-    compile_for(model)
+    compile_for(model, steps=10)
     images = np.array([0.25, -0.25])[:, None, None, None] * np.ones((2, 2, 2, 1))
     scores = model.evaluate(images, np.array([1, 0]), verbose=0, return_dict=True)
     assert scores["accuracy"] == 1
@@ -181,6 +189,7 @@ def test_deep_supervision_is_compiled_augmented_and_kept(tmp_path):
         ({"schedule": "cosin"}, "Did you mean 'cosine'"),
         ({"warmup": 1.0}, "warmup=1.0 must be at least 0 and below 1"),
         ({"steps": 0}, "steps=0 must be a whole number"),
+        ({"steps": None}, r"steps=None, but schedule='cosine' ends after .* steps=epochs [*] len"),
         ({"average": 1.5}, "average=1.5 must be at least 0 and below 1"),
         ({"learning_rate": 0}, "learning_rate=0 must be"),
         ({"clip_norm": -1.0}, "clip_norm=-1.0 must be"),
@@ -190,4 +199,30 @@ def test_deep_supervision_is_compiled_augmented_and_kept(tmp_path):
 )
 def test_unknown_presets_are_an_error(options, message):
     with pytest.raises(ValueError, match=message):
-        compile_for(network(), **options)
+        compile_for(network(), **{"steps": 10, **options})
+
+
+class Around(keras.Model):
+    """A subclass of `keras.Model` around a network, whose outputs Keras does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = keras.layers.Conv2D(2, 1)
+
+    def call(self, image):
+        return self.network(image)
+
+
+def test_models_around_a_network_are_compiled_or_refused():
+    flip = keras.layers.RandomFlip("horizontal")
+    model = keras.Sequential([keras.Input((None, None, 3)), flip, network()])
+    compile_for(model, "adam", 1e-2, steps=4, jit_compile=False)
+    assert set(model.fit(batches(), verbose=0).history) >= {"loss", "mean_iou"}
+    message = r"are unknown. Pass a functional model, such as keras.Model\(image, model\(image\)\)"
+    for wrong in (Around(), keras.Sequential([keras.layers.Conv2D(2, 1)])):
+        with pytest.raises(ValueError, match=message):
+            compile_for(wrong, steps=4)
+        with pytest.raises(ValueError, match=f"augmented: .*{message}"):
+            augmented(wrong, Augment(16))
+    functional = keras.Model(image := keras.Input((16, 16, 3)), Around()(image))
+    compile_for(functional, steps=4)

@@ -58,6 +58,14 @@ def test_schedules_and_random_layers_survive_a_search_in_half_precision():
     model.fit(batches, verbose=0)
 
 
+def test_what_a_user_excludes_from_weight_decay_stays_excluded():
+    optimizer = keras.optimizers.AdamW(weight_decay=0.1)
+    kernel, bias = (keras.Variable([1.0], name=name) for name in ("kernel", "bias"))
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    rate_finder._with_rate(optimizer, 0.5).apply([np.zeros(1, np.float32)] * 2, [kernel, bias])
+    assert (float(kernel[0]), float(bias[0])) == pytest.approx((0.95, 1))
+
+
 def test_a_search_without_a_finite_loss_is_an_error():
     model, batches = line()
     model.compile("sgd", loss=lambda y, x: keras.ops.mean(x) * float("nan"))

@@ -131,7 +131,10 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path):
     (tmp_path / "state").mkdir()
     for name in (f"{prefix}-best.keras", f"state/{prefix}-epoch-000001.npz", "best.keras"):
         (tmp_path / name).touch()
-    run.callbacks()[0].on_train_begin()
+    keep = run.callbacks()[0]
+    keep.set_model(dense())
+    keep.set_params({})
+    keep.on_train_begin()
     assert {path.name for path in tmp_path.rglob("*")} == {"best.keras", "state"}
 
 
@@ -143,11 +146,134 @@ def test_the_state_of_another_model_is_refused(tmp_path):
         run.restore(dense(units=2))
 
 
+X, Y = np.ones((4, 2)), np.ones((4, 1))
+VALIDATED = {"validation_data": (X, Y), "verbose": 0}
+
+
 def test_a_metric_that_is_missing_cannot_select_the_best(tmp_path):
     run = Run(tmp_path / "run")
     message = "monitor='val_mean_iou' selects the best epoch, but the logs have only epoch, loss"
-    with pytest.raises(ValueError, match=message):
-        dense().fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0, callbacks=run.callbacks())
+    with (
+        pytest.warns(UserWarning, match="epoch 1 had no validation"),
+        pytest.raises(ValueError, match=message),  # when the training ends: it may have come later
+    ):
+        dense().fit(X, Y, verbose=0, callbacks=run.callbacks())
+    for options in ({"monitor": "val_mean_iou"}, {"monitor": "mean_iou"}):
+        callbacks = Run(tmp_path / "other").callbacks(**options)
+        with pytest.raises(ValueError, match="the logs have only epoch, loss, val_loss"):
+            dense().fit(X, Y, epochs=2, callbacks=callbacks, **VALIDATED)
+
+
+def test_epochs_without_a_validation_are_not_compared(tmp_path):
+    run, model = Run(tmp_path / "run"), dense()
+    model.compile(keras.optimizers.SGD(0.0), "mse")  # the loss stays: no improvement
+    options = {"epochs": 9, "validation_freq": 2, **VALIDATED}
+    with pytest.warns(UserWarning, match="The first epoch with 'val_loss' will be"):
+        model.fit(X, Y, callbacks=run.callbacks(monitor="val_loss", patience=2), **options)
+    history = run.history()
+    # validated after epochs 2, 4 and 6: two of them without improvement
+    assert history["epoch"] == [1, 2, 3, 4, 5, 6]
+    assert np.isnan(history["val_loss"]).tolist() == [True, False] * 3
+    model.fit(X, Y, callbacks=run.callbacks(6, "val_loss", 2), initial_epoch=6, **options)
+    assert run.history()["epoch"] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_resumed_training_may_have_another_metric(tmp_path):
+    run = Run(tmp_path / "run")
+    dense().fit(X, Y, callbacks=run.callbacks(monitor="loss"), **VALIDATED)
+    model = dense()
+    model.compile("sgd", "mse", metrics=["mae"])
+    done = run.restore(model)
+    callbacks = run.callbacks(done, monitor="loss")
+    model.fit(X, Y, callbacks=callbacks, epochs=2, initial_epoch=done, **VALIDATED)
+    history = run.history()
+    assert np.isnan(history["mae"]).tolist() == [True, False]
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("monitor", "best"),
+    [
+        ("val_loss", 1),
+        ("loss", 1),
+        ("val_mask_loss", 1),
+        ("val_calibration_error", 1),
+        ("val_mean_squared_error", 1),
+        ("val_mean_iou", 0),
+        ("accuracy", 0),
+    ],
+)
+def test_losses_and_errors_are_best_when_low(tmp_path, monitor, best):
+    keep = Run(tmp_path / "run").callbacks(monitor=monitor, patience=2)[0]
+    model = dense()
+    keep.set_model(model)
+    for epoch, value in enumerate([3.0, 2.0, 2.5]):
+        model.set_weights([np.full((2, 1), value), np.zeros(1)])
+        keep.on_epoch_end(epoch, {monitor: value})
+    kept = Run(tmp_path / "run").model().get_weights()[0][0, 0]
+    assert kept == [3.0, 2.0][best]
+    assert model.stop_training == (best == 0)  # two epochs without improvement
+
+
+def test_a_metric_says_its_direction(tmp_path):
+    run, model = Run(tmp_path / "run"), dense()
+    model.compile("sgd", "mse", metrics=[keras.metrics.MeanSquaredError(name="distance_to_x")])
+    fall = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: model.set_weights(
+            [np.full((2, 1), 3.0 - epoch), np.zeros(1)]
+        )
+    )
+    model.fit(X, Y, epochs=2, callbacks=[fall, *run.callbacks(monitor="distance_to_x")], verbose=0)
+    scores = run.history()["distance_to_x"]
+    assert scores[1] < scores[0]
+    assert run.model().evaluate(X, Y, verbose=0)[0] < scores[0]
+
+
+def cut(file):
+    """Truncate a file like an interrupted copy, then change a byte of a complete one."""
+    content = file.read_bytes()
+    yield content[: len(content) // 2]
+    yield b""
+    middle = len(content) // 2
+    yield content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
+
+
+def test_damaged_files_are_named_with_what_can_be_done(tmp_path):
+    run, model = Run(tmp_path / "run"), dense()
+    model.fit(X, Y, verbose=0, callbacks=run.callbacks(monitor="loss"))
+    (state,) = (run.folder / "state").iterdir()
+    for damaged in cut(state):
+        state.write_bytes(damaged)
+        message = (
+            "epoch-000001.npz is damaged.* or delete it to train again.* best.keras, can still"
+        )
+        with pytest.raises(ValueError, match=message):
+            run.restore(model)
+    state.unlink()
+    assert run.restore(model) == 0
+    for damaged in cut(run.best):
+        run.best.write_bytes(damaged)
+        with pytest.raises(
+            ValueError, match="best.keras is damaged.* Copy it again, or train again"
+        ):
+            run.model()
+    (run.folder / "history.csv").write_text("epoch,loss\n1,0.5\n2,0.")
+    assert run.history() == {"epoch": [1, 2], "loss": [0.5, 0.0]}
+    (run.folder / "history.csv").write_text("epoch,loss\n1,0.5\n2\n3,x")
+    with pytest.raises(ValueError, match="history.csv is damaged .* Copy it again, or repair"):
+        run.history()
+
+
+def test_a_run_of_a_fit_needs_no_create(tmp_path):
+    run = Run(tmp_path / "deep" / "run")
+    with pytest.raises(ValueError, match="record={} must be a RunRecord.* leave `create` out"):
+        run.create({})
+    dense().fit(X, Y, verbose=0, callbacks=run.callbacks(monitor="loss"))
+    assert run.model().count_params() == 3
+    with pytest.raises(
+        FileNotFoundError, match=r"has no run.json: .*`Run.model\(\)` loads its best"
+    ):
+        _ = run.config
 
 
 def test_a_run_of_the_shell_survives_kill_9(folder):

@@ -18,7 +18,7 @@ def test_rounds_fill_the_minutes(monkeypatch, network):
 
 def test_steps_and_validation_are_timed_after_a_warm_up(monkeypatch, network):
     train, val = small_readers()
-    compile_for(network, jit_compile=False)
+    compile_for(network, steps=100, jit_compile=False)
     clock = iter([0, 3 * step_timing.TIMED_STEPS, 100, 107])
     calls = []
     monkeypatch.setattr(step_timing.time, "monotonic", lambda: next(clock))
@@ -31,7 +31,7 @@ def test_steps_and_validation_are_timed_after_a_warm_up(monkeypatch, network):
 
 def test_timing_leaves_the_weights_as_they_were(network):
     train, val = small_readers()
-    compile_for(network, jit_compile=False)
+    compile_for(network, steps=100, jit_compile=False)
     before = network.get_weights()
     batches = pipeline(train, 2, shuffle=True)
     plan = step_timing.plan_minutes(100, network, batches, pipeline(val, 2))

@@ -1,3 +1,4 @@
+import copy
 import io
 import sys
 
@@ -120,6 +121,27 @@ def test_images_are_written_every_few_epochs_and_a_resumed_training_appends(tmp_
     val = read(tmp_path / "validation")
     assert sorted(val["samples"]) == [1, 3]
     assert sorted(val["iou/disc"]) == [0, 1, 2, 3]
+
+
+def test_epochs_without_a_validation_have_no_validation_scalars(tmp_path):
+    model, val = compiled([ConfusionMetrics(4)]), pipeline(READER, 2)
+    board = TensorBoard(tmp_path, [], NAMES)
+    options = {"validation_data": val, "validation_freq": 2, "epochs": 4, "verbose": 0}
+    model.fit(pipeline(READER, 2), callbacks=[board], **options)
+    found = read(tmp_path / "validation")
+    assert sorted(found["epoch_mean_iou"]) == sorted(found["iou/disc"]) == [1, 3]
+    assert sorted(read(tmp_path / "train")["epoch_mean_iou"]) == [0, 1, 2, 3]
+
+
+def test_copies_as_kerastuner_makes_them_write_to_their_own_folder(tmp_path):
+    board = TensorBoard(tmp_path / "all", [], NAMES)
+    for trial in ("a", "b"):
+        again = copy.deepcopy(board)
+        again.log_dir = str(tmp_path / trial)
+        fit(compiled([ConfusionMetrics(4)]), again, epochs=1)
+        assert "epoch_mean_iou" in read(tmp_path / trial / "validation")
+        board = again  # a copy of one that has written
+    assert not (tmp_path / "all").exists()
 
 
 def test_without_validation_there_are_only_training_scalars(tmp_path):

@@ -20,6 +20,12 @@ def image_input(owner: str, num_classes: int, input_shape: tuple):
             f"{owner}: input_shape={input_shape} must be (H, W, C) with C known, "
             "for example (None, None, 3)."
         )
+    if keras.config.image_data_format() != "channels_last":
+        raise ValueError(
+            f"{owner}: Keras is set to image_data_format='channels_first' (in keras.json or by "
+            "set_image_data_format), but models of tfseg take (B, H, W, C). Call "
+            "keras.config.set_image_data_format('channels_last') first."
+        )
     return keras.Input(input_shape, name="image")
 
 

@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from tfseg.data import Augment
+from tfseg.training.presets import require_outputs
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -89,6 +90,9 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
     Returns:
         AugmentedModel, not compiled. `sample_weight` can have one weight per image.
 
+    Raises:
+        ValueError: the outputs of the model are unknown: a subclass of `keras.Model`.
+
     Example:
         >>> import tfseg
         >>> model = tfseg.models.tiny_unet(num_classes=2)
@@ -96,6 +100,7 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
         >>> model = tfseg.training.augmented(model, augment, seed=5)
         >>> tfseg.training.compile_for(model, steps=10)
     """
+    require_outputs("augmented", model)
     # `model.outputs` is a flat list, even if the model returns a dict.
     outputs = keras.tree.pack_sequence_as(model.compute_output_spec(model.input), model.outputs)
     wrapped = AugmentedModel(model.input, outputs, name=model.name)

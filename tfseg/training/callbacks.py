@@ -36,6 +36,13 @@ class Progress(keras.callbacks.Callback):
         self._metrics = metrics
         self._bars = None
 
+    def __deepcopy__(self, memo):
+        # KerasTuner copies the callbacks for every trial; a terminal cannot be copied.
+        return type(self)(self._console, self._metrics)
+
+    def __reduce__(self):
+        return type(self), (None, self._metrics)
+
     def __enter__(self):
         return self
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import keras
 
-from tfseg import checks
+from tfseg import checks, optimizers
 from tfseg.losses import CrossEntropy, Dice, deep_supervision
 from tfseg.metrics import ConfusionMetrics
+from tfseg.models.layer_graph import is_graph
 from tfseg.schedules import SCHEDULES
+from tfseg.training.fit_checks import expects_logits, single_losses, warn_of_wrong_outputs
 
-WEIGHT_DECAY = 0.01
 TOP_K = 5  # of a classifier's top-k accuracy
 
 
@@ -22,23 +23,21 @@ class OptimizerPreset:
     Attributes:
         learning_rate: peak of the schedule.
         build: function of the learning rate or schedule and of options -> Keras optimizer.
+        build_averaged: the same, for an optimizer that averages the weights.
     """
 
     learning_rate: float
     build: Callable
+    build_averaged: Callable
 
 
-def _adamw(rate, **options):
-    """AdamW that decays kernels only: not biases, and not the scales of normalization layers."""
-    optimizer = keras.optimizers.AdamW(rate, WEIGHT_DECAY, **options)
-    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return optimizer
-
-
+NESTEROV = {"momentum": 0.9, "nesterov": True}
 OPTIMIZERS = {
-    "adam": OptimizerPreset(1e-3, keras.optimizers.Adam),
-    "adamw": OptimizerPreset(1e-3, _adamw),
-    "sgd": OptimizerPreset(5e-2, partial(keras.optimizers.SGD, momentum=0.9, nesterov=True)),
+    "adam": OptimizerPreset(1e-3, keras.optimizers.Adam, optimizers.Adam),
+    "adamw": OptimizerPreset(1e-3, optimizers.AdamW, optimizers.AdamW),
+    "sgd": OptimizerPreset(
+        5e-2, partial(keras.optimizers.SGD, **NESTEROV), partial(optimizers.SGD, **NESTEROV)
+    ),
 }
 
 
@@ -46,7 +45,7 @@ def compile_for(
     model: keras.Model,
     optimizer: str = "adamw",
     learning_rate: float | None = None,
-    steps: int = 1000,
+    steps: int | None = None,
     schedule: str = "cosine",
     warmup: float = 0.05,
     class_weights=None,
@@ -64,13 +63,18 @@ def compile_for(
     accuracy and, above five classes, top-5 accuracy; select its best epoch with
     `Run.callbacks(monitor="val_accuracy")`.
 
+    `model.evaluate(..., return_dict=True)` names the metrics. Without it Keras returns a list: the
+    loss, then the metrics in alphabetical order, not in the order in which they were passed.
+
     Args:
-        model: a model of `tfseg.models`.
+        model: a model of `tfseg.models`, or another functional or Sequential model. If it ends in
+            a softmax or sigmoid, pass a `loss` with from_logits=False.
         optimizer: "adam", "adamw" (arXiv:1711.05101; weight decay 0.01 on kernels only) or "sgd"
             (Nesterov momentum 0.9).
         learning_rate: peak of the schedule; None for 1e-3, or 5e-2 for "sgd". See
             `find_learning_rate`.
-        steps: number of batches in the whole training.
+        steps: number of batches in the whole training, such as `epochs * len(batches)`. At its end
+            the learning rate is 0 or nearly so. Only the schedule "constant" does not need it.
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: fraction of the steps during which the learning rate rises linearly, in [0, 1).
         class_weights: one number per class for the cross entropy, such as those that
@@ -78,14 +82,19 @@ def compile_for(
             `class_weight` of `fit`.
         clip_norm: maximum global norm of the gradients; None for no clipping.
         average: momentum, such as 0.999, of a moving average of the weights that replaces them when
-            `fit` ends (Keras' `use_ema`); None for no average.
+            `fit` ends (Keras' `use_ema`); None for no average. It rises to this value: update t
+            uses at most (1 + t) / (10 + t), so that short trainings are averaged too.
         accumulate: number of batches whose gradients are added up for one update; None for 1.
         jit_compile: see `keras.Model.compile`.
         loss: a Keras loss for segmentation, instead of cross entropy + Dice; then without
             `class_weights`. Not for classifiers.
 
     Raises:
-        ValueError: an argument is unknown, out of range or has no effect.
+        ValueError: an argument is unknown, out of range or has no effect, or the outputs of the
+            model are unknown.
+
+    Warns:
+        UserWarning: the model ends in a softmax or sigmoid, and the loss expects logits.
 
     Example:
         >>> import tfseg
@@ -94,6 +103,7 @@ def compile_for(
         >>> type(model.optimizer).__name__, type(model.loss).__name__
         ('SGD', 'CompositeLoss')
     """
+    require_outputs("compile_for", model)
     optimizer = _build_optimizer(
         optimizer, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate
     )
@@ -103,28 +113,53 @@ def compile_for(
     else:
         goal = _segmentation(model, _segmentation_loss(class_weights, loss))
     model.compile(optimizer, **goal, jit_compile=jit_compile)
+    warn_of_wrong_outputs("compile_for", model)
+
+
+def require_outputs(owner: str, model: keras.Model) -> None:
+    """Refuse a model whose outputs are unknown: a subclass, or a Sequential without an input."""
+    if is_graph(model) and model.built:
+        return
+    raise ValueError(
+        f"{owner}: the outputs of the model {model.name!r} ({type(model).__name__}) are unknown. "
+        "Pass a functional model, such as keras.Model(image, model(image)) with image = "
+        "keras.Input((None, None, 3)), or a Sequential that begins with a keras.Input."
+    )
 
 
 def _build_optimizer(name, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate):
     owner = "compile_for"
     preset = OPTIMIZERS[checks.one_of(owner, "optimizer", name, tuple(OPTIMIZERS))]
-    checks.one_of(owner, "schedule", schedule, tuple(SCHEDULES))
-    checks.fraction(owner, "warmup", warmup)
-    steps = checks.positive_int(owner, "steps", steps)
     peak = preset.learning_rate
     if learning_rate is not None:
         peak = checks.above_zero(owner, "learning_rate", learning_rate)
     batches = 1 if accumulate is None else checks.positive_int(owner, "accumulate", accumulate)
-    # The schedule counts updates of the weights: 20 steps of accumulate=2 are 10 updates.
-    updates = max(1, steps // batches)
-    rate = SCHEDULES[schedule](peak, updates, max(1, round(warmup * updates)))
+    rate = _scheduled_rate(peak, steps, schedule, warmup, batches)
     options = {"gradient_accumulation_steps": batches if batches > 1 else None}
     if clip_norm is not None:
         options["global_clipnorm"] = checks.above_zero(owner, "clip_norm", clip_norm)
-    if average is not None:
-        options["use_ema"] = True
-        options["ema_momentum"] = checks.fraction(owner, "average", average)
-    return preset.build(rate, **options)
+    if average is None:
+        return preset.build(rate, **options)
+    momentum = checks.fraction(owner, "average", average)
+    return preset.build_averaged(rate, use_ema=True, ema_momentum=momentum, **options)
+
+
+def _scheduled_rate(peak, steps, schedule, warmup, batches):
+    """Return the learning rate or schedule; `batches` are those of one update of the weights."""
+    owner = "compile_for"
+    checks.one_of(owner, "schedule", schedule, tuple(SCHEDULES))
+    checks.fraction(owner, "warmup", warmup)
+    if steps is None and schedule == "constant":
+        return peak
+    if steps is None:
+        raise ValueError(
+            f"{owner}: steps=None, but schedule={schedule!r} ends after `steps` batches. Pass "
+            'steps=epochs * len(batches), or schedule="constant".'
+        )
+    steps = checks.positive_int(owner, "steps", steps)
+    # The schedule counts updates of the weights: 20 steps of accumulate=2 are 10 updates.
+    updates = max(1, steps // batches)
+    return SCHEDULES[schedule](peak, updates, max(1, round(warmup * updates)))
 
 
 def _segmentation_loss(class_weights, loss):
@@ -154,7 +189,9 @@ def _require_default_loss(model, class_weights, loss):
 
 def _segmentation(model, loss):
     """Return loss and metrics for `compile`."""
-    metrics, outputs = [ConfusionMetrics(model.outputs[0].shape[-1])], len(model.outputs)
+    logits = any(expects_logits(single) is not False for single in single_losses(loss))
+    metrics = [ConfusionMetrics(model.outputs[0].shape[-1], from_logits=logits)]
+    outputs = len(model.outputs)
     if outputs == 1:
         return {"loss": loss, "metrics": metrics}
     weights = [0.5**number for number in range(outputs)]

@@ -9,6 +9,8 @@ from tfseg import checks
 
 DIVERGED = 4  # the search ends when the loss exceeds this multiple of its minimum
 MIN_STEPS = 3
+# where Keras' optimizers keep what `exclude_from_weight_decay` got
+EXCLUDED_FROM_DECAY = ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern")
 
 
 @dataclass
@@ -94,6 +96,9 @@ def _with_rate(optimizer, rate):
     """Copy an optimizer with a plain number as its rate: a schedule cannot be assigned to."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     copy = type(inner).from_config({**inner.get_config(), "learning_rate": rate})
+    for name in EXCLUDED_FROM_DECAY:  # Keras' config lacks them
+        if hasattr(inner, name):
+            setattr(copy, name, getattr(inner, name))
     if inner is optimizer:
         return copy
     return keras.optimizers.LossScaleOptimizer(copy)

@@ -4,6 +4,8 @@ import csv
 import json
 import re
 import shutil
+import zipfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,6 +66,12 @@ class Run:
             FileNotFoundError: the folder contains no run.
             ValueError: the file is damaged, or has the schema of another version of tfseg.
         """
+        if not self.exists() and self.best.is_file():
+            raise FileNotFoundError(
+                f"'{self.folder}' has no run.json: it was written by `Run.callbacks` in a `fit` of "
+                "your own. `Run.model()` loads its best model; commands and `record` need a run of "
+                "`tfseg.training.train`."
+            )
         if not self.exists():
             raise FileNotFoundError(
                 f"'{self.folder}' has no run. Start one with `tfseg train --out {self.folder}`."
@@ -131,9 +139,17 @@ class Run:
     def create(self, record: RunRecord) -> None:
         """Write `run.json`; the folder is created if missing.
 
+        `train` does it. Around a `fit` of your own there is nothing to create.
+
         Raises:
             FileExistsError: the folder already contains something.
+            ValueError: `record` is not a `RunRecord`.
         """
+        if not isinstance(record, RunRecord):
+            raise ValueError(
+                f"Run.create: record={record!r} must be a RunRecord, which `train` makes. Around a "
+                "`fit` of your own, leave `create` out: `callbacks` create the folder."
+            )
         self.raise_if_exists()
         with atomic_write(self.folder / "run.json") as path:
             path.write_text(record.to_json(), encoding="utf-8")
@@ -147,12 +163,19 @@ class Run:
 
         Raises:
             FileNotFoundError: no epoch has ended yet.
+            ValueError: the file is damaged.
         """
         if not self.best.is_file():
             raise FileNotFoundError(
                 f"'{self.folder}' contains no model yet: its first epoch has not ended."
             )
-        return keras.saving.load_model(self.tuned if tuned and self.tuned.is_file() else self.best)
+        file = self.tuned if tuned and self.tuned.is_file() else self.best
+        if _is_damaged_zip(file):
+            remedy = "Copy it again, or train again in another folder."
+            if file == self.tuned:
+                remedy = "`Run.forget_tuning()` returns to best.keras; then tune again."
+            raise ValueError(f"{file} is damaged, for example by an incomplete copy. {remedy}")
+        return keras.saving.load_model(file)
 
     def keep_tuned(self, model: keras.Model, tuning: dict) -> None:
         """Keep the model of the best epoch with tuned logit offsets, see `inference.tune_offsets`.
@@ -180,7 +203,14 @@ class Run:
             path.unlink(missing_ok=True)
 
     def history(self) -> dict:
-        """Return {name: list with one number per epoch}."""
+        """Return {name: list with one number per epoch}; NaN where an epoch has no value."""
+        return {
+            name: [float("nan") if value is None else value for value in values]
+            for name, values in self._read_history().items()
+        }
+
+    def _read_history(self):
+        """Return {name: list with one number or None per epoch}."""
         path = self.folder / "history.csv"
         if not path.is_file():
             return {}
@@ -188,7 +218,14 @@ class Run:
             rows = list(csv.DictReader(file))
         if not rows:
             return {}
-        return {name: [float(row[name]) for row in rows] for name in rows[0]}
+        try:
+            return {
+                name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]
+            }
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}). Copy it again, or repair its rows in an editor."
+            ) from error
 
     def restore(self, model: keras.Model) -> int:
         """Set a compiled model to where the last complete epoch left it.
@@ -200,15 +237,14 @@ class Run:
             The number of complete epochs; 0 if there is none.
 
         Raises:
-            ValueError: the state belongs to another model.
+            ValueError: the state belongs to another model, or its file is damaged.
         """
         states = sorted((self.folder / "state").glob("epoch-*.npz"))
         if not states:
             return 0
         model.optimizer.build(model.trainable_variables)
         variables = state_variables(model)
-        with np.load(states[-1]) as state:
-            stored = {name: state[name] for name in state.files}
+        stored = self._read_state(states[-1])
         shapes = {name: tuple(variable.shape) for name, variable in variables.items()}
         if {name: value.shape for name, value in stored.items()} != shapes:
             raise ValueError(
@@ -218,23 +254,49 @@ class Run:
             variable.assign(stored[name])
         return int(re.search(r"\d+", states[-1].stem).group())
 
+    def _read_state(self, file):
+        """Return {number: array} of a state file."""
+        if not _is_damaged_zip(file):
+            with np.load(file) as state:
+                return {name: state[name] for name in state.files}
+        best = " The best model, best.keras, can still be used." if self.best.is_file() else ""
+        raise ValueError(
+            f"{file} is damaged, so the training cannot continue after its last epoch. Copy the "
+            f"file again, or delete it to train again from the first epoch.{best}"
+        )
+
     def callbacks(
         self, epochs_done: int = 0, monitor: str = "val_mean_iou", patience: int | None = None
     ) -> list:
         """Return the Keras callbacks that keep the folder up to date.
 
+        They stop the training with a `NonFiniteLossError` if the loss of a step or of a validation
+        is not finite; nothing of that epoch is saved. They warn if the model ends in a softmax or
+        sigmoid, but its loss expects logits. The folder is created if it is missing.
+
         Args:
             epochs_done: what `restore` returned.
-            monitor: metric in the logs that selects the best epoch; higher is better.
-            patience: stop after this many epochs in a row without improvement; None to train to the
-                end. Epochs are counted in the history: a run that was killed and resumed stops at
-                the same epoch, and one that has stopped trains no further.
+            monitor: metric in the logs that selects the best epoch. The highest is best; of a loss,
+                an error or a distance, such as "val_loss", the lowest. With `validation_freq`, the
+                epochs without a validation are not compared.
+            patience: stop after this many validated epochs in a row without improvement; None to
+                train to the end. Epochs are counted in the history: a run that was killed and
+                resumed stops at the same epoch, and one that has stopped trains no further.
         """
         if patience is not None:
             checks.positive_int("Run.callbacks", "patience", patience)
-        history = {name: values[:epochs_done] for name, values in self.history().items()}
+        history = {name: values[:epochs_done] for name, values in self._read_history().items()}
         return [KeepRun(self, history, monitor, patience)]
 
     def drop_state(self) -> None:
         """Remove what only `restore` needs, once the training has ended."""
         shutil.rmtree(self.folder / "state", ignore_errors=True)
+
+
+def _is_damaged_zip(file):
+    """Whether a .keras or .npz file is truncated or has changed bytes."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip() is not None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        return True

@@ -1,11 +1,18 @@
 """The callback that writes a run's files after every epoch."""
 
 import csv
+import warnings
 
 import keras
 import numpy as np
 
 from tfseg.files import atomic_write, remove_leftovers
+from tfseg.training.averages import averaged_weights, validate_averages, validate_weights
+from tfseg.training.fit_checks import warn_of_ended_schedule, warn_of_wrong_outputs
+from tfseg.training.non_finite import NonFiniteLossError
+
+# Ends of the names of scores that are best when low; Keras' names and ours.
+LOW_IS_BEST = ("loss", "error", "distance", "crossentropy", "divergence", "mse", "mae")
 
 
 def state_variables(model: keras.Model) -> dict:
@@ -30,12 +37,12 @@ class KeepRun(keras.callbacks.Callback):
 
     With averaged weights (Keras' `use_ema`), validation and the best model use the averages, while
     training and its state continue with the weights themselves. Keras does that only when `fit`
-    ends.
+    ends. A loss that is not finite stops the training before anything of its epoch is written.
 
     Args:
         run: the `Run`.
-        history: {name: list with one number per epoch} of the epochs done.
-        monitor: metric in the logs that selects the best epoch; higher is better.
+        history: {name: list with one number or None per epoch} of the epochs done.
+        monitor: metric in the logs that selects the best epoch.
         patience: stop after this many epochs without improvement, or None.
     """
 
@@ -43,54 +50,120 @@ class KeepRun(keras.callbacks.Callback):
         super().__init__()
         self._run, self._history = run, history
         self._monitor, self._patience = monitor, patience
-        self._swap = keras.callbacks.SwapEMAWeights()
+        self._epoch, self._last_step = 0, None
 
     def on_train_begin(self, logs=None):
         for folder in (self._run.folder, self._run.folder / "state"):
             remove_leftovers(folder)
+        warn_of_wrong_outputs("Run.callbacks", self.model)
+        if self.params.get("steps"):
+            left = self.params["epochs"] - len(self._history.get("epoch", []))
+            warn_of_ended_schedule("Run.callbacks", self.model, left * self.params["steps"])
+        validate_averages(self.model)
         if self._is_out_of_patience():
             # `stop_training` would allow one more step and a validation. Keras' BackupAndRestore
             # skips epochs in the same way.
             self.model._initial_epoch = self.params["epochs"]
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._epoch, self._last_step = epoch, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        # The loss of the step before: to wait for this step's would leave an accelerator idle.
+        self._check_last_step()
+        self._last_step = batch, (logs or {}).get("loss")
+
+    def on_test_begin(self, logs=None):
+        self._check_last_step()
+
     def on_epoch_end(self, epoch, logs=None):
+        self._check_last_step()
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        self._check_validation(epoch, row)
+        self._add_to_history(row)
         if self._monitor not in row:
-            raise ValueError(
-                f"Run.callbacks: monitor={self._monitor!r} selects the best epoch, but the logs "
-                f"have only {', '.join(row)}."
-            )
-        for name, value in row.items():
-            self._history.setdefault(name, []).append(value)
-        if self._epochs_without_improvement() == 0:
+            self._check_monitor(row)
+        elif self._epochs_without_improvement() == 0:
             self._run.forget_tuning()
-            self._save_best()
+            with averaged_weights(self.model), atomic_write(self._run.best) as path:
+                self.model.save(path)
         self._write_history()
         self._write_state(epoch + 1)
         if self._is_out_of_patience():
             self.model.stop_training = True
 
     def on_train_end(self, logs=None):
+        validate_weights(self.model)
         self.model._initial_epoch = None  # otherwise a later `fit` would skip its epochs too
+        if self._history.get("epoch") and not self._scores():
+            raise ValueError(self._missing_monitor(self._history))
 
-    def on_test_begin(self, logs=None):
-        if self._averages_weights():
-            self._swap.on_test_begin()
+    def _check_last_step(self):
+        if self._last_step is None:
+            return
+        (batch, loss), self._last_step = self._last_step, None
+        if loss is None or np.isfinite(float(loss)):
+            return
+        raise NonFiniteLossError(
+            f"The loss is {float(loss)} at step {batch + 1} of epoch {self._epoch + 1}. "
+            f"{self._describe_weights()}",
+            self._epoch,
+            batch,
+        )
 
-    def on_test_end(self, logs=None):
-        if self._averages_weights():
-            self._swap.on_test_end()
+    def _check_validation(self, epoch, row):
+        loss = row.get("val_loss", 0.0)
+        if not np.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The validation loss is {loss} after epoch {epoch + 1}. "
+                f"{self._describe_weights()}",
+                epoch,
+                None,
+            )
 
-    def _averages_weights(self):
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        self._swap.set_model(self.model)
-        return optimizer.use_ema and optimizer.built
+    def _describe_weights(self):
+        """Return what the weights say about the cause, and what is left of the run."""
+        weights = (keras.ops.convert_to_numpy(w) for w in self.model.trainable_variables)
+        if all(np.isfinite(weight).all() for weight in weights):
+            text = (
+                "The weights are finite, so the labels are the likely cause: class ids outside "
+                "[0, C) that are not `ignore_index`, or NaN."
+            )
+        else:
+            text = (
+                "The weights are no longer finite: the training diverged. Lower the learning rate "
+                f"({_peak_rate(self.model):g}) or clip the gradients, and check the images for NaN."
+            )
+        epochs = len(self._history.get("epoch", []))
+        kept = f"The run keeps {epochs} complete epochs." if epochs else "Nothing was saved."
+        return f"{text} {kept}"
 
-    def _save_best(self):
-        self.on_test_begin()
-        with atomic_write(self._run.best) as path:
-            self.model.save(path)
-        self.on_test_end()
+    def _check_monitor(self, row):
+        """Accept an epoch without a validation (`validation_freq`), and only that."""
+        validated = any(name.startswith("val_") for name in row)
+        if validated or not self._monitor.startswith("val_"):
+            raise ValueError(self._missing_monitor(row))
+        if not self._scores() and row["epoch"] == self._history["epoch"][0]:
+            warnings.warn(
+                f"Run.callbacks: epoch {row['epoch']} had no validation, so no best model is "
+                f"saved yet. The first epoch with {self._monitor!r} will be; pass "
+                "`validation_data` to `fit` if there is none.",
+                stacklevel=3,
+            )
+
+    def _missing_monitor(self, names):
+        return (
+            f"Run.callbacks: monitor={self._monitor!r} selects the best epoch, but the logs have "
+            f"only {', '.join(names)}."
+        )
+
+    def _add_to_history(self, row):
+        """Append a row; metrics may be missing in some epochs, or new in a resumed training."""
+        done = len(self._history.get("epoch", []))
+        for name in row:
+            self._history.setdefault(name, [None] * done)
+        for name, values in self._history.items():
+            values.append(row.get(name))
 
     def _write_history(self):
         with (
@@ -99,7 +172,7 @@ class KeepRun(keras.callbacks.Callback):
         ):
             writer = csv.writer(file)
             writer.writerow(self._history)
-            writer.writerows(zip(*self._history.values(), strict=True))
+            writer.writerows(zip(*self._history.values(), strict=True))  # None is an empty cell
 
     def _write_state(self, epochs_done):
         folder = self._run.folder / "state"
@@ -117,7 +190,36 @@ class KeepRun(keras.callbacks.Callback):
             return False
         return self._epochs_without_improvement() >= self._patience
 
+    def _scores(self):
+        """Return the monitored values of the epochs that have one."""
+        return [score for score in self._history.get(self._monitor, []) if score is not None]
+
     def _epochs_without_improvement(self):
-        """Return the number of epochs since the best one; NaN counts as the worst."""
-        scores = np.nan_to_num(self._history.get(self._monitor, []), nan=-np.inf)
+        """Return the number of validated epochs since the best one; NaN counts as the worst."""
+        scores = np.array(self._scores(), dtype=float)
+        if lower_is_better(self._monitor, self.model):
+            scores = -scores
+        scores = np.nan_to_num(scores, nan=-np.inf)
         return len(scores) - 1 - int(scores.argmax()) if len(scores) else 0
+
+
+def _peak_rate(model):
+    """Return the learning rate, or the highest one of a schedule of `compile_for`."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    rate = optimizer.get_config()["learning_rate"]
+    peak = rate["config"].get("peak") if isinstance(rate, dict) else rate
+    return float(optimizer.learning_rate if peak is None else peak)
+
+
+def lower_is_better(monitor: str, model: keras.Model) -> bool:
+    """Whether the best epoch is the one with the lowest value: of a loss, an error or a distance.
+
+    A metric that knows its direction says it; for others the name decides.
+    """
+    name = monitor.removeprefix("val_")
+    for metric in model.metrics:
+        for part in getattr(metric, "metrics", [metric]):
+            direction = getattr(part, "_direction", None)
+            if part.name == name and direction is not None:
+                return direction == "down"
+    return name.endswith(LOW_IS_BEST)

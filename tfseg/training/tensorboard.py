@@ -33,6 +33,9 @@ class TensorBoard(keras.callbacks.Callback):
             preceded by "background".
         every: number of epochs between images; drawing takes about half a second.
 
+    Attributes:
+        log_dir: the directory. KerasTuner changes it for every trial.
+
     Raises:
         ImportError: the package `tensorboard` is not installed.
         ValueError: an argument is out of range; when the training begins, the model does not take
@@ -54,16 +57,20 @@ class TensorBoard(keras.callbacks.Callback):
                 raise ValueError(
                     f"TensorBoard: a sample has {sorted(sample)}; expected 'image' and 'mask'."
                 )
-        self._folder, self._samples = Path(folder), list(samples)
+        self.log_dir, self._samples = str(folder), list(samples)
         self._class_names = checks.label_names(class_names)
         self._every = checks.positive_int("TensorBoard", "every", every)
-        self._metric = None
+        self._metric, self._matrix, self._writers = None, None, {}
+
+    def __getstate__(self):
+        # for copies, as KerasTuner makes them: without what belongs to one training
+        return {**vars(self), "_model": None, "_metric": None, "_matrix": None, "_writers": {}}
 
     def on_train_begin(self, logs=None):
         self._metric = None
         self._predict_samples()  # fail now, not after an epoch
         self._writers = {
-            name: tf.summary.create_file_writer(str(self._folder / name))
+            name: tf.summary.create_file_writer(str(Path(self.log_dir) / name))
             for name in ("train", "validation")
         }
 
@@ -99,6 +106,7 @@ class TensorBoard(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         for writer in self._writers.values():
             writer.close()
+        self._writers = {}
 
     def _class_scores(self):
         """Return {tag: value} for the classes that have a score."""

@@ -1,0 +1,87 @@
+"""A loss that is NaN or infinite: the error that ends the training, and its cause in the data."""
+
+import numpy as np
+
+SAMPLES_SHOWN = 3
+VALUES_SHOWN = 8
+
+
+class NonFiniteLossError(ValueError):
+    """The loss of a training or validation step is NaN or infinite.
+
+    Attributes:
+        epoch: number of the epoch, from 0.
+        batch: number of the training step in it, from 0; None for a validation.
+    """
+
+    def __init__(self, message: str, epoch: int, batch: int | None):
+        super().__init__(message)
+        self.epoch, self.batch = epoch, batch
+
+
+def explain_batches(batches, reader, model) -> str:
+    """Return what is wrong with the first faulty batch, or that all are sound.
+
+    Args:
+        batches: iterable of (image, mask) batches, or (image, dict of labels).
+        reader: the `Reader` behind them, to name samples.
+        model: the model with its number of classes.
+    """
+    classes = max(model.outputs[0].shape[-1], 2)
+    found = "There was no batch."
+    for images, labels, *_ in batches:
+        masks = labels["mask"] if isinstance(labels, dict) else labels
+        images, masks = np.asarray(images), np.asarray(masks)
+        faults = image_faults(images) + mask_faults(masks, classes, reader.ignore_index)
+        if faults:
+            return " ".join(faults) + _name_samples(reader, classes)
+        found = (
+            f"The data of that step are sound: images from {images.min():g} to {images.max():g}, "
+            f"labels {_list_values(np.unique(masks))}."
+        )
+    return found
+
+
+def image_faults(images) -> list[str]:
+    """Return what is wrong with the values of images, as sentences."""
+    if np.issubdtype(images.dtype, np.integer) or np.isfinite(images).all():
+        return []
+    count = int((~np.isfinite(images)).sum())
+    return [f"The images have {count} values that are NaN or infinite. Replace them."]
+
+
+def mask_faults(masks, classes: int, ignore_index: int) -> list[str]:
+    """Return what is wrong with the labels of masks, as sentences.
+
+    Args:
+        masks: array of class ids.
+        classes: number of classes that the model tells apart.
+        ignore_index: the label of ignored pixels.
+    """
+    values = np.unique(masks)
+    wrong = values[~np.isin(values, [*range(classes), ignore_index])]
+    if not len(wrong):
+        return []
+    return [
+        f"The masks have the labels {_list_values(wrong)}; expected 0 to {classes - 1}, or "
+        f"{ignore_index} for ignored pixels. Translate them in the reader, for example with "
+        "mask_values={value: class id}, or build the model with more classes."
+    ]
+
+
+def _name_samples(reader, classes):
+    """Return a sentence with the names of the first faulty samples of a reader."""
+    names = []
+    for index in range(len(reader)):
+        sample = reader[index]
+        image, mask = np.asarray(sample["image"]), np.asarray(sample["mask"])
+        if image_faults(image) or mask_faults(mask, classes, reader.ignore_index):
+            names.append(reader.name(index))
+        if len(names) == SAMPLES_SHOWN:
+            break
+    return f" The first such samples: {', '.join(names)}." if names else ""
+
+
+def _list_values(values):
+    shown = ", ".join(f"{value:g}" for value in values[:VALUES_SHOWN])
+    return f"{shown}, ..." if len(values) > VALUES_SHOWN else shown

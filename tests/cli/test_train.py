@@ -305,6 +305,17 @@ def test_wrong_options_end_with_2_before_images_are_read(tfseg, tmp_path, more, 
     assert not (tmp_path / "run").exists()
 
 
+def test_a_training_that_diverges_ends_with_1_and_the_reason(trained, tfseg, tmp_path):
+    high = ("--optimizer", "sgd", "--learning-rate", 1e30, "--epochs", 5)
+    words = (*train_words(trained), *SMALL[:-2], *high)
+    code, printed = tfseg(*words, "--out", tmp_path / "run")
+    assert code == 1
+    assert "Error: train: The loss is " in printed
+    assert "Lower the learning rate (1e+30)" in printed
+    assert "Best of" not in printed
+    assert not (tmp_path / "run" / "best.keras").exists()
+
+
 def test_missing_options_are_named(tfseg, tmp_path):
     code, printed = tfseg("train", "--images", "x", "--out", tmp_path / "run")
     assert code == 2

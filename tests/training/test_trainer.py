@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tfseg.data import memory_limits, pipeline
+from tfseg.data import Arrays, memory_limits, pipeline
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
+from tfseg.models import tiny_unet
 from tfseg.training import DataFacts, Plan, Run, TrainConfig, build_model, train, trainer
 
 from .conftest import NAMES, small_config, small_readers
@@ -184,6 +185,52 @@ def test_what_is_missing_is_said_before_images_are_read(network, tmp_path, monke
     with pytest.raises(ValueError, match="has 2 outputs; expected one"):
         train(config, *small_readers(), two)
     assert not (tmp_path / "run").exists()
+
+
+def array_reader(names=NAMES, dtype=np.uint8, channels=3, top=255):
+    rng = np.random.default_rng(0)
+    images = rng.uniform(top / 2, top, (4, 32, 32, channels)).astype(dtype)
+    return Arrays(images, np.arange(4 * 32 * 32).reshape(4, 32, 32) % 3, names)
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"names": ["disc", "ground", "band"]}, "validation reader has .*'disc', 'ground'.* ids"),
+        ({"channels": 1}, "have 3 channels, but the validation images have 1"),
+        ({"dtype": np.uint16}, "have 8 bits per channel, but the validation images are uint16"),
+    ],
+)
+def test_readers_that_mean_something_else_are_refused(tmp_path, other, message):
+    with pytest.raises(ValueError, match=message):
+        train(small_config(tmp_path / "run"), array_reader(), array_reader(**other))
+
+
+def test_a_model_with_too_few_channels_is_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"has 2 output channels, but the masks have 3 classes: gr"
+    ):
+        train(small_config(tmp_path / "run"), *small_readers(), tiny_unet(2, filters=4))
+
+
+def test_the_range_of_the_training_images_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "_fit", lambda *arguments: None)
+    reader = array_reader(dtype=np.uint16, top=4095)  # 12-bit values
+    low, high = train(small_config(tmp_path / "run"), reader, reader).data.value_range
+    assert 2047 <= low < 2100
+    assert 4000 < high <= 4095
+
+
+def test_images_in_another_range_are_warned_of(network, tmp_path):
+    reader = array_reader(dtype=np.float32, top=1.0)
+    config = small_config(tmp_path / "run", epochs=1)
+    with pytest.warns(
+        UserWarning, match=r"train: training images: .*\.\.1.* but the model expects 0"
+    ):
+        train(config, reader, reader, network)
+    dark = array_reader(dtype=np.float32)
+    with pytest.warns(UserWarning, match="train: validation images: the image values are in"):
+        train(replace(config, out=str(tmp_path / "b")), dark, reader)
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

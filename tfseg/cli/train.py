@@ -1,5 +1,6 @@
 """`tfseg train`."""
 
+import math
 from dataclasses import replace
 
 import typer
@@ -266,6 +267,6 @@ def _say_interrupted(run):
 
 
 def _say_best(history):
-    scores = history["val_mean_iou"]
+    scores = [-math.inf if math.isnan(score) else score for score in history["val_mean_iou"]]
     best = max(range(len(scores)), key=lambda i: scores[i])
     say(f"Best of {len(scores)} epochs by validation mean IoU: {best + 1}.")

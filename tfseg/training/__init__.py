@@ -5,6 +5,7 @@ from tfseg.training.augmented import AugmentedModel, augmented
 from tfseg.training.callbacks import Progress
 from tfseg.training.config import TrainConfig
 from tfseg.training.determinism import deterministic
+from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_like, open_readers
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
@@ -18,6 +19,7 @@ __all__ = [
     "AugmentedModel",
     "Cosine",
     "DataFacts",
+    "NonFiniteLossError",
     "OneCycle",
     "Plan",
     "Poly",

@@ -1,8 +1,11 @@
 """The readers of a training, from the folders that its config names."""
 
+import warnings
+
 import numpy as np
 
 from tfseg.data import Folder
+from tfseg.data.value_range import range_warning
 from tfseg.doctor import check
 from tfseg.training.config import TrainConfig
 from tfseg.training.record import DataFacts
@@ -74,6 +77,28 @@ def open_like(example, images, masks, ignore_value: int, mask_values: dict | Non
     return reader
 
 
+def require_alike(train, val) -> None:
+    """Refuse readers that give ids, channels or values another meaning."""
+    for name in ("class_names", "object_names"):
+        names, others = (list(getattr(reader, name, None) or []) for reader in (train, val))
+        if names != others:
+            raise ValueError(
+                f"train: the training reader has {name} {names}, but the validation reader has "
+                f"{others}: their ids mean different classes. Pass the same names to both readers, "
+                "for example Coco(..., class_names=train.class_names)."
+            )
+    if train.channels != val.channels:
+        raise ValueError(
+            f"train: the training images have {train.channels} channels, but the validation images "
+            f"have {val.channels}. Read both alike, for example with channels={train.channels}."
+        )
+    if train.dtype == np.uint8 and val.dtype != np.uint8:
+        raise ValueError(
+            "train: the training images have 8 bits per channel, but the validation images are "
+            f"{val.dtype}: their values have another meaning. Convert them to 8 bits first."
+        )
+
+
 def check_readers(train, val, track):
     """Read every sample once.
 
@@ -92,6 +117,25 @@ def check_readers(train, val, track):
     if problems:
         raise ValueError("\n".join(problems))
     return summaries
+
+
+def warn_of_ranges(train, summary, val_summary, takes_0_255: bool) -> None:
+    """Warn about images that are not in the range of the model, or of the training images.
+
+    Args:
+        train: the training reader.
+        summary, val_summary: what `check_readers` returned.
+        takes_0_255: whether the model is known to normalize 0..255.
+    """
+    if train.dtype == np.uint8:
+        return
+    texts = [
+        range_warning(*val_summary.value_range, summary.value_range, "train: validation images")
+    ]
+    if takes_0_255:
+        texts.append(range_warning(*summary.value_range, None, "train: training images"))
+    for text in filter(None, texts):
+        warnings.warn(text, stacklevel=4)
 
 
 def sample_names(reader) -> list[str]:

@@ -33,6 +33,7 @@ class DataFacts:
         class_pixels, val_class_pixels: number of pixels per class of the masks.
         ignored_pixels, val_ignored_pixels: number of unlabeled pixels.
         window: side of the windows for larger images; None to process images whole.
+        value_range: [lowest, highest] value of the training images; None in runs of older versions.
     """
 
     class_names: list
@@ -49,6 +50,7 @@ class DataFacts:
     val_class_pixels: list
     val_ignored_pixels: int
     window: int | None
+    value_range: list | None = None
 
 
 @dataclass(frozen=True)

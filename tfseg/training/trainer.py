@@ -1,5 +1,6 @@
 """The trainer: the only place where data, model, loss and `fit` meet."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,12 +11,21 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfseg.checks import label_names
 from tfseg.data import Reader, batch_for, pipeline, reading_error, window_for
 from tfseg.models import DEFAULT_ENCODERS, build
 from tfseg.models.encoders import require_weights
 from tfseg.training.config import TrainConfig
-from tfseg.training.open_data import check_readers, open_readers, sample_names
-from tfseg.training.presets import compile_for
+from tfseg.training.fit_checks import takes_0_255
+from tfseg.training.non_finite import NonFiniteLossError, explain_batches
+from tfseg.training.open_data import (
+    check_readers,
+    open_readers,
+    require_alike,
+    sample_names,
+    warn_of_ranges,
+)
+from tfseg.training.presets import compile_for, require_outputs
 from tfseg.training.record import (
     DataFacts,
     Plan,
@@ -56,6 +66,8 @@ def train(
     Raises:
         ValueError: the data cannot be trained on or contradicts the config, or the folder has a run
             with another config or other defaults.
+        NonFiniteLossError: the loss of a step or of a validation is NaN or infinite. The message
+            says what is wrong with the batch; nothing of that epoch is saved.
         FileExistsError: the folder contains something other than a run.
         OSError: a file was damaged or removed during the training; the message names it.
 
@@ -72,15 +84,18 @@ def train(
     config, run = _for_model(config, model), Run(config.out)
     stored = run.stored(config)
     train, val = _open(config, train, val, stored)
+    require_alike(train, val)
     config.check_class_weights(train.class_names)
-    facts = _find_facts(config, train, val, track)
+    _require_outputs(model, train)
+    facts = _find_facts(config, train, val, track, model is not None and takes_0_255(model))
     if stored is not None:
         facts = stored.data
     keras.utils.set_random_seed(config.seed)
     if model is None:
         model = build_model(config, facts)
     compiled = model.compiled
-    training = partial(_training_batches, config, train, config.augmentation())
+    augment = _with_value_range(config.augmentation(), facts)
+    training = partial(_training_batches, config, train, augment)
     validation = _validation_batches(config, facts, val)
     if stored is not None:
         plan = stored.plan
@@ -93,7 +108,10 @@ def train(
         run.create(record)  # only now: everything that can be wrong was checked
     else:
         stored.require_same_defaults(record)
-    _fit(config, run, plan, model, training, validation, callbacks)
+    try:
+        _fit(config, run, plan, model, training, validation, callbacks)
+    except NonFiniteLossError as error:
+        raise _explained(error, plan, model, (train, training), (val, validation)) from None
     return run
 
 
@@ -134,6 +152,26 @@ def _fit(config, run, plan, model, training, validation, callbacks):
         )
 
 
+def _explained(error, plan, model, train, val):
+    """Return the error of a loss that is not finite, with what is wrong with its batch.
+
+    Args:
+        error: NonFiniteLossError.
+        plan: `Plan` of the training.
+        model: the model.
+        train, val: pairs of a reader and its batches; those of the training are a function.
+    """
+    if error.batch is None:
+        reader, batches = val
+        batches = iter(batches)
+    else:
+        reader, training = train
+        step = error.epoch * plan.steps_per_epoch + error.batch
+        batches = itertools.islice(training(first_step=step), 1)
+    text = explain_batches(batches, reader, model)
+    return NonFiniteLossError(f"train: {error} {text}", error.epoch, error.batch)
+
+
 @contextmanager
 def _naming_damaged_files() -> Iterator[None]:
     """Raise the reader's error instead of TensorFlow's if a file was damaged after the check."""
@@ -152,6 +190,7 @@ def _for_model(config, model):
     Raises what would otherwise fail only after all images are read.
     """
     if model is not None:
+        require_outputs("train", model)
         if len(model.outputs) != 1:
             raise ValueError(
                 f"train: the model {model.name!r} has {len(model.outputs)} outputs; expected one. "
@@ -198,9 +237,30 @@ def _open(config, train, val, stored):
     return train, val
 
 
-def _find_facts(config, train, val, track):
+def _require_outputs(model, reader):
+    """Refuse a model that is passed and has fewer outputs than the masks have classes."""
+    if model is None:
+        return
+    channels, classes = model.outputs[0].shape[-1], len(label_names(reader.class_names))
+    if max(channels, 2) < classes:
+        raise ValueError(
+            f"train: the model {model.name!r} has {channels} output channels, but the masks have "
+            f"{classes} classes: {', '.join(label_names(reader.class_names))}. Build the model "
+            f"with num_classes={classes}."
+        )
+
+
+def _with_value_range(augment, facts):
+    """Return the augmentation for the values of the training images; 8 bits need no range."""
+    if augment.value_range is not None or facts.dtype == "uint8" or facts.value_range is None:
+        return augment
+    return replace(augment, value_range=tuple(facts.value_range))
+
+
+def _find_facts(config, train, val, track, takes_0_255):
     """Check all samples and return their `DataFacts`."""
     summary, val_summary = check_readers(train, val, track)
+    warn_of_ranges(train, summary, val_summary, takes_0_255)
     return DataFacts(
         class_names=list(train.class_names),
         channels=train.channels,
@@ -216,6 +276,7 @@ def _find_facts(config, train, val, track):
         val_class_pixels=np.asarray(val_summary.class_pixels).tolist(),
         val_ignored_pixels=int(val_summary.ignored_pixels),
         window=config.window or window_for([*train.sizes, *val.sizes]),
+        value_range=summary.value_range,
     )
 
 

@@ -1,0 +1,95 @@
+import keras
+import numpy as np
+import pytest
+
+from tfseg.data import Arrays
+from tfseg.training import NonFiniteLossError, Run, train
+from tfseg.training.non_finite import explain_batches
+
+from .conftest import NAMES, small_config, small_readers
+
+X, Y = np.ones((4, 2)), np.ones((4, 1))
+
+
+def compiled(rate=0.01):
+    keras.utils.set_random_seed(1)
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(rate), "mse")
+    return model
+
+
+def fit(model, run, y=Y, y_val=Y, epochs=3):
+    callbacks = run.callbacks(run.restore(model), monitor="val_loss")
+    model.fit(
+        *(X, y),
+        validation_data=(X, y_val),
+        epochs=epochs,
+        batch_size=1,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
+
+
+@pytest.mark.parametrize("step", [0, 2, 3])
+def test_a_run_stops_at_the_first_loss_that_is_not_finite(tmp_path, step):
+    run, model = Run(tmp_path / "run"), compiled()
+    y = np.where(np.arange(4)[:, None] == step, np.nan, 1.0)
+    with pytest.raises(
+        NonFiniteLossError, match=rf"nan at step {step + 1} of epoch 1.*Nothing was"
+    ) as e:
+        fit(model, run, y)
+    assert (e.value.epoch, e.value.batch) == (0, step)
+    assert not run.best.exists()
+    assert run.history() == {}
+
+
+def test_a_run_that_diverges_keeps_its_best_epoch(tmp_path):
+    run, model = Run(tmp_path / "run"), compiled()
+    fit(model, run, epochs=2)
+    kept = run.best.read_bytes()
+    model.optimizer.learning_rate = 1e25
+    with pytest.raises(
+        NonFiniteLossError, match="diverged. Lower the learning rate .1e.25.*keeps 2"
+    ):
+        model.fit(X, Y, batch_size=1, verbose=0, callbacks=run.callbacks(2, monitor="loss"))
+    assert run.best.read_bytes() == kept
+    assert run.history()["epoch"] == [1, 2]
+
+
+def test_a_validation_loss_that_is_not_finite_stops_before_the_model_is_saved(tmp_path):
+    run, model = Run(tmp_path / "run"), compiled()
+    message = "validation loss is nan after epoch 1. The weights are finite, so the labels"
+    with pytest.raises(NonFiniteLossError, match=message):
+        fit(model, run, y_val=np.full((4, 1), np.nan))
+    assert not run.best.exists()
+
+
+def test_train_says_that_the_data_are_sound(tmp_path):
+    config = small_config(
+        tmp_path / "run", optimizer="sgd", learning_rate=1e25, schedule="constant"
+    )
+    message = r"train: .*diverged. Lower .* sound: images from \d.* to \d+, labels 0, 1, 2"
+    with pytest.raises(NonFiniteLossError, match=message):
+        train(config, *small_readers())
+    assert not Run(config.out).best.exists()
+
+
+def test_what_is_wrong_with_a_batch_is_named(network):
+    images = np.zeros((3, 4, 4, 3), np.float32)
+    masks = np.zeros((3, 4, 4), np.uint8)
+    reader = Arrays(images, masks, NAMES)
+    assert "sound: images from 0 to 0, labels 0." in explain_batches(
+        [(images, masks)], reader, network
+    )
+    labels = masks.copy()
+    labels[2, 0, :2] = 7, 255
+    text = explain_batches([(images, masks), (images, {"mask": labels})], reader, network)
+    assert text.startswith(
+        "The masks have the labels 7; expected 0 to 2, or 255 for ignored pixels"
+    )
+    bad = images.copy()
+    bad[1, 0, 0] = np.nan
+    text = explain_batches([(bad, masks)], Arrays(bad, masks, NAMES), network)
+    assert text.startswith("The images have 3 values that are NaN or infinite")
+    assert text.endswith("The first such samples: 1.")

@@ -46,7 +46,7 @@ def validate_averages(model: keras.Model) -> None:
         with averaged_weights(model):
             return evaluate(model, *arguments, **options)
 
-    # not tracked by Keras: a function is no part of the model
+    # Keras must not track it as a part of the model
     object.__setattr__(model, "evaluate", evaluate_averages)
 
 

@@ -2,11 +2,13 @@
 
 import difflib
 import importlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from numbers import Real
 
 # Mask value of unlabeled pixels, from the readers to the losses, metrics and plots.
 IGNORE_INDEX = 255
+# The same with more than 255 classes: then 255 is a class, and masks are int32.
+IGNORE_INDEX_INT32 = 65535
 BACKGROUND = "background"
 
 
@@ -25,6 +27,11 @@ def is_background(name: str) -> bool:
         (True, False)
     """
     return name.strip("_ ").casefold() == BACKGROUND
+
+
+def ignore_index_for(num_classes: int) -> int:
+    """Return the mask value of unlabeled pixels: 255, or 65535 with more than 255 classes."""
+    return IGNORE_INDEX if num_classes <= IGNORE_INDEX else IGNORE_INDEX_INT32
 
 
 def one_of(owner: str, argument: str, value, allowed: Collection):
@@ -95,8 +102,28 @@ def _is_number(value) -> bool:
     return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf"
 
 
+def boolean(owner: str, argument: str, value) -> bool:
+    """Return `value` as a bool if it is True or False; otherwise raise a ValueError."""
+    # `bool("False")` is True.
+    if not _is_number(value) or value not in (0, 1):
+        raise ValueError(f"{owner}: {argument}={value!r} must be True or False.")
+    return bool(value)
+
+
 def numbers(owner: str, argument: str, values) -> list[float]:
-    """Return `values` as a list of floats; raise a ValueError if they are not numbers."""
+    """Return `values` as a list of floats; raise a ValueError if they are not numbers.
+
+    Dictionaries, sets and text are refused: their iteration gives keys, any order, characters.
+    """
+    if isinstance(values, Mapping):
+        in_order = [values[key] for key in range(len(values)) if key in values]
+        example = f", such as {in_order}" if len(in_order) == len(values) > 0 else ""
+        raise ValueError(
+            f"{owner}: {argument}={values!r} is a dictionary. Pass a list of numbers in the order "
+            f"of the ids{example}."
+        )
+    if isinstance(values, Set | str | bytes):
+        raise ValueError(f"{owner}: {argument}={values!r} must be a list of numbers.")
     try:
         return [float(value) for value in values]
     except (TypeError, ValueError) as error:

@@ -119,6 +119,14 @@ def test_cl_dice_of_lines():
     assert float(loss(BAR, certain(rim == 1))) == pytest.approx(1)
 
 
+def test_cl_dice_of_a_float64_volume():
+    target, logits = draw(2, (2, 4, 5, 6))
+    expected = slow("cl_dice", target, logits, sigmoid=False)
+    logits = ops.convert_to_tensor(logits.astype("float64"))
+    tight = 1e-9 if ops.dtype(logits) == "float64" else 1e-4  # JAX has no float64 by default
+    assert float(LOSSES["cl_dice"](target, logits)) == pytest.approx(expected, rel=tight)
+
+
 def test_cl_dice_excludes_the_background_by_default():
     labels = LINE.copy()
     logits = np.random.default_rng(0).normal(size=(1, 5, 7, 2)).astype("float32")
@@ -144,7 +152,7 @@ def draw(channels=3, shape=(2, 6, 7), dense=False):
         )
         target[1, 0, 1] = 255
         return target.astype("float32"), logits
-    labels[0, 0, 2], labels[1, 3, 2] = 255, 9
+    labels[0, 0, 2], labels[1, 3, 2] = 255, 255
     return labels, logits
 
 

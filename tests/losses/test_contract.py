@@ -102,6 +102,26 @@ def value_and_gradient(loss, y_true, logits, sample_weight=None):
     return tuple(ops.convert_to_numpy(ops.cast(part, dtype)) for part in (value, gradient))
 
 
+def parts_and_gradient(loss, y_true, logits, sample_weight):
+    """Return the parts of a loss by name, and the gradient of their sum."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def total(x):
+            parts = loss.parts(y_true, x, sample_weight)
+            return sum(parts.values()), parts
+
+        gradient, parts = jax.grad(total, has_aux=True)(logits)
+        return parts, gradient
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(logits)
+        parts = loss.parts(y_true, logits, sample_weight)
+        total = sum(parts.values())
+    return parts, tape.gradient(total, logits)
+
+
 def assert_finite(*arrays):
     for array in arrays:
         assert np.isfinite(array).all()
@@ -111,7 +131,7 @@ class TestEveryHead:
     @softmax_and_sigmoid
     def test_finite_if_all_pixels_are_ignored(self, name, channels, top, options):
         labels, logits = draw(channels, top)
-        labels = np.where(labels == 0, 77, 255)
+        labels = np.full_like(labels, 255)
         value, gradient = value_and_gradient(VARIANTS[name](**options), labels, logits)
         assert value == 0
         assert not gradient.any()
@@ -142,9 +162,8 @@ class TestEveryHead:
     @every_head
     def test_ignored_pixels_have_exactly_zero_gradient(self, name, channels, top, options):
         labels, logits = draw(channels, top)
-        labels = labels.astype("int32")
-        labels[0, 0], labels[1, 1] = -1, 9
-        ignored = (labels < 0) | (labels > top)
+        labels[0, 0] = 255
+        ignored = labels == 255
         loss = VARIANTS[name](**options)
         value, gradient = value_and_gradient(loss, labels, logits)
         assert not gradient[ignored].any()
@@ -158,10 +177,23 @@ class TestEveryHead:
             assert np.array_equal(again[1], gradient)
 
     @softmax_and_sigmoid
+    def test_an_invalid_label_makes_the_loss_nan(self, name, channels, top, options):
+        labels, logits = draw(channels, top)
+        labels = labels.astype("int64")
+        labels[1, 2, 3] = 255
+        loss = VARIANTS[name](**options)
+        expected = value_and_gradient(loss, labels, logits)[1]
+        for label in (top + 1, -1, 2**32 + 1) if TENSORFLOW else (top + 1, -1):
+            labels[1, 2, 3] = label
+            value, gradient = value_and_gradient(loss, labels, logits)
+            assert np.isnan(value)
+            assert np.array_equal(gradient, expected)  # as if the pixel were ignored
+
+    @softmax_and_sigmoid
     def test_an_ignored_class_is_ignored_in_labels_and_one_hot(self, name, channels, top, options):
         labels = draw(channels, top)[0] % (top + 1)
         logits = draw(channels, top)[1]
-        away = VARIANTS[name](ignore_index=None, **options)
+        away = VARIANTS[name](**options)
         for ignore_index in (0, 1) if channels == 1 else (1, None):
             loss = VARIANTS[name](ignore_index=ignore_index, **options)
             value = float(loss(labels, logits))
@@ -169,7 +201,7 @@ class TestEveryHead:
             assert value > 0.01 or channels == 1
             assert float(loss(one_hot(labels, channels), logits)) == pytest.approx(value, rel=1e-5)
             if ignore_index is not None:
-                other = np.where(labels == ignore_index, 99, labels)
+                other = np.where(labels == ignore_index, 255, labels)
                 assert float(away(other, logits)) == value
 
     @every_head
@@ -342,6 +374,7 @@ class TestLoss:
         channels, _, options = HEADS[head]
         rng = np.random.default_rng(seed)
         labels = rng.choice(sorted(keep), SHAPE)
+        labels[labels >= max(channels, 2)] = 255
         logits = (scale * rng.normal(size=(*SHAPE, channels))).astype("float32")
         loss = VARIANTS[name](class_weights=weights and weights[-max(channels, 2) :], **options)
         sample_weight = rng.random(labels.shape).astype("float32") if weigh else None
@@ -351,6 +384,7 @@ class TestLoss:
 
     def test_serialization_keeps_the_arguments(self, name):
         labels, logits = draw()
+        labels %= 3
         loss = VARIANTS[name](
             ignore_index=1, class_weights=(1, 2, 5), multi_label=True, from_logits=True, name="mine"
         )
@@ -392,6 +426,28 @@ class TestLoss:
         ):
             VARIANTS[name]()(*draw(), np.ones(shape))
 
+    @pytest.mark.parametrize(
+        ("class_weights", "remedy"),
+        [
+            ({1: 5.0, 0: 0.3, 2: 1.0}, r"is a dictionary. .* such as \[0.3, 5.0, 1.0\]"),
+            ({"sky": 0.3}, "is a dictionary. Pass a list of numbers in the order of the ids."),
+            ({0.3, 5.0}, "must be a list of numbers"),
+            ("15", "must be a list of numbers"),
+        ],
+    )
+    def test_class_weights_that_are_not_a_list_are_an_error(self, name, class_weights, remedy):
+        with pytest.raises(ValueError, match=f"class_weights=.*{remedy}"):
+            VARIANTS[name](class_weights=class_weights)
+
+    @pytest.mark.parametrize("ignore_index", [[0, 255], True, "255", 0.5])
+    def test_an_ignore_index_that_is_not_a_label_is_an_error(self, name, ignore_index):
+        with pytest.raises(ValueError, match="ignore_index=.* must be one class id"):
+            VARIANTS[name](ignore_index=ignore_index)
+
+    def test_text_for_a_flag_is_an_error(self, name):
+        with pytest.raises(ValueError, match="from_logits='False' must be True or False"):
+            VARIANTS[name](from_logits="False")
+
     def test_an_unknown_reduction_is_an_error(self, name):
         with pytest.raises(ValueError, match="Did you mean 'sum'"):
             VARIANTS[name](reduction="summ")
@@ -415,13 +471,14 @@ def toy():
 class SideBySide(keras.losses.Loss):
     """The sum of all losses, each on three channels of its own: faster than a model per loss."""
 
-    def __init__(self):
+    def __init__(self, names=VARIANTS, **options):
         super().__init__()
-        self.losses = {name: make(class_weights=(1, 2, 3)) for name, make in VARIANTS.items()}
+        options["class_weights"] = (1, 2, 3)
+        self.losses = {name: VARIANTS[name](**options) for name in names}
 
-    def parts(self, y_true, y_pred):
+    def parts(self, y_true, y_pred, sample_weight=None):
         return {
-            name: loss(y_true, y_pred[..., 3 * i : 3 * i + 3])
+            name: loss(y_true, y_pred[..., 3 * i : 3 * i + 3], sample_weight)
             for i, (name, loss) in enumerate(self.losses.items())
         }
 
@@ -447,6 +504,40 @@ def test_all_train_under_xla_and_mixed_precision():
     model.fit(images, labels, batch_size=8, epochs=9, verbose=0)
     for name, value in loss.parts(labels, model(images)).items():
         assert float(value) < 0.8 * float(before[name]), name
+
+
+def compiled(step):
+    """Return `step`, compiled by XLA."""
+    if TENSORFLOW:
+        import tensorflow as tf
+
+        return tf.function(step, jit_compile=True)
+    import jax
+
+    return jax.jit(step)
+
+
+@pytest.mark.parametrize("dense", [False, True], ids=["labels", "dense"])
+def test_invalid_targets_give_nan_and_finite_gradients_under_xla(dense):
+    labels, logits = draw()
+    # One loss of each kind: all treat invalid pixels alike, and compiling them takes a minute.
+    names = ["cross_entropy", "dice", "lovasz", "sum"]
+    loss = SideBySide(names, multi_label=False)
+    logits = ops.convert_to_tensor(np.tile(logits, len(names)))
+    weights = np.array([1, 0], "float32")  # a weight of 0 does not make a label valid
+    step = compiled(lambda y, x: parts_and_gradient(loss, y, x, weights))
+    valid = one_hot(labels, 3) if dense else labels.astype("float32")
+    wrong = (0.5, np.nan, 3, -1, np.inf)
+    if dense:
+        wrong = [(1, 1, 0), (-0.5, 1, 0), (np.nan, 1, 0), (0, 255, 0), (0, 2, 255)]
+    for value in wrong:
+        invalid = valid.copy()
+        invalid[1, 2, 3] = value
+        parts, gradient = step(ops.convert_to_tensor(invalid), logits)
+        assert_finite(ops.convert_to_numpy(gradient))
+        assert ops.convert_to_numpy(gradient)[0].any()
+        assert np.isnan(list(parts.values())).all(), (value, parts)
+    assert_finite(list(step(ops.convert_to_tensor(valid), logits)[0].values()))
 
 
 def test_all_are_saved_and_loaded_with_their_model(tmp_path):

@@ -1,8 +1,18 @@
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.losses import BinaryCrossEntropy, CrossEntropy, Dice, Focal, Target, TopK
+from tfseg.losses import (
+    LOSSES,
+    AtOutputSize,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Dice,
+    Focal,
+    Target,
+    TopK,
+)
 
 
 def array(tensor):
@@ -11,7 +21,7 @@ def array(tensor):
 
 def draw(seed=0):
     rng = np.random.default_rng(seed)
-    labels = rng.choice([0, 1, 2, 255, -1], (2, 3, 4))
+    labels = rng.choice([0, 1, 2, 255], (2, 3, 4))
     return labels, rng.normal(0, 2, (2, 3, 4, 3)).astype("float32")
 
 
@@ -131,3 +141,37 @@ def test_errors_name_the_owner():
         match=r"my loss: sample_weight has shape \(3,\), expected one weight per image \(2,\)",
     ):
         Target(np.zeros((2, 4)), np.zeros((2, 4, 3)), np.ones(3), owner="my loss")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.Variable is TensorFlow's")
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_variables_are_read_like_tensors(multi_label):
+    import tensorflow as tf
+
+    labels, logits = draw()
+    weight = np.random.default_rng(1).random((2, 3, 4)).astype("float32")
+    arguments = (labels, logits, weight)
+    for cls in LOSSES.values():
+        loss = cls(multi_label=multi_label)
+        expected = float(loss(*arguments))
+        assert float(loss(*(tf.Variable(value) for value in arguments))) == expected
+        assert float(loss(*(keras.Variable(value) for value in arguments))) == expected
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX knows every rank")
+def test_an_unknown_rank_that_cannot_be_guessed_is_an_error():
+    import tensorflow as tf
+
+    labels, logits = draw()
+
+    @tf.function(input_signature=[tf.TensorSpec(None)])
+    def weighted(weight):
+        return CrossEntropy()(labels, logits, weight)
+
+    @tf.function(input_signature=[tf.TensorSpec(None)])
+    def coarse(labels):
+        return AtOutputSize(CrossEntropy())(labels, logits)
+
+    for loss, name in ((weighted, "sample_weight"), (coarse, "y_true")):
+        with pytest.raises(ValueError, match=f"the rank of {name} is unknown. Call its set_shape"):
+            loss(np.ones(2, "float32"))

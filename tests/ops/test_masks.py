@@ -1,10 +1,11 @@
 from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from tfseg.ops import read_target, split_dense, split_labels, target_kind
+from tfseg.ops import nan_where, read_target, split_dense, split_labels, target_kind
 
 
 def kind(true_shape, pred_shape, dtype="uint8"):
@@ -45,61 +46,140 @@ def test_a_target_of_another_shape_is_an_error(true_shape):
     assert "(2, 5, 6, 1)" in str(e.value)
 
 
+def split(labels, *arguments):
+    """Return the three results of `split_labels` as lists."""
+    return [ops.convert_to_numpy(part).tolist() for part in split_labels(labels, *arguments)]
+
+
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "int16", "int32", "int64", "float32"])
-def test_labels_outside_the_classes_are_ignored_in_any_dtype(dtype):
-    labels, valid = split_labels(np.array([[0, 1, 2, 3, 255]], dtype), 2, 3)
-    assert ops.convert_to_numpy(labels).tolist() == [[0, 1, 2, 0, 0]]
-    assert ops.convert_to_numpy(valid).tolist() == [[True, True, True, False, False]]
+def test_labels_outside_the_classes_are_invalid_in_any_dtype(dtype):
+    labels, valid, invalid = split(np.array([[0, 1, 2, 3, 255]], dtype), 2, 3)
+    assert labels == [[0, 1, 2, 0, 0]]
+    assert valid == [[True, True, True, False, False]]
+    assert invalid == [[False, False, False, True, False]]
 
 
 def test_negative_labels_and_a_trailing_axis():
-    # 255 is -1 as int8
-    labels, valid = split_labels(np.array([[[-1], [2], [-128]]], "int8"), 2, 3)
-    assert ops.convert_to_numpy(labels).tolist() == [[0, 2, 0]]
-    assert ops.convert_to_numpy(valid).tolist() == [[False, True, False]]
+    labels, valid, invalid = split(np.array([[[-1], [2], [-128]]], "int8"), 2, 3)
+    assert labels == [[0, 2, 0]]
+    assert valid == [[False, True, False]]
+    assert invalid == [[True, False, True]]
+    assert split(np.array([[-1, 2]]), 2, 3, -1)[1:] == [[[False, True]], [[False, False]]]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX has no int64 by default")
+@pytest.mark.parametrize(
+    ("dtype", "label"), [("int64", 2**32 + 1), ("uint32", 2**32 - 1), ("uint64", 2**33)]
+)
+def test_labels_beyond_int32_do_not_wrap(dtype, label):
+    labels, valid, invalid = split(np.array([[label, 1]], dtype), 2, 3)
+    assert (labels, valid, invalid) == ([[0, 1]], [[False, True]], [[True, False]])
+
+
+def test_fractional_labels_and_nan_are_invalid():
+    floating = np.array([[0.5, np.nan, np.inf, -np.inf, 1, 255]], "float32")
+    labels, valid, invalid = split(floating, 2, 3)
+    assert labels == [[0, 0, 0, 0, 1, 0]]
+    assert valid == [[False, False, False, False, True, False]]
+    assert invalid == [[True, True, True, True, False, False]]
 
 
 @pytest.mark.parametrize(
     ("ignore_index", "kept"), [(1, [True, False, True]), (None, [True, True, True])]
 )
 def test_ignore_index_can_be_a_class_or_none(ignore_index, kept):
-    assert ops.convert_to_numpy(
-        split_labels(np.array([[0, 1, 2]]), 2, 3, ignore_index)[1]
-    ).tolist() == [kept]
+    _, valid, invalid = split(np.array([[0, 1, 2]]), 2, 3, ignore_index)
+    assert valid == [kept]
+    assert invalid == [[False, False, False]]
+    assert split(np.array([[255]]), 2, 3, ignore_index)[2] == [[True]]
 
 
-def test_class_255_is_valid_if_it_is_not_ignored():
-    labels = np.array([[255, 299]])
-    assert ops.convert_to_numpy(split_labels(labels, 2, 300)[1]).tolist() == [[False, True]]
-    assert ops.convert_to_numpy(split_labels(labels, 2, 300, None)[1]).tolist() == [[True, True]]
+def test_with_more_than_255_classes_65535_is_ignored():
+    labels = np.array([[255, 299, 300, 65535]])
+    for dtype in ("uint16", "int32"):
+        _, valid, invalid = split(labels.astype(dtype), 2, 300)
+        assert valid == [[True, True, False, False]]
+        assert invalid == [[False, False, True, False]]
+    assert split(labels, 2, 300, None)[2] == [[False, False, True, True]]
+    dense = np.eye(300, dtype="float32")[[[255, 299]]]
+    dense[0, 1] = 65535
+    assert ops.convert_to_numpy(split_dense(dense)[1]).tolist() == [[True, False]]
+    assert not ops.convert_to_numpy(split_dense(dense)[2]).any()
 
 
-def dense_valid(pixels, *arguments, **options):
-    dense, valid = split_dense(np.array([pixels]), *arguments, **options)
-    dense, valid = ops.convert_to_numpy(dense)[0], ops.convert_to_numpy(valid)[0]
+def dense_kinds(pixels, *arguments, **options):
+    """Return "valid", "invalid" or "ignored" of each pixel."""
+    parts = split_dense(np.array([pixels], "float32"), *arguments, **options)
+    dense, valid, invalid = (ops.convert_to_numpy(part)[0] for part in parts)
     assert not dense[~valid].any()
     assert np.array_equal(dense[valid], np.array(pixels, "float32")[valid])
-    return valid.tolist()
+    assert not (valid & invalid).any()
+    return np.where(valid, "valid", np.where(invalid, "invalid", "ignored")).tolist()
 
 
 def test_a_dense_pixel_is_ignored_by_ignore_index_or_without_a_class():
-    pixels = [[0.2, 0.8], [255, 255], [0, 255], [0, 0], [1, 0]]
-    assert dense_valid(pixels) == [True, False, False, False, True]
-    assert dense_valid(pixels, exclusive=False) == [True, False, False, True, True]
-    assert dense_valid([[1, 0], [0, 0]], None) == [True, False]
+    pixels = [[0.2, 0.8], [255, 255], [0, 0], [1, 0]]
+    assert dense_kinds(pixels) == ["valid", "ignored", "ignored", "valid"]
+    assert dense_kinds(pixels, exclusive=False) == ["valid", "ignored", "valid", "valid"]
+    assert dense_kinds([[1, 0], [0, 0], [255, 255]], None) == ["valid", "ignored", "invalid"]
+
+
+def test_dense_values_that_are_not_probabilities_are_invalid():
+    # the last: a mask of 0 and 255 per class
+    pixels = [[-0.2, 1], [np.nan, 0], [0, 2], [0, 255]]
+    for options in ({}, {"exclusive": False}):
+        assert dense_kinds(pixels, **options) == ["invalid"] * 4
+    assert dense_kinds([[0.7, 0.7]]) == ["invalid"]
+    assert dense_kinds([[0.7, 0.7]], exclusive=False) == ["valid"]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_rounded_probabilities_are_valid(dtype):
+    soft = np.random.default_rng(0).dirichlet(np.ones(19), (4, 500))
+    assert not ops.convert_to_numpy(split_dense(ops.cast(soft, dtype))[2]).any()
 
 
 def test_an_ignored_class_is_ignored_in_dense_targets_too():
-    one_hot = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
-    assert dense_valid(one_hot, 0) == [False, True, True]
-    assert dense_valid(one_hot, 1) == [True, False, True]
+    pixels = [[1, 0, 0], [0, 1, 0], [0, 0, 1], [0, 2, 0]]
+    assert dense_kinds(pixels, 0) == ["ignored", "valid", "valid", "invalid"]
+    assert dense_kinds(pixels, 1) == ["valid", "ignored", "valid", "invalid"]
 
 
 def test_a_single_dense_channel_is_a_probability():
     pixels = [[0.0], [0.3], [1.0], [255.0], [-1.0], [2.0], [np.nan]]
-    assert dense_valid(pixels) == [True, True, True, False, False, False, False]
-    assert dense_valid(pixels, None) == [True, True, True, False, False, False, False]
-    assert dense_valid(pixels, 0) == [False, True, True, False, False, False, False]
+    wrong = ["invalid"] * 3
+    assert dense_kinds(pixels) == ["valid", "valid", "valid", "ignored", *wrong]
+    assert dense_kinds(pixels, None) == ["valid", "valid", "valid", "invalid", *wrong]
+    assert dense_kinds(pixels, 0) == ["ignored", "valid", "valid", "invalid", *wrong]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX knows every rank")
+@pytest.mark.parametrize("shape", [(1, 2, 3), (1, 2, 3, 1)])
+def test_a_mask_of_unknown_rank_is_read_as_labels(shape):
+    import tensorflow as tf
+
+    logits, seen = np.zeros((1, 2, 3, 4), "float32"), []
+
+    @tf.function(input_signature=[tf.TensorSpec(None, "uint8")])
+    def read(mask):
+        y_true, kind = read_target("Loss", mask, logits)
+        seen.append(kind)
+        return y_true
+
+    labels = np.arange(6, dtype="uint8").reshape(1, 2, 3)
+    assert np.array_equal(read(labels.reshape(shape)), labels)
+    assert seen == ["labels"]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        read(np.zeros((1, 2, 3, 4), "uint8"))
+
+
+def test_nan_where():
+    assert np.isnan(
+        ops.convert_to_numpy(nan_where(np.array([False, True]), "float32"))
+    ).tolist() == [
+        False,
+        True,
+    ]
 
 
 def test_floating_values_for_one_channel_are_probabilities():

@@ -5,6 +5,13 @@ precision. Ignored pixels have exactly zero gradient. A perfect prediction has l
 class weights. Sample weights, per image or per pixel, work with every loss. With multi_label=True,
 each channel is a sigmoid of its own.
 
+Only `ignore_index` is ignored. Any other label outside [0, C), a fractional label, or per-class
+values that are not probabilities make the loss NaN, with a finite gradient.
+
+`y_pred` are logits, as the models of this package return them. Keras' own losses expect
+probabilities if they are given by name ("categorical_crossentropy"): pass them as objects with
+from_logits=True.
+
 `parts` shows which part of a sum drives the training:
 
     loss = CrossEntropy(class_weights=[1, 5]) + 0.5 * Dice(include_background=False)

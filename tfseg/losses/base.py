@@ -12,6 +12,7 @@ from keras.src.losses.loss import scale_loss_for_distribution
 from tfseg import checks
 from tfseg.losses.compose import Composable
 from tfseg.losses.target import Target
+from tfseg.ops import nan_where
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "none", None)
 AVERAGE_OVER = ("present", "all")
@@ -27,12 +28,15 @@ def loss_class(cls):
 class SegmentationLoss(Composable):
     """Base of the losses. A subclass defines `values(target)`.
 
+    The loss is NaN if the target is invalid: labels outside [0, C) other than `ignore_index`,
+    fractional labels, or per-class values that are not probabilities. The gradient stays finite.
+
     Args:
         from_logits: whether `y_pred` contains logits (default) or probabilities.
         ignore_index: label of ignored pixels, which have loss 0 and exactly zero gradient for all
-            finite logits. Labels outside [0, C) are ignored, too.
-        class_weights: one weight per class (two for a single sigmoid channel: background,
-            foreground), or None. Only their ratios matter.
+            finite logits; None for no such label. 255 means 65535 for more than 255 classes.
+        class_weights: list with one weight per class (two for a single sigmoid channel:
+            background, foreground), or None. Only their ratios matter.
         multi_label: one sigmoid per channel instead of a softmax over the channels.
         reduction: "sum_over_batch_size" (the mean over everything that counts), "sum" or "none".
         name: name of the loss.
@@ -53,6 +57,10 @@ class SegmentationLoss(Composable):
         checks.one_of(owner, "reduction", self.reduction, REDUCTIONS)
         super().__init__(name=self.name, reduction=self.reduction, dtype=dtype)
         self.dtype = self._dtype  # this field hides the dtype property of keras.losses.Loss
+        for field in fields(self):
+            if isinstance(field.default, bool):
+                checks.boolean(owner, field.name, getattr(self, field.name))
+        self.ignore_index = checks.ignore_index(owner, self.ignore_index)
         if self.class_weights is not None:
             self.class_weights = checks.numbers(owner, "class_weights", self.class_weights)
 
@@ -75,6 +83,10 @@ class SegmentationLoss(Composable):
 
         Returns:
             A float32 scalar; with reduction "none" see the class.
+
+        Raises:
+            ValueError: the shapes do not match or, outside compiled functions, labels are
+                fractional or per-class values are not probabilities.
         """
         target = Target(y_true, y_pred, sample_weight, **self.target_options, owner=self.name)
         return self.from_target(target)
@@ -110,7 +122,7 @@ class PixelLoss(SegmentationLoss):
     """A sum over pixels. A subclass defines `values(target)`, (B, ...) losses.
 
     The mean is over the valid pixels of the whole batch, so every pixel counts the same in whatever
-    image it is. Reduction "none" returns (B, ...), with 0 for ignored pixels.
+    image it is. Reduction "none" returns (B, ...), with 0 for ignored and NaN for invalid pixels.
     """
 
     needs = "nll"
@@ -121,8 +133,8 @@ class PixelLoss(SegmentationLoss):
         counted = self.counted_pixels(losses, target.valid)
         losses = losses * counted
         if self.reduction in ("none", None):
-            return losses
-        total = ops.sum(losses)
+            return losses + nan_where(target.invalid, losses.dtype)
+        total = ops.sum(losses) + ops.sum(target.poison)
         if self.reduction == "sum":
             return total
         return scale_loss_for_distribution(safe_divide(total, ops.sum(counted)))
@@ -139,8 +151,16 @@ class PixelLoss(SegmentationLoss):
         """
         if self.class_weights is None:
             return losses
+        return losses * self.class_weighting(target)[1]
+
+    def class_weighting(self, target: Target):
+        """Return the class weights (C,) and those of the pixels' labels (B, ...).
+
+        Both are scaled so that the second have a mean of 1 over the valid pixels. A single sigmoid
+        channel has two class weights.
+        """
         weights = self.scaled_class_weights(max(target.classes, 2))
-        weights = ops.convert_to_tensor(weights, losses.dtype)
+        weights = ops.convert_to_tensor(weights, target.logits.dtype)
         if target.labels is not None:
             factors = ops.take(weights, target.labels)
         elif target.classes == 1:
@@ -148,7 +168,7 @@ class PixelLoss(SegmentationLoss):
         else:
             factors = ops.sum(target.dense * weights, axis=-1)
         scale = safe_divide(ops.sum(target.valid), ops.sum(factors * target.valid))
-        return losses * factors * scale
+        return weights * scale, factors * scale
 
     def sum_channels(self, target: Target, loss, logits=None):
         """Sum an elementwise loss over the channels, times the class weights with a mean of 1.
@@ -206,6 +226,7 @@ class RegionLoss(SegmentationLoss):
     def from_target(self, target: Target):
         """Compute the loss of a `Target`."""
         values = self.values(target) * self.mean_weight(target)[:, 0]
+        values += self.group_sums(target.poison)
         if self.reduction in ("none", None):
             return values
         if self.reduction == "sum":

@@ -137,7 +137,21 @@ def _dilate(x):
 
 
 def _max_pool(x, size):
+    if len(x.shape) == 5 and ops.dtype(x) == "float64":
+        return _max_pool_by_axis(x, size)  # TensorFlow pools no volumes of float64
     return ops.max_pool(x, size, strides=1, padding="same", data_format="channels_last")
+
+
+def _max_pool_by_axis(x, size):
+    """Return the maximum over `size` (1 or 3) neighbors along each axis of (B, D, H, W, C)."""
+    for axis, width in enumerate(size, start=1):
+        if width == 3:
+            x = ops.moveaxis(x, axis, 0)
+            # The border is repeated, which changes no maximum.
+            before = ops.concatenate([x[:1], x[:-1]])
+            after = ops.concatenate([x[1:], x[-1:]])
+            x = ops.moveaxis(ops.maximum(x, ops.maximum(before, after)), 0, axis)
+    return x
 
 
 @loss_class

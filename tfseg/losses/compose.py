@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import keras
 from keras import ops
 
-from tfseg.losses.target import Target
+from tfseg import checks
+from tfseg.losses.target import Target, require_known_rank
 
 
 class Composable(keras.losses.Loss):
@@ -36,11 +37,26 @@ class Composable(keras.losses.Loss):
     __rmul__ = __mul__
 
 
+FIXED_WEIGHTS = (
+    "CompositeLoss: the weights cannot be changed, since a compiled model keeps those it was "
+    "compiled with. Create a new loss and compile again before the next call of fit: "
+    "model.compile(model.optimizer, new_loss) keeps the state of the optimizer."
+)
+
+
+class _FixedWeights(tuple):
+    """A tuple whose error says why its entries cannot be set."""
+
+    def __setitem__(self, index, value):
+        raise TypeError(FIXED_WEIGHTS)
+
+
 @keras.saving.register_keras_serializable(package="tfseg")
 class CompositeLoss(Composable):
     """A weighted sum of losses; use `+` and `*` to create one.
 
-    Losses with the same target options share one `Target` and one softmax.
+    Losses with the same target options share one `Target` and one softmax. The weights cannot be
+    changed: a compiled model keeps those it was compiled with.
 
     Args:
         losses: list of `keras.losses.Loss`.
@@ -66,7 +82,16 @@ class CompositeLoss(Composable):
                 "weight per loss."
             )
         self.losses = list(losses)
-        self.weights = [float(weight) for weight in weights]
+        self._weights = _FixedWeights(checks.numbers("CompositeLoss", "weights", weights))
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """One weight per loss. Read-only."""
+        return self._weights
+
+    @weights.setter
+    def weights(self, weights):
+        raise AttributeError(FIXED_WEIGHTS)
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """Return the weighted sum; the arguments are those of the single losses."""
@@ -113,7 +138,7 @@ class CompositeLoss(Composable):
     def get_config(self) -> dict:
         """Return the losses and weights, for `.keras` files."""
         losses = [keras.saving.serialize_keras_object(loss) for loss in self.losses]
-        return {"losses": losses, "weights": self.weights, "name": self.name}
+        return {"losses": losses, "weights": list(self.weights), "name": self.name}
 
     @classmethod
     def from_config(cls, config: dict):
@@ -150,8 +175,10 @@ class AtOutputSize(Composable):
             The value of the loss.
         """
         y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        require_known_rank(self.name, "y_true", y_true)
         if sample_weight is not None:
             sample_weight = ops.convert_to_tensor(sample_weight)
+            require_known_rank(self.name, "sample_weight", sample_weight)
         for axis in range(1, len(y_pred.shape) - 1):
             size = ops.shape(y_pred)[axis]
             y_true = _downsample(y_true, axis, size)
@@ -189,8 +216,9 @@ def deep_supervision(loss: Composable, weights: Sequence[float] = (1.0, 0.5, 0.2
         >>> import tfseg
         >>> losses = tfseg.losses.deep_supervision(tfseg.losses.Dice(), weights=(3, 1))
         >>> [loss.weights for loss in losses]
-        [[0.75], [0.25]]
+        [(0.75,), (0.25,)]
     """
+    weights = checks.numbers("deep_supervision", "weights", weights)
     if not all(weight >= 0 for weight in weights) or not sum(weights) > 0:
         raise ValueError(
             f"deep_supervision: weights={weights} must be one number per output, none negative, "
@@ -228,7 +256,7 @@ def _downsample(x, axis, size):
 def _terms(loss):
     """Return the losses and weights of a loss or a sum of losses."""
     if isinstance(loss, CompositeLoss):
-        return loss.losses, loss.weights
+        return loss.losses, list(loss.weights)
     if isinstance(loss, keras.losses.Loss):
         return [loss], [1.0]
     raise ValueError(

@@ -82,7 +82,44 @@ def hardest(losses, valid, keep_fraction: float):
 
 
 @loss_class
-class CrossEntropy(PixelLoss):
+class _SmoothedLoss(PixelLoss):
+    """A cross entropy; adds the argument `label_smoothing`."""
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self, dtype):
+        super().__post_init__(dtype)
+        checks.fraction(type(self).__name__, "label_smoothing", self.label_smoothing)
+
+    def sum_binary(self, target: Target, logits=None):
+        """Return (B, ...), the sum over channels of the binary cross entropy."""
+        if target.classes == 1 and self.label_smoothing and self.class_weights is not None:
+            x, t = target.logits[..., 0], target.dense[..., 0]
+            by_class = ops.stack([ops.softplus(x), ops.softplus(-x)], axis=-1)
+            return self.weight_smoothed(target, binary_cross_entropy(x, t), by_class)
+        return self.sum_channels(target, self._binary, logits)
+
+    def weight_smoothed(self, target: Target, losses, by_class):
+        """Return (B, ...) losses with label smoothing and class weights.
+
+        As `torch.nn.CrossEntropyLoss`: (1 - e) w_y L_y + e / C (w_1 L_1 + ... + w_C L_C), for
+        the loss L_c of class c and the label y, divided by the mean of w_y over the valid pixels.
+
+        Args:
+            target: the `Target`.
+            losses: (B, ...) L_y.
+            by_class: (B, ..., C) L_c.
+        """
+        e = self.label_smoothing
+        weights, factors = self.class_weighting(target)
+        return (1 - e) * factors * losses + e * ops.mean(weights * by_class, axis=-1)
+
+    def _binary(self, x, t):
+        return binary_cross_entropy(x, t, self.label_smoothing)
+
+
+@loss_class
+class CrossEntropy(_SmoothedLoss):
     """Mean cross entropy over the valid pixels: -log p(true class), in nats.
 
     With `multi_label`, or one channel: the weighted mean over channels of binary cross entropy.
@@ -90,7 +127,8 @@ class CrossEntropy(PixelLoss):
     Args:
         from_logits, ignore_index, class_weights, multi_label: see `SegmentationLoss`.
         label_smoothing: e in [0, 1): the target becomes (1 - e) t + e / C. The loss of a perfect
-            prediction is then above 0.
+            prediction is then above 0. The part e / C of each class is multiplied by the weight of
+            that class, as in `torch.nn.CrossEntropyLoss`.
         reduction, name, dtype: see `SegmentationLoss`.
 
     Example:
@@ -100,24 +138,17 @@ class CrossEntropy(PixelLoss):
         0.720
     """
 
-    label_smoothing: float = 0.0
-
-    def __post_init__(self, dtype):
-        super().__post_init__(dtype)
-        checks.fraction(type(self).__name__, "label_smoothing", self.label_smoothing)
-
     def values(self, target: Target):
         """Return (B, ...) losses of pixels."""
-        if not target.sigmoid:
-            return self.weight_by_class(target, cross_entropy(target, self.label_smoothing))
-        return self.sum_channels(target, self._binary) / target.classes
-
-    def _binary(self, x, t):
-        return binary_cross_entropy(x, t, self.label_smoothing)
+        if target.sigmoid:
+            return self.sum_binary(target) / target.classes
+        if self.label_smoothing and self.class_weights is not None:
+            return self.weight_smoothed(target, target.nll, -ops.log_softmax(target.logits))
+        return self.weight_by_class(target, cross_entropy(target, self.label_smoothing))
 
 
 @loss_class
-class BinaryCrossEntropy(PixelLoss):
+class BinaryCrossEntropy(_SmoothedLoss):
     """Sum over classes of the binary cross entropy -t log p - (1 - t) log(1 - p), in nats.
 
     Args:
@@ -136,19 +167,10 @@ class BinaryCrossEntropy(PixelLoss):
     """
 
     multi_label: bool = True
-    label_smoothing: float = 0.0
-
-    def __post_init__(self, dtype):
-        super().__post_init__(dtype)
-        checks.fraction(type(self).__name__, "label_smoothing", self.label_smoothing)
 
     def values(self, target: Target):
         """Return (B, ...) losses of pixels."""
-        x = target.logits if target.sigmoid else target.one_vs_rest_logits()
-        return self.sum_channels(target, self._binary, x)
-
-    def _binary(self, x, t):
-        return binary_cross_entropy(x, t, self.label_smoothing)
+        return self.sum_binary(target, None if target.sigmoid else target.one_vs_rest_logits())
 
 
 @loss_class

@@ -6,6 +6,7 @@ from keras import ops
 
 from tfseg.ops import (
     class_sums,
+    nan_where,
     read_target,
     softmax_nll,
     softmax_nll_and_sums,
@@ -29,14 +30,15 @@ class Target:
     Attributes:
         logits: (B, ..., C) float32; float64 if `y_pred` is.
         valid: (B, ...) of the logits' dtype, 1 for pixels that count, else 0.
-        weight: (B, ...) pixel weights, 0 for ignored pixels.
-        labels: (B, ...) int32, 0 where ignored; None if `y_true` has per-class values.
+        invalid: (B, ...) bool, whether a pixel is neither valid nor ignored.
+        weight: (B, ...) pixel weights, 0 for pixels that do not count.
+        labels: (B, ...) int32, 0 where not valid; None if `y_true` has per-class values.
         sigmoid: whether each channel is a sigmoid of its own.
         classes: C.
 
     Raises:
-        ValueError: the shapes do not match or, outside compiled functions, values of `y_true` are
-            neither labels nor class probabilities.
+        ValueError: the shapes do not match or, outside compiled functions, labels are fractional or
+            per-class values are not probabilities.
 
     Example:
         >>> from tfseg.losses import Target
@@ -56,7 +58,8 @@ class Target:
         owner: str = "loss",
         joint: bool = False,
     ):
-        y_true, y_pred = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
+        # Copied, since a tf.Variable stays one in convert_to_tensor, and has no indexing by arrays.
+        y_true, y_pred = ops.copy(y_true), ops.copy(y_pred)
         y_true, kind = read_target(owner, y_true, y_pred, ignore_index, multi_label)
         self.classes = y_pred.shape[-1]
         self.sigmoid = multi_label or self.classes == 1
@@ -67,12 +70,19 @@ class Target:
         self.labels = self._dense = None
         if kind == "labels":
             classes = max(self.classes, 2)
-            self.labels, valid = split_labels(y_true, len(y_pred.shape) - 1, classes, ignore_index)
+            rank = len(y_pred.shape) - 1
+            split = split_labels(y_true, rank, classes, ignore_index)
+            self.labels, valid, self.invalid = split
         else:
-            self._dense, valid = split_dense(y_true, ignore_index, exclusive=not self.sigmoid)
-            self._dense = ops.cast(self._dense, dtype)
+            dense, valid, self.invalid = split_dense(y_true, ignore_index, not self.sigmoid)
+            self._dense = ops.cast(dense, dtype)
         self.valid = ops.cast(valid, dtype)
         self.weight = _pixel_weights(owner, sample_weight, self.valid)
+
+    @cached_property
+    def poison(self):
+        """(B,) 0, or NaN for an image with an invalid pixel; it has no gradient."""
+        return nan_where(ops.any(_flat(self.invalid), axis=1), self.logits.dtype)
 
     @cached_property
     def dense(self):
@@ -179,10 +189,11 @@ def _as_logits(y_pred, from_logits, sigmoid):
 
 
 def _pixel_weights(owner, sample_weight, valid):
-    """Return `sample_weight` per pixel, with 0 for ignored pixels."""
+    """Return `sample_weight` per pixel, with 0 for pixels that do not count."""
     if sample_weight is None:
         return valid
-    weight = ops.cast(ops.convert_to_tensor(sample_weight), valid.dtype)
+    weight = ops.cast(ops.copy(sample_weight), valid.dtype)
+    require_known_rank(owner, "sample_weight", weight)
     shape, rank = tuple(weight.shape), len(valid.shape)
     if len(weight.shape) == rank + 1 and weight.shape[-1] == 1:
         weight = ops.squeeze(weight, -1)
@@ -194,6 +205,14 @@ def _pixel_weights(owner, sample_weight, valid):
             f"{tuple(valid.shape[:1])} or per pixel {tuple(valid.shape)}."
         )
     return weight * valid
+
+
+def require_known_rank(owner: str, name: str, x):
+    """Raise a ValueError if TensorFlow does not know the number of dimensions of `x`."""
+    if getattr(x.shape, "rank", 0) is None:
+        raise ValueError(
+            f"{owner}: the rank of {name} is unknown. Call its set_shape in the dataset."
+        )
 
 
 def _broadcasts(shape, larger):

@@ -92,15 +92,15 @@ class PixelMetric(keras.metrics.Metric):
     def _read_labels(self, y_true, kind, rank):
         """Return (B, ...) int32 labels and which pixels are valid."""
         if kind == "dense":
-            dense, valid = split_dense(y_true, self.ignore_index)
+            dense, valid, _ = split_dense(y_true, self.ignore_index)
             y_true = ops.where(valid, ops.cast(top_class(dense, 0.5), "int32"), -1)
-        return split_labels(y_true, rank, max(self.num_classes, 2), self.ignore_index)
+        return split_labels(y_true, rank, max(self.num_classes, 2), self.ignore_index)[:2]
 
     def _read_channels(self, y_true, kind, rank):
         """Return (B, ..., C) bool, whether a pixel belongs to each class, and which are valid."""
         if kind == "dense":
-            dense, valid = split_dense(y_true, self.ignore_index, exclusive=False)
+            dense, valid, _ = split_dense(y_true, self.ignore_index, exclusive=False)
             return dense > 0.5, valid
-        labels, valid = split_labels(y_true, rank, max(self.num_classes, 2), self.ignore_index)
+        labels, valid, _ = split_labels(y_true, rank, max(self.num_classes, 2), self.ignore_index)
         classes = ops.arange(self.num_classes, dtype="int32") if self.num_classes > 1 else 1
         return labels[..., None] == classes, valid

@@ -1,7 +1,9 @@
 """Segmentation models and image classifiers, as functional `keras.Model`s.
 
 Every function takes the number of classes first and returns a model that maps images (B, H, W, C)
-in 0..255 to float32 logits. `build` and `list_models` find the functions by name.
+in 0..255 to float32 logits. Compile it with a loss of `tfseg.losses`, or a Keras loss with
+from_logits=True: Keras' losses by name, such as "sparse_categorical_crossentropy", expect
+probabilities. `build` and `list_models` find the functions by name.
 """
 
 from tfseg.models.blocks import CropToImage, PadToStride

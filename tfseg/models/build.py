@@ -45,6 +45,8 @@ def build(name: str, num_classes: int, **options) -> keras.Model:
 
     Returns:
         keras.Model: (B, H, W, C) images in 0..255 -> (B, H, W, num_classes) float32 logits.
+        Compile it with a loss of `tfseg.losses`, or a Keras loss with from_logits=True. Keras'
+        losses by name, such as "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: the name is unknown, or the model does not take one of the options.

@@ -47,7 +47,9 @@ def deeplab_v3(
             statistics the encoder was trained with.
 
     Returns:
-        keras.Model named "deeplab_v3".
+        keras.Model named "deeplab_v3". Its output is logits: compile it with a loss of
+        `tfseg.losses`, or a Keras loss with from_logits=True. Keras' losses by name, such as
+        "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.
@@ -94,7 +96,9 @@ def deeplab_v3_plus(
             statistics the encoder was trained with.
 
     Returns:
-        keras.Model named "deeplab_v3_plus".
+        keras.Model named "deeplab_v3_plus". Its output is logits: compile it with a loss of
+        `tfseg.losses`, or a Keras loss with from_logits=True. Keras' losses by name, such as
+        "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.

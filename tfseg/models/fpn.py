@@ -36,7 +36,9 @@ def fpn(
             statistics the encoder was trained with.
 
     Returns:
-        keras.Model named "fpn".
+        keras.Model named "fpn". Its output is logits: compile it with a loss of
+        `tfseg.losses`, or a Keras loss with from_logits=True. Keras' losses by name, such as
+        "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.

@@ -26,7 +26,9 @@ def tiny_unet(
             standardize each image; None to map 0..255 to -1..1.
 
     Returns:
-        keras.Model named "tiny_unet".
+        keras.Model named "tiny_unet". Its output is logits: compile it with a loss of
+        `tfseg.losses`, or a Keras loss with from_logits=True. Keras' losses by name, such as
+        "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: an argument is out of its range.

@@ -62,7 +62,9 @@ def unet(
         deep_supervision: add outputs at lower resolutions, see above.
 
     Returns:
-        keras.Model named "unet".
+        keras.Model named "unet". Its output is logits: compile it with a loss of
+        `tfseg.losses`, or a Keras loss with from_logits=True. Keras' losses by name, such as
+        "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.

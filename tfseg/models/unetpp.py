@@ -53,7 +53,9 @@ def unetpp(
             -1..1.
 
     Returns:
-        keras.Model named "unetpp".
+        keras.Model named "unetpp". Its output is logits: compile it with a loss of
+        `tfseg.losses`, or a Keras loss with from_logits=True. Keras' losses by name, such as
+        "sparse_categorical_crossentropy", expect probabilities.
 
     Raises:
         ValueError: an argument is out of its range, or does not fit the encoder.

@@ -18,7 +18,7 @@ from tfseg.ops.confusion import (
     ratio,
 )
 from tfseg.ops.distance import squared_distance
-from tfseg.ops.masks import read_target, split_dense, split_labels, target_kind
+from tfseg.ops.masks import nan_where, read_target, split_dense, split_labels, target_kind
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
 from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field, source_points
@@ -45,6 +45,7 @@ __all__ = [
     "mean_present",
     "move_boxes",
     "move_points",
+    "nan_where",
     "noise",
     "random_bits",
     "ratio",

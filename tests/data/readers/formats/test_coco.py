@@ -378,6 +378,10 @@ def test_a_file_in_utf_16_is_read(written, tmp_path):
     [
         (lambda c: c["images"][1].update(id=10), r"images contains the id 10 twice: a\.png and b"),
         (lambda c: c["categories"][1].update(id=7), "categories contains the id 7 twice: dog and"),
+        (
+            lambda c: c["categories"][1].update(id="7", supercategory=[]),
+            "category_id 3 is in no list",
+        ),
         (lambda c: c["images"][1].pop("id"), r"images\[1\] has no id"),
         (lambda c: c["images"][0].pop("file_name"), r"images\[0\] has no file_name"),
         (lambda c: c["images"][0].update(file_name=""), r"images\[0\] has no file_name"),
@@ -422,6 +426,10 @@ def test_an_incomplete_file_is_rejected_by_name(written, change, message):
         (
             lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3, 4, 5, float("nan")]]),
             "is not a list of finite",
+        ),
+        (
+            lambda c: c["annotations"][0].update(segmentation=[[1, 2, 3e9, 4, 5, 6]]),
+            r"a polygon reaches to 3e\+09 pixels",
         ),
         (
             lambda c: c["annotations"][0].update(bbox=[1, 2, 3]),
@@ -482,6 +490,7 @@ def test_missing_files_are_named(written, tmp_path):
         ({"size": [9, 10], "counts": packed(ELL)["counts"][:-1]}, "RLE of size"),
         ({"size": [9, 10], "counts": [0, 18, 71]}, "fills 89 pixels"),
         ({"size": [9, 10], "counts": [0, -18, 108]}, "fills 90 pixels"),
+        ({"size": [9, 10], "counts": [0, 10**30]}, "too large"),
         ({"size": [9, 10], "counts": "~~~"}, "packed RLE '~~~' is damaged"),
         ({"size": [9, 10], "counts": ""}, "packed RLE '' is damaged"),
         ({"size": [9, 10], "counts": "o" * 40}, "is damaged"),

@@ -208,7 +208,7 @@ class Coco(Reader):
             return polygons_to_rle(valid_polygons(segmentation)[0], size)
         try:
             return validated_rle(segmentation, size)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{self._path}: annotation {annotation.get('id')}: {error}. Export the file again."
             ) from error

@@ -30,7 +30,7 @@ def class_positions(data: dict, path: Path, class_names=None, keep_background: b
     Raises:
         ValueError: categories share a name, or none is left.
     """
-    categories = sorted(data["categories"], key=lambda category: category["id"])
+    categories = sorted(data["categories"], key=_numbers_first)
     named = {category["id"]: str(category["name"]) for category in categories}
     if not keep_background:
         named = {number: name for number, name in named.items() if not is_background(name)}
@@ -49,6 +49,10 @@ def class_positions(data: dict, path: Path, class_names=None, keep_background: b
     return names, {number: position[name] for number, name in named.items() if name in position}
 
 
+def _numbers_first(category):
+    return isinstance(category["id"], str), category["id"]
+
+
 def _without_groups(named, data):
     """Remove categories without annotations that group others or repeat their name."""
     numbers = [entry.get("category_id") for entry in data["annotations"]]
@@ -56,7 +60,8 @@ def _without_groups(named, data):
     groups = {
         category.get("supercategory")
         for category in data["categories"]
-        if category.get("supercategory") != category["name"]
+        if isinstance(category.get("supercategory"), str)
+        and category["supercategory"] != category["name"]
     }
     last = {name: number for number, name in named.items()}  # kept if all of a name are unused
     repeated = {name for name, count in Counter(named.values()).items() if count > 1}

@@ -196,10 +196,15 @@ def _faults(entry, categories):
         return [f"has no {' and no '.join(missing)}. {EXPORT_AGAIN}"]
     segments = entry["segments_info"]
     where = entry["file_name"]
-    if any(
-        not isinstance(segment, dict) or {"id", "category_id"} - segment.keys()
-        for segment in segments
-    ):
+    if not all(_is_segment(segment) for segment in segments):
         return [f"{where} has a segment without id or category_id. {EXPORT_AGAIN}"]
     unknown = {segment["category_id"] for segment in segments} - categories
     return [f"{where}: there is no category {number}. {EXPORT_AGAIN}" for number in unknown]
+
+
+def _is_segment(segment):
+    return (
+        isinstance(segment, dict)
+        and isinstance(segment.get("id"), int)
+        and isinstance(segment.get("category_id"), (int, float, str))
+    )

@@ -5,6 +5,8 @@ import numpy as np
 from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
 
+FARTHEST = 10**6  # largest coordinate of a polygon
+
 
 def draw_objects(regions, classes, ignored, size):
     """Draw objects on a background, smaller objects on top of larger ones.
@@ -145,6 +147,11 @@ def valid_polygons(polygons):
             raise ValueError(
                 f"a polygon of {np.size(polygon)} numbers is not a list of finite x1, y1, x2, y2, "
                 "..."
+            )
+        if np.abs(values).max(initial=0) > FARTHEST:  # pycocotools would walk along the edges
+            raise ValueError(
+                f"a polygon reaches to {values[np.argmax(np.abs(values))]:g} pixels, expected "
+                "pixels of the image"
             )
         if values.size < 6:
             reason = f"its polygon has fewer than 3 points ({values.size // 2})"

@@ -115,3 +115,10 @@ def test_a_reliability_diagram_without_pixels_is_empty():
         "count": np.zeros(4, int),
     }
     assert len(viz.reliability(nothing).axes[0].patches) == 0
+
+
+def test_a_confusion_matrix_of_many_classes_has_a_limited_size():
+    figure = viz.confusion_matrix(np.eye(150), [str(i) for i in range(150)])
+    assert figure.get_size_inches().tolist() == [25.5, 24.5]
+    assert not figure.axes[0].texts
+    assert len(figure.axes[0].get_yticklabels()) == 150

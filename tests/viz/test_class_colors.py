@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -134,3 +136,79 @@ def test_without_background_ignores_the_class_of_that_name():
     labels = np.array([[0, 1], [2, 255]])
     assert np.array_equal(viz.without_background(labels, names), [[0, 255], [2, 255]])
     assert np.array_equal(viz.without_background(labels, ["a", "b", "c"]), labels)
+
+
+def test_single_hot_pixels_and_nan_do_not_darken_an_image():
+    image = np.tile(np.linspace(0, 0.8, 16), (16, 1))
+    image[3, 4], image[5, 6], image[7, 8] = 200, np.nan, np.inf
+    rgb = viz.as_rgb(image)[..., 0]
+    assert rgb[0].tolist() == [17 * i for i in range(16)]  # 255 / 15 per column
+    assert (rgb[3, 4], rgb[5, 6], rgb[7, 8]) == (255, 0, 255)
+    counts = np.tile(np.arange(16, dtype=np.uint16) * 256, (16, 1))
+    counts[3, 4] = 65535
+    assert viz.as_rgb(counts)[0, :, 0].tolist() == rgb[0].tolist()
+
+
+def test_a_few_pixels_on_an_empty_background_are_visible():
+    image = np.zeros((40, 40))
+    image[1, 2] = 7e-3
+    assert viz.as_rgb(image)[1, 2].tolist() == [255] * 3
+    assert viz.as_rgb(np.full((2, 2), np.nan)).max() == 0
+
+
+IMAGE = np.full((4, 6, 3), 100, np.uint8)
+LABELS = np.arange(24).reshape(4, 6) % 3
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda labels: viz.color_labels(labels, 3),
+        lambda labels: viz.blend(IMAGE, labels, 3),
+        lambda labels: viz.errors(IMAGE, labels, np.zeros_like(LABELS)),
+        lambda labels: viz.regions(IMAGE, labels),
+    ],
+)
+def test_labels_may_have_a_channel_axis_and_other_dtypes(draw):
+    expected = draw(LABELS)
+    for labels in (LABELS[..., None], LABELS.astype(float), LABELS.astype(np.uint8)):
+        assert np.array_equal(draw(labels), expected)
+    assert np.array_equal(draw(LABELS == 1), draw((LABELS == 1).astype(int)))
+    with pytest.raises(ValueError, match=r"got labels of float64 that are not whole numbers"):
+        draw(LABELS / 2)
+    with pytest.raises(ValueError, match=r"of shape \(4, 6, 3\).* Pass labels.argmax\(-1\)"):
+        draw(IMAGE)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda labels: viz.blend(IMAGE, labels, 3),
+        lambda labels: viz.errors(IMAGE, labels, LABELS),
+        lambda labels: viz.errors(IMAGE, LABELS, labels),
+        lambda labels: viz.regions(IMAGE, labels),
+        lambda labels: viz.overlay(IMAGE, labels, ["a", "b", "c"]),
+        lambda labels: viz.samples([IMAGE], [labels], None, ["a", "b", "c"]),
+        lambda labels: viz.samples([IMAGE], [LABELS], [labels], ["a", "b", "c"]),
+        lambda labels: viz.labeled([{"image": IMAGE, "mask": labels}], ["a", "b", "c"]),
+    ],
+)
+@pytest.mark.parametrize("size", [(6, 4), (4,), (1, 4, 6)])
+def test_labels_of_another_size_are_refused(draw, size):
+    with pytest.raises(ValueError, match=r"got labels of shape .*, expected class ids of shape"):
+        draw(np.zeros(size, int))
+
+
+def test_a_batch_is_not_an_image():
+    with pytest.raises(ValueError, match=r"as_rgb: got an image of shape \(1, 4, 6, 3\)"):
+        viz.as_rgb(IMAGE[None])
+
+
+def test_overlays_of_large_images_take_little_memory():
+    image, labels = np.zeros((1500, 2000, 3), np.uint8), np.ones((1500, 2000), np.uint8)
+    tracemalloc.start()
+    viz.blend(image, labels, 2)
+    viz.regions(image, labels)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak / labels.size < 16  # bytes per pixel; 51 if the whole image becomes float64

@@ -3,11 +3,15 @@ import io
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
+from PIL import Image
 
 from conftest import draw_sample
 from tfseg import viz
+from tfseg.files import is_own_result
 from tfseg.viz.figures import add_legend, finish_figure, legend_columns
+from tfseg.viz.fonts import readable_names
 
 NAMES = ["ground", "disc", "band"]
 
@@ -75,9 +79,54 @@ def test_the_height_of_a_legend_fits_its_rows(count, rows):
 )
 def test_a_legend_of_many_long_names_stays_inside_the_figure(draw):
     figure = draw([f"a rather long class name {i}" for i in range(20)])
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     box = figure.legends[0].get_window_extent()
     assert box.x0 >= 0
     assert box.y0 >= 0
     assert box.x1 <= figure.bbox.x1
     assert box.y1 <= figure.bbox.y1
+
+
+def test_a_legend_of_a_hundred_classes_leaves_the_image_visible():
+    labels = np.arange(120).reshape(8, 15)
+    names = [f"class number {i}" for i in range(120)]
+    figure = viz.overlay(np.zeros((8, 15, 3), np.uint8), labels, names)
+    figure.draw_without_rendering()
+    axes, legend = figure.axes[0].get_window_extent(), figure.legends[0].get_window_extent()
+    assert not axes.overlaps(legend)
+    assert axes.height > 200  # pixels, of the 600 of a figure with a small legend
+
+
+def test_names_without_a_font_become_ids(monkeypatch):
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", font_manager.fontManager.ttflist[:1])
+    names, _ = readable_names(["leaf", "\U000f0000", "Blatt mit Öhrchen"])  # a private character
+    assert names == ["leaf", "class 1", "Blatt mit Öhrchen"]
+    figure = viz.legend(["background", "\U000f0000"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["class 1"]
+    axis = viz.confusion_matrix([[1, 0], [0, 1]], ["leaf", "\U000f0000"]).axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["leaf", "class 1"]
+
+
+def test_characters_are_taken_from_an_installed_font(recwarn):
+    # matplotlib installs fonts of symbols that its default font, DejaVu Sans, does not have
+    default = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
+    fonts = [font for font in font_manager.fontManager.ttflist if font.name == "STIXNonUnicode"]
+    symbols = set(font_manager.get_font(fonts[0].fname).get_charmap()) - set(default)
+    name = f"leaf {chr(min(symbols))}"
+    assert readable_names(["stem", name])[0] == ["stem", name]
+    sample = {"image": np.zeros((4, 4, 3), np.uint8)}
+    for figure in (
+        viz.legend([name]),
+        viz.confusion_matrix([[1, 0], [0, 1]], ["stem", name]),
+        viz.labeled([sample], ["stem"], titles=[name]),
+        viz.trade_off([name], [1], [0.5], [1]),
+    ):
+        figure.savefig(io.BytesIO(), format="png", dpi=20)
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_saved_figures_are_results_of_tfseg(tmp_path):
+    viz.save_figure(viz.legend(NAMES), tmp_path / "new" / "legend.png", dpi=50)
+    assert is_own_result(tmp_path / "new" / "legend.png")
+    assert Image.open(tmp_path / "new" / "legend.png").width == 300  # 6 inches
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["legend.png"]

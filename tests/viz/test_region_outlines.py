@@ -48,6 +48,6 @@ def test_the_image_of_regions_is_not_changed():
 
 
 def test_labels_of_another_shape_are_refused():
-    message = r"regions: got labels of shape \(3, 4\) and an image of shape \(4, 3\)"
+    message = r"regions: got labels of shape \(3, 4\), expected class ids of shape \(4, 3\)"
     with pytest.raises(ValueError, match=message):
         viz.regions(np.zeros((4, 3)), np.ones((3, 4), int))

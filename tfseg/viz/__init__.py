@@ -5,9 +5,11 @@ Figures are matplotlib `Figure` objects that need no display; a notebook shows t
 """
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
-from tfseg.viz.class_colors import as_rgb, blend, color_labels, palette, without_background
+from tfseg.viz.class_colors import blend, color_labels, palette, without_background
+from tfseg.viz.figures import save_figure
 from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.region_outlines import regions
+from tfseg.viz.rgb import as_rgb
 from tfseg.viz.trade_off import trade_off
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "regions",
     "reliability",
     "samples",
+    "save_figure",
     "trade_off",
     "without_background",
 ]

@@ -5,7 +5,9 @@ import numpy as np
 
 from tfseg.viz.class_colors import palette
 from tfseg.viz.figures import finish_figure
+from tfseg.viz.fonts import readable_names
 
+MOST_CELLS_WITH_TEXT = 40  # per side of a confusion matrix; larger ones do not grow further
 MIN_TEXT = 0.005  # smaller fractions of a confusion matrix are not printed
 
 
@@ -83,6 +85,8 @@ def rate_search(search):
 def confusion_matrix(matrix, class_names: list[str]):
     """Plot a confusion matrix as a heat map, normalized per true class (row).
 
+    Up to 40 classes, the cells contain their percentage.
+
     Args:
         matrix: (C, C) counts; rows are true classes, columns predicted classes.
         class_names: C names.
@@ -98,14 +102,22 @@ def confusion_matrix(matrix, class_names: list[str]):
     """
     matrix = np.asarray(matrix, float)
     fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    side = 2.5 + 0.55 * len(class_names)
+    num_classes = len(class_names)
+    is_large = num_classes > MOST_CELLS_WITH_TEXT
+    side = 2.5 + 0.55 * min(num_classes, MOST_CELLS_WITH_TEXT)
     figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
     heat_map = axis.imshow(fractions, cmap="cividis", vmin=0, vmax=1)
     figure.colorbar(heat_map, label="fraction of the true class")
-    ticks = range(len(class_names))
-    axis.set_xticks(ticks, class_names, rotation=45, ha="right", rotation_mode="anchor")
-    axis.set_yticks(ticks, class_names)
+    ticks = range(num_classes)
+    names, families = readable_names(class_names)
+    style = {"fontfamily": families}
+    if is_large:
+        style["fontsize"] = 10 * MOST_CELLS_WITH_TEXT / num_classes
+    axis.set_xticks(ticks, names, rotation=45, ha="right", rotation_mode="anchor", **style)
+    axis.set_yticks(ticks, names, **style)
     axis.set(xlabel="predicted", ylabel="true")
+    if is_large:
+        return finish_figure(figure)
     for row, column in np.argwhere(fractions >= MIN_TEXT).tolist():
         value = fractions[row, column]
         color = "black" if value > 0.5 else "white"

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX
+from tfseg.viz.label_maps import class_ids
+from tfseg.viz.rgb import as_rgb, row_bands
 
 # The palette of Okabe and Ito, designed to be distinguished by color-blind people.
 OKABE_ITO = (
@@ -100,20 +102,27 @@ def color_labels(labels, num_classes: int):
     """Paint class ids in the colors of `palette`; ignored pixels are white.
 
     Args:
-        labels: (H, W) class ids.
+        labels: (H, W) or (H, W, 1) class ids.
         num_classes: number of classes.
 
     Returns:
         (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the labels are not class ids.
 
     Example:
         >>> import tfseg
         >>> tfseg.viz.color_labels([[1, 255]], num_classes=2).tolist()
         [[[230, 159, 0], [255, 255, 255]]]
     """
-    table = np.full((256, 3), 255, np.uint8)
-    table[:num_classes] = palette(num_classes)
-    return table[np.asarray(labels)]
+    labels = class_ids("color_labels", labels)
+    table = np.concatenate([palette(num_classes), np.full((1, 3), 255, np.uint8)])
+    painted = np.empty((*labels.shape, 3), np.uint8)
+    for rows in row_bands(labels.shape):
+        known = _are_classes(labels[rows], num_classes)
+        painted[rows] = table[np.where(known, labels[rows], num_classes)]
+    return painted
 
 
 def blend(image, labels, num_classes: int, alpha: float = 0.5):
@@ -121,12 +130,15 @@ def blend(image, labels, num_classes: int, alpha: float = 0.5):
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `as_rgb`.
-        labels: (H, W) class ids.
+        labels: (H, W) or (H, W, 1) class ids.
         num_classes: number of classes.
         alpha: opacity of the classes in [0, 1].
 
     Returns:
         (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the labels are not class ids, or have another size than the image.
 
     Example:
         >>> import numpy as np
@@ -135,10 +147,19 @@ def blend(image, labels, num_classes: int, alpha: float = 0.5):
         >>> tfseg.viz.blend(image, [[1, 255]], num_classes=2).tolist()
         [[[165, 129, 50], [100, 100, 100]]]
     """
-    labels = np.asarray(labels)
     image = as_rgb(image)
-    mixed = (image * (1 - alpha) + color_labels(labels, num_classes) * alpha).astype(np.uint8)
-    return np.where((labels < num_classes)[..., None], mixed, image)
+    labels = class_ids("blend", labels, image.shape[:2])
+    colors = palette(num_classes) * alpha
+    result = np.array(image)  # `as_rgb` may return the caller's own array
+    for rows in row_bands(labels.shape):
+        known = _are_classes(labels[rows], num_classes)
+        kept = image[rows][known] * (1 - alpha)
+        result[rows][known] = (kept + colors[labels[rows][known]]).astype(np.uint8)
+    return result
+
+
+def _are_classes(labels, num_classes):
+    return (labels >= 0) & (labels < num_classes)
 
 
 def without_background(labels, class_names: list[str]):
@@ -155,36 +176,3 @@ def without_background(labels, class_names: list[str]):
     if BACKGROUND not in class_names:
         return labels
     return np.where(labels == class_names.index(BACKGROUND), IGNORE_INDEX, labels)
-
-
-def as_rgb(image):
-    """Convert an image to uint8 RGB.
-
-    uint8 values are kept. Other values are kept if they are in 0..255 with a maximum above 1;
-    otherwise they are scaled linearly so that they span 0..255.
-
-    Args:
-        image: (H, W) or (H, W, C). One or two channels: the first is shown in gray. Three or more:
-            the first three are red, green and blue.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Example:
-        >>> import numpy as np
-        >>> import tfseg
-        >>> tfseg.viz.as_rgb(np.array([[0.0, 0.5, 1.0]])).tolist()
-        [[[0, 0, 0], [127, 127, 127], [255, 255, 255]]]
-    """
-    image = np.asarray(image)
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.shape[-1] < 3:
-        image = np.repeat(image[..., :1], 3, axis=-1)
-    image = image[..., :3]
-    if image.dtype == np.uint8:
-        return image
-    low, high = float(image.min()), float(image.max())
-    if low < 0 or high > 255 or high <= 1:
-        image = (image - low) * (255 / max(high - low, 1e-9))
-    return image.astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What all figures have in common: the legend of classes and the release from pyplot."""
+"""What all figures have in common: the legend of classes, the release from pyplot, saving."""
 
 import functools
 
@@ -7,23 +7,37 @@ import numpy as np
 from matplotlib.patches import Patch
 
 from tfseg.checks import IGNORE_INDEX
+from tfseg.files import SOFTWARE, atomic_write
 from tfseg.viz.class_colors import palette
+from tfseg.viz.fonts import readable_names
+
+ROW_HEIGHT = 0.25  # of a legend, in inches
+FREE_ROWS = 3  # of a legend, for which every figure has space
+DPI = 120
 
 
 def add_legend(figure, label_maps, class_names: list[str], loc: str = "outside lower center"):
-    """Add a legend of the classes that occur in the label maps."""
+    """Add a legend of the classes that occur in the label maps.
+
+    A legend outside of the axes with many rows makes the figure higher, so that it never covers
+    the images.
+    """
     present = functools.reduce(np.union1d, [np.unique(labels) for labels in label_maps])
     colors = palette(len(class_names)) / 255
+    names, families = readable_names(class_names)
     patches = [
         Patch(facecolor=colors[i], edgecolor="gray", label=name)
-        for i, name in enumerate(class_names)
+        for i, name in enumerate(names)
         if i in present
     ]
     if IGNORE_INDEX in present:
         patches.append(Patch(facecolor="white", edgecolor="gray", label="ignored"))
     labels = [patch.get_label() for patch in patches]
     columns = min(max(1, len(patches)), legend_columns(figure.get_figwidth(), labels))
-    figure.legend(handles=patches, loc=loc, ncols=columns, frameon=False)
+    rows = -(-len(patches) // columns)  # rounds up
+    if loc.startswith("outside") and rows > FREE_ROWS:
+        figure.set_figheight(figure.get_figheight() + ROW_HEIGHT * (rows - FREE_ROWS))
+    figure.legend(handles=patches, loc=loc, ncols=columns, frameon=False, prop={"family": families})
 
 
 def legend_columns(width: float, names) -> int:
@@ -39,3 +53,19 @@ def finish_figure(figure):
     """
     plt.close(figure)
     return figure
+
+
+def save_figure(figure, file, dpi: int = DPI) -> None:
+    """Write a figure as a PNG that is recognized as a result of tfseg, whole or not at all.
+
+    Args:
+        figure: matplotlib Figure.
+        file: path that ends in .png.
+        dpi: pixels per inch.
+
+    Example:
+        >>> import tfseg
+        >>> tfseg.viz.save_figure(tfseg.viz.legend(["background", "leaf"]), "scores/legend.png")
+    """
+    with atomic_write(file) as path:
+        figure.savefig(path, dpi=dpi, metadata={"Software": SOFTWARE})

@@ -5,8 +5,11 @@ import numpy as np
 from matplotlib.patches import Rectangle
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
-from tfseg.viz.class_colors import as_rgb, blend, color_labels, palette
+from tfseg.viz.class_colors import blend, color_labels, palette
 from tfseg.viz.figures import add_legend, finish_figure, legend_columns
+from tfseg.viz.fonts import families_for
+from tfseg.viz.label_maps import class_ids
+from tfseg.viz.rgb import as_rgb
 
 ERROR_COLOR = (213, 94, 0)  # RGB, orange
 STRIPE = 3  # pixels, across
@@ -17,12 +20,15 @@ def overlay(image, labels, class_names: list[str], alpha: float = 0.5):
 
     Args:
         image: (H, W, C) or (H, W), see `as_rgb`.
-        labels: (H, W) class ids.
+        labels: (H, W) or (H, W, 1) class ids.
         class_names: names in the order of their ids. A single name is id 1; id 0 is background.
         alpha: opacity of the classes in [0, 1].
 
     Returns:
         matplotlib Figure.
+
+    Raises:
+        ValueError: the labels are not class ids, or have another size than the image.
 
     Example:
         >>> import tfseg
@@ -32,6 +38,7 @@ def overlay(image, labels, class_names: list[str], alpha: float = 0.5):
         ['background', 'leaf']
     """
     class_names = label_names(class_names)
+    labels = class_ids("overlay", labels, np.shape(image)[:2])
     figure, axis = plt.subplots(figsize=(8, 6), layout="constrained")
     _show(axis, blend(image, labels, len(class_names), alpha))
     add_legend(figure, [labels], class_names)
@@ -43,12 +50,16 @@ def samples(images, masks, predictions, class_names: list[str]):
 
     Args:
         images: sequence of (H, W, C).
-        masks: sequence of (H, W) class ids; 255 is ignored.
-        predictions: sequence of (H, W) class ids, or None to plot image and ground truth only.
+        masks: sequence of (H, W) or (H, W, 1) class ids; 255 is ignored.
+        predictions: sequence of class ids like `masks`, or None to plot image and ground truth
+            only.
         class_names: names in the order of their ids. A single name is id 1; id 0 is background.
 
     Returns:
         matplotlib Figure.
+
+    Raises:
+        ValueError: labels are not class ids, or have another size than their image.
 
     Example:
         >>> import tfseg
@@ -62,7 +73,11 @@ def samples(images, masks, predictions, class_names: list[str]):
     titles = ["image", "ground truth"]
     if predictions is not None:
         titles += ["prediction", "errors (orange)"]
-    rows, (height, width) = len(images), images[0].shape[:2]
+    sizes = [np.shape(image)[:2] for image in images]
+    masks = _checked_labels(masks, sizes)
+    if predictions is not None:
+        predictions = _checked_labels(predictions, sizes)
+    rows, (height, width) = len(images), sizes[0]
     figure, axes = plt.subplots(
         rows,
         len(titles),
@@ -72,7 +87,6 @@ def samples(images, masks, predictions, class_names: list[str]):
     )
     label_maps = list(masks)
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        mask = np.asarray(mask)
         cells = [as_rgb(image), color_labels(mask, num_classes)]
         if predictions is not None:
             prediction = predictions[row]
@@ -82,6 +96,12 @@ def samples(images, masks, predictions, class_names: list[str]):
             _show(axis, cell, title if row == 0 else None)
     add_legend(figure, label_maps, class_names)
     return finish_figure(figure)
+
+
+def _checked_labels(label_maps, sizes):
+    return [
+        class_ids("samples", labels, size) for labels, size in zip(label_maps, sizes, strict=True)
+    ]
 
 
 def labeled(
@@ -115,6 +135,7 @@ def labeled(
         ['a', 'b']
     """
     class_names = label_names(class_names)
+    painted = [_paint_labels(sample, len(class_names), alpha) for sample in samples]
     columns = min(columns, len(samples))
     rows = -(-len(samples) // columns)  # rounds up
     height, width = np.shape(samples[0]["image"])[:2]
@@ -125,8 +146,8 @@ def labeled(
         axis.set_axis_off()
     if titles is None:
         titles = [None] * len(samples)
-    for axis, sample, title in zip(axes.flat, samples, titles, strict=False):
-        _show(axis, _paint_labels(sample, len(class_names), alpha), title)
+    for axis, image, sample, title in zip(axes.flat, painted, samples, titles, strict=False):
+        _show(axis, image, title)
         _draw_boxes(axis, sample, len(class_names))
     add_legend(figure, [_label_ids(sample) for sample in samples], class_names)
     return finish_figure(figure)
@@ -141,14 +162,15 @@ def _label_ids(sample):
 def _paint_labels(sample, num_classes, alpha):
     image = as_rgb(sample["image"])
     if "mask" in sample:
-        ignored = np.asarray(sample["mask"]) == IGNORE_INDEX
-        image = blend(image, sample["mask"], num_classes, alpha)
+        mask = class_ids("labeled", sample["mask"], image.shape[:2])
+        ignored = mask == IGNORE_INDEX
+        image = blend(image, mask, num_classes, alpha)
         height, width = ignored.shape
         diagonal = np.add.outer(np.arange(height), np.arange(width))
         stripes = diagonal // STRIPE % 2 == 0
         image = np.where((ignored & stripes)[..., None], 255, image).astype(np.uint8)
     if "instances" in sample:
-        outlines = _outlines(np.asarray(sample["instances"]))
+        outlines = _outlines(class_ids("labeled", sample["instances"], image.shape[:2]))
         image = np.where(outlines[..., None], 0, image).astype(np.uint8)
     return image
 
@@ -184,11 +206,14 @@ def errors(image, mask, prediction):
 
     Args:
         image: (H, W, C) or (H, W), see `as_rgb`.
-        mask: (H, W) class ids; 255 is ignored.
-        prediction: (H, W) class ids.
+        mask: (H, W) or (H, W, 1) class ids; 255 is ignored.
+        prediction: class ids like `mask`.
 
     Returns:
         (H, W, 3) uint8 RGB.
+
+    Raises:
+        ValueError: the labels are not class ids, or have another size than the image.
 
     Example:
         >>> import numpy as np
@@ -197,9 +222,13 @@ def errors(image, mask, prediction):
         >>> tfseg.viz.errors(image, mask=[[0, 1]], prediction=[[0, 0]]).tolist()
         [[[50, 50, 50], [213, 94, 0]]]
     """
-    mask = np.asarray(mask)
-    wrong = (np.asarray(prediction) != mask) & (mask != IGNORE_INDEX)
-    return np.where(wrong[..., None], np.array(ERROR_COLOR, np.uint8), as_rgb(image) // 2)
+    image = as_rgb(image)
+    mask = class_ids("errors", mask, image.shape[:2])
+    prediction = class_ids("errors", prediction, image.shape[:2])
+    wrong = (prediction != mask) & (mask != IGNORE_INDEX)
+    result = image // 2
+    result[wrong] = ERROR_COLOR
+    return result
 
 
 def legend(class_names: list[str]):
@@ -229,4 +258,4 @@ def _show(axis, image, title=None):
     axis.imshow(image, interpolation="nearest")
     axis.set_axis_off()
     if title:
-        axis.set_title(title)
+        axis.set_title(title, fontfamily=families_for([title]))

@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from tfseg.viz.class_colors import as_rgb, palette
+from tfseg.viz.class_colors import palette
+from tfseg.viz.label_maps import class_ids
+from tfseg.viz.rgb import as_rgb, row_bands
 
 NUM_COLORS = 12  # more regions repeat the colors
 
@@ -12,14 +14,14 @@ def regions(image, labels, alpha: float = 0.4):
 
     Args:
         image: (H, W), (H, W, 1) or (H, W, 3), see `as_rgb`.
-        labels: (H, W) integers; where they are 0 the image stays as it is.
+        labels: (H, W) or (H, W, 1) integers; where they are 0 the image stays as it is.
         alpha: opacity of the regions in [0, 1].
 
     Returns:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        ValueError: the shapes of image and labels differ.
+        ValueError: the sizes of image and labels differ, or the labels are not whole numbers.
 
     Example:
         >>> import numpy as np
@@ -28,15 +30,15 @@ def regions(image, labels, alpha: float = 0.4):
         >>> tfseg.viz.regions(image, np.array([[0, 0, 1]])).tolist()
         [[[200, 200, 200], [0, 0, 0], [154, 192, 213]]]
     """
-    labels, image = np.asarray(labels), as_rgb(image)
-    if labels.shape != image.shape[:2]:
-        raise ValueError(
-            f"regions: got labels of shape {labels.shape} and an image of shape "
-            f"{image.shape[:2]}, expected equal shapes."
-        )
-    colors = palette(NUM_COLORS)[(labels - 1) % NUM_COLORS]
-    mixed = (image * (1 - alpha) + colors * alpha).astype(np.uint8)
-    result = np.where((labels != 0)[..., None], mixed, image)
+    image = as_rgb(image)
+    labels = class_ids("regions", labels, image.shape[:2])
+    colors = palette(NUM_COLORS) * alpha
+    result = np.array(image)  # `as_rgb` may return the caller's own array
+    for rows in row_bands(labels.shape):
+        inside = labels[rows] != 0
+        numbers = (labels[rows][inside].astype(np.int64) - 1) % NUM_COLORS
+        kept = image[rows][inside] * (1 - alpha)
+        result[rows][inside] = (kept + colors[numbers]).astype(np.uint8)
     result[borders(labels)] = 0
     return result
 

@@ -7,6 +7,7 @@ from matplotlib.transforms import Bbox
 
 from tfseg.viz.class_colors import palette
 from tfseg.viz.figures import finish_figure
+from tfseg.viz.fonts import families_for
 
 LARGEST_DISC = 1500  # area in square points
 # Where a name may be placed around its disc, in order of preference. The line of the best models
@@ -101,9 +102,10 @@ def _place_names(axis, names, points, offsets, colors):
     axis.figure.draw_without_rendering()  # sets the position of the axes
     dots = axis.transData.transform(points)
     taken = [Bbox.from_extents(*dot - 4, *dot + 4) for dot in dots]
+    style = {"fontsize": 9, "fontfamily": families_for(names)}
     for name, point, candidates, color in zip(names, points, offsets, colors, strict=True):
         text = axis.annotate(
-            name, point, (0, 0), textcoords="offset points", fontsize=9, color=color * 0.7
+            name, point, (0, 0), textcoords="offset points", color=color * 0.7, **style
         )
         costs = [_overlaps(axis, _move(text, offset), taken) for offset in candidates]
         taken.append(_move(text, candidates[np.argmin(costs)]))

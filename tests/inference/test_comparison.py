@@ -142,3 +142,10 @@ def test_a_table_of_scores():
     text = console.export_text()
     for expected in ("Refinement [x]", "[red]network", "0.5000", "0.6250", "1.2500"):
         assert expected in text
+
+
+@pytest.mark.parametrize("label", [3, 254, -1])
+def test_labels_that_are_neither_classes_nor_ignored_are_refused(reader, label):
+    message = f"compare: the mask contains labels that are not classes: {label}. Expected 0 to 2"
+    with pytest.raises(ValueError, match=message):
+        scores_of(PixelScores, reader, [np.array([[label]])], [np.array([[0]])])

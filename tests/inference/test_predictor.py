@@ -1,12 +1,16 @@
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from pixel_model import PixelModel
 
 from conftest import draw_sample
-from tfseg.data import Resize
-from tfseg.inference import predict, predict_logits, top_ids
+from tfseg.data import Arrays, Resize
+from tfseg.inference import evaluate, predict, predict_logits, top_ids
+from tfseg.inference.sliding_windows import channel_statistics
 from tfseg.models import unet
+from tfseg.models.blocks import Standardize, normalize
 
 
 class Recorder:
@@ -129,6 +133,7 @@ def test_ids_of_logits():
     assert top_ids(np.array([[[0.1], [-0.1], [0.0]]])).tolist() == [[1, 0, 0]]
     ids = top_ids(np.array([[[0.1, 0.2, 0.0], [3, 2, 1]]]))
     assert (ids.tolist(), ids.dtype) == ([[1, 0]], np.uint8)
+    assert top_ids(np.arange(300.0)[None, None]).tolist() == [[299]]
 
 
 def test_invalid_windows_and_images_are_refused():
@@ -142,3 +147,122 @@ def test_invalid_windows_and_images_are_refused():
     message = r"predict: got an image of shape \(4, 4, 1\), expected \(H, W, 3\)"
     with pytest.raises(ValueError, match=message):
         predict(PixelModel(), np.zeros((4, 4)), Resize(9))
+
+
+def pixelwise_model(normalization, channels=1):
+    """A Keras model whose logits depend on one pixel of the normalized image each."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((None, None, channels))
+    return keras.Model(image, keras.layers.Conv2D(2, 1)(normalize(image, normalization)))
+
+
+@pytest.fixture(scope="module")
+def standardizing():
+    return pixelwise_model("image")
+
+
+def sloped_image(height=20, width=30):
+    """A gray image whose windows have other means and stds than the whole."""
+    return (np.arange(height * width, dtype=np.float32) ** 1.5).reshape(height, width, 1)
+
+
+@pytest.mark.parametrize("window", [8, (7, 30)])
+def test_windows_are_normalized_by_the_statistics_of_the_whole_image(window, standardizing):
+    image = sloped_image()
+    whole = predict_logits(standardizing, image)
+    assert predict_logits(standardizing, image, window=window) == pytest.approx(whole, abs=1e-4)
+    image[3, 4], image[12, 13] = np.nan, np.inf
+    with pytest.warns(UserWarning, match="predict: 2 of 600 values are NaN or infinite"):
+        whole = predict_logits(standardizing, image)
+    assert np.isfinite(whole).all()
+    with pytest.warns(UserWarning, match="2 of 600"):
+        windowed = predict_logits(standardizing, image, window=window)
+    assert windowed == pytest.approx(whole, abs=1e-4)
+
+
+def test_evaluation_in_windows_equals_that_of_whole_images(standardizing):
+    image = sloped_image()
+    reader = Arrays([image], [np.zeros((20, 30), int)], ["a", "b"])
+    whole = evaluate(standardizing, reader).matrix
+    assert 0 < whole[0, 1] < 600  # both classes are predicted
+    assert evaluate(standardizing, reader, window=8).matrix.tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_statistics_are_those_of_the_layer(dtype):
+    image = np.random.default_rng(0).integers(0, 250, (600, 5, 3)).astype(dtype)
+    image[..., 2] = 7  # constant
+    if dtype == np.float32:
+        image[500, 1] = np.nan
+    mean, divisor = channel_statistics(image)
+    expected = keras.ops.convert_to_numpy(Standardize()(image[None]))[0]
+    found = np.nan_to_num((image - mean) / divisor)
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_windows_begin_on_the_stride_of_the_network(small_unet):
+    # Windows of 64 at 0, 44 and 86: the columns 64 to 85 are in the middle one only, and farther
+    # from its ends than the network sees. At an odd start its pooling grid would be shifted.
+    image = draw_sample(0, 40, 150)[0]
+    windowed, whole = (predict_logits(small_unet, image, window=side) for side in ((40, 64), None))
+    assert windowed[:, 64:86] == pytest.approx(whole[:, 64:86], abs=1e-4)
+    assert np.abs(windowed - whole).max() > 1e-3  # where a window ends, it differs
+
+
+def test_windows_at_the_border_are_cut(small_unet):
+    model = Recorder(small_unet)
+    image = draw_sample(0, 33, 41)[0]
+    assert predict_logits(model, image, window=16).shape == (33, 41, 3)
+    assert np.isfinite(predict_logits(small_unet, image, window=16)).all()
+
+
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+@pytest.mark.parametrize("options", [{}, {"window": 8}, {"resize": Resize((10, 15))}])
+def test_values_that_are_not_finite_count_as_the_mean_of_the_others(value, options):
+    model = pixelwise_model((100, 50), channels=2)
+    image = np.random.default_rng(0).uniform(0, 255, (20, 30, 2)).astype(np.float32)
+    image[3, 4, 1] = 0
+    filled = np.array(image)
+    filled[3, 4, 1] = image[..., 1].sum(dtype=np.float64) / 599
+    image[3, 4, 1] = value
+    before = np.array(image)
+    with pytest.warns(UserWarning, match="predict: 1 of 1200 values are NaN or infinite"):
+        found = predict_logits(model, image, **options)
+    assert found == pytest.approx(predict_logits(model, filled, **options), abs=1e-4)
+    assert np.array_equal(image, before, equal_nan=True)
+
+
+def test_an_evaluation_names_the_image_with_values_that_are_not_finite():
+    images = np.full((2, 4, 4, 1), 50, np.float32)
+    images[1, 2, 3] = np.nan
+    reader = Arrays(list(images), [np.zeros((4, 4), int)] * 2, ["a", "b"])
+    with pytest.warns(UserWarning, match="evaluate: 1: 1 of 16 values are NaN"):
+        evaluate(pixelwise_model((100, 50)), reader)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "image", "message"),
+    [
+        (None, np.full((4, 4, 1), 0.7), "Do not divide images by 255"),
+        (None, np.array([[[0.0], [1.0]]], np.float32), "Do not divide images by 255"),
+        (None, np.array([[[1.0], [0.0]]]) > 0, "Do not divide images by 255"),
+        (None, np.array([[[0], [4000]]], np.uint16), "Convert the images to the range"),
+        ((120, 60), np.array([[[0.0], [1.0]]]), "Do not divide images by 255"),
+        ((20000, 8000), np.array([[[0], [255]]], np.uint8), "Convert the images to the range"),
+        ((0.5, 0.25), np.array([[[0], [255]]], np.uint8), "Convert the images to the range"),
+        (None, np.array([[[0], [1]]], np.uint8), None),  # a dark image
+        (None, np.array([[[0.0], [250.0]]]), None),
+        ((0.5, 0.25), np.array([[[0.0], [1.0]]]), None),
+        ((20000, 8000), np.array([[[0], [50000]]], np.uint16), None),
+        ((-600, 400), np.array([[[-1024], [3071]]], np.int16), None),
+        ("image", np.array([[[0.0], [1.0]]]), None),
+    ],
+)
+def test_images_in_another_range_than_the_model_expects_are_reported(normalization, image, message):
+    model = pixelwise_model(normalization)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predict(model, image)
+    texts = [str(warning.message) for warning in caught]
+    assert len(texts) == (message is not None)
+    assert message is None or message in texts[0]

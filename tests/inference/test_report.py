@@ -72,3 +72,12 @@ def test_the_window_is_used_for_scores_and_samples(reader, drawn, tmp_path):
     model = PixelModel()
     report(model, reader.subset([0]), tmp_path, window=20)
     assert set(model.batch_shapes) == {(1, 20, 20, 3)}
+
+
+def test_figures_that_tfseg_did_not_write_are_not_replaced(reader, drawn, tmp_path):
+    report(PixelModel(), reader.subset([0]), tmp_path)
+    report(PixelModel(), reader.subset([0]), tmp_path)  # its own results are replaced
+    (tmp_path / "samples.png").write_bytes(b"drawn by hand")
+    with pytest.raises(FileExistsError, match=r"samples\.png: tfseg did not write what is there"):
+        report(PixelModel(), reader.subset([0]), tmp_path)
+    assert (tmp_path / "samples.png").read_bytes() == b"drawn by hand"

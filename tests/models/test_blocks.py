@@ -28,3 +28,12 @@ def test_channels_are_independent_and_integers_are_accepted():
     image = np.array([[[0, 7], [2, 7]]], np.uint8)
     assert standardized(image)[..., 0] == pytest.approx(np.array([[-1, 1]]))
     assert standardized(image)[..., 1] == pytest.approx(np.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_do_not_count(value):
+    image = np.float32([[[1], [3]], [[5], [value]]])
+    # mean 3 and std sqrt(8 / 3) of the finite values
+    step = 2 / np.sqrt(8 / 3)
+    assert standardized(image)[..., 0] == pytest.approx(np.array([[-step, 0], [step, 0]]))
+    assert (standardized(np.full((2, 2, 1), value, np.float32)) == 0).all()

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tfseg.ops import blend_weights, window_corners
+from tfseg.ops import blend_weights, window_corners, window_stride
 
 
 def test_window_corners_by_hand():
@@ -16,7 +16,32 @@ def test_window_corners_by_hand():
     assert window_corners((4, 8), 4) == [(0, 0), (0, 4)]  # no more windows than needed
 
 
+def test_windows_begin_on_multiples_of_the_stride():
+    # 9 spare pixels are 3 strides of 4; steps of int(8 * 0.75) = 6 pixels are rounded down to 4
+    assert window_corners((8, 17), 8, 0.25, stride=4) == [(0, 0), (0, 4), (0, 8), (0, 12)]
+    assert window_corners((8, 16), 8, stride=4) == [(0, 0), (0, 8)]
+    # windows smaller than the stride begin anywhere
+    assert window_corners((3, 7), 3, stride=4) == window_corners((3, 7), 3)
+
+
 sides = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+@settings(max_examples=150, deadline=None)
+@given(sides, sides, st.floats(0, 1, exclude_max=True), st.integers(1, 9))
+def test_windows_on_a_stride_cover_every_pixel(extent, size, overlap, stride):
+    corners = window_corners(extent, size, overlap, stride)
+    covered = np.zeros(extent, int)
+    for y, x in corners:
+        covered[y : y + size[0], x : x + size[1]] += 1
+    assert covered.min() >= 1
+    for axis in (0, 1):
+        step = window_stride(size[axis], stride)
+        starts = sorted({corner[axis] for corner in corners})
+        assert all(start % step == 0 for start in starts)
+        assert starts[-1] < extent[axis]
+        most = max(step, size[axis] * (1 - overlap))
+        assert all(b - a <= most for a, b in pairwise(starts))
 
 
 @settings(max_examples=150, deadline=None)

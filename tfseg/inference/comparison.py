@@ -7,7 +7,8 @@ import numpy as np
 
 from tfseg.data import Resize
 from tfseg.inference.evaluation import Evaluation
-from tfseg.inference.predictor import predict_logits
+from tfseg.inference.ground_truth import labeled_pixels
+from tfseg.inference.predictor import logits_of
 from tfseg.metrics import average_precision, panoptic_quality
 from tfseg.ops import count_id_pairs, top_ids
 
@@ -59,7 +60,8 @@ def compare(
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
         start = time.perf_counter()
-        logits = predict_logits(model, sample["image"], resize, window)
+        owner = f"compare: {reader.name(index)}"
+        logits = logits_of(model, sample["image"], resize, window, owner=owner)
         seconds["network"] += (time.perf_counter() - start) / len(reader)
         for name, step in steps.items():
             start = time.perf_counter()
@@ -94,16 +96,17 @@ class PixelScores:
 
     def __init__(self, reader):
         self._names = reader.label_names
+        self._ignore_index = reader.ignore_index
         self._matrix = np.zeros((len(self._names),) * 2, np.int64)
 
     def add(self, mask, ids):
         """Count the pixels of an image: ground truth and predicted class ids, both (H, W)."""
         num_classes = len(self._names)
+        counted = labeled_pixels("compare", mask, num_classes, self._ignore_index)
         if ids.min(initial=0) < 0 or ids.max(initial=0) >= num_classes:
             raise ValueError(
                 f"got class ids from {ids.min()} to {ids.max()}, expected 0 to {num_classes - 1}."
             )
-        counted = mask < num_classes
         self._matrix += count_id_pairs(mask[counted], ids[counted], num_classes)
 
     def result(self) -> dict:

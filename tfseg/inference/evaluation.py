@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data import Resize, pipeline
-from tfseg.inference.predictor import predict_logits
+from tfseg.inference.predictor import logits_of
 from tfseg.metrics import ConfusionMetrics, scores_of
 
 # {score: header of the printed table}; the files also contain "specificity"
@@ -135,13 +135,17 @@ def evaluate(
         reader: a `tfseg.data.Reader` with masks.
         batch_size: number of images of equal size per batch.
         track: wraps the iteration to show progress; called with the batches and their number.
-        resize, window: see `predict_logits`. With either, images are predicted one at a time.
+        resize, window: see `predict_logits`. With either, and if the images are floating point
+            numbers, images are predicted one at a time.
 
     Returns:
         Evaluation.
 
     Raises:
         ValueError: the reader has no masks.
+
+    Warns:
+        UserWarning: see `predict_logits`; each image is named.
 
     Example:
         >>> import tfseg
@@ -157,12 +161,14 @@ def evaluate(
             "with. Use a reader with masks."
         )
     metric = ConfusionMetrics(reader.num_classes)
-    if resize is None and window is None:
+    is_float = np.dtype(reader.dtype).kind == "f"  # may have NaN, which are reported by name
+    if resize is None and window is None and not is_float:
         _count_batches(model, metric, pipeline(reader, batch_size), track)
     else:
         for index in track(range(len(reader)), len(reader)):
             sample = reader[index]
-            logits = predict_logits(model, sample["image"], resize, window)
+            owner = f"evaluate: {reader.name(index)}"
+            logits = logits_of(model, sample["image"], resize, window, owner=owner)
             metric.update_state(sample["mask"][None], logits[None])
     return Evaluation(reader.label_names, np.asarray(metric.matrix))
 

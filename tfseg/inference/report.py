@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import viz
+from tfseg.files import check_overwrites
 from tfseg.inference.evaluation import Evaluation, evaluate
 from tfseg.inference.predictor import predict
 
 NUM_SAMPLES = 4  # shown in samples.png, evenly spaced over the reader
 DPI = 120
+FIGURES = ("confusion.png", "samples.png", "curves.png")
 
 
 def report(
@@ -38,6 +40,7 @@ def report(
         Evaluation.
 
     Raises:
+        FileExistsError: the folder has figures of these names that tfseg did not write.
         ValueError: see `evaluate`.
 
     Example:
@@ -50,17 +53,19 @@ def report(
         ['confusion.png', 'evaluation.csv', 'evaluation.json', 'samples.png']
     """
     folder = Path(folder)
+    if not (folder / "run.json").is_file():  # the folder of a run contains only what tfseg wrote
+        check_overwrites([folder / name for name in FIGURES])
     evaluation = evaluate(model, reader, batch_size, track, window=window)
     evaluation.save(folder)
     figure = viz.confusion_matrix(evaluation.matrix, evaluation.class_names)
-    figure.savefig(folder / "confusion.png", dpi=DPI)
+    viz.save_figure(figure, folder / "confusion.png", DPI)
     indices = np.unique(np.linspace(0, len(reader) - 1, NUM_SAMPLES).astype(int))
     samples = [reader[i] for i in indices]
     images = [sample["image"] for sample in samples]
     masks = [sample["mask"] for sample in samples]
     predictions = [predict(model, image, window=window) for image in images]
     figure = viz.samples(images, masks, predictions, evaluation.class_names)
-    figure.savefig(folder / "samples.png", dpi=DPI)
+    viz.save_figure(figure, folder / "samples.png", DPI)
     if history:
-        viz.curves(history).savefig(folder / "curves.png", dpi=DPI)
+        viz.save_figure(viz.curves(history), folder / "curves.png", DPI)
     return evaluation

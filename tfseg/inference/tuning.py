@@ -15,7 +15,8 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.data import Resize
-from tfseg.inference.predictor import predict_logits
+from tfseg.inference.ground_truth import labeled_pixels
+from tfseg.inference.predictor import logits_of
 from tfseg.ops import count_id_pairs
 
 OFFSETS = np.arange(-48, 49) / 16  # candidates from -3 to 3, exact in float32
@@ -229,15 +230,18 @@ def _sample_pixels(model, reader, fraction, resize, window, track):
     all_logits, all_labels, image_ids = [], [], []
     for index in track(range(len(reader)), len(reader)):
         sample = reader[index]
-        logits = predict_logits(model, sample["image"], resize, window)
-        logits, labels = _draw_pixels(logits, sample["mask"], fraction, seed=index)
+        owner = f"tune_offsets: {reader.name(index)}"
+        logits = logits_of(model, sample["image"], resize, window, owner=owner)
+        num_classes = max(2, logits.shape[-1])
+        counted = labeled_pixels(owner, sample["mask"], num_classes, reader.ignore_index)
+        logits, labels = _draw_pixels(logits, sample["mask"], counted, fraction, seed=index)
         all_logits.append(logits)
         all_labels.append(labels)
         image_ids.append(np.full(len(labels), index))
     return np.concatenate(all_logits), np.concatenate(all_labels), np.concatenate(image_ids)
 
 
-def _draw_pixels(logits, mask, fraction, seed):
+def _draw_pixels(logits, mask, counted, fraction, seed):
     if not np.isfinite(logits).all():
         raise ValueError(
             "tune_offsets: the model outputs logits that are not finite. Check its training and "
@@ -246,7 +250,7 @@ def _draw_pixels(logits, mask, fraction, seed):
     logits, labels = logits.reshape(-1, logits.shape[-1]), mask.ravel()
     if logits.shape[-1] == 1:  # sigmoid(x) = softmax(0, x)[1]
         logits = np.concatenate([np.zeros_like(logits), logits], -1)
-    labeled = np.flatnonzero(labels < logits.shape[-1])
+    labeled = np.flatnonzero(counted)
     count = math.ceil(fraction * len(labeled))
     chosen = np.random.default_rng(seed).permutation(labeled)[:count]
     return logits[chosen], labels[chosen].astype(np.int64)

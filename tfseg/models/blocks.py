@@ -118,8 +118,9 @@ class Standardize(layers.Layer):
     """Standardize each channel of each image to mean 0 and std 1, in float32: (B, H, W, C) -> same.
 
     This removes differences in brightness and contrast, which vary most between microscopy images.
-    A constant channel becomes 0. All pixels count, including ignored ones: one NaN makes the whole
-    image NaN, and a window of an image is standardized by the window's own mean and std.
+    A constant channel becomes 0. Values that are not finite do not count, and become 0 as well. All
+    other pixels count, including ignored ones. To process an image in windows, apply this layer to
+    the whole image first, since a window has another mean and std.
     """
 
     def __init__(self, **kwargs):
@@ -129,10 +130,15 @@ class Standardize(layers.Layer):
     def call(self, image):
         """Return (B, H, W, C) float32."""
         image = ops.cast(image, "float32")
-        mean = _spatial_mean(image)
-        centered = image - mean
-        centered = centered - _spatial_mean(centered)  # corrects the rounding of the first mean
-        std = ops.sqrt(_spatial_mean(ops.square(centered)))
+        finite = ops.equal(image - image, 0)  # NaN - NaN and inf - inf are NaN
+        image = ops.where(finite, image, 0.0)
+        weight = ops.cast(finite, "float32")
+        fraction = ops.maximum(_spatial_mean(weight), TINY)
+        mean = _spatial_mean(image) / fraction
+        centered = (image - mean) * weight
+        rounding = _spatial_mean(centered) / fraction  # of the first mean
+        centered = (centered - rounding) * weight
+        std = ops.sqrt(_spatial_mean(ops.square(centered)) / fraction)
         return centered / (std + ROUNDING * ops.abs(mean) + TINY)
 
 

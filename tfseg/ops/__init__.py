@@ -22,7 +22,7 @@ from tfseg.ops.masks import nan_where, read_target, split_dense, split_labels, t
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
 from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field, source_points
-from tfseg.ops.windows import blend_weights, window_corners, window_count
+from tfseg.ops.windows import blend_weights, window_corners, window_count, window_stride
 
 __all__ = [
     "agreement",
@@ -65,4 +65,5 @@ __all__ = [
     "uniform",
     "window_corners",
     "window_count",
+    "window_stride",
 ]

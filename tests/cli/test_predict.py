@@ -1,6 +1,7 @@
 """`tfseg predict` and `tfseg export`."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -9,10 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from conftest import draw_sample
+from tfseg import viz
 from tfseg.cli.export import _window
 from tfseg.data import read_image
+from tfseg.inference import predict_logits
+from tfseg.training import Run
 
 from .test_evaluate import edit
 
@@ -27,10 +32,13 @@ def test_predictions_and_the_export_agree_at_the_original_size(
     assert code == 0, printed
     assert "1 image -> predictions" in printed
     names = {path.name for path in (tmp_path / "predictions").iterdir()}
-    assert names == {"holiday_labels.png", "holiday_overlay.png", "legend.png"}
+    parts = {f"holiday_{part}.png" for part in ("labels", "color", "overlay")}
+    assert names == parts | {"legend.png"}
     labels = np.asarray(Image.open(tmp_path / "predictions" / "holiday_labels.png"))
     overlay = np.asarray(Image.open(tmp_path / "predictions" / "holiday_overlay.png"))
     assert (labels.shape, overlay.shape) == ((61, 83), (61, 83, 3))
+    color = np.asarray(Image.open(tmp_path / "predictions" / "holiday_color.png"))
+    assert np.array_equal(color, viz.color_labels(labels, 3))
 
     code, printed = tfseg("export", "--run", trained / "run")
     assert code == 0, printed
@@ -144,11 +152,115 @@ def test_results_that_would_overwrite_each_other(trained, tfseg, tmp_path):
     assert re.search(r"p0\.jpg and .*images/p0\.jpg would write the same results. Pass", printed)
 
 
-def test_all_unreadable_images_are_named(trained, tfseg, tmp_path):
-    images = shutil.copytree(trained / "images", tmp_path / "images")
-    for name in ("p0.jpg", "p3.jpg"):
-        (images / name).write_text("junk")
-    code, printed = tfseg("predict", images, "--run", trained / "run", "--out", tmp_path / "out")
+@pytest.fixture
+def two_images(trained, tmp_path):
+    """Return a folder with two images and the words of a prediction into the same folder."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("p0.jpg", "p1.jpg"):
+        shutil.copy(trained / "images" / name, folder)
+    return folder, ("predict", folder, "--run", trained / "run", "--out", folder)
+
+
+def test_files_that_tfseg_did_not_write_are_not_replaced(two_images, tfseg):
+    folder, words = two_images
+    Image.new("L", (32, 32)).save(folder / "p1_color.png")
+    code, printed = tfseg(*words)
     assert code == 1
-    assert re.search(r"p0\.jpg cannot be read.*p3\.jpg cannot be read", printed)
-    assert not (tmp_path / "out").exists()
+    assert re.search(r"p1_color\.png: tfseg did not write what is there", printed)
+    (folder / "p1_color.png").rename(folder / "legend.png")
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "legend.png: tfseg did not write" in printed
+    assert {path.name for path in folder.iterdir()} == {"p0.jpg", "p1.jpg", "legend.png"}
+
+
+def test_results_are_replaced_and_never_predicted(two_images, tfseg):
+    folder, words = two_images
+    for options in ((), ("--probabilities", "npy"), ("--probabilities", "npy")):
+        code, printed = tfseg(*words, *options)
+        assert code == 0, printed
+        assert "2 images ->" in printed
+    assert "Leaving out 7 results of tfseg among the images." in printed
+    labels = sorted(path.name for path in folder.glob("*_labels.png"))
+    assert labels == ["p0_labels.png", "p1_labels.png"]
+    code, printed = tfseg("predict", *folder.glob("*.png"), *words[2:])
+    assert code == 1
+    assert "The only files are 7 results of tfseg. Pass images." in printed
+
+
+def test_the_other_images_are_predicted_if_some_cannot_be_read(two_images, tfseg):
+    folder, words = two_images
+    complete = (folder / "p0.jpg").read_bytes()
+    (folder / "p0.jpg").write_bytes(complete[: len(complete) // 2])
+    (folder / "p2.png").write_text("junk")
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "2 of 3 images failed; the results of the others are complete" in printed
+    assert re.search(r"p0\.jpg is damaged.*p2\.png cannot be read", printed)
+    names = {path.name for path in folder.glob("*_*.png")}
+    assert names == {f"p1_{part}.png" for part in ("labels", "color", "overlay")}
+
+    done = (folder / "p1_labels.png").stat().st_mtime_ns
+    (folder / "p0.jpg").write_bytes(complete)
+    (folder / "p2.png").unlink()
+    code, printed = tfseg(*words, "--skip-existing")
+    assert code == 0, printed
+    assert "Skipping 1 image with results. 1 image ->" in printed
+    assert (folder / "p0_labels.png").is_file()
+    assert (folder / "p1_labels.png").stat().st_mtime_ns == done
+
+
+def test_probabilities_are_written_as_png_or_npy(two_images, trained, tfseg):
+    folder, words = two_images
+    for kind in ("png", "npy"):
+        code, printed = tfseg(*words, "--probabilities", kind)
+        assert code == 0, printed
+    logits = predict_logits(Run(trained / "run").model(), read_image(folder / "p0.jpg"))
+    expected = tf.nn.softmax(logits).numpy()
+    found = np.load(folder / "p0_probabilities.npy")
+    assert found.dtype == np.float32
+    assert found == pytest.approx(expected, abs=1e-6)
+    for class_id in range(3):
+        image = Image.open(folder / f"p0_probability_{class_id}.png")
+        assert image.mode == "I;16"
+        scaled = np.asarray(image) / 65535
+        assert scaled == pytest.approx(expected[..., class_id], abs=1e-5)
+
+
+def test_the_labels_of_a_geotiff_keep_its_georeference(two_images, tfseg):
+    folder, words = two_images
+    scale, tie, keys = (0.5, 0.5, 0.0), (0.0, 0.0, 0.0, 4e5, 5e6, 0.0), (1, 1, 0, 1, 1024, 0, 1, 1)
+    tags = ImageFileDirectory_v2()
+    for tag, kind, value in ((33550, 12, scale), (33922, 12, tie), (34735, 3, keys)):
+        tags.tagtype[tag], tags[tag] = kind, value
+    tags[34737] = "WGS 84 / UTM zone 33N|"
+    image = Image.open(folder / "p0.jpg")
+    image.save(folder / "scene.tif", tiffinfo=tags)
+    image.save(folder / "plain.tif")
+    code, printed = tfseg(*words)
+    assert code == 0, printed
+    with Image.open(folder / "scene_labels.tif") as labels:
+        found = {tag: labels.tag_v2[tag] for tag in (33550, 33922, 34735, 34737)}
+        assert found == {33550: scale, 33922: tie, 34735: keys, 34737: tags[34737]}
+        assert np.array_equal(labels, Image.open(folder / "scene_labels.png"))
+    assert not (folder / "plain_labels.tif").exists()
+    code, printed = tfseg(*words)  # the GeoTIFF is recognized as a result
+    assert code == 0, printed
+    assert not (folder / "scene_labels_labels.png").exists()
+
+
+def test_a_run_of_16_bit_images_refuses_8_bit_images(run, trained, tfseg, tmp_path):
+    words = ("predict", trained / "images/p0.jpg", "--run", run.folder, "--out", tmp_path / "out")
+    edit(run, lambda record: record["data"].update(dtype="uint16"))
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "p0.jpg: the image has 8 bits per channel, but the run was trained on 16 bits" in printed
+    edit(run, lambda record: record["config"].update(normalization="image"))
+    assert tfseg(*words)[0] == 0
+
+
+def test_commands_do_not_use_the_backend_of_a_notebook(tfseg, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://a_notebook.backend")
+    assert tfseg("segment", "--methods")[0] == 0
+    assert os.environ["MPLBACKEND"] == "agg"

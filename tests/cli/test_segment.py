@@ -76,6 +76,36 @@ def test_folder_is_segmented_in_processes(run):
         assert np.array_equal(Image.open(f"segments/c{index}_labels.png"), expected)
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_the_other_images_are_segmented_if_one_cannot_be_read(run, processes):
+    complete = Path("cells/c1.png").read_bytes()
+    Path("cells/c1.png").write_bytes(complete[: len(complete) // 2])
+    words = ("cells", "--method", "multi_otsu", "--processes", processes)
+    code, printed = run(*words)
+    assert code == 1
+    assert "1 of 3 images failed; the results of the others are complete" in printed
+    assert "c1.png is damaged" in printed
+    found = sorted(path.name for path in Path("segments").glob("*_labels.png"))
+    assert found == ["c0_labels.png", "c2_labels.png"]
+
+
+def test_a_second_run_into_the_folder_of_the_images_skips_what_exists(run):
+    words = ("cells", "--method", "multi_otsu", "--processes", "1", "--out", "cells")
+    assert run(*words) == (0, "3 images -> cells")
+    Path("cells/c1_overlay.png").unlink()
+    code, printed = run(*words, "--skip-existing")
+    assert code == 0
+    assert printed == (
+        "Leaving out 5 results of tfseg among the images. Skipping 2 images with results. "
+        "1 image -> cells"
+    )
+    assert len(list(Path("cells").iterdir())) == 9
+    Image.new("L", (9, 9)).save("cells/c2_labels.png")
+    code, printed = run(*words)
+    assert code == 1
+    assert "cells/c2_labels.png: tfseg did not write what is there" in printed
+
+
 def test_scribbles_are_read_from_a_palette_image(run):
     scribbles = np.full((48, 56), 255, np.uint8)
     scribbles[:3], scribbles[42:] = 0, 1

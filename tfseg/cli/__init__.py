@@ -1,5 +1,6 @@
 """The command `tfseg`."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -28,6 +29,9 @@ app = typer.Typer(
 def main():
     """Run the command. Errors of the user end in one message and exit code 1."""
     accept_all_characters()
+    # Commands only write files. A notebook sets a backend that other environments may lack, and
+    # matplotlib would not even be imported.
+    os.environ["MPLBACKEND"] = "agg"
     try:
         app()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

@@ -6,30 +6,32 @@ from typing import Annotated
 
 import typer
 
+from tfseg.cli.console import plural, say
+from tfseg.files import is_own_result
+
 Images = Annotated[
     list[Path], typer.Argument(metavar="IMAGE|DIR...", help="Images, or folders of images.")
 ]
 
 
-def named_images(paths, dtype: str | None = None) -> dict:
+def named_images(paths) -> dict:
     """Return {name of the results: image file}, before the first image is read.
+
+    Results of tfseg, which may be in the same folder, are left out.
 
     Args:
         paths: image files and folders of images.
-        dtype: "uint8" to require 8 bits per channel; None for any depth.
 
     Raises:
         FileNotFoundError: a folder contains no image.
-        ValueError: files cannot be read, have more than 8 bits, or would write the same results;
-            the message names all of them.
+        ValueError: there are only results of tfseg, or files would write the same results.
     """
     from tfseg import data
 
     files = []
     for path in paths:
         files += data.image_files(path) if path.is_dir() else [path]
-    files = list(dict.fromkeys(files))
-    _require_readable(files, dtype)
+    files = _without_results(list(dict.fromkeys(files)))
     stems = Counter(file.stem for file in files)
     named = defaultdict(list)
     for file in files:  # a.png and a.jpg keep their suffixes
@@ -43,20 +45,11 @@ def named_images(paths, dtype: str | None = None) -> dict:
     return {name: file for name, (file,) in named.items()}
 
 
-def _require_readable(files, dtype):
-    from tfseg import data
-
-    problems = []
-    for file in files:
-        try:
-            eight_bit = data.read_header(file)[-1]
-        except (OSError, ValueError) as error:
-            problems.append(str(error))
-            continue
-        if dtype == "uint8" and not eight_bit:
-            problems.append(
-                f"{file} has more than 8 bits per channel, but the run was trained on 8 bits. "
-                "Convert it to 0..255."
-            )
-    if problems:
-        raise ValueError("\n".join(problems))
+def _without_results(files):
+    images = [file for file in files if not is_own_result(file)]
+    left_out = plural(len(files) - len(images), "result")
+    if files and not images:
+        raise ValueError(f"The only files are {left_out} of tfseg. Pass images.")
+    if len(images) < len(files):
+        say(f"Leaving out {left_out} of tfseg among the images.")
+    return images

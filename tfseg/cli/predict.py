@@ -1,5 +1,6 @@
 """`tfseg predict`."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,22 @@ import typer
 from tfseg.cli.console import plural, quiet_start, say, track
 from tfseg.cli.image_paths import Images, named_images
 from tfseg.cli.options import OtherWindow, RunFolder
+from tfseg.cli.result_paths import (
+    SkipExisting,
+    images_to_do,
+    named,
+    raise_failures,
+    warnings_said,
+)
 from tfseg.cli.run_data import window_of
+from tfseg.files import check_overwrites
+
+
+class ProbabilityFormat(StrEnum):
+    """The choices of --probabilities."""
+
+    png = "png"
+    npy = "npy"
 
 
 def predict(
@@ -16,26 +32,83 @@ def predict(
     run: RunFolder,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("predictions"),
     window: OtherWindow = None,
+    probabilities: Annotated[
+        ProbabilityFormat | None,
+        typer.Option(
+            help="Also write probabilities: png (one NAME_probability_ID.png of 16 bits per "
+            "class, 65535 is 1) or npy (NAME_probabilities.npy, H x W x classes, float32).",
+            show_default=False,
+        ),
+    ] = None,
+    skip_existing: SkipExisting = False,
 ):
-    """Segment images: writes NAME_labels.png (class ids) and NAME_overlay.png, at the image's size.
+    """Segment images: writes class ids, colors and an overlay of each image, at its size.
+
+    NAME_labels.png contains class ids, which look black in a viewer; NAME_color.png shows them in
+    color. For a GeoTIFF, NAME_labels.tif has the class ids with its georeference.
 
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """
     with quiet_start():
-        from PIL import Image
-
-        from tfseg import data, inference, training, viz
+        from tfseg import data, training, viz
+        from tfseg.inference.prediction_files import prediction_files, write_prediction
     trained = training.Run(run)
     facts, model = trained.data, trained.model()
     names = data.label_names(facts.class_names)
-    files = named_images(paths, facts.dtype)
-    out.mkdir(parents=True, exist_ok=True)
-    for name, file in track("predicting")(files.items(), len(files)):
-        image = data.read_image(file, facts.channels)
-        side = window_of(facts, [image.shape[:2]], window)
-        labels = inference.predict(model, image, window=side)
-        Image.fromarray(labels).save(out / f"{name}_labels.png")
-        overlay = viz.blend(image, viz.without_background(labels, names), len(names))
-        Image.fromarray(overlay).save(out / f"{name}_overlay.png")
-    viz.legend(names).savefig(out / "legend.png", dpi=120)
-    say(f"{plural(len(files), 'image')} -> {out}; legend.png explains the colors.")
+    files = named_images(paths)
+    results = {
+        name: prediction_files(out / name, file, len(names), probabilities)
+        for name, file in files.items()
+    }
+    legend = out / "legend.png"
+    check_overwrites([legend])
+    to_do, failures = images_to_do(files, results, skip_existing), []
+    for name, image, logits in track("predicting")(
+        _predicted(to_do, trained, model, window, failures), len(to_do)
+    ):
+        write_prediction(out / name, files[name], image, logits, names, probabilities)
+    if len(failures) < len(to_do):
+        viz.save_figure(viz.legend(names), legend)
+    raise_failures(failures, len(to_do))
+    say(f"{plural(len(to_do), 'image')} -> {out}; legend.png explains the colors.")
+
+
+def _predicted(files, run, model, window, failures):
+    """Yield (name, image, logits) for each {name: file}.
+
+    Images that cannot be predicted are left out; their messages are added to `failures`.
+    """
+    from tfseg import data
+    from tfseg.inference.predictor import logits_of
+
+    facts = run.data
+    for name, file in files.items():
+        try:
+            image = data.read_image(file, facts.channels)
+            _require_depth(image, run)
+            side = window_of(facts, [image.shape[:2]], window)
+            with warnings_said():
+                trained = getattr(facts, "value_range", None)
+                logits = logits_of(model, image, window=side, owner=str(file), trained=trained)
+        except (OSError, ValueError) as error:
+            failures.append(named(file, error))
+            continue
+        yield name, image, logits
+
+
+def _require_depth(image, run):
+    """Raise a ValueError if an image has another depth than those of the training.
+
+    A model that normalizes each image takes images of 8 bits in the place of deeper ones.
+    """
+    eight_bit = image.dtype == "uint8"
+    if run.data.dtype == "uint8" and not eight_bit:
+        raise ValueError(
+            "the image has more than 8 bits per channel, but the run was trained on 8 bits. "
+            "Convert it to 0..255."
+        )
+    if run.data.dtype == "uint16" and eight_bit and run.config.normalization != "image":
+        raise ValueError(
+            "the image has 8 bits per channel, but the run was trained on 16 bits. Convert it to "
+            "the range of the training images, or pass the original."
+        )

@@ -32,6 +32,8 @@ def open_labeled(run, images, masks, ignore_value):
         reader = _open_other(record, images, masks, ignore_value)
         _warn_if_trained_on(reader, record, images)
     summary = doctor.check(reader, track("checking images"), min_samples=1)
+    if images is not None:
+        _check_range(record, reader, summary, images)
     warn_if_absent(reader.label_names, summary.class_pixels, summary.ignored_pixels, "evaluation")
     return reader
 
@@ -60,6 +62,24 @@ def _open_other(record, images, masks, ignore_value):
         kept = {value: class_id for value, class_id in table.items() if value != ignore_value}
         table = kept or None
     return training.open_like(record.data, images, masks, ignore_value, table)
+
+
+def _check_range(record, reader, summary, images):
+    """Refuse images of less depth than those of the training; warn of another range."""
+    from tfseg.data.value_range import range_warning
+
+    if record.config.normalization == "image":
+        return  # the model normalizes each image
+    if record.data.dtype == "uint16" and reader.dtype == "uint8":
+        raise ValueError(
+            f"The images in '{images}' have 8 bits per channel, but the run was trained on 16 "
+            "bits. Convert them to the range of the training images."
+        )
+    if record.data.value_range is None or summary.value_range is None:
+        return
+    text = range_warning(*summary.value_range, record.data.value_range, f"evaluate: '{images}'")
+    if text is not None:
+        say(f"Warning: {text}")
 
 
 def _warn_if_trained_on(reader, record, images):

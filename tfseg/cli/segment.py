@@ -13,6 +13,8 @@ import typer
 
 from tfseg.cli.console import console, plural, quiet_start, say, track
 from tfseg.cli.image_paths import Images, named_images
+from tfseg.cli.result_paths import SkipExisting, images_to_do, named, raise_failures
+from tfseg.files import write_png
 
 # Images per process that are read in advance. A whole folder might not fit into memory.
 QUEUED_PER_PROCESS = 2
@@ -56,6 +58,7 @@ def segment(
         typer.Option(help="Mask: class ids where drawn (0 background, 1 object), 255 elsewhere."),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = Path("segments"),
+    skip_existing: SkipExisting = False,
     processes: Annotated[
         int | None, typer.Option(min=1, help="Number of processes. Default: one per CPU.")
     ] = None,
@@ -82,10 +85,17 @@ def segment(
         parsed["scribbles"] = data.read_mask(scribbles)
     classical.check_options(method, parsed)
     files = named_images(paths)
-    results = _segment_all(files, method, parsed, processes or os.cpu_count())
-    for name, image, labels in track("segmenting")(results, len(files)):
-        _save(out, name, image, labels)
-    say(f"{plural(len(files), 'image')} -> {out}")
+    results = {name: _results(out, name) for name in files}
+    to_do, failures = images_to_do(files, results, skip_existing), []
+    segmented = _segment_all(to_do, method, parsed, processes or os.cpu_count(), failures)
+    for name, image, labels in track("segmenting")(segmented, len(to_do)):
+        _save(results[name], image, labels)
+    raise_failures(failures, len(to_do))
+    say(f"{plural(len(to_do), 'image')} -> {out}")
+
+
+def _results(out, name):
+    return [out / f"{name}_labels.png", out / f"{name}_overlay.png"]
 
 
 def _parse_option(text):
@@ -102,22 +112,30 @@ def _parse_option(text):
         return name, value
 
 
-def _segment_all(files, method, options, processes):
-    """Yield (name, image, labels) for each {name: file}, in order."""
-    if len(files) == 1 or processes == 1:
-        return _segment_here(files, method, options)
-    return _segment_in_pool(files, method, options, min(processes, len(files)))
+def _segment_all(files, method, options, processes, failures):
+    """Yield (name, image, labels) for each {name: file}, in order.
+
+    Images that cannot be read or segmented are left out; their messages are added to `failures`.
+    """
+    if len(files) <= 1 or processes == 1:
+        return _segment_here(files, method, options, failures)
+    return _segment_in_pool(files, method, options, min(processes, len(files)), failures)
 
 
-def _segment_here(files, method, options):
+def _segment_here(files, method, options, failures):
     from tfseg import classical, data
 
     for name, file in files.items():
-        image = data.read_image(file)
-        yield name, image, _naming_file(file, classical.segment, image, method, **options)
+        try:
+            image = data.read_image(file)
+            labels = _checked(classical.segment(image, method, **options))
+        except (OSError, ValueError, TypeError) as error:
+            failures.append(named(file, error))
+            continue
+        yield name, image, labels
 
 
-def _segment_in_pool(files, method, options, processes):
+def _segment_in_pool(files, method, options, processes, failures):
     from tfseg import classical, data
 
     # Spawn: forked processes would deadlock, because TensorFlow's threads do not survive a fork.
@@ -125,12 +143,16 @@ def _segment_in_pool(files, method, options, processes):
     with ProcessPoolExecutor(processes, context, initializer=_use_one_thread) as pool:
         for name, file in files.items():
             if len(queue) == QUEUED_PER_PROCESS * processes:
-                yield _result(*queue.popleft())
-            image = data.read_image(file)
+                yield from _result(*queue.popleft(), failures)
+            try:
+                image = data.read_image(file)
+            except (OSError, ValueError) as error:
+                failures.append(named(file, error))
+                continue
             future = pool.submit(classical.segment, image, method, **options)
             queue.append((name, file, image, future))
         while queue:
-            yield _result(*queue.popleft())
+            yield from _result(*queue.popleft(), failures)
 
 
 def _use_one_thread():
@@ -139,34 +161,37 @@ def _use_one_thread():
     cv2.setNumThreads(1)
 
 
-def _result(name, file, image, future):
-    return name, image, _naming_file(file, future.result)
-
-
-def _naming_file(file, function, *args, **options):
-    """Call a function; add the file's name to its errors."""
+def _result(name, file, image, future, failures):
+    """Yield (name, image, labels) of a segmented image; nothing if it failed."""
     try:
-        return function(*args, **options)
+        labels = _checked(future.result())
     except BrokenExecutor as error:
         raise RuntimeError(
-            f"{file}: a process was killed, probably out of memory. Pass fewer --processes."
+            f"{file}: a process was killed, probably out of memory. Pass fewer --processes, and "
+            "--skip-existing to keep what is done."
         ) from error
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file}: {error}") from error
+    except (OSError, ValueError, TypeError) as error:
+        failures.append(named(file, error))
+        return
+    yield name, image, labels
 
 
-def _save(out, name, image, labels):
+def _checked(labels):
+    """Return the labels as 16-bit numbers, if there are not too many."""
     import numpy as np
-    from PIL import Image
-
-    from tfseg import viz
 
     limit = np.iinfo(np.uint16).max
     if labels.max(initial=0) > limit:
         raise ValueError(
-            f"{name}: got {labels.max()} regions, but a 16-bit PNG can number at most {limit}. "
-            "Choose options that give fewer regions."
+            f"got {labels.max()} regions, but a 16-bit PNG can number at most {limit}. Choose "
+            "options that give fewer regions."
         )
-    out.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels.astype(np.uint16)).save(out / f"{name}_labels.png")
-    Image.fromarray(viz.regions(image, labels)).save(out / f"{name}_overlay.png")
+    return labels.astype(np.uint16)
+
+
+def _save(paths, image, labels):
+    from tfseg import viz
+
+    labels_file, overlay_file = paths
+    write_png(overlay_file, viz.regions(image, labels))
+    write_png(labels_file, labels)

@@ -1,0 +1,78 @@
+"""The results of `predict` and `segment`, and the images that fail among many."""
+
+import warnings
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+from tfseg.cli.console import plural, say
+from tfseg.files import check_overwrites, is_own_result
+
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing", help="Skip images whose results exist, to continue after an interrupt."
+    ),
+]
+
+
+def images_to_do(files: dict, results: dict, skip_existing: bool) -> dict:
+    """Return the images to process, after checking that no other files would be replaced.
+
+    Args:
+        files: {name: image file}.
+        results: {name: paths that will be written, the labels first}.
+        skip_existing: leave out images all of whose results exist.
+
+    Raises:
+        FileExistsError: files exist that tfseg did not write; the message names them.
+    """
+    check_overwrites([path for paths in results.values() for path in _recognizable(paths)])
+    if not skip_existing:
+        return files
+    to_do = {
+        name: file
+        for name, file in files.items()
+        if not all(path.exists() for path in results[name])
+    }
+    if len(to_do) < len(files):
+        say(f"Skipping {plural(len(files) - len(to_do), 'image')} with results.")
+    return to_do
+
+
+def _recognizable(paths):
+    """Leave out NPY files, which cannot say who wrote them, beside labels that tfseg wrote."""
+    is_own = is_own_result(paths[0])
+    return [path for path in paths if path.suffix != ".npy" or not is_own]
+
+
+def named(file, error) -> str:
+    """Return an error's message with the name of the file in it."""
+    message = str(error) or type(error).__name__
+    return message if str(file) in message else f"{file}: {message}"
+
+
+def raise_failures(failures: list, total: int) -> None:
+    """Raise a ValueError that names all images that failed, if there are any.
+
+    Args:
+        failures: one message per image.
+        total: number of images.
+    """
+    if not failures:
+        return
+    text = f"{len(failures)} of {plural(total, 'image')} failed"
+    if len(failures) < total:
+        text += "; the results of the others are complete"
+    raise ValueError("\n".join([f"{text}:", *failures]))
+
+
+@contextmanager
+def warnings_said():
+    """Print the warnings of a block as messages of the command."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
+    for warning in caught:
+        say(f"Warning: {warning.message}")

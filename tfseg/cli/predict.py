@@ -85,7 +85,7 @@ def _predicted(files, run, model, window, failures):
     for name, file in files.items():
         try:
             image = data.read_image(file, facts.channels)
-            _require_depth(image, run)
+            _require_depth(file, image, run)
             side = window_of(facts, [image.shape[:2]], window)
             with warnings_said():
                 trained = getattr(facts, "value_range", None)
@@ -96,7 +96,7 @@ def _predicted(files, run, model, window, failures):
         yield name, image, logits
 
 
-def _require_depth(image, run):
+def _require_depth(file, image, run):
     """Raise a ValueError if an image has another depth than those of the training.
 
     A model that normalizes each image takes images of 8 bits in the place of deeper ones.
@@ -104,11 +104,11 @@ def _require_depth(image, run):
     eight_bit = image.dtype == "uint8"
     if run.data.dtype == "uint8" and not eight_bit:
         raise ValueError(
-            "the image has more than 8 bits per channel, but the run was trained on 8 bits. "
-            "Convert it to 0..255."
+            f"{file} has more than 8 bits per channel, but the run was trained on 8 bits. Convert "
+            "it to 0..255."
         )
     if run.data.dtype == "uint16" and eight_bit and run.config.normalization != "image":
         raise ValueError(
-            "the image has 8 bits per channel, but the run was trained on 16 bits. Convert it to "
-            "the range of the training images, or pass the original."
+            f"{file} has 8 bits per channel, but the run was trained on 16 bits. Convert it to the "
+            "range of the training images, or pass the original."
         )

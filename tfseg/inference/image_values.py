@@ -91,6 +91,8 @@ def _range_of_normalization(layer):
         return None
     low = float(np.min(means - STDS_AROUND_MEAN * stds))
     high = float(np.max(means + STDS_AROUND_MEAN * stds))
+    if np.all(np.abs(means) + stds <= UNIT_MAX):
+        high = min(high, UNIT_MAX)
     return max(0.0, low) if np.all(means > stds) else low, high
 
 

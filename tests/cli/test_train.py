@@ -88,6 +88,17 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     )
     code, _ = tfseg(*train_words(trained), "--normalize-each", "--out", "third")
     assert configs.pop() == replace(default, out="third", normalization="image")
+    colors = "ground=1/2/3,disc=4/5/6,band=7/8/9,ignore=0/0/0"
+    layout = ("--colors", colors, "--recursive", "--mask-suffix", "_mask")
+    code, _ = tfseg(*train_words(trained), *layout, "--out", "fourth")
+    assert configs.pop() == replace(
+        default,
+        out="fourth",
+        colors={"ground": (1, 2, 3), "disc": (4, 5, 6), "band": (7, 8, 9)},
+        ignore_value=(0, 0, 0),
+        recursive=True,
+        mask_suffix="_mask",
+    )
 
 
 def test_the_next_commands_are_shown(configs, trained, tfseg, tmp_path):
@@ -285,6 +296,8 @@ def test_problems_in_both_parts_are_reported_together(tfseg, tmp_path):
         (("--filters", "a,b"), "must be numbers"),
         (("--filters", "32"), "must have at least two levels"),
         (("--mask-values", "9:2"), "must be VALUE=ID separated by commas"),
+        (("--colors", "ground=1/2"), "'ground=1/2' must be NAME=RED/GREEN/BLUE"),
+        (("--colors", "ground=1/2/3"), "Classes without a color: disc, band"),
         (("--mask-values", "0=0,9=3"), "class ids [3]; expected 0 to 2"),
         (("--optimizer", "adamm"), "Invalid value for '--optimizer'"),
         (("--val-images", "images"), "Pass --val-images and --val-masks together"),

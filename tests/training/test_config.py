@@ -14,6 +14,8 @@ OTHER = TrainConfig(
     **FOLDERS,
     ignore_value=11,
     mask_values={0: 0, 9: 2},
+    recursive=True,
+    mask_suffix="_mask",
     gray=True,
     val_images="val/photos",
     val_masks="val/labels",
@@ -49,11 +51,16 @@ def test_json_keeps_every_field():
     again = TrainConfig.from_json(OTHER.to_json())
     assert again == OTHER
     default = TrainConfig(out="elsewhere")
-    unset = {"window"}  # contradicts normalization="image"
+    # contradict normalization="image" and mask_values
+    unset = {"window", "colors"}
     for field in fields(TrainConfig):
         same = getattr(OTHER, field.name) == getattr(default, field.name)
         assert same == (field.name in unset), field.name
     assert TrainConfig.from_json(replace(default, window=64).to_json()).window == 64
+    colors = dict(zip(FOLDERS["class_names"], [[1, 2, 3], [4, 5, 6], [7, 8, 9]], strict=True))
+    colored = TrainConfig(**FOLDERS, colors=colors, ignore_value=[0, 0, 0], out="elsewhere")
+    assert colored.colors["disc"] == (4, 5, 6)
+    assert TrainConfig.from_json(colored.to_json()) == colored
 
 
 def test_it_cannot_be_changed():
@@ -139,6 +146,7 @@ def test_differences_leave_out_what_does_not_change_the_training():
         ({"class_names": ["a", "a"]}, "class_names"),
         ({"ignore_value": -2}, r"ignore_value=-2 must be a whole number, or -1"),
         ({"ignore_value": 1.5}, r"ignore_value=1.5 must be a whole number"),
+        ({"colors": {"ground": (1, 2, 3)}}, "mask_values=.* contradicts colors"),
         ({"mask_values": {9: 3}}, r"has the class ids \[3\]; expected 0 to 2, or 255"),
         ({"val_fraction": 1.0}, "val_fraction=1.0 must be above 0 and below 1"),
         ({"model": "lrasp"}, "model='lrasp' is unknown.*Did you mean 'lraspp'"),

@@ -87,6 +87,23 @@ def test_gray_and_ignored_values(folder):
     assert set(np.unique(train[0]["mask"])) == {0, 1}
 
 
+def test_colored_masks_in_subfolders(folder):
+    colors = np.array([(1, 2, 3), (4, 5, 6), (7, 8, 9), (0, 0, 0)])
+    repaint(folder / "masks", lambda mask: colors[np.where(mask == 2, 3, mask)])
+    for part in ("images", "masks"):
+        (folder / part / "more").mkdir()
+        for path in sorted((folder / part).glob("p[345].*")):
+            path.rename(path.parent / "more" / path.name)
+    table = dict(zip(NAMES, colors.tolist(), strict=False))
+    options = {"colors": table, "ignore_value": (0, 0, 0), "recursive": True}
+    train, val = open_readers(config(folder, **options))
+    assert sorted(names(train) + names(val)) == ["more/p3", "more/p4", "more/p5", "p0", "p1", "p2"]
+    assert set(np.unique(train[0]["mask"])) == {0, 1, 255}
+    folders = folder / "images", folder / "masks"
+    other = open_like(train, *folders, (0, 0, 0), None, config(folder, **options))
+    assert np.array_equal(other.select([train.name(0)])[0]["mask"], train[0]["mask"])
+
+
 def test_images_of_more_bits_than_the_training_images_are_refused(folder, tmp_path):
     train, _ = open_readers(config(folder))
     deep = tmp_path / "deep"

@@ -45,6 +45,28 @@ MaskValues = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Colors = Annotated[
+    str | None,
+    typer.Option(
+        help="Colors of the classes in RGB masks, as NAME=RED/GREEN/BLUE separated by commas, such "
+        "as road=128/64/128,sky=70/130/180; ignore=... for pixels without a label.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option("--recursive", help="Read subfolders, too.", rich_help_panel=DATA),
+]
+MaskSuffix = Annotated[
+    str | None,
+    typer.Option(
+        help="What the names of masks have after those of images, such as _mask. Images and masks "
+        "may then be in one folder, and an image may have several: a_mask.png, a_mask_1.png.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
 ValImages = Annotated[
     Path | None, typer.Option(help="Folder of validation images.", rich_help_panel=DATA)
 ]
@@ -87,6 +109,26 @@ def parse_mask_values(text: str | None) -> dict | None:
         raise typer.BadParameter(
             f"'{text}' must be VALUE=ID separated by commas, such as 0=0,1=1,9=2."
         ) from error
+
+
+def parse_colors(text: str | None):
+    """Return ({"road": (128, 64, 128)}, (0, 0, 0)) for "road=128/64/128,ignore=0/0/0".
+
+    The second is the color of pixels without a label, None if there is none. None for None.
+    """
+    if text is None:
+        return None, None
+    colors = {}
+    for part in text.split(","):
+        name, _, color = part.partition("=")
+        try:
+            red, green, blue = (int(level) for level in color.split("/"))
+        except ValueError as error:
+            raise typer.BadParameter(
+                f"'{part}' must be NAME=RED/GREEN/BLUE, such as road=128/64/128."
+            ) from error
+        colors[name.strip()] = (red, green, blue)
+    return colors, colors.pop("ignore", None)
 
 
 def split(text: str | None, kind: type) -> list | None:

@@ -61,7 +61,7 @@ def _open_other(record, images, masks, ignore_value):
         # the option has priority over the value's meaning in the run's own masks
         kept = {value: class_id for value, class_id in table.items() if value != ignore_value}
         table = kept or None
-    return training.open_like(record.data, images, masks, ignore_value, table)
+    return training.open_like(record.data, images, masks, ignore_value, table, record.config)
 
 
 def _check_range(record, reader, summary, images):

@@ -10,11 +10,15 @@ from tfseg.cli.console import console, plural, quiet_start, say, say_commands, t
 from tfseg.cli.options import (
     BatchSize,
     ClassNames,
+    Colors,
     IgnoreValue,
+    MaskSuffix,
     MaskValues,
+    Recursive,
     ValImages,
     ValMasks,
     given_options,
+    parse_colors,
     parse_mask_values,
     split,
 )
@@ -31,6 +35,9 @@ def train(
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
+    colors: Colors = None,
+    recursive: Recursive = False,
+    mask_suffix: MaskSuffix = None,
     gray: options.Gray = False,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
@@ -100,7 +107,11 @@ def _config_values(params, given):
     """
     same = ("images", "masks", "ignore_value", "gray", "val_images", "val_masks", "val_fraction")
     same += ("model", "encoder", "epochs", "minutes", "batch_size", "learning_rate", "window")
+    same += ("recursive", "mask_suffix")
     values = {name: params[name] for name in (*same, "seed")}
+    values["colors"], ignored_color = parse_colors(params["colors"])
+    if ignored_color is not None:
+        values["ignore_value"] = ignored_color
     values["class_names"] = split(params["class_names"], str)
     values["mask_values"] = parse_mask_values(params["mask_values"])
     values["weights"] = None if params["weights"].lower() == "none" else params["weights"]
@@ -213,6 +224,8 @@ def _option(config, name):
         return option if value else f"no {option}"
     if value is None:
         return f"no {option}"
+    if name == "colors":
+        value = {key: "/".join(map(str, color)) for key, color in value.items()}
     if isinstance(value, dict):
         value = ",".join(f"{key}={part}" for key, part in value.items())
     elif isinstance(value, tuple):

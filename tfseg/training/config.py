@@ -9,6 +9,7 @@ from tfseg import checks
 from tfseg.checks import IGNORE_INDEX, label_names
 from tfseg.data import Augment
 from tfseg.data.readers.base import check_class_names
+from tfseg.data.readers.color_masks import ColorTable
 from tfseg.losses import LOSSES, CompositeLoss, CrossEntropy, PixelLoss
 from tfseg.models import DEFAULT_ENCODERS, list_encoders, list_models
 from tfseg.models.build import check_options
@@ -35,9 +36,13 @@ class TrainConfig:
             passed to `train`.
         class_names: names of the class ids 0, 1, 2 ...; a single name is id 1, and 0 is background.
             Required with `images`.
-        ignore_value: value of unlabeled pixels in the mask files; -1 if there is none.
+        ignore_value: value of unlabeled pixels in the mask files; -1 if there is none. With
+            `colors`, a color.
         mask_values: {value in the mask files: class id}; None if values are class ids, or 0 and 255
             for two classes.
+        colors: {class name: (red, green, blue)} if colors in the mask files stand for classes.
+        recursive: read the images and masks of subfolders, too.
+        mask_suffix: what the names of masks have after those of images, such as "_mask".
         gray: convert all images to gray.
         val_images, val_masks: folders to validate on; None to split off `val_fraction`.
         val_fraction: fraction of the samples to validate on, above 0 and below 1.
@@ -90,6 +95,9 @@ class TrainConfig:
     class_names: tuple | None = None
     ignore_value: int = IGNORE_INDEX
     mask_values: dict | None = None
+    colors: dict | None = None
+    recursive: bool = False
+    mask_suffix: str | None = None
     gray: bool = False
     val_images: str | None = None
     val_masks: str | None = None
@@ -227,11 +235,14 @@ class TrainConfig:
         self._set("val_fraction", float(self.val_fraction))
 
     def _check_classes(self):
-        if not isinstance(self.ignore_value, Integral) or self.ignore_value < -1:
-            self._fail("ignore_value", "must be a whole number, or -1 to ignore nothing.")
-        self._set("ignore_value", int(self.ignore_value))
         if self.class_names is not None:
             self._set("class_names", tuple(check_class_names(self.class_names)))
+        if self.colors is not None:
+            self._check_colors()
+        elif not isinstance(self.ignore_value, Integral) or self.ignore_value < -1:
+            self._fail("ignore_value", "must be a whole number, or -1 to ignore nothing.")
+        if isinstance(self.ignore_value, Integral):
+            self._set("ignore_value", int(self.ignore_value))
         if self.mask_values is None:
             return
         # JSON turns the keys into strings
@@ -243,6 +254,19 @@ class TrainConfig:
             if wrong:
                 expected = f"0 to {last}, or {IGNORE_INDEX} for unlabeled pixels"
                 self._fail("mask_values", f"has the class ids {wrong}; expected {expected}.")
+
+    def _check_colors(self):
+        if self.mask_values is not None:
+            self._fail("mask_values", "contradicts colors. Pass only one of them.")
+        if self.class_names is None:
+            self._fail("colors", "needs images, masks and class_names.")
+        ignored = None
+        if not isinstance(self.ignore_value, Integral):
+            ignored = tuple(int(part) for part in self.ignore_value)
+            self._set("ignore_value", ignored)  # JSON turns tuples into lists
+        colors = ColorTable(self.colors, label_names(self.class_names), ignored).palette.tolist()
+        names = label_names(self.class_names)
+        self._set("colors", {name: tuple(color) for name, color in zip(names, colors, strict=True)})
 
     def _check_model(self):
         checks.one_of("TrainConfig", "normalization", self.normalization, NORMALIZATIONS)

@@ -37,11 +37,12 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
         ignore_value=config.ignore_value,
         mask_values=config.mask_values if data is None else data.mask_values,
         channels=_channels(config, data),
+        **_mask_options(config),
     )
     val = train
     if config.val_images is not None:
         folders = config.val_images, config.val_masks
-        val = open_like(train, *folders, config.ignore_value, train.mask_values)
+        val = open_like(train, *folders, config.ignore_value, train.mask_values, config)
     if data is not None:
         return _select(train, data.train_names), _select(val, data.val_names)
     if config.val_images is None:
@@ -49,13 +50,27 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
     return train, val
 
 
-def open_like(example, images, masks, ignore_value: int, mask_values: dict | None) -> Folder:
+def _mask_options(config):
+    """Return the arguments of `Folder` that say where masks are, and whether they are colored."""
+    names = ("colors", "recursive", "mask_suffix")
+    return {name: getattr(config, name) for name in names}
+
+
+def open_like(
+    example,
+    images,
+    masks,
+    ignore_value: int,
+    mask_values: dict | None,
+    config: TrainConfig | None = None,
+) -> Folder:
     """Open two folders whose images are read like those of a training.
 
     Args:
         example: the training's reader or its `DataFacts`.
         images, masks: folders.
         ignore_value, mask_values: see `tfseg.data.Folder`.
+        config: the training's config, for its `colors`, `recursive` and `mask_suffix`.
 
     Raises:
         ValueError: the training's images have 8 bits per channel, and these have more.
@@ -67,6 +82,7 @@ def open_like(example, images, masks, ignore_value: int, mask_values: dict | Non
         ignore_value=ignore_value,
         mask_values=mask_values,
         channels=example.channels,
+        **(_mask_options(config) if config else {}),
     )
     # Of a mixed training set, which is read as float32, a part may well have 8 bits only.
     if np.dtype(example.dtype) == np.uint8 and reader.dtype != np.uint8:

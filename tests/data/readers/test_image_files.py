@@ -14,6 +14,7 @@ from tfseg.data.readers.image_files import (
     read_mask,
     read_palette,
 )
+from tfseg.data.readers.pillow_files import stored_orientation
 from tfseg.doctor.measure import measure_files
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
@@ -173,8 +174,12 @@ def test_files_that_cannot_contain_ids_are_rejected(tmp_path):
         read_mask(saved(tmp_path, GRAY, "m.jpg"))
     with pytest.raises(ValueError, match=r"c\.png contains colors"):
         read_mask(saved(tmp_path, RGB, "c.png"))
-    with pytest.raises(ValueError, match=r"f\.tif contains floating point numbers"):
-        read_mask(saved(tmp_path, GRAY.astype(np.float32), "f.tif"))
+    with pytest.raises(ValueError, match=r"w\.webp is a WEBP used as a mask: lossy"):
+        read_mask(saved(tmp_path, RGB, "w.webp"))
+    with pytest.raises(ValueError, match=r"l\.webp is a lossless WebP, which is not supported"):
+        read_mask(saved(tmp_path, RGB, "l.webp", lossless=True))
+    with pytest.raises(ValueError, match=r"f\.tif contains values that are not whole numbers"):
+        read_mask(saved(tmp_path, GRAY.astype(np.float32) / 2, "f.tif"))
 
 
 def test_files_that_would_lose_pages_or_bits_are_rejected(tmp_path):
@@ -222,7 +227,7 @@ def test_junk_and_missing_files_are_named(tmp_path):
     ):
         read_image(tmp_path / "junk.png")
     (tmp_path / "notes.txt").write_text("not an image")
-    with pytest.raises(OSError, match=r"notes\.txt cannot be read as an image\. Expected \.bmp, "):
+    with pytest.raises(OSError, match=r"notes\.txt cannot be read as an image\. Expected \.avif, "):
         read_image(tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError, match=r"gone\.png"):
         read_image(tmp_path / "gone.png")
@@ -334,3 +339,143 @@ def test_errors_of_damaged_files_contain_the_file_name(tmp_path, suffix, shrink,
 def test_errors_of_the_operating_system_are_passed_on(tmp_path):
     with pytest.raises(IsADirectoryError, match="Is a directory"):
         read_image(tmp_path)
+
+
+def packed_png(path, values, bits):
+    """Write gray values of 1, 2 or 4 bit; the width is a multiple of 8."""
+    groups = values.reshape(values.shape[0], -1, 8 // bits)
+    rows = sum(groups[..., i] << (8 - bits * (i + 1)) for i in range(8 // bits)).astype(np.uint8)
+    write_chunks(path, struct.pack(">IIBBBBB", *values.shape[::-1], bits, 0, 0, 0, 0), rows)
+
+
+def write_chunks(path, head, rows, before=(), after=()):
+    """Write a PNG of filtered rows, with chunks (kind, data, is its checksum right) around them."""
+    pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
+    chunks = [(b"IHDR", head, True), *before, (b"IDAT", pixels, True), *after, (b"IEND", b"", True)]
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, content, is_right in chunks:
+        checksum = zlib.crc32(kind + content) ^ (not is_right)
+        data += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_masks_of_few_bits_contain_ids_as_stored(tmp_path, bits):
+    ids = np.random.default_rng(3).integers(0, 2**bits, (5, 16)).astype(np.uint8)
+    packed_png(tmp_path / "m.png", ids, bits)
+    assert np.array_equal(read_mask(tmp_path / "m.png"), ids)
+    # an image of few bits is shown from black to white
+    assert np.array_equal(read_image(tmp_path / "m.png")[..., 0], ids * (255 // (2**bits - 1)))
+
+
+BIG_TEXT = (b"zTXt", b"XML\0\0" + zlib.compress(bytes(3 * 2**20)), True)
+BIG_PROFILE = (b"iCCP", b"icc\0\0" + zlib.compress(bytes(2 * 2**20)), True)
+WRONG_CHECKSUM = (b"tEXt", b"Comment\0hello", False)
+
+
+@pytest.mark.parametrize("chunk", [BIG_TEXT, BIG_PROFILE, WRONG_CHECKSUM])
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_metadata_do_not_keep_a_png_from_being_read(tmp_path, chunk, place, depth):
+    path = tmp_path / "a.png"
+    array = RGB if depth == 8 else DEEP[..., :3]
+    head = struct.pack(">IIBBBBB", 7, 5, depth, RGB_TYPE, 0, 0, 0)
+    write_chunks(path, head, array.astype(">u2" if depth == 16 else "u1"), **{place: [chunk]})
+    assert read_header(path) == (5, 7, 3, depth == 8)
+    assert np.array_equal(read_image(path), array)
+    if depth == 8:
+        assert np.array_equal(read_colors(path), array)
+
+
+def test_a_wrong_checksum_of_pixels_is_damage(tmp_path):
+    path = tmp_path / "a.png"
+    head = struct.pack(">IIBBBBB", 7, 5, 8, RGB_TYPE, 0, 0, 0)
+    write_chunks(path, head, RGB)
+    path.write_bytes(path.read_bytes().replace(head, head[:-1] + b"\1"))
+    with pytest.raises(OSError, match=r"a\.png (is damaged|cannot be read)"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("value", [0, 9, 255, b"\x06", "6", (6, 6)])
+def test_an_invalid_orientation_counts_as_upright(tmp_path, value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    if isinstance(value, (bytes, str, tuple)):  # bytes, text or several numbers instead of one
+        data = value.encode() if isinstance(value, str) else bytes(value)
+        kind = {bytes: 7, str: 2}.get(type(value), 1)
+        entry = struct.pack(">HHI4s", 0x0112, kind, len(data), data)
+        raw = b"Exif\0\0MM\0*\0\0\0\x08\0\x01" + entry + bytes(4)
+    else:
+        raw = exif.tobytes()
+    path = saved(tmp_path, RGB, "a.jpg", exif=raw)
+    assert read_header(path)[:2] == (5, 7)
+    assert read_image(path).shape == (5, 7, 3)
+    assert stored_orientation(path) == 1
+
+
+def test_the_orientation_of_a_png_is_known_but_not_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = saved(tmp_path, RGB, "a.png", exif=exif)
+    assert stored_orientation(path) == 6
+    assert np.array_equal(read_image(path), RGB)
+    assert stored_orientation(saved(tmp_path, RGB, "b.png")) == 1
+    assert stored_orientation(saved(tmp_path, RGB, "a.jpg", exif=exif)) == 6
+
+
+@pytest.mark.parametrize("suffix", ["jfif", "gif", "jp2", "avif", "JPG"])
+def test_other_formats_are_read(tmp_path, suffix):
+    options = {"format": "JPEG"} if suffix == "jfif" else {}
+    image = photo(32, 40)
+    path = saved(tmp_path, image, f"a.{suffix}", **options)
+    assert image_files(tmp_path) == [path]
+    assert np.abs(read_image(path).astype(int) - image).mean() < 12
+    assert read_header(path) == (32, 40, 3, True)
+
+
+def test_a_gif_mask_contains_gray_levels(tmp_path):
+    # its programs renumber palettes: 0 and 2 would become 0 and 1
+    ids = np.array([[0, 2, 2], [5, 0, 2]], np.uint8)
+    assert np.array_equal(read_mask(saved(tmp_path, ids, "a.gif")), ids)
+    with pytest.raises(ValueError, match=r"c\.gif contains colors"):
+        read_mask(saved(tmp_path, RGB, "c.gif"))
+
+
+def test_animations_are_rejected(tmp_path):
+    frames = [Image.fromarray(RGB), Image.fromarray(RGB[::-1].copy())]
+    for suffix in ("gif", "png", "webp"):
+        path = tmp_path / f"a.{suffix}"
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+        with pytest.raises(ValueError, match=rf"a\.{suffix} has 2 frames"):
+            read_image(path)
+
+
+@pytest.mark.parametrize("color", [0, 255])
+def test_a_mask_whose_shape_is_in_alpha_is_rejected(tmp_path, color):
+    alpha = np.where(GRAY > 99, 255, 0).astype(np.uint8)
+    flat = np.full_like(alpha, color)
+    for name, channels in (("rgba.png", [flat, flat, flat, alpha]), ("la.png", [flat, alpha])):
+        path = saved(tmp_path, np.dstack(channels), name)
+        for read in (read_mask, read_colors):
+            with pytest.raises(ValueError, match=rf"{name} has the color.*alpha channel\. Save"):
+                read(path)
+
+
+def test_files_that_are_not_there_are_named(tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    saved(tmp_path, RGB, "a.png")
+    assert [path.name for path in image_files(tmp_path)] == ["a.png"]
+    (tmp_path / "link.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "empty.png").touch()
+    assert len(image_files(tmp_path)) == 3
+    with pytest.raises(FileNotFoundError, match=r"link\.png is a link to '\S*gone\.png', which"):
+        read_image(tmp_path / "link.png")
+    with pytest.raises(OSError, match=r"empty\.png is empty \(0 bytes\)"):
+        read_image(tmp_path / "empty.png")
+
+
+def test_formats_that_are_not_read_are_named(tmp_path):
+    saved(tmp_path, RGB, "a.png")
+    (tmp_path / "b.HEIC").touch()
+    with pytest.warns(UserWarning, match=r"contains 1 files in formats .* b\.HEIC\. Convert"):
+        assert len(image_files(tmp_path)) == 1

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX
-from tfseg.data.readers.base import Reader
+from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
+from tfseg.data.readers.base import Reader, check_class_names
 from tfseg.data.readers.color_masks import ColorTable
 from tfseg.data.readers.extract import shrink_labels
 from tfseg.data.readers.image_files import (
-    by_stem,
-    image_files,
+    printable,
     read_colors,
     read_image,
     read_mask,
     read_palette,
 )
+from tfseg.data.readers.mask_layouts import pair_files
 from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.objects import object_labels
-from tfseg.data.readers.pairing import pair_by_stem, read_headers
+from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import first_few
 
 INTEGERS = (int, np.integer)
@@ -35,10 +35,16 @@ class Folder(Reader):
     contain class ids as gray levels or palette indices. With `colors` they contain colors, with
     `instances` numbered objects.
 
+    An image may have several masks: in a subfolder of `masks` with its name, or with numbers after
+    `mask_suffix`. Class ids other than 0 of later masks replace those of earlier ones; with
+    `instances`, every mask has objects of its own. Or `masks` contains a subfolder with the name of
+    each class, whose masks are 0 outside the class and any other value inside; in the order of the
+    ids, later classes replace earlier ones, and an image may lack masks of some classes.
+
     Args:
-        images: folder of images (PNG, JPEG, BMP, TIFF, WebP; gray or RGB of 8 or 16 bit, palette;
-            alpha is dropped).
-        masks: folder of masks (PNG, BMP, TIFF).
+        images: folder of images (PNG, JPEG, BMP, GIF, TIFF, WebP, AVIF, JPEG 2000; gray or RGB of 8
+            or 16 bit, palette; alpha is dropped).
+        masks: folder of masks (PNG, BMP, GIF, TIFF).
         class_names: names in the order of their ids. A single name is id 1; 0 is background.
         ignore_value: the value on disk of pixels without a label, translated to 255; -1 for none.
             With `colors`, a color.
@@ -53,6 +59,11 @@ class Folder(Reader):
             value an object. Samples then also have "instances", "boxes" and "classes";
             `class_names` is one name, optionally preceded by "background". Objects are numbered
             1..N in the order of their values; `ignore_value` does not apply.
+        recursive: whether to read the images and masks of subfolders, too. A sample is then called
+            "summer/leaf0".
+        mask_suffix: what the names of masks have after those of images, such as "_mask" for
+            leaf0.jpg and leaf0_mask.png, leaf0_mask_1.png. Images and masks may then be in one
+            folder.
 
     Attributes:
         palette: RGB colors from `colors`, or from the mask files if all are PNGs with the same
@@ -83,11 +94,18 @@ class Folder(Reader):
         channels: int | None = None,
         colors=None,
         instances: bool = False,
+        recursive: bool = False,
+        mask_suffix: str | None = None,
     ):
-        self._files = pair_by_stem(by_stem(image_files(images)), by_stem(image_files(masks)))
-        sizes, found, dtype = read_headers(self._files)
+        names = label_names(check_class_names(class_names))
+        files, self._has_class_folders = pair_files(images, masks, names, recursive, mask_suffix)
+        self._names = [printable(name) for name in files]
+        self._files = list(files.values())
+        sizes, found, dtype = read_headers([(image, *masks) for image, masks in self._files])
         super().__init__(class_names, sizes, channels or found, dtype)
         _check_arguments(self.label_names, ignore_value, mask_values, colors, instances)
+        if self._has_class_folders:
+            _check_class_folders(masks, ignore_value, mask_values, colors, instances)
         self._colors = None
         self._table = {}
         if instances:
@@ -96,12 +114,12 @@ class Folder(Reader):
             ignored_color = None if isinstance(ignore_value, INTEGERS) else ignore_value
             self._colors = ColorTable(colors, self.label_names, ignored_color)
             self.palette = self._colors.palette
-        else:
+        elif not self._has_class_folders:
             self._set_values(ignore_value, mask_values)
 
     def _set_values(self, ignore_value, mask_values):
         """Find out what the values in the masks mean."""
-        masks = [mask for _, mask in self._files]
+        masks = [mask for _, masks in self._files for mask in masks]
         if mask_values is None and len(self.label_names) == 2 and _are_black_and_white(masks):
             mask_values = {0: 0, 255: 1}
         self.mask_values, self._table = value_tables(self.label_names, ignore_value, mask_values)
@@ -112,31 +130,45 @@ class Folder(Reader):
 
     def read(self, index: int, shrink: int = 1) -> dict:
         """Return a sample at 1 / `shrink` of its size, see `Reader.read`. Fast for JPEGs."""
-        image, mask = self._files[index]
-        labels = shrink_labels(self._labels(mask), shrink)
+        image, masks = self._files[index]
+        labels = shrink_labels(self._labels(masks), shrink)
         pixels = read_image(image, self.channels, shrink)
         return {"image": pixels.astype(self.dtype, copy=False), **labels}
 
-    def _labels(self, path):
+    def _labels(self, masks):
         if "instances" in self.fields:
-            return _read_objects(path)
+            return _read_objects(masks)
+        if self._has_class_folders:
+            return {"mask": _read_class_masks(masks, self.label_names)}
+        ids = self._class_ids(masks[0])
+        for path in masks[1:]:
+            other = self._class_ids(path)
+            ids = np.where(other != 0, other, ids)
+        return {"mask": ids}
+
+    def _class_ids(self, path):
         if self._colors is not None:
-            return {"mask": self._colors.class_ids(read_colors(path), path)}
-        return {"mask": to_class_ids(read_mask(path), self._table, path)}
+            return self._colors.class_ids(read_colors(path), path)
+        return to_class_ids(read_mask(path), self._table, path)
 
     def name(self, index: int) -> str:
-        """Return the image's file name without its suffix."""
-        return self._files[index][0].stem
+        """Return the image's file name without its suffix, after its subfolder if any."""
+        return self._names[index]
+
+    def image_path(self, index: int) -> Path:
+        """Return the file of an image."""
+        return self._files[index][0]
 
     def version_key(self, index: int) -> list | None:
         """Return sizes and times of the files and what mask values mean; None if a file is gone."""
         try:
-            files = [path.stat() for path in self._files[index]]
+            image, masks = self._files[index]
+            files = [path.stat() for path in (image, *masks)]
         except OSError:
             return None
         versions = [(file.st_size, file.st_mtime_ns) for file in files]
         table = sorted((int(value), int(class_id)) for value, class_id in self._table.items())
-        return [versions, table]
+        return [versions, table or self.label_names]
 
 
 # Usual names of the two folders of a dataset: of the images, and of the masks.
@@ -199,6 +231,16 @@ def _check_arguments(names, ignore_value, mask_values, colors, instances):
     _check_ignore_value(ignore_value, colors is not None, instances)
 
 
+def _check_class_folders(masks, ignore_value, mask_values, colors, instances):
+    """Raise a ValueError if arguments describe values, which masks per class do not have."""
+    if ignore_value not in NO_VALUE or mask_values is not None or colors is not None or instances:
+        raise ValueError(
+            f"Folder: '{masks}' contains a folder of masks per class, in which 0 is outside the "
+            "class and any other value inside. Remove ignore_value, mask_values, colors and "
+            "instances."
+        )
+
+
 def _check_ids(names, mask_values):
     """Raise a ValueError if `mask_values` contains ids that are not those of classes."""
     unknown = set(mask_values.values()) - {*range(len(names)), IGNORE_INDEX}
@@ -256,15 +298,42 @@ def _distinct_values(path):
     return set(np.unique(mask).tolist())
 
 
-def _read_objects(path):
-    """Return the labels of a mask of numbered objects."""
+def _read_objects(masks):
+    """Return the labels of masks of numbered objects; those of later masks are on top."""
+    numbered = _read_numbers(masks[0])
+    for path in masks[1:]:
+        values = _read_numbers(path)
+        shifted = values + np.int64(numbered.max(initial=0))
+        numbered = np.where(values > 0, shifted, numbered)
+    return object_labels(numbered)
+
+
+def _read_numbers(path):
     values = read_mask(path)
     if values.min(initial=0) < 0:
         raise ValueError(
             f"{path} contains the negative value {values.min()}. Number objects from 1; 0 is "
             "background."
         )
-    return object_labels(values)
+    return values
+
+
+def _read_class_masks(masks, names):
+    """Return the class ids of one mask per class, each in the folder of its class."""
+    masks = sorted(masks, key=lambda path: names.index(path.parent.name))
+    ids = None
+    for path in masks:
+        values = read_mask(path)
+        inside = np.unique(values[values != 0])
+        if len(inside) > 1:
+            raise ValueError(
+                f"{path} contains the values {first_few(inside.tolist())}. A mask in the folder of "
+                "a class has 0 outside the class and one other value inside."
+            )
+        if ids is None:
+            ids = np.zeros(values.shape, np.uint8)
+        ids[values != 0] = names.index(path.parent.name)
+    return ids
 
 
 def _shared_palette(masks, mask_values, count):

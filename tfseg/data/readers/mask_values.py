@@ -47,6 +47,27 @@ def as_integers(mask, where: str):
     return mask
 
 
+def whole_numbers(values, where):
+    """Return a mask's values as integers. Files may store them as floating point numbers.
+
+    Raises:
+        ValueError: values that are not whole numbers; the message lists some.
+    """
+    if values.dtype.kind in "iu":
+        return values
+    if values.dtype.kind == "b":
+        return values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):  # NaN
+        whole = values.astype(np.int64)
+    wrong = values[whole != values]
+    if wrong.size:
+        raise ValueError(
+            f"{where} contains values that are not whole numbers, expected class ids: "
+            f"{first_few(np.unique(wrong)[: MOST + 1].tolist())}. Save one class id per pixel."
+        )
+    return whole
+
+
 def to_class_ids(values, table: dict[int, int], where):
     """Translate the values of a mask to class ids.
 

@@ -1,5 +1,7 @@
 """Pair images with masks by file name, and check that their headers match."""
 
+import itertools
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,24 +25,88 @@ def pair_by_stem(images, masks, kind: str = "image", image_suffix="", mask_suffi
     Raises:
         ValueError: images without a mask, or masks without an image; every one is named.
     """
-    image_folder = next(iter(images.values())).parent
-    mask_folder = next(iter(masks.values())).parent
     problems = [
-        f"{file} has no mask '{stem}{mask_suffix}' in {mask_folder}"
+        f"{file} has no mask '{stem}{mask_suffix}' in {_folder(masks)}"
         for stem, file in images.items()
         if stem not in masks
     ]
     problems += [
-        f"{file} has no {kind} '{stem}{image_suffix}' in {image_folder}"
+        f"{file} has no {kind} '{stem}{image_suffix}' in {_folder(images)}"
         for stem, file in masks.items()
         if stem not in images
     ]
     if problems:
         raise ValueError(
             f"{format_problems(problems)}\nA mask has the name of its {kind}: rename or add the "
-            "missing files, or remove the others."
+            f"missing files, or remove the others.{_naming_hint(images, masks, kind)}"
         )
     return [(file, masks[stem]) for stem, file in images.items()]
+
+
+def _folder(files):
+    """Return the folder at which the names of {name: file} start."""
+    name, file = next(iter(files.items()))
+    return file.parents[name.count("/")]
+
+
+def _naming_hint(images, masks, kind):
+    """Return a sentence about how the names of masks differ from those of images, or ""."""
+    rule = naming_rule(images, masks)
+    if rule is None:
+        return ""
+    before, after, mask_before, mask_after = rule
+    return (
+        f" Each mask '{mask_before}NAME{mask_after}' seems to belong to the {kind} "
+        f"'{before}NAME{after}': rename the masks that way."
+    )
+
+
+def naming_rule(image_stems, mask_stems):
+    """Find out how the names of masks differ from those of their images.
+
+    Args:
+        image_stems, mask_stems: names without suffix.
+
+    Returns:
+        (prefix of the images, suffix of the images, prefix of the masks, suffix of the masks), such
+        that the rest of the names is the same; None if there is no such rule, or all are "".
+
+    Example:
+        >>> naming_rule(["image_00", "image_01"], ["mask_00", "mask_01"])
+        ('image_', '', 'mask_', '')
+        >>> naming_rule(["21_training", "22_training"], ["21_manual1", "22_manual1"])
+        ('', '_training', '', '_manual1')
+    """
+    images, masks = list(image_stems), list(mask_stems)
+    before, after = _shared_ends(images)
+    mask_before, mask_after = _shared_ends(masks)
+    names = sorted(_middle(stem, before, after) for stem in images)
+    if names != sorted(_middle(stem, mask_before, mask_after) for stem in masks) or "" in names:
+        return None
+    rule = (before, after, mask_before, mask_after)
+    return None if rule[:2] == rule[2:] else rule
+
+
+def _shared_ends(stems):
+    """Return the prefix and the suffix that all names share, without digits next to the rest.
+
+    The digits belong to the numbers that tell the names apart: 21_a and 22_a share only "_a".
+    """
+    prefix = re.sub(r"\d+$", "", _common_start(stems))
+    rest = [stem[len(prefix) :][::-1] for stem in stems]
+    suffix = _common_start(rest)[::-1]
+    return prefix, re.sub(r"^\d+", "", suffix)
+
+
+def _common_start(texts):
+    """Return the longest text that all start with."""
+    first, last = min(texts), max(texts)  # of sorted texts these two differ first
+    same = (a == b for a, b in zip(first, last, strict=False))
+    return first[: sum(itertools.takewhile(bool, same))]
+
+
+def _middle(stem, prefix, suffix):
+    return stem[len(prefix) : len(stem) - len(suffix)]
 
 
 def read_headers(files):

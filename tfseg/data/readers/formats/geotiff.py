@@ -1,5 +1,6 @@
 """The reader of satellite and aerial images of several bands in GeoTIFF files."""
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,12 +11,18 @@ from tfseg import checks
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
-from tfseg.data.readers.formats.large_files import common_dtype, whole_numbers
+from tfseg.data.readers.formats.large_files import common_dtype
 from tfseg.data.readers.formats.scene import Scene
-from tfseg.data.readers.image_files import by_stem, image_files, read_header, read_mask
-from tfseg.data.readers.mask_values import to_class_ids, value_tables
+from tfseg.data.readers.image_files import (
+    by_stem,
+    image_files,
+    printable,
+    read_header,
+    read_mask,
+)
+from tfseg.data.readers.mask_values import to_class_ids, value_tables, whole_numbers
 from tfseg.data.readers.pairing import pair_by_stem
-from tfseg.data.readers.problems import format_problems
+from tfseg.data.readers.problems import first_few, format_problems
 
 TIFF = (".tif", ".tiff")
 CACHED_MASKS = 4  # decoded masks in formats other than TIFF
@@ -25,8 +32,10 @@ class GeoTiff(Reader):
     """A folder of TIFF scenes with any number of bands and a folder of masks, paired by name.
 
     Values that the file's GDAL_NODATA tag names, and NaN, become 0. Pixels where no band
-    has data become 255 in the mask. Map coordinates are not used: a scene and its mask have the
-    same pixels. Needs tifffile (extra `tiff`).
+    has data become 255 in the mask. Images whose tags say that 0 is white are inverted, and gray
+    levels of 1, 2 or 4 bit are scaled to 0..255; masks contain the values as stored. Map
+    coordinates are not used: a scene and its mask have the same pixels. Needs tifffile (extra
+    `tiff`).
 
     Args:
         images: folder of scenes: chunky or planar, in strips or tiles, compressed or not.
@@ -90,12 +99,13 @@ class GeoTiff(Reader):
     def __getitem__(self, index: int) -> dict:
         number, corner, size = self._tiles[index]
         scene = self._scenes[number]
-        image = scene.read(*corner, *size)[..., self._bands]
-        is_empty = np.zeros(image.shape, bool)
-        if image.dtype.kind == "f":
-            is_empty |= np.isnan(image)
+        stored = scene.read(*corner, *size)[..., self._bands]
+        is_empty = np.zeros(stored.shape, bool)
+        if stored.dtype.kind == "f":
+            is_empty |= np.isnan(stored)
         if scene.nodata is not None:
-            is_empty |= image == scene.nodata
+            is_empty |= stored == scene.nodata
+        image = scene.as_displayed(stored)
         image[is_empty] = 0
         labels = self._labels(self._masks[number], corner, size)
         labels[is_empty.all(axis=-1)] = IGNORE_INDEX
@@ -113,10 +123,14 @@ class GeoTiff(Reader):
         where = f"{path} at row {top}, column {left}"
         return to_class_ids(whole_numbers(values, where), self._table, where)
 
+    def image_path(self, index: int) -> Path:
+        """Return the file of a scene."""
+        return self._scenes[self._tiles[index][0]].path
+
     def name(self, index: int) -> str:
         """Return the scene's file name without its suffix; for a tile followed by "/<y>_<x>"."""
         number, (top, left), _ = self._tiles[index]
-        stem = self._scenes[number].path.stem
+        stem = printable(self._scenes[number].path.stem)
         return f"{stem}/{top}_{left}" if self._has_tiles else stem
 
 
@@ -177,10 +191,18 @@ def _tiles(number, extent, tile_size):
 
 def _pair(images, masks):
     """List (scene, mask) by file name without suffix."""
-    scenes = by_stem(path for path in image_files(images) if path.suffix.lower() in TIFF)
+    files = image_files(images)
+    scenes = by_stem(path for path in files if path.suffix.lower() in TIFF)
     labels = by_stem(image_files(masks))
     if not scenes:
         raise FileNotFoundError(
             f"The folder '{images}' contains no TIFF. Expected files {', '.join(TIFF)}."
+        )
+    others = [path.name for path in files if path.suffix.lower() not in TIFF]
+    if others:
+        warnings.warn(
+            f"GeoTiff: '{images}' contains {len(others)} images that are not TIFFs, which are left "
+            f"out: {first_few(others)}. Convert them, or read them with Folder.",
+            stacklevel=4,
         )
     return pair_by_stem(scenes, labels, "scene", image_suffix=".tif", mask_suffix=".tif")

@@ -10,21 +10,3 @@ def common_dtype(dtypes):
     if is_shared and first.itemsize <= 4 and first.kind in "iuf":
         return first
     return np.dtype(np.float32)
-
-
-def whole_numbers(values, where):
-    """Return a mask's values as integers. Files may store them as floating point numbers.
-
-    Raises:
-        ValueError: values that are not whole numbers.
-    """
-    if values.dtype.kind in "iu":
-        return values
-    with np.errstate(invalid="ignore"):  # NaN
-        whole = values.astype(np.int64)
-    if (whole != values).any():
-        raise ValueError(
-            f"{where} contains values that are not whole numbers, expected class ids. Save one "
-            "class id per pixel."
-        )
-    return whole

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
-from tfseg.data.readers.formats.large_files import whole_numbers
+from tfseg.data.readers.mask_values import whole_numbers
 
 
 class Volume:

@@ -1,0 +1,107 @@
+"""Ways in which the masks of a folder belong to its images."""
+
+import itertools
+import re
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from tfseg.data.readers.image_files import by_stem, image_files
+from tfseg.data.readers.pairing import pair_by_stem
+from tfseg.data.readers.pillow_files import SUFFIXES
+
+
+def pair_files(images, masks, class_names, recursive: bool, mask_suffix: str | None):
+    """Find the masks of every image.
+
+    Args:
+        images, masks: folders.
+        class_names: names of the class ids in the masks.
+        recursive: whether to read subfolders, too.
+        mask_suffix: what the names of masks have after those of images; None for nothing.
+
+    Returns:
+        files: {name: (image, tuple of its masks)}, sorted by name.
+        has_class_folders: whether the masks are in one folder per class.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty.
+        ValueError: images without a mask, or masks without an image.
+    """
+    images, masks = Path(images), Path(masks)
+    if mask_suffix:
+        return _pair_by_suffix(images, masks, recursive, mask_suffix), False
+    _require_two_folders(images, masks, recursive)
+    root = (images, masks) if recursive else (None, None)
+    found = by_stem(image_files(images, recursive), root[0])
+    subfolders = [] if recursive else _only_subfolders(masks)
+    if subfolders and {path.name for path in subfolders} <= set(class_names):
+        return _pair(found, _by_class(subfolders)), True
+    if subfolders and {path.name for path in subfolders} <= set(found):
+        return _pair(found, {path.name: tuple(image_files(path)) for path in subfolders}), False
+    labels = by_stem(image_files(masks, recursive), root[1])
+    return _pair(found, {stem: (file,) for stem, file in labels.items()}), False
+
+
+def _pair(images, masks):
+    """Return {name: (image, masks)} of {name: image} and {name: tuple of masks}."""
+    pair_by_stem(images, {stem: files[0] for stem, files in masks.items()})
+    return {stem: (file, masks[stem]) for stem, file in images.items()}
+
+
+def _only_subfolders(folder):
+    """Return the visible subfolders of a folder without images of its own, else none."""
+    if not folder.is_dir():
+        return []
+    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    if any(path.name.lower().endswith(SUFFIXES) and not path.is_dir() for path in entries):
+        return []
+    return sorted(path for path in entries if path.is_dir())
+
+
+def _by_class(subfolders):
+    """Return {name: masks} of one folder of masks per class."""
+    masks = defaultdict(tuple)
+    for folder in subfolders:
+        for stem, file in by_stem(image_files(folder)).items():
+            masks[stem] += (file,)
+    return dict(masks)
+
+
+def _pair_by_suffix(images, masks, recursive, mask_suffix):
+    """Pair "leaf0" with "leaf0_mask", "leaf0_mask_1", ..., in one folder or in two."""
+    is_mask = re.compile(re.escape(mask_suffix) + r"([ _-]?\d+)?$")
+    same = images.resolve() == masks.resolve()
+    found = by_stem(image_files(images, recursive), images if recursive else None)
+    if same:
+        found = {stem: file for stem, file in found.items() if not is_mask.search(stem)}
+    labels = defaultdict(tuple)
+    for stem, file in by_stem(image_files(masks, recursive), masks if recursive else None).items():
+        match = is_mask.search(stem)
+        if match:
+            labels[stem[: match.start()]] += (file,)
+        elif not same:
+            labels[stem] += (file,)
+    if not found or not labels:
+        raise FileNotFoundError(
+            f"Folder: '{masks}' contains no {'image' if labels else 'mask'} beside those whose "
+            f"names end in mask_suffix={mask_suffix!r}. Check the suffix."
+        )
+    return _pair(found, labels)
+
+
+def _require_two_folders(images, masks, recursive):
+    """Raise a ValueError if images and masks are in the same folder."""
+    if not images.is_dir() or images.resolve() != masks.resolve():
+        return
+    stems = sorted(by_stem(image_files(images, recursive), images if recursive else None))
+    endings = Counter(
+        longer[len(stem) :]
+        for stem, longer in itertools.pairwise(stems)
+        if longer.startswith(stem) and not longer[len(stem)].isdigit()
+    )
+    suffix = endings.most_common(1)[0][0] if endings else "_mask"
+    raise ValueError(
+        f"Folder: images and masks are the same folder '{images}'. If the names of masks end in "
+        f"{suffix!r}, pass mask_suffix={suffix!r} (`--mask-suffix`); or move the masks to a folder "
+        "of their own."
+    )

@@ -112,7 +112,7 @@ FAULTS = {
     ),
     "unreadable mask": (
         lambda f: (f / "masks" / "p2.png").write_bytes(b""),
-        ("error", ["masks/p2.png"], r"p2\.png cannot be read", "Remove the file"),
+        ("error", ["masks/p2.png"], r"p2\.png is empty", "Remove the file"),
     ),
     "truncated": (
         lambda f: truncate(f / "images" / "p1.png"),
@@ -124,9 +124,9 @@ FAULTS = {
     ),
     "refused": (
         lambda f: save_as(
-            f / "masks" / "p1.png", ".tif", Image.fromarray(np.ones((64, 80), np.float32))
+            f / "masks" / "p1.png", ".tif", Image.fromarray(np.full((64, 80), 0.5, np.float32))
         ),
-        ("error", ["masks/p1.tif"], "contains floating point numbers", "message"),
+        ("error", ["masks/p1.tif"], "values that are not whole numbers", "message"),
     ),
     "no_mask": (
         lambda f: (f / "masks" / "p1.png").unlink(),

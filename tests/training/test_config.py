@@ -146,7 +146,7 @@ def test_differences_leave_out_what_does_not_change_the_training():
         ({"class_names": ["a", "a"]}, "class_names"),
         ({"ignore_value": -2}, r"ignore_value=-2 must be a whole number, or -1"),
         ({"ignore_value": 1.5}, r"ignore_value=1.5 must be a whole number"),
-        ({"colors": {"ground": (1, 2, 3)}}, "mask_values=.* contradicts colors"),
+        ({"colors": {"ground": (1, 2, 3)}}, "Classes without a color: disc, band"),
         ({"mask_values": {9: 3}}, r"has the class ids \[3\]; expected 0 to 2, or 255"),
         ({"val_fraction": 1.0}, "val_fraction=1.0 must be above 0 and below 1"),
         ({"model": "lrasp"}, "model='lrasp' is unknown.*Did you mean 'lraspp'"),

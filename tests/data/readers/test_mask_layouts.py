@@ -60,7 +60,7 @@ def test_several_masks_in_a_folder_per_image(tmp_path):
     assert objects["boxes"].tolist() == [[1, 0, 3, 2], [2, 1, 4, 3]]
 
 
-def test_masks_beside_their_images_are_told_apart_by_a_suffix(tmp_path):
+def test_masks_beside_their_images_have_a_suffix(tmp_path):
     folder = tmp_path / "all"
     for name in ("benign (1)", "benign (2)"):
         save_image(folder / f"{name}.png")

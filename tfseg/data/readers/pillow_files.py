@@ -200,7 +200,7 @@ def decode_deep_color(path, image_format: str):
 def warn_of_data_in_alpha(path, alpha):
     """Warn if most pixels of a TIFF's alpha channel are neither opaque nor transparent.
 
-    GDAL calls the fourth band of 8 bit alpha unless it is told otherwise, such as near infrared.
+    GDAL calls the fourth band of 8 bit alpha by default, even if it is near infrared.
     """
     largest = np.iinfo(alpha.dtype).max
     if np.mean((alpha > 0) & (alpha < largest)) > MOST_PARTIAL:

@@ -1,6 +1,7 @@
 """`tfseg evaluate` and `tfseg tune`."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -104,6 +105,25 @@ def test_images_of_another_depth_are_refused(trained, tfseg, tmp_path):
     code, printed = tfseg("evaluate", *run, "--images", deep, "--masks", trained / "masks", *out)
     assert code == 1
     assert "have more than 8 bits per channel, but the training images have 8 bits" in printed
+
+
+def test_images_in_another_range_are_reported_and_of_less_depth_refused(run, trained, tfseg):
+    data = ("--images", trained / "images", "--masks", trained / "masks")
+    words = ("evaluate", "--run", run.folder, *data)
+    predict = ("predict", trained / "images/p0.jpg", "--run", run.folder, "--out", run.folder / "p")
+    edit(run, lambda record: record["data"].update(value_range=[0, 4095], dtype="float32"))
+    for command, owner in ((words, "evaluate: .*images"), (predict, r".*p0\.jpg")):
+        code, printed = tfseg(*command)
+        assert code == 0, printed
+        assert re.search(f"Warning: {owner}: .*, but the model was trained on 0..4095", printed)
+    edit(run, lambda record: record["data"].update(dtype="uint16"))
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "have 8 bits per channel, but the run was trained on 16 bits" in printed
+    edit(run, lambda record: record["config"].update(normalization="image"))
+    code, printed = tfseg(*words)
+    assert code == 0, printed
+    assert "trained on 0..4095" not in printed
 
 
 def test_images_that_are_gone(run, tfseg):

@@ -179,3 +179,23 @@ def test_labeled_samples_fill_rows_of_columns():
     assert not figure.axes[5].axison
     # 2 columns and 3 rows of images twice as wide as high, and an inch for the legend
     assert tuple(figure.get_size_inches()) == (6, 3 * 3 / 2 + 1)
+
+
+def test_255_is_a_class_of_more_than_255():
+    names = ["background", *(f"class {i}" for i in range(1, 300))]
+    image, mask = np.full((1, 3, 3), 50, np.uint8), np.array([[255, 65535, 0]], np.int32)
+    figure = viz.samples([image], [mask], [np.zeros_like(mask)], names)
+    assert legend_names(figure) == ["background", "class 255", "ignored"]
+    marked = (shown(figure.axes[3]) == (213, 94, 0)).all(-1)
+    assert marked.tolist() == [[True, False, False]]
+    ids = viz.without_background(mask, names)
+    assert ids.tolist() == [[255, 65535, 65535]]
+    assert np.array_equal(
+        viz.color_labels(ids, 300)[0], [viz.palette(300)[255], [255] * 3, [255] * 3]
+    )
+
+
+def test_the_background_may_be_written_otherwise():
+    assert legend_names(viz.legend(["_background_", "leaf"])) == ["leaf"]
+    labels = np.array([[0, 1]], np.uint8)
+    assert viz.without_background(labels, ["Background", "leaf"]).tolist() == [[255, 1]]

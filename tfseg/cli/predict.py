@@ -88,8 +88,9 @@ def _predicted(files, run, model, window, failures):
             _require_depth(file, image, run)
             side = window_of(facts, [image.shape[:2]], window)
             with warnings_said():
-                trained = getattr(facts, "value_range", None)
-                logits = logits_of(model, image, window=side, owner=str(file), trained=trained)
+                logits = logits_of(
+                    model, image, window=side, owner=str(file), trained=facts.value_range
+                )
         except (OSError, ValueError) as error:
             failures.append(named(file, error))
             continue

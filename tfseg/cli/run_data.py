@@ -75,10 +75,10 @@ def _check_range(record, reader, summary, images):
             f"The images in '{images}' have 8 bits per channel, but the run was trained on 16 "
             "bits. Convert them to the range of the training images."
         )
-    trained, found = (getattr(facts, "value_range", None) for facts in (record.data, summary))
-    if trained is None or found is None:
+    trained = record.data.value_range
+    if trained is None or summary.value_range is None:
         return
-    text = range_warning(*found, trained, f"evaluate: {images}")
+    text = range_warning(*summary.value_range, trained, f"evaluate: {images}")
     if text is not None:
         say(f"Warning: {text}")
 

@@ -5,7 +5,7 @@ import functools
 import cv2
 import numpy as np
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX
+from tfseg.checks import ignore_index_for, is_background
 from tfseg.viz.label_maps import class_ids
 from tfseg.viz.rgb import as_rgb, row_bands
 
@@ -167,12 +167,22 @@ def without_background(labels, class_names: list[str]):
 
     `blend` then leaves the background as it is.
 
+    Args:
+        labels: (H, W) class ids.
+        class_names: names in the order of their ids.
+
+    Returns:
+        (H, W) class ids. The ignored id is 255, or 65535 with more than 255 classes.
+
     Example:
         >>> import numpy as np
         >>> import tfseg
         >>> tfseg.viz.without_background(np.array([[0, 1]]), ["background", "leaf"]).tolist()
         [[255, 1]]
     """
-    if BACKGROUND not in class_names:
+    background = [i for i, name in enumerate(class_names) if is_background(name)]
+    if not background:
         return labels
-    return np.where(labels == class_names.index(BACKGROUND), IGNORE_INDEX, labels)
+    ignored = ignore_index_for(len(class_names))
+    dtype = np.result_type(labels, np.min_scalar_type(ignored))
+    return np.where(np.isin(labels, background), ignored, labels).astype(dtype)

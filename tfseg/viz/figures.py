@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Patch
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import ignore_index_for
 from tfseg.files import SOFTWARE, atomic_write
 from tfseg.viz.class_colors import palette
 from tfseg.viz.fonts import readable_names
@@ -30,7 +30,7 @@ def add_legend(figure, label_maps, class_names: list[str], loc: str = "outside l
         for i, name in enumerate(names)
         if i in present
     ]
-    if IGNORE_INDEX in present:
+    if ignore_index_for(len(class_names)) in present:
         patches.append(Patch(facecolor="white", edgecolor="gray", label="ignored"))
     labels = [patch.get_label() for patch in patches]
     columns = min(max(1, len(patches)), legend_columns(figure.get_figwidth(), labels))

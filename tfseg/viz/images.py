@@ -4,7 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
+from tfseg.checks import IGNORE_INDEX, ignore_index_for, is_background, label_names
 from tfseg.viz.class_colors import blend, color_labels, palette
 from tfseg.viz.figures import add_legend, finish_figure, legend_columns
 from tfseg.viz.fonts import families_for
@@ -50,7 +50,8 @@ def samples(images, masks, predictions, class_names: list[str]):
 
     Args:
         images: sequence of (H, W, C).
-        masks: sequence of (H, W) or (H, W, 1) class ids; 255 is ignored.
+        masks: sequence of (H, W) or (H, W, 1) class ids; 255 is ignored, or 65535 with more than
+            255 classes.
         predictions: sequence of class ids like `masks`, or None to plot image and ground truth
             only.
         class_names: names in the order of their ids. A single name is id 1; id 0 is background.
@@ -90,7 +91,8 @@ def samples(images, masks, predictions, class_names: list[str]):
         cells = [as_rgb(image), color_labels(mask, num_classes)]
         if predictions is not None:
             prediction = predictions[row]
-            cells += [color_labels(prediction, num_classes), errors(image, mask, prediction)]
+            wrong = errors(image, mask, prediction, ignore_index_for(num_classes))
+            cells += [color_labels(prediction, num_classes), wrong]
             label_maps.append(prediction)
         for axis, cell, title in zip(axes[row], cells, titles, strict=True):
             _show(axis, cell, title if row == 0 else None)
@@ -163,7 +165,7 @@ def _paint_labels(sample, num_classes, alpha):
     image = as_rgb(sample["image"])
     if "mask" in sample:
         mask = class_ids("labeled", sample["mask"], image.shape[:2])
-        ignored = mask == IGNORE_INDEX
+        ignored = mask == ignore_index_for(num_classes)
         image = blend(image, mask, num_classes, alpha)
         height, width = ignored.shape
         diagonal = np.add.outer(np.arange(height), np.arange(width))
@@ -201,13 +203,14 @@ def _draw_boxes(axis, sample, num_classes):
         axis.add_patch(rectangle)
 
 
-def errors(image, mask, prediction):
+def errors(image, mask, prediction, ignore_index: int = IGNORE_INDEX):
     """Return the darkened image with wrong pixels in orange; ignored pixels are never wrong.
 
     Args:
         image: (H, W, C) or (H, W), see `as_rgb`.
-        mask: (H, W) or (H, W, 1) class ids; 255 is ignored.
+        mask: (H, W) or (H, W, 1) class ids.
         prediction: class ids like `mask`.
+        ignore_index: label in `mask` of the pixels that are ignored.
 
     Returns:
         (H, W, 3) uint8 RGB.
@@ -225,7 +228,7 @@ def errors(image, mask, prediction):
     image = as_rgb(image)
     mask = class_ids("errors", mask, image.shape[:2])
     prediction = class_ids("errors", prediction, image.shape[:2])
-    wrong = (prediction != mask) & (mask != IGNORE_INDEX)
+    wrong = (prediction != mask) & (mask != ignore_index)
     result = image // 2
     result[wrong] = ERROR_COLOR
     return result
@@ -249,7 +252,7 @@ def legend(class_names: list[str]):
     class_names, width = label_names(class_names), 6
     rows = -(-len(class_names) // legend_columns(width, class_names))  # rounds up
     figure = plt.figure(figsize=(width, 0.3 + 0.25 * rows))
-    painted = [i for i, name in enumerate(class_names) if name != BACKGROUND]
+    painted = [i for i, name in enumerate(class_names) if not is_background(name)]
     add_legend(figure, [painted], class_names, loc="center")
     return finish_figure(figure)
 

@@ -540,6 +540,24 @@ def test_invalid_targets_give_nan_and_finite_gradients_under_xla(dense):
     assert_finite(list(step(ops.convert_to_tensor(valid), logits)[0].values()))
 
 
+@pytest.mark.skipif(not TENSORFLOW, reason="check_numerics is TensorFlow's")
+def test_check_numerics_reports_only_invalid_targets():
+    import tensorflow as tf
+
+    labels, logits = draw()
+    names = ["cross_entropy", "dice", "hausdorff_distance"]
+    loss = SideBySide(names)
+    logits = tf.constant(np.tile(logits, len(names)))
+    tf.debugging.enable_check_numerics()
+    try:
+        step = tf.function(lambda y, x: parts_and_gradient(loss, y, x, None))
+        step(tf.constant(labels), logits)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="Infinity or NaN"):
+            step(tf.constant(np.minimum(labels, 3)), logits)
+    finally:
+        tf.debugging.disable_check_numerics()
+
+
 def test_all_are_saved_and_loaded_with_their_model(tmp_path):
     images, labels = toy()
     image = keras.Input((None, None, 2))

@@ -88,6 +88,8 @@ def test_all_other_axes_are_a_batch():
     for image, channel in np.ndindex(4, 3):
         assert result[image, ..., channel].tolist() == slow(mask[image, ..., channel]).tolist()
     assert np.isinf(result[2, ..., 0]).all()
+    finite = ops.convert_to_numpy(squared_distance(mask, (1, 2), empty=7.0))
+    assert np.array_equal(finite, np.where(np.isinf(result), 7, result))
     assert not result[1, ..., 1].any()
 
 

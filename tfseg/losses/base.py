@@ -36,7 +36,8 @@ class SegmentationLoss(Composable):
         ignore_index: label of ignored pixels, which have loss 0 and exactly zero gradient for all
             finite logits; None for no such label. 255 means 65535 for more than 255 classes.
         class_weights: list with one weight per class (two for a single sigmoid channel:
-            background, foreground), or None. Only their ratios matter.
+            background, foreground), or None. Only their ratios matter. Use it instead of
+            `class_weight` of `fit`, which does not support masks (B, H, W).
         multi_label: one sigmoid per channel instead of a softmax over the channels.
         reduction: "sum_over_batch_size" (the mean over everything that counts), "sum" or "none".
         name: name of the loss.

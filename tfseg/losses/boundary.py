@@ -20,10 +20,9 @@ def signed_distance(mask):
     empty or full becomes 0 everywhere.
     """
     axes = range(1, len(mask.shape) - 1)
-    outside = ops.sqrt(squared_distance(mask, axes))
-    inside = ops.sqrt(squared_distance(ops.logical_not(mask), axes))
-    distance = ops.where(mask, 1 - inside, outside)
-    return ops.where(ops.isinf(distance), 0.0, distance)
+    outside = ops.sqrt(squared_distance(mask, axes, empty=0.0))
+    inside = ops.sqrt(squared_distance(ops.logical_not(mask), axes, empty=1.0))
+    return ops.where(mask, 1 - inside, outside)
 
 
 def boundary_distance(mask):
@@ -33,10 +32,9 @@ def boundary_distance(mask):
     becomes 0 everywhere.
     """
     axes = range(1, len(mask.shape) - 1)
-    squared = ops.where(
-        mask, squared_distance(ops.logical_not(mask), axes), squared_distance(mask, axes)
-    )
-    return ops.sqrt(ops.where(ops.isinf(squared), 0.0, squared))
+    inside = squared_distance(ops.logical_not(mask), axes, empty=0.0)
+    outside = squared_distance(mask, axes, empty=0.0)
+    return ops.sqrt(ops.where(mask, inside, outside))
 
 
 def soft_skeleton(x, iterations: int):

@@ -202,7 +202,8 @@ def _pixel_weights(owner, sample_weight, valid):
     if not _broadcasts(weight.shape, valid.shape):
         raise ValueError(
             f"{owner}: sample_weight has shape {shape}, expected one weight per image "
-            f"{tuple(valid.shape[:1])} or per pixel {tuple(valid.shape)}."
+            f"{tuple(valid.shape[:1])} or per pixel {tuple(valid.shape)}. For weights of classes, "
+            "pass class_weights to the loss; class_weight of fit does not support masks (B, H, W)."
         )
     return weight * valid
 

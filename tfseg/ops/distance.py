@@ -4,9 +4,12 @@ from keras import ops
 
 # Offsets per loop iteration; XLA fuses them into one pass over the pixels.
 _STRIDE = 8
+# Larger than any distance, and finite when squared: `tf.debugging.enable_check_numerics` reports
+# infinite values, also those that are replaced later.
+_FAR = 1e18
 
 
-def squared_distance(mask, axes, spacing=None):
+def squared_distance(mask, axes, spacing=None, empty: float = float("inf")):
     """Return the squared distance from every pixel center to the nearest True pixel.
 
     Exact, with one pass per axis (Saito and Toriwaki 1994): the first in steps of powers of two,
@@ -17,25 +20,26 @@ def squared_distance(mask, axes, spacing=None):
         mask: bool, any shape.
         axes: the spatial axes; all others are batch axes.
         spacing: pixel size along each of the axes; 1 by default.
+        empty: the result where there is no True pixel along the axes.
 
     Returns:
-        float32 of the mask's shape, in squared units of `spacing`; infinite where there is no True
-        pixel. Without `spacing` whole numbers, rounded to float32, for sides of up to 4096 pixels.
+        float32 of the mask's shape, in squared units of `spacing`. Without `spacing` whole numbers,
+        rounded to float32, for sides of up to 4096 pixels.
     """
     sizes = [1.0] * len(axes) if spacing is None else [float(size) for size in spacing]
     missing = ops.logical_not(ops.any(mask, axis=tuple(axes), keepdims=True))
     # An image without a True pixel would keep the loops running to their end for nothing.
-    result = ops.where(ops.logical_or(mask, missing), 0.0, float("inf"))
+    result = ops.where(ops.logical_or(mask, missing), 0.0, _FAR)
     result = ops.square(_along_first(result, axes[0]) * sizes[0])
     for axis, size in zip(axes[1:], sizes[1:], strict=True):
         result = _along_next(result, axis, size)
-    return ops.where(missing, float("inf"), result)
+    return ops.where(missing, empty, result)
 
 
 def _along_first(distance, axis):
-    """Return the distance in pixels to the nearest 0 along one axis; other values are infinite.
+    """Return the distance in pixels to the nearest 0 along one axis; other values are _FAR.
 
-    Example, - for infinite:    0 - - - - - -
+    Example, - for _FAR:        0 - - - - - -
     after looking 1 pixel away: 0 1 - - - - -
     2 pixels:                   0 1 2 3 - - -
     4 pixels:                   0 1 2 3 4 5 6
@@ -79,14 +83,14 @@ def _along_next(squared, axis, size):
 
 
 def _shifter(x, margin):
-    """Return a function of an offset: `x` shifted along axis 0, filled with infinity.
+    """Return a function of an offset: `x` shifted along axis 0, filled with _FAR.
 
     `x` is padded once by `margin`, the largest offset, so that a shift is a slice and XLA copies
     nothing.
     """
     shape = ops.shape(x)
     rest = len(shape) - 1
-    padded = ops.pad(x, [[margin, margin]] + [[0, 0]] * rest, constant_values=float("inf"))
+    padded = ops.pad(x, [[margin, margin]] + [[0, 0]] * rest, constant_values=_FAR)
 
     def shifted(offset):
         return ops.slice(padded, [margin + offset] + [0] * rest, shape)

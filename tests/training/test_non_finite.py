@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from tfseg.data import Arrays
-from tfseg.training import NonFiniteLossError, Run, train
+from tfseg.training import NonFiniteLossError, Run, compile_for, train
 from tfseg.training.non_finite import explain_batches
 
 from .conftest import NAMES, small_config, small_readers
@@ -93,3 +93,12 @@ def test_what_is_wrong_with_a_batch_is_named(network):
     text = explain_batches([(bad, masks)], Arrays(bad, masks, NAMES), network)
     assert text.startswith("The images have 3 values that are NaN or infinite")
     assert text.endswith("The first such samples: 1.")
+
+
+def test_poisoned_labels_stop_a_run_of_a_network(network, tmp_path):
+    compile_for(network, "adam", steps=4, jit_compile=False)
+    images, run = np.zeros((2, 16, 16, 3), np.uint8), Run(tmp_path / "run")
+    with pytest.raises(
+        NonFiniteLossError, match="weights are finite, so the labels are the likely"
+    ):
+        network.fit(images, np.full((2, 16, 16), 3), verbose=0, callbacks=run.callbacks())

@@ -218,6 +218,10 @@ def test_models_around_a_network_are_compiled_or_refused():
     model = keras.Sequential([keras.Input((None, None, 3)), flip, network()])
     compile_for(model, "adam", 1e-2, steps=4, jit_compile=False)
     assert set(model.fit(batches(), verbose=0).history) >= {"loss", "mean_iou"}
+    wrapped = augmented(model, Augment(16, flip="both"))
+    assert [variable.shape for variable in wrapped.weights] == [v.shape for v in model.weights]
+    compile_for(wrapped, steps=4, jit_compile=False)
+    wrapped.train_on_batch(*next(iter(batches())))
     message = r"are unknown. Pass a functional model, such as keras.Model\(image, model\(image\)\)"
     for wrong in (Around(), keras.Sequential([keras.layers.Conv2D(2, 1)])):
         with pytest.raises(ValueError, match=message):

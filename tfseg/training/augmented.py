@@ -83,7 +83,7 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
     training continues with the augmentations that an uninterrupted one would have used.
 
     Args:
-        model: a functional `keras.Model` for images of any size, not compiled yet.
+        model: a functional or Sequential `keras.Model` for images of any size, not compiled yet.
         augment: an `Augment`.
         seed: random seed of the augmentation.
 
@@ -102,7 +102,8 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
     """
     require_outputs("augmented", model)
     # `model.outputs` is a flat list, even if the model returns a dict.
-    outputs = keras.tree.pack_sequence_as(model.compute_output_spec(model.input), model.outputs)
-    wrapped = AugmentedModel(model.input, outputs, name=model.name)
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    outputs = keras.tree.pack_sequence_as(model.compute_output_spec(inputs), model.outputs)
+    wrapped = AugmentedModel(inputs, outputs, name=model.name)
     wrapped.augment, wrapped.seed = augment, seed
     return wrapped

@@ -1,55 +1,55 @@
 """Averaged weights (Keras' `use_ema`) in the model for the time of a validation or of saving."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import keras
 
 
-@contextmanager
-def averaged_weights(model: keras.Model) -> Iterator[None]:
-    """Put the averaged weights into a model; the block ends with its own weights, also by an error.
+class AveragedWeights:
+    """Puts the averaged weights into a model and gives it its own weights back.
 
-    Without averages, or before the first training step, nothing changes.
+    It keeps copies, unlike Keras' `SwapEMAWeights`, which exchanges weights and averages: an
+    interrupted exchange would mix them up, and each one rounds. As a context manager, the block
+    ends with the model's own weights, also by an error.
     """
-    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if not (optimizer.use_ema and optimizer.built):
-        yield
-        return
-    # Copies, rather than Keras' exchange of weights and averages: an interrupted exchange mixes
-    # them up, and each one rounds.
-    variables = list(optimizer._trainable_variables)
-    weights = [keras.ops.convert_to_numpy(variable) for variable in variables]
-    try:
-        for variable, average in zip(
-            variables, optimizer._model_variables_moving_average, strict=True
-        ):
+
+    def __init__(self, model: keras.Model):
+        self._optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+        self._own = None
+
+    def __enter__(self):
+        # without averages, or before the first training step, nothing changes
+        if self._own is not None or not (self._optimizer.use_ema and self._optimizer.built):
+            return
+        variables = self._optimizer._trainable_variables
+        self._own = [keras.ops.convert_to_numpy(variable) for variable in variables]
+        averages = self._optimizer._model_variables_moving_average
+        for variable, average in zip(variables, averages, strict=True):
             variable.assign(keras.ops.convert_to_numpy(average))
-        yield
-    finally:
-        for variable, value in zip(variables, weights, strict=True):
+
+    def __exit__(self, *_):
+        if self._own is None:
+            return
+        for variable, value in zip(self._optimizer._trainable_variables, self._own, strict=True):
             variable.assign(value)
+        self._own = None
 
 
-def validate_averages(model: keras.Model) -> None:
-    """Make the validations of `fit` measure the averaged weights.
+def guard_validations(model: keras.Model, averages: AveragedWeights) -> None:
+    """Give the model its own weights back after a validation of `fit` that is interrupted.
 
-    Keras calls no callback if a validation is interrupted, so `model.evaluate` itself puts the
-    weights back.
+    Keras calls no callback then, so `model.evaluate` itself does it.
     """
     evaluate = type(model).evaluate
 
-    def evaluate_averages(*arguments, **options):
-        # `fit` calls with this option; a caller's own `evaluate` measures the model as it is.
-        if not options.get("_use_cached_eval_dataset"):
+    def guarded(*arguments, **options):
+        try:
             return evaluate(model, *arguments, **options)
-        with averaged_weights(model):
-            return evaluate(model, *arguments, **options)
+        finally:
+            averages.__exit__()
 
     # Keras must not track it as a part of the model
-    object.__setattr__(model, "evaluate", evaluate_averages)
+    object.__setattr__(model, "evaluate", guarded)
 
 
-def validate_weights(model: keras.Model) -> None:
-    """Undo `validate_averages`."""
+def unguard_validations(model: keras.Model) -> None:
+    """Undo `guard_validations`."""
     vars(model).pop("evaluate", None)

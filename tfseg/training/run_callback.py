@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfseg.files import atomic_write, remove_leftovers
-from tfseg.training.averages import averaged_weights, validate_averages, validate_weights
+from tfseg.training.averages import AveragedWeights, guard_validations, unguard_validations
 from tfseg.training.fit_checks import warn_of_ended_schedule, warn_of_wrong_outputs
 from tfseg.training.non_finite import NonFiniteLossError
 
@@ -50,7 +50,7 @@ class KeepRun(keras.callbacks.Callback):
         super().__init__()
         self._run, self._history = run, history
         self._monitor, self._patience = monitor, patience
-        self._epoch, self._last_step = 0, None
+        self._epoch, self._last_step, self._averages = 0, None, None
 
     def on_train_begin(self, logs=None):
         for folder in (self._run.folder, self._run.folder / "state"):
@@ -59,7 +59,8 @@ class KeepRun(keras.callbacks.Callback):
         if self.params.get("steps"):
             left = self.params["epochs"] - len(self._history.get("epoch", []))
             warn_of_ended_schedule("Run.callbacks", self.model, left * self.params["steps"])
-        validate_averages(self.model)
+        self._averages = AveragedWeights(self.model)
+        guard_validations(self.model, self._averages)
         if self._is_out_of_patience():
             # `stop_training` would allow one more step and a validation. Keras' BackupAndRestore
             # skips epochs in the same way.
@@ -75,6 +76,12 @@ class KeepRun(keras.callbacks.Callback):
 
     def on_test_begin(self, logs=None):
         self._check_last_step()
+        if self._averages is not None:  # None in an `evaluate` outside of a training
+            self._averages.__enter__()
+
+    def on_test_end(self, logs=None):
+        if self._averages is not None:
+            self._averages.__exit__()
 
     def on_epoch_end(self, epoch, logs=None):
         self._check_last_step()
@@ -85,7 +92,7 @@ class KeepRun(keras.callbacks.Callback):
             self._check_monitor(row)
         elif self._epochs_without_improvement() == 0:
             self._run.forget_tuning()
-            with averaged_weights(self.model), atomic_write(self._run.best) as path:
+            with AveragedWeights(self.model), atomic_write(self._run.best) as path:
                 self.model.save(path)
         self._write_history()
         self._write_state(epoch + 1)
@@ -93,7 +100,7 @@ class KeepRun(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def on_train_end(self, logs=None):
-        validate_weights(self.model)
+        unguard_validations(self.model)
         self.model._initial_epoch = None  # otherwise a later `fit` would skip its epochs too
         if self._history.get("epoch") and not self._scores():
             raise ValueError(self._missing_monitor(self._history))

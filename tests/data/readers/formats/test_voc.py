@@ -196,11 +196,19 @@ def test_all_invalid_annotations_are_named(boxes):
         ValueError, match=r"two\.xml: an object's bndbox has .* = 1, nothing, 60, x\. Expected four"
     ):
         Voc(boxes, "train", "detection")
+    write_xml(boxes, "two", [("dog", 0.1, 0.2, 0.5, 0.75, 0)])
+    with pytest.raises(
+        ValueError, match=r"two\.xml: dog \(0\.1, .*\) is in fractions of the image"
+    ):
+        Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(WIDTH, HEIGHT + 1))
     with pytest.raises(
         ValueError,
         match=r"two\.xml: the image is 60 x 40 pixels, but .* for 60 x 41",
     ):
+        Voc(boxes, "train", "detection")
+    write_xml(boxes, "two", [], size=(HEIGHT, WIDTH))
+    with pytest.raises(ValueError, match="may have been labeled without its EXIF orientation"):
         Voc(boxes, "train", "detection")
     write_xml(boxes, "two", [], size=(0, 0))  # some tools write 0 for an unknown size
     assert len(Voc(boxes, "train", "detection")) == 2
@@ -303,6 +311,19 @@ def test_the_border_does_not_count_for_the_class_of_an_object(masks):
     for stem in "ab":
         write_mask(masks, "SegmentationObject", stem, OBJECTS if stem == "a" else OBJECTS * 0)
     assert Voc(masks)[0]["classes"].tolist() == [8, 15, 8]
+
+
+def test_more_than_255_classes_are_16_bit_files(masks):
+    names = [f"class {i}" for i in range(300)]
+    wide = np.where(MASK == 15, 300, np.where(MASK == 255, 65535, MASK)).astype(np.uint16)
+    for stem in "ab":
+        Image.fromarray(wide).save(masks / "SegmentationClass" / f"{stem}.png")
+        write_mask(masks, "SegmentationObject", stem, OBJECTS)
+    reader = Voc(masks, class_names=names)
+    sample = reader[0]
+    assert (reader.ignore_index, sample["mask"].dtype) == (65535, np.int32)
+    assert np.array_equal(sample["mask"], wide)
+    assert sample["classes"].tolist() == [8, 300, 8]
 
 
 def test_custom_classes_have_no_palette(masks):

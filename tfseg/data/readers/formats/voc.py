@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX, is_background, one_of
+from tfseg.checks import BACKGROUND, is_background, one_of
 from tfseg.data.readers.base import Reader, check_class_names
 from tfseg.data.readers.file_names import FileFinder, same_form
 from tfseg.data.readers.formats.voc_xml import names_in, read_objects
@@ -38,7 +38,8 @@ NAMES = (
     "train",
     "tvmonitor",
 )
-BORDER = 255  # in masks: the pixels around objects, which belong to none
+# In 8-bit files of objects: the pixels around objects, which belong to none.
+BORDER = 255
 
 
 class Voc(Reader):
@@ -158,10 +159,10 @@ class Voc(Reader):
         if not masks:
             boxes, classes = self._objects[index]
             return {**sample, "boxes": boxes.copy(), "classes": classes.copy()}
-        table = {**self.mask_values, BORDER: IGNORE_INDEX}
+        table = {**self.mask_values, self.ignore_index: self.ignore_index}
         sample["mask"] = to_class_ids(read_mask(masks[0]), table, masks[0])
         if len(masks) > 1:
-            sample.update(_read_instances(masks[1], sample["mask"]))
+            sample.update(_read_instances(masks[1], sample["mask"], len(self.label_names)))
         return sample
 
     def name(self, index: int) -> str:
@@ -218,15 +219,23 @@ def _find_images(folder, names):
     return files
 
 
-def _read_instances(path, mask):
-    """Return "instances", "boxes" and "classes". An object has the class of most of its pixels."""
+def _read_instances(path, mask, num_classes):
+    """Return "instances", "boxes" and "classes". An object has the class of most of its pixels.
+
+    Args:
+        path: file of numbered objects.
+        mask: (H, W) class ids; any id from `num_classes` on is ignored.
+        num_classes: number of class ids, with the background.
+    """
     values = read_mask(path)
-    instances, _ = relabel(np.where(values == BORDER, 0, values))
+    border = BORDER if values.dtype == np.uint8 else np.iinfo(np.uint16).max
+    instances, _ = relabel(np.where(values == border, 0, values))
     boxes = boxes_around(instances)
-    # Count the pixels of every pair (object, class id) with one bincount of object * 256 + id.
-    pairs = instances.astype(int) * 256 + mask
-    counts = np.bincount(pairs.ravel(), minlength=(len(boxes) + 1) * 256).reshape(-1, 256)
-    counts = counts[1 : len(boxes) + 1, 1:IGNORE_INDEX]  # without background and ignored pixels
+    # Count the pixels of every pair (object, class id) with one bincount; the last id is "ignored".
+    width = num_classes + 1
+    pairs = instances.astype(int) * width + np.minimum(mask, num_classes).astype(int)
+    counts = np.bincount(pairs.ravel(), minlength=(len(boxes) + 1) * width).reshape(-1, width)
+    counts = counts[1 : len(boxes) + 1, 1:num_classes]  # without background and ignored pixels
     without_class = np.flatnonzero(~counts.any(axis=1)) + 1
     if without_class.size:
         raise ValueError(

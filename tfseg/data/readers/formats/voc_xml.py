@@ -122,10 +122,14 @@ def _check_size(annotation, size):
     width = _text(annotation, "size/width")
     if not (height.isdigit() and width.isdigit() and int(height) and int(width)):
         return
-    if [int(height), int(width)] != list(size):
+    listed = [int(height), int(width)]
+    if listed != list(size):
+        hint = ""
+        if listed[::-1] == list(size):
+            hint = " It may have been labeled without its EXIF orientation: remove that from it."
         raise ValueError(
             f"the image is {size[1]} x {size[0]} pixels, but the file was made for {width} x "
-            f"{height}. Restore the image that was labeled, or correct the XML."
+            f"{height}. Restore the image that was labeled, or correct the XML.{hint}"
         )
 
 
@@ -142,6 +146,10 @@ def _box(item, size):
     label = f"{_text(item, 'name')} ({', '.join(texts)})"
     if not np.isfinite([x_min, y_min, x_max, y_max]).all():
         return None, f"{label} contains NaN or infinity"
+    if max(x_max, y_max) <= 1 and not all(float(text).is_integer() for text in texts):
+        raise ValueError(
+            f"{label} is in fractions of the image's size. Expected pixels, counted from 1."
+        )
     # By the definition of VOC, equal sides are one pixel; in practice, a click without a drag.
     if not (x_min < x_max and y_min < y_max):
         return None, f"{label} has no area"

@@ -69,6 +69,8 @@ def check(
     problems = [text for sample in samples for _, _, text in sample.faults]
     if problems:
         raise ValueError(format_problems(problems))
+    if "mask" not in reader.fields:
+        _require_objects(reader, samples)
     labeled = sum(_is_labeled(sample) for sample in samples)
     if labeled < min_samples:
         raise ValueError(
@@ -82,6 +84,19 @@ def check(
     weights = class_weights(counts.pixels, counts.shown_pixels).tolist()
     values = common_range(samples)
     return Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights, values)
+
+
+def _require_objects(reader, samples):
+    if any(sample.classes is not None and len(sample.classes) for sample in samples):
+        return
+    dropped = ""
+    if reader.dropped:
+        name, reason = reader.dropped[0]
+        dropped = f" The reader left out {len(reader.dropped)} of them, such as {name}: {reason}."
+    raise ValueError(
+        f"None of {len(reader)} samples has an object.{dropped} Check the folder or file of the "
+        "labels."
+    )
 
 
 def _is_labeled(sample):

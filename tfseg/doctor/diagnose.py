@@ -17,6 +17,7 @@ from tfseg.doctor.label_mapping import (
     reader_mapping,
 )
 from tfseg.doctor.measure import channel_statistics, measure_all, measure_files, measure_sample
+from tfseg.doctor.reader_findings import reader_findings, stored_turn
 
 SEVERITIES = ("error", "warning", "note")  # in the order of the report
 
@@ -70,7 +71,12 @@ def diagnose(
         samples = measure_all(_measure_paths, _path_items(data, val), track)
         mapping = infer_mapping(samples, class_names, ignore_value, mask_values)
     findings = file_findings(samples) + duplicate_findings(samples)
-    findings += label_findings(samples, mapping)
+    if isinstance(data, Reader):
+        findings += reader_findings(samples, data, val)
+    # The ids of a validation reader with other classes would be counted as those of `data`.
+    is_comparable = all(finding.kind != "class_names_differ" for finding in findings)
+    labeled = [sample for sample in samples if is_comparable or not sample.val]
+    findings += label_findings(labeled, mapping)
     return _report(samples, mapping, findings)
 
 
@@ -122,6 +128,7 @@ def _measure_reader(item):
     reader, index, is_val = item
     sample = measure_sample(reader, index)
     sample.source = reader, index
+    sample.reader_orientation = stored_turn(reader.image_path(index))
     sample.val = is_val
     if is_val:  # the training reader may use the same name
         sample.name = f"val: {sample.name}"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfseg.checks import BACKGROUND
 from tfseg.data.readers.problems import first_few
 from tfseg.doctor.findings import Finding, image_names, mask_names, plural
 from tfseg.doctor.label_mapping import class_weights, count_classes, present_classes
@@ -24,6 +25,7 @@ def label_findings(samples, mapping):
     found += unlabeled(samples, mapping)
     found += only_background(samples, mapping)
     found += objects(samples, mapping)
+    found += no_objects(samples, mapping)
     # Errors and misread values distort the class counts: findings from these would mislead.
     misread = ("numbered_objects", "interpolated_labels")
     if any(finding.severity == "error" or finding.kind in misread for finding in found):
@@ -77,7 +79,9 @@ def _has_background(mapping):
 
 def single_class(samples, mapping):
     """Find datasets whose labels all have the same class."""
-    present = {class_id for sample in samples for class_id in present_classes(sample, mapping)}
+    # A detector needs only one class: everything else is background.
+    masks = [sample for sample in samples if sample.labels is not None]
+    present = _class_set(masks, mapping)
     if len(present) == 1:
         message = f"All labeled pixels have the class {mapping.names[present.pop()]!r}."
         fix = (
@@ -93,15 +97,27 @@ def absent_classes(samples, mapping):
     val = [sample for sample in samples if sample.val]
     in_train = _class_set(train, mapping)
     in_val = _class_set(val, mapping)
-    missing = [name for i, name in enumerate(mapping.names) if i not in in_train]
+    first = 0 if _has_masks(samples) else _first_object_class(mapping)
+    named = list(enumerate(mapping.names))[first:]
+    missing = [name for i, name in named if i not in in_train]
     # if all other classes are missing too, `single_class` reports it
-    if _any_labels(train) and missing and len(missing) < len(mapping.names) - 1:
+    most = len(named) - 1 if _has_masks(samples) else len(named)
+    if _any_labels(train) and missing and len(missing) < most:
         yield _absent("No training image" if val else "No image", missing)
     # classes absent from both parts are reported once, above
     anywhere = in_train | in_val
     missing = [name for i, name in enumerate(mapping.names) if i in anywhere and i not in in_val]
     if _any_labels(val) and missing and len(missing) < len(mapping.names):
         yield _absent("No validation image", missing)
+
+
+def _has_masks(samples):
+    return any(sample.labels is not None for sample in samples)
+
+
+def _first_object_class(mapping):
+    """Return the id of the first class that objects can have: a single name follows background."""
+    return int(len(mapping.names) == 2 and mapping.names[0] == BACKGROUND)
 
 
 def _class_set(samples, mapping):
@@ -177,6 +193,19 @@ def objects(samples, mapping):
         "with a class id that has no name",
         "Name more classes, or correct the ids.",
     )
+
+
+def no_objects(samples, mapping):
+    """Find datasets of objects without any object."""
+    train = [sample for sample in samples if not sample.val]
+    with_objects = [sample for sample in train if sample.classes is not None]
+    masks = [sample for sample in train if sample.labels is not None]
+    if not with_objects or any(len(sample.classes) for sample in with_objects):
+        return
+    if len(_class_set(masks, mapping)) < 2:
+        message = f"None of {plural(len(train), 'image')} has an object."
+        fix = "Check the folder or file of the labels, and what the reader has left out."
+        yield Finding("no_objects", "error", [], message, fix)
 
 
 def _repeat(samples, count):

@@ -66,6 +66,7 @@ class Sample:
         palette: {value: (red, green, blue)} of the values that occur in a palette mask.
         boxes, classes: (N, 4) and (N,) of the objects.
         source: (reader, index) of a sample from a reader.
+        reader_orientation: EXIF orientation of the image file of a reader's sample.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Sample:
     boxes: np.ndarray | None = None
     classes: np.ndarray | None = None
     source: tuple | None = None
+    reader_orientation: int = 1
 
 
 def measure_all(measure, items, track: Callable = lambda samples, total: samples):

@@ -1,8 +1,6 @@
 """Findings that only a reader knows: objects left out, turned images, other classes than train."""
 
-from PIL import Image
-
-from tfseg.data.readers.image_files import orientation
+from tfseg.data.readers.pillow_files import stored_orientation
 from tfseg.doctor.findings import Finding, image_names, plural, semicolon_list
 
 EXAMPLES = 3  # quoted in one message
@@ -58,8 +56,8 @@ def turned_images(samples):
     found = [sample for sample in samples if sample.reader_orientation != 1]
     if found:
         message = (
-            f"{plural(len(found), 'image')} with an EXIF rotation: tfseg turns images upright, but "
-            "whether their labels are upright cannot be determined."
+            f"{plural(len(found), 'image')} with an EXIF rotation: tfseg turns images upright "
+            "(except PNGs), but whether their labels are upright cannot be determined."
         )
         fix = (
             "Look at an overlay. If the labels are not upright, remove the orientation from the "
@@ -73,7 +71,6 @@ def stored_turn(path) -> int:
     if path is None:
         return 1
     try:
-        with Image.open(path) as image:
-            return orientation(image)
+        return stored_orientation(path)
     except (OSError, ValueError):  # reported where the image is read
         return 1

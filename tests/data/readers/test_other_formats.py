@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from tfseg.data import Coco
+from tfseg.data import Coco, find_folders, image_files
 from tfseg.data.readers.other_formats import other_layout
 
 CVAT = "<annotations><version>1.1</version><image id='0' name='a.jpg'/></annotations>"
@@ -55,3 +55,8 @@ def test_folders_of_other_tools_are_named_for_what_they_are(tmp_path, files, exp
         (tmp_path / name).write_text(text)
     found = other_layout(tmp_path)
     assert found is None if expected is None else expected in found
+    for opening in (find_folders, image_files):
+        with pytest.raises(FileNotFoundError) as error:
+            opening(tmp_path)
+        assert ("It is" in str(error.value)) == (expected is not None)
+        assert (expected or "") in str(error.value)

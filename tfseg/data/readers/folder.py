@@ -20,6 +20,7 @@ from tfseg.data.readers.image_files import (
 from tfseg.data.readers.mask_layouts import pair_files
 from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.objects import object_labels
+from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import first_few
 
@@ -204,7 +205,7 @@ def find_folders(root: str | Path) -> tuple[Path, Path]:
     expected = ", ".join(" and ".join(names) for names in FOLDER_NAMES)
     raise FileNotFoundError(
         f"'{root}' contains no folders of images and masks with usual names ({expected}). Pass "
-        "both folders."
+        f"both folders.{layout_hint(root)}"
     )
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 from tfseg.data.readers.extract import block_means
 from tfseg.data.readers.mask_values import whole_numbers
 from tfseg.data.readers.orientation import is_sideways, upright
+from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pillow_files import (
     DEEP_GRAY_MODES,
     SUFFIXES,
@@ -72,6 +73,7 @@ def image_files(folder: str | Path, recursive: bool = False) -> list[Path]:
         expected = f"Expected files {', '.join(SUFFIXES)}."
         raise FileNotFoundError(
             " ".join([f"The folder '{folder}' contains no image. {expected}", *left_out])
+            + layout_hint(folder)
         )
     for sentence in left_out:
         warnings.warn(sentence, stacklevel=2)

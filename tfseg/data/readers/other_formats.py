@@ -74,6 +74,12 @@ def other_layout(folder: Path) -> str | None:
     return None
 
 
+def layout_hint(folder: Path) -> str:
+    """Return a sentence about a folder in a known layout, to append to an error; "" if unknown."""
+    other = other_layout(folder) if folder.is_dir() else None
+    return f" It is {other}" if other else ""
+
+
 def _xml_format(data):
     try:
         root = ElementTree.fromstring(data)

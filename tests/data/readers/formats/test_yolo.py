@@ -95,7 +95,7 @@ def test_class_names_must_be_ordered(folders):
 
 def test_labels_of_another_tool_are_named(folders):
     (folders / "labels" / "a.json").write_text('{"shapes": [], "imagePath": "a.png"}')
-    with pytest.raises(FileNotFoundError, match="The folder is a LabelMe file"):
+    with pytest.raises(FileNotFoundError, match="It is a LabelMe file"):
         Yolo(folders / "images", folders / "labels", NAMES)
 
 

@@ -3,12 +3,10 @@
 import json
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from tfseg.data.readers.file_names import FileFinder, with_slashes
-from tfseg.data.readers.image_files import orientation
 from tfseg.data.readers.other_formats import other_format
 from tfseg.data.readers.pairing import read_headers
+from tfseg.data.readers.pillow_files import open_image, orientation
 from tfseg.data.readers.problems import first_few, format_problems
 
 REQUIRED = {
@@ -162,7 +160,7 @@ def _turned(path, listed, size):
     """Return a hint if an image was labeled without its EXIF orientation."""
     if listed != size[::-1]:
         return ""
-    with Image.open(path) as image:
+    with open_image(path) as image:
         turn = orientation(image)
     if turn < 5:
         return ""

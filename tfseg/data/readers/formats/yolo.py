@@ -17,7 +17,7 @@ from tfseg.data.readers.formats.drawing import (
     valid_polygons,
 )
 from tfseg.data.readers.image_files import by_stem, image_files, read_image
-from tfseg.data.readers.other_formats import other_layout
+from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import format_problems
 from tfseg.data.readers.text_files import read_lines, read_text
@@ -263,10 +263,9 @@ def _text_files(images, folder):
         if first is not path:
             raise ValueError(f"{first} and {path} belong to the same image. Keep one of them.")
     if not texts:
-        other = other_layout(folder)
         raise FileNotFoundError(
             f"The folder '{folder}' contains no text file. Expected one per image, with its "
-            f"objects.{f' The folder is {other}' if other else ''}"
+            f"objects.{layout_hint(folder)}"
         )
     known = {same_form(stem) for stem in by_stem(images)}
     extra = [f"{path} has no image '{stem}'" for stem, path in texts.items() if stem not in known]

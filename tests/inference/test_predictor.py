@@ -253,6 +253,8 @@ def test_an_evaluation_names_the_image_with_values_that_are_not_finite():
         (None, np.array([[[0.0], [250.0]]]), None),
         ((0.5, 0.25), np.array([[[0.0], [1.0]]]), None),
         ((20000, 8000), np.array([[[0], [50000]]], np.uint16), None),
+        ((300, 200), np.array([[[0], [9000]]], np.uint16), None),  # a bright spot
+        ((300, 200), np.array([[[0], [60000]]], np.uint16), "Convert the images to the range"),
         ((-600, 400), np.array([[[-1024], [3071]]], np.int16), None),
         ("image", np.array([[[0.0], [1.0]]]), None),
     ],

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import sys
+import warnings
 
 from rich.console import Console
 from rich.progress import track as rich_track
@@ -65,3 +66,15 @@ def quiet_start():
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+@contextlib.contextmanager
+def warnings_said():
+    """Print the warnings of a block as messages of the command, each text once."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            yield
+        finally:
+            for text in dict.fromkeys(str(warning.message) for warning in caught):
+                say(f"Warning: {text}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import plural, say
+from tfseg.cli.console import plural, say, warnings_said
 from tfseg.files import is_own_result
 
 Images = Annotated[
@@ -29,8 +29,9 @@ def named_images(paths) -> dict:
     from tfseg import data
 
     files = []
-    for path in paths:
-        files += data.image_files(path) if path.is_dir() else [path]
+    with warnings_said():  # of files that are left out
+        for path in paths:
+            files += data.image_files(path) if path.is_dir() else [path]
     files = _without_results(list(dict.fromkeys(files)))
     stems = Counter(file.stem for file in files)
     named = defaultdict(list)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import plural, quiet_start, say, track
+from tfseg.cli.console import plural, quiet_start, say, track, warnings_said
 from tfseg.cli.image_paths import Images, named_images
 from tfseg.cli.options import OtherWindow, RunFolder
 from tfseg.cli.result_paths import (
@@ -14,7 +14,6 @@ from tfseg.cli.result_paths import (
     images_to_do,
     named,
     raise_failures,
-    warnings_said,
 )
 from tfseg.cli.run_data import window_of
 from tfseg.files import check_overwrites

@@ -1,7 +1,5 @@
 """The results of `predict` and `segment`, and the images that fail among many."""
 
-import warnings
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -66,13 +64,3 @@ def raise_failures(failures: list, total: int) -> None:
     if len(failures) < total:
         text += "; the results of the others are complete"
     raise ValueError("\n".join([f"{text}:", *failures]))
-
-
-@contextmanager
-def warnings_said():
-    """Print the warnings of a block as messages of the command."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        yield
-    for warning in caught:
-        say(f"Warning: {warning.message}")

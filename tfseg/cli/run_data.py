@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from tfseg.cli.console import console, plural, say, track
+from tfseg.cli.console import console, plural, say, track, warnings_said
 
 
 def open_labeled(run, images, masks, ignore_value):
@@ -132,9 +132,10 @@ def report_run(run, reader, out, batch_size, window=None):
     history = run.history() if Path(out) == run.folder else None
     window = window_of(run.data, reader.sizes, window)
     batch_size = data.batch_for(reader.sizes, batch_size)
-    scores = inference.report(
-        run.model(), reader, out, history, batch_size, track("evaluating"), window
-    )
+    with warnings_said():
+        scores = inference.report(
+            run.model(), reader, out, history, batch_size, track("evaluating"), window
+        )
     console.print(scores.table(f"{run.folder.name} on {plural(len(reader), 'image')}"))
     images = "samples.png, confusion.png"
     if history:

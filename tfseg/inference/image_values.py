@@ -11,6 +11,7 @@ from tfseg.models.blocks import Standardize
 # A model whose normalization has mean and std in these limits was trained on 0..255.
 MEANS_OF_8_BIT, STDS_OF_8_BIT = (10, 245), (2, 160)
 STDS_AROUND_MEAN = 5  # nearly all values of the training images
+UNUSUAL_STDS = 50  # a bright spot in a dark image may be as many stds above the mean
 
 
 def fill_not_finite(image, owner: str):
@@ -66,14 +67,16 @@ def warn_of_range(image, model, owner: str, trained: tuple | None = None) -> Non
     layer = next((part for part in getattr(model, "layers", ()) if part.name == "normalize"), None)
     if isinstance(layer, Standardize):
         return
+    found = value_range(image)
+    if found is None:
+        return
     if trained is None:
-        if not isinstance(layer, keras.layers.Rescaling):
+        if not isinstance(layer, keras.layers.Rescaling) or _is_usual(found[1], layer):
             return
         trained = _range_of_normalization(layer)
     if image.dtype == np.uint8 and _is_8_bit(trained):  # a single image may be dark
         return
-    found = value_range(image)
-    text = None if found is None else range_warning(*found, trained, owner)
+    text = range_warning(*found, trained, owner)
     if text is not None:
         warnings.warn(text, stacklevel=2)
 
@@ -82,11 +85,22 @@ def _is_8_bit(trained):
     return trained is None or (trained[0] >= 0 and UNIT_MAX < trained[1] <= DEFAULT_RANGE[1])
 
 
-def _range_of_normalization(layer):
-    """Return the (lowest, highest) value that a normalization is for; None for 0..255."""
+def _is_usual(high, layer):
+    """Whether the highest value of an image fits a normalization by the statistics of its data."""
+    means, stds = _means_and_stds(layer)
+    is_default = _range_of_normalization(layer) is None
+    return not is_default and np.min(means) <= high <= np.max(means + UNUSUAL_STDS * stds)
+
+
+def _means_and_stds(layer):
     scale, offset = np.asarray(layer.scale, float), np.asarray(layer.offset, float)
     # Rescaling computes x * scale + offset, and normalization (x - mean) / std
-    means, stds = -offset / scale, 1 / np.abs(scale)
+    return -offset / scale, 1 / np.abs(scale)
+
+
+def _range_of_normalization(layer):
+    """Return the (lowest, highest) value that a normalization is for; None for 0..255."""
+    means, stds = _means_and_stds(layer)
     if _is_within(means, MEANS_OF_8_BIT) and _is_within(stds, STDS_OF_8_BIT):
         return None
     low = float(np.min(means - STDS_AROUND_MEAN * stds))

@@ -14,7 +14,6 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from conftest import draw_sample
 from tfseg import viz
-from tfseg.cli.export import _window
 from tfseg.data import read_image
 from tfseg.inference import predict_logits
 from tfseg.training import Run
@@ -77,17 +76,6 @@ def test_export_options(run, trained, tfseg, tmp_path, monkeypatch):
     metadata = json.loads(Path("x/y/1/assets.extra/tfseg.json").read_text())
     assert metadata["window"] == 32
     assert metadata["tuning"] == {"score": "mean_iou", "score_cv": 0.5}
-
-
-def test_the_window_of_an_export(run, capsys):
-    assert _window(run, None) is None
-    assert _window(run, 64) == 64
-    edit(run, lambda record: record["data"].update(window=16))
-    assert _window(run, None) == 16
-    assert _window(run, 64) == 64
-    edit(run, lambda record: record["config"].update(normalization="image"))
-    assert _window(run, None) is None
-    assert "The export processes images whole" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

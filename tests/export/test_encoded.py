@@ -106,33 +106,52 @@ def test_exif_orientation_is_not_applied(encoded):
 
 GOOD = as_file(draw_sample(3)[0])
 BAD = {
-    "junk": b"these bytes are not an image, but there are enough for a header of any kind",
-    "empty": b"",
-    "only the signature of a JPEG": b"\xff\xd8\xff",
-    "only the signature of a PNG": b"\x89PNG\r\n\x1a\n",
-    "half a JPEG": as_file(draw_sample(1)[0], "JPEG")[:900],
-    "half a PNG": GOOD[: len(GOOD) // 2],
-    "damaged PNG": GOOD[:200] + bytes(64) + GOOD[264:],
-    "animated GIF": as_file(
-        Image.fromarray(draw_sample(1)[0]),
-        "GIF",
-        save_all=True,
-        append_images=[Image.fromarray(draw_sample(2)[0])],
+    "junk": (
+        b"these bytes are not an image, but there are enough for a header of any kind",
+        b"not a JPEG or PNG",
     ),
-    "BMP": as_file(draw_sample(1)[0], "BMP"),
-    "TIFF": as_file(draw_sample(1)[0], "TIFF"),
-    "PNG one row too large": as_file(np.zeros((257, 256, 3), np.uint8)),
-    "JPEG one column too large": as_file(np.zeros((256, 257, 3), np.uint8), "JPEG"),
-    "PNG of width 0": GOOD[:16] + bytes(4) + GOOD[20:],
-    "PNG of negative size": GOOD[:16] + b"\xff\xff\xff\xff\xff\xff\xff\xff" + GOOD[24:],
+    "empty": (b"", b"file is empty"),
+    "only the signature of a JPEG": (b"\xff\xd8\xff", b"has no size"),
+    "only the signature of a PNG": (b"\x89PNG\r\n\x1a\n", b"has no size"),
+    "half a JPEG": (as_file(draw_sample(1)[0], "JPEG")[:900], b"damaged or cut off"),
+    "half a PNG": (GOOD[: len(GOOD) // 2], b"damaged or cut off"),
+    "damaged PNG": (GOOD[:200] + bytes(64) + GOOD[264:], b"damaged or cut off"),
+    "damaged PNG of one pixel": (as_file(np.zeros((1, 1, 3), np.uint8))[:40], b"damaged"),
+    "animated GIF": (
+        as_file(
+            Image.fromarray(draw_sample(1)[0]),
+            "GIF",
+            save_all=True,
+            append_images=[Image.fromarray(draw_sample(2)[0])],
+        ),
+        b"not a JPEG or PNG",
+    ),
+    "BMP": (as_file(draw_sample(1)[0], "BMP"), b"not a JPEG or PNG"),
+    "TIFF": (as_file(draw_sample(1)[0], "TIFF"), b"not a JPEG or PNG"),
+    "PNG one row too large": (
+        as_file(np.zeros((257, 256, 3), np.uint8)),
+        b"The image has 257 x 256 pixels, more than 65536",
+    ),
+    "JPEG one column too large": (
+        as_file(np.zeros((256, 257, 3), np.uint8), "JPEG"),
+        b"The image has 256 x 257 pixels, more than 65536",
+    ),
+    "PNG of width 0": (GOOD[:16] + bytes(4) + GOOD[20:], b"has no size"),
+    "PNG of negative size": (
+        GOOD[:16] + b"\xff\xff\xff\xff\xff\xff\xff\xff" + GOOD[24:],
+        b"has no size",
+    ),
 }
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_file_is_flagged_and_does_not_affect_the_others(name, encoded):
+def test_a_bad_file_is_flagged_with_a_reason_and_does_not_affect_the_others(name, encoded):
     alone = call(encoded, GOOD)
-    outputs = call(encoded, GOOD, BAD[name], GOOD)
+    file, reason = BAD[name]
+    outputs = call(encoded, GOOD, file, GOOD)
     assert outputs["ok"].tolist() == [True, False, True]
+    assert outputs["reason"][[0, 2]].tolist() == [b"", b""]
+    assert reason in outputs["reason"][1]
     assert outputs["mask_png_bytes"][1] == b""
     assert outputs["class_pixels"][1].tolist() == [0, 0, 0]
     assert outputs["rle"][1].tolist() == [b"", b"", b""]

@@ -36,7 +36,7 @@ def test_no_version_appears_if_a_format_disagrees(tmp_path, monkeypatch):
 
         return run
 
-    def touch(model, file, images):
+    def touch(model, file, *_):
         file.touch()
 
     monkeypatch.setitem(module.FORMATS, "onnx", module.Format("a", touch, wrong_runner))
@@ -50,9 +50,9 @@ def test_no_version_appears_if_a_format_disagrees(tmp_path, monkeypatch):
 
 
 def test_each_litert_format_has_its_quantization(monkeypatch):
-    monkeypatch.setattr(module, "litert", lambda model, file, quantize, images: quantize)
+    monkeypatch.setattr(module, "litert", lambda model, file, quantize, *_: quantize)
     quantizations = {
-        name: entry.write(None, None, ())
+        name: entry.write(None, None, (), None, None)
         for name, entry in module.FORMATS.items()
         if name.startswith("litert")
     }

@@ -116,8 +116,8 @@ def test_files_that_disagree_with_the_model_are_not_written(tmp_path, monkeypatc
     for name in ("model.xml", "model.bin"):
         (tmp_path / name).write_text("before")
 
-    def tamper(model):
-        function = logits_function(model)
+    def tamper(model, size):
+        function = logits_function(model, size)
         model.get_layer("classes").bias.assign_add([0, 0, 10])  # the model changes afterwards
         return function
 

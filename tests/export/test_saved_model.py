@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from export.informative_models import one_conv
+from export.informative_models import make_informative, one_conv
 
 from conftest import draw_sample
 from tfseg.export import saved_model, serve_command
 from tfseg.export.postprocess import postprocess
 from tfseg.inference import predict
-from tfseg.models import unet
+from tfseg.models import CropToImage, PadToStride, tiny_unet, unet
 
 MODULE = sys.modules["tfseg.export.saved_model"]  # the function of that name hides it
 
@@ -120,7 +120,7 @@ def test_a_classifier_gives_one_class_per_image(classifier_model, classifier_ver
     }
     files = [tf.io.encode_png(images[0]).numpy(), b"junk", tf.io.encode_png(images[2, :9]).numpy()]
     found = signatures["encoded"](image_bytes=tf.constant(files))
-    assert found.keys() == {"class_ids", "probabilities", "uncertainty", "ok"}
+    assert found.keys() == {"class_ids", "probabilities", "uncertainty", "ok", "reason"}
     assert found["ok"].numpy().tolist() == [True, False, True]
     np.testing.assert_allclose(found["probabilities"][0], expected["probabilities"][0], atol=1e-5)
     assert not np.any(found["probabilities"][1])
@@ -134,9 +134,44 @@ def test_options_for_segmentation_are_rejected_for_a_classifier(
         saved_model(classifier_model, tmp_path, **options)
 
 
-def test_windows_are_rejected_for_models_that_normalize_each_image(tmp_path):
-    model = unet(2, filters=(2, 4), normalization="image")
-    with pytest.raises(ValueError, match="got window=32 for a model with normalization='image'"):
+@pytest.fixture(scope="module")
+def standardizing_model():
+    """A model whose answer depends on the statistics of the image, but little on borders."""
+    model = tiny_unet(2, normalization="image", filters=4)
+    return make_informative(model)
+
+
+def test_windows_of_a_model_that_normalizes_each_image_have_the_whole_images_statistics(
+    standardizing_model, tmp_path
+):
+    rng = np.random.default_rng(0)
+    image = rng.uniform(0, 255, (40, 90, 3)).astype(np.float32)
+    image[:, 45:] /= 20  # a dark half, which a window would make bright
+    version = saved_model(standardizing_model, tmp_path, window=32)
+    found = serving_default(version)(image=tf.constant(image[None]))["class_ids"][0].numpy()
+    assert np.mean(found == predict(standardizing_model, image, window=32)) > 0.999
+    assert np.mean(found == predict(standardizing_model, image)) > 0.98
+    alone = predict(standardizing_model, image[:32, 58:])
+    assert np.mean(found[:32, 58:] == alone) < 0.95  # what its own statistics would give
+
+
+def test_windows_begin_on_the_stride(tmp_path):
+    # the model sees blocks of 8 x 8 pixels only: windows on the stride change nothing
+    image = keras.Input((None, None, 3))
+    x = keras.layers.AveragePooling2D(8)(PadToStride(8)(image / 255))
+    x = keras.layers.UpSampling2D(8)(keras.layers.Conv2D(3, 1, name="classes")(x))
+    model = keras.Model(image, CropToImage()(x, image))
+    version = saved_model(model, tmp_path, ("probabilities",), window=24)
+    images = np.random.default_rng(0).uniform(0, 255, (1, 45, 51, 3)).astype(np.float32)
+    found = serving_default(version)(image=tf.constant(images))["probabilities"]
+    whole = postprocess(model(images))["probabilities"]
+    np.testing.assert_allclose(found, whole, atol=1e-5)
+
+
+def test_windows_are_rejected_for_models_that_normalize_inside_a_model(tmp_path):
+    inner = unet(2, filters=(2, 4), normalization="image")
+    model = keras.Sequential([keras.Input((None, None, 3)), inner])
+    with pytest.raises(ValueError, match="contains a model with normalization='image'"):
         saved_model(model, tmp_path, window=32)
 
 
@@ -166,6 +201,13 @@ def test_windows_are_rejected_for_models_of_fixed_size(fixed_size_model, tmp_pat
         ({"formats": ("onx",), "images": [0]}, "formats='onx' is unknown.* Did you mean 'onnx'"),
         ({"formats": ("onnx",)}, r"got formats=\('onnx',\) without `images`"),
         ({"max_pixels": 0}, "max_pixels=0 must be"),
+        ({"value_range": (255, 0)}, r"value_range=\(255, 0\) must be \(low, high\)"),
+        ({"value_range": 4095}, r"value_range=4095 must be \(low, high\)"),
+        ({"size": (32, 48)}, r"got size=\(32, 48\) without `formats`"),
+        (
+            {"size": (32, 0), "formats": ("litert",), "images": [0]},
+            "size=0 must be",
+        ),
     ],
 )
 def test_invalid_arguments_are_rejected(options, message, unet_model, tmp_path):
@@ -228,9 +270,10 @@ def test_a_single_wrong_signature_is_rejected(name, tmp_path, monkeypatch):
     make = getattr(MODULE, kind)
     wrong_dtype = {"serving_default": tf.float32, "uint8": tf.uint8}.get(name)
 
-    def tamper(logits_of, shape, extra, last):
+    def tamper(logits_of, shape, extra, last, *more):
         is_wrong = wrong_dtype is None or last == wrong_dtype
-        return make((lambda x: -logits_of(x)) if is_wrong else logits_of, shape, extra, last)
+        wrong = (lambda x: -logits_of(x)) if is_wrong else logits_of
+        return make(wrong, shape, extra, last, *more)
 
     monkeypatch.setattr(MODULE, kind, tamper)
     with pytest.raises(RuntimeError, match=rf"\({name}\) agrees with the model on"):
@@ -240,7 +283,7 @@ def test_a_single_wrong_signature_is_rejected(name, tmp_path, monkeypatch):
 def test_other_formats_are_compared_on_crops_of_one_window(tmp_path, monkeypatch):
     shapes = []
 
-    def record(version, model, formats, images, class_names):
+    def record(version, model, formats, images, class_names, size):
         shapes.extend(image.shape for image in images)
 
     monkeypatch.setattr(MODULE, "_compare", lambda *_: None)

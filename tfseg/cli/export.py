@@ -8,9 +8,10 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands
-from tfseg.cli.options import given_options
+from tfseg.cli.options import given_options, split
 
 COMPARED = 10  # images on which exports are compared with the model
+CALIBRATION = 100  # further images for the ranges of an int8 file
 COMPARED_SIDE = 1024  # larger images are cropped for that
 
 
@@ -41,6 +42,20 @@ ImagesOption = Annotated[
     ),
 ]
 Window = Annotated[int | None, typer.Option(help="Side of the sliding windows for larger images.")]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="H,W",
+        help="Height and width of the images for the files of --format, which then take one image "
+        "of this size: for GPU delegates, Edge TPU, MediaPipe and OpenCV.",
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(
+        min=1, help="Largest height x width of an image file that the SavedModel decodes."
+    ),
+]
 Dtype = Annotated[str, typer.Option(help="float32, or bfloat16 for processors that support it.")]
 Inspect = Annotated[
     Path | None,
@@ -59,12 +74,16 @@ def export(
     formats: Formats = None,
     images: ImagesOption = None,
     window: Window = None,
+    size: Size = None,
+    max_pixels: MaxPixels = 2**24,
     dtype: Dtype = "float32",
     inspect: Inspect = None,
 ):
     """Export the best model as the next version of a SavedModel for TF Serving, in any format.
 
     Example:  [cyan]tfseg export --run runs/leaves --format litert --format onnx[/]
+
+    Example:  [cyan]tfseg export --run runs/leaves --format litert_int8 --size 512,512[/]
 
     Example:  [cyan]tfseg export --inspect saved_models/leaves/1[/]
     """
@@ -81,15 +100,19 @@ def export(
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
-    compared = _images_to_compare(trained, images, required=bool(formats))
+    formats = formats or ()
+    count = COMPARED + CALIBRATION if "litert_int8" in formats else COMPARED
+    compared = _images_to_compare(trained, images, count, required=bool(formats))
     version = _export(
         trained,
         out or Path("saved_models") / trained.folder.resolve().name,
         outputs=outputs or (),
-        window=_window(trained, window),
+        window=window or trained.data.window,
+        max_pixels=max_pixels,
         dtype=dtype,
-        formats=formats or (),
+        formats=formats,
         images=compared,
+        size=_parse_size(size),
     )
     note = "" if compared else ", with noise as its only input"
     say(f"Exported and verified {version}{note}.")
@@ -98,8 +121,15 @@ def export(
     say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
 
 
-def _export(run, folder, outputs, window, dtype, formats, images):
-    """Write the next version and print how its formats agree with the model."""
+def _export(run, folder, images, **options):
+    """Write the next version and print how its formats agree with the model.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        folder: of the versions.
+        images: list of (H, W, C) to compare on.
+        options: arguments of `tfseg.export.saved_model`.
+    """
     from tfseg import export as exporting
 
     metadata = {"class_names": run.data.class_names, "metrics": _scores(run)}
@@ -109,12 +139,10 @@ def _export(run, folder, outputs, window, dtype, formats, images):
     version = exporting.saved_model(
         run.model(),
         folder,
-        outputs,
-        metadata,
-        window,
-        dtype=dtype,
-        formats=formats,
+        metadata=metadata,
         images=images,
+        value_range=_value_range(run.data),
+        **options,
     )
     if images:
         parity = exporting.inspect(version)["parity"]
@@ -122,17 +150,25 @@ def _export(run, folder, outputs, window, dtype, formats, images):
     return version
 
 
-def _window(run, window):
-    """Return the window of the export: the user's, the run's, or None."""
-    if window is not None or run.data.window is None:
-        return window
-    if run.config.normalization == "image":
-        say(
-            "The export processes images whole, since each is normalized by its own mean. The run "
-            "was evaluated in windows."
-        )
-        return None
-    return run.data.window
+def _parse_size(text):
+    """Return (512, 768) for "512,768"; None for None."""
+    size = split(text, int)
+    if size is not None and (len(size) != 2 or min(size) < 1):
+        raise typer.BadParameter(f"--size: '{text}' must be height and width, such as 512,768.")
+    return size
+
+
+def _value_range(facts):
+    """Return the range of values of the images of a run; None if it is unknown."""
+    import numpy as np
+
+    if facts.dtype == "uint8":
+        return 0, 255
+    measured = getattr(facts, "value_range", None)
+    if measured is not None:
+        return measured
+    is_integer = np.issubdtype(np.dtype(facts.dtype), np.unsignedinteger)
+    return (0, np.iinfo(facts.dtype).max) if is_integer else None
 
 
 def _require_alone(context, option):
@@ -154,20 +190,23 @@ def _scores(run):
     return {name: value for name, value in report.items() if isinstance(value, float)}
 
 
-def _images_to_compare(run, images, required):
-    """Return a few images of a folder, or of the run's validation images; [] if there are none.
+def _images_to_compare(run, images, count, required):
+    """Return images of a folder, or of the run's validation images; [] if there are none.
 
     Args:
         run: a `tfseg.training.Run`.
         images: folder, or None.
+        count: maximum number of images; they are spread evenly over all.
         required: raise if there are none.
     """
     from tfseg import data, training
+    from tfseg.export.calibration import spread
 
     record = run.record
     if images is not None:
-        files = data.image_files(images)[:COMPARED]
-        found = [data.read_image(file, record.data.channels) for file in files]
+        files = data.image_files(images)
+        chosen = [files[index] for index in spread(len(files), count)]
+        found = [data.read_image(file, record.data.channels) for file in chosen]
     elif record.config.images is None:
         return []
     else:
@@ -180,7 +219,7 @@ def _images_to_compare(run, images, required):
                 ) from error
             say(f"Not compared with the model on images: {error} Pass others with --images.")
             return []
-        found = [reader[index]["image"] for index in range(min(COMPARED, len(reader)))]
+        found = [reader[index]["image"] for index in spread(len(reader), count)]
     return [image[:COMPARED_SIDE, :COMPARED_SIDE] for image in found]
 
 

@@ -8,11 +8,8 @@ from PIL import Image
 
 
 def encode_png(image) -> bytes:
-    """(H, W, 1 or 3) uint8 image -> bytes of a PNG file."""
-    array = image[..., 0] if image.shape[-1] == 1 else image
-    file = io.BytesIO()
-    Image.fromarray(array).save(file, "PNG")
-    return file.getvalue()
+    """(H, W, 1 or 3) uint8 or uint16 image -> bytes of a PNG file of 8 or 16 bits per channel."""
+    return tf.io.encode_png(image).numpy()
 
 
 def class_ids_from_files(signature, images):
@@ -20,7 +17,7 @@ def class_ids_from_files(signature, images):
 
     Args:
         signature: the signature `encoded` of a loaded SavedModel.
-        images: (B, H, W, 1 or 3) uint8.
+        images: (B, H, W, 1 or 3) uint8 or uint16.
 
     Returns:
         (B, H, W) class ids, or (B,) for a classifier.

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfseg.export.flattening import flatten
 from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import PixelShuffle
 from tfseg.models.layer_graph import consumers, is_used_once
@@ -24,7 +25,9 @@ BFLOAT16_LAYERS = (
 )
 
 
-def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
+def fold_batch_norm(
+    model: keras.Model, dtype: str = "float32", size: tuple[int, int] | None = None
+) -> keras.Model:
     """Return an inference copy with batch normalization folded into the convolutions before it.
 
     With stored statistics, batch normalization is a scale and a shift per channel, which kernel and
@@ -36,8 +39,11 @@ def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
     bias in a separate pass.
 
     Args:
-        model: a trained functional model of `tfseg.models`. It is not changed.
+        model: a trained model of `tfseg.models`, or a functional or Sequential model around one. It
+            is not changed.
         dtype: "float32" or "bfloat16", of features and convolutions. Logits are always float32.
+        size: (H, W) of the images, for a copy that takes one image (1, H, W, C) at a time and in
+            which all shapes are known. None for the model's own.
 
     Returns:
         keras.Model for inference.
@@ -48,16 +54,21 @@ def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
         >>> sum(type(layer).__name__ == "BatchNorm" for layer in folded.layers)
         0
     """
-    norm_of = _foldable_norms(model)
+    # a new Model, since cloning a compiled one would also copy its loss and optimizer
+    flat_model = flatten(model)
+    plain = keras.Model(flat_model.input, flat_model.output, name=model.name)
+    norm_of = _foldable_norms(plain)
     folded_names = {norm.name for norm in norm_of.values()}
-    bfloat16_names = _bfloat16_names(model) if dtype == "bfloat16" else set()
+    bfloat16_names = _bfloat16_names(plain) if dtype == "bfloat16" else set()
     shuffle_factors = {
         layer.name: layer.strides[0]
-        for layer in model.layers
+        for layer in plain.layers
         if layer.name in bfloat16_names and _is_disjoint_upsampling(layer)
     }
 
     def copy(layer):
+        if isinstance(layer, keras.Model):
+            return layer  # a subclass, whose layers are unknown
         config = layer.get_config()
         if layer in norm_of:
             config["use_bias"] = True
@@ -75,20 +86,23 @@ def fold_batch_norm(model: keras.Model, dtype: str = "float32") -> keras.Model:
             return PixelShuffle(shuffle_factors[layer.name], dtype="bfloat16")(output)
         return output
 
-    # a new Model, since cloning a compiled one would also copy its loss and optimizer
-    plain = keras.Model(model.input, model.output)
-    folded_model = keras.models.clone_model(plain, clone_function=copy, call_function=call)
+    image = None if size is None else _input_of_size(plain, size)
+    folded_model = keras.models.clone_model(plain, image, copy, call)
     _copy_weights(plain, folded_model, norm_of, shuffle_factors)
     return folded_model
 
 
-def as_constants(model: keras.Model):
+def as_constants(model: keras.Model, shape: tuple | None = None):
     """Return a function (B, H, W, C) float32 -> logits in which the weights are constants.
 
     Constant kernels are arranged for the processor once instead of at every call.
+
+    Args:
+        model: keras.Model of one input and output.
+        shape: (B, H, W, C) of the image, with None for any size; by default `model.input_shape`.
     """
     call = tf.function(lambda image: model(image, training=False), autograph=False)
-    concrete = call.get_concrete_function(_image_spec(model))
+    concrete = call.get_concrete_function(image_spec(shape or model.input_shape))
     constant = convert_variables_to_constants_v2(concrete)
     return lambda image: constant(image)[0]
 
@@ -96,15 +110,21 @@ def as_constants(model: keras.Model):
 def inference_function(folded_model: keras.Model):
     """Return a tf.function (B, H, W, C) float32 -> class ids and probabilities, for converters.
 
+    For images of one known size it returns the probabilities alone: delegates of small devices
+    have no integer outputs, and MediaPipe takes a single one.
+
     Args:
         folded_model: the result of `fold_batch_norm`. Its weights become constants.
     """
     logits_of = as_constants(folded_model)
-    return tf.function(
-        lambda image: postprocess(logits_of(image)),
-        input_signature=[_image_spec(folded_model)],
-        autograph=False,
-    )
+    is_static = None not in folded_model.input_shape
+
+    def serve(image):
+        outputs = postprocess(logits_of(image))
+        return {"probabilities": outputs["probabilities"]} if is_static else outputs
+
+    spec = image_spec(folded_model.input_shape)
+    return tf.function(serve, input_signature=[spec], autograph=False)
 
 
 def broadcast_to_kernel(conv, values):
@@ -116,8 +136,13 @@ def broadcast_to_kernel(conv, values):
     return values  # kernel (h, w, in, out)
 
 
-def _image_spec(model):
-    return tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
+def image_spec(shape):
+    """Return the tf.TensorSpec of the float32 input `image` of a shape (B, H, W, C)."""
+    return tf.TensorSpec(shape, tf.float32, name="image")
+
+
+def _input_of_size(model, size):
+    return keras.Input(batch_shape=(1, *size, model.input_shape[-1]), name="image")
 
 
 def _foldable_norms(model):

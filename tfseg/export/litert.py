@@ -11,24 +11,38 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
+from tfseg.export.calibration import resize_image, split_samples
+from tfseg.export.flattening import in_float32
 from tfseg.export.folding import fold_batch_norm, inference_function
-from tfseg.export.parity import keras_runner
+from tfseg.export.litert_metadata import add_segmenter_metadata
+from tfseg.export.parity import keras_runner, run_one_by_one
+from tfseg.export.postprocess import ids_of_probabilities
 from tfseg.export.quantizing import equalize_concatenations, sensitive_layers
-from tfseg.export.verify import check_export
+from tfseg.export.verify import check_export, checked_size
 from tfseg.files import atomic_write
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
 MIN_AGREEMENT = {None: 0.999, "float16": 0.98}  # not 1: ties between classes may break either way
 WARN_BELOW = 0.99  # agreement of an 8-bit file
-MAX_COMPARED = 10  # images
 
 
-def litert(model: keras.Model, file: str | Path, quantize: str | None = None, samples=None) -> Path:
+def litert(
+    model: keras.Model,
+    file: str | Path,
+    quantize: str | None = None,
+    samples=None,
+    size: tuple[int, int] | None = None,
+    class_names=None,
+) -> Path:
     """Write a model as a LiteRT file that takes any batch size, height and width the model takes.
 
     The input is `image` (B, H, W, C) float32 in 0..255, the outputs are `class_ids` and
-    `probabilities`. The file is compared with the model before it appears. A model built for a
-    fixed height and width runs faster, in particular in int8.
+    `probabilities`. The file is compared with the model before it appears.
+
+    With `size` the file takes one image (1, H, W, C) at a time and all shapes in it are known: it
+    runs faster, in particular in int8, and on delegates of GPUs and Edge TPUs. Its only output is
+    `probabilities` (1, H, W, classes), and it contains the metadata with which MediaPipe's
+    ImageSegmenter takes it.
 
     Args:
         model: a trained model of `tfseg.models`.
@@ -38,9 +52,11 @@ def litert(model: keras.Model, file: str | Path, quantize: str | None = None, sa
             activations, the fastest on phones. With int8, a model built with
             normalization="image" is less accurate on dark images.
         samples: iterable of typical images (H, W, C) in 0..255. "int8" calibrates the ranges of the
-            activations on all of them: pass about a hundred diverse images. Up to ten, evenly
-            spaced, are used to compare the file with the model; without samples, a generated
-            pattern is.
+            activations on up to 100 of them and is compared with the model on up to 10 others: pass
+            about 110 diverse images. The other files are compared on up to ten; without samples,
+            on a generated pattern. With `size` they are resized to it.
+        size: (H, W) of the images; None for any size.
+        class_names: names of the classes, for the metadata with `size`; numbers if None.
 
     Returns:
         pathlib.Path of the file.
@@ -61,15 +77,18 @@ def litert(model: keras.Model, file: str | Path, quantize: str | None = None, sa
     """
     checks.one_of("litert", "quantize", quantize, QUANTIZE)
     check_export("litert", model, file, ".tflite")
-    images = _checked_images(model, quantize, samples)
+    size = checked_size("litert", model, size)
+    calibration, compared = _checked_images(model, quantize, samples, size)
     _interpreter_class()  # fail before the conversion, which can take minutes
-    folded_model = fold_batch_norm(model)
+    folded_model = fold_batch_norm(model, size=size)
     if quantize == "int8":
-        equalize_concatenations(folded_model, images)
-    stride = -(-len(images) // MAX_COMPARED)  # 25 images: every third is compared
+        equalize_concatenations(folded_model, calibration)
     with atomic_write(file) as path:
-        path.write_bytes(_convert(folded_model, quantize, images))
-        _compare(model, folded_model, path, quantize, images[::stride])
+        content = _convert(folded_model, quantize, calibration)
+        if size is not None and len(model.output_shape) == 4:
+            content = add_segmenter_metadata(content, model, class_names)
+        path.write_bytes(content)
+        _compare(model, folded_model, path, quantize, compared)
     return Path(file)
 
 
@@ -82,7 +101,8 @@ def litert_runner(file: str | Path, threads: int = 2):
 
     Returns:
         function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities". It raises a
-        ValueError if the shape does not fit the file or the array is empty.
+        ValueError if the shape does not fit the file or the array is empty. A file of fixed size is
+        run once per image.
 
     Raises:
         ValueError: the file is not a LiteRT file.
@@ -91,15 +111,19 @@ def litert_runner(file: str | Path, threads: int = 2):
     interpreter = _interpreter_class()(os.fspath(file), num_threads=threads)
     (image,) = interpreter.get_input_details()
     outputs = interpreter.get_signature_runner().get_output_details()
+    is_static = -1 not in image["shape_signature"]
     shape = None
 
     def run(images):
-        nonlocal shape
         images = np.asarray(images, np.float32)
         if not images.size:  # LiteRT's own error would name an internal node
             raise ValueError(
                 f"litert_runner: got images of shape {images.shape}, expected at least one pixel."
             )
+        return run_one_by_one(run_batch, images) if is_static else run_batch(images)
+
+    def run_batch(images):
+        nonlocal shape
         if images.shape != shape:  # allocation is slow
             shape = None
             _check_shape(images.shape, image["shape_signature"], "litert_runner", "images")
@@ -108,7 +132,9 @@ def litert_runner(file: str | Path, threads: int = 2):
             shape = images.shape
         interpreter.set_tensor(image["index"], images)
         interpreter.invoke()
-        return {name: interpreter.get_tensor(output["index"]) for name, output in outputs.items()}
+        found = {name: interpreter.get_tensor(output["index"]) for name, output in outputs.items()}
+        found.setdefault("class_ids", ids_of_probabilities(found["probabilities"]))
+        return found
 
     return run
 
@@ -117,17 +143,29 @@ def _interpreter_class():
     return checks.require_package("ai_edge_litert.interpreter", "litert").Interpreter
 
 
-def _checked_images(model, quantize, samples):
-    """Return the images for calibration and comparison as a list."""
-    images = [] if samples is None else [np.asarray(image) for image in samples]
-    if quantize == "int8" and not images:
+def _checked_images(model, quantize, samples, size):
+    """Return the images for calibration and those for comparison, two lists."""
+    calibration, compared = [], []
+    if samples is not None:
+        calibration, compared = split_samples(samples)
+    if quantize == "int8" and not calibration:
         raise ValueError(
             "litert: got quantize='int8' without `samples`, which calibrate the ranges of the "
             "activations. Pass about a hundred typical images (H, W, C)."
         )
-    for image in images:
+    calibration = [_checked_image(model, image, size) for image in calibration]
+    compared = [_checked_image(model, image, size) for image in compared]
+    return calibration, compared or [_checked_image(model, _pattern(model), size)]
+
+
+def _checked_image(model, image, size):
+    """Return an image (H, W, C) as an array, resized to `size` unless that is None."""
+    image = np.asarray(image)
+    if size is None:
         _check_shape(image.shape, model.input_shape[1:], "litert", "samples")
-    return images or [_pattern(model)]
+        return image
+    _check_shape(image.shape, (None, None, model.input_shape[-1]), "litert", "samples")
+    return resize_image(image, size)
 
 
 def _check_shape(shape, expected, owner, argument):
@@ -217,7 +255,7 @@ def _compare(model, folded_model, file, quantize, images):
 def _agreement(model, file, images):
     """Return the fraction of pixels on which a file and the model agree."""
     run = litert_runner(file)
-    reference = keras_runner(model)
+    reference = keras_runner(in_float32(model))
     try:
         found = [run(image[None])["class_ids"] for image in images]
     except RuntimeError as error:

@@ -12,12 +12,31 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.checks import IGNORE_INDEX
+from tfseg.data import label_names
 from tfseg.export.encoded_client import class_ids_from_files
+from tfseg.export.trained_range import image_dtype
 from tfseg.models.blocks import Standardize
+from tfseg.models.layer_graph import all_layers
 from tfseg.viz import palette
 
 METADATA_FILE = "assets.extra/tfseg.json"  # TensorFlow reserves this folder for other programs
 PARITY_FILE = "assets.extra/parity.json"
+
+
+def class_names_of(owner: str, model, class_names) -> list[str]:
+    """Return one name per class id of a model, "0", "1" ... if `class_names` is None.
+
+    Raises:
+        ValueError: the number of names does not fit the model.
+    """
+    count = max(2, model.output_shape[-1])
+    names = [str(i) for i in range(count)] if class_names is None else label_names(class_names)
+    if len(names) != count:
+        raise ValueError(
+            f"{owner}: got {len(names)} class names {names} for a model with {count} classes. "
+            "Pass one name per class."
+        )
+    return names
 
 
 def require_json(owner: str, metadata: dict) -> None:
@@ -132,10 +151,15 @@ def _verify_signatures(version, metadata):
     """Raise a RuntimeError unless all signatures give the same class ids for a black image."""
     signatures = tf.saved_model.load(str(version)).signatures
     height, width, channels = metadata["image_shape"]
-    image = tf.zeros((1, height or 33, width or 33, channels), tf.uint8)
+    # versions of before have no range
+    dtype = image_dtype(metadata.get("value_range"))
+    image = tf.zeros((1, height or 33, width or 33, channels), dtype)
     expected = signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
-    answers = [signatures["uint8"](image=image)["class_ids"]]
-    if "encoded" in signatures:
+    answers = []
+    if "uint8" in signatures:
+        answers.append(signatures["uint8"](image=image)["class_ids"])
+    pixels = image.shape[1] * image.shape[2]
+    if "encoded" in signatures and pixels <= metadata["max_pixels"]:
         answers.append(class_ids_from_files(signatures["encoded"], image.numpy()))
     # class ids per pixel, or per image for a classifier
     shape_is_valid = expected.shape in (image.shape[:3], image.shape[:1])
@@ -147,7 +171,7 @@ def _verify_signatures(version, metadata):
 
 def _normalization(model):
     """Return the normalization inside the model: mean and std per channel, "image", or nothing."""
-    layer = next((layer for layer in model.layers if layer.name == "normalize"), None)
+    layer = next((layer for layer in all_layers(model) if layer.name == "normalize"), None)
     if isinstance(layer, Standardize):
         return {"normalization": "image"}
     if not isinstance(layer, keras.layers.Rescaling):

@@ -1,5 +1,6 @@
 """ONNX files, for ONNX Runtime and other programs that read the format."""
 
+import json
 from pathlib import Path
 
 import keras
@@ -7,14 +8,19 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.export.folding import fold_batch_norm, inference_function
-from tfseg.export.verify import check_export, require_model_outputs
+from tfseg.export.metadata import class_names_of
+from tfseg.export.parity import run_one_by_one
+from tfseg.export.postprocess import ids_of_probabilities
+from tfseg.export.verify import check_export, checked_size, require_model_outputs
 from tfseg.files import atomic_write
 
 OPSET = 17  # from 2022, so that older runtimes can read the files
 AXES = ("batch", "height", "width")
 
 
-def onnx(model: keras.Model, file: str | Path) -> Path:
+def onnx(
+    model: keras.Model, file: str | Path, size: tuple[int, int] | None = None, class_names=None
+) -> Path:
     """Write a model as ONNX.
 
     The input is `image` (B, H, W, C) float32 in the range the model was trained on (0..255), with
@@ -22,11 +28,17 @@ def onnx(model: keras.Model, file: str | Path) -> Path:
     more than 256 classes, and `probabilities` (B, H, W, classes) float32. Decode files before: no
     ONNX runtime loads a graph that does.
 
+    With `size` the file takes one image (1, H, W, C) at a time, all shapes in it are known, and its
+    only output is `probabilities`: for programs such as OpenCV that lack other shapes.
+
     The file appears only after it was checked and compared with the model on an odd-sized image.
 
     Args:
         model: a model of `tfseg.models`. It is not changed.
         file: path that ends in ".onnx". The folder is created; an existing file is replaced.
+        size: (H, W) of the images; None for any size.
+        class_names: names of the classes, which the file contains as "class_names" in its metadata
+            properties, a list in JSON; numbers if None.
 
     Returns:
         pathlib.Path of the file.
@@ -45,13 +57,17 @@ def onnx(model: keras.Model, file: str | Path) -> Path:
         (1, 5, 6)
     """
     check_export("onnx", model, file, ".onnx")
+    size = checked_size("onnx", model, size)
+    properties = {"class_names": json.dumps(class_names_of("onnx", model, class_names))}
     format_onnx = checks.require_package("onnx", "onnx")
     checks.require_package("onnxruntime", "onnx")
     checks.require_package("tf2onnx", "onnx")
     with atomic_write(file) as path:
-        path.write_bytes(_convert(model).SerializeToString())
+        proto = _convert(model, size)
+        format_onnx.helper.set_model_props(proto, properties)
+        path.write_bytes(proto.SerializeToString())
         format_onnx.checker.check_model(str(path), full_check=True)
-        require_model_outputs(model, onnx_runner(path), path)
+        require_model_outputs(model, onnx_runner(path), path, size)
     return Path(file)
 
 
@@ -71,20 +87,26 @@ def onnx_runner(file: str | Path, threads: int = 2):
     options.intra_op_num_threads = checks.positive_int("onnx_runner", "threads", threads)
     session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
+    is_static = session.get_inputs()[0].shape[0] == 1
 
     def run(images):
-        values = session.run(names, {"image": np.asarray(images, np.float32)})
-        return dict(zip(names, values, strict=True))
+        images = np.asarray(images, np.float32)
+        return run_one_by_one(run_batch, images) if is_static else run_batch(images)
+
+    def run_batch(images):
+        outputs = dict(zip(names, session.run(names, {"image": images}), strict=True))
+        outputs.setdefault("class_ids", ids_of_probabilities(outputs["probabilities"]))
+        return outputs
 
     return run
 
 
-def _convert(model):
+def _convert(model, size):
     """Return the model with class ids and probabilities as an onnx.ModelProto."""
     import onnx
     import tf2onnx
 
-    serve = inference_function(fold_batch_norm(model))
+    serve = inference_function(fold_batch_norm(model, size=size))
     proto, _ = tf2onnx.convert.from_function(
         serve, serve.input_signature, opset=OPSET, custom_op_handlers={"Erfc": (_erfc, [])}
     )

@@ -8,18 +8,19 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.folding import as_constants, fold_batch_norm
+from tfseg.export.folding import as_constants, fold_batch_norm, image_spec
+from tfseg.export.parity import run_one_by_one
 from tfseg.export.saving import save_quietly
-from tfseg.export.verify import check_export, require_model_outputs
+from tfseg.export.verify import check_export, checked_size, require_model_outputs
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def openvino(model: keras.Model, file: str | Path) -> Path:
+def openvino(model: keras.Model, file: str | Path, size: tuple[int, int] | None = None) -> Path:
     """Write a model as OpenVINO intermediate representation: `<name>.xml` and `<name>.bin`.
 
-    Input and outputs are those of `onnx`. Weights stay float32. Both files appear only after they
-    were compared with the model on an odd-sized image, the .xml last.
+    Input and outputs are those of `onnx`; both outputs stay with `size`. Weights stay float32. Both
+    files appear only after they were compared with the model on noise, the .xml last.
 
     The openvino package sends telemetry whenever it is imported. To prevent it, run
     `opt_in_out --opt_out`, which the package installs, or set the environment variable CI=true.
@@ -27,6 +28,8 @@ def openvino(model: keras.Model, file: str | Path) -> Path:
     Args:
         model: a model of `tfseg.models`. It is not changed.
         file: path that ends in ".xml". The folder is created; existing files are replaced.
+        size: (H, W) of the images, for files that take one image (1, H, W, C) at a time and in
+            which all shapes are known; None for any size.
 
     Returns:
         pathlib.Path of the .xml file.
@@ -45,15 +48,16 @@ def openvino(model: keras.Model, file: str | Path) -> Path:
         (1, 5, 6)
     """
     check_export("openvino", model, file, ".xml")
+    size = checked_size("openvino", model, size)
     package = checks.require_package("openvino", "openvino")
     file = Path(file)
     weights = file.with_suffix(".bin")
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=file.parent) as temporary_folder:
         path = Path(temporary_folder) / file.name
-        converted = _convert(package, model, Path(temporary_folder) / "model")
+        converted = _convert(package, model, size, Path(temporary_folder) / "model")
         package.save_model(converted, str(path), compress_to_fp16=False)
-        require_model_outputs(model, openvino_runner(path), path)
+        require_model_outputs(model, openvino_runner(path), path, size)
         file.unlink(missing_ok=True)  # an .xml must never be next to the weights of another model
         path.with_suffix(".bin").replace(weights)
         return path.replace(file)
@@ -80,6 +84,7 @@ def openvino_runner(file: str | Path, threads: int = 2, dtype: str = "float32"):
     }
     core = checks.require_package("openvino", "openvino").Core()
     compiled = core.compile_model(str(file), "CPU", options)
+    is_static = compiled.input(0).partial_shape.is_static
 
     def run(images):
         images = np.asarray(images, np.float32)
@@ -87,19 +92,22 @@ def openvino_runner(file: str | Path, threads: int = 2, dtype: str = "float32"):
             raise ValueError(
                 f"openvino_runner: got images of shape {images.shape}, expected at least one pixel."
             )
+        return run_one_by_one(run_batch, images) if is_static else run_batch(images)
+
+    def run_batch(images):
         outputs = compiled({"image": images})
         return {name: outputs[name] for name in ("class_ids", "probabilities")}
 
     return run
 
 
-def _convert(package, model, folder):
+def _convert(package, model, size, folder):
     """Return an openvino.Model, read from a SavedModel of the logits in `folder`.
 
     OpenVINO cannot read some networks from ONNX files: it fails on the resizing that tf2onnx
     writes.
     """
-    save_quietly(folder, _logits_function(model))
+    save_quietly(folder, _logits_function(model, size))
     try:
         read = package.Core().read_model(str(folder))
     except RuntimeError as error:
@@ -117,10 +125,10 @@ def _summary(text):
     return lines[-1] if lines else text
 
 
-def _logits_function(model):
-    spec = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32, name="image")
-    logits_of = as_constants(fold_batch_norm(model))
-    return tf.function(logits_of, input_signature=[spec], autograph=False)
+def _logits_function(model, size):
+    folded_model = fold_batch_norm(model, size=size)
+    spec = image_spec(folded_model.input_shape)
+    return tf.function(as_constants(folded_model), input_signature=[spec], autograph=False)
 
 
 def _postprocess(logits, shape):

@@ -79,6 +79,12 @@ def _numpy_runner(call):
     return run
 
 
+def run_one_by_one(run, images) -> dict:
+    """Return the outputs of a function of one image (1, H, W, C) for a batch of images."""
+    outputs = [run(image[None]) for image in images]
+    return {name: np.concatenate([found[name] for found in outputs]) for name in outputs[0]}
+
+
 def parity(runners: dict, images, sizes: dict[str, int] | None = None) -> list[Parity]:
     """Compare several formats of one model on images.
 

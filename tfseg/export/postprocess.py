@@ -3,11 +3,27 @@
 import math
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from tfseg.models import output_activation
+from tfseg.models.layer_graph import is_graph
 
 
 def require_logits(owner: str, model: keras.Model) -> None:
     """Raise a ValueError unless a model's only output is logits (B, H, W, K) or (B, K)."""
+    if not is_graph(model) or not model.inputs:
+        raise ValueError(
+            f"{owner}: got the model {model.name!r} of the class {type(model).__name__}, whose "
+            "layers and image shape are unknown; expected a functional model. Wrap it: "
+            "image = keras.Input((None, None, 3)); keras.Model(image, model(image))."
+        )
+    activation = output_activation(model)
+    if activation is not None:
+        raise ValueError(
+            f"{owner}: the model {model.name!r} ends in {activation}, expected logits: exports "
+            f"apply the {activation} themselves. Export a model without this last activation."
+        )
     if len(model.outputs) != 1 or len(model.output_shape) not in (2, 4):
         shapes = [tuple(output.shape) for output in model.outputs]
         raise ValueError(
@@ -37,6 +53,14 @@ def postprocess(logits) -> dict:
         "class_ids": tf.cast(tf.argmax(logits, axis=-1), dtype),
         "probabilities": tf.nn.softmax(logits),
     }
+
+
+def ids_of_probabilities(probabilities):
+    """Return the class ids of (..., C) probabilities as `postprocess` does, in NumPy."""
+    if probabilities.shape[-1] == 1:
+        return (probabilities[..., 0] > 0.5).astype(np.uint8)
+    dtype = np.uint8 if probabilities.shape[-1] <= 256 else np.uint16
+    return probabilities.argmax(-1).astype(dtype)
 
 
 def uncertainty(probabilities):

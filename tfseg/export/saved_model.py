@@ -1,7 +1,7 @@
 """SavedModel in the folder layout of TF Serving: `<name>/<version>/`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,19 +10,20 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.data import label_names
 from tfseg.export.encoded_client import class_ids_from_files, encode_png
+from tfseg.export.flattening import in_float32
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import check_formats, write_formats
-from tfseg.export.metadata import require_json, write_metadata
+from tfseg.export.metadata import class_names_of, require_json, write_metadata
 from tfseg.export.postprocess import postprocess, require_logits
 from tfseg.export.saving import save_quietly
 from tfseg.export.signatures import EXTRA_OUTPUTS, array_signature, file_signature
+from tfseg.export.trained_range import checked_range, image_dtype, serves_files, serves_uint8
 from tfseg.export.verify import noise_images, require_close
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
 from tfseg.export.windowed import windowed
-from tfseg.models.blocks import Standardize
+from tfseg.models import output_stride, split_standardize
 
 DTYPES = ("float32", "bfloat16")
 OVERLAP = 0.25  # of windows
@@ -41,6 +42,8 @@ def saved_model(
     dtype: str = "float32",
     formats: Sequence[str] = (),
     images=(),
+    size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> Path:
     """Export a model for TF Serving under the next free version number.
 
@@ -53,9 +56,12 @@ def saved_model(
     `uint8`: the same for uint8 images, a fourth of the bytes to send.
     `encoded`, for models of 1 or 3 channels: `image_bytes` (B,), JPEG or PNG files of mixed sizes
         -> `mask_png_bytes` (B,), the class ids as PNG files of the images' sizes; `class_pixels`
-        (B, classes) int64; `ok` (B,) bool. A file that is damaged, too large or of another type
-        has `ok` False, an empty mask and no pixels, and does not affect the others. The EXIF
-        orientation is not applied: the mask matches the stored pixels.
+        (B, classes) int64; `ok` (B,) bool; `reason` (B,) string. A file that is damaged, too large
+        or of another type has `ok` False and a reason, an empty mask and no pixels, and does not
+        affect the others. The EXIF orientation is not applied: the mask matches the stored pixels.
+
+    A model that was trained on other values than 0..255 has no `uint8`, and takes only PNG files of
+    16 bits in `encoded`, or has no `encoded` if its values are not whole numbers from 0 on.
 
     For an image classifier, `class_ids` are (B,), also from `encoded`, and probabilities (B, C).
 
@@ -71,13 +77,22 @@ def saved_model(
             from `encoded` only: COCO's run lengths of each class as JSON.
         metadata: dict that JSON can represent, such as {"class_names": [...], "metrics": {...}}.
         window: side in pixels of windows that slide over larger images and overlap by a quarter.
-            Features are then kept for one window only, which saves memory. None for no windows.
+            Features are then kept for one window only, which saves memory. A model with
+            normalization="image" is given the statistics of the whole image. None for no windows.
         max_pixels: maximum height x width of an encoded image, checked before it is decoded.
         dtype: "float32" or "bfloat16", of the convolutions. bfloat16 is faster on processors that
             support it.
         formats: keys of `FORMATS`, to write next to the SavedModel in `assets.extra`.
         images: list of typical images (H, W, C) on which all formats are compared with the model.
             Required with `formats`. The results go to `assets.extra/parity.json`, see `Parity`.
+            With "litert_int8" pass about 110: up to 100 calibrate it, and up to 10 others are
+            compared.
+        size: (H, W) of the images for LiteRT, ONNX and OpenVINO files, which then take one image at
+            a time and in which all shapes are known; see `litert`. None for any size. The images
+            are resized to it for the comparison.
+        value_range: (low, high), the smallest and largest value in the images that the model was
+            trained on. It is kept in the metadata and decides on the signatures for 8-bit images.
+            None if it is 0..255, or unknown.
 
     Returns:
         pathlib.Path of the new version, `<folder>/<version>`.
@@ -93,17 +108,17 @@ def saved_model(
         >>> tfseg.export.saved_model(model, "saved_models/leaves").as_posix()
         'saved_models/leaves/1'
     """
-    details = _checked_details(model, outputs, metadata, window, max_pixels, dtype)
-    check_formats(formats, images)
+    details = _checked_details(model, outputs, metadata, window, max_pixels, dtype, value_range)
+    size = check_formats(model, formats, images, size)
 
     def write(version):
         _write(model, version, details)
         _compare(model, version, details)
-        write_warmup(version, _warmup_requests(model))
+        write_warmup(version, _warmup_requests(model, details))
         if len(images):
             # other formats have no windows, which `_compare` has checked
             crops = [image[:window, :window] for image in images]
-            write_formats(version, model, formats, crops, details["class_names"])
+            write_formats(version, model, formats, crops, details["class_names"], size)
         write_metadata(version, model, details)
 
     return next_version(folder, write)
@@ -121,7 +136,7 @@ def serve_command(version) -> tuple[str, ...]:
     return ("docker", "run", "-p", "8501:8501", "-v", volume, "-e", name, "tensorflow/serving")
 
 
-def _checked_details(model, outputs, metadata, window, max_pixels, dtype):
+def _checked_details(model, outputs, metadata, window, max_pixels, dtype, value_range=None):
     """Return the checked arguments as they are written into the metadata."""
     for output in outputs:
         checks.one_of("saved_model", "outputs", output, EXTRA_OUTPUTS)
@@ -137,11 +152,12 @@ def _checked_details(model, outputs, metadata, window, max_pixels, dtype):
     metadata = metadata or {}
     details = {
         **metadata,
-        "class_names": _class_names(model, metadata.get("class_names")),
+        "class_names": class_names_of("saved_model", model, metadata.get("class_names")),
         "outputs": ["class_ids", *outputs],
         "dtype": dtype,
         "window": window,
         "max_pixels": checks.positive_int("saved_model", "max_pixels", max_pixels),
+        "value_range": checked_range("saved_model", value_range),
     }
     require_json("saved_model", details)
     return details
@@ -149,12 +165,7 @@ def _checked_details(model, outputs, metadata, window, max_pixels, dtype):
 
 def _checked_window(model, window):
     """Return the side of the windows; raise a ValueError if the model cannot be run in windows."""
-    if any(isinstance(layer, Standardize) for layer in model.layers):
-        raise ValueError(
-            f"saved_model: got window={window} for a model with normalization='image', which would "
-            "normalize each window by its own mean and std. Build it with normalization=(mean, "
-            "std) of all images, or remove `window`."
-        )
+    split_standardize(model)  # raises for a model inside a model
     if model.input_shape[1:3] != (None, None):
         raise ValueError(
             f"saved_model: got window={window} for a model with the fixed size "
@@ -164,69 +175,74 @@ def _checked_window(model, window):
     return checks.positive_int("saved_model", "window", window)
 
 
-def _class_names(model, class_names):
-    count = max(2, model.output_shape[-1])
-    names = [str(i) for i in range(count)] if class_names is None else label_names(class_names)
-    if len(names) != count:
-        raise ValueError(
-            f"saved_model: got {len(names)} class names {names} for a model with {count} classes. "
-            "Pass one name per class."
-        )
-    return names
-
-
 def _write(model, path, details):
     """Write the SavedModel itself."""
     shape = model.input_shape[1:]
-    logits_of = as_constants(fold_batch_norm(model, details["dtype"]))
-    logits_of = _in_windows(logits_of, model, details)
+    folded_model = fold_batch_norm(model, details["dtype"])
+    logits_of = _logits_function(folded_model, details, partial(as_constants, shape=(None, *shape)))
     extra = details["outputs"][1:]
-    signatures = {
-        "serving_default": array_signature(logits_of, shape, extra, tf.float32),
-        "uint8": array_signature(logits_of, shape, extra, tf.uint8),
-    }
-    if _takes_files(model):
-        signatures["encoded"] = file_signature(logits_of, shape, extra, details["max_pixels"])
+    value_range = details["value_range"]
+    signatures = {"serving_default": array_signature(logits_of, shape, extra, tf.float32)}
+    if serves_uint8(value_range):
+        signatures["uint8"] = array_signature(logits_of, shape, extra, tf.uint8)
+    if serves_files(model, value_range):
+        limit = details["max_pixels"]
+        signatures["encoded"] = file_signature(logits_of, shape, extra, limit, value_range)
     save_quietly(path, signatures)
 
 
-def _in_windows(logits_of, model, details):
-    if details["window"] is None:
-        return logits_of
-    return windowed(logits_of, details["window"], OVERLAP, model.output_shape[-1])
+def _logits_function(model, details, function_of: Callable):
+    """Return a function (B, H, W, C) float32 -> logits, in windows if the details say so.
 
-
-def _takes_files(model):
-    return model.input_shape[-1] in (1, 3)
+    Args:
+        model: keras.Model.
+        details: result of `_checked_details`.
+        function_of: what makes a function of a model, such as `as_constants`.
+    """
+    window = details["window"]
+    if window is None:
+        return function_of(model)
+    options = (window, OVERLAP, model.output_shape[-1], output_stride(model))
+    parts = split_standardize(model)
+    if parts is None:
+        return windowed(function_of(model), *options)
+    # the statistics are those of the whole image, as in `tfseg.inference.predict_logits`
+    rest_of = windowed(function_of(parts.rest), *options)
+    return lambda image: rest_of(parts.standardize(image))
 
 
 def _compare(model, path, details):
     """Raise a RuntimeError unless every signature of the SavedModel agrees with the model."""
-    images = noise_images(model, details["window"] or 0)  # wide enough for two windows
+    value_range = details["value_range"]
+    # wide enough for two windows
+    images = noise_images(model, details["window"] or 0, value_range)
     floats = tf.constant(images, tf.float32)
-    logits_of = _in_windows(partial(model, training=False), model, details)
+    logits_of = _logits_function(in_float32(model), details, _inference_call)
     expected = postprocess(logits_of(floats))
     served = tf.saved_model.load(str(path)).signatures
-    found = {
-        "serving_default": served["serving_default"](image=floats),
-        "uint8": served["uint8"](image=images),
-    }
-    if "encoded" in served:
+    found = {"serving_default": served["serving_default"](image=floats)}
+    if "uint8" in served:
+        found["uint8"] = served["uint8"](image=images)
+    if "encoded" in served and images[0, ..., 0].size <= details["max_pixels"]:
         found["encoded"] = {"class_ids": class_ids_from_files(served["encoded"], images)}
     min_agreement, max_difference = TOLERANCE[details["dtype"]]
     for name, outputs in found.items():
         require_close(expected, outputs, f"{path} ({name})", min_agreement, max_difference)
 
 
-def _warmup_requests(model):
+def _inference_call(model):
+    return partial(model, training=False)
+
+
+def _warmup_requests(model, details):
     """Return a request for every signature, at the model's size or a typical one."""
+    value_range = details["value_range"]
     height, width = model.input_shape[1:3]
     shape = (1, height or WARMUP_SIDE, width or WARMUP_SIDE, model.input_shape[-1])
-    image = np.full(shape, 127, np.uint8)
-    requests = [
-        ("serving_default", {"image": image.astype(np.float32)}),
-        ("uint8", {"image": image}),
-    ]
-    if _takes_files(model):
+    image = np.full(shape, 127, image_dtype(value_range))
+    requests = [("serving_default", {"image": image.astype(np.float32)})]
+    if serves_uint8(value_range):
+        requests.append(("uint8", {"image": image}))
+    if serves_files(model, value_range):
         requests.append(("encoded", {"image_bytes": np.array([encode_png(image[0])], object)}))
     return requests

@@ -59,13 +59,15 @@ def _empty_unless(has_pixels, value, image, shared_axes):
     return tf.ensure_shape(output, (None, *value.shape[1:]))
 
 
-def file_signature(logits_of, shape, extra, max_pixels):
+def file_signature(logits_of, shape, extra, max_pixels, value_range=None):
     """Return the tf.function image_bytes (B,) string -> dict of outputs, file by file.
 
     Files may have different sizes. Outputs:
 
-    "ok" (B,) bool: whether the bytes are a complete JPEG or PNG of at most `max_pixels`. Otherwise
-        the other outputs for this file are empty or 0.
+    "ok" (B,) bool: whether the bytes are a complete JPEG or PNG of at most `max_pixels` and of the
+        range of values that the model was trained on. Otherwise the other outputs for this file
+        are empty or 0.
+    "reason" (B,) string: why `ok` is False; empty where it is True.
 
     For logits (B, H, W, K):
 
@@ -80,13 +82,15 @@ def file_signature(logits_of, shape, extra, max_pixels):
         shape: (H, W, C) of the model's input, with None for any size.
         extra: names out of `EXTRA_OUTPUTS`.
         max_pixels: maximum height x width of an image.
+        value_range: see `decode_image`.
     """
 
     def respond(file):
-        image, ok = decode_image(file, shape[2], max_pixels)
+        image, reason = decode_image(file, shape[2], max_pixels, value_range)
+        ok = reason == ""
         outputs = _file_outputs(_logits_at_image_size(logits_of, image, shape), extra)
         kept = {name: tf.where(ok, value, tf.zeros_like(value)) for name, value in outputs.items()}
-        return {"ok": ok, **kept}
+        return {"ok": ok, "reason": reason, **kept}
 
     one = tf.function(respond, autograph=False).get_concrete_function(tf.TensorSpec((), tf.string))
     spec = {

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg import checks
+from tfseg.export.flattening import in_float32
 from tfseg.export.parity import keras_runner
 from tfseg.export.postprocess import require_logits
+from tfseg.export.trained_range import noise
 
 MIN_AGREEMENT = 0.999  # fraction of class ids; ties between classes may break either way
 MAX_DIFFERENCE = 1e-3  # of probabilities
@@ -18,26 +21,48 @@ def check_export(owner: str, model, file: str | Path, suffix: str) -> None:
         raise ValueError(f"{owner}: file='{file}' must end in '{suffix}'.")
 
 
-def noise_images(model, extra_width: int = 0):
-    """Return two noise images for a comparison, (2, H, W, C) uint8.
+def noise_images(model, extra_width: int = 0, value_range=None):
+    """Return two noise images for a comparison, (2, H, W, C) uint8, uint16 or float32.
 
-    Their size is that of the model, or 65 x (97 + `extra_width`), which no stride divides.
+    Their size is that of the model, or 65 x (97 + `extra_width`), which no stride divides. Their
+    values are in `value_range`, or 0..255.
     """
     height, width = model.input_shape[1:3]
     shape = (2, height or 65, width or 97 + extra_width, model.input_shape[-1])
-    return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return noise(shape, value_range)
 
 
-def require_model_outputs(model, run, path) -> None:
+def checked_size(owner: str, model, size) -> tuple[int, int] | None:
+    """Return (H, W) of the images of an export, or None for any size.
+
+    Raises:
+        ValueError: `size` is not two positive integers, or the model has another fixed size.
+    """
+    if size is None:
+        return None
+    height, width = checks.positive_ints(owner, "size", size)
+    own = model.input_shape[1:3]
+    if any(side not in (None, wanted) for side, wanted in zip(own, (height, width), strict=True)):
+        raise ValueError(
+            f"{owner}: got size={(height, width)} for a model with the fixed size {own}. Pass that "
+            "size, or build the model with input_shape=(None, None, channels)."
+        )
+    return height, width
+
+
+def require_model_outputs(model, run, path, size=None) -> None:
     """Raise a RuntimeError unless an exported file gives the model's outputs on odd-sized noise.
 
     Args:
         model: the Keras model.
         run: function of images (B, H, W, C) that runs the file.
         path: of the file, for the message.
+        size: (H, W) that the file takes; None for any size.
     """
     images = noise_images(model).astype(np.float32)
-    expected = keras_runner(model)(images)
+    if size is not None:
+        images = noise((2, *size, model.input_shape[-1]), None).astype(np.float32)
+    expected = keras_runner(in_float32(model))(images)
     require_close(expected, run(images), path, MIN_AGREEMENT, MAX_DIFFERENCE)
 
 

@@ -5,17 +5,18 @@ import tensorflow as tf
 from tfseg.ops import window_count
 
 
-def windowed(logits_of, window: int, overlap: float, classes: int):
+def windowed(logits_of, window: int, overlap: float, classes: int, stride: int):
     """Return a function like `logits_of` that keeps features of one window at a time.
 
     Windows, and the weights by which overlapping logits are averaged, are those of
-    `tfseg.inference.predict_logits`.
+    `tfseg.inference.predict_logits`. The time is proportional to the number of pixels.
 
     Args:
         logits_of: function (B, H, W, C) -> (B, H, W, classes).
         window: side of the windows in pixels. Images that fit into one window run whole.
         overlap: minimum fraction of a window that the next window covers again, in [0, 1).
         classes: number of channels of the logits.
+        stride: windows start at multiples of it, see `tfseg.models.output_stride`.
     """
 
     def logits(image):
@@ -23,71 +24,81 @@ def windowed(logits_of, window: int, overlap: float, classes: int):
         return tf.cond(
             is_small,
             lambda: logits_of(image),
-            lambda: _slide(logits_of, image, window, overlap, classes),
+            lambda: _slide(logits_of, image, window, overlap, classes, stride),
         )
 
     return logits
 
 
-def _slide(logits_of, image, window, overlap, classes):
+def _slide(logits_of, image, window, overlap, classes, stride):
     """Return the weighted mean of the logits of all windows, (B, H, W, classes)."""
     batch, height, width = tf.unstack(tf.shape(image)[:3])
-    window_height = tf.minimum(height, window)
-    window_width = tf.minimum(width, window)
-    row_weights, column_weights = blend_weights(window_height), blend_weights(window_width)
-    weight = row_weights[:, None, None] * column_weights[None, :, None]
-    rows = window_starts(height, window, overlap)
-    columns = window_starts(width, window, overlap)
+    row_weights = blend_weights(tf.minimum(height, window))
+    column_weights = blend_weights(tf.minimum(width, window))
+    rows = window_starts(height, window, overlap, stride)
+    columns = window_starts(width, window, overlap, stride)
     count = tf.size(rows) * tf.size(columns)
 
-    def add_window(index, total, weights):
-        y = rows[index // tf.size(columns)]
-        x = columns[index % tf.size(columns)]
-        logits = logits_of(image[:, y : y + window_height, x : x + window_width])
-        margins = [
-            [0, 0],
-            [y, height - y - window_height],
-            [x, width - x - window_width],
-            [0, 0],
-        ]
-        total += tf.pad(logits * weight, margins)
-        weights += tf.pad(weight, margins[1:])
-        return index + 1, total, weights
+    def add_window(index, total):
+        top, left = rows[index // tf.size(columns)], columns[index % tf.size(columns)]
+        # the last window of an axis may reach over the border and is cut there
+        bottom, right = tf.minimum(top + window, height), tf.minimum(left + window, width)
+        logits = logits_of(image[:, top:bottom, left:right])
+        weight = row_weights[: bottom - top, None, None] * column_weights[: right - left, None]
+        # updates the tensor in place: adding a padded window would walk over the whole image
+        total = tf.raw_ops.TensorStridedSliceUpdate(
+            input=total,
+            begin=[0, top, left, 0],
+            end=[batch, bottom, right, classes],
+            strides=[1, 1, 1, 1],
+            value=total[:, top:bottom, left:right] + logits * weight,
+        )
+        return index + 1, total
 
-    total = tf.zeros((batch, height, width, classes))
-    weights = tf.zeros((height, width, 1))
-    shapes = (
-        tf.TensorShape([]),
-        tf.TensorShape([None, None, None, classes]),
-        tf.TensorShape([None, None, 1]),
-    )
-    _, total, weights = tf.while_loop(
-        lambda index, *_: index < count,
+    shapes = (tf.TensorShape([]), tf.TensorShape([None, None, None, classes]))
+    _, total = tf.while_loop(
+        lambda index, _: index < count,
         add_window,
-        (0, total, weights),
+        (0, tf.zeros((batch, height, width, classes))),
         shapes,
         parallel_iterations=1,
         maximum_iterations=count,
     )
-    return total / weights
+    row_sums = _weight_sums(rows, row_weights, height)
+    column_sums = _weight_sums(columns, column_weights, width)
+    return total / (row_sums[:, None, None] * column_sums[:, None])
 
 
-def window_starts(length, window: int, overlap: float):
+def _weight_sums(starts, weights, length):
+    """Return the sum of the weights of all windows at each position of an axis, (length,).
+
+    Example: windows of weights (1, 2) that start at 0 and 1 sum up to (1, 2 + 1, 2).
+    """
+    positions = starts[:, None] + tf.range(tf.size(weights))
+    weights = tf.broadcast_to(weights, tf.shape(positions))
+    reach = tf.reduce_max(positions) + 1  # beyond the border if the last window is cut
+    return tf.math.unsorted_segment_sum(weights, positions, reach)[:length]
+
+
+def window_starts(length, window: int, overlap: float, stride: int = 1):
     """Return the starts that `tfseg.ops.window_corners` has along one axis, in a graph.
 
     Args:
         length: () int32 tensor, side of the image.
         window: side of the windows.
         overlap: minimum fraction of a window that the next window covers again, in [0, 1).
+        stride: the starts are multiples of it; windows smaller than it start anywhere.
 
     Returns:
         (N,) int32.
     """
+    stride = stride if stride <= window else 1
     spare = tf.maximum(0, length - window)
-    count = window_count(spare, window, overlap)
+    count = window_count(spare, window, overlap, stride)
     last = tf.cast(tf.maximum(count - 1, 1), tf.float64)
-    starts = tf.cast(tf.range(count), tf.float64) * tf.cast(spare, tf.float64) / last
-    return tf.cast(tf.round(starts), tf.int32)
+    units = tf.cast(-(-spare // stride), tf.float64)  # -(-a // b) rounds up
+    steps = tf.round(tf.cast(tf.range(count), tf.float64) * units / last)
+    return stride * tf.cast(steps, tf.int32)
 
 
 def blend_weights(length):

@@ -1,0 +1,71 @@
+"""`tfseg export`: sizes, windows and ranges; `test_predict` compares it with `tfseg predict`."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tfseg.cli.export import _images_to_compare, _value_range
+
+from .test_evaluate import edit
+
+
+def test_sizes_limits_and_ranges_reach_the_export(run, tfseg, tmp_path, monkeypatch):
+    from tfseg.export import litert_runner
+
+    monkeypatch.chdir(tmp_path)
+    edit(run, lambda record: record["data"].update(window=32))
+    options = ("--format", "litert", "--size", "16,24", "--max-pixels", "500")
+    code, printed = tfseg("export", "--run", run.folder, *options)
+    assert code == 0, printed
+    folder = Path("saved_models/run/1/assets.extra")
+    metadata = json.loads((folder / "tfseg.json").read_text(encoding="utf-8"))
+    assert metadata["window"] == 32
+    assert metadata["max_pixels"] == 500
+    assert metadata["value_range"] == [0, 255]
+    run_file = litert_runner(folder / "model.tflite")
+    assert run_file(np.zeros((1, 16, 24, 3)))["class_ids"].shape == (1, 16, 24)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--size", "16"), "--size: '16' must be height and width"),
+        (("--size", "16,a"), "'16,a' must be numbers"),
+        (("--size", "0,16", "--format", "litert"), "--size: '0,16' must be height and width"),
+        (("--size", "16,16"), "without `formats`"),
+        (("--max-pixels", "0"), "--max-pixels"),
+    ],
+)
+def test_impossible_sizes_are_refused(options, message, trained, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, printed = tfseg("export", "--run", trained / "run", *options)
+    assert code != 0
+    assert message in printed
+    assert not Path("saved_models").exists()
+
+
+def test_images_to_compare_are_spread_over_all(run, tmp_path):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(7):
+        Image.fromarray(np.full((5, 5, 3), index, np.uint8)).save(folder / f"{index}.png")
+    found = _images_to_compare(run, folder, 4, required=True)
+    assert [int(image[0, 0, 0]) for image in found] == [0, 2, 4, 6]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "measured", "expected"),
+    [
+        ("uint8", (3, 90), (0, 255)),
+        ("uint16", (0, 4095), (0, 4095)),
+        ("uint16", None, (0, 65535)),
+        ("float32", (-1000.0, 3000.0), (-1000.0, 3000.0)),
+        ("float32", None, None),
+    ],
+)
+def test_the_range_of_a_run(dtype, measured, expected):
+    assert _value_range(SimpleNamespace(dtype=dtype, value_range=measured)) == expected

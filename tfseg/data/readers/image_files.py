@@ -89,11 +89,12 @@ def passed_over(folder: str | Path, recursive: bool = False) -> list[str]:
             f"'{folder}' contains {len(others)} files in formats that are not read: "
             f"{first_few(printable(file.name) for file in others)}. Convert them to PNG or JPEG."
         )
-    nested = [] if recursive else _subfolders_with_images(Path(folder))
+    nested = [] if recursive else subfolders_with_images(Path(folder))
     if nested:
+        names = first_few(printable(path.name) for path in nested)
         sentences.append(
-            f"'{folder}' has subfolders with images, which are left out: {first_few(nested)}. Pass "
-            "one of them, or recursive=True (`--recursive`) to read them all."
+            f"'{folder}' has subfolders with images, which are left out: {names}. Pass one of "
+            "them, or recursive=True (`--recursive`) to read them all."
         )
     return sentences
 
@@ -111,12 +112,10 @@ def _files_with_suffix(folder, suffixes, recursive):
     return sorted(found)
 
 
-def _subfolders_with_images(folder):
-    """List the names of the visible subfolders that contain an image at any depth."""
+def subfolders_with_images(folder: Path) -> list[Path]:
+    """Return the visible subfolders that contain an image at any depth, sorted."""
     subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
-    return [
-        path.name for path in subfolders if not path.name.startswith(".") and _contains_image(path)
-    ]
+    return [path for path in subfolders if not path.name.startswith(".") and _contains_image(path)]
 
 
 def _contains_image(folder):

@@ -5,9 +5,10 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from tfseg.data.readers.image_files import by_stem, image_files
+from tfseg.data.readers.image_files import by_stem, image_files, subfolders_with_images
 from tfseg.data.readers.pairing import pair_by_stem
 from tfseg.data.readers.pillow_files import SUFFIXES
+from tfseg.data.readers.problems import first_few
 
 
 def pair_files(images, masks, class_names, recursive: bool, mask_suffix: str | None):
@@ -31,15 +32,39 @@ def pair_files(images, masks, class_names, recursive: bool, mask_suffix: str | N
     if mask_suffix:
         return _pair_by_suffix(images, masks, recursive, mask_suffix), False
     _require_two_folders(images, masks, recursive)
-    root = (images, masks) if recursive else (None, None)
-    found = by_stem(image_files(images, recursive), root[0])
-    subfolders = [] if recursive else _only_subfolders(masks)
-    if subfolders and {path.name for path in subfolders} <= set(class_names):
-        return _pair(found, _by_class(subfolders)), True
-    if subfolders and {path.name for path in subfolders} <= set(found):
-        return _pair(found, {path.name: tuple(image_files(path)) for path in subfolders}), False
-    labels = by_stem(image_files(masks, recursive), root[1])
+    if recursive:
+        found = by_stem(image_files(images, recursive), images)
+        labels = by_stem(image_files(masks, recursive), masks)
+        return _pair(found, {stem: (file,) for stem, file in labels.items()}), False
+    found = by_stem(image_files(images))
+    subfolders = _only_subfolders(masks)
+    if subfolders:
+        return _pair_with_subfolders(found, masks, subfolders, class_names)
+    labels = by_stem(image_files(masks))
     return _pair(found, {stem: (file,) for stem, file in labels.items()}), False
+
+
+def _pair_with_subfolders(images, masks, subfolders, class_names):
+    """Pair images with the masks in one folder per class, or in one folder per image.
+
+    Args:
+        images: {name: image}.
+        masks, subfolders: the folder, and those in it.
+        class_names: names of the class ids in the masks.
+
+    Returns:
+        see `pair_files`.
+    """
+    names = {path.name for path in subfolders}
+    if names <= set(class_names):
+        return _pair(images, _by_class(subfolders)), True
+    if names <= set(images):
+        return _pair(images, {path.name: tuple(image_files(path)) for path in subfolders}), False
+    raise FileNotFoundError(
+        f"Folder: '{masks}' contains no image, but the folders {first_few(sorted(names))}. "
+        f"Expected folders with the names of classes ({first_few(class_names)}) or of images "
+        f"({first_few(images)}), or recursive=True (`--recursive`) for images in such folders."
+    )
 
 
 def _pair(images, masks):
@@ -49,13 +74,14 @@ def _pair(images, masks):
 
 
 def _only_subfolders(folder):
-    """Return the visible subfolders of a folder without images of its own, else none."""
+    """Return the subfolders with images of a folder without images of its own, else none."""
     if not folder.is_dir():
         return []
-    entries = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    if any(path.name.lower().endswith(SUFFIXES) and not path.is_dir() for path in entries):
-        return []
-    return sorted(path for path in entries if path.is_dir())
+    for path in folder.iterdir():
+        is_image = path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
+        if is_image and not path.is_dir():
+            return []
+    return subfolders_with_images(folder)
 
 
 def _by_class(subfolders):

@@ -164,6 +164,19 @@ def test_one_weight_per_pixel_raises():
         model.fit(IMAGES, MASKS, sample_weight=np.ones(MASKS.shape), batch_size=2, verbose=0)
 
 
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_colors_need_the_range_of_values(dtype, without_xla):
+    images = IMAGES.astype(dtype)
+    model = compiled(augmented(network(), Augment(24, brightness=0.1)))
+    with pytest.raises(ValueError, match=f"Augment: brightness of {dtype} images .*value_range="):
+        model.fit(images, MASKS, batch_size=2, verbose=0)
+    model = compiled(augmented(network(), Augment(24, brightness=0.1, value_range=(0, 255))))
+    loss = model.fit(images, MASKS, batch_size=4, shuffle=False, verbose=0).history["loss"]
+    model = compiled(augmented(network(), Augment(24, brightness=0.1)))
+    usual = model.fit(IMAGES, MASKS, batch_size=4, shuffle=False, verbose=0).history["loss"]
+    assert loss == pytest.approx(usual)
+
+
 def test_targets_can_be_named(expected):
     model = compiled(augmented(network("named"), AUGMENT, seed=5), {"mask": CrossEntropy()})
     batches = whole_images().map(lambda image, mask: (image, {"mask": mask}))

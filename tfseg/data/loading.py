@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from tfseg.checks import IGNORE_INDEX
 from tfseg.data.augment.params import STREAMS
+from tfseg.data.exit_gate import until_exit
 from tfseg.data.readers import Reader
 from tfseg.data.resize import Resize
+from tfseg.data.sample_checks import ImageChecks, LabelChecks
 
-# What samples are padded with where those of a batch differ in size or in their number of objects.
-PADDING = {"image": 0, "mask": IGNORE_INDEX, "instances": 0, "boxes": 0, "classes": -1}
-DTYPES = {"mask": tf.uint8, "instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
+FIELDS = ("image", "mask", "instances", "boxes", "classes")
+DTYPES = {"instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
 SHAPES = {"boxes": [None, 4], "classes": [None]}
 # Dtype and shape of what a crop's sample also has, see `CropSampler.extract`.
 CROP_FIELDS = {
@@ -35,20 +35,35 @@ class Loader:
         on_error: "raise" or "skip".
         resize: a `Resize`, or None.
         shrink: read samples at 1 / shrink of their size, see `Reader.read`.
+        image_checks: the `ImageChecks` of the samples; None for those of images without a range.
 
     Attributes:
-        fields: names in every sample, in the order of `PADDING`.
+        fields: names in every sample, in the order of `FIELDS`.
+        padding: {name: value} that samples are padded with where those of a batch differ in size
+            or in their number of objects.
+        dtypes: {name: tf.DType} of the fields.
         failed: {index: error message} of the samples that could not be read.
         sizes: (N, 2) heights and widths of the samples after reading and resizing.
         sides: [height, width] of all samples, None where they differ.
     """
 
     def __init__(
-        self, reader: Reader, on_error: str, resize: Resize | None = None, shrink: int = 1
+        self,
+        reader: Reader,
+        on_error: str,
+        resize: Resize | None = None,
+        shrink: int = 1,
+        image_checks: ImageChecks | None = None,
     ):
         self.reader, self.on_error = reader, on_error
         self.resize, self.shrink = resize, shrink
-        self.fields = [name for name in PADDING if name in reader.fields]
+        self.fields = [name for name in FIELDS if name in reader.fields]
+        self.padding = {"image": 0, "mask": reader.ignore_index, "instances": 0}
+        self.padding |= {"boxes": 0, "classes": -1}
+        self.dtypes = {"image": tf.as_dtype(reader.dtype), "mask": tf.as_dtype(reader.mask_dtype)}
+        self.dtypes |= DTYPES
+        self._labels = LabelChecks(reader)
+        self._images = ImageChecks(reader) if image_checks is None else image_checks
         self.failed = {}
         self.sizes = -(-reader.sizes // shrink)
         if resize is not None:
@@ -64,9 +79,12 @@ class Loader:
         """Return sample `index`; raise an error that names it if it cannot be read."""
         size = self.reader.sizes[index]
         shrink = self.shrink if self.resize is None else self.resize.shrink(*size)
-        sample = self.reader.read(index, shrink)
+        sample = self._labels.check(self.reader.read(index, shrink), index)
+        self._images.check(np.asarray(sample["image"]), index)
         self._check_size(sample, -(-size // shrink), index)
-        return sample if self.resize is None else self.resize(sample, size)
+        if self.resize is None:
+            return sample
+        return self.resize(sample, size, self.reader.ignore_index)
 
     def sample_or_next(self, index: int) -> dict:
         """Return the sample, or the next one that can be read."""
@@ -92,7 +110,9 @@ class Loader:
         shapes = {"image": (height, width, self.reader.channels), "boxes": (0, 4), "classes": (0,)}
         return {
             name: np.full(
-                shapes.get(name, (height, width)), PADDING[name], self._dtype(name).as_numpy_dtype
+                shapes.get(name, (height, width)),
+                self.padding[name],
+                self.dtypes[name].as_numpy_dtype,
             )
             for name in self.fields
         }
@@ -106,8 +126,14 @@ class Loader:
             extra: {name: (dtype, shape)} of what else they contain; None for nothing.
         """
         extra, shapes = extra or {}, self.shapes(sides)
-        specs = {name: (self._dtype(name), shapes[name]) for name in self.fields} | extra
+        specs = {name: (self.dtypes[name], shapes[name]) for name in self.fields} | extra
         dtypes = [dtype for dtype, _ in specs.values()]
+
+        def blank():
+            return [
+                np.zeros([1 if side is None else side for side in shape], dtype.as_numpy_dtype)
+                for dtype, shape in specs.values()
+            ]
 
         def load(*numbers):
             sample = function(*map(int, numbers))
@@ -116,7 +142,8 @@ class Loader:
             ]
 
         def apply(*numbers):
-            arrays = tf.numpy_function(load, numbers, dtypes, stateful=False)
+            function = until_exit(load, blank)
+            arrays = tf.numpy_function(function, numbers, dtypes, stateful=False)
             for array, (_, shape) in zip(arrays, specs.values(), strict=True):
                 array.set_shape(shape)
             return dict(zip(specs, arrays, strict=True))
@@ -139,9 +166,6 @@ class Loader:
             lines[MAX_REPORTED:] = [f"... and {len(lines) - MAX_REPORTED} more"]
         samples = "1 sample was" if len(failed) == 1 else f"{len(failed)} samples were"
         warnings.warn("\n  ".join([f"pipeline: {samples} skipped:", *lines]), stacklevel=2)
-
-    def _dtype(self, name):
-        return tf.as_dtype(self.reader.dtype) if name == "image" else DTYPES[name]
 
     def _none_readable(self, failed):
         return (

@@ -1,6 +1,7 @@
 """From a reader to batches for `model.fit` and `model.evaluate`."""
 
 import os
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,10 +10,14 @@ import tensorflow as tf
 
 from tfseg import checks
 from tfseg.data.augment import Augment
+from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
-from tfseg.data.loading import CROP_FIELDS, DTYPES, PADDING, Loader
+from tfseg.data.exit_gate import until_exit
+from tfseg.data.loading import CROP_FIELDS, Loader
 from tfseg.data.readers import Reader
 from tfseg.data.resize import Resize
+from tfseg.data.sample_checks import ImageChecks
+from tfseg.data.value_range import check_range
 
 ON_ERROR = ("raise", "skip")
 
@@ -28,6 +33,7 @@ def pipeline(
     resize: Resize | None = None,
     pad: bool = False,
     on_error: str = "raise",
+    value_range: tuple[float, float] | None = None,
 ) -> tf.data.Dataset:
     """Create a `tf.data.Dataset` of (image, mask) batches.
 
@@ -39,6 +45,9 @@ def pipeline(
 
     Images that `augment` or `resize` shows at half of their size or less are read at a half, a
     quarter or an eighth of it, which is faster for JPEG files.
+
+    Samples are checked as they are read: masks must contain class ids, and images that are not in
+    the range of values which a model expects are warned of.
 
     Args:
         reader: a `Reader`.
@@ -52,19 +61,30 @@ def pipeline(
             None decodes them every time.
         resize: a `Resize` that brings whole images to one size. Not with `augment`.
         pad: without `augment`, batch images of different sizes together, padded at the right and
-            the bottom: images with 0, masks with 255. It is faster, but the model sees the padding.
+            the bottom: images with 0, masks with `reader.ignore_index`. It is faster, but the model
+            sees the padding.
         on_error: "raise" stops at a sample that cannot be read, with an error that names the file.
             "skip" leaves it out, and warns about all skipped samples at the end of each pass. A
             training batch contains the next sample instead.
+        value_range: lowest and highest value of the images that the model is trained on; the
+            default is that of `augment`. An `augment` without one uses it for color operations,
+            which need it unless images are uint8.
 
     Returns:
         tf.data.Dataset of (B, H, W, C) images, float32 or of the reader's dtype, and (B, H, W)
-        uint8 masks. For readers with boxes the second element is a dict of all labels: "boxes"
-        (B, N, 4) and "classes" (B, N) are padded with boxes of class -1.
+        masks, uint8, or int32 with more than 255 classes. For readers with boxes the second element
+        is a dict of all labels: "boxes" (B, N, 4) and "classes" (B, N) are padded with boxes of
+        class -1.
 
     Raises:
         ValueError: an argument is out of range, two of them exclude each other, or the reader is
-            empty.
+            empty. Or `augment` changes colors of images that are not uint8, without a range.
+        tf.errors.OpError: from the dataset, if a sample cannot be read or its mask contains values
+            that are not class ids.
+
+    Warns:
+        UserWarning: images are not in the expected range, as after a division by 255; or all masks
+            contain a single class and ignored pixels.
 
     Example:
         >>> import tfseg
@@ -74,9 +94,12 @@ def pipeline(
         >>> images.shape, masks.shape
         (TensorShape([2, 48, 64, 3]), TensorShape([2, 48, 64]))
     """
-    _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error)
+    _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range)
+    if augment is not None:
+        augment = _for_reader(augment, reader, value_range)
     shrink = 1 if augment is None else augment.crop_sampler.shrink
-    loader = Loader(cached(reader, cache), on_error, resize, shrink)
+    image_checks = _image_checks(reader, augment, value_range)
+    loader = Loader(cached(reader, cache), on_error, resize, shrink, image_checks)
     if augment is None and not shuffle:
         return _evaluation_stream(loader, batch_size, pad)
     if augment is None:
@@ -84,11 +107,13 @@ def pipeline(
     return _crop_stream(loader, batch_size, augment.scaled_by(shrink), seed, first_step)
 
 
-def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error):
+def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range):
     if not len(reader):
         raise ValueError("pipeline: the reader is empty. Choose other files or another split.")
     checks.positive_int("pipeline", "batch_size", batch_size)
     checks.one_of("pipeline", "on_error", on_error, ON_ERROR)
+    if value_range is not None:
+        check_range("pipeline", value_range)
     if augment is None:
         return
     if resize is not None or pad or shuffle is False:
@@ -102,13 +127,35 @@ def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error
         )
 
 
+def _for_reader(augment, reader, value_range):
+    """Return the augmentation with the reader's `ignore_index` and the range of its images."""
+    changes = {}
+    if augment.ignore_index != reader.ignore_index:
+        changes["ignore_index"] = reader.ignore_index
+    if augment.changes_colors and augment.value_range is None and value_range is not None:
+        changes["value_range"] = value_range
+    if changes:  # a copy compiles its kernel anew
+        augment = replace(augment, **changes)
+    color_range(augment, reader.dtype)  # raises if it is unknown
+    return augment
+
+
+def _image_checks(reader, augment, value_range):
+    if augment is None:
+        return ImageChecks(reader, value_range)
+    clipped = augment.value_range if augment.changes_colors else None
+    normalized = augment.normalization is not None
+    return ImageChecks(reader, value_range or augment.value_range, clipped, normalized)
+
+
 def _evaluation_stream(loader, batch_size, pad):
     order, firsts, ends = _batch_ranges(loader.sizes, batch_size, pad)
     load = loader.stage(loader.sample_or_blank, loader.sides)
 
     def load_batch(first, end):
         samples = tf.data.Dataset.from_tensor_slices(tf.constant(order)[first:end])
-        return _batched(samples.map(load, num_parallel_calls=os.cpu_count()), batch_size)
+        samples = samples.map(load, num_parallel_calls=os.cpu_count())
+        return _batched(samples, batch_size, loader.padding)
 
     dataset = tf.data.Dataset.from_tensor_slices((firsts, ends)).interleave(
         load_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
@@ -154,7 +201,8 @@ def _whole_image_stream(loader, batch_size, seed, first_step, pad):
 
     indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
     dataset = indices.map(loader.stage(read, loader.sides), num_parallel_calls=os.cpu_count())
-    return _finish(_batched(dataset, batch_size, drop_remainder=True), steps, loader)
+    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
+    return _finish(dataset, steps, loader)
 
 
 def _crop_stream(loader, batch_size, augment, seed, first_step):
@@ -169,7 +217,7 @@ def _crop_stream(loader, batch_size, augment, seed, first_step):
     indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
     load = loader.stage(read, sides, CROP_FIELDS)
     dataset = indices.map(load, num_parallel_calls=os.cpu_count())
-    dataset = _batched(dataset, batch_size, drop_remainder=True)
+    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     dataset = dataset.map(_augmented(loader, batch_size, augment), num_parallel_calls=2)
     return _finish(dataset, steps, loader)
 
@@ -207,7 +255,7 @@ def _endless_order(count, batch_size, seed, first_step):
 def _augmented(loader, batch_size, augment):
     """Return a stage that turns a batch of pieces into a batch of crops."""
     names, shapes = loader.fields, loader.shapes(augment.size)
-    dtypes = [tf.float32 if name == "image" else DTYPES[name] for name in names]
+    dtypes = [tf.float32 if name == "image" else loader.dtypes[name] for name in names]
 
     def stage(batch):
         keys = batch.pop("key")
@@ -216,9 +264,16 @@ def _augmented(loader, batch_size, augment):
             changed = augment(dict(zip(batch, arrays, strict=True)), keys)
             return [changed[name] for name in names]
 
+        def blank():
+            return [
+                tf.zeros([batch_size, *(side or 0 for side in shapes[name])], dtype)
+                for name, dtype in zip(names, dtypes, strict=True)
+            ]
+
         # Called through Python, the kernel is compiled once; as a part of the dataset it would be
         # compiled again for every pass.
-        changed = tf.py_function(change, [keys, *batch.values()], dtypes)
+        function = until_exit(change, blank)
+        changed = tf.py_function(function, [keys, *batch.values()], dtypes)
         for name, array in zip(names, changed, strict=True):
             array.set_shape([batch_size, *shapes[name]])
         return dict(zip(names, changed, strict=True))
@@ -226,15 +281,15 @@ def _augmented(loader, batch_size, augment):
     return stage
 
 
-def _batched(samples, batch_size, drop_remainder=False):
+def _batched(samples, batch_size, padding, drop_remainder=False):
     """Batch samples; pad those that differ in size or in their number of objects."""
     if all(spec.shape.is_fully_defined() for spec in samples.element_spec.values()):
         return samples.batch(batch_size, drop_remainder=drop_remainder)  # several times as fast
-    padding = {
-        name: tf.constant(PADDING.get(name, 0), spec.dtype)
+    values = {
+        name: tf.constant(padding.get(name, 0), spec.dtype)
         for name, spec in samples.element_spec.items()
     }
-    return samples.padded_batch(batch_size, padding_values=padding, drop_remainder=drop_remainder)
+    return samples.padded_batch(batch_size, padding_values=values, drop_remainder=drop_remainder)
 
 
 def _image_and_labels(batch):
@@ -259,7 +314,8 @@ def _call_at_end(function, like):
     """Return an empty dataset that calls a function when it is reached."""
 
     def nothing(_):
-        with tf.control_dependencies([tf.py_function(function, [], [])]):
+        call = until_exit(function, lambda: None)
+        with tf.control_dependencies([tf.py_function(call, [], [])]):
             return like.take(tf.constant(0, tf.int64))
 
     return tf.data.Dataset.range(1).flat_map(nothing)

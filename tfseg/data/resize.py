@@ -26,7 +26,8 @@ class Resize:
         policy: "letterbox" keeps the aspect ratio and pads at the right and the bottom. "shorter"
             keeps the aspect ratio and makes the shorter side `size` pixels long, so that images
             still differ in size. "stretch" changes the aspect ratio.
-        fill: value of the padding in images. Masks are 255 there.
+        fill: value of the padding in images. Masks are 255 there, or 65535 in `pipeline` with more
+            than 255 classes.
 
     Raises:
         ValueError: an argument is out of range.
@@ -79,19 +80,22 @@ class Resize:
         ratio = min(height / inner_height, width / inner_width)
         return 2 ** max(0, min(3, math.floor(math.log2(ratio))))
 
-    def __call__(self, sample: dict, size: tuple | None = None) -> dict:
+    def __call__(
+        self, sample: dict, size: tuple | None = None, ignore_index: int = IGNORE_INDEX
+    ) -> dict:
         """Resize a sample of a reader.
 
         Args:
             sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes".
             size: (height, width) of the original image, if the sample was read smaller.
+            ignore_index: value of the padding in masks.
 
         Returns:
             dict of the same names and dtypes.
         """
         height, width = sample["image"].shape[:2]
         outer, inner = self.fit(*((height, width) if size is None else size))
-        fills = {"image": self.fill, "mask": IGNORE_INDEX, "instances": 0}
+        fills = {"image": self.fill, "mask": ignore_index, "instances": 0}
         resized = dict(sample)
         for name in fills.keys() & sample.keys():
             array = _resize(sample[name], inner, smooth=name == "image")

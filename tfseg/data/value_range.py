@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from tfseg import checks
+
 DEFAULT_RANGE = (0.0, 255.0)  # of uint8 images, which models expect unless built for another range
 UNIT_MAX = 1.5  # largest value of images divided by 255; resampling may go a little beyond 1
 NORMALIZED_MAX = 10.0  # images from which a mean was subtracted have a few stds around 0
@@ -28,6 +30,15 @@ def value_range(values) -> tuple[float, float] | None:
         return low, high
     finite = values[np.isfinite(values)]
     return (float(finite.min()), float(finite.max())) if finite.size else None
+
+
+def check_range(owner: str, bounds) -> None:
+    """Raise a ValueError unless `bounds`, an argument `value_range`, is (lowest, highest)."""
+    numbers = checks.numbers(owner, "value_range", bounds)
+    if len(numbers) != 2 or not -np.inf < numbers[0] < numbers[1] < np.inf:
+        raise ValueError(
+            f"{owner}: value_range={bounds!r} must be (lowest, highest), such as (0, 255)."
+        )
 
 
 def range_warning(

@@ -84,7 +84,8 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
 
     Args:
         model: a functional or Sequential `keras.Model` for images of any size, not compiled yet.
-        augment: an `Augment`.
+        augment: an `Augment`. With color operations it needs a `value_range`, unless the images
+            are uint8.
         seed: random seed of the augmentation.
 
     Returns:
@@ -92,6 +93,7 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
 
     Raises:
         ValueError: the outputs of the model are unknown: a subclass of `keras.Model`.
+        ValueError: in the first step of `fit`, if colors are changed and their range is unknown.
 
     Example:
         >>> import tfseg

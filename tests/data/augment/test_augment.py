@@ -1,5 +1,5 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import cv2
 import numpy as np
@@ -544,7 +544,8 @@ def test_the_pipeline_numbers_its_samples(without_xla):
 
 
 def pixel_of(value, augment, channels=3):
-    """Return what becomes of a pixel of an image of one color."""
+    """Return what becomes of a pixel of an image of one color, in 0..255 by default."""
+    augment = replace(augment, value_range=augment.value_range or (0, 255))
     return change(augment, 1, image=np.full((8, 8, channels), value, "float32"))["image"][0, 3, 3]
 
 
@@ -576,7 +577,7 @@ def test_color_operations_scale_with_the_value_range(channels):
     if channels == 1:
         del colors["saturation"], colors["hue"]
     image = draw_sample(0, 32, 40)[0][..., :channels].astype("float32")
-    usual = change(Augment(32, **colors), 8, image=image)["image"]
+    usual = change(Augment(32, **colors, value_range=(0, 255)), 8, image=image)["image"]
     other = change(Augment(32, **colors, value_range=(-1, 1)), 8, image=image / 127.5 - 1)["image"]
     assert usual.std() > 10
     # JPEG rounds: a difference in the last digit may become one of a quantization step
@@ -589,6 +590,7 @@ def test_images_of_any_number_of_channels(channels):
     augment = Augment(
         32, rotate=10, brightness=0.2, contrast=0.3, gamma=0.2, blur=1, noise=0.05, cutout=0.2
     )
+    augment = replace(augment, value_range=(0, 255))
     changed = change(augment, 4, image=image)["image"]
     assert changed.shape == (4, 32, 32, channels)
     assert np.isfinite(changed).all()
@@ -622,7 +624,7 @@ def test_normalization_is_applied_last():
 
 
 def test_images_of_all_dtypes_give_the_same_result():
-    augment = Augment(32, **GEOMETRY, brightness=0.1)
+    augment = Augment(32, **GEOMETRY, brightness=0.1, value_range=(0, 255))
     image, mask = draw_sample(1)
     uint8, uint16, floats = (
         change(augment, 8, image=image.astype(dtype), mask=mask)
@@ -632,6 +634,43 @@ def test_images_of_all_dtypes_give_the_same_result():
     assert np.abs(uint8["image"] - floats["image"]).max() <= 0.51  # averages are rounded
     assert np.array_equal(uint8["mask"], floats["mask"])
     assert np.array_equal(uint16["mask"], floats["mask"])
+
+
+@pytest.mark.parametrize("name", COLORS)
+def test_color_operations_need_a_range_unless_images_are_uint8(name):
+    image = draw_sample(0, 32, 32)[0]
+    augment = uncompiled(Augment(32, **{name: COLORS[name]}))
+    known = uncompiled(replace(augment, value_range=(0, 255)))
+    assert np.array_equal(
+        augment.sample({"image": image})["image"], known.sample({"image": image})["image"]
+    )
+    for dtype in ("uint16", "int16", "float32", "float64"):
+        with pytest.raises(ValueError, match=f"^Augment: {name} of .* images .* Pass value_range="):
+            augment.sample({"image": image.astype(dtype)})
+    off = uncompiled(replace(augment, probability={name: 0}))
+    assert off.sample({"image": image * 2.0})["image"].max() > 255  # nothing clips
+
+
+def test_brightness_of_12_bit_images_is_a_fraction_of_their_range():
+    image = np.full((8, 8, 1), 1000, "uint16")
+    changed = change(Augment(8, brightness=(0.1, 0.1), value_range=(0, 4095)), 1, image=image)
+    assert changed["image"] == pytest.approx(1409.5)
+
+
+@pytest.mark.parametrize("crop", ["random", "classes"])
+def test_more_than_255_classes(crop):
+    mask = np.full((20, 20), 65535, "int32")
+    mask[3, 4], mask[15, 16] = 255, 299
+    augment = Augment(24, crop=crop, cutout=(0.2, 0.2), ignore_index=65535)
+    masks = change(augment, 8, image=np.zeros((20, 20, 1), "uint8"), mask=mask)["mask"]
+    assert masks.dtype == np.int32
+    assert set(np.unique(masks)) == {255, 299, 65535}
+    near = Augment(4, crop="classes", ignore_index=65535)
+    masks = change(near, 16, image=np.zeros((20, 20, 1), "uint8"), mask=mask)["mask"]
+    assert {frozenset(np.unique(crop).tolist()) for crop in masks} == {
+        frozenset((255, 65535)),
+        frozenset((299, 65535)),
+    }
 
 
 def test_16_bit_images_keep_their_precision():
@@ -660,6 +699,8 @@ def test_16_bit_images_keep_their_precision():
         ({"perspective": 0.4}, "perspective=0.4 must be between -0.4 and 0.4"),
         ({"perspective": (-0.5, 0)}, r"perspective=\(-0.5, 0\) must be between"),
         ({"value_range": (255, 0)}, r"value_range=\(255, 0\) must be \(lowest, highest\)"),
+        ({"value_range": 255}, "value_range=255 must be"),
+        ({"ignore_index": None}, "ignore_index=None must be an integer"),
         ({"normalization": (1, 2, 3)}, r"normalization=\(1, 2, 3\) must be \(mean, std\) or None"),
         ({"probability": {"blurr": 1}}, "probability of='blurr' is unknown.*Did you mean 'blur'"),
         ({"probability": {"blur": 2}}, "probability of blur is 2, but must be in"),

@@ -192,7 +192,7 @@ def blanked(**params):
     image, mask = np.full((1, 4, 10, 2), 9.0, "float32"), np.ones((1, 4, 10), "uint8")
     params = {name: tensor([value]) for name, value in params.items()}
     fill = np.array([1, 2], "float32")
-    image, mask = mixing.cutout(tensor(image), tensor(mask, "uint8"), params, fill)
+    image, mask = mixing.cutout(tensor(image), tensor(mask, "uint8"), params, fill, 255)
     return ops.convert_to_numpy(image)[0], ops.convert_to_numpy(mask)[0]
 
 
@@ -221,6 +221,6 @@ def test_cutout_of_nothing_and_of_everything(position):
 
 def test_cutout_without_a_mask():
     params = {name: tensor([0.5]) for name in ("cutout", "cutout_y", "hole_x", "hole_y")}
-    image, mask = mixing.cutout(tensor(np.ones((1, 4, 4, 1))), None, params, np.float32(0))
+    image, mask = mixing.cutout(tensor(np.ones((1, 4, 4, 1))), None, params, np.float32(0), 255)
     assert mask is None
     assert ops.convert_to_numpy(image).sum() == 12

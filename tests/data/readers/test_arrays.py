@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 
@@ -58,3 +60,32 @@ def test_arrays_are_read_smaller():
     assert smaller["image"].shape == (12, 13, 3)
     assert np.array_equal(smaller["image"][0, 0], np.rint(image[:4, :4].mean((0, 1))))
     assert np.array_equal(smaller["mask"][:11, :12], mask[2::4, 2::4])
+
+
+def test_masks_of_0_and_255_are_reported_unless_they_are_mapped(images, masks):
+    white = [255 * (mask == 1).astype(np.uint8) for mask in masks]
+    with pytest.warns(UserWarning, match=r"Arrays: .*pass mask_values={0: 0, 255: 1}"):
+        reader = Arrays(images, white, NAMES[:2])
+    assert set(np.unique(reader[0]["mask"])) == {0, 255}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mapped = Arrays(images, white, ["disc"], mask_values={0: 0, 255: 1})
+        Arrays(images, white, NAMES[:2], mask_values={0: 0})  # 255 is ignored on purpose
+    assert np.array_equal(mapped[2]["mask"], masks[2] == 1)
+    assert mapped[2]["mask"].dtype == np.uint8
+
+
+def test_mask_values_must_be_class_ids(images, masks):
+    with pytest.raises(ValueError, match=r"Arrays: mask_values={0: 0, 1: 2} contains the ids 2\."):
+        Arrays(images, masks, NAMES[:2], mask_values={0: 0, 1: 2})
+
+
+def test_more_than_255_classes():
+    names = [f"class{class_id}" for class_id in range(300)]
+    mask = np.array([[0, 255, 256], [299, 65535, 1]])
+    reader = Arrays([np.zeros((2, 3, 3), np.uint8)], [mask], names)
+    assert (reader.ignore_index, reader.mask_dtype) == (65535, np.int32)
+    assert reader[0]["mask"].dtype == np.int32
+    assert np.array_equal(reader[0]["mask"], mask)
+    few = Arrays([np.zeros((2, 3, 3), np.uint8)], [mask % 3], names[:255])
+    assert (few.ignore_index, few.mask_dtype) == (255, np.uint8)

@@ -40,6 +40,8 @@ def test_class_names_are_checked(folder):
         reader_of(folder, ["a", "a"])
     with pytest.raises(ValueError, match="got 0 names"):
         reader_of(folder, [])
+    with pytest.raises(ValueError, match="got 65536 names, expected 1 to 65535"):
+        reader_of(folder, map(str, range(65536)))
     with pytest.raises(ValueError, match="an empty name"):
         reader_of(folder, ["a", "b", ""])
     with pytest.raises(ValueError, match="got only 'background'. Name the object"):

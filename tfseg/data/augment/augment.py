@@ -8,8 +8,9 @@ import numpy as np
 from keras import ops
 
 from tfseg import checks
+from tfseg.checks import IGNORE_INDEX
 from tfseg.data.augment import mixing
-from tfseg.data.augment.color_ops import change_colors
+from tfseg.data.augment.color_ops import COLORS, change_colors, color_range
 from tfseg.data.augment.crop import CropSampler
 from tfseg.data.augment.geometry import extract_crops, move_objects
 from tfseg.data.augment.params import (
@@ -20,6 +21,7 @@ from tfseg.data.augment.params import (
     read_range,
     to_params,
 )
+from tfseg.data.value_range import check_range
 
 FLIPS = (None, "horizontal", "vertical", "both")
 CROPS = ("random", "center", "classes")
@@ -62,18 +64,21 @@ class Augment:
         blur: standard deviation of a Gaussian blur in pixels; [0, v].
         noise: standard deviation of Gaussian noise as a fraction of `value_range`; [0, v].
         jpeg: quality of a JPEG compression in [1, 100]; [v, 100]. None to turn it off.
-        cutout: sides of a blank rectangle as fractions of the crop's sides; [0, v]. The mask is 255
-            (ignored) there.
+        cutout: sides of a blank rectangle as fractions of the crop's sides; [0, v]. The mask is
+            `ignore_index` there.
         cutmix: probability that a rectangle shows another crop of the batch.
         mosaic: probability that the crop is composed of four crops of the batch.
         probability: {operation: probability} for the arguments from `scale` to `cutout`, except
             `flip` and `crop`. The default is 1.
         interpolation: "bilinear" or "bicubic", for images. Images that are shown at 0.7 of their
             size or less are averaged first. Masks are read at the nearest pixel.
-        fill: value outside the image, a number or one per channel. Masks are 255 there.
-        value_range: lowest and highest value of the images. Color operations clip to it.
+        fill: value outside the image, a number or one per channel. Masks are `ignore_index` there.
+        value_range: lowest and highest value of the images. Color operations, from `brightness` to
+            `jpeg`, clip to it. None is 0..255 for uint8 images; images of other dtypes need a range
+            if there is any color operation. `pipeline` can provide it.
         normalization: (mean, std), numbers or one per channel, applied last. None for models that
             normalize by themselves, as those of `tfseg.models` do.
+        ignore_index: mask value of pixels without a label. `pipeline` sets it to the reader's.
 
     Raises:
         ValueError: an argument is out of range.
@@ -110,8 +115,9 @@ class Augment:
     probability: dict = field(default_factory=dict)
     interpolation: str = "bilinear"
     fill: float | tuple = 0.0
-    value_range: tuple = (0.0, 255.0)
+    value_range: tuple | None = None
     normalization: tuple | None = None
+    ignore_index: int = IGNORE_INDEX
 
     def __post_init__(self):
         # JSON has lists instead of tuples; convert them so that == works.
@@ -125,6 +131,10 @@ class Augment:
         checks.one_of("Augment", "crop", self.crop, CROPS)
         checks.one_of("Augment", "interpolation", self.interpolation, INTERPOLATIONS)
         self._check_ranges()
+        if self.value_range is not None:
+            check_range("Augment", self.value_range)
+        if checks.ignore_index("Augment", self.ignore_index) is None:
+            raise ValueError("Augment: ignore_index=None must be an integer, such as 255.")
         _ = self.crop_sampler  # raises for impossible ranges
 
     def _set(self, name, value):
@@ -140,14 +150,15 @@ class Augment:
                 f"Augment: perspective={self.perspective!r} must be between -{MAX_PERSPECTIVE} and "
                 f"{MAX_PERSPECTIVE}."
             )
-        if not self.value_range[0] < self.value_range[1]:
-            raise ValueError(
-                f"Augment: value_range={self.value_range!r} must be (lowest, highest)."
-            )
         if self.normalization is not None and len(self.normalization) != 2:
             raise ValueError(
                 f"Augment: normalization={self.normalization!r} must be (mean, std) or None."
             )
+
+    @cached_property
+    def changes_colors(self):
+        """Whether any operation changes colors and clips to the value range."""
+        return bool(COLORS & self.ranges.keys())
 
     @cached_property
     def ranges(self):
@@ -171,7 +182,7 @@ class Augment:
     @cached_property
     def crop_sampler(self):
         """The `CropSampler` that places the crops."""
-        return CropSampler(self.size, self.crop, self.ranges, self.probabilities)
+        return CropSampler(self.size, self.crop, self.ranges, self.probabilities, self.ignore_index)
 
     def scaled_by(self, factor: int) -> "Augment":
         """Return the same augmentation for images that were read at 1 / `factor` of their size."""
@@ -190,6 +201,10 @@ class Augment:
 
         Returns:
             dict of NumPy arrays with the same names; the image is float32.
+
+        Raises:
+            ValueError: there are color operations, the image is not uint8, and `value_range` is
+                None.
         """
         key = np.array([seed, number])
         piece = self.crop_sampler.extract(sample, key)
@@ -245,8 +260,9 @@ class Augment:
             dict of tensors, see `__call__`.
 
         Raises:
-            ValueError: the height or width of the images is unknown.
+            ValueError: the height or width of the images is unknown, or the range of their values.
         """
+        value_range = color_range(self, batch["image"].dtype)
         shape = tuple(batch["image"].shape)
         if None in shape[1:3]:
             raise ValueError(
@@ -257,10 +273,11 @@ class Augment:
         random = random_numbers(batch, keys)
         params = to_params(random, self.ranges, self.probabilities)
         image, labels = extract_crops(self, batch, params, keys)
-        image = change_colors(self, image, params, keys)
+        image = change_colors(self, image, params, keys, value_range)
         if "cutout" in self.ranges:
             fill = np.asarray(self.fill, "float32")
-            image, mask = mixing.cutout(image, labels.get("mask"), params, fill)
+            mask = labels.get("mask")
+            image, mask = mixing.cutout(image, mask, params, fill, self.ignore_index)
             if mask is not None:
                 labels["mask"] = mask
         if self.mosaic or self.cutmix:

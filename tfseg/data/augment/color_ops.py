@@ -2,12 +2,43 @@
 
 import math
 
+import keras
 from keras import ops
 
+from tfseg.data.value_range import DEFAULT_RANGE
 from tfseg.ops import apply_color, blur, color_matrices, jpeg, noise
 
+COLORS = frozenset(
+    ("brightness", "contrast", "saturation", "hue", "gamma", "blur", "noise", "jpeg")
+)
 
-def change_colors(augment, image, params, keys):
+
+def color_range(augment, dtype) -> tuple[float, float] | None:
+    """Return the range (low, high) that color operations clip to, or None if there are none.
+
+    Args:
+        augment: the `Augment`.
+        dtype: of the images, before they become float32.
+
+    Raises:
+        ValueError: the images are not uint8, and `augment.value_range` is None.
+    """
+    if not augment.changes_colors:
+        return None
+    if augment.value_range is not None:
+        return augment.value_range
+    dtype = keras.backend.standardize_dtype(dtype)
+    if dtype != "uint8":
+        names = ", ".join(name for name in augment.ranges if name in COLORS)
+        raise ValueError(
+            f"Augment: {names} of {dtype} images needs to know the range of their values, which is "
+            "0 to 255 for uint8 images only. Pass value_range=(lowest, highest), such as (0, 4095) "
+            "for 12-bit images."
+        )
+    return DEFAULT_RANGE
+
+
+def change_colors(augment, image, params, keys, value_range):
     """Apply the color operations of an `Augment`.
 
     Args:
@@ -15,15 +46,18 @@ def change_colors(augment, image, params, keys):
         image: (B, height, width, C) float32.
         params: parameters from `to_params`.
         keys: (B, 2) integers, the seed and the number of each sample.
+        value_range: (low, high) from `color_range`.
 
     Returns:
         (B, height, width, C) float32, clipped to the value range if there is any color operation.
     """
-    low, high = augment.value_range
+    if value_range is None:
+        return image
+    low, high = value_range
     span = high - low
-    original, operations = image, augment.ranges.keys()
+    operations = augment.ranges.keys()
     if operations & {"brightness", "contrast", "saturation", "hue"}:
-        image = _change_linearly(augment, image, params)
+        image = _change_linearly(augment, image, params, low, high)
     if "gamma" in operations:
         gamma = params["gamma"][:, None, None, None]
         fraction = ops.clip((image - low) / span, 1e-6, 1.0)
@@ -39,12 +73,11 @@ def change_colors(augment, image, params, keys):
         _require_channels(image, "jpeg", (1, 3))
         compressed = low + span / 255 * jpeg((image - low) * (255 / span), params["jpeg"])
         image = ops.where((params["jpeg"] <= 100)[:, None, None, None], compressed, image)
-    return image if image is original else ops.clip(image, low, high)
+    return ops.clip(image, low, high)
 
 
-def _change_linearly(augment, image, params):
+def _change_linearly(augment, image, params, low, high):
     """Apply brightness, contrast, saturation and hue as one affine map."""
-    low, high = augment.value_range
     middle, shift = (low + high) / 2, params["brightness"] * (high - low)
     contrast = params["contrast"]
     if image.shape[-1] == 3:

@@ -9,7 +9,6 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data.augment.params import IDENTITY, KINDS, draw, to_params
 
 GEOMETRY = ("scale", "rotate", "shear", "translate", "perspective", "elastic")
-PIECE_FILL = {"image": 0, "mask": IGNORE_INDEX, "instances": 0}
 
 
 class CropSampler:
@@ -20,6 +19,7 @@ class CropSampler:
         crop: "random", "center" or "classes", see `Augment`.
         ranges: {operation: (low, high)}, see `to_params`.
         probabilities: {operation: probability}.
+        ignore_index: mask value of pixels without a label.
 
     Attributes:
         canvas: (height, width) in image pixels. No crop reads beyond a piece of this size.
@@ -28,8 +28,8 @@ class CropSampler:
             so images can be read at that size.
     """
 
-    def __init__(self, size, crop, ranges, probabilities):
-        self.size, self.crop = size, crop
+    def __init__(self, size, crop, ranges, probabilities, ignore_index: int = IGNORE_INDEX):
+        self.size, self.crop, self.ignore_index = size, crop, ignore_index
         self.ranges, self.probabilities = ranges, probabilities
         smallest, largest = ranges.get("scale", (1.0, 1.0))
         if probabilities["scale"] < 1:  # crops that are not scaled
@@ -120,21 +120,24 @@ class CropSampler:
             largest: (height, width) of the dataset's largest image, if known: no piece is larger.
 
         Returns:
-            The sample with pieces of one size, padded with 0 (masks with 255), and as float32:
-            "random", the numbers from `draw`; "extent" (2,), height and width of the image;
-            "corner" (2,), (y, x) of the piece in the image; "class_pixel" (2,), (y, x) of the pixel
-            that the crop contains with `crop="classes"`.
+            The sample with pieces of one size, padded with 0 (masks with `ignore_index`), and as
+            float32: "random", the numbers from `draw`; "extent" (2,), height and width of the
+            image; "corner" (2,), (y, x) of the piece in the image; "class_pixel" (2,), (y, x) of
+            the pixel that the crop contains with `crop="classes"`.
         """
         random = draw(np.asarray(key)[None])
         params = to_params(random, self.ranges, self.probabilities)
         extent = np.array(sample["image"].shape[:2], "float32")
-        pixel = class_pixel(mask_of(sample)[None], params, np) if self.crop == "classes" else None
+        pixel = None
+        if self.crop == "classes":
+            pixel = class_pixel(mask_of(sample)[None], params, np, self.ignore_index)
         center = self.crop_center(params, extent[None], pixel, np)[0]
         canvas = np.array(self.canvas if largest is None else np.minimum(self.canvas, largest))
         corner = self._piece_corner(center, extent, canvas)
         piece = dict(sample)
-        for name in PIECE_FILL.keys() & sample.keys():
-            piece[name] = _cut(sample[name], corner, canvas, PIECE_FILL[name])
+        fills = {"image": 0, "mask": self.ignore_index, "instances": 0}
+        for name in fills.keys() & sample.keys():
+            piece[name] = _cut(sample[name], corner, canvas, fills[name])
         return {
             **piece,
             "random": random[0],
@@ -164,13 +167,14 @@ def mask_of(sample):
     return sample["mask"]
 
 
-def class_pixel(masks, params, xp):
+def class_pixel(masks, params, xp, ignore_index: int = IGNORE_INDEX):
     """Choose a random pixel of a random class in each mask, so that rare classes are as likely.
 
     Args:
         masks: (B, H, W) integer class ids.
         params: parameters from `to_params`; "class" and "pixel" are used.
         xp: module of the arrays, `numpy` or `keras.ops`. Both choose the same pixels.
+        ignore_index: mask value of pixels without a label, above all class ids.
 
     Returns:
         (B, 2) float32 (y, x); the center of the image where every pixel is ignored.
@@ -179,7 +183,7 @@ def class_pixel(masks, params, xp):
     ids = xp.reshape(masks, (batch, height * width))
     if xp is ops:
         ids = ops.cast(ids, "int32")
-    present = _class_counts(ids, xp)[:, :IGNORE_INDEX] > 0
+    present = _class_counts(ids, xp, ignore_index)[:, :ignore_index] > 0
     chosen = _nth_true(present, params["class"], xp)
     pixel = _nth_true(ids == chosen[:, None], params["pixel"], xp)
     position = _float32(xp.stack([pixel // width, pixel % width], -1), xp)
@@ -187,14 +191,14 @@ def class_pixel(masks, params, xp):
     return xp.where(xp.any(present, axis=1)[:, None], position, center)
 
 
-def _class_counts(ids, xp):
-    """Return the (B, 256) numbers of pixels per class id of (B, N) ids."""
-    length = IGNORE_INDEX + 1
+def _class_counts(ids, xp, ignore_index):
+    """Return the (B, ignore_index + 1) numbers of pixels per class id of (B, N) ids."""
+    length = ignore_index + 1
     if xp is np:
         return np.stack([np.bincount(row, minlength=length)[:length] for row in ids])
     batch = ops.shape(ids)[0]
     # One histogram for the whole batch: image 1 counts its id 3 in bin 256 + 3.
-    bins = ops.arange(batch, dtype="int32")[:, None] * length + ops.clip(ids, 0, IGNORE_INDEX)
+    bins = ops.arange(batch, dtype="int32")[:, None] * length + ops.clip(ids, 0, ignore_index)
     bins = ops.reshape(bins, (-1,))
     counts = ops.segment_sum(ops.ones_like(bins), bins, num_segments=batch * length)
     return ops.reshape(counts, (batch, length))

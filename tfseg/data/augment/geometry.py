@@ -5,7 +5,6 @@ import math
 import numpy as np
 from keras import ops
 
-from tfseg.checks import IGNORE_INDEX
 from tfseg.data.augment import mixing
 from tfseg.data.augment.crop import class_pixel, mask_of
 from tfseg.data.augment.params import ELASTIC_GRID, STREAMS
@@ -50,7 +49,7 @@ def extract_crops(augment, batch, params, keys):
         batch["image"], x, y, augment.interpolation, augment.fill, inside, levels, origin
     )
     labels = {}
-    for name, fill in (("mask", IGNORE_INDEX), ("instances", 0)):
+    for name, fill in (("mask", augment.ignore_index), ("instances", 0)):
         if name in batch:
             values = batch[name][..., None]
             labels[name] = resample(values, x, y, "nearest", fill, inside, origin=origin)[..., 0]
@@ -123,7 +122,7 @@ def _placement(augment, batch, params):
         return extents, None
     if "class_pixel" in batch:
         return extents, ops.cast(batch["class_pixel"], "float32")
-    return extents, class_pixel(mask_of(batch), params, ops)
+    return extents, class_pixel(mask_of(batch), params, ops, augment.ignore_index)
 
 
 def _matrices(augment, params, center):

@@ -3,7 +3,6 @@
 import numpy as np
 from keras import ops
 
-from tfseg.checks import IGNORE_INDEX
 from tfseg.ops import box_area, clip_boxes
 
 MOSAIC_IMAGES = 4
@@ -151,7 +150,7 @@ def _inside(points, region):
     return (x >= x0) & (x < x1) & (y >= y0) & (y < y1)
 
 
-def cutout(image, mask, params, fill):
+def cutout(image, mask, params, fill, ignore_index):
     """Blank a rectangle of each crop (arXiv:1708.04552).
 
     Args:
@@ -160,16 +159,17 @@ def cutout(image, mask, params, fill):
         params: parameters from `to_params`: "cutout" and "cutout_y" are the rectangle's width and
             height as fractions of the crop's, "hole_x" and "hole_y" its position in [0, 1).
         fill: value of the image in the rectangle; a number, or one value per channel.
+        ignore_index: value of the mask in the rectangle.
 
     Returns:
-        The image, and the mask with 255 in the rectangle.
+        The image, and the mask.
     """
     rows = _hole(image.shape[1], params["cutout_y"], params["hole_y"])[:, :, None]
     columns = _hole(image.shape[2], params["cutout"], params["hole_x"])[:, None, :]
     inside = columns & rows
     image = ops.where(inside[..., None], fill, image)
     if mask is not None:
-        mask = ops.where(inside, ops.cast(IGNORE_INDEX, mask.dtype), mask)
+        mask = ops.where(inside, ops.cast(ignore_index, mask.dtype), mask)
     return image, mask
 
 

@@ -5,7 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
+from tfseg.checks import (
+    BACKGROUND,
+    IGNORE_INDEX,
+    IGNORE_INDEX_INT32,
+    ignore_index_for,
+    label_names,
+)
 from tfseg.data import splits
 from tfseg.data.readers.extract import shrink_sample
 
@@ -24,8 +30,10 @@ def check_class_names(class_names) -> list[str]:
             'such as ["background", "leaf"].'
         )
     names = [str(name) for name in class_names]
-    if not 1 <= len(names) <= IGNORE_INDEX:
-        raise ValueError(f"class_names: got {len(names)} names, expected 1 to {IGNORE_INDEX}.")
+    if not 1 <= len(names) <= IGNORE_INDEX_INT32:
+        raise ValueError(
+            f"class_names: got {len(names)} names, expected 1 to {IGNORE_INDEX_INT32}."
+        )
     if not all(names):
         raise ValueError(
             f"class_names: {names} contains an empty name. Name every class, or remove a comma."
@@ -42,13 +50,19 @@ def check_class_names(class_names) -> list[str]:
     return names
 
 
+def mask_dtype_for(num_classes: int) -> np.dtype:
+    """Return the dtype of masks: uint8, or int32 with more than 255 classes."""
+    return np.dtype(np.uint8 if num_classes <= IGNORE_INDEX else np.int32)
+
+
 class Reader:
     """A sequence of labeled samples; the base class of all readers.
 
     A sample is a dict of arrays. "image" (H, W, C) is always there; `fields` lists the others:
 
     - "mask" (H, W) uint8: class ids in [0, num_classes), and 255 (`ignore_index`) for pixels
-      without a label, whatever the values on disk.
+      without a label, whatever the values on disk. With more than 255 classes masks are int32,
+      and `ignore_index` is 65535.
     - "instances" (H, W) int32: 0 for no object, k for the k-th of the sample's N objects. Where
       objects overlap, the smaller one is on top.
     - "boxes" (N, 4) float32: x_min, y_min, x_max, y_max of the objects in pixels. The image
@@ -73,6 +87,9 @@ class Reader:
         sizes: (N, 2) int array of heights and widths.
         channels: number of image channels.
         dtype: NumPy dtype of the images.
+        ignore_index: mask value of pixels without a label: 255, or 65535 with more than 255
+            classes.
+        mask_dtype: NumPy dtype of the masks: uint8, or int32 with more than 255 classes.
         palette: (C, 3) uint8 RGB colors of `label_names` that the dataset defines, or None.
         mask_values: {value on disk: class id}; None for masks in memory.
         dropped: list of (name of a sample, reason) of annotations that are not used as objects.
@@ -86,7 +103,6 @@ class Reader:
         {'image': (48, 64, 3), 'mask': (48, 64)}
     """
 
-    ignore_index = IGNORE_INDEX
     fields = ("image", "mask")
     palette = None
     mask_values = None
@@ -107,6 +123,16 @@ class Reader:
     def label_names(self) -> list[str]:
         """Names of the ids in the masks. A single class name has "background" (0) before it."""
         return label_names(self.class_names)
+
+    @property
+    def ignore_index(self) -> int:
+        """Mask value of pixels without a label."""
+        return ignore_index_for(len(self.label_names))
+
+    @property
+    def mask_dtype(self) -> np.dtype:
+        """NumPy dtype of the masks."""
+        return mask_dtype_for(len(self.label_names))
 
     def __len__(self) -> int:
         return len(self.sizes)

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import ignore_index_for
+from tfseg.data.readers.base import mask_dtype_for
 
 COLORS_SHOWN = 4  # in one error message
 
@@ -40,10 +41,11 @@ class ColorTable:
         if ignore_value is not None:
             ignored = _color(ignore_value, "ignore_value")
             self._colors = np.concatenate([self.palette, ignored[None]])
-            ids = np.append(ids, IGNORE_INDEX + 1)
+            ids = np.append(ids, ignore_index_for(len(names)) + 1)
+        self._dtype = mask_dtype_for(len(names))
         # Class id + 1 of all 2**24 colors, 0 for unknown ones. The operating system allocates only
         # the memory pages that contain colors in use.
-        self._ids = np.zeros(2**24, np.uint16)
+        self._ids = np.zeros(2**24, np.uint16 if self._dtype == np.uint8 else np.int32)
         self._ids[_packed(self._colors)] = ids
 
     def class_ids(self, mask, where):
@@ -54,7 +56,7 @@ class ColorTable:
             where: the mask's file, for errors.
 
         Returns:
-            (H, W) uint8.
+            (H, W) uint8, or int32 with more than 255 classes.
 
         Raises:
             ValueError: unknown colors. The message counts their pixels and names the nearest known
@@ -64,7 +66,7 @@ class ColorTable:
         ids = self._ids[packed]
         if not ids.all():
             raise ValueError(self._unknown_colors(packed[ids == 0], where))
-        return (ids - 1).astype(np.uint8)
+        return (ids - 1).astype(self._dtype)
 
     def _unknown_colors(self, packed, where):
         """Word the error about the pixels of unknown colors."""

@@ -18,7 +18,12 @@ from tfseg.data.readers.image_files import (
     read_palette,
 )
 from tfseg.data.readers.mask_layouts import pair_files
-from tfseg.data.readers.mask_values import to_class_ids, value_tables
+from tfseg.data.readers.mask_values import (
+    check_ids,
+    distinct_values,
+    to_class_ids,
+    value_tables,
+)
 from tfseg.data.readers.objects import object_labels
 from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
@@ -48,7 +53,8 @@ class Folder(Reader):
         masks: folder of masks (PNG, BMP, GIF, TIFF).
         class_names: names in the order of their ids. A single name is id 1; 0 is background.
         ignore_value: the value on disk of pixels without a label, translated to 255; -1 for none.
-            With `colors`, a color.
+            With `colors`, a color. With more than 255 classes 255 is a class, and both values are
+            65535.
         mask_values: {value on disk: class id}; takes precedence over `ignore_value`. By default
             values are ids, but masks of two classes that contain only 0 and 255 are read as 0
             and 1.
@@ -223,7 +229,7 @@ def _check_arguments(names, ignore_value, mask_values, colors, instances):
             "of them."
         )
     if mask_values is not None:
-        _check_ids(names, mask_values)
+        check_ids("Folder", names, mask_values)
     if instances and (len(names) != 2 or names[0] != BACKGROUND):
         raise ValueError(
             "Folder: instances=True expects one class of objects, but class_names are "
@@ -239,17 +245,6 @@ def _check_class_folders(masks, ignore_value, mask_values, colors, instances):
             f"Folder: '{masks}' contains a folder of masks per class, in which 0 is outside the "
             "class and any other value inside. Remove ignore_value, mask_values, colors and "
             "instances."
-        )
-
-
-def _check_ids(names, mask_values):
-    """Raise a ValueError if `mask_values` contains ids that are not those of classes."""
-    unknown = set(mask_values.values()) - {*range(len(names)), IGNORE_INDEX}
-    if unknown:
-        raise ValueError(
-            f"Folder: mask_values={mask_values} contains the ids {first_few(sorted(unknown))}. "
-            f"Expected 0 to {len(names) - 1} for {len(names)} classes, and {IGNORE_INDEX} for "
-            "pixels without a label."
         )
 
 
@@ -294,9 +289,7 @@ def _distinct_values(path):
         mask = read_mask(path)
     except (OSError, ValueError):
         return set()
-    if mask.dtype == np.uint8:  # several times as fast as sorting
-        return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())
-    return set(np.unique(mask).tolist())
+    return distinct_values(mask)
 
 
 def _read_objects(masks):
@@ -332,7 +325,7 @@ def _read_class_masks(masks, names):
                 "a class has 0 outside the class and one other value inside."
             )
         if ids is None:
-            ids = np.zeros(values.shape, np.uint8)
+            ids = np.zeros(values.shape, mask_dtype_for(len(names)))
         ids[values != 0] = names.index(path.parent.name)
     return ids
 

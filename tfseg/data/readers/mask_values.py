@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import IGNORE_INDEX, IGNORE_INDEX_INT32, ignore_index_for
 from tfseg.data.readers.problems import IMAGE_REMEDY, MOST, VALUE_REMEDY, first_few
 
 
@@ -11,23 +11,74 @@ def identity_table(names) -> dict[int, int]:
     return {class_id: class_id for class_id in range(len(names))}
 
 
+def check_ids(owner: str, names, mask_values: dict[int, int]):
+    """Raise a ValueError if `mask_values` contains ids that are not those of classes."""
+    ignore_index = ignore_index_for(len(names))
+    unknown = set(mask_values.values()) - {*range(len(names)), ignore_index}
+    if unknown:
+        raise ValueError(
+            f"{owner}: mask_values={mask_values} contains the ids {first_few(sorted(unknown))}. "
+            f"Expected 0 to {len(names) - 1} for {len(names)} classes, and {ignore_index} for "
+            "pixels without a label."
+        )
+
+
+def single_class_warning(owner: str, masks, names) -> str | None:
+    """Return a warning if masks contain a single class and ignored pixels, else None.
+
+    Masks of 0 and 255 are legal, since 255 is ignored, but usually 255 is meant to be a class.
+
+    Args:
+        owner: who warns.
+        masks: iterable of integer arrays. The iteration ends where a second class occurs.
+        names: names of the class ids 0, 1, ...
+    """
+    ignore_index = ignore_index_for(len(names))
+    found = set()
+    for mask in masks:
+        found.update(distinct_values(mask))
+        if len(found - {ignore_index}) > 1:
+            return None
+    classes = found - {ignore_index}
+    if ignore_index not in found or not classes <= set(range(len(names))):
+        return None
+    only = f"the class {names[min(classes)]!r} ({min(classes)}) and" if classes else "only"
+    return (
+        f"{owner}: the masks contain {only} pixels of {ignore_index}, which is ignored, so there "
+        f"is nothing to learn. If {ignore_index} is a class, pass "
+        f"mask_values={{{min(classes, default=0)}: 0, {ignore_index}: 1}}."
+    )
+
+
+def distinct_values(mask) -> set[int]:
+    """Return the set of the values of an integer array."""
+    if mask.dtype == np.uint8:  # several times as fast as sorting
+        return set(np.flatnonzero(np.bincount(mask.ravel(), minlength=256)).tolist())
+    return set(np.unique(mask).tolist())
+
+
 def value_tables(names, ignore_value: int, mask_values: dict[int, int] | None):
     """Return what the values in masks mean.
 
     Args:
         names: names of the class ids 0, 1, ...
-        ignore_value: the value on disk of pixels without a label; -1 for none.
+        ignore_value: the value on disk of pixels without a label; -1 for none. With more than 255
+            classes 255 is a class, and means 65535 here.
         mask_values: {value on disk: class id}, takes precedence over `ignore_value`; None if
             the values are ids.
 
     Returns:
         mask_values: {value on disk: class id}, without the ignored value.
-        table: the same with the ignored value, which maps to 255.
+        table: the same with the ignored value, which maps to 255, or 65535 with more than 255
+            classes.
     """
+    ignore_index = ignore_index_for(len(names))
+    if ignore_value == IGNORE_INDEX:
+        ignore_value = ignore_index
     if not mask_values:
         mask_values = identity_table(names)
         mask_values.pop(ignore_value, None)
-    return mask_values, {ignore_value: IGNORE_INDEX, **mask_values}
+    return mask_values, {ignore_value: ignore_index, **mask_values}
 
 
 def as_integers(mask, where: str):
@@ -73,11 +124,11 @@ def to_class_ids(values, table: dict[int, int], where):
 
     Args:
         values: (H, W) integers.
-        table: {value: class id}; 255 for ignored pixels.
+        table: {value: class id}; 255 for ignored pixels, or 65535 with more than 255 classes.
         where: the mask's file or name, for errors.
 
     Returns:
-        (H, W) uint8.
+        (H, W) uint8, or int32 if the table contains ids above 255.
 
     Raises:
         ValueError: values that are not in the table.
@@ -87,11 +138,13 @@ def to_class_ids(values, table: dict[int, int], where):
         >>> to_class_ids(np.array([[0, 7, 9]]), {0: 0, 7: 1, 9: 255}, "a.png").tolist()
         [[0, 1, 255]]
     """
-    if values.dtype == np.uint8:
+    has_bytes = max(table.values()) <= IGNORE_INDEX
+    if values.dtype == np.uint8 and has_bytes:
         return _translate_bytes(values, table, where)
     _check_known(np.unique(values), table, where)
     on_disk = np.array(sorted(table))
-    ids = np.array([table[value] for value in on_disk.tolist()], np.uint8)
+    ids = np.array([table[value] for value in on_disk.tolist()])
+    ids = ids.astype(np.uint8 if has_bytes else np.int32)
     return ids[np.searchsorted(on_disk, values)]
 
 
@@ -114,11 +167,20 @@ def _check_known(found, table, where):
     unknown = [value for value in found.tolist() if value not in table]
     if not unknown:
         return
-    classes = [value for value in sorted(table) if table[value] != IGNORE_INDEX]
-    ignored = [value for value in sorted(table) if table[value] == IGNORE_INDEX and value >= 0]
+    # 255 is a class in a table with ids above it.
+    ignore_index = IGNORE_INDEX if max(table.values()) <= IGNORE_INDEX else IGNORE_INDEX_INT32
+    classes = [value for value in sorted(table) if table[value] != ignore_index]
+    ignored = [value for value in sorted(table) if table[value] == ignore_index and value >= 0]
     remedy = IMAGE_REMEDY if len(unknown) > MOST else VALUE_REMEDY
     raise ValueError(
         f"{where} contains values that map to no class: {first_few(unknown)} "
-        f"(classes: {', '.join(map(str, classes))}; "
+        f"(classes: {_listed(classes)}; "
         f"ignored: {', '.join(map(str, ignored)) or 'none'}). {remedy}"
     )
+
+
+def _listed(values):
+    """Return values as text, and long runs as a range: "0, 1, 5", or "0 to 299"."""
+    if len(values) > MOST and values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]} to {values[-1]}"
+    return ", ".join(map(str, values))

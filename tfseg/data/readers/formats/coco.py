@@ -116,6 +116,7 @@ class Coco(Reader):
                 sample["classes"],
                 [self._region(found.annotation, size) for found in crowds],
                 size,
+                len(self.label_names),
             )
         return sample
 

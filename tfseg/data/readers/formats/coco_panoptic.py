@@ -92,7 +92,7 @@ class CocoPanoptic(Reader):
         ]
         is_object = np.array([self._is_object(segment) for segment in segments], bool)
         # Tables of the k-th segment, k = 1, 2, ...; 0 means none.
-        mask_table = np.array([self.ignore_index, *class_ids], np.uint8)
+        mask_table = np.array([self.ignore_index, *class_ids], self.mask_dtype)
         numbers = np.where(is_object, np.cumsum(is_object), 0)
         instance_table = np.array([0, *numbers], np.int32)
         positions, lengths = self._runs(png, [segment["id"] for segment in segments])

@@ -3,22 +3,25 @@
 import numpy as np
 
 from tfseg import checks
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import IGNORE_INDEX, ignore_index_for
+from tfseg.data.readers.base import mask_dtype_for
 
 FARTHEST = 10**6  # largest coordinate of a polygon
 
 
-def draw_objects(regions, classes, ignored, size):
+def draw_objects(regions, classes, ignored, size, num_classes: int = IGNORE_INDEX):
     """Draw objects on a background, smaller objects on top of larger ones.
 
     Args:
         regions: RLE of the N objects, from `polygons_to_rle` or `validated_rle`.
         classes: N class ids.
-        ignored: RLE of regions whose pixels become 255 where there is no object.
+        ignored: RLE of regions whose pixels become `ignore_index` where there is no
+            object.
         size: (height, width).
+        num_classes: number of class ids, with the background.
 
     Returns:
-        mask: (H, W) uint8 class ids, 0 for background.
+        mask: (H, W) class ids, 0 for background; uint8, or int32 with more than 255 classes.
         instances: (H, W) int32 in [0, N].
     """
     coco = checks.require_package("pycocotools.mask", "coco")
@@ -32,8 +35,8 @@ def draw_objects(regions, classes, ignored, size):
         x, y, width, height = coco.toBbox(regions[index]).astype(int)
         inside = np.s_[x : x + width, y : y + height]
         instances[inside][coco.decode(regions[index]).T[inside].view(bool)] = index + 1
-    mask = np.array([0, *classes], np.uint8)[instances]
-    mask[void & (instances == 0)] = IGNORE_INDEX
+    mask = np.array([0, *classes], mask_dtype_for(num_classes))[instances]
+    mask[void & (instances == 0)] = ignore_index_for(num_classes)
     return np.ascontiguousarray(mask.T), np.ascontiguousarray(instances.T)
 
 

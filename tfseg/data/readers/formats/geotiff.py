@@ -108,7 +108,7 @@ class GeoTiff(Reader):
         image = scene.as_displayed(stored)
         image[is_empty] = 0
         labels = self._labels(self._masks[number], corner, size)
-        labels[is_empty.all(axis=-1)] = IGNORE_INDEX
+        labels[is_empty.all(axis=-1)] = self.ignore_index
         return {"image": image.astype(self.dtype, copy=False), "mask": labels}
 
     def _labels(self, mask, corner, size):

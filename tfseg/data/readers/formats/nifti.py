@@ -128,7 +128,7 @@ class Nifti(Reader):
         positions = range(mask.shape[self._axis])
         if not skip_empty:
             return positions
-        empty = (0, IGNORE_INDEX)
+        empty = (0, self.ignore_index)
         return [k for k in positions if not np.isin(self._labels(mask, k), empty).all()]
 
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg import checks
-from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.formats.drawing import clip_box
 from tfseg.data.readers.mask_values import as_integers, identity_table, to_class_ids
@@ -77,7 +76,7 @@ class Tfds(Reader):
         class_names = class_names or _class_names(self._features)
         super().__init__(class_names, sizes, feature.shape[-1], feature.np_dtype)
         self.fields = ("image",)
-        self._table = {IGNORE_INDEX: IGNORE_INDEX}
+        self._table = {self.ignore_index: self.ignore_index}
         if mask is not None:
             self.fields += ("mask",)
             self.mask_values = mask_values or identity_table(self.label_names)

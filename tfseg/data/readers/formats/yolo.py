@@ -104,7 +104,9 @@ class Yolo(Reader):
         if "mask" in self.fields:
             size = self.sizes[index].tolist()
             regions = [polygons_to_rle([found.polygon], size) for found in objects]
-            sample["mask"], sample["instances"] = draw_objects(regions, sample["classes"], [], size)
+            sample["mask"], sample["instances"] = draw_objects(
+                regions, sample["classes"], [], size, len(self.label_names)
+            )
         return sample
 
     def name(self, index: int) -> str:

@@ -1,0 +1,184 @@
+"""Checks of samples where they are read: class ids, and the range of image values."""
+
+import warnings
+
+import numpy as np
+
+from tfseg.data.readers import Reader
+from tfseg.data.readers.mask_values import distinct_values, single_class_warning
+from tfseg.data.readers.problems import first_few
+from tfseg.data.value_range import DEFAULT_RANGE, range_warning, value_range
+
+MIN_SAMPLES = 4  # read before images are said to be dark: a single one may well be
+MAX_CLIPPED = 0.01  # how far values may exceed `Augment.value_range`, as a fraction of its span
+
+
+class LabelChecks:
+    """Checks the labels of samples; raises if they are not class ids.
+
+    Args:
+        reader: a `Reader`.
+    """
+
+    def __init__(self, reader: Reader):
+        self._reader = reader
+        self._count, self._ignore_index = len(reader.label_names), reader.ignore_index
+        self._values, self._indices = set(), set()
+        self._is_decided = False  # whether there are two classes, or it was warned of one
+
+    def check(self, sample: dict, index: int) -> dict:
+        """Return the sample, with its mask as class ids (H, W) of the reader's dtype.
+
+        Raises:
+            ValueError: the mask or the objects have ids outside [0, num_classes), or the mask is
+                not an array of whole numbers.
+
+        Warns:
+            UserWarning: after all samples, if their masks have a single class and ignored pixels.
+        """
+        if "classes" in sample:
+            self._check_objects(np.asarray(sample["classes"]), index)
+        if "mask" not in sample:
+            return sample
+        mask = self._whole_numbers(np.asarray(sample["mask"]), index)
+        # The first test is enough for most masks, and much faster.
+        if mask.size and (mask.min() < 0 or mask.max() >= self._count):
+            self._check_ids(mask, index)
+        mask = mask.astype(self._reader.mask_dtype, copy=False)
+        if not self._is_decided:
+            self._watch_classes(mask, index)
+        return {**sample, "mask": mask}
+
+    def _whole_numbers(self, mask, index):
+        """Return the mask as (H, W), or raise a ValueError."""
+        if mask.ndim == 3 and mask.shape[-1] == 1:
+            mask = mask[..., 0]
+        if mask.ndim != 2 or mask.dtype.kind not in "biuf":
+            raise ValueError(
+                f"{self._mask_of(index)} is an array {mask.shape} of {mask.dtype}, expected (H, W) "
+                "class ids. Convert colors and one-hot masks to one id per pixel in the reader."
+            )
+        if mask.dtype.kind == "f" and not (mask == np.rint(mask)).all():
+            raise ValueError(
+                f"{self._mask_of(index)} contains fractions or NaN, expected class ids. Resize "
+                "masks without interpolation."
+            )
+        return mask
+
+    def _check_ids(self, mask, index):
+        is_unknown = ((mask < 0) | (mask >= self._count)) & (mask != self._ignore_index)
+        if is_unknown.any():
+            raise ValueError(
+                f"{self._mask_of(index)} contains values that map to no class: "
+                f"{first_few(np.unique(mask[is_unknown]).tolist())} (classes: 0 to "
+                f"{self._count - 1}; ignored: {self._ignore_index}). Map the values to class ids "
+                "in the reader, as with mask_values={value: class id}, or name more classes."
+            )
+
+    def _check_objects(self, classes, index):
+        if classes.size and not (classes.min() >= -1 and classes.max() < self._count):
+            raise ValueError(
+                f"pipeline: the objects of {self._reader.name(index)!r} have the class ids "
+                f"{first_few(np.unique(classes).tolist())}, expected 0 to {self._count - 1}. "
+                "Correct them in the reader, or name more classes."
+            )
+
+    def _mask_of(self, index):
+        return f"pipeline: the mask of {self._reader.name(index)!r}"
+
+    def _watch_classes(self, mask, index):
+        """Warn when every sample was read if there is a single class beside ignored pixels."""
+        self._values |= distinct_values(mask)
+        self._indices.add(index)
+        if len(self._values - {self._ignore_index}) > 1:
+            self._is_decided = True
+        elif len(self._indices) == len(self._reader):
+            self._is_decided = True
+            values = np.array(sorted(self._values), self._reader.mask_dtype)
+            warning = single_class_warning("pipeline", [values], self._reader.label_names)
+            if warning is not None:
+                warnings.warn(warning, stacklevel=2)
+
+
+class ImageChecks:
+    """Warns, once of each, about images out of range or with NaN.
+
+    Args:
+        reader: a `Reader`.
+        expected: (low, high) of the image values that the model was trained on. None if unknown:
+            then only floating point images that do not reach 1.5, or look normalized, are reported.
+        clipped: (low, high) that color operations clip the images to, or None.
+        normalized: whether the pipeline normalizes the images.
+    """
+
+    def __init__(self, reader: Reader, expected=None, clipped=None, normalized: bool = False):
+        self._reader = reader
+        self._expected, self._clipped = expected or clipped, clipped
+        self._is_float = reader.dtype.kind == "f"
+        # The dtype says enough of images without a range to compare with.
+        has_range = self._expected is not None
+        self._checks_range = has_range or (self._is_float and not normalized)
+        self._checks_finite = self._is_float
+        self._indices = set()
+        self._low, self._high, self._name = np.inf, -np.inf, None
+
+    def check(self, image, index: int) -> None:
+        """Warn about an image.
+
+        Args:
+            image: (H, W, C).
+            index: position of the sample.
+        """
+        if not self._checks_range and not self._checks_finite:
+            return
+        if image.dtype == np.uint8:
+            found = DEFAULT_RANGE  # whatever occurs
+        else:
+            found = value_range(image)
+            self._check_finite(image, index)
+        if self._checks_range and found is not None:
+            self._extend(*found, index)
+            warning = self._range_problem()
+            if warning is not None:
+                self._checks_range = False
+                warnings.warn(warning, stacklevel=2)
+
+    def _check_finite(self, image, index):
+        # min and max are NaN if any pixel is, and faster than isfinite
+        if not self._checks_finite or np.isfinite([image.min(), image.max()]).all():
+            return
+        self._checks_finite = False
+        warnings.warn(
+            f"pipeline: the image of {self._reader.name(index)!r} has NaN or infinite pixels, "
+            "which make the loss NaN. Replace them in the reader, as with np.nan_to_num.",
+            stacklevel=2,
+        )
+
+    def _extend(self, low, high, index):
+        """Extend the range of the values seen; remember which sample did."""
+        self._indices.add(index)
+        if low < self._low or high > self._high:
+            self._name = self._reader.name(index)
+        self._low, self._high = min(low, self._low), max(high, self._high)
+
+    def _range_problem(self):
+        """Return a warning about the values seen, or None."""
+        owner = f"pipeline: {self._name}"
+        if self._clipped is not None:
+            low, high = self._clipped
+            margin = MAX_CLIPPED * (high - low)
+            if self._low < low - margin or self._high > high + margin:
+                return (
+                    f"{owner}: the image values are in {self._low:.6g}..{self._high:.6g}, but the "
+                    f"color operations clip them to {low:.6g}..{high:.6g}. Pass the range of the "
+                    "images as `value_range` to Augment."
+                )
+        if len(self._indices) < min(MIN_SAMPLES, len(self._reader)):
+            return None
+        if self._expected is not None:
+            return range_warning(self._low, self._high, self._expected, owner)
+        if self._high > DEFAULT_RANGE[1] / 20:  # neither 0..1 nor normalized
+            return None
+        warning = range_warning(self._low, self._high, None, owner)
+        remedy = "If the model is built for these values, pass their range as `value_range`."
+        return None if warning is None else f"{warning} {remedy}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
-from tfseg.data.readers.base import Reader, check_class_names
+from tfseg.data.readers.base import Reader, check_class_names, mask_dtype_for
 from tfseg.data.readers.color_masks import ColorTable
 from tfseg.data.readers.extract import shrink_labels
 from tfseg.data.readers.image_files import (

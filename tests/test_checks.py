@@ -30,6 +30,21 @@ def test_ignore_index_accepts_whole_numbers_and_none(value):
     assert checks.ignore_index("f", value) == value
 
 
+@pytest.mark.parametrize(
+    "value", [{0: "sky", 1: "car"}, {"sky", "car"}, "sky", b"sky", 3, {}.keys()]
+)
+def test_in_order_rejects_what_has_no_order(value):
+    with pytest.raises(
+        ValueError, match=r"^f: names=.* is a \w+; expected a list of class names\."
+    ):
+        checks.in_order("f", "names", value, "class names")
+
+
+@pytest.mark.parametrize("value", [["sky", "car"], ("sky", "car"), np.array(["sky", "car"])])
+def test_in_order_accepts_sequences(value):
+    assert checks.in_order("f", "names", value, "class names") == ["sky", "car"]
+
+
 def test_positive_int_accepts_whole_floats():
     assert checks.positive_int("f", "n", 3.0) == 3
 

@@ -102,6 +102,24 @@ def _is_number(value) -> bool:
     return getattr(value, "ndim", None) == 0 and getattr(value, "dtype", "").kind in "iuf"
 
 
+def in_order(owner: str, argument: str, values, expected: str) -> list:
+    """Return `values` as a list; raise a ValueError if they are text or have no order of their own.
+
+    A dict would give its keys, and text its characters.
+
+    Args:
+        owner, argument: names for the error message.
+        values: the argument received.
+        expected: what a list of them contains, such as "one name per class".
+    """
+    if isinstance(values, (str, bytes, Mapping, Set)) or not hasattr(values, "__iter__"):
+        raise ValueError(
+            f"{owner}: {argument}={values!r} is a {type(values).__name__}; expected a list of "
+            f"{expected}."
+        )
+    return list(values)
+
+
 def boolean(owner: str, argument: str, value) -> bool:
     """Return `value` as a bool if it is True or False; otherwise raise a ValueError."""
     # `bool("False")` is True.

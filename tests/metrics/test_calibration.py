@@ -17,7 +17,7 @@ CLOSE = {"abs": 1e-5} if TENSORFLOW else {"abs": 1e-4}
 
 def draw(seed=0, shape=(6, 7, 5), classes=4, scale=2.0):
     rng = np.random.default_rng(seed)
-    labels = rng.choice([*range(max(classes, 2)), 255, -1], shape)
+    labels = rng.choice([*range(max(classes, 2)), 255], shape)
     return labels, rng.normal(0, scale, (*shape, classes)).astype("float32")
 
 
@@ -93,6 +93,35 @@ def test_logits_and_probabilities_agree():
     by_logits = measure(CalibrationError(4), (labels, logits))
     by_probabilities = measure(CalibrationError(4, from_logits=False), (labels, p))
     assert float(by_logits.result()) == pytest.approx(float(by_probabilities.result()), **CLOSE)
+
+
+@pytest.mark.parametrize("classes", [127, 128, 150, 255, 257, 1000, 2100])
+def test_many_equal_logits_do_not_overflow(classes):
+    # Each of the C exponentials is 2**24 in fixed point, 2**20 under JAX: from 128 (2048) classes
+    # on, their sum does not fit into int32. The confidence is 1 / C, and class 0 is wrong.
+    logits = np.zeros((1, 1, 2, classes), "float32")
+    metric = measure(CalibrationError(classes), (np.array([[[1, 2]]]), logits))
+    assert float(metric.result()) == pytest.approx(1 / classes, **CLOSE)
+
+
+def test_150_almost_equal_logits_match_the_slow_loop():
+    labels, logits = draw(6, (1, 8, 8), classes=150, scale=0.1)
+    metric = measure(CalibrationError(150), (labels, logits))
+    expected = oracles.reliability(
+        labels, oracles.probabilities(logits.astype("float64"), False), 15
+    )
+    count, correct, confidences = expected
+    error = np.abs(confidences - correct).sum() / count.sum()
+    assert float(metric.result()) == pytest.approx(error, **CLOSE)
+
+
+def test_an_invalid_label_leaves_no_curve():
+    labels, logits = draw(7)
+    labels[0, 0, 0] = 4
+    curve = measure(CalibrationError(4), (labels, logits)).reliability_curve()
+    assert np.isnan(curve["confidence"]).all()
+    assert np.isnan(curve["accuracy"]).all()
+    assert curve["count"].sum() == (labels < 4).sum()
 
 
 def test_calibrated_and_overconfident_models():

@@ -1,5 +1,6 @@
 import json
 import re
+import warnings
 
 import keras
 import numpy as np
@@ -12,6 +13,7 @@ from keras import ops
 
 from tfseg.metrics import (
     METRICS,
+    CalibrationError,
     CohenKappa,
     ConfusionMetrics,
     FrequencyWeightedIoU,
@@ -64,7 +66,7 @@ def measure(metric, *batches):
 
 def draw(seed=0, shape=(6, 3, 5), classes=4):
     rng = np.random.default_rng(seed)
-    labels = rng.choice([*range(classes), 255, -1], shape)
+    labels = rng.choice([*range(classes), 255], shape)
     return labels, rng.normal(size=(*shape, classes)).astype("float32")
 
 
@@ -526,8 +528,8 @@ class TestPerImage:
         assert values_of(metric) == pytest.approx(
             {"mean_iou": 0.7, "per_image_iou": 0.625}, **CLOSE
         )
-        assert len(metric.variables) == 3
-        assert len(ConfusionMetrics(2).variables) == 1
+        assert len(metric.variables) == 4
+        assert len(ConfusionMetrics(2).variables) == 2
 
     @given(st.permutations(range(12)), st.integers(1, 12))
     @settings(deadline=None, max_examples=6)
@@ -540,6 +542,177 @@ class TestPerImage:
             *((labels[part], logits[part]) for part in parts),
         )
         assert values_of(batched) == values_of(whole)
+
+
+class TestIgnoredClass:
+    """A class as `ignore_index`: its pixels are not counted, and it is in no average."""
+
+    # Class 0 is ignored, and predicted for 2 pixels of class 1. Class 1: tp 3, fn 3, fp 1; class 2:
+    # tp 4, fn 1, fp 1.
+    LABELS = np.array([[[0, 0, 1, 1]], [[1, 1, 1, 1]], [[2, 2, 2, 2]], [[2, 0, 0, 0]]])
+    PREDICTED = np.array([[[0, 1, 0, 1]], [[0, 1, 1, 2]], [[2, 2, 2, 2]], [[1, 2, 1, 0]]])
+
+    def scores(self, **options):
+        metric = ConfusionMetrics(3, REPORTABLE, ignore_index=0, **options)
+        return values_of(measure(metric, (self.LABELS, logits_of(self.PREDICTED, 3))))
+
+    def test_scores_by_hand(self):
+        scores = self.scores()
+        iou = [3 / 7, 4 / 6]
+        expected = {
+            "iou/0": np.nan,
+            "iou/1": iou[0],
+            "iou/2": iou[1],
+            "specificity/0": np.nan,
+            "specificity/1": 4 / 5,
+            "mean_iou": np.mean(iou),
+            "mean_accuracy": (3 / 6 + 4 / 5) / 2,
+            "micro_iou": 7 / (7 + 4 + 2),
+            "weighted_iou": (6 * iou[0] + 5 * iou[1]) / 11,
+            # images: 1 of 2; 2 of 4, class 2 predicted once; 4 of 4; 0 of 1, class 1 predicted once
+            "per_image_iou": (1 / 2 + (2 / 4 + 0) / 2 + 1 + (0 + 0) / 2) / 4,
+            "pixel_accuracy": 7 / 11,
+        }
+        found = {name: scores[name] for name in expected}
+        assert found == pytest.approx(expected, nan_ok=True, **CLOSE)
+
+    @pytest.mark.parametrize("zero_division", [0.0, 1.0])
+    def test_zero_division_gives_it_no_score(self, zero_division):
+        scores = self.scores(zero_division=zero_division)
+        assert np.isnan([scores[f"{score}/0"] for score in SCORES]).all()
+        assert scores["mean_iou"] == pytest.approx((3 / 7 + 4 / 6) / 2)
+
+    def test_averages_of_torchmetrics(self):
+        # as in `_jaccard_index_reduce` of torchmetrics 1.9.0
+        labels, predicted = self.LABELS.ravel(), self.PREDICTED.ravel()
+        matrix = oracles.confusion_matrix(labels, predicted, 3, ignore_index=0)
+        tp = np.diag(matrix)
+        union = matrix.sum(0) + matrix.sum(1) - tp
+        iou = tp / union
+        scores = self.scores()
+        for average, weights in (("mean", [0, 1, 1]), ("weighted", matrix.sum(1))):
+            assert scores[f"{average}_iou"] == pytest.approx(np.average(iou, weights=weights))
+        assert scores["micro_iou"] == pytest.approx(tp.sum() / (union.sum() - union[0]))
+
+    def test_scores_of_a_matrix(self):
+        metric = measure(
+            ConfusionMetrics(3, ignore_index=0), (self.LABELS, logits_of(self.PREDICTED, 3))
+        )
+        scores, expected = as_numpy(scores_of(counts(metric), ignore_index=0)), self.scores()
+        for name in ("mean_iou", "micro_dice", "weighted_recall", "mean_specificity"):
+            assert float(scores[name]) == pytest.approx(expected[name])
+        assert np.isnan(scores["iou"]).tolist() == [True, False, False]
+
+    def test_a_channel_of_several(self):
+        # channel 1 is ignored: the second pixel, and its decisions in every average
+        labels = np.array([[[[1, 0, 0], [0, 1, 1], [0, 0, 1], [1, 0, 1]]]], "float32")
+        logits = np.array([[[[2, 3, -1], [1, 1, 1], [1, 1, 2], [4, -1, -1]]]], "float32")
+        scores = ("iou", "mean_iou", "micro_iou", "per_image_iou", "pixel_accuracy")
+        metric = ConfusionMetrics(3, scores, ignore_index=1, multi_label=True)
+        # channel 0: tp 2, fp 1; channel 2: tp 1, fn 1, tn 1
+        assert values_of(measure(metric, (labels, logits))) == pytest.approx(
+            {
+                "iou/0": 2 / 3,
+                "iou/1": np.nan,
+                "iou/2": 1 / 2,
+                "mean_iou": (2 / 3 + 1 / 2) / 2,
+                "micro_iou": 3 / 5,
+                "per_image_iou": (2 / 3 + 1 / 2) / 2,
+                "pixel_accuracy": 4 / 6,
+            },
+            nan_ok=True,
+            **CLOSE,
+        )
+
+    @pytest.mark.parametrize("multi_label", [False, True])
+    def test_background_of_one_channel(self, multi_label):
+        labels, logits = np.array([[[0, 0, 1, 1]]]), np.array([[[1.0, -1, 2, -3]]])[..., None]
+        metric = MeanIoU(1, ignore_index=0, multi_label=multi_label)
+        assert values_of(measure(metric, (labels, logits))) == pytest.approx(1 / 2)
+        metric = MeanIoU(1, ignore_index=1, multi_label=multi_label)
+        expected = np.nan if multi_label else 1 / 2  # of the background, if it is a class
+        assert values_of(measure(metric, (labels, logits))) == pytest.approx(expected, nan_ok=True)
+
+
+class TestOneClass:
+    """Ground truth of a single class, as masks of 0 and 255 seem to have."""
+
+    def warned(self, metric, labels, logits):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            measure(metric, (labels, logits)).result()
+            metric.result()
+        return [str(warning.message) for warning in caught]
+
+    @pytest.mark.parametrize("channels", [1, 2])
+    @pytest.mark.parametrize("multi_label", [False, True])
+    @pytest.mark.parametrize("dtype", ["uint8", "float32"])
+    def test_masks_of_0_and_255_are_warned_of_once(self, channels, multi_label, dtype):
+        labels = np.array([[[0, 255, 0, 255]]], dtype)
+        logits = np.zeros((1, 1, 4, channels), "float32")
+        for metric in (
+            MeanIoU(channels, multi_label=multi_label, name="mine"),
+            ConfusionMetrics(channels, multi_label=multi_label, name="mine"),
+        ):
+            (message,) = self.warned(metric, labels, logits)
+            assert message.startswith("mine: every pixel of the ground truth has the same class: ")
+            assert "mask_values={0: 0, 255: 1}" in message
+
+    @pytest.mark.parametrize(
+        ("labels", "options"),
+        [
+            ([0, 1, 255], {}),
+            ([255, 255, 255], {}),
+            ([0, 0, 1], {"ignore_index": 0}),  # only one class is left
+            ([0, 0, 1], {"multi_label": True}),
+            ([0, 0, 2], {}),  # an invalid label
+        ],
+    )
+    def test_no_other_labels_are_warned_of(self, labels, options):
+        logits = np.zeros((1, 1, 3, 2), "float32")
+        assert self.warned(ConfusionMetrics(2, **options), np.array([[labels]]), logits) == []
+
+    def test_fit_warns_after_an_epoch(self):
+        model = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Dense(2)])
+        model.compile("sgd", lambda y, x: ops.mean(x), metrics=[ConfusionMetrics(2)])
+        masks = np.array([[[0, 255]], [[0, 0]]], "uint8")
+        with pytest.warns(UserWarning, match="confusion_metrics: every pixel"):
+            model.fit(np.zeros((2, 1, 2, 2)), masks, verbose=0)
+
+
+def test_two_of_them_in_a_model_have_keys_of_their_own():
+    model = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Dense(2)])
+    metrics = [
+        ConfusionMetrics(2, ["mean_iou", "iou"]),
+        ConfusionMetrics(2, ["mean_iou", "iou"], ["ground", "cell"], name="cells"),
+        MeanIoU(2, name="miou"),
+    ]
+    model.compile("sgd", lambda y, x: ops.mean(x), metrics=metrics)
+    labels = np.array([[[0, 1]]])
+    history = model.fit(np.zeros((1, 1, 2, 2)), labels, verbose=0).history
+    assert set(history) == {
+        "loss",
+        "mean_iou",
+        "iou/0",
+        "iou/1",
+        "cells_mean_iou",
+        "cells_iou/ground",
+        "cells_iou/cell",
+        "miou",
+    }
+
+
+@pytest.mark.parametrize(
+    ("metric", "is_better"),
+    [(MeanIoU(2), ops.greater), (CohenKappa(2), ops.greater), (CalibrationError(2), ops.less)],
+)
+def test_callbacks_know_the_direction_of_single_scores(metric, is_better):
+    model = keras.Sequential([keras.Input((None, None, 2)), keras.layers.Dense(2)])
+    model.compile("sgd", lambda y, x: ops.mean(x), metrics=[metric])
+    stop = keras.callbacks.EarlyStopping(f"val_{metric.name}")
+    data = np.zeros((1, 1, 2, 2)), np.array([[[0, 1]]])
+    model.fit(*data, validation_data=data, verbose=0, callbacks=[stop])
+    assert stop.monitor_op is is_better
 
 
 def test_fit_under_xla_equals_an_eager_loop_for_one_channel():
@@ -571,6 +744,14 @@ def test_fit_under_xla_equals_an_eager_loop_for_one_channel():
         ({"num_classes": 3, "class_names": ["a", "b"]}, "2 class_names for 3 classes"),
         ({"num_classes": 2, "class_names": ["a", "a"]}, "Pass one unique name per class"),
         ({"num_classes": 1, "class_names": ["cell"]}, "1 class_names for 2 classes"),
+        ({"num_classes": 2, "class_names": {0: "a", 1: "b"}}, "expected a list of one name per"),
+        ({"num_classes": 2, "class_names": {"a", "b"}}, "is a set; expected a list"),
+        ({"num_classes": 2, "class_names": "ab"}, "class_names='ab' is a str; expected a list"),
+        ({"num_classes": 2, "class_names": []}, "0 class_names for 2 classes"),
+        ({"num_classes": 3, "scores": "iou"}, "scores='iou' is a str; expected a list of names"),
+        ({"num_classes": 3, "ignore_index": [0, 255]}, "ignore_index=[0, 255] must be one class"),
+        ({"num_classes": 3, "multi_label": "False"}, "multi_label='False' must be True or False"),
+        ({"num_classes": 3, "from_logits": "no"}, "from_logits='no' must be True or False"),
         (
             {"num_classes": 1, "threshold": 0},
             "threshold=0 must be a probability above 0 and below 1",
@@ -593,7 +774,7 @@ def test_fit_under_xla_equals_an_eager_loop_for_one_channel():
 def test_invalid_arguments_are_an_error(arguments, message):
     with pytest.raises(ValueError, match="ConfusionMetrics: .*" + re.escape(message)):
         ConfusionMetrics(**arguments)
-    if "multi_label" in arguments:
+    if arguments.get("scores") in (["matthews"], ["cohen_kappa"]):
         cls = {"matthews": MatthewsCorrelation, "cohen_kappa": CohenKappa}[arguments["scores"][0]]
         with pytest.raises(ValueError, match=f"{cls.__name__}: .*" + re.escape(message)):
             cls(3, multi_label=True)

@@ -22,9 +22,9 @@ every_metric = pytest.mark.parametrize("cls", METRICS.values(), ids=METRICS)
 
 
 def draw(seed=0, shape=(6, 3, 5), classes=4):
-    """Return labels, some of them 255 and -1, and random logits."""
+    """Return labels, some of them 255, and random logits."""
     rng = np.random.default_rng(seed)
-    labels = rng.choice([*range(classes), 255, -1], shape)
+    labels = rng.choice([*range(classes), 255], shape)
     return labels, rng.normal(0, 2, (*shape, classes)).astype("float32")
 
 
@@ -64,7 +64,7 @@ def model_and_data():
     model = keras.Sequential(
         [keras.Input((None, None, 3)), keras.layers.Dense(3, kernel_initializer="identity")]
     )
-    return model, logits, np.where(labels < 0, 255, labels)
+    return model, logits, labels
 
 
 def compile_with_metrics(model, metrics=None, **options):
@@ -116,7 +116,7 @@ class TestMetric:
 
     def test_ignored_pixels_are_not_counted(self, cls):
         labels, logits = draw()
-        ignored = (labels < 0) | (labels > 3)
+        ignored = labels == 255
         changed = np.where(ignored[..., None], np.float32(1e4) * np.arange(4), logits)
         assert measure(cls(4), (labels, changed)) == measure(cls(4), (labels, logits))
         flat = labels[~ignored][None], logits[~ignored][None]
@@ -124,10 +124,33 @@ class TestMetric:
             measure(cls(4), (labels, logits))
         )
 
+    @pytest.mark.parametrize("label", [4, -1, 254, 256, 2**31 - 1])
+    def test_after_an_invalid_label_every_result_is_nan(self, cls, label):
+        labels, logits = draw()
+        labels[0, 0, :2] = label
+        metric = cls(4)
+        assert np.isnan(measure(metric, (labels, logits), draw(1))).all()
+        assert int(metric.invalid) == 2
+        metric.reset_state()
+        assert np.isfinite(measure(metric, draw(1))).all()
+
+    def test_255_is_a_class_with_more_than_255_classes(self, cls):
+        labels, logits = draw(shape=(2, 3, 4), classes=300)
+        labels[0] = 255
+        expected = measure(cls(300, ignore_index=None), (labels, logits))
+        assert measure(cls(300), (labels, logits)) == expected
+        ignored = np.concatenate([labels, np.full_like(labels, 65535)])
+        assert measure(cls(300), (ignored, np.concatenate([logits, logits]))) == expected
+
+    @pytest.mark.parametrize("ignore_index", [[0, 255], "255", True, {255}])
+    def test_an_invalid_ignore_index_is_an_error(self, cls, ignore_index):
+        with pytest.raises(ValueError, match=rf"^{cls.__name__}: ignore_index=.*one class id"):
+            cls(4, ignore_index=ignore_index)
+
     def test_the_order_of_classes_does_not_matter(self, cls):
         labels, logits = draw()
         order = [2, 0, 3, 1]  # new class c was order[c]
-        renamed = np.where((labels < 0) | (labels > 3), 255, np.argsort(order)[labels.clip(0, 3)])
+        renamed = np.where(labels == 255, 255, np.argsort(order)[labels.clip(0, 3)])
         assert measure(cls(4), (renamed, logits[..., order])) == pytest.approx(
             measure(cls(4), (labels, logits))
         )
@@ -153,14 +176,16 @@ class TestMetric:
 
     def test_serialization_keeps_the_arguments(self, cls):
         metric = cls(4, ignore_index=3, name="mine")
-        expected = measure(metric, draw())
+        labels, logits = draw()
+        data = np.where(labels == 255, 3, labels), logits
+        expected = measure(metric, data)
         for again in (
             keras.metrics.deserialize(json.loads(json.dumps(keras.metrics.serialize(metric)))),
             cls.from_config(metric.get_config()),
         ):
             assert type(again) is cls
             assert again.get_config() == metric.get_config()
-            assert measure(again, draw()) == expected
+            assert measure(again, data) == expected
 
     def test_invalid_batches_are_an_error(self, cls):
         labels, logits = draw()
@@ -202,6 +227,58 @@ def test_fit_under_xla_and_mixed_precision_equals_an_eager_loop():
         keras.config.set_dtype_policy("float32")
     measured = {name: value for name, (value,) in history.items() if name != "loss"}
     assert measured == pytest.approx(expected, rel=1e-12 if TENSORFLOW else 1e-5)
+
+
+@pytest.fixture(scope="module")
+def evaluate():
+    """Return a function of a target that gives the scores of a compiled model, and the model."""
+    models = {}
+
+    def run(target):
+        if target.ndim not in models:
+            models[target.ndim], _, _ = model_and_data()
+            models[target.ndim].compile(
+                "sgd", lambda y, x: ops.mean(x), metrics=kinds_of_states(), jit_compile=True
+            )
+        model, (_, logits, _) = models[target.ndim], model_and_data()
+        scores = model.evaluate(logits, target, batch_size=8, verbose=0, return_dict=True)
+        return as_floats(scores), model
+
+    return run
+
+
+def invalid_targets():
+    """Return {name: a target of 3 classes with one invalid pixel}."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, (8, 3, 5))
+    floating, dense = labels.astype("float32"), np.eye(3, dtype="float32")[labels]
+    found = {}
+    for name, target, value in (
+        ("above", labels, 3),
+        ("below", labels, -1),
+        ("fractional", floating, 0.5),
+        ("NaN", floating, np.nan),
+        ("dense negative", dense, [-0.5, 1, 0]),
+        ("dense above 1", dense, [0, 0, 255]),
+        ("dense NaN", dense, [0, np.nan, 0]),
+    ):
+        found[name] = target.copy()
+        found[name][2, 1, 3] = value
+    return found
+
+
+@pytest.mark.parametrize(("name", "target"), invalid_targets().items())
+def test_after_an_invalid_pixel_every_score_of_evaluate_is_nan(name, target, evaluate):
+    scores, model = evaluate(target)
+    assert len(scores) >= 12
+    assert np.isnan(list(scores.values())).all(), scores
+    assert all(int(metric.invalid) == 1 for metric in model.metrics[1].metrics)
+
+
+def test_several_classes_per_pixel_are_invalid_without_multi_label(evaluate):
+    scores, _ = evaluate(np.full((8, 3, 5, 3), 0.7, "float32"))
+    for name, value in scores.items():
+        assert np.isnan(value) == (not name.startswith("channels")), name
 
 
 def test_metrics_are_saved_and_loaded_with_their_model(tmp_path):

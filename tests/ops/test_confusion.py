@@ -9,10 +9,11 @@ from keras import ops
 from tfseg.ops import (
     agreement,
     class_counts,
-    class_score,
+    class_fraction,
     confusion_matrix,
     count_id_pairs,
-    mean_present,
+    mean_ratio,
+    ratio,
     split_labels,
     top_class,
     top_ids,
@@ -25,7 +26,7 @@ MATRIX = np.array([[5, 2, 1], [0, 3, 0], [0, 0, 0]])
 def numpy_scores(matrix):
     counts = class_counts(ops.cast(matrix, "float32"))
     names = ("iou", "dice", "precision", "recall", "specificity")
-    return {name: ops.convert_to_numpy(class_score(name, *counts)) for name in names}
+    return {name: ops.convert_to_numpy(ratio(*class_fraction(name, *counts))) for name in names}
 
 
 def test_rows_are_true_and_columns_predicted_classes():
@@ -51,7 +52,7 @@ def test_invalid_pixels_are_not_counted():
 )
 @settings(deadline=None, max_examples=15)
 def test_counts_match_the_slow_loop(labels, predictions):
-    split, valid = split_labels(labels.reshape(2, 15), 2, 4, ignore_index=2)
+    split, valid, _ = split_labels(labels.reshape(2, 15), 2, 4, ignore_index=2)
     fast = confusion_matrix(split, predictions.reshape(2, 15), 4, valid)
     assert np.array_equal(
         ops.convert_to_numpy(fast), oracles.confusion_matrix(labels, predictions, 4, ignore_index=2)
@@ -71,8 +72,11 @@ def test_scores_of_an_asymmetric_matrix():
 def test_a_class_absent_from_labels_and_prediction_is_excluded_from_the_mean():
     scores = numpy_scores([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
     assert scores["iou"] == pytest.approx([3 / 4, 2 / 3, np.nan], nan_ok=True)
-    assert float(mean_present(scores["iou"])) == pytest.approx((3 / 4 + 2 / 3) / 2)
-    assert np.isnan(float(mean_present(np.array([np.nan, np.nan], "float32"))))
+    iou = np.array([3, 2, 0], "float32"), np.array([4, 3, 0], "float32")
+    assert float(mean_ratio(*iou)) == pytest.approx((3 / 4 + 2 / 3) / 2)
+    assert float(mean_ratio(*iou, zero_division=1.0)) == pytest.approx((3 / 4 + 2 / 3 + 1) / 3)
+    assert float(mean_ratio(*iou, kept=[True, False, True])) == pytest.approx(3 / 4)
+    assert np.isnan(float(mean_ratio(*iou, kept=[False, False, True])))
 
 
 def test_per_image_matrices():
@@ -83,10 +87,13 @@ def test_per_image_matrices():
 
 
 def test_weights_of_classes_without_a_score_are_ignored():
-    scores = np.array([[0.2, np.nan, 0.8], [np.nan] * 3], "float32")
-    assert ops.convert_to_numpy(mean_present(scores)) == pytest.approx([0.5, np.nan], nan_ok=True)
+    numerator = np.array([[1, 0, 4], [0, 0, 0]], "float32")
+    denominator = np.array([[5, 0, 5], [0, 0, 0]], "float32")
+    means = ops.convert_to_numpy(mean_ratio(numerator, denominator))
+    assert means == pytest.approx([0.5, np.nan], nan_ok=True)
     # (3 * 0.2 + 1 * 0.8) / (3 + 1)
-    assert float(mean_present(scores[0], np.array([3, 9, 1], "float32"))) == pytest.approx(0.35)
+    weights = np.array([3, 9, 1], "float32")
+    assert float(mean_ratio(numerator[0], denominator[0], weights)) == pytest.approx(0.35)
 
 
 @pytest.mark.parametrize("classes", [2, 3, 19])
@@ -95,6 +102,14 @@ def test_top_class_is_the_lower_class_on_ties(classes):
     assert np.array_equal(ops.convert_to_numpy(top_class(scores)), scores.argmax(-1))
     assert top_ids(scores).dtype == "uint8"
     assert np.array_equal(top_ids(scores), scores.argmax(-1))
+
+
+@pytest.mark.parametrize(("classes", "dtype"), [(255, "uint8"), (256, "int32"), (300, "int32")])
+def test_ids_of_many_classes_do_not_wrap(classes, dtype):
+    logits = np.zeros((1, classes), "float32")
+    logits[0, -1] = 1
+    assert top_ids(logits) == [classes - 1]
+    assert top_ids(logits).dtype == dtype
 
 
 def test_a_single_channel_is_compared_with_a_threshold():

@@ -2,13 +2,14 @@
 
 from tfseg.metrics.base import PixelMetric
 from tfseg.metrics.calibration import CalibrationError
-from tfseg.metrics.confusion_metrics import ConfusionMetrics, scores_of
+from tfseg.metrics.confusion_metrics import ConfusionMetrics
 from tfseg.metrics.instances import (
     InstanceMatch,
     average_precision,
     match_instances,
     panoptic_quality,
 )
+from tfseg.metrics.matrix_scores import scores_of
 from tfseg.metrics.single_scores import (
     CohenKappa,
     FrequencyWeightedIoU,

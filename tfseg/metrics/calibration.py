@@ -11,7 +11,7 @@ from tfseg.metrics.base import FLOAT, WIDE, PixelMetric
 from tfseg.ops import ratio, top_class
 
 # Confidences are fixed-point integers with this value for 1.0; no float32 in [0.5, 1] is finer.
-# Under JAX, sums of up to 2000 classes must fit into 32 bits.
+# Under JAX, which has no 64 bits, sums of up to 2000 classes fit into 32.
 ONE = 2**24 if WIDE else 2**20
 # POWERS[i] is 2**(-i / STEPS) as fixed point. An exponential from this table does not depend on the
 # position of a pixel in its batch. TensorFlow's own does, in the last digit, by vectorization.
@@ -30,16 +30,16 @@ class CalibrationError(PixelMetric):
     counted.
 
     The state is integers: pixels, correct pixels and fixed-point confidences of 24 bits (each
-    within 1e-5 of the softmax) per bin. So batch size, order and number of replicas do not change a
-    digit. Under JAX without x64, counts are limited to 2**31 - 1 and confidences are summed in
-    float32.
+    within 1e-5 of the softmax, up to 300 classes) per bin. So batch size, order and number of
+    replicas do not change a digit. Under JAX without x64, counts are limited to 2**31 - 1 and
+    confidences are summed in float32.
 
     Args:
         num_classes: C, the number of channels of the model's output. For a single sigmoid channel
             pass 1: the confidence is that of the predicted side, so always above 0.5.
         bins: the number of bins over [0, 1].
         from_logits: whether the model returns logits (default) or probabilities.
-        ignore_index: label that is not counted. Labels outside [0, C) are not counted either.
+        ignore_index: label that is not counted; see `ConfusionMetrics`.
         name, dtype: as in Keras.
 
     Raises:
@@ -52,6 +52,8 @@ class CalibrationError(PixelMetric):
         >>> print(f"{metric.result():.3f}")  # confidence 0.9, accuracy 0.5
         0.400
     """
+
+    _direction = "down"  # Keras' callbacks with mode="auto" ask for it
 
     def __init__(
         self,
@@ -98,27 +100,31 @@ class CalibrationError(PixelMetric):
             return ops.max(y_pred, axis=-1)
         if single:  # a softmax of (x, 0)
             return ONE / ops.cast(ONE + _exponential(-ops.abs(y_pred[..., 0])), "float32")
-        total = ops.sum(_exponential(y_pred - ops.max(y_pred, axis=-1, keepdims=True)), axis=-1)
+        terms = _exponential(y_pred - ops.max(y_pred, axis=-1, keepdims=True))
+        if self.num_classes * ONE >= 2**31:  # the sum could overflow; TensorFlow: from 128 classes
+            terms = ops.cast(terms, "int64" if WIDE else "float32")
+        total = ops.sum(terms, axis=-1)
         # The top class contributes ONE, unless its logit is infinite or NaN.
         return ONE / ops.cast(ops.maximum(total, ONE), "float32")
 
     def result(self):
-        """Return the expected calibration error, a scalar."""
+        """Return the expected calibration error, a scalar; NaN after an invalid label."""
         pixels = ops.cast(self.pixels, FLOAT)
         gaps = ops.abs(ops.cast(self.confidences, FLOAT) / ONE - ops.cast(self.correct, FLOAT))
-        return ratio(ops.sum(gaps), ops.sum(pixels))
+        return ratio(ops.sum(gaps), ops.sum(pixels)) + self.nan_if_invalid()
 
     def reliability_curve(self) -> dict[str, np.ndarray]:
         """Return the values that `tfseg.viz.reliability` plots.
 
         Returns:
             dict of NumPy arrays (bins,): "confidence" and "accuracy", float64 means per bin, NaN
-            for empty bins; "count", int64 number of pixels.
+            for empty bins and after an invalid label; "count", int64 number of pixels.
         """
         count = ops.convert_to_numpy(self.pixels)
         correct = ops.convert_to_numpy(self.correct)
         confidences = ops.convert_to_numpy(self.confidences)
-        divisor = np.where(count == 0, np.nan, count)
+        is_defined = (count > 0) & (ops.convert_to_numpy(self.invalid) == 0)
+        divisor = np.where(is_defined, count, np.nan)
         return {
             "confidence": confidences / divisor / ONE,
             "accuracy": correct / divisor,

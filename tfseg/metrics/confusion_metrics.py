@@ -1,100 +1,37 @@
 """Scores from one confusion matrix of the whole dataset."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 from keras import ops
 
 from tfseg import checks
 from tfseg.metrics.base import FLOAT, WIDE, PixelMetric
+from tfseg.metrics.matrix_scores import (
+    REPORTABLE,
+    SCORES,
+    SINGLE_LABEL_SCORES,
+    compute_scores,
+    kept_classes,
+)
 from tfseg.ops import (
-    agreement,
     channel_counts,
     channel_matrices,
     class_counts,
-    class_score,
+    class_fraction,
     confusion_matrix,
-    mean_present,
     ratio,
+    split_ratio,
     top_class,
 )
 
-SCORES = ("iou", "dice", "precision", "recall", "specificity")
-SINGLE_LABEL_SCORES = ("matthews", "cohen_kappa")
-AVERAGES = ("mean", "micro", "weighted", "per_image")
-REPORTABLE = (
-    *SCORES,
-    *(f"{average}_{score}" for average in AVERAGES for score in SCORES),
-    "pixel_accuracy",
-    "mean_accuracy",
-    *SINGLE_LABEL_SCORES,
-)
+# Under this name, log keys are "val_mean_iou" and so on; under others, they begin with the name.
+NAME = "confusion_metrics"
 # Fixed-point 1.0. Scores of images are added as integers, whose sum does not depend on their order.
 ONE = 2**40 if WIDE else 2**16
-
-
-def scores_of(matrix, zero_division: float | None = None) -> dict:
-    """Compute all scores of a confusion matrix, except the averages "per_image".
-
-    Args:
-        matrix: (C, C) counts, rows are true classes, columns predicted classes; or, for multi-label
-            masks, (C, 2, 2), [[TN, FP], [FN, TP]] of each channel.
-        zero_division: the value of 0 / 0: None for no score (NaN), 0.0 or 1.0.
-
-    Returns:
-        dict of float64 (under JAX float32). For each of the scores "iou", "dice", "precision",
-        "recall", "specificity":
-
-        - "<score>" (C,), per class, NaN where it has none;
-        - "mean_<score>", the mean over the classes that have one (macro average);
-        - "micro_<score>", the score of the summed counts of all classes;
-        - "weighted_<score>", the mean weighted by the number of true pixels;
-
-        and "pixel_accuracy", the fraction of correct pixels, or of correct decisions for (C, 2, 2);
-        "mean_accuracy", equal to "mean_recall"; for (C, C), "matthews" and "cohen_kappa".
-
-    Example:
-        >>> import tfseg
-        >>> scores = tfseg.metrics.scores_of([[3, 1], [0, 4]])
-        >>> print(f"{scores['mean_iou']:.3f}, {scores['pixel_accuracy']:.3f}")
-        0.775, 0.875
-    """
-    matrix = ops.cast(matrix, FLOAT)  # before anything else: JAX would truncate int64 to 32 bits
-    names = [name for name in REPORTABLE if not name.startswith("per_image")]
-    if len(matrix.shape) == 3:
-        names = [name for name in names if name not in SINGLE_LABEL_SCORES]
-    return _compute_scores(names, matrix, zero_division)
-
-
-def _compute_scores(names, matrix, zero_division):
-    """Return {name: score}; see `scores_of`."""
-    matrix = ops.cast(matrix, FLOAT)
-    counts = _counts(matrix)
-    return {name: _compute_score(name, matrix, counts, zero_division) for name in names}
-
-
-def _compute_score(name, matrix, counts, zero_division):
-    tp, _, fn, tn = counts
-    if name in SINGLE_LABEL_SCORES:
-        return agreement(matrix, zero_division)[SINGLE_LABEL_SCORES.index(name)]
-    if name == "pixel_accuracy":
-        correct = tp + tn if len(matrix.shape) == 3 else tp
-        return ratio(ops.sum(correct), ops.sum(matrix), zero_division)
-    if name == "mean_accuracy":
-        name = "mean_recall"
-    average, _, score = name.rpartition("_")
-    if average == "micro":
-        return class_score(score, *(ops.sum(count) for count in counts), zero_division)
-    scores = class_score(score, *counts, zero_division)
-    if average == "weighted":
-        return mean_present(scores, tp + fn, zero_division)
-    return mean_present(scores) if average == "mean" else scores
-
-
-def _counts(matrix):
-    """Return (tp, fp, fn, tn) of (C, C) or (C, 2, 2)."""
-    return channel_counts(matrix) if len(matrix.shape) == 3 else class_counts(matrix)
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -109,6 +46,12 @@ class ConfusionMetrics(PixelMetric):
     means, unless `zero_division` sets its value. The same applies to every score that is 0 / 0,
     such as the precision of a class that is never predicted.
 
+    Only `ignore_index` is ignored. Pixels with any other label outside [0, C), a fractional label
+    or NaN are counted in the state `invalid`, and after the first one all scores are NaN.
+
+    The callbacks of Keras cannot tell that these scores are to be maximized: pass them
+    `mode="max"`.
+
     Args:
         num_classes: C, the number of channels of the model's output. For a single sigmoid channel
             pass 1: background and foreground are counted.
@@ -119,14 +62,18 @@ class ConfusionMetrics(PixelMetric):
             each image's own "mean_iou", without images that have no score. In addition
             "pixel_accuracy", "mean_accuracy" (the mean recall), "matthews" and "cohen_kappa".
         class_names: names for the per-class scores, such as "iou/car"; class ids by default.
-        ignore_index: label that is not counted. Labels outside [0, C) are not counted either.
+        ignore_index: label of the pixels that are not counted. If it is in [0, C), that class has
+            no score (NaN) and is left out of all averages; predicting it is an error like any
+            other. With more than 255 classes, 255 is a class, and 65535 is used instead.
         multi_label: each channel is a sigmoid of its own, compared with `threshold`. Then
             "pixel_accuracy" is the fraction of correct decisions, and "matthews" and "cohen_kappa"
             are not defined.
         threshold: probability above which a channel is on, for C == 1 and `multi_label`.
         from_logits: whether the model returns logits (default) or probabilities.
         zero_division: the value of 0 / 0: None for no score, 0.0 or 1.0.
-        name, dtype: as in Keras.
+        name: put in front of the keys of the result, "<name>_mean_iou", unless it is the default.
+            So several `ConfusionMetrics` of a model need names of their own.
+        dtype: as in Keras.
 
     Raises:
         ValueError: an argument is not one of the above, or a batch does not match (see
@@ -150,12 +97,13 @@ class ConfusionMetrics(PixelMetric):
         threshold: float = 0.5,
         from_logits: bool = True,
         zero_division: float | None = None,
-        name: str = "confusion_metrics",
+        name: str = NAME,
         dtype: str | None = None,
     ):
         super().__init__(num_classes, ignore_index, multi_label, from_logits, name, dtype)
         owner = type(self).__name__
         self.classes = self.num_classes if self.multi_label else max(self.num_classes, 2)
+        scores = checks.in_order(owner, "scores", scores, "names, such as ['mean_iou', 'iou']")
         self.scores = tuple(checks.one_of(owner, "scores", score, REPORTABLE) for score in scores)
         for score in SINGLE_LABEL_SCORES:
             if self.multi_label and score in self.scores:
@@ -163,7 +111,11 @@ class ConfusionMetrics(PixelMetric):
                     f"{owner}: {score!r} is undefined for multi-label models. Remove it from "
                     "`scores` or set multi_label=False."
                 )
-        self.class_names = [str(name) for name in class_names or range(self.classes)]
+        if class_names is None:
+            class_names = range(self.classes)
+        expected = "one name per class, in the order of the class ids"
+        class_names = checks.in_order(owner, "class_names", class_names, expected)
+        self.class_names = [str(name) for name in class_names]
         if not len(set(self.class_names)) == len(self.class_names) == self.classes:
             raise ValueError(
                 f"{owner}: got {len(self.class_names)} class_names for {self.classes} classes. "
@@ -175,6 +127,7 @@ class ConfusionMetrics(PixelMetric):
             )
         self.threshold = float(threshold)
         self.zero_division = checks.one_of(owner, "zero_division", zero_division, (None, 0.0, 1.0))
+        self._has_warned = False
         self._add_states()
 
     def _add_states(self):
@@ -198,11 +151,12 @@ class ConfusionMetrics(PixelMetric):
         if self.multi_label:
             predictions = ops.cast(y_pred, "float32") > self._cutoff()
             matrix = channel_matrices(labels, predictions, valid)
-            total = ops.sum(ops.cast(matrix, "int64"), axis=0)
         else:
             predictions = top_class(y_pred, self._cutoff())
             matrix = confusion_matrix(labels, predictions, self.classes, valid, per_image)
-            total = ops.cast(ops.sum(matrix, axis=0) if per_image else matrix, "int64")
+        total = ops.cast(matrix, "int64")
+        if self.multi_label or per_image:
+            total = ops.sum(total, axis=0)
         self.matrix.assign_add(total)
         if per_image:
             self._count_images(ops.cast(matrix, FLOAT))
@@ -220,9 +174,11 @@ class ConfusionMetrics(PixelMetric):
         division, which is rounded the same everywhere.
         """
         counts = channel_counts(matrices) if self.multi_label else class_counts(matrices)
-        scores = [class_score(score, *counts, self.zero_division) for score in self.per_image]
-        scores = ops.stack(scores)  # (scores, B, C)
-        has_score = ops.logical_not(ops.isnan(scores))
+        fractions = [class_fraction(score, *counts) for score in self.per_image]
+        numerator, denominator = (ops.stack(part) for part in zip(*fractions, strict=True))
+        scores, has_score = split_ratio(numerator, denominator, self.zero_division)  # (S, B, C)
+        kept = kept_classes(self.matrix.shape, self.ignored_label)
+        has_score = ops.logical_and(has_score, kept)
         fixed = ops.cast(ops.round(ops.where(has_score, scores, 0) * ONE), "int64")
         classes = ops.sum(ops.cast(has_score, "int64"), axis=-1)
         means = ops.floor_divide(ops.sum(fixed, axis=-1), ops.maximum(classes, 1))
@@ -230,21 +186,59 @@ class ConfusionMetrics(PixelMetric):
         self.images.assign_add(ops.sum(ops.cast(classes > 0, "int64"), axis=-1))
 
     def result(self) -> dict:
-        """Return {name: scalar}; a per-class score has one entry per class, such as "iou/car"."""
+        """Return {name: scalar}; a per-class score has one entry per class, such as "iou/car".
+
+        Outside compiled functions, it warns once if the ground truth contains a single class.
+        """
+        self._warn_of_a_single_class()
+        prefix = "" if self.name == NAME else f"{self.name}_"
+        return {prefix + score: value for score, value in self._values().items()}
+
+    def _values(self):
+        """Return {score: scalar}, or {score/class: scalar} for a per-class score."""
         pooled = [score for score in self.scores if not score.startswith("per_image")]
-        values = _compute_scores(pooled, self.matrix, self.zero_division)
+        values = compute_scores(pooled, self.matrix, self.zero_division, self.ignored_label)
         if self.per_image:
             means = ratio(ops.cast(self.image_sums, FLOAT) / ONE, ops.cast(self.images, FLOAT))
             values |= {f"per_image_{name}": means[i] for i, name in enumerate(self.per_image)}
-        result = {}
+        result, nan_if_invalid = {}, self.nan_if_invalid()
         for score in self.scores:
+            value = values[score] + nan_if_invalid
             if score in SCORES:
-                by_class = ops.unstack(values[score], self.classes)
+                by_class = ops.unstack(value, self.classes)
                 for name, value in zip(self.class_names, by_class, strict=True):
                     result[f"{score}/{name}"] = value
             else:
-                result[score] = values[score]
+                result[score] = value
         return result
+
+    def _warn_of_a_single_class(self):
+        """Warn once, outside compiled functions, if every pixel has the same label.
+
+        That is what a metric sees of masks with the values 0 and 255.
+        """
+        ids = range(max(self.num_classes, 2))
+        matrix = None if self._has_warned else _to_numpy(self.matrix)
+        if matrix is None or not matrix.any() or len(set(ids) - {self.ignored_label}) < 2:
+            return
+        if _to_numpy(self.invalid) > 0:  # the scores are NaN, and the labels are wrong otherwise
+            return
+        true = matrix.sum(axis=-1)  # (C,) pixels, or (C, 2) pixels outside and inside each class
+        if self.multi_label:
+            is_constant = np.all((true > 0).sum(axis=1) == 1)
+            inside = np.flatnonzero(true[:, 1])
+        else:
+            inside = np.flatnonzero(true)
+            is_constant = len(inside) == 1
+        if is_constant:
+            self._has_warned = True
+            found = ", ".join(repr(self.class_names[i]) for i in inside) or "none"
+            warnings.warn(
+                f"{self.name}: every pixel of the ground truth has the same class: {found}. If "
+                "your masks contain 0 and 255, 255 is taken for ignored pixels: read them with "
+                "mask_values={0: 0, 255: 1}.",
+                stacklevel=3,
+            )
 
     def get_config(self) -> dict:
         """Return the arguments, for `.keras` files."""
@@ -256,3 +250,11 @@ class ConfusionMetrics(PixelMetric):
             "threshold": self.threshold,
             "zero_division": self.zero_division,
         }
+
+
+def _to_numpy(variable):
+    """Return a NumPy array, or None inside a function that is being compiled."""
+    try:
+        return ops.convert_to_numpy(ops.copy(variable))
+    except (NotImplementedError, TypeError):  # raised by TensorFlow and JAX for symbolic tensors
+        return None

@@ -17,6 +17,7 @@ class SingleScore(ConfusionMetrics):
     """
 
     score = None
+    _direction = "up"  # Keras' callbacks with mode="auto" ask for it
 
     def __init__(
         self,
@@ -42,8 +43,9 @@ class SingleScore(ConfusionMetrics):
         )
 
     def result(self):
-        """Return the score, a scalar."""
-        return super().result()[self.score]
+        """Return the score, a scalar; NaN after an invalid label."""
+        self._warn_of_a_single_class()
+        return self._values()[self.score]
 
     def get_config(self) -> dict:
         """Return the arguments, for `.keras` files."""

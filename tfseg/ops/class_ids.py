@@ -35,7 +35,7 @@ def top_ids(logits: np.ndarray) -> np.ndarray:
         logits: (..., C) floating. A single channel is a sigmoid: class 1 where it is above 0.
 
     Returns:
-        (...) uint8.
+        (...) uint8, or int32 for more than 255 classes, the dtypes of masks.
 
     Example:
         >>> import numpy as np
@@ -45,4 +45,5 @@ def top_ids(logits: np.ndarray) -> np.ndarray:
     """
     if logits.shape[-1] == 1:
         return (logits[..., 0] > 0).astype(np.uint8)
-    return logits.argmax(axis=-1).astype(np.uint8)
+    dtype = np.uint8 if logits.shape[-1] <= 255 else np.int32
+    return logits.argmax(axis=-1).astype(dtype)

@@ -3,6 +3,8 @@
 import numpy as np
 from keras import ops
 
+from tfseg.ops.masks import nan_where
+
 
 def confusion_matrix(labels, predictions, num_classes: int, valid=None, per_image: bool = False):
     """Count pixels by (true class, predicted class).
@@ -102,18 +104,17 @@ def channel_counts(matrices):
     return matrices[..., 1, 1], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 0, 0]
 
 
-def class_score(score: str, tp, fp, fn, tn, zero_division: float | None = None):
-    """Compute a score from counts.
+def class_fraction(score: str, tp, fp, fn, tn):
+    """Return numerator and denominator of a score.
 
     Args:
         score: "iou" TP / (TP + FP + FN) (Jaccard index), "dice" 2 TP / (2 TP + FP + FN) (F1),
             "precision" TP / (TP + FP), "recall" TP / (TP + FN) (sensitivity) or "specificity"
             TN / (TN + FP).
         tp, fp, fn, tn: floating counts of one shape.
-        zero_division: the value of 0 / 0; None for NaN.
 
     Returns:
-        An array of the counts' shape.
+        Two arrays of the counts' shape.
     """
     fractions = {
         "iou": (tp, tp + fp + fn),
@@ -122,7 +123,7 @@ def class_score(score: str, tp, fp, fn, tn, zero_division: float | None = None):
         "recall": (tp, tp + fn),
         "specificity": (tn, tn + fp),
     }
-    return ratio(*fractions[score], zero_division)
+    return fractions[score]
 
 
 def agreement(matrix, zero_division: float | None = None):
@@ -154,22 +155,39 @@ def agreement(matrix, zero_division: float | None = None):
     return matthews, kappa
 
 
-def mean_present(scores, weights=None, zero_division: float | None = None):
-    """Return the (weighted) mean over the last axis of the scores that are not NaN.
+def mean_ratio(numerator, denominator, weights=None, kept=None, zero_division: float | None = None):
+    """Return the (weighted) mean over the last axis of numerator / denominator.
 
-    NaN, or `zero_division`, where no score or no weight is left.
+    Args:
+        numerator, denominator: floating (..., C).
+        weights: (..., C), or None for equal weights.
+        kept: bool (C,), which entries take part; None for all.
+        zero_division: the value of 0 / 0; None leaves these entries out.
+
+    Returns:
+        (...); NaN, or `zero_division`, where no entry or no weight is left.
     """
-    has_score = ops.logical_not(ops.isnan(scores))
-    weights = ops.cast(has_score, scores.dtype) * (1 if weights is None else weights)
-    return ratio(
-        ops.sum(ops.where(has_score, scores, 0) * weights, axis=-1),
-        ops.sum(weights, axis=-1),
-        zero_division,
-    )
+    values, has_score = split_ratio(numerator, denominator, zero_division)
+    if kept is not None:
+        has_score = ops.logical_and(has_score, kept)
+    weights = ops.cast(has_score, values.dtype) * (1 if weights is None else weights)
+    return ratio(ops.sum(values * weights, axis=-1), ops.sum(weights, axis=-1), zero_division)
 
 
 def ratio(numerator, denominator, zero_division: float | None = None):
     """Return numerator / denominator; NaN, or `zero_division`, where the denominator is 0."""
-    empty = denominator == 0
-    fill = float("nan") if zero_division is None else zero_division
-    return ops.where(empty, fill, numerator / ops.where(empty, 1, denominator))
+    value, has_score = split_ratio(numerator, denominator, zero_division)
+    # Without an undefined ratio, no NaN is computed: `enable_check_numerics` would report it.
+    return value + nan_where(ops.logical_not(has_score), value.dtype)
+
+
+def split_ratio(numerator, denominator, zero_division: float | None = None):
+    """Return numerator / denominator, 0 where it has no value, and bool, whether it has one.
+
+    The ratio has no value where the denominator is 0, unless `zero_division` is one.
+    """
+    empty = ops.equal(denominator, 0)
+    fill = 0.0 if zero_division is None else zero_division
+    value = ops.where(empty, fill, numerator / ops.where(empty, 1, denominator))
+    has_value = ops.logical_not(empty) if zero_division is None else ops.ones_like(empty)
+    return value, has_value

@@ -60,7 +60,9 @@ def unreadable_files(samples):
     for kind, fix in fixes.items():
         names, texts = faults_of_kind(samples, kind)
         if names:
-            yield Finding(kind, "error", names, semicolon_list(texts), fix)
+            # all slices of a volume have the same text
+            message = semicolon_list(dict.fromkeys(texts))
+            yield Finding(kind, "error", names, message, fix)
 
 
 def unpaired_files(samples):

@@ -7,7 +7,7 @@ import pytest
 
 from tfseg.data.readers.formats.nifti import Nifti
 from tfseg.data.readers.formats.volume import Volume
-from tfseg.doctor import check
+from tfseg.doctor import check, diagnose
 
 NAMES = ["nothing", "liver", "tumor"]
 RNG = np.random.default_rng(0)
@@ -135,6 +135,9 @@ def test_scaled_masks_that_are_not_whole_are_named_once_per_file(tmp_path):
     ) as error:
         check(read(tmp_path))
     assert "problems" not in str(error.value)
+    finding = diagnose(read(tmp_path)).errors[0]
+    assert finding.message.count("scl_slope") == 1
+    assert len(finding.files) == 6
     image.header.set_slope_inter(2, -1)
     nibabel.save(image, tmp_path / "masks" / "p1.nii.gz")
     with pytest.raises(ValueError, match="map to no class: -1"):

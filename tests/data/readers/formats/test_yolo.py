@@ -1,3 +1,4 @@
+import os
 import unicodedata
 
 import numpy as np
@@ -75,8 +76,17 @@ def test_accents_may_be_decomposed(folders):
             (folders / "images" / "a.png").read_bytes() if form == "NFD" else b"1 0.5 0.5 1 1"
         )
     reader = read(folders)
-    index = [reader.name(i) for i in range(3)].index(reader.image_path(2).stem)
+    index = [reader.name(i) for i in range(3)].index("\xfc")
     assert reader[index]["classes"].tolist() == [1]
+
+
+def test_names_that_are_not_utf8_can_be_printed(folders):
+    name = os.fsdecode(b"m\xfcller")
+    (folders / "images" / "b.png").rename(folders / "images" / f"{name}.png")
+    (folders / "labels" / f"{name}.txt").write_text("1 0.5 0.5 1 1")
+    reader = read(folders)
+    assert reader.name(1) == "m\\xfcller"
+    assert reader[1]["classes"].tolist() == [1]
 
 
 @pytest.mark.parametrize("task", ["boxes", "polygons"])

@@ -13,6 +13,7 @@ from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.file_names import is_hidden, same_form
 from tfseg.data.readers.formats.large_files import common_dtype
 from tfseg.data.readers.formats.volume import Volume
+from tfseg.data.readers.image_files import printable
 from tfseg.data.readers.mask_values import to_class_ids, value_tables
 from tfseg.data.readers.problems import format_problems
 
@@ -115,7 +116,7 @@ class Nifti(Reader):
     def name(self, index: int) -> str:
         """Return the volume's file name without suffix and the slice's number: "volume/017"."""
         number, position = self._slices[index]
-        return f"{self._names[number]}/{position:03d}"
+        return f"{printable(self._names[number])}/{position:03d}"
 
     def _labels(self, mask, position):
         values = self._load_labels(mask)

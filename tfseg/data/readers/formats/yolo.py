@@ -16,7 +16,7 @@ from tfseg.data.readers.formats.drawing import (
     polygons_to_rle,
     valid_polygons,
 )
-from tfseg.data.readers.image_files import by_stem, image_files, read_image
+from tfseg.data.readers.image_files import by_stem, image_files, printable, read_image
 from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import format_problems
@@ -111,7 +111,7 @@ class Yolo(Reader):
 
     def name(self, index: int) -> str:
         """Return the image's file name without its suffix."""
-        return self._files[index].stem
+        return printable(same_form(self._files[index].stem))
 
     def image_path(self, index: int) -> Path:
         """Return the file of the sample's image."""

@@ -72,3 +72,17 @@ def test_its_advice_about_mask_values_is_an_option(tfseg, tmp_path):
     assert advice[1] == "0=0,1=1,9=2"
     code, printed = tfseg("doctor", tmp_path, "--class-names", NAMES, *advice)
     assert code == 0, printed
+
+
+def test_a_suffix_distinguishes_masks_in_the_folder_of_the_images(tfseg, tmp_path):
+    write_clean(tmp_path)
+    for path in list((tmp_path / "masks").iterdir()):
+        path.rename(tmp_path / "images" / f"{path.stem}_mask.png")
+    words = ("doctor", tmp_path / "images", tmp_path / "images")
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "mask_suffix='_mask'" in printed
+    code, printed = tfseg(*words, "--mask-suffix", "_mask", "--class-names", NAMES)
+    assert code == 0, printed
+    assert "Result: no problems found." in printed
+    assert tfseg(*words, "--mask-suffix", "_mask")[0] == 2  # a reader needs names

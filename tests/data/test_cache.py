@@ -54,6 +54,14 @@ def test_samples_are_decoded_once(cache):
     assert spy.seen == {i: 1 for i in range(4)}
 
 
+def test_a_sample_that_is_changed_does_not_change_the_cache(cache):
+    reader = cached(Spy(), cache)
+    sample = reader[0]
+    del sample["mask"]
+    sample["image"] = None
+    assert same_sample(reader[0], Spy()[0])
+
+
 def test_every_size_is_cached(cache):
     spy = Spy()
     reader = cached(spy, cache)

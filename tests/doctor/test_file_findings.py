@@ -102,6 +102,20 @@ def enlarge(folder):
     Image.fromarray(mask).save(folder / "masks" / "p1.png")
 
 
+def turn_png(folder):
+    exif = Image.Exif()
+    exif[0x112] = 3
+    path = folder / "images" / "p1.png"
+    image = Image.open(path).copy()
+    image.save(path, exif=exif)
+
+
+def scale_images(folder):
+    for path in (folder / "images").iterdir():
+        gray = np.asarray(Image.open(path).convert("L")).astype(np.float32)
+        save_as(path, ".tif", Image.fromarray(gray / gray.max()))
+
+
 PALETTES = [(0, 0, 0, 255, 0, 0, 0, 255, 0), (255, 0, 0, 0, 0, 0, 0, 255, 0)]
 
 # {name: (plant, (severity, files, message, fix))}; the name starts with the kind of the finding
@@ -180,6 +194,27 @@ FAULTS = {
             "No action needed",
         ),
     ),
+    "exif_rotation of a PNG": (
+        turn_png,
+        ("note", ["images/p1.png"], "1 PNG image with an EXIF orientation", "exif_transpose"),
+    ),
+    "scaled_images": (
+        scale_images,
+        (
+            "warning",
+            None,
+            r"^6 images with values from 0\.[0-9]+ to 1, expected 0\.\.255",
+            "normalization",
+        ),
+    ),
+    "left_out_files in subfolders": (
+        lambda f: shutil.copytree(f / "masks", f / "masks" / "more"),
+        ("warning", None, "masks' has subfolders with images, .*: more", "--recursive"),
+    ),
+    "left_out_files of a phone": (
+        lambda f: (f / "images" / "IMG_1.HEIC").write_bytes(b"x"),
+        ("warning", None, r"1 files in formats that are not read: IMG_1\.HEIC", "Convert"),
+    ),
     "lossy_masks": (
         lambda f: save_as(f / "masks" / "p1.png", ".jpg"),
         ("error", ["masks/p1.jpg"], "1 mask in JPEG format: lossy", "PNG"),
@@ -211,13 +246,18 @@ FAULTS = {
         (
             "warning",
             ["images/p1.png"],
-            "1 image with 16 or more bits per channel and 5 images with 8",
+            "1 image with more than 8 bits per channel and 5 images with 8",
             "257",
         ),
     ),
     "deep_images": (
         convert_to_16_bit,
-        ("note", None, "^6 images with 16 or more bits", "normalization"),
+        (
+            "note",
+            None,
+            "^6 images with more than 8 bits per channel and values from [0-9]+ to [0-9]{5}: ",
+            "normalization",
+        ),
     ),
     "resolution_spread": (
         enlarge,
@@ -286,6 +326,32 @@ def test_masks_with_a_prefix_get_a_command_that_renames_them(clean):
     assert report.findings[0].fix.startswith("for f in pathlib.Path(")
     exec(f"import pathlib\n{report.findings[0].fix}")
     assert diagnose_folder(clean).findings == []
+
+
+def test_masks_of_another_prefix_get_a_command_that_renames_them(clean):
+    for folder, prefix in (("images", "image_"), ("masks", "mask_")):
+        for path in list((clean / folder).iterdir()):
+            path.rename(path.with_stem(path.stem.replace("p", prefix)))
+    exec(f"import pathlib\n{diagnose_folder(clean).findings[0].fix}")
+    assert {path.name for path in (clean / "masks").iterdir()} == {
+        f"image_{number}.png" for number in range(6)
+    }
+    assert diagnose_folder(clean).findings == []
+
+
+def test_images_and_masks_in_one_folder_are_refused(clean):
+    for path in list((clean / "masks").iterdir()):
+        path.rename(clean / "images" / f"{path.stem}_mask.png")
+    with pytest.raises(ValueError, match="the same folder.*mask_suffix='_mask'"):
+        diagnose((clean / "images", clean / "images"), NAMES)
+
+
+def test_a_single_image_cannot_be_split(tmp_path):
+    folder = write_clean(tmp_path, 1)
+    assert single_finding(diagnose_folder(folder)).kind == "too_few_images"
+    val = write_clean(tmp_path / "val", 2, first=1)
+    report = diagnose_folder(folder, val=(val / "images", val / "masks"))
+    assert report.errors == []
 
 
 def test_the_proposed_rotation_is_right(clean):

@@ -8,10 +8,14 @@ import typer
 from tfseg.cli.console import console, quiet_start, say, track
 from tfseg.cli.options import (
     ClassNames,
+    Colors,
     IgnoreValue,
+    MaskSuffix,
     MaskValues,
+    Recursive,
     ValImages,
     ValMasks,
+    parse_colors,
     parse_mask_values,
     split,
 )
@@ -39,6 +43,9 @@ def doctor(
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
+    colors: Colors = None,
+    recursive: Recursive = False,
+    mask_suffix: MaskSuffix = None,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
     html: HtmlFile = None,
@@ -48,6 +55,7 @@ def doctor(
 
     The exit code is 1 if training would refuse the dataset.
     Without --class-names every value in the masks counts as a class.
+    --colors, --recursive and --mask-suffix need --class-names.
 
     Example:  [cyan]tfseg doctor photos labels --class-names background,leaf --html report.html[/]
     """
@@ -61,14 +69,19 @@ def doctor(
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
-    report = diagnose(
-        (images, masks),
-        split(class_names, str),
-        val,
-        ignore_value,
-        parse_mask_values(mask_values),
-        track=track("examining images"),
-    )
+    names, values = split(class_names, str), parse_mask_values(mask_values)
+    if colors or recursive or mask_suffix:
+        if names is None:
+            raise typer.BadParameter("--colors, --recursive and --mask-suffix need --class-names.")
+        options = {"mask_values": values, "recursive": recursive, "mask_suffix": mask_suffix}
+        options["colors"], ignored_color = parse_colors(colors)
+        options["ignore_value"] = ignored_color or ignore_value
+        train, val = _open_readers((images, masks), val, names, options)
+        report = diagnose(train, val=val, track=track("examining images"))
+    else:
+        report = diagnose(
+            (images, masks), names, val, ignore_value, values, track=track("examining images")
+        )
     console.print(*report.tables(), sep="\n")
     say(f"Result: {report.verdict()}.")
     if html is not None:
@@ -76,3 +89,15 @@ def doctor(
     if json is not None:
         report.save(json)
     raise typer.Exit(bool(report.errors))
+
+
+def _open_readers(folders, val_folders, class_names, options):
+    """Return the readers of two pairs of folders, of which the second may be None.
+
+    Unlike the doctor itself, a reader knows colors, subfolders and suffixes of masks.
+    """
+    from tfseg import data
+
+    train = data.Folder(*folders, class_names, **options)
+    val = None if val_folders is None else data.Folder(*val_folders, class_names, **options)
+    return train, val

@@ -1,14 +1,16 @@
 """The doctor: read every file once and report everything that is wrong with a dataset."""
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.image_files import image_files
+from tfseg.data.readers.image_files import image_files, passed_over
+from tfseg.data.readers.mask_layouts import require_two_folders
 from tfseg.doctor.dataset_report import ClassRow, Report
 from tfseg.doctor.duplicate_findings import duplicate_findings
-from tfseg.doctor.file_findings import file_findings
+from tfseg.doctor.file_findings import file_findings, left_out_files, too_few_images
 from tfseg.doctor.label_findings import label_findings
 from tfseg.doctor.label_mapping import (
     class_weights,
@@ -49,7 +51,8 @@ def diagnose(
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: invalid class names, or arguments that a reader defines itself.
+        ValueError: invalid class names, images and masks in one folder, or arguments that a reader
+            defines itself.
 
     Example:
         >>> import tfseg
@@ -73,6 +76,10 @@ def diagnose(
     findings = file_findings(samples) + duplicate_findings(samples)
     if isinstance(data, Reader):
         findings += reader_findings(samples, data, val)
+    else:
+        findings += too_few_images(samples)
+        folders = [Path(folder) for folder in (*data, *(val or ()))]
+        findings += left_out_files([text for folder in folders for text in passed_over(folder)])
     # The ids of a validation reader with other classes would be counted as those of `data`.
     is_comparable = all(finding.kind != "class_names_differ" for finding in findings)
     labeled = [sample for sample in samples if is_comparable or not sample.val]
@@ -138,6 +145,7 @@ def _measure_reader(item):
 
 def _path_items(data, val):
     images, masks = data
+    require_two_folders(Path(images), Path(masks))
     items = _pair_files(Path(images), Path(masks), False)
     if val is None:
         return items
@@ -163,8 +171,11 @@ def _pair_files(image_folder, mask_folder, is_val):
 
 def _files_by_stem(folder, same_stem):
     """Return {stem: file}; add further files with a stem to `same_stem`."""
+    with warnings.catch_warnings():  # files that are left out become a finding
+        warnings.simplefilter("ignore")
+        paths = image_files(folder)
     files = {}
-    for path in image_files(folder):
+    for path in paths:
         if path.stem in files:
             same_stem.setdefault(path.stem, []).append((files[path.stem], path))
         else:

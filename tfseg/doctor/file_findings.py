@@ -4,7 +4,9 @@ from collections import defaultdict
 
 import numpy as np
 
+from tfseg.data.readers.pairing import naming_rule
 from tfseg.data.readers.problems import first_few
+from tfseg.data.value_range import UNIT_MAX, range_warning
 from tfseg.doctor.findings import (
     Finding,
     faults_of_kind,
@@ -14,6 +16,7 @@ from tfseg.doctor.findings import (
     semicolon_list,
     size_text,
 )
+from tfseg.doctor.measure import common_range
 
 MAX_SIZE_RATIO = 4  # longest side of the largest image / that of the smallest
 UPRIGHT_TURNS = {  # EXIF orientation: the Pillow transpose that turns the image upright
@@ -41,6 +44,7 @@ def file_findings(samples):
         same_names,
         size_mismatches,
         exif_rotations,
+        png_rotations,
         lossy_masks,
         palettes,
         mixed_channels,
@@ -48,6 +52,26 @@ def file_findings(samples):
         resolution_spread,
     )
     return [finding for check in checks for finding in check(samples)]
+
+
+def left_out_files(texts):
+    """Find files in the folders that are not read.
+
+    Args:
+        texts: sentences of `passed_over`.
+    """
+    if texts:
+        fix = "Convert or move the files, or read subfolders with `--recursive`."
+        yield Finding("left_out_files", "warning", [], " ".join(texts), fix)
+
+
+def too_few_images(samples):
+    """Find a dataset that cannot be split into training and validation images."""
+    images = [sample for sample in samples if sample.size is not None]
+    if len(images) == 1 and not images[0].val:
+        message = "There is only one image to train on, so none is left to validate on."
+        fix = "Add images, or pass validation images; cut a large scene into tiles."
+        yield Finding("too_few_images", "error", image_names(images), message, fix)
 
 
 def unreadable_files(samples):
@@ -84,24 +108,25 @@ def unpaired_files(samples):
 
 
 def _rename_command(images, masks):
-    """Return a line of code that renames the masks, if all have one prefix and suffix too many.
+    """Return a line of code that renames the masks, if all differ from the images in one way.
 
-    Example: images a.png, b.png and masks seg-a_mask.png, seg-b_mask.png.
+    Example: images image_0.png, image_1.png and masks mask_0.png, mask_1.png.
     """
-    stems = sorted((sample.image.stem for sample in images), key=len, reverse=True)
-    mask_stems = [sample.mask.stem for sample in masks]
-    base = next((stem for stem in stems if mask_stems and stem in mask_stems[0]), None)
-    if base is None:
+    if not images or not masks:
         return None
-    prefix, suffix = mask_stems[0].split(base, 1)
-    stripped = [stem.removeprefix(prefix).removesuffix(suffix) for stem in mask_stems]
-    if sorted(stems) != sorted(stripped):
+    rule = naming_rule([s.image.stem for s in images], [s.mask.stem for s in masks])
+    if rule is None:
         return None
+    image_prefix, image_suffix, mask_prefix, mask_suffix = rule
     new_stem = "f.stem"
-    if prefix:
-        new_stem += f".removeprefix({prefix!r})"
-    if suffix:
-        new_stem += f".removesuffix({suffix!r})"
+    if mask_prefix:
+        new_stem += f".removeprefix({mask_prefix!r})"
+    if mask_suffix:
+        new_stem += f".removesuffix({mask_suffix!r})"
+    if image_prefix:
+        new_stem = f"{image_prefix!r} + {new_stem}"
+    if image_suffix:
+        new_stem += f" + {image_suffix!r}"
     folder = str(masks[0].mask.parent)
     return f"for f in pathlib.Path({folder!r}).iterdir(): f.rename(f.with_stem({new_stem}))"
 
@@ -197,6 +222,21 @@ def _turn_commands(found):
     )
 
 
+def png_rotations(samples):
+    """Find PNG images with an EXIF orientation: viewers may turn them, tfseg does not."""
+    found = [sample for sample in samples if sample.unapplied_orientation != 1]
+    if found:
+        message = (
+            f"{plural(len(found), 'PNG image')} with an EXIF orientation, which is not applied: "
+            "tfseg reads PNGs as stored, but a labeling tool may have shown them turned."
+        )
+        fix = (
+            "Look at an overlay. If the masks do not fit: PIL.ImageOps.exif_transpose("
+            "PIL.Image.open(f)).save(f)"
+        )
+        yield Finding("exif_rotation", "note", image_names(found), message, fix)
+
+
 def lossy_masks(samples):
     """Find masks in a format that changes values."""
     names, texts = faults_of_kind(samples, "lossy_mask")
@@ -262,12 +302,12 @@ def mixed_channels(samples):
 
 
 def bit_depths(samples):
-    """Find images with more than 8 bits per channel."""
+    """Find images with more than 8 bits per channel, or divided by 255."""
     deep = [s for s in samples if s.dtype is not None and s.dtype != np.uint8]
     shallow = [s for s in samples if s.dtype == np.uint8]
     if deep and shallow:
         message = (
-            f"{plural(len(deep), 'image')} with 16 or more bits per channel and "
+            f"{plural(len(deep), 'image')} with more than 8 bits per channel and "
             f"{plural(len(shallow), 'image')} with 8: their value ranges differ."
         )
         fix = (
@@ -277,12 +317,27 @@ def bit_depths(samples):
         rarer = image_names(min(deep, shallow, key=len))
         yield Finding("mixed_depth", "warning", rarer, message, fix)
     elif deep:
+        low, high = common_range(deep) or (0, 0)
+        if high <= UNIT_MAX and range_warning(low, high, None, ""):
+            yield _scaled_images(deep, low, high)
+            return
         message = (
-            f"{plural(len(deep), 'image')} with 16 or more bits per channel: the model must know "
-            "their value range."
+            f"{plural(len(deep), 'image')} with more than 8 bits per channel and values from "
+            f"{low:g} to {high:g}: the model must know their value range."
         )
         fix = "Pass the report's `normalization` to the model; `tfseg train` does so."
         yield Finding("deep_images", "note", image_names(deep), message, fix)
+
+
+def _scaled_images(found, low, high):
+    message = (
+        f"{plural(len(found), 'image')} with values from {low:g} to {high:g}, expected 0..255."
+    )
+    fix = (
+        "Do not divide images by 255, or pass the report's `normalization` to the model, as "
+        "`tfseg train` does."
+    )
+    return Finding("scaled_images", "warning", image_names(found), message, fix)
 
 
 def resolution_spread(samples):

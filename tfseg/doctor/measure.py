@@ -8,15 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from tfseg.data.readers.image_files import (
-    orientation,
-    read_colors,
-    read_header,
-    read_image,
-    read_mask,
-)
+from tfseg.data.readers.image_files import read_colors, read_header, read_image, read_mask
+from tfseg.data.readers.pillow_files import open_image, stored_orientation
+from tfseg.data.readers.png_chunks import is_png
 from tfseg.data.value_range import value_range
 from tfseg.doctor.duplicates import fingerprint
 
@@ -55,7 +50,8 @@ class Sample:
         val: whether it is a validation sample.
         faults: list of (kind, name, text).
         size, mask_size: (height, width) in pixels; that of the image after turning it upright.
-        orientation: EXIF orientation, 1..8; 1 is upright.
+        orientation: EXIF orientation that is applied when the image is read, 1..8; 1 is upright.
+        unapplied_orientation: that of a PNG, which is read as stored.
         channels, dtype: of the image.
         digest, mask_digest: hashes of the bytes, to find identical files.
         hash: perceptual hash, see `fingerprint`.
@@ -77,6 +73,7 @@ class Sample:
     size: tuple | None = None
     mask_size: tuple | None = None
     orientation: int = 1
+    unapplied_orientation: int = 1
     channels: int | None = None
     dtype: np.dtype | None = None
     digest: bytes | None = None
@@ -153,8 +150,10 @@ def _measure_file(sample, path, measure):
 def _measure_image_file(sample, path, size):
     sample.size = size
     sample.digest = _digest(path.read_bytes())
-    with Image.open(path) as pil_image:
-        sample.orientation = orientation(pil_image)
+    if is_png(path):
+        sample.unapplied_orientation = stored_orientation(path)
+    else:
+        sample.orientation = stored_orientation(path)
     image = read_image(path)
     _measure_image(sample, image)
     sample.hash = fingerprint(image)
@@ -177,21 +176,31 @@ def _measure_image(sample, image):
 def _measure_mask_file(sample, path, size):
     sample.mask_size = size
     sample.mask_digest = _digest(path.read_bytes())
-    palette = None
-    with Image.open(path) as pil_image:
-        if pil_image.format in LOSSY_FORMATS:
-            sample.faults.append(("lossy_mask", str(path), pil_image.format))
+    file_format, mode, palette = _describe_mask(path)
+    if file_format in LOSSY_FORMATS:
+        sample.faults.append(("lossy_mask", str(path), file_format))
+        return
+    if mode in ("RGB", "RGBA"):
+        sample.colors = _count_colors(read_colors(path))
+        if any(len(set(color)) > 1 for color in sample.colors):
             return
-        if pil_image.mode in ("RGB", "RGBA"):
-            sample.colors = _count_colors(read_colors(path))
-            if any(len(set(color)) > 1 for color in sample.colors):
-                return
-        if pil_image.mode == "P":
-            palette = np.reshape(pil_image.getpalette("RGB"), (-1, 3))
     sample.labels = label_statistics(read_mask(path))
     if palette is not None:
         present = [value for value in sample.labels.values.tolist() if value < len(palette)]
         sample.palette = {value: tuple(palette[value].tolist()) for value in present}
+
+
+def _describe_mask(path):
+    """Return a mask file's format, Pillow's mode, and its (N, 3) palette or None."""
+    try:
+        image = open_image(path)
+    except ValueError:  # a TIFF that only `read_mask` can decode
+        return "TIFF", None, None
+    with image:
+        palette = None
+        if image.mode == "P":
+            palette = np.reshape(image.getpalette("RGB"), (-1, 3))
+        return image.format, image.mode, palette
 
 
 def label_statistics(mask, detailed: bool = True) -> LabelStatistics:

@@ -31,7 +31,7 @@ def pair_files(images, masks, class_names, recursive: bool, mask_suffix: str | N
     images, masks = Path(images), Path(masks)
     if mask_suffix:
         return _pair_by_suffix(images, masks, recursive, mask_suffix), False
-    _require_two_folders(images, masks, recursive)
+    require_two_folders(images, masks, recursive)
     if recursive:
         found = by_stem(image_files(images, recursive), images)
         labels = by_stem(image_files(masks, recursive), masks)
@@ -115,7 +115,7 @@ def _pair_by_suffix(images, masks, recursive, mask_suffix):
     return _pair(found, labels)
 
 
-def _require_two_folders(images, masks, recursive):
+def require_two_folders(images: Path, masks: Path, recursive: bool = False) -> None:
     """Raise a ValueError if images and masks are in the same folder."""
     if not images.is_dir() or images.resolve() != masks.resolve():
         return

@@ -138,6 +138,18 @@ def test_every_labeled_pixel_of_the_original_image_counts_once(options):
     assert matrix.tolist() == expected_matrix(model, samples, **options)
 
 
+def test_labels_that_are_not_classes_are_an_error():
+    class Shifted(Arrays):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return sample | {"mask": np.where(sample["mask"] == 2, 3, sample["mask"])}
+
+    image, mask = draw_sample(0)
+    expected = f"{np.sum(mask == 2)} pixels with labels that are not classes. Expected 0 to 2, or"
+    with pytest.raises(ValueError, match=f"^evaluate: the masks have {expected} 255"):
+        evaluate(PixelModel(), Shifted([image], [mask], NAMES), window=16)
+
+
 def test_a_window_and_a_size_that_fit_the_image_change_nothing():
     reader = Arrays(*zip(*(draw_sample(i) for i in range(3)), strict=True), NAMES)
     model = PixelModel()

@@ -151,6 +151,20 @@ def test_without_validation_there_are_only_training_scalars(tmp_path):
     assert read(tmp_path / "validation") == {}
 
 
+@pytest.mark.parametrize(("ignore_index", "curves"), [(0, NAMES[1:3]), (None, [])])
+def test_ignored_and_invalid_labels_have_no_curves(tmp_path, ignore_index, curves):
+    image, mask = draw_sample(0)
+    mask = np.where(mask == 255, 1, mask)
+    if ignore_index is None:
+        mask[0, 0] = 255  # neither a class nor ignored
+    data = image[None], mask[None]
+    model = compiled([ConfusionMetrics(4, ignore_index=ignore_index)])
+    board = TensorBoard(tmp_path, [], NAMES)
+    model.fit(*data, validation_data=data, verbose=0, callbacks=[board])
+    found = [tag.removeprefix("iou/") for tag in read(tmp_path / "validation") if "iou/" in tag]
+    assert found == list(curves)
+
+
 def test_a_sigmoid_channel_has_two_classes(tmp_path):
     model = compiled(
         ["accuracy", ConfusionMetrics(1)], channels=1, loss=keras.losses.MeanSquaredError()

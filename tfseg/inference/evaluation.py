@@ -142,7 +142,7 @@ def evaluate(
         Evaluation.
 
     Raises:
-        ValueError: the reader has no masks.
+        ValueError: the reader has no masks, or they contain labels that are not classes.
 
     Warns:
         UserWarning: see `predict_logits`; each image is named.
@@ -170,6 +170,12 @@ def evaluate(
             owner = f"evaluate: {reader.name(index)}"
             logits = logits_of(model, sample["image"], resize, window, owner=owner)
             metric.update_state(sample["mask"][None], logits[None])
+    if int(metric.invalid):
+        raise ValueError(
+            f"evaluate: the masks have {int(metric.invalid)} pixels with labels that are not "
+            f"classes. Expected 0 to {max(reader.num_classes, 2) - 1}, or {reader.ignore_index} to "
+            "ignore a pixel. Check the masks with `tfseg doctor`."
+        )
     return Evaluation(reader.label_names, np.asarray(metric.matrix))
 
 

@@ -85,7 +85,9 @@ class TensorBoard(keras.callbacks.Callback):
         # Copy it now: another callback may evaluate the model before this one's epoch ends.
         if self._metric is None:  # `evaluate` outside of a training
             return
-        self._matrix = keras.ops.convert_to_numpy(self._metric.matrix)
+        self._matrix = None
+        if int(self._metric.invalid) == 0:  # after an invalid label no class has a score
+            self._matrix = keras.ops.convert_to_numpy(self._metric.matrix)
 
     def on_epoch_end(self, epoch, logs=None):
         train, validation = {}, {}
@@ -112,7 +114,8 @@ class TensorBoard(keras.callbacks.Callback):
         """Return {tag: value} for the classes that have a score."""
         if self._matrix is None:
             return {}
-        scores, found = scores_of(self._matrix, self._metric.zero_division), {}
+        metric, found = self._metric, {}
+        scores = scores_of(self._matrix, metric.zero_division, metric.ignored_label)
         for score in ("iou", "dice"):
             for name, value in zip(self._class_names, scores[score], strict=True):
                 if not np.isnan(value):

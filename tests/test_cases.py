@@ -167,7 +167,7 @@ REFUSED = {
     "lossless WebP": (files.lossless_webp_masks, as_folder, "lossless WebP.*Convert it to PNG"),
     "black masks with alpha": (files.masks_in_alpha(0), as_folder, "alpha channel"),
     "white masks with alpha": (files.masks_in_alpha(255), as_folder, "alpha channel"),
-    "masks of other classes": (files.masks_per_class, as_folder, "subfolders with images"),
+    "masks of other classes": (files.masks_per_class, as_folder, "folders leaf, stem. Expected"),
     "one folder": (
         files.masks_beside_images,
         lambda folder: Folder(folder / "images", folder / "images", NAMES),

@@ -93,10 +93,22 @@ def test_the_std_of_a_flat_image_is_above_zero():
 def test_a_class_drawn_as_255_is_refused():
     mask = np.array([[0, 0, 255, 255]] * 4, np.uint8)
     reader = Arrays([mask] * 2, [mask] * 2, ["background", "cell"])
-    message = "All labeled pixels have the class 'background'; 16 pixels are ignored"
+    message = "class 'background'; 16 pixels are ignored.*pass mask_values={0: 0, 255: 1}"
     with pytest.raises(ValueError, match=message):
         check(reader)
     assert check(reader, min_samples=1).ignored_pixels == 16
+
+
+def test_with_more_than_255_classes_255_is_one_of_them():
+    masks = np.full((2, 4, 4), 65535, np.int32)
+    masks[:, :2] = [[[255]], [[256]]]
+    reader = Arrays(np.ones((2, 4, 4), np.uint8), masks, [f"class {i}" for i in range(300)])
+    summary = check(reader)
+    assert summary.class_pixels[[255, 256]].tolist() == [8, 8]
+    assert summary.ignored_pixels == 16
+    report = diagnose(reader)
+    assert [row.name for row in report.classes if row.pixels] == ["class 255", "class 256"]
+    assert report.ignored_pixels == 16
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -423,4 +423,5 @@ def test_255_is_ignored_in_the_masks_of_a_reader():
     images, masks = zip(*(draw_clean(i) for i in range(4)), strict=True)
     report = diagnose(Arrays(images, [black_and_white(mask) for mask in masks], NAMES[:2]))
     assert single_finding(report).kind == "one_class"
+    assert "If 255 is a class: mask_values={0: 0, 255: 1}." in single_finding(report).fix
     assert report.ignored_pixels == sum(int((mask == 1).sum()) for mask in masks)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.problems import format_problems
 from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
@@ -71,7 +70,7 @@ def check(
         raise ValueError(format_problems(problems))
     if "mask" not in reader.fields:
         _require_objects(reader, samples)
-    labeled = sum(_is_labeled(sample) for sample in samples)
+    labeled = sum(_is_labeled(sample, reader.ignore_index) for sample in samples)
     if labeled < min_samples:
         raise ValueError(
             f"Only {labeled} of {len(reader)} samples have a labeled pixel; at least {min_samples} "
@@ -99,10 +98,10 @@ def _require_objects(reader, samples):
     )
 
 
-def _is_labeled(sample):
+def _is_labeled(sample, ignore_index):
     if sample.classes is not None:
         return True
-    return sample.labels is not None and bool((sample.labels.values != IGNORE_INDEX).any())
+    return sample.labels is not None and bool((sample.labels.values != ignore_index).any())
 
 
 def _require_classes(reader, counts, min_classes):
@@ -112,5 +111,12 @@ def _require_classes(reader, counts, min_classes):
     raise ValueError(
         f"All labeled pixels have the class {' or '.join(names) or 'none'}; {counts.ignored} "
         "pixels are ignored. Training needs two classes. Check the values in the masks, and "
-        "which value is ignored (255 by default). Masks of two classes may contain only 0 and 255."
+        f"which value is ignored.{_black_and_white_hint(reader, counts)}"
     )
+
+
+def _black_and_white_hint(reader, counts):
+    if not counts.ignored or not counts.pixels[0]:
+        return ""
+    ignored = reader.ignore_index
+    return f" If {ignored} is a class in the masks, pass mask_values={{0: 0, {ignored}: 1}}."

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import ignore_index_for
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.doctor.findings import plural, size_text
 
@@ -19,7 +19,7 @@ COLUMN_FORMATS = {
     "objects": "{}",
     "weight": "{:.4f}",
 }
-NO_CLASS = 256  # in `Report.load`: neither a class id nor the ignored id
+NO_CLASS = -1  # in `Report.load`: neither a class id nor the ignored id
 FILES_SHOWN = 4
 CLASSES_SHOWN = 40
 
@@ -144,7 +144,8 @@ class Report:
         Returns:
             (image, labels, boxes); each is None if the sample has none or it cannot be read.
             image: (H, W, C).
-            labels: (H, W) class ids, 255 where ignored and `NO_CLASS` for values without a class;
+            labels: (H, W) class ids, 255 where ignored (65535 with more than 255 classes) and
+            `NO_CLASS` for values without a class;
                 or the (H, W, C) colors of a mask that contains no ids.
             boxes: (N, 4).
         """
@@ -173,8 +174,8 @@ class Report:
 
     def _class_ids(self, values):
         found, positions = np.unique(values, return_inverse=True)
-        table = {self.ignore_value: IGNORE_INDEX, **self.mask_values}
-        ids = np.array([table.get(value, NO_CLASS) for value in found.tolist()], np.uint16)
+        table = {self.ignore_value: ignore_index_for(len(self.classes)), **self.mask_values}
+        ids = np.array([table.get(value, NO_CLASS) for value in found.tolist()], np.int32)
         return ids[positions].reshape(values.shape)
 
     def __str__(self):

@@ -86,9 +86,17 @@ def single_class(samples, mapping):
         message = f"All labeled pixels have the class {mapping.names[present.pop()]!r}."
         fix = (
             "Training needs two classes. Check how the masks were exported, and which value is "
-            "ignored."
+            f"ignored.{_black_and_white_hint(mapping)}"
         )
         yield Finding("one_class", "error", [], message, fix)
+
+
+def _black_and_white_hint(mapping):
+    """Return a sentence if the ignored value, such as white, may have been meant as a class."""
+    values = list(mapping.totals)
+    if values != [0, mapping.ignore_value]:
+        return ""
+    return f" If {values[1]} is a class: mask_values={{0: 0, {values[1]}: 1}}."
 
 
 def absent_classes(samples, mapping):

@@ -97,10 +97,9 @@ def infer_mapping(
 
 
 def reader_mapping(samples, reader) -> LabelMapping:
-    """Return the mapping of a `Reader`, whose masks contain class ids and 255."""
-    return infer_mapping(
-        samples, reader.class_names, mask_values=identity_table(reader.label_names)
-    )
+    """Return the mapping of a `Reader`, whose masks contain class ids and ignored pixels."""
+    values = identity_table(reader.label_names)
+    return infer_mapping(samples, reader.class_names, reader.ignore_index, values)
 
 
 def _value_totals(samples):

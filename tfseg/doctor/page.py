@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from tfseg import viz
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import ignore_index_for
 from tfseg.doctor.dataset_report import NO_CLASS, Report, short_path
 
 SIDE = 260  # pixels, longer side of a thumbnail
@@ -226,14 +226,16 @@ def _thumbnails(image, labels, boxes, num_classes):
 
 def _overlay(image, labels, num_classes):
     unknown = labels == NO_CLASS
-    blended = viz.blend(image, np.where(unknown, IGNORE_INDEX, labels), num_classes)
+    known = np.where(unknown, ignore_index_for(num_classes), labels)
+    blended = viz.blend(image, known, num_classes)
     blended[unknown] = NO_CLASS_COLOR
     return blended
 
 
 def _color_labels(labels, num_classes):
     unknown = labels == NO_CLASS
-    colors = viz.color_labels(np.where(unknown, IGNORE_INDEX, labels), num_classes)
+    known = np.where(unknown, ignore_index_for(num_classes), labels)
+    colors = viz.color_labels(known, num_classes)
     colors[unknown] = NO_CLASS_COLOR
     return colors
 

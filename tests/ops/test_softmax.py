@@ -71,6 +71,15 @@ def test_matches_the_slow_loop(run, few):
         assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-5)
 
 
+@together_and_apart
+def test_an_array_too_large_for_flat_int32_indices(run, monkeypatch):
+    monkeypatch.setattr("tfseg.ops.softmax.FLAT_LIMIT", 2 * 7 * 4)
+    monkeypatch.setattr("tfseg.ops.softmax.ops.arange", None)  # makes the flat indices
+    arguments = draw()
+    for found, expected in zip(run(*arguments), slow(*arguments), strict=True):
+        assert ops.convert_to_numpy(found) == pytest.approx(expected, rel=1e-5)
+
+
 # gradients that arrive at -log p and at the square of each sum, all different
 RETURNS = {
     "nll": np.random.default_rng(1).normal(size=(2, 7)).astype("float32"),

@@ -73,6 +73,11 @@ def test_the_sha256_of_the_weights_identifies_the_model(tmp_path):
     assert metadata_of(model, tmp_path)["weights_sha256"] != first
 
 
+@pytest.mark.parametrize(("classes", "ignored"), [(2, 255), (255, 255), (256, 65535)])
+def test_the_value_of_ignored_pixels_is_not_a_class(classes, ignored, tmp_path):
+    assert metadata_of(one_conv(classes), tmp_path)["ignore_index"] == ignored
+
+
 @pytest.mark.parametrize(
     ("classes", "metadata", "names"),
     [

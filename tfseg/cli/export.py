@@ -164,9 +164,8 @@ def _value_range(facts):
 
     if facts.dtype == "uint8":
         return 0, 255
-    measured = getattr(facts, "value_range", None)
-    if measured is not None:
-        return measured
+    if facts.value_range is not None:
+        return facts.value_range
     is_integer = np.issubdtype(np.dtype(facts.dtype), np.unsignedinteger)
     return (0, np.iinfo(facts.dtype).max) if is_integer else None
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfseg
-from tfseg.checks import IGNORE_INDEX
+from tfseg.checks import ignore_index_for
 from tfseg.data import label_names
 from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.export.trained_range import image_dtype
@@ -61,14 +61,15 @@ def write_metadata(version: Path, model, details: dict) -> None:
     path = version / METADATA_FILE
     path.parent.mkdir(exist_ok=True)
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}
+    classes = max(2, model.output_shape[-1])
     metadata = {
         "model": model.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "image_shape": list(model.input_shape[1:]),
         **_normalization(model),
         **_offsets(model),
-        "palette": palette(max(2, model.output_shape[-1])).tolist(),
-        "ignore_index": IGNORE_INDEX,
+        "palette": palette(classes).tolist(),
+        "ignore_index": ignore_index_for(classes),
         **details,
         "versions": versions | {"tfseg": tfseg.__version__},
         "weights_sha256": _weights_sha256(model),

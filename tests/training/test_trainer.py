@@ -213,12 +213,19 @@ def test_a_model_with_too_few_channels_is_refused(tmp_path):
         train(small_config(tmp_path / "run"), *small_readers(), tiny_unet(2, filters=4))
 
 
-def test_the_range_of_the_training_images_is_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "_fit", lambda *arguments: None)
+def test_color_changes_use_the_range_of_the_training_images(tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(trainer, "_fit", lambda *arguments: found.append(arguments))
     reader = array_reader(dtype=np.uint16, top=4095)  # 12-bit values
-    low, high = train(small_config(tmp_path / "run"), reader, reader).data.value_range
+    augment = {"size": 16, "brightness": 0.5}
+    run = train(small_config(tmp_path / "run", augment=augment), reader, reader)
+    low, high = run.data.value_range
     assert 2047 <= low < 2100
     assert 4000 < high <= 4095
+    assert run.config.augment["value_range"] is None  # as it was configured
+    images, _ = next(iter(found[0][4]()))
+    assert low <= images.numpy().min() < images.numpy().max() <= high
+    assert images.numpy().std() > 100  # not clipped to one value
 
 
 def test_images_in_another_range_are_warned_of(network, tmp_path):
@@ -374,14 +381,18 @@ def test_pipelines_get_the_values_of_the_config(monkeypatch):
     monkeypatch.setattr(trainer, "pipeline", lambda *a, **options: calls.append((a, options)))
     train_reader, val_reader = small_readers()
     config = small_config("run", seed=5, batch_size=3, val_batch_size=1, cache="kept")
-    trainer._training_batches(config, train_reader, "augment", first_step=4)
+    deep = replace(FACTS, dtype="uint16", value_range=[7, 4095])
+    trainer._training_batches(config, deep, train_reader, "augment", first_step=4)
     trainer._validation_batches(config, FACTS, val_reader)
     assert calls == [
-        ((train_reader, 3, "augment", 5), {"first_step": 4, "cache": f"{config.cache}/train"}),
-        ((val_reader, 1), {"cache": f"{config.cache}/val"}),
+        (
+            (train_reader, 3, "augment", 5),
+            {"first_step": 4, "cache": f"{config.cache}/train", "value_range": (7, 4095)},
+        ),
+        ((val_reader, 1), {"cache": f"{config.cache}/val", "value_range": None}),
     ]
-    trainer._validation_batches(small_config("run", cache="memory"), FACTS, val_reader)
-    assert calls[2] == ((val_reader, 2), {"cache": "memory"})
+    trainer._validation_batches(small_config("run", cache="memory"), deep, val_reader)
+    assert calls[2] == ((val_reader, 2), {"cache": "memory", "value_range": (7, 4095)})
 
 
 def test_the_compiler_gets_the_values_of_the_config(monkeypatch):

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 from pathlib import Path
 
 from tfseg import checks
-from tfseg.checks import IGNORE_INDEX, label_names
+from tfseg.checks import IGNORE_INDEX, ignore_index_for, label_names
 from tfseg.data import Augment
 from tfseg.data.readers.base import check_class_names
 from tfseg.data.readers.color_masks import ColorTable
@@ -250,9 +250,10 @@ class TrainConfig:
         self._set("mask_values", values)
         if self.class_names is not None:
             last = len(label_names(self.class_names)) - 1
-            wrong = sorted(set(values.values()) - {*range(last + 1), IGNORE_INDEX})
+            ignored = ignore_index_for(last + 1)
+            wrong = sorted(set(values.values()) - {*range(last + 1), ignored})
             if wrong:
-                expected = f"0 to {last}, or {IGNORE_INDEX} for unlabeled pixels"
+                expected = f"0 to {last}, or {ignored} for unlabeled pixels"
                 self._fail("mask_values", f"has the class ids {wrong}; expected {expected}.")
 
     def _check_colors(self):

@@ -94,8 +94,7 @@ def train(
     if model is None:
         model = build_model(config, facts)
     compiled = model.compiled
-    augment = _with_value_range(config.augmentation(), facts)
-    training = partial(_training_batches, config, train, augment)
+    training = partial(_training_batches, config, facts, train, config.augmentation())
     validation = _validation_batches(config, facts, val)
     if stored is not None:
         plan = stored.plan
@@ -250,11 +249,12 @@ def _require_outputs(model, reader):
         )
 
 
-def _with_value_range(augment, facts):
-    """Return the augmentation for the values of the training images; 8 bits need no range."""
-    if augment.value_range is not None or facts.dtype == "uint8" or facts.value_range is None:
-        return augment
-    return replace(augment, value_range=tuple(facts.value_range))
+def _value_range(facts):
+    """Return the range of the training images for the pipelines; None for 8 bits: 0..255."""
+    if facts.dtype == "uint8" or facts.value_range is None:
+        return None
+    low, high = facts.value_range
+    return (low, high) if low < high else None
 
 
 def _find_facts(config, train, val, track, takes_0_255):
@@ -280,7 +280,7 @@ def _find_facts(config, train, val, track, takes_0_255):
     )
 
 
-def _training_batches(config, train, augment, first_step=0):
+def _training_batches(config, facts, train, augment, first_step=0):
     return pipeline(
         train,
         config.batch_size,
@@ -288,6 +288,7 @@ def _training_batches(config, train, augment, first_step=0):
         config.seed,
         first_step=first_step,
         cache=_cache(config, "train"),
+        value_range=_value_range(facts),
     )
 
 
@@ -296,7 +297,7 @@ def _validation_batches(config, facts, val):
     if facts.window is not None:
         val = val.disjoint_tiles(facts.window)
     batch_size = batch_for(val.sizes, config.val_batch_size or config.batch_size)
-    return pipeline(val, batch_size, cache=_cache(config, "val"))
+    return pipeline(val, batch_size, cache=_cache(config, "val"), value_range=_value_range(facts))
 
 
 def _cache(config, part):

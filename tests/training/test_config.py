@@ -126,7 +126,7 @@ def arguments(loss):
 def test_losses_are_weighted_and_class_weights_belong_to_pixel_losses():
     loss = OTHER.build_loss()
     assert [type(part).__name__ for part in loss.losses] == ["Focal", "Lovasz"]
-    assert loss.weights == [1.0, 0.5]
+    assert loss.weights == (1.0, 0.5)
     assert loss.losses[0].class_weights == [1, 2, 3]
     assert loss.losses[1].class_weights is None
 

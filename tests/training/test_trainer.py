@@ -402,7 +402,7 @@ def test_the_compiler_gets_the_values_of_the_config(monkeypatch):
     changes |= {"clip_norm": 2.0, "average": 0.9, "accumulate": 2, "loss": {"Focal": 3.0}}
     trainer._compile(small_config("run", **changes), FACTS, "model", Plan(4, 5))
     loss = found.pop("loss")
-    assert (type(loss.losses[0]).__name__, loss.weights) == ("Focal", [3.0])
+    assert (type(loss.losses[0]).__name__, loss.weights) == ("Focal", (3.0,))
     assert found == {
         "a": ("model", "sgd", 0.2),
         "steps": 20,

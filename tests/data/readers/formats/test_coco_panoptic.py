@@ -99,6 +99,17 @@ def test_class_names_fix_the_ids(written):
     assert only.dropped[0] == ("a", "segment 9: its category is not in class_names")
 
 
+def test_more_than_255_classes_are_int32(written):
+    def add(content):
+        content["categories"] += [{"id": 1000 + i, "name": f"class {i}"} for i in range(300)]
+        content["annotations"][0]["segments_info"][0]["category_id"] = 1299
+
+    reader = written(add)
+    mask = reader[0]["mask"]
+    assert (reader.ignore_index, mask.dtype) == (65535, np.int32)
+    assert np.unique(mask).tolist() == [0, 3, 303, 65535]
+
+
 def test_file_names_of_windows_are_found(written, tmp_path):
     def change(content):
         content["images"][0]["file_name"] = "images\\a.png"

@@ -313,6 +313,20 @@ def test_the_border_does_not_count_for_the_class_of_an_object(masks):
     assert Voc(masks)[0]["classes"].tolist() == [8, 15, 8]
 
 
+def test_more_than_255_classes_are_16_bit_files(masks):
+    names = [f"class {i}" for i in range(300)]
+    wide = MASK.astype(np.uint16)
+    wide[MASK == 15], wide[MASK == 255] = 300, 65535
+    for stem in "ab":
+        Image.fromarray(wide).save(masks / "SegmentationClass" / f"{stem}.png")
+        write_mask(masks, "SegmentationObject", stem, OBJECTS)
+    reader = Voc(masks, class_names=names)
+    sample = reader[0]
+    assert (reader.ignore_index, sample["mask"].dtype) == (65535, np.int32)
+    assert np.array_equal(sample["mask"], wide)
+    assert sample["classes"].tolist() == [8, 300, 8]
+
+
 def test_custom_classes_have_no_palette(masks):
     write_mask(masks, "SegmentationClass", "a", np.minimum(MASK, 2))
     reader = Voc(masks, class_names=["cell", "fiber"])

@@ -1,5 +1,7 @@
 """TIFFs that Pillow refuses or reads wrongly: `Folder` and `GeoTiff` read the same pixels."""
 
+import sys
+
 import numpy as np
 import pytest
 import tifffile
@@ -334,3 +336,21 @@ def test_scenes_in_other_formats_are_not_left_out_silently(tmp_path):
     Image.fromarray(IDS).save(tmp_path / "images" / "b.png")
     with pytest.warns(UserWarning, match=r"contains 1 images that are not TIFFs.*: b\.png"):
         GeoTiff(tmp_path / "images", tmp_path / "masks", NAMES)
+
+
+@pytest.mark.parametrize("tag", ["RowsPerStrip", "StripByteCounts"])
+def test_damaged_tags_are_named(tmp_path, tag):
+    path = write(tmp_path / "a.tif", DEEP, planar=True, compression="zlib")
+    with tifffile.TiffFile(path, mode="r+") as file:
+        count = file.pages[0].tags[tag].count
+        file.pages[0].tags[tag].overwrite(0 if count == 1 else [7] * count)
+    with pytest.raises(OSError, match=r"a\.tif (is damaged|cannot be read) .*\([^)]"):
+        read_image(path)
+
+
+def test_tifffile_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tif", DEEP, planar=True)
+    monkeypatch.setitem(sys.modules, "tifffile", None)
+    with pytest.raises(ImportError, match=r"pip install 'tfseg-keras\[tiff\]'"):
+        read_header(path)
+    assert read_header(write(tmp_path / "b.tif", RGB)) == (33, 45, 3, True)

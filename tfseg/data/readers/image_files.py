@@ -41,7 +41,7 @@ from tfseg.data.readers.tiff_pixels import read_tiff_image, read_tiff_values, ti
 OTHER_FORMATS = (  # of images that are not read
     *(".heic", ".heif", ".jxl", ".jpf", ".jpx", ".j2k", ".exr", ".hdr", ".tga", ".psd", ".svg"),
     *(".pbm", ".pgm", ".pnm", ".ppm", ".pcx", ".ico", ".dcm", ".dng", ".cr2", ".cr3", ".nef"),
-    *(".arw", ".orf", ".raf", ".rw2", ".npy", ".npz"),
+    *(".arw", ".orf", ".raf", ".rw2"),
 )
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in Pillow
 LOSSY_FORMATS = ("AVIF", "JPEG", "JPEG2000", "MPO")

@@ -153,7 +153,9 @@ def _first_page(path):
             first, *others = file.pages
             images = [page for page in others if not (page.is_reduced or page.is_mask)]
             _load_lazy_properties(first)
-    except (tifffile.TiffFileError, ValueError, IndexError, KeyError, TypeError) as error:
+    except PermissionError:
+        raise
+    except Exception as error:  # those of damaged tags share no base class
         reason = str(error) or type(error).__name__
         raise OSError(
             f"{path} cannot be read as a TIFF ({reason}). Copy it again from its source."
@@ -176,6 +178,11 @@ def _load_lazy_properties(page):
 
 def _check_values(path, page):
     """Raise a ValueError if a page has values that are not real numbers of one type."""
+    if not isinstance(page.imagewidth, int) or not isinstance(page.imagelength, int):
+        raise ValueError(
+            f"{path} is damaged (its size is {page.imagewidth} x {page.imagelength}). Copy it "
+            "again from its source, or remove it."
+        )
     if page.dtype is None:
         raise ValueError(
             f"{path} has values that tifffile cannot decode: sample format {page.sampleformat} of "

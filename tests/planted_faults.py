@@ -189,7 +189,7 @@ FAULTS = [
           "np.array([inner[1] / width, inner[0] / height] * 2",
           "np.array([inner[0] / height, inner[1] / width] * 2"),
     Fault("crop-mask-fill", "data", "data/augment/crop.py",
-          '"mask": IGNORE_INDEX, "instances": 0}',
+          '"mask": self.ignore_index, "instances": 0}',
           '"mask": 0, "instances": 0}'),
     Fault("mosaic-instances", "data", "data/augment/mixing.py",
           "mixed + ops.cast(num_objects * partner, values.dtype)",

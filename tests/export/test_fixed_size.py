@@ -5,6 +5,7 @@ import json
 import zipfile
 
 import flatbuffers
+import keras
 import numpy as np
 import pytest
 from export.informative_models import one_conv
@@ -22,6 +23,7 @@ from tfseg.export import (
     saved_model,
 )
 from tfseg.models import unet
+from tfseg.models.decoders import PoolToBins, ResizeLike
 
 SIZE = (32, 48)
 WRITE = {"tflite": litert, "onnx": onnx, "xml": openvino}
@@ -85,6 +87,20 @@ def test_opencv_runs_an_onnx_file_of_fixed_size(files, unet_model):
     found = network.forward("probabilities")
     expected = keras_runner(unet_model)(images_of(1))["probabilities"]
     np.testing.assert_allclose(found.reshape(expected.shape), expected, atol=1e-4)
+
+
+def test_an_onnx_file_of_fixed_size_computes_no_shapes(tmp_path):
+    import onnx as format_onnx
+
+    image = keras.Input((None, None, 3))
+    pooled = PoolToBins(2)(image / 255)
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(ResizeLike()(pooled, image)))
+    file = onnx(model, tmp_path / "m.onnx", size=(9, 13))
+    assert list(tmp_path.iterdir()) == [file]
+    proto = format_onnx.load(file)
+    assert not {node.op_type for node in proto.graph.node} & {"Shape", "Gather", "Range"}
+    assert {node.domain for node in proto.graph.node} <= {"", "ai.onnx"}
+    assert [prop.key for prop in proto.metadata_props] == ["class_names"]
 
 
 @pytest.mark.parametrize("suffix", WRITE)

@@ -66,6 +66,8 @@ def onnx(
         proto = _convert(model, size)
         format_onnx.helper.set_model_props(proto, properties)
         path.write_bytes(proto.SerializeToString())
+        if size is not None:
+            _fold_constants(path)
         format_onnx.checker.check_model(str(path), full_check=True)
         require_model_outputs(model, onnx_runner(path), path, size)
     return Path(file)
@@ -114,6 +116,22 @@ def _convert(model, size):
     _move_softmax_last(proto.graph, onnx.helper)
     _name_axes(proto.graph)
     return proto
+
+
+def _fold_constants(file):
+    """Replace what is computed of shapes, which are known, by its result.
+
+    OpenCV reads no `Shape` of a constant, for example.
+    """
+    import onnxruntime
+
+    folded = file.with_name(f"{file.name}.folded")
+    options = onnxruntime.SessionOptions()
+    # the basic level keeps to operations of the ONNX standard
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(folded)
+    onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    folded.replace(file)
 
 
 def _erfc(graph, node, *_):

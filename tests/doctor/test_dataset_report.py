@@ -34,6 +34,15 @@ def test_statistics_equal_those_of_the_arrays(clean):
     assert report.class_weights == pytest.approx(weights, abs=1e-4)
 
 
+def test_statistics_are_those_of_the_training_samples(clean):
+    val = write_clean(clean / "val", 3, first=6)
+    alone = diagnose_folder(clean)
+    both = diagnose_folder(clean, val=(val / "images", val / "masks"))
+    assert (both.images, both.val_images) == (6, 3)
+    assert both.classes == alone.classes
+    assert both.normalization == alone.normalization
+
+
 def test_class_weights_count_only_images_that_show_the_class(clean):
     change_masks(clean, lambda mask: np.minimum(mask, 1), "p[1-5].png")
     masks = [draw_clean(index)[1] for index in range(6)]

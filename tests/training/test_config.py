@@ -225,6 +225,14 @@ def test_a_single_class_has_a_weight_for_the_background_too():
         replace(config, class_weights=[1])
 
 
+def test_masks_of_more_than_255_classes_ignore_65535():
+    names = [f"class {index}" for index in range(300)]
+    options = {**FOLDERS, "class_names": names, "out": "run"}
+    assert TrainConfig(**options, mask_values={9: 255, 7: 65535}).mask_values[7] == 65535
+    with pytest.raises(ValueError, match=r"class ids \[300\]; expected 0 to 299, or 65535"):
+        TrainConfig(**options, mask_values={9: 300})
+
+
 def test_weights_files_of_keras_applications_are_accepted():
     for name in ("a.weights.h5", "a_notop.h5", "a.hdf5"):
         config = TrainConfig(out="run", encoder="vgg16", weights=name)

@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from pixel_model import PixelModel
 from rich.console import Console
 
@@ -189,3 +190,26 @@ def test_masks_are_counted_with_and_without_objects():
     message = "evaluate: the reader provides image, boxes, classes, but no mask to compare with"
     with pytest.raises(ValueError, match=message):
         evaluate(model, Detection(("image", "boxes", "classes")))
+
+
+class Mislabeled(Reader):
+    """Images whose masks contain labels that are not classes."""
+
+    fields = ("image", "mask")
+
+    def __init__(self, label):
+        super().__init__(NAMES, [(8, 9)], 3, np.uint8)
+        self._label = label
+
+    def __getitem__(self, index):
+        mask = np.zeros((8, 9), np.uint8)
+        mask[4:] = 1
+        mask[1, 2:5] = self._label
+        return {"image": np.zeros((8, 9, 3), np.uint8), "mask": mask}
+
+
+@pytest.mark.parametrize("options", [{}, {"window": 4}])
+def test_labels_that_are_neither_classes_nor_ignored_are_refused(options):
+    assert evaluate(PixelModel(), Mislabeled(255), **options).matrix.sum() == 8 * 9 - 3
+    with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match="not classes|no class"):
+        evaluate(PixelModel(), Mislabeled(3), **options)

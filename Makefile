@@ -12,8 +12,7 @@ demo: .venv/demo.stamp
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
 test: .venv/test.stamp
-	$(PYTEST) --doctest-modules tests tfseg
-	$(BIN)/pytest -n 2 --nbmake --nbmake-timeout=1200 --timeout=1200 notebooks
+	$(PYTEST) --doctest-modules --nbmake --nbmake-timeout=1200 notebooks tests tfseg
 
 test-slow: .venv/test.stamp
 	$(PYTEST) -m slow

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 # `--doctest-modules` imports every file: __main__ runs the command, benchmarks set the backend.
-collect_ignore = ["tfseg/__main__.py", "tests/benchmarks"]
+collect_ignore = ["tfseg/__main__.py", "tests/benchmarks", "notebooks/readme_strip.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -282,6 +282,7 @@ def test_the_number_of_threads_changes_nothing(stream):
     assert equal(found[0], found[2])
 
 
+@pytest.mark.slow
 def test_another_process_gives_the_same_batches():
     script = """
 import sys

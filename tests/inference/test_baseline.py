@@ -182,6 +182,7 @@ def test_readers_without_labels_are_refused():
         baseline(reader, reader)
 
 
+@pytest.mark.slow
 def test_nuclei_do_not_need_a_network(shared_data):
     train, val = dsb2018(shared_data / "dsb2018_fluo")
     rows = baseline(train.subset(range(0, len(train), 10)), val)

@@ -486,6 +486,7 @@ class SideBySide(keras.losses.Loss):
         return sum(self.parts(y_true, y_pred).values())
 
 
+@pytest.mark.slow
 def test_all_train_under_xla_and_mixed_precision():
     images, labels = toy()
     policy = keras.config.dtype_policy()

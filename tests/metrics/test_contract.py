@@ -311,6 +311,7 @@ print(json.dumps([strategy.num_replicas_in_sync, history]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not TENSORFLOW, reason="MirroredStrategy is TensorFlow's")
 def test_two_replicas_equal_one_device():
     # in a subprocess, since logical devices must be set before TensorFlow starts

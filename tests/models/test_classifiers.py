@@ -59,6 +59,7 @@ def test_classes_are_computed_from_the_deepest_features():
     assert "head_dropout" not in [layer.name for layer in classifier(4, "plain", dropout=0).layers]
 
 
+@pytest.mark.slow
 def test_digits_are_classified():
     """scikit-learn's 1797 digits of 8 x 8 pixels in 0..16; the last 400 are held out."""
     digits = pytest.importorskip("sklearn.datasets").load_digits()

@@ -361,6 +361,7 @@ def logits_of_another_process(folder, names, backend):
     return {name: np.load(folder / f"{name}.{backend}.npy") for name in names}
 
 
+@pytest.mark.slow
 def test_a_new_process_loads_the_files(plain_encoders, tmp_path):
     names = ("unet", "pspnet")  # together they have all layers of our own but ReducedAttention
     check_in_another_process(save(tmp_path, names), names)

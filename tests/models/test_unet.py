@@ -195,6 +195,7 @@ def test_all_options_can_be_combined():
     assert model(np.zeros((1, 33, 31, 3), "uint8")).shape == (1, 33, 31, 2)
 
 
+@pytest.mark.slow
 def test_deep_supervision_gives_three_sizes_and_trains():
     keras.utils.set_random_seed(0)
     model = unet(3, filters=(4, 8, 8), batch_norm=False, deep_supervision=True)

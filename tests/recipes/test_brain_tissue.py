@@ -34,6 +34,7 @@ def small_slabs():
     return parts
 
 
+@pytest.mark.slow
 def test_from_data_to_a_served_model(tmp_path, monkeypatch):
     monkeypatch.setattr(brain_tissue, "EPOCHS", 1)
     monkeypatch.setattr(brain_tissue, "FILTERS", (4, 6))

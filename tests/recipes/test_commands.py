@@ -97,6 +97,7 @@ def recipe_config(out):
     )
 
 
+@pytest.mark.slow
 def test_run_recipe_trains_tunes_reports_and_exports(tmp_path, monkeypatch, capsys):
     tuned, exported = [], []
 

@@ -133,6 +133,7 @@ def test_metrics_of_classifiers(classes, metrics):
     assert [metric.name for metric in found] == metrics
 
 
+@pytest.mark.slow
 def test_a_classifier_learns_and_its_run_selects_by_accuracy(tmp_path):
     keras.utils.set_random_seed(0)
     labels = np.arange(48) % 6
@@ -167,6 +168,7 @@ def test_a_classifier_with_one_logit_predicts_its_class_above_zero():
     assert scores["accuracy"] == 1
 
 
+@pytest.mark.slow
 def test_deep_supervision_is_compiled_augmented_and_kept(tmp_path):
     keras.utils.set_random_seed(0)
     network = unet(3, filters=(4, 6, 8), deep_supervision=True, normalization=(110, 60))

@@ -34,6 +34,7 @@ def test_the_search_finds_a_rate_that_learns_and_restores_the_model():
     assert axes.get_xscale() == "log"
 
 
+@pytest.mark.slow
 def test_schedules_and_random_layers_survive_a_search_in_half_precision():
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy("mixed_float16")

@@ -276,6 +276,7 @@ def test_a_run_of_a_fit_needs_no_create(tmp_path):
         _ = run.config
 
 
+@pytest.mark.slow
 def test_a_run_of_the_shell_survives_kill_9(folder):
     words = ("--images", folder / "images", "--masks", folder / "masks")
     words += ("--class-names", ",".join(NAMES), "--out", folder / "killed")

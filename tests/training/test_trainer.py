@@ -246,6 +246,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         train(small_config(tmp_path), *small_readers())
 
 
+@pytest.mark.slow
 def test_the_planned_minutes_survive_a_kill(monkeypatch, tmp_path):
     plans = []
 

@@ -5,12 +5,30 @@ reported by the doctor.
 """
 
 import case_files as files
+import keras
 import numpy as np
 import pytest
-from case_files import IDS
+import tensorflow as tf
+from case_files import IDS, IMAGE
 
-from tfseg.data import Cityscapes, Coco, CocoPanoptic, Folder, GeoTiff, Nifti, Voc, Yolo
+from tfseg import training
+from tfseg.data import (
+    Arrays,
+    Augment,
+    Cityscapes,
+    Coco,
+    CocoPanoptic,
+    Folder,
+    GeoTiff,
+    Nifti,
+    Voc,
+    Yolo,
+    pipeline,
+)
 from tfseg.doctor import check, diagnose
+from tfseg.losses import CLDice, CrossEntropy, Dice
+from tfseg.metrics import CalibrationError, ConfusionMetrics
+from tfseg.models import tiny_unet
 
 NAMES = ["background", "leaf"]
 
@@ -277,3 +295,118 @@ def test_class_names_of_voc_folders_must_agree(tmp_path):
     assert (train.class_names, val.class_names) == (["apple", "banana"], ["banana", "cherry"])
     kinds = [finding.kind for finding in diagnose(train, val=val).findings]
     assert "class_names_differ" in kinds
+
+
+# ---- habits of training: arrays straight into losses, metrics, pipelines and `fit`
+
+LOGITS = np.zeros((1, *IDS.shape, 2), np.float32)
+INVALID_LABELS = {
+    "counted from 1": IDS + 1,
+    "0 and 128": IDS * 128,
+    "-1 for the ground": IDS.astype(np.int32) - 1,
+}
+
+
+@pytest.mark.parametrize("case", INVALID_LABELS)
+def test_labels_out_of_range_are_not_ignored(case):
+    labels = INVALID_LABELS[case][None]
+    with tf.GradientTape() as tape:
+        logits = tf.Variable(LOGITS)
+        loss = (CrossEntropy() + Dice())(labels, logits)
+    assert np.isnan(float(loss))
+    assert np.isfinite(tape.gradient(loss, logits)).all()
+    metric = ConfusionMetrics(2)
+    metric.update_state(labels, LOGITS)
+    assert all(np.isnan(float(value)) for value in metric.result().values())
+
+
+def test_masks_of_0_and_255_are_reported_wherever_they_pass():
+    metric = ConfusionMetrics(2)
+    metric.update_state(IDS[None] * 255, LOGITS)
+    with pytest.warns(UserWarning, match="mask_values={0: 0, 255: 1}"):
+        metric.result()
+    with pytest.warns(UserWarning, match="mask_values={0: 0, 255: 1}"):
+        reader = Arrays([IMAGE] * 2, [IDS * 255] * 2, NAMES)
+    with pytest.raises(ValueError, match="mask_values={0: 0, 255: 1}"):
+        check(reader)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: CrossEntropy(class_weights={0: 0.3, 1: 5.0}), "Pass a list of numbers"),
+        (lambda: CrossEntropy(ignore_index=[0, 255]), "mask_values={128: 255}"),
+        (lambda: ConfusionMetrics(2, ignore_index=[0, 255]), "mask_values={128: 255}"),
+        (lambda: ConfusionMetrics(2, class_names={"leaf": 1, "ground": 0}), "class_names"),
+        (lambda: training.compile_for(tiny_unet(2, filters=4)), "Pass steps="),
+    ],
+)
+def test_arguments_that_mean_something_else_are_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_images_divided_by_255_are_reported():
+    reader = Arrays([(IMAGE / 255).astype(np.float32)] * 4, [IDS] * 4, NAMES)
+    with pytest.warns(UserWarning, match="Do not divide images by 255"):
+        list(pipeline(reader, 2))
+
+
+@pytest.mark.parametrize(
+    "image",
+    [IMAGE.astype(np.uint16) * 257, IMAGE.astype(np.int16) - 1024, IMAGE.astype(np.float32) / 255],
+    ids=["16 bits", "CT", "reflectance"],
+)
+def test_colors_of_other_ranges_are_not_clipped_to_0_255(image):
+    reader = Arrays([image] * 2, [IDS] * 2, NAMES)
+    with pytest.raises(ValueError, match="value_range"):
+        pipeline(reader, 2, Augment(16, brightness=0.1))
+    low, high = float(image.min()), float(image.max())
+    crop = Augment(16, brightness=0.1, value_range=(low, high)).sample(reader[0], 0, 0)["image"]
+    assert len(np.unique(np.asarray(crop))) > 2
+
+
+def test_a_training_that_diverges_leaves_no_model(tmp_path):
+    model = tiny_unet(2, filters=4)
+    model.compile(keras.optimizers.SGD(1e25), CrossEntropy(), metrics=[ConfusionMetrics(2)])
+    run = training.Run(tmp_path / "run")
+    images, masks = np.stack([IMAGE] * 2), np.stack([IDS] * 2)
+    with pytest.raises(ValueError, match="the training diverged. Lower the learning rate"):
+        model.fit(
+            images,
+            masks,
+            validation_data=(images, masks),
+            epochs=3,
+            batch_size=1,
+            verbose=0,
+            callbacks=run.callbacks(),
+        )
+    assert not (tmp_path / "run" / "best.keras").exists()
+
+
+def test_an_ignored_class_is_in_no_mean():
+    metric = ConfusionMetrics(3, scores=("iou", "mean_iou"), ignore_index=0)
+    predicted = np.eye(3)[[[[2, 1, 0, 1, 0]]]].astype("float32")
+    metric.update_state([[[2, 1, 0, 0, 1]]], predicted)
+    # class 1: one hit, one miss: 1/2; class 2: 1
+    found = {name: float(value) for name, value in metric.result().items()}
+    assert np.isnan(found.pop("iou/0"))
+    assert found == pytest.approx({"iou/1": 0.5, "iou/2": 1.0, "mean_iou": 0.75})
+
+
+def test_many_classes_and_wide_dtypes_are_exact():
+    calibration = CalibrationError(128)
+    calibration.update_state([[[1]]], np.zeros((1, 1, 1, 128), np.float32))
+    assert float(calibration.result()) == pytest.approx(1 / 128)
+    metric = ConfusionMetrics(300)
+    logits = np.zeros((1, 1, 2, 300), np.float32)
+    logits[..., 255] = 1
+    metric.update_state([[[255, 65535]]], logits)
+    assert np.asarray(metric.matrix).sum() == 1  # 255 is a class, 65535 is ignored
+    volume = np.zeros((1, 3, 3, 3), np.int32)
+    volume[0, 1] = 1
+    wide, narrow = (
+        float(CLDice()(volume, np.zeros((*volume.shape, 2), dtype)))
+        for dtype in ("float64", "float32")
+    )
+    assert wide == pytest.approx(narrow, rel=1e-6)

@@ -111,6 +111,16 @@ def test_with_more_than_255_classes_255_is_one_of_them():
     assert report.ignored_pixels == 16
 
 
+def test_ids_of_a_reader_that_are_no_classes_are_refused():
+    class Wrong(Arrays):
+        def __getitem__(self, index):
+            return {**super().__getitem__(index), "mask": np.full((4, 4), 7, np.uint8)}
+
+    mask = np.zeros((4, 4), np.uint8)
+    with pytest.raises(ValueError, match="its mask contains the ids 7. Expected 0 to 1, and 255"):
+        check(Wrong([mask] * 2, [mask] * 2, ["a", "b"]))
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_errors(value):
     images, masks = np.ones((2, 4, 4), np.float32), np.array([[[0, 1, 0, 1]] * 4] * 2, np.uint8)

@@ -60,6 +60,13 @@ def test_values_map_to_ids(names, options, expected):
     assert mapping.mask_values == expected
 
 
+def test_with_more_than_255_classes_255_is_one_of_them_in_folders_too():
+    mapping = infer_mapping([sample([0, 0, 255, 255])], [f"class {i}" for i in range(300)])
+    assert mapping.mask_values[255] == 255
+    assert mapping.ignore_value == 65535
+    assert not mapping.unknown
+
+
 @pytest.mark.parametrize(
     ("rows", "names", "expected"),
     [

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.problems import format_problems
+from tfseg.data.readers.problems import first_few, format_problems
 from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
 from tfseg.doctor.measure import channel_statistics, common_range, measure_all, measure_sample
 
@@ -76,13 +76,31 @@ def check(
             f"Only {labeled} of {len(reader)} samples have a labeled pixel; at least {min_samples} "
             "required. Add labeled images, or check which mask value is ignored."
         )
-    counts = count_classes(samples, reader_mapping(samples, reader))
+    mapping = reader_mapping(samples, reader)
+    _require_known_ids(reader, samples, mapping)
+    counts = count_classes(samples, mapping)
     if "mask" in reader.fields:
         _require_classes(reader, counts, min_samples if min_classes is None else min_classes)
     mean, std = channel_statistics(samples)
     weights = class_weights(counts.pixels, counts.shown_pixels).tolist()
     values = common_range(samples)
     return Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights, values)
+
+
+def _require_known_ids(reader, samples, mapping):
+    """Raise a ValueError if a reader gives ids that are neither classes nor ignored."""
+    known = {*mapping.mask_values, mapping.ignore_value}
+    problems = []
+    for sample in samples:
+        values = [] if sample.labels is None else sample.labels.values.tolist()
+        unknown = [value for value in values if value not in known]
+        if unknown:
+            problems.append(
+                f"{sample.name}: its mask contains the ids {first_few(unknown)}. Expected 0 to "
+                f"{len(reader.label_names) - 1}, and {mapping.ignore_value} for ignored pixels."
+            )
+    if problems:
+        raise ValueError(format_problems(problems))
 
 
 def _require_objects(reader, samples):

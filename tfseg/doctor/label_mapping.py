@@ -6,7 +6,7 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, label_names
 from tfseg.data.readers.base import check_class_names
-from tfseg.data.readers.mask_values import identity_table
+from tfseg.data.readers.mask_values import identity_table, ignored_value
 
 # A value with at most this fraction of its pixels inside uniform 3 x 3 patches forms thin lines.
 MAX_INTERIOR = 0.05
@@ -72,6 +72,8 @@ def infer_mapping(
                 sample.labels = None
     totals = _value_totals(samples)
     names = None if class_names is None else label_names(check_class_names(class_names))
+    if names is not None:
+        ignore_value = ignored_value(names, ignore_value)
     mask_values = mask_values or None
     known = _known_values(totals, names, mask_values) | {ignore_value}
     interpolated = _interpolated_values(samples, totals, known)

@@ -28,14 +28,14 @@ def test_many_unknown_values_are_probably_an_image():
 
 
 def test_value_tables():
-    assert value_tables("abc", 255, None) == ({0: 0, 1: 1, 2: 2}, {0: 0, 1: 1, 2: 2, 255: 255})
-    assert value_tables("abc", 1, None) == ({0: 0, 2: 2}, {0: 0, 1: 255, 2: 2})
-    assert value_tables("abc", 9, {9: 1, 4: 0}) == ({9: 1, 4: 0}, {9: 1, 4: 0})
+    assert value_tables("R", "abc", 255, None) == ({0: 0, 1: 1, 2: 2}, {0: 0, 1: 1, 2: 2, 255: 255})
+    assert value_tables("R", "abc", 1, None) == ({0: 0, 2: 2}, {0: 0, 1: 255, 2: 2})
+    assert value_tables("R", "abc", 9, {9: 1, 4: 0}) == ({9: 1, 4: 0}, {9: 1, 4: 0})
 
 
 def test_255_is_a_class_with_more_than_255_classes():
     names = [str(class_id) for class_id in range(300)]
-    mask_values, table = value_tables(names, 255, None)
+    mask_values, table = value_tables("R", names, 255, None)
     assert mask_values[255] == 255
     assert len(mask_values) == 300
     assert table[65535] == 65535
@@ -45,7 +45,7 @@ def test_255_is_a_class_with_more_than_255_classes():
     assert (ids.dtype, ids.tolist()) == (np.int32, [[0, 255]])
     with pytest.raises(ValueError, match=r"300 \(classes: 0 to 299; ignored: 65535\)"):
         to_class_ids(np.array([[300]]), table, "m")
-    assert value_tables(names, 7, None)[1][7] == 65535
+    assert value_tables("R", names, 7, None)[1][7] == 65535
 
 
 @pytest.mark.parametrize(

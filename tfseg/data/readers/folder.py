@@ -19,7 +19,7 @@ from tfseg.data.readers.image_files import (
 )
 from tfseg.data.readers.mask_layouts import pair_files
 from tfseg.data.readers.mask_values import (
-    check_ids,
+    are_black_and_white,
     distinct_values,
     to_class_ids,
     value_tables,
@@ -127,9 +127,12 @@ class Folder(Reader):
     def _set_values(self, ignore_value, mask_values):
         """Find out what the values in the masks mean."""
         masks = [mask for _, masks in self._files for mask in masks]
-        if mask_values is None and len(self.label_names) == 2 and _are_black_and_white(masks):
+        two_classes = mask_values is None and len(self.label_names) == 2
+        if two_classes and are_black_and_white(_values_of_each(masks)):
             mask_values = {0: 0, 255: 1}
-        self.mask_values, self._table = value_tables(self.label_names, ignore_value, mask_values)
+        self.mask_values, self._table = value_tables(
+            "Folder", self.label_names, ignore_value, mask_values
+        )
         self.palette = _shared_palette(masks, self.mask_values, len(self.label_names))
 
     def __getitem__(self, index: int) -> dict:
@@ -228,8 +231,6 @@ def _check_arguments(names, ignore_value, mask_values, colors, instances):
             f"Folder: got {' and '.join(given)}, which describe different kinds of masks. Pass one "
             "of them."
         )
-    if mask_values is not None:
-        check_ids("Folder", names, mask_values)
     if instances and (len(names) != 2 or names[0] != BACKGROUND):
         raise ValueError(
             "Folder: instances=True expects one class of objects, but class_names are "
@@ -267,20 +268,11 @@ def _check_ignore_value(ignore_value, has_colors, instances):
         )
 
 
-def _are_black_and_white(masks):
-    """Return whether masks contain only 0 and 255, and at least one of them 255.
-
-    With two classes, 255 must then be the second class: a dataset in which only the first class is
-    ever drawn makes no sense. All masks are read, since the first ones may be empty; ids 0 and 1
-    end the search early.
-    """
-    seen = set()
+def _values_of_each(masks):
+    """Yield the set of each mask's values; a few masks are read at once."""
     with ThreadPoolExecutor() as pool:
         for start in range(0, len(masks), CHUNK):
-            seen.update(*pool.map(_distinct_values, masks[start : start + CHUNK]))
-            if not seen <= {0, 255}:
-                return False
-    return 255 in seen
+            yield from pool.map(_distinct_values, masks[start : start + CHUNK])
 
 
 def _distinct_values(path):

@@ -50,6 +50,24 @@ def single_class_warning(owner: str, masks, names) -> str | None:
     )
 
 
+def are_black_and_white(values) -> bool:
+    """Return whether masks contain only 0 and 255, and at least one of them 255.
+
+    With two classes, 255 must then be the second class: a dataset in which only the first class is
+    ever drawn makes no sense. All masks are read, since the first ones may be empty; any other
+    value, such as the id 1, ends the search.
+
+    Args:
+        values: iterable of the set of values of each mask.
+    """
+    seen = set()
+    for found in values:
+        seen |= found
+        if not seen <= {0, 255}:
+            return False
+    return 255 in seen
+
+
 def distinct_values(mask) -> set[int]:
     """Return the set of the values of an integer array."""
     if mask.dtype == np.uint8:  # several times as fast as sorting
@@ -57,10 +75,21 @@ def distinct_values(mask) -> set[int]:
     return set(np.unique(mask).tolist())
 
 
-def value_tables(names, ignore_value: int, mask_values: dict[int, int] | None):
+def ignored_value(names, ignore_value: int) -> int:
+    """Return the ignored value on disk: with more than 255 classes 255 is a class, and means 65535.
+
+    Args:
+        names: names of the class ids 0, 1, ...
+        ignore_value: as the user passed it.
+    """
+    return ignore_index_for(len(names)) if ignore_value == IGNORE_INDEX else ignore_value
+
+
+def value_tables(owner: str, names, ignore_value: int, mask_values: dict[int, int] | None):
     """Return what the values in masks mean.
 
     Args:
+        owner: the reader, for errors.
         names: names of the class ids 0, 1, ...
         ignore_value: the value on disk of pixels without a label; -1 for none. With more than 255
             classes 255 is a class, and means 65535 here.
@@ -71,14 +100,17 @@ def value_tables(names, ignore_value: int, mask_values: dict[int, int] | None):
         mask_values: {value on disk: class id}, without the ignored value.
         table: the same with the ignored value, which maps to 255, or 65535 with more than 255
             classes.
+
+    Raises:
+        ValueError: `mask_values` contains ids that are not those of classes.
     """
-    ignore_index = ignore_index_for(len(names))
-    if ignore_value == IGNORE_INDEX:
-        ignore_value = ignore_index
-    if not mask_values:
+    ignore_value = ignored_value(names, ignore_value)
+    if mask_values:
+        check_ids(owner, names, mask_values)
+    else:
         mask_values = identity_table(names)
         mask_values.pop(ignore_value, None)
-    return mask_values, {ignore_value: ignore_index, **mask_values}
+    return mask_values, {ignore_value: ignore_index_for(len(names)), **mask_values}
 
 
 def as_integers(mask, where: str):

@@ -166,6 +166,17 @@ def test_masks_can_be_png_and_their_values_are_translated(tmp_path):
         read(tmp_path, tile_size=(64, 64))[2]
 
 
+def test_black_and_white_masks_are_two_classes(tmp_path):
+    write(tmp_path, mask=(MASK // 2) * np.uint8(255))
+    folders = tmp_path / "images", tmp_path / "masks"
+    for tile_size in (None, (64, 64)):
+        reader = GeoTiff(*folders, ["land", "town"], tile_size=tile_size)
+        assert reader.mask_values == {0: 0, 255: 1}
+        assert np.array_equal(reader[0]["mask"], MASK[: tile_size and 64, : tile_size and 64] // 2)
+    with pytest.raises(ValueError, match=r"GeoTiff: mask_values=.* contains the ids 5\."):
+        read(tmp_path, mask_values={0: 0, 255: 5})
+
+
 def test_floating_point_masks_must_be_whole_numbers(tmp_path):
     write(tmp_path, mask=MASK.astype(np.float32))
     assert np.array_equal(read(tmp_path)[0]["mask"], MASK)

@@ -208,6 +208,15 @@ def test_values_are_translated_and_must_be_whole_numbers(tmp_path):
         read(tmp_path)[0]
 
 
+def test_black_and_white_masks_are_two_classes(tmp_path):
+    write(tmp_path, labels=(LABELS // 2) * np.uint8(255))
+    reader = Nifti(tmp_path / "images", tmp_path / "masks", ["nothing", "tumor"])
+    assert reader.mask_values == {0: 0, 255: 1}
+    assert set(np.unique(reader[0]["mask"])) == {0, 1}
+    with pytest.raises(ValueError, match=r"Nifti: mask_values=.* contains the ids 5\."):
+        read(tmp_path, mask_values={0: 0, 255: 5})
+
+
 def test_empty_slices_can_be_skipped(tmp_path):
     labels = LABELS.copy()
     labels[..., [0, 4]] = 0

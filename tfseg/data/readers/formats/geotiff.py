@@ -20,7 +20,13 @@ from tfseg.data.readers.image_files import (
     read_header,
     read_mask,
 )
-from tfseg.data.readers.mask_values import to_class_ids, value_tables, whole_numbers
+from tfseg.data.readers.mask_values import (
+    are_black_and_white,
+    distinct_values,
+    to_class_ids,
+    value_tables,
+    whole_numbers,
+)
 from tfseg.data.readers.pairing import pair_by_stem
 from tfseg.data.readers.problems import first_few, format_problems
 
@@ -48,7 +54,7 @@ class GeoTiff(Reader):
             sample overlaps are decoded.
         ignore_value: the value on disk of pixels without a label, translated to 255; -1 for none.
         mask_values: {value on disk: class id}; takes precedence over `ignore_value`. None: values
-            are ids.
+            are ids, but masks of two classes that contain only 0 and 255 are read as 0 and 1.
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
@@ -93,8 +99,13 @@ class GeoTiff(Reader):
         sizes = [size for _, _, size in self._tiles]
         dtype = common_dtype([scene.dtype for scene in self._scenes])
         super().__init__(class_names, sizes, len(self._bands), dtype)
-        self.mask_values, self._table = value_tables(self.label_names, ignore_value, mask_values)
         self._read_mask = thread_safe_lru(read_mask, CACHED_MASKS)
+        two_classes = mask_values is None and len(self.label_names) == 2
+        if two_classes and are_black_and_white(map(self._distinct_values, self._tiles)):
+            mask_values = {0: 0, 255: 1}
+        self.mask_values, self._table = value_tables(
+            "GeoTiff", self.label_names, ignore_value, mask_values
+        )
 
     def __getitem__(self, index: int) -> dict:
         number, corner, size = self._tiles[index]
@@ -113,15 +124,25 @@ class GeoTiff(Reader):
 
     def _labels(self, mask, corner, size):
         """Return the (height, width) class ids of a tile. `mask` is a Scene or a path."""
-        top, left = corner
+        path = mask.path if isinstance(mask, Scene) else mask
+        where = f"{path} at row {corner[0]}, column {corner[1]}"
+        values = whole_numbers(self._stored_labels(mask, corner, size), where)
+        return to_class_ids(values, self._table, where)
+
+    def _stored_labels(self, mask, corner, size):
+        """Return the (height, width) values of a tile as stored."""
         if isinstance(mask, Scene):
-            path = mask.path
-            values = mask.read(*corner, *size)[..., 0]
-        else:
-            path = mask
-            values = self._read_mask(mask)[top : top + size[0], left : left + size[1]]
-        where = f"{path} at row {top}, column {left}"
-        return to_class_ids(whole_numbers(values, where), self._table, where)
+            return mask.read(*corner, *size)[..., 0]
+        top, left = corner
+        return self._read_mask(mask)[top : top + size[0], left : left + size[1]]
+
+    def _distinct_values(self, tile):
+        """Return the set of a tile's values; empty if it cannot be read: `check` reports that."""
+        number, corner, size = tile
+        try:
+            return distinct_values(self._stored_labels(self._masks[number], corner, size))
+        except (OSError, ValueError):
+            return set()
 
     def image_path(self, index: int) -> Path:
         """Return the file of a scene."""

@@ -14,7 +14,12 @@ from tfseg.data.readers.file_names import is_hidden, same_form
 from tfseg.data.readers.formats.large_files import common_dtype
 from tfseg.data.readers.formats.volume import Volume
 from tfseg.data.readers.image_files import printable
-from tfseg.data.readers.mask_values import to_class_ids, value_tables
+from tfseg.data.readers.mask_values import (
+    are_black_and_white,
+    distinct_values,
+    to_class_ids,
+    value_tables,
+)
 from tfseg.data.readers.problems import format_problems
 
 CACHED_VOLUMES = 4  # volumes in memory, per modality and of the masks
@@ -41,7 +46,7 @@ class Nifti(Reader):
         axis: axis across which slices are cut: 0 sagittal, 1 coronal, 2 axial.
         ignore_value: the value on disk of voxels without a label, translated to 255; -1 for none.
         mask_values: {value on disk: class id}; takes precedence over `ignore_value`. None: values
-            are ids.
+            are ids, but masks of two classes that contain only 0 and 255 are read as 0 and 1.
         skip_empty: whether to leave out slices whose mask contains only id 0 and ignored voxels;
             decodes every mask once. For training only: scores without these slices are not scores
             of whole volumes.
@@ -93,7 +98,12 @@ class Nifti(Reader):
         channels = _channels(self._images)
         dtype = common_dtype([volume.dtype for case in self._images for volume in case])
         super().__init__(class_names, [], channels, dtype)
-        self.mask_values, self._table = value_tables(self.label_names, ignore_value, mask_values)
+        two_classes = mask_values is None and len(self.label_names) == 2
+        if two_classes and are_black_and_white(map(self._distinct_values, self._masks)):
+            mask_values = {0: 0, 255: 1}
+        self.mask_values, self._table = value_tables(
+            "Nifti", self.label_names, ignore_value, mask_values
+        )
         self._slices = [
             (number, position)
             for number, mask in enumerate(self._masks)
@@ -123,6 +133,14 @@ class Nifti(Reader):
         if isinstance(values, str):
             raise ValueError(values)
         return to_class_ids(mask.cut(values, self._axis, position), self._table, mask.path)
+
+    def _distinct_values(self, mask):
+        """Return the set of a mask's values; empty if it cannot be read: `check` reports that."""
+        try:
+            values = self._load_labels(mask)
+        except OSError:
+            return set()
+        return set() if isinstance(values, str) else distinct_values(values)
 
     def _positions(self, mask, skip_empty):
         """Return the positions of the slices to keep along the axis."""

@@ -16,6 +16,7 @@ from conftest import draw_sample
 from tfseg import viz
 from tfseg.data import read_image
 from tfseg.inference import predict_logits
+from tfseg.inference.prediction_files import write_prediction
 from tfseg.training import Run
 
 from .test_evaluate import edit
@@ -199,6 +200,20 @@ def test_the_other_images_are_predicted_if_some_cannot_be_read(two_images, tfseg
     assert (folder / "p1_labels.png").stat().st_mtime_ns == done
 
 
+def test_a_prediction_goes_on_where_it_was_interrupted(two_images, tfseg):
+    folder, words = two_images
+    words = (*words, "--probabilities", "npy")
+    assert tfseg(*words)[0] == 0
+    for name in ("p1_labels.png", "legend.png"):  # labels are written last
+        (folder / name).unlink()
+    for done in (1, 2):
+        code, printed = tfseg(*words, "--skip-existing")
+        assert code == 0, printed
+        assert f"Skipping {done} image" in printed
+        assert (folder / "legend.png").is_file()
+        (folder / "legend.png").unlink()
+
+
 def test_probabilities_are_written_as_png_or_npy(two_images, trained, tfseg):
     folder, words = two_images
     for kind in ("png", "npy"):
@@ -236,6 +251,26 @@ def test_the_labels_of_a_geotiff_keep_its_georeference(two_images, tfseg):
     code, printed = tfseg(*words)  # the GeoTIFF is recognized as a result
     assert code == 0, printed
     assert not (folder / "scene_labels_labels.png").exists()
+
+
+def test_an_image_that_is_too_large_does_not_stop_the_others(
+    two_images, tfseg, tmp_path, monkeypatch
+):
+    folder, words = two_images
+    Image.new("L", (90, 90)).save(folder / "scene.tif")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # Pillow opens at most twice as many
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert re.search(r"1 of 3 images failed.*scene\.tif is too large", printed)
+    assert (folder / "p1_labels.png").is_file()
+
+
+def test_a_prediction_of_256_classes_is_written(tmp_path):
+    logits = np.zeros((1, 2, 256), np.float32)
+    logits[0, 1, 255] = 1
+    names = ["background", *map(str, range(255))]
+    write_prediction(tmp_path / "a", "a.png", np.zeros((1, 2, 3), np.uint8), logits, names)
+    assert np.asarray(Image.open(tmp_path / "a_labels.png")).tolist() == [[0, 255]]
 
 
 def test_a_run_of_16_bit_images_refuses_8_bit_images(run, trained, tfseg, tmp_path):

@@ -138,6 +138,13 @@ def test_without_background_ignores_the_class_of_that_name():
     assert np.array_equal(viz.without_background(labels, ["a", "b", "c"]), labels)
 
 
+def test_uint8_labels_of_more_than_255_classes_are_drawn():
+    labels = np.array([[0, 255]], np.uint8)
+    names = ["background", *map(str, range(255))]
+    assert viz.without_background(labels, names).tolist() == [[65535, 255]]
+    assert np.array_equal(viz.color_labels(labels, 256)[0], viz.palette(256)[[0, 255]])
+
+
 def test_single_hot_pixels_and_nan_do_not_darken_an_image():
     image = np.tile(np.linspace(0, 0.8, 16), (16, 1))
     image[3, 4], image[5, 6], image[7, 8] = 200, np.nan, np.inf

@@ -66,7 +66,7 @@ def predict(
         _predicted(to_do, trained, model, window, failures), len(to_do)
     ):
         write_prediction(out / name, files[name], image, logits, names, probabilities)
-    if len(failures) < len(to_do):
+    if len(failures) < len(files):  # also those that were predicted before
         viz.save_figure(viz.legend(names), legend)
     raise_failures(failures, len(to_do))
     say(f"{plural(len(to_do), 'image')} -> {out}; legend.png explains the colors.")

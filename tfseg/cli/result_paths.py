@@ -40,8 +40,11 @@ def images_to_do(files: dict, results: dict, skip_existing: bool) -> dict:
 
 
 def _recognizable(paths):
-    """Leave out NPY files, which cannot say who wrote them, beside labels that tfseg wrote."""
-    is_own = is_own_result(paths[0])
+    """Leave out NPY files, which cannot say who wrote them, beside results that tfseg wrote.
+
+    After an interrupt the labels, which are written last, may be missing.
+    """
+    is_own = any(is_own_result(path) for path in paths)
     return [path for path in paths if path.suffix != ".npy" or not is_own]
 
 

@@ -23,7 +23,9 @@ def georeference(file) -> dict | None:
         with Image.open(file) as image:
             tags = {tag: image.tag_v2[tag] for tag in GEO_TAGS if tag in image.tag_v2}
             is_upright = image.tag_v2.get(ORIENTATION, 1) == 1
-    except (OSError, SyntaxError, ValueError, AttributeError):
+    except Image.DecompressionBombError:  # too large for Pillow
+        return None
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, AttributeError):
         return None  # whoever reads the image reports what is wrong
     # the labels are upright: those of a turned image would need another transformation
     return tags if tags and is_upright else None

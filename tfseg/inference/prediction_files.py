@@ -47,7 +47,7 @@ def write_prediction(
         probabilities: "png", "npy" or None.
     """
     count = len(class_names)
-    ids = top_ids(logits).astype(np.uint8 if count <= 256 else np.uint16)
+    ids = top_ids(logits).astype(np.uint8 if count <= 255 else np.uint16)  # as PNGs store them
     shown = viz.without_background(ids, class_names)
     write_png(_file(stem, "overlay.png"), viz.blend(image, shown, count))
     write_png(_file(stem, "color.png"), viz.color_labels(ids, count))

@@ -121,7 +121,8 @@ def color_labels(labels, num_classes: int):
     painted = np.empty((*labels.shape, 3), np.uint8)
     for rows in row_bands(labels.shape):
         known = _are_classes(labels[rows], num_classes)
-        painted[rows] = table[np.where(known, labels[rows], num_classes)]
+        ids = labels[rows].astype(np.int64)  # uint8 cannot contain the row of ignored pixels
+        painted[rows] = table[np.where(known, ids, num_classes)]
     return painted
 
 
@@ -185,4 +186,4 @@ def without_background(labels, class_names: list[str]):
         return labels
     ignored = ignore_index_for(len(class_names))
     dtype = np.result_type(labels, np.min_scalar_type(ignored))
-    return np.where(np.isin(labels, background), ignored, labels).astype(dtype)
+    return np.where(np.isin(labels, background), ignored, labels.astype(dtype))

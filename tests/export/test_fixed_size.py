@@ -215,6 +215,14 @@ def test_litert_metadata_is_what_mediapipe_reads(tmp_path):
         assert archive.infolist()[0].compress_type == zipfile.ZIP_STORED
 
 
+@pytest.mark.parametrize(("value_range", "has_metadata"), [((3, 200), True), ((0, 4095), False)])
+def test_only_models_of_8_bits_have_metadata_for_mediapipe(value_range, has_metadata, tmp_path):
+    images = images_of(1) * value_range[1] / 255
+    options = {"formats": ("litert",), "images": images, "size": SIZE, "value_range": value_range}
+    version = saved_model(one_conv(), tmp_path, **options)
+    assert zipfile.is_zipfile(version / "assets.extra/model.tflite") == has_metadata
+
+
 def test_a_file_of_any_size_has_no_metadata_for_mediapipe(tmp_path):
     # MediaPipe would resize images to 1 x 1
     file = litert(one_conv(), tmp_path / "m.tflite")

@@ -1,3 +1,6 @@
+import importlib
+from pathlib import Path
+
 import numpy as np
 import pytest
 from export.informative_models import one_conv
@@ -49,10 +52,29 @@ def test_no_version_appears_if_a_format_disagrees(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("name", ["litert", "onnx", "openvino"])
+def test_formats_are_verified_in_the_range_of_the_training(name, tmp_path, monkeypatch):
+    package = {"litert": "ai_edge_litert"}.get(name, name)
+    pytest.importorskip(package)
+    module_of_format = importlib.import_module(f"tfseg.export.{name}")
+    runner_of = getattr(module_of_format, f"{name}_runner")
+
+    def clipping_runner(file):
+        run = runner_of(file)
+        return lambda images: run(np.minimum(images, 255))
+
+    monkeypatch.setattr(module_of_format, f"{name}_runner", clipping_runner)
+    entry = module.FORMATS[name]
+    file = tmp_path / Path(entry.file).name
+    entry.write(one_conv(2), file, None, None, None, (0, 255))
+    with pytest.raises(RuntimeError, match="agrees with the model on"):
+        entry.write(one_conv(2), file, None, None, None, (0, 4095))
+
+
 def test_each_litert_format_has_its_quantization(monkeypatch):
     monkeypatch.setattr(module, "litert", lambda model, file, quantize, *_: quantize)
     quantizations = {
-        name: entry.write(None, None, (), None, None)
+        name: entry.write(None, None, (), None, None, None)
         for name, entry in module.FORMATS.items()
         if name.startswith("litert")
     }

@@ -1,12 +1,14 @@
 """Models that were trained on other values than 0..255."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from export.informative_models import one_conv
 
 from tfseg.export import inspect, saved_model
-from tfseg.export.trained_range import image_dtype, noise
+from tfseg.export.trained_range import image_dtype, noise, serves_files, serves_uint8
+from tfseg.models.blocks import Standardize
 
 
 def export(folder, value_range, channels=3):
@@ -26,9 +28,10 @@ def export(folder, value_range, channels=3):
     [
         (None, {"serving_default", "uint8", "encoded"}),
         ((0, 255), {"serving_default", "uint8", "encoded"}),
-        ((12, 201.5), {"serving_default", "uint8", "encoded"}),
+        ((12, 201), {"serving_default", "uint8", "encoded"}),
         ((0, 4095), {"serving_default", "encoded"}),
-        ((0, 1), {"serving_default"}),
+        ((0, 2.3), {"serving_default"}),
+        ((0.2, 300.7), {"serving_default"}),
         ((-1000, 3000), {"serving_default"}),
         ((0, 70000), {"serving_default"}),
     ],
@@ -37,6 +40,25 @@ def test_a_range_has_the_signatures_that_fit_it(value_range, names, tmp_path):
     metadata, signatures = export(tmp_path, value_range)
     assert set(signatures) == names
     assert metadata["value_range"] == (None if value_range is None else list(value_range))
+
+
+@pytest.mark.parametrize("value_range", [(0, 1), (0, 1.8), (0, 2), (0.2, 200.5), (-1, 255)])
+def test_floats_have_no_signatures_for_integers(value_range):
+    assert not serves_uint8(value_range)
+    assert not serves_files(one_conv(), value_range)
+    assert image_dtype(value_range) == np.float32
+
+
+def test_a_model_that_standardizes_images_takes_files_of_any_range(tmp_path):
+    image = keras.Input((None, None, 1))
+    model = keras.Model(image, keras.layers.Conv2D(3, 3, padding="same")(Standardize()(image)))
+    version = saved_model(model, tmp_path, value_range=(0, 60000))
+    assert inspect(version)["value_range"] == [0, 60000]
+    signatures = tf.saved_model.load(str(version)).signatures
+    assert set(signatures) == {"serving_default", "uint8", "encoded"}
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 13, 1), np.uint8)
+    files = [tf.io.encode_png(pixels), tf.io.encode_png(pixels.astype(np.uint16) * 200)]
+    assert signatures["encoded"](image_bytes=tf.stack(files))["ok"].numpy().all()
 
 
 def test_files_of_8_bits_are_refused_by_a_model_of_12_bits(tmp_path):

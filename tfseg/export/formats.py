@@ -30,7 +30,7 @@ class Format(NamedTuple):
 
     Attributes:
         file: name of the file, relative to `assets.extra`.
-        write: function (model, file, images, size, class_names) that writes the file.
+        write: function (model, file, images, size, class_names, value_range) that writes the file.
         runner: function (file) -> function of images (B, H, W, C) -> dict of outputs.
     """
 
@@ -39,16 +39,16 @@ class Format(NamedTuple):
     runner: Callable
 
 
-def _write_litert(model, file, images, size, class_names, quantize):
-    return litert(model, file, quantize, images, size, class_names)
+def _write_litert(model, file, images, size, class_names, value_range, quantize):
+    return litert(model, file, quantize, images, size, class_names, value_range)
 
 
-def _write_onnx(model, file, images, size, class_names):
-    return onnx(model, file, size, class_names)
+def _write_onnx(model, file, images, size, class_names, value_range):
+    return onnx(model, file, size, class_names, value_range)
 
 
-def _write_openvino(model, file, images, size, class_names):
-    return openvino(model, file, size)
+def _write_openvino(model, file, images, size, class_names, value_range):
+    return openvino(model, file, size, value_range)
 
 
 def _litert_format(file, quantize):
@@ -88,7 +88,13 @@ def check_formats(model, formats: Sequence[str], images, size) -> tuple[int, int
 
 
 def write_formats(
-    version, model, formats: Sequence[str], images, class_names, size: tuple | None = None
+    version,
+    model,
+    formats: Sequence[str],
+    images,
+    class_names,
+    size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
 ) -> None:
     """Write a model in other formats into a version's folder, and compare all of them.
 
@@ -101,6 +107,7 @@ def write_formats(
             compared on the others.
         class_names: list of str.
         size: (H, W) of the images that the files take; None for any size.
+        value_range: (low, high) of the images that the model was trained on; None for 0..255.
 
     Raises:
         RuntimeError: a format agrees with the Keras model on too few pixels.
@@ -115,7 +122,7 @@ def write_formats(
     for name in formats:
         file = folder / FORMATS[name].file
         file.parent.mkdir(parents=True, exist_ok=True)
-        FORMATS[name].write(model, file, images, size, class_names)
+        FORMATS[name].write(model, file, images, size, class_names, value_range)
         runners[name] = FORMATS[name].runner(file)
         # a format with a folder of its own consists of several files
         sizes[name] = size_in_bytes(file if file.parent == folder else file.parent)

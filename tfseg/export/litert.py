@@ -18,6 +18,7 @@ from tfseg.export.litert_metadata import add_segmenter_metadata
 from tfseg.export.parity import keras_runner, run_one_by_one
 from tfseg.export.postprocess import ids_of_probabilities
 from tfseg.export.quantizing import equalize_concatenations, sensitive_layers
+from tfseg.export.trained_range import checked_range, range_to_serve, serves_uint8
 from tfseg.export.verify import check_export, checked_size
 from tfseg.files import atomic_write
 
@@ -33,16 +34,18 @@ def litert(
     samples=None,
     size: tuple[int, int] | None = None,
     class_names=None,
+    value_range: tuple[float, float] | None = None,
 ) -> Path:
     """Write a model as a LiteRT file that takes any batch size, height and width the model takes.
 
-    The input is `image` (B, H, W, C) float32 in 0..255, the outputs are `class_ids` and
-    `probabilities`. The file is compared with the model before it appears.
+    The input is `image` (B, H, W, C) float32 in the range the model was trained on (0..255), the
+    outputs are `class_ids` and `probabilities`. The file is compared with the model before it
+    appears.
 
     With `size` the file takes one image (1, H, W, C) at a time and all shapes in it are known: it
     runs faster, in particular in int8, and on delegates of GPUs and Edge TPUs. Its only output is
     `probabilities` (1, H, W, classes), and it contains the metadata with which MediaPipe's
-    ImageSegmenter takes it.
+    ImageSegmenter takes it, unless the model was trained on other values than 0..255.
 
     Args:
         model: a trained model of `tfseg.models`.
@@ -51,12 +54,14 @@ def litert(
             weights, with activations quantized at run time; "int8" for int8 weights and
             activations, the fastest on phones. With int8, a model built with
             normalization="image" is less accurate on dark images.
-        samples: iterable of typical images (H, W, C) in 0..255. "int8" calibrates the ranges of the
-            activations on up to 100 of them and is compared with the model on up to 10 others: pass
-            about 110 diverse images. The other files are compared on up to ten; without samples,
-            on a generated pattern. With `size` they are resized to it.
+        samples: iterable of typical images (H, W, C) in `value_range`. "int8" calibrates the ranges
+            of the activations on up to 100 of them and is compared with the model on up to 10
+            others: pass about 110 diverse images. The other files are compared on up to ten;
+            without samples, on a generated pattern. With `size` they are resized to it.
         size: (H, W) of the images; None for any size.
         class_names: names of the classes, for the metadata with `size`; numbers if None.
+        value_range: (low, high), the smallest and largest value in the images that the model was
+            trained on, for the generated pattern and the metadata; None for 0..255.
 
     Returns:
         pathlib.Path of the file.
@@ -78,14 +83,16 @@ def litert(
     checks.one_of("litert", "quantize", quantize, QUANTIZE)
     check_export("litert", model, file, ".tflite")
     size = checked_size("litert", model, size)
-    calibration, compared = _checked_images(model, quantize, samples, size)
+    value_range = checked_range("litert", value_range)
+    calibration, compared = _checked_images(model, quantize, samples, size, value_range)
     _interpreter_class()  # fail before the conversion, which can take minutes
     folded_model = fold_batch_norm(model, size=size)
     if quantize == "int8":
         equalize_concatenations(folded_model, calibration)
     with atomic_write(file) as path:
         content = _convert(folded_model, quantize, calibration)
-        if size is not None and len(model.output_shape) == 4:
+        takes_8_bit = serves_uint8(range_to_serve(model, value_range))
+        if size is not None and len(model.output_shape) == 4 and takes_8_bit:
             content = add_segmenter_metadata(content, model, class_names)
         path.write_bytes(content)
         _compare(model, folded_model, path, quantize, compared)
@@ -143,7 +150,7 @@ def _interpreter_class():
     return checks.require_package("ai_edge_litert.interpreter", "litert").Interpreter
 
 
-def _checked_images(model, quantize, samples, size):
+def _checked_images(model, quantize, samples, size, value_range):
     """Return the images for calibration and those for comparison, two lists."""
     calibration, compared = [], []
     if samples is not None:
@@ -155,7 +162,8 @@ def _checked_images(model, quantize, samples, size):
         )
     calibration = [_checked_image(model, image, size) for image in calibration]
     compared = [_checked_image(model, image, size) for image in compared]
-    return calibration, compared or [_checked_image(model, _pattern(model), size)]
+    pattern = _pattern(model, value_range)
+    return calibration, compared or [_checked_image(model, pattern, size)]
 
 
 def _checked_image(model, image, size):
@@ -182,12 +190,14 @@ def _check_shape(shape, expected, owner, argument):
         )
 
 
-def _pattern(model):
+def _pattern(model, value_range):
     """Return an odd-sized image (H, W, C) of waves of several lengths, as in natural images."""
+    low, high = value_range or (0, 255)
     height, width = model.input_shape[1:3]
     y, x, c = np.mgrid[: height or 65, : width or 97, : model.input_shape[-1]]
     waves = sum(np.sin(x / length + 2 * c) + np.cos(y / length - c) for length in (1, 3, 9, 27))
-    return (127.5 + 127.5 * waves / np.abs(waves).max()).astype(np.float32)
+    fractions = 0.5 + 0.5 * waves / np.abs(waves).max()
+    return (low + (high - low) * fractions).astype(np.float32)
 
 
 def _convert(folded_model, quantize, images):

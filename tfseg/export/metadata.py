@@ -14,7 +14,6 @@ import tfseg
 from tfseg.checks import ignore_index_for
 from tfseg.data import label_names
 from tfseg.export.encoded_client import class_ids_from_files
-from tfseg.export.trained_range import image_dtype
 from tfseg.models.blocks import Standardize
 from tfseg.models.layer_graph import all_layers
 from tfseg.viz import palette
@@ -152,16 +151,16 @@ def _verify_signatures(version, metadata):
     """Raise a RuntimeError unless all signatures give the same class ids for a black image."""
     signatures = tf.saved_model.load(str(version)).signatures
     height, width, channels = metadata["image_shape"]
-    # versions of before have no range
-    dtype = image_dtype(metadata.get("value_range"))
-    image = tf.zeros((1, height or 33, width or 33, channels), dtype)
+    image = tf.zeros((1, height or 33, width or 33, channels), tf.uint8)
     expected = signatures["serving_default"](image=tf.cast(image, tf.float32))["class_ids"]
     answers = []
     if "uint8" in signatures:
         answers.append(signatures["uint8"](image=image)["class_ids"])
     pixels = image.shape[1] * image.shape[2]
     if "encoded" in signatures and pixels <= metadata["max_pixels"]:
-        answers.append(class_ids_from_files(signatures["encoded"], image.numpy()))
+        # black files of 16 bits suit every range
+        files = image.numpy().astype(np.uint16)
+        answers.append(class_ids_from_files(signatures["encoded"], files))
     # class ids per pixel, or per image for a classifier
     shape_is_valid = expected.shape in (image.shape[:3], image.shape[:1])
     if not shape_is_valid or not all(np.array_equal(ids, expected) for ids in answers):

@@ -11,6 +11,7 @@ from tfseg.export.folding import fold_batch_norm, inference_function
 from tfseg.export.metadata import class_names_of
 from tfseg.export.parity import run_one_by_one
 from tfseg.export.postprocess import ids_of_probabilities
+from tfseg.export.trained_range import checked_range
 from tfseg.export.verify import check_export, checked_size, require_model_outputs
 from tfseg.files import atomic_write
 
@@ -19,7 +20,11 @@ AXES = ("batch", "height", "width")
 
 
 def onnx(
-    model: keras.Model, file: str | Path, size: tuple[int, int] | None = None, class_names=None
+    model: keras.Model,
+    file: str | Path,
+    size: tuple[int, int] | None = None,
+    class_names=None,
+    value_range: tuple[float, float] | None = None,
 ) -> Path:
     """Write a model as ONNX.
 
@@ -39,6 +44,8 @@ def onnx(
         size: (H, W) of the images; None for any size.
         class_names: names of the classes, which the file contains as "class_names" in its metadata
             properties, a list in JSON; numbers if None.
+        value_range: (low, high), the smallest and largest value in the images that the model was
+            trained on, for the comparison; None for 0..255.
 
     Returns:
         pathlib.Path of the file.
@@ -58,6 +65,7 @@ def onnx(
     """
     check_export("onnx", model, file, ".onnx")
     size = checked_size("onnx", model, size)
+    value_range = checked_range("onnx", value_range)
     properties = {"class_names": json.dumps(class_names_of("onnx", model, class_names))}
     format_onnx = checks.require_package("onnx", "onnx")
     checks.require_package("onnxruntime", "onnx")
@@ -69,7 +77,7 @@ def onnx(
         if size is not None:
             _fold_constants(path)
         format_onnx.checker.check_model(str(path), full_check=True)
-        require_model_outputs(model, onnx_runner(path), path, size)
+        require_model_outputs(model, onnx_runner(path), path, size, value_range)
     return Path(file)
 
 

@@ -11,12 +11,18 @@ from tfseg import checks
 from tfseg.export.folding import as_constants, fold_batch_norm, image_spec
 from tfseg.export.parity import run_one_by_one
 from tfseg.export.saving import save_quietly
+from tfseg.export.trained_range import checked_range
 from tfseg.export.verify import check_export, checked_size, require_model_outputs
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def openvino(model: keras.Model, file: str | Path, size: tuple[int, int] | None = None) -> Path:
+def openvino(
+    model: keras.Model,
+    file: str | Path,
+    size: tuple[int, int] | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> Path:
     """Write a model as OpenVINO intermediate representation: `<name>.xml` and `<name>.bin`.
 
     Input and outputs are those of `onnx`; both outputs stay with `size`. Weights stay float32. Both
@@ -30,6 +36,8 @@ def openvino(model: keras.Model, file: str | Path, size: tuple[int, int] | None 
         file: path that ends in ".xml". The folder is created; existing files are replaced.
         size: (H, W) of the images, for files that take one image (1, H, W, C) at a time and in
             which all shapes are known; None for any size.
+        value_range: (low, high), the smallest and largest value in the images that the model was
+            trained on, for the comparison; None for 0..255.
 
     Returns:
         pathlib.Path of the .xml file.
@@ -49,6 +57,7 @@ def openvino(model: keras.Model, file: str | Path, size: tuple[int, int] | None 
     """
     check_export("openvino", model, file, ".xml")
     size = checked_size("openvino", model, size)
+    value_range = checked_range("openvino", value_range)
     package = checks.require_package("openvino", "openvino")
     file = Path(file)
     weights = file.with_suffix(".bin")
@@ -57,7 +66,7 @@ def openvino(model: keras.Model, file: str | Path, size: tuple[int, int] | None 
         path = Path(temporary_folder) / file.name
         converted = _convert(package, model, size, Path(temporary_folder) / "model")
         package.save_model(converted, str(path), compress_to_fp16=False)
-        require_model_outputs(model, openvino_runner(path), path, size)
+        require_model_outputs(model, openvino_runner(path), path, size, value_range)
         file.unlink(missing_ok=True)  # an .xml must never be next to the weights of another model
         path.with_suffix(".bin").replace(weights)
         return path.replace(file)

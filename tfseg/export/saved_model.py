@@ -18,7 +18,13 @@ from tfseg.export.metadata import class_names_of, require_json, write_metadata
 from tfseg.export.postprocess import postprocess, require_logits
 from tfseg.export.saving import save_quietly
 from tfseg.export.signatures import EXTRA_OUTPUTS, array_signature, file_signature
-from tfseg.export.trained_range import checked_range, image_dtype, serves_files, serves_uint8
+from tfseg.export.trained_range import (
+    checked_range,
+    image_dtype,
+    range_to_serve,
+    serves_files,
+    serves_uint8,
+)
 from tfseg.export.verify import noise_images, require_close
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import write_warmup
@@ -61,7 +67,9 @@ def saved_model(
         affect the others. The EXIF orientation is not applied: the mask matches the stored pixels.
 
     A model that was trained on other values than 0..255 has no `uint8`, and takes only PNG files of
-    16 bits in `encoded`, or has no `encoded` if its values are not whole numbers from 0 on.
+    16 bits in `encoded`, or has no `encoded` if its values are not whole numbers from 0 on: both
+    ends of `value_range` must be whole numbers, the upper one above 10. A model with
+    normalization="image" takes any range, and has all signatures.
 
     For an image classifier, `class_ids` are (B,), also from `encoded`, and probabilities (B, C).
 
@@ -91,8 +99,8 @@ def saved_model(
             a time and in which all shapes are known; see `litert`. None for any size. The images
             are resized to it for the comparison.
         value_range: (low, high), the smallest and largest value in the images that the model was
-            trained on. It is kept in the metadata and decides on the signatures for 8-bit images.
-            None if it is 0..255, or unknown.
+            trained on. It is kept in the metadata, decides on the signatures for integers, and is
+            the range of the noise on which `formats` are verified. None for 0..255 or unknown.
 
     Returns:
         pathlib.Path of the new version, `<folder>/<version>`.
@@ -118,7 +126,8 @@ def saved_model(
         if len(images):
             # other formats have no windows, which `_compare` has checked
             crops = [image[:window, :window] for image in images]
-            write_formats(version, model, formats, crops, details["class_names"], size)
+            names, trained = details["class_names"], details["value_range"]
+            write_formats(version, model, formats, crops, names, size, trained)
         write_metadata(version, model, details)
 
     return next_version(folder, write)
@@ -181,7 +190,7 @@ def _write(model, path, details):
     folded_model = fold_batch_norm(model, details["dtype"])
     logits_of = _logits_function(folded_model, details, partial(as_constants, shape=(None, *shape)))
     extra = details["outputs"][1:]
-    value_range = details["value_range"]
+    value_range = range_to_serve(model, details["value_range"])
     signatures = {"serving_default": array_signature(logits_of, shape, extra, tf.float32)}
     if serves_uint8(value_range):
         signatures["uint8"] = array_signature(logits_of, shape, extra, tf.uint8)
@@ -213,7 +222,7 @@ def _logits_function(model, details, function_of: Callable):
 
 def _compare(model, path, details):
     """Raise a RuntimeError unless every signature of the SavedModel agrees with the model."""
-    value_range = details["value_range"]
+    value_range = range_to_serve(model, details["value_range"])
     # wide enough for two windows
     images = noise_images(model, details["window"] or 0, value_range)
     floats = tf.constant(images, tf.float32)
@@ -236,7 +245,7 @@ def _inference_call(model):
 
 def _warmup_requests(model, details):
     """Return a request for every signature, at the model's size or a typical one."""
-    value_range = details["value_range"]
+    value_range = range_to_serve(model, details["value_range"])
     height, width = model.input_shape[1:3]
     shape = (1, height or WARMUP_SIDE, width or WARMUP_SIDE, model.input_shape[-1])
     image = np.full(shape, 127, image_dtype(value_range))

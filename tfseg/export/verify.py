@@ -50,7 +50,7 @@ def checked_size(owner: str, model, size) -> tuple[int, int] | None:
     return height, width
 
 
-def require_model_outputs(model, run, path, size=None) -> None:
+def require_model_outputs(model, run, path, size=None, value_range=None) -> None:
     """Raise a RuntimeError unless an exported file gives the model's outputs on odd-sized noise.
 
     Args:
@@ -58,10 +58,11 @@ def require_model_outputs(model, run, path, size=None) -> None:
         run: function of images (B, H, W, C) that runs the file.
         path: of the file, for the message.
         size: (H, W) that the file takes; None for any size.
+        value_range: (low, high) of the noise; None for 0..255.
     """
-    images = noise_images(model).astype(np.float32)
+    images = noise_images(model, value_range=value_range).astype(np.float32)
     if size is not None:
-        images = noise((2, *size, model.input_shape[-1]), None).astype(np.float32)
+        images = noise((2, *size, model.input_shape[-1]), value_range).astype(np.float32)
     expected = keras_runner(in_float32(model))(images)
     require_close(expected, run(images), path, MIN_AGREEMENT, MAX_DIFFERENCE)
 

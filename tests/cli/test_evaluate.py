@@ -3,12 +3,14 @@
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import draw_sample
+from tfseg.cli.run_data import only_deep_images
 from tfseg.cli.tune import outcome
 from tfseg.data import Folder, read_image
 from tfseg.inference import Tuning, evaluate, predict, with_offsets
@@ -119,11 +121,30 @@ def test_images_in_another_range_are_reported_and_of_less_depth_refused(run, tra
     edit(run, lambda record: record["data"].update(dtype="uint16"))
     code, printed = tfseg(*words)
     assert code == 1
-    assert "have 8 bits per channel, but the run was trained on 16 bits" in printed
+    assert "have 8 bits per channel, but the run was trained on more than 8 bits" in printed
     edit(run, lambda record: record["config"].update(normalization="image"))
     code, printed = tfseg(*words)
     assert code == 0, printed
     assert "trained on 0..4095" not in printed
+
+
+def test_8_bit_images_are_refused_if_all_of_the_training_were_deeper(tmp_path):
+    def record(dtype, highest):
+        config = SimpleNamespace(images=str(folder), recursive=False)
+        facts = SimpleNamespace(dtype=dtype, value_range=[0, highest])
+        return SimpleNamespace(config=config, data=facts)
+
+    for name, depths in (("deep", [np.uint16]), ("mixed", [np.uint16, np.uint8])):
+        folder = tmp_path / name
+        folder.mkdir()
+        for index, depth in enumerate(depths):
+            Image.fromarray(np.zeros((2, 2), depth)).save(folder / f"{index}.png")
+        assert only_deep_images(record("float32", 4095)) == (name == "deep")
+        assert not only_deep_images(record("float32", 1))
+        assert not only_deep_images(record("uint8", 255))
+        assert only_deep_images(record("uint16", 255))
+    folder = tmp_path / "gone"
+    assert not only_deep_images(record("float32", 4095))
 
 
 def test_images_that_are_gone(run, tfseg):

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from tfseg.cli.export import _images_to_compare, _value_range
+from tfseg.files import write_png
 
 from .test_evaluate import edit
 
@@ -53,6 +54,8 @@ def test_images_to_compare_are_spread_over_all(run, tmp_path):
     folder.mkdir()
     for index in range(7):
         Image.fromarray(np.full((5, 5, 3), index, np.uint8)).save(folder / f"{index}.png")
+    for index in range(7):  # results of `predict --out photos`
+        write_png(folder / f"{index}_labels.png", np.full((5, 5), 99, np.uint8))
     found = _images_to_compare(run, folder, 4, required=True)
     assert [int(image[0, 0, 0]) for image in found] == [0, 2, 4, 6]
 

@@ -8,6 +8,7 @@ import typer
 from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands
+from tfseg.cli.image_paths import without_results
 from tfseg.cli.options import given_options, split
 
 COMPARED = 10  # images on which exports are compared with the model
@@ -203,7 +204,7 @@ def _images_to_compare(run, images, count, required):
 
     record = run.record
     if images is not None:
-        files = data.image_files(images)
+        files = without_results(data.image_files(images))
         chosen = [files[index] for index in spread(len(files), count)]
         found = [data.read_image(file, record.data.channels) for file in chosen]
     elif record.config.images is None:

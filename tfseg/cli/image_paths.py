@@ -32,7 +32,7 @@ def named_images(paths) -> dict:
     with warnings_said():  # of files that are left out
         for path in paths:
             files += data.image_files(path) if path.is_dir() else [path]
-    files = _without_results(list(dict.fromkeys(files)))
+    files = without_results(list(dict.fromkeys(files)))
     stems = Counter(file.stem for file in files)
     named = defaultdict(list)
     for file in files:  # a.png and a.jpg keep their suffixes
@@ -46,7 +46,12 @@ def named_images(paths) -> dict:
     return {name: file for name, (file,) in named.items()}
 
 
-def _without_results(files):
+def without_results(files: list) -> list:
+    """Return the files that are no results of tfseg.
+
+    Raises:
+        ValueError: there are only results.
+    """
     images = [file for file in files if not is_own_result(file)]
     left_out = plural(len(files) - len(images), "result")
     if files and not images:

@@ -15,7 +15,7 @@ from tfseg.cli.result_paths import (
     named,
     raise_failures,
 )
-from tfseg.cli.run_data import window_of
+from tfseg.cli.run_data import only_deep_images, window_of
 from tfseg.files import check_overwrites
 
 
@@ -107,8 +107,8 @@ def _require_depth(file, image, run):
             f"{file} has more than 8 bits per channel, but the run was trained on 8 bits. Convert "
             "it to 0..255."
         )
-    if run.data.dtype == "uint16" and eight_bit and run.config.normalization != "image":
+    if eight_bit and run.config.normalization != "image" and only_deep_images(run.record):
         raise ValueError(
-            f"{file} has 8 bits per channel, but the run was trained on 16 bits. Convert it to the "
-            "range of the training images, or pass the original."
+            f"{file} has 8 bits per channel, but the run was trained on more than 8 bits. Convert "
+            "it to the range of the training images, or pass the original."
         )

@@ -1,5 +1,7 @@
 """What `evaluate`, `tune`, `predict` and `export` share: a run's data, windows and report."""
 
+import functools
+import warnings
 from pathlib import Path
 
 import typer
@@ -70,10 +72,10 @@ def _check_range(record, reader, summary, images):
 
     if record.config.normalization == "image":
         return  # the model normalizes each image
-    if record.data.dtype == "uint16" and reader.dtype == "uint8":
+    if reader.dtype == "uint8" and only_deep_images(record):
         raise ValueError(
-            f"The images in '{images}' have 8 bits per channel, but the run was trained on 16 "
-            "bits. Convert them to the range of the training images."
+            f"The images in '{images}' have 8 bits per channel, but the run was trained on more "
+            "than 8 bits. Convert them to the range of the training images."
         )
     trained = record.data.value_range
     if trained is None or summary.value_range is None:
@@ -81,6 +83,36 @@ def _check_range(record, reader, summary, images):
     text = range_warning(*summary.value_range, trained, f"evaluate: {images}")
     if text is not None:
         say(f"Warning: {text}")
+
+
+def only_deep_images(record) -> bool:
+    """Whether a run is known to be trained on images of more than 8 bits per channel only.
+
+    A folder is read as float32 if one of its images has more than 8 bits; others may have 8.
+
+    Args:
+        record: a `tfseg.training.RunRecord`.
+    """
+    facts, config = record.data, record.config
+    if facts.dtype in ("uint8", "uint16"):
+        return facts.dtype == "uint16"
+    if config.images is None or facts.value_range is None or facts.value_range[1] <= 255:
+        return False
+    return _has_only_deep_images(config.images, config.recursive)
+
+
+@functools.cache  # once for all the images of a command
+def _has_only_deep_images(folder, recursive):
+    from tfseg import data
+    from tfseg.data.readers.image_files import read_header
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about files that the training left out, too
+            files = data.image_files(folder, recursive)
+        return not any(is_8_bit for *_, is_8_bit in map(read_header, files))
+    except (OSError, ValueError):
+        return False  # the images are gone
 
 
 def _warn_if_trained_on(reader, record, images):

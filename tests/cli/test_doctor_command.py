@@ -86,3 +86,8 @@ def test_a_suffix_distinguishes_masks_in_the_folder_of_the_images(tfseg, tmp_pat
     assert code == 0, printed
     assert "Result: no problems found." in printed
     assert tfseg(*words, "--mask-suffix", "_mask")[0] == 2  # a reader needs names
+    for path in (tmp_path / "images").glob("p[1-9]*"):
+        path.unlink()
+    code, printed = tfseg(*words, "--mask-suffix", "_mask", "--class-names", NAMES)
+    assert code == 1
+    assert "only one image to train on" in " ".join(printed.split())

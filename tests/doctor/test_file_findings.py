@@ -354,6 +354,27 @@ def test_a_single_image_cannot_be_split(tmp_path):
     assert report.errors == []
 
 
+def test_names_that_look_the_same_are_the_same(tmp_path):
+    folder = write_clean(tmp_path, 2)
+    (folder / "images" / "p1.png").rename(folder / "images" / "\u00e9.png")
+    (folder / "masks" / "p1.png").rename(folder / "masks" / "e\u0301.png")  # as macOS writes it
+    assert diagnose_folder(folder).findings == []
+
+
+def test_masks_in_a_folder_per_class_or_per_image_are_examined(tmp_path):
+    folder = write_clean(tmp_path, 1)
+    masks = folder / "masks"
+    (masks / "p0").mkdir()
+    (masks / "p0.png").rename(masks / "p0" / "0.png")
+    report = diagnose_folder(folder)
+    assert [finding.kind for finding in report.errors] == ["too_few_images"]
+    assert all(row.pixels for row in report.classes)
+    shutil.rmtree(masks / "p0")
+    (masks / "wall").mkdir()
+    Image.fromarray(np.eye(64, 80, dtype=np.uint8)).save(masks / "wall" / "p0.png")
+    assert diagnose_folder(folder).classes[1].pixels == 64
+
+
 def test_the_proposed_rotation_is_right(clean):
     rotate(clean, 6)
     f = clean / "masks" / "p1.png"

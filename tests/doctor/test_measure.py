@@ -48,6 +48,13 @@ def test_a_pair_of_files(tmp_path):
     assert sample.faults == []
 
 
+def test_a_gif_mask_has_no_palette(tmp_path):
+    Image.fromarray(np.array([[0, 2, 2, 1]], np.uint8)).save(tmp_path / "b.gif")
+    sample = measure_files(None, tmp_path / "b.gif")
+    assert sample.labels.values.tolist() == [0, 1, 2]
+    assert sample.palette is None
+
+
 def test_every_fault_of_a_pair_is_recorded(tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("junk")

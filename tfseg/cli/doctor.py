@@ -66,6 +66,7 @@ def doctor(
     with quiet_start():
         from tfseg import data
         from tfseg.doctor import diagnose, write_html
+        from tfseg.doctor.file_findings import too_few_images
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
@@ -78,6 +79,7 @@ def doctor(
         options["ignore_value"] = ignored_color or ignore_value
         train, val = _open_readers((images, masks), val, names, options)
         report = diagnose(train, val=val, track=track("examining images"))
+        report.findings[:0] = too_few_images(report.samples.values())  # an error: errors come first
     else:
         report = diagnose(
             (images, masks), names, val, ignore_value, values, track=track("examining images")

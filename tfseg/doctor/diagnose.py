@@ -6,8 +6,10 @@ from pathlib import Path
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
+from tfseg.data.readers.file_names import same_form
+from tfseg.data.readers.folder import Folder
 from tfseg.data.readers.image_files import image_files, passed_over
-from tfseg.data.readers.mask_layouts import require_two_folders
+from tfseg.data.readers.mask_layouts import only_subfolders, require_two_folders
 from tfseg.doctor.dataset_report import ClassRow, Report
 from tfseg.doctor.duplicate_findings import duplicate_findings
 from tfseg.doctor.file_findings import file_findings, left_out_files, too_few_images
@@ -38,7 +40,7 @@ def diagnose(
 
     Args:
         data: (image folder, mask folder), or a `Reader`. Folders may be in a state that `Folder`
-            refuses.
+            refuses, except with a folder of masks per class or per image, which `Folder` opens.
         class_names: see `Folder`; None counts every value in the masks as a class. Not for a
             reader, which has its own.
         val: validation data of the same kind as `data`, or None. It is searched for images that
@@ -62,7 +64,12 @@ def diagnose(
         >>> [(row.name, row.pixels, row.images) for row in report.classes]
         [('background', 9984, 4), ('leaf', 2304, 4)]
     """
-    if isinstance(data, Reader):
+    are_folders = not isinstance(data, Reader)
+    if are_folders and class_names is not None and only_subfolders(Path(data[1])):
+        data, val = _as_readers(data, val, class_names, ignore_value, mask_values)
+        samples = measure_all(_measure_reader, _reader_items(data, val), track)
+        mapping = reader_mapping(samples, data)
+    elif isinstance(data, Reader):
         if class_names is not None or mask_values is not None or ignore_value != IGNORE_INDEX:
             raise ValueError(
                 "diagnose: got a reader and class_names, ignore_value or mask_values. A reader "
@@ -76,8 +83,9 @@ def diagnose(
     findings = file_findings(samples) + duplicate_findings(samples)
     if isinstance(data, Reader):
         findings += reader_findings(samples, data, val)
-    else:
+    if are_folders:
         findings += too_few_images(samples)
+    if not isinstance(data, Reader):
         folders = [Path(folder) for folder in (*data, *(val or ()))]
         findings += left_out_files([text for folder in folders for text in passed_over(folder)])
     # The ids of a validation reader with other classes would be counted as those of `data`.
@@ -117,6 +125,13 @@ def _report(samples, mapping, findings):
         mask_values=mapping.mask_values,
         ignore_value=mapping.ignore_value,
     )
+
+
+def _as_readers(folders, val, class_names, ignore_value, mask_values):
+    """Open folders whose masks are in subfolders: one folder per class, or one per image."""
+    options = {"ignore_value": ignore_value, "mask_values": mask_values}
+    train = Folder(*folders, class_names, **options)
+    return train, None if val is None else Folder(*val, class_names, **options)
 
 
 def _reader_items(data, val):
@@ -176,10 +191,11 @@ def _files_by_stem(folder, same_stem):
         paths = image_files(folder)
     files = {}
     for path in paths:
-        if path.stem in files:
-            same_stem.setdefault(path.stem, []).append((files[path.stem], path))
+        stem = same_form(path.stem)
+        if stem in files:
+            same_stem.setdefault(stem, []).append((files[stem], path))
         else:
-            files[path.stem] = path
+            files[stem] = path
     return files
 
 

@@ -198,7 +198,7 @@ def _describe_mask(path):
         return "TIFF", None, None
     with image:
         palette = None
-        if image.mode == "P":
+        if image.mode == "P" and image.format != "GIF":  # `read_mask` reads gray levels of GIFs
             palette = np.reshape(image.getpalette("RGB"), (-1, 3))
         return image.format, image.mode, palette
 

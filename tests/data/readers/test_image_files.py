@@ -433,6 +433,18 @@ def test_other_formats_are_read(tmp_path, suffix):
     assert read_header(path) == (32, 40, 3, True)
 
 
+@pytest.mark.parametrize("length", [0, 4000, 9000])
+def test_a_jpeg_2000_with_metadata_keeps_its_depth(tmp_path, length):
+    image = photo(32, 40).astype(np.uint16) * 200
+    data = cv2.imencode(".jp2", image[..., ::-1])[1].tobytes()
+    start = data.index(b"jp2c") - 4
+    box = struct.pack(">I4s", length + 8, b"uuid") + bytes(length)
+    path = tmp_path / "a.jp2"
+    path.write_bytes(data[:start] + box + data[start:])
+    assert read_header(path)[3] is False
+    assert read_image(path).dtype == np.uint16
+
+
 def test_a_gif_mask_contains_gray_levels(tmp_path):
     # its programs renumber palettes: 0 and 2 would become 0 and 1
     ids = np.array([[0, 2, 2], [5, 0, 2]], np.uint8)

@@ -80,6 +80,16 @@ def test_masks_beside_their_images_have_a_suffix(tmp_path):
         Folder(folder, folder, ["lesion"], mask_suffix="_seg")
 
 
+@pytest.mark.parametrize("pattern", ["masks/a/{}.png", "masks/a_mask_{}.png"])
+def test_masks_of_an_image_are_stacked_by_number(tmp_path, pattern):
+    save_image(tmp_path / "images" / "a.jpg")
+    save(tmp_path / pattern.format(10), LEAF * 2)  # above mask 2, though "10" < "2" as text
+    save(tmp_path / pattern.format(2), LEAF)
+    suffix = "_mask" if "_mask" in pattern else None
+    reader = Folder(tmp_path / "images", tmp_path / "masks", NAMES, mask_suffix=suffix)
+    assert np.array_equal(reader[0]["mask"], LEAF * 2)
+
+
 def test_masks_with_a_suffix_in_their_own_folder(tmp_path):
     save_image(tmp_path / "images" / "a.jpg")
     save(tmp_path / "masks" / "a_mask.gif", LEAF * 255)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,6 +15,7 @@ class Objects(Reader):
     """The sample with objects, and a smaller image without objects."""
 
     fields = ("image", "mask", "instances", "boxes", "classes")
+    dropped = (("large", "a crowd"),)
 
     def __init__(self):
         super().__init__(["background", "a", "b"], [(20, 30), (6, 9)], 1, np.uint16)
@@ -24,6 +27,9 @@ class Objects(Reader):
     def name(self, index):
         return ["large", "small"][index]
 
+    def image_path(self, index):
+        return Path(f"{self.name(index)}.png")
+
 
 def test_tiles_are_a_reader():
     reader = Objects()
@@ -32,6 +38,8 @@ def test_tiles_are_a_reader():
     assert [tiles.name(i) for i in range(len(tiles))] == [*large, "small/0_0"]
     assert tiles.sizes.tolist() == [[12, 16]] * 6 + [[6, 9]]
     assert (tiles.fields, tiles.channels, tiles.dtype) == (reader.fields, 1, np.uint16)
+    assert [str(tiles.image_path(i)) for i in (5, 6)] == ["large.png", "small.png"]
+    assert tiles.dropped == [("large", "a crowd")]
     assert tiles.class_names == ["background", "a", "b"]
     for i in range(len(tiles)):
         assert tiles[i]["image"].shape[:2] == tiles[i]["mask"].shape == tuple(tiles.sizes[i])

@@ -37,7 +37,7 @@ def pair_files(images, masks, class_names, recursive: bool, mask_suffix: str | N
         labels = by_stem(image_files(masks, recursive), masks)
         return _pair(found, {stem: (file,) for stem, file in labels.items()}), False
     found = by_stem(image_files(images))
-    subfolders = _only_subfolders(masks)
+    subfolders = only_subfolders(masks)
     if subfolders:
         return _pair_with_subfolders(found, masks, subfolders, class_names)
     labels = by_stem(image_files(masks))
@@ -59,7 +59,8 @@ def _pair_with_subfolders(images, masks, subfolders, class_names):
     if names <= set(class_names):
         return _pair(images, _by_class(subfolders)), True
     if names <= set(images):
-        return _pair(images, {path.name: tuple(image_files(path)) for path in subfolders}), False
+        masks = {path.name: tuple(image_files(path)) for path in subfolders}
+        return _pair(images, masks), False
     raise FileNotFoundError(
         f"Folder: '{masks}' contains no image, but the folders {first_few(sorted(names))}. "
         f"Expected folders with the names of classes ({first_few(class_names)}) or of images "
@@ -70,10 +71,19 @@ def _pair_with_subfolders(images, masks, subfolders, class_names):
 def _pair(images, masks):
     """Return {name: (image, masks)} of {name: image} and {name: tuple of masks}."""
     pair_by_stem(images, {stem: files[0] for stem, files in masks.items()})
-    return {stem: (file, masks[stem]) for stem, file in images.items()}
+    return {stem: (file, _by_number(masks[stem])) for stem, file in images.items()}
 
 
-def _only_subfolders(folder):
+def _by_number(masks):
+    """Sort the masks of an image: mask_2 before mask_10; later ones are on top."""
+    # every second part is a number, so that texts are compared with texts
+    key = {path: re.split(r"([0-9]+)", path.stem) for path in masks}
+    for parts in key.values():
+        parts[1::2] = map(int, parts[1::2])
+    return tuple(sorted(masks, key=key.get))
+
+
+def only_subfolders(folder: Path) -> list[Path]:
     """Return the subfolders with images of a folder without images of its own, else none."""
     if not folder.is_dir():
         return []

@@ -1,6 +1,7 @@
 """Open and decode image files with Pillow, and say what is wrong with those that cannot be."""
 
 import os
+import struct
 import warnings
 from pathlib import Path
 
@@ -17,6 +18,7 @@ SUFFIXES = (
 CAMERA_FORMATS = ("JPEG", "MPO", "WEBP")  # whose EXIF orientation applies
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 DEEP_GRAY_MODES = ("I;16", "I;16B", "I", "F")  # more than 8 bit per pixel
+CODESTREAM = b"\xff\x4f\xff\x51"  # how that of JPEG 2000 starts
 MOST_PARTIAL = 0.5  # fraction of an alpha channel that may be neither opaque nor transparent
 GRAY_MODES = ("1", "L", "LA", "La", *DEEP_GRAY_MODES)
 
@@ -158,12 +160,30 @@ def is_deep_color(image) -> bool:
 
 def _bits_of_jpeg2000(image):
     """Return the bits per channel of a JPEG 2000 file."""
-    image.fp.seek(0)
-    start = image.fp.read(4096)
-    marker = start.find(b"\xff\x4f\xff\x51")  # start of the codestream, then its sizes
-    if marker < 0:
+    image.fp.seek(_codestream_position(image.fp))
+    start = image.fp.read(43)
+    if len(start) < 43 or not start.startswith(CODESTREAM):
         return 8
-    return (start[marker + 42] & 0x7F) + 1  # the first channel's, after 36 bytes of sizes
+    return (start[42] & 0x7F) + 1  # the first channel's, after the sizes of image and tiles
+
+
+def _codestream_position(file):
+    """Return where the codestream of a JPEG 2000 file is: in its box "jp2c", or 0 without boxes."""
+    position = 0
+    file.seek(position)
+    header = file.read(16)
+    while len(header) >= 8 and not header.startswith(CODESTREAM):
+        length, kind = struct.unpack(">I4s", header[:8])
+        is_long = length == 1  # the length is behind the kind, in 8 bytes
+        if kind == b"jp2c":
+            return position + (16 if is_long else 8)
+        length = int.from_bytes(header[8:]) if is_long else length
+        if length < 8:
+            break  # a box that goes to the end of the file
+        position += length
+        file.seek(position)
+        header = file.read(16)
+    return 0
 
 
 def decode(image, gray: bool):

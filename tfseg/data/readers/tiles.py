@@ -28,6 +28,8 @@ class Tiles(Reader):
         self.fields = reader.fields
         self.mask_values = reader.mask_values
         self.palette = reader.palette
+        names = {reader.name(place[0]) for place in places} if reader.dropped else ()
+        self.dropped = [entry for entry in reader.dropped if entry[0] in names]
         sizes = [np.minimum(size, reader.sizes[i] - corner) for i, corner, size in places]
         super().__init__(reader.class_names, sizes, reader.channels, reader.dtype)
 
@@ -39,6 +41,10 @@ class Tiles(Reader):
         """Return "<name of the sample>/<y>_<x>" with the upper left corner of the tile."""
         sample, (y, x), _ = self._places[index]
         return f"{self._reader.name(sample)}/{y}_{x}"
+
+    def image_path(self, index: int):
+        """Return the file of the whole image."""
+        return self._reader.image_path(self._places[index][0])
 
     def version_key(self, index: int) -> list | None:
         """Return the version key of the whole sample."""

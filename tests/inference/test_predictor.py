@@ -1,5 +1,9 @@
+import gc
 import warnings
+import weakref
+import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from conftest import draw_sample
 from tfseg.data import Arrays, Resize
 from tfseg.inference import evaluate, predict, predict_logits, top_ids
 from tfseg.inference.sliding_windows import channel_statistics
-from tfseg.models import unet
+from tfseg.models import tiny_unet, unet
 from tfseg.models.blocks import Standardize, normalize
 
 
@@ -179,6 +183,39 @@ def test_windows_are_normalized_by_the_statistics_of_the_whole_image(window, sta
     assert windowed == pytest.approx(whole, abs=1e-4)
 
 
+def test_a_model_inside_a_model_normalizes_whole_images_only():
+    inner = tiny_unet(2, filters=2, normalization="image")
+    model = keras.Sequential([keras.Input((None, None, 3)), inner])
+    image = np.random.default_rng(0).uniform(0, 255, (8, 10, 3)).astype(np.float32)
+    image[0, 0, 0] = np.nan
+    with pytest.warns(UserWarning, match="predict: 1 of 240 values are NaN"):
+        found, windowed = predict(model, image), predict(model, image, window=10)
+    assert np.array_equal(found, windowed)
+    image[0, 0, 0] = 0
+    with pytest.raises(ValueError, match="contains a model with normalization='image'"):
+        predict(model, image, window=6)
+
+
+def saved_parts(model, path):
+    """Save a model; return the names of the weights in its file, and its config."""
+    model.save(path)
+    names = []
+    with zipfile.ZipFile(path) as archive, archive.open("model.weights.h5") as file:
+        h5py.File(file).visit(names.append)
+        return names, archive.read("config.json")
+
+
+def test_a_prediction_in_windows_changes_no_model_file_and_keeps_no_model_alive(tmp_path):
+    model = pixelwise_model("image")
+    before = saved_parts(model, tmp_path / "before.keras")
+    predict(model, sloped_image(), window=8)
+    assert saved_parts(model, tmp_path / "after.keras") == before
+    reference = weakref.ref(model)
+    del model
+    gc.collect()
+    assert reference() is None
+
+
 def test_evaluation_in_windows_equals_that_of_whole_images(standardizing):
     image = sloped_image()
     reader = Arrays([image], [np.zeros((20, 30), int)], ["a", "b"])
@@ -247,6 +284,7 @@ def test_an_evaluation_names_the_image_with_values_that_are_not_finite():
         (None, np.array([[[1.0], [0.0]]]) > 0, "Do not divide images by 255"),
         (None, np.array([[[0], [4000]]], np.uint16), "Convert the images to the range"),
         ((120, 60), np.array([[[0.0], [1.0]]]), "Do not divide images by 255"),
+        ((0, 255), np.array([[[0.0], [1.0]]]), "Do not divide images by 255"),
         ((20000, 8000), np.array([[[0], [255]]], np.uint8), "Convert the images to the range"),
         ((0.5, 0.25), np.array([[[0], [255]]], np.uint8), "Convert the images to the range"),
         (None, np.array([[[0], [1]]], np.uint8), None),  # a dark image
@@ -267,3 +305,13 @@ def test_images_in_another_range_than_the_model_expects_are_reported(normalizati
     texts = [str(warning.message) for warning in caught]
     assert len(texts) == (message is not None)
     assert message is None or message in texts[0]
+
+
+@pytest.mark.parametrize(("scale", "count"), [(None, 1), (255.0, 0)])
+def test_the_range_of_a_model_inside_a_model_is_that_of_its_images(scale, count):
+    before = [] if scale is None else [keras.layers.Rescaling(scale)]
+    model = keras.Sequential([keras.Input((None, None, 1)), *before, pixelwise_model(None)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        predict(model, np.array([[[0.0], [1.0]]]))
+    assert len(caught) == count

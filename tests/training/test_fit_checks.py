@@ -9,7 +9,7 @@ from tfseg.losses import CrossEntropy, Dice, deep_supervision
 from tfseg.metrics import ConfusionMetrics
 from tfseg.models import tiny_unet
 from tfseg.training import Run, compile_for
-from tfseg.training.fit_checks import warn_of_wrong_outputs
+from tfseg.training.fit_checks import takes_0_255, warn_of_wrong_outputs
 
 
 def ending_in(activation, channels=2):
@@ -90,3 +90,15 @@ def test_a_run_warns_when_its_training_begins(tmp_path):
     callbacks = Run(tmp_path / "run").callbacks(monitor="mean_iou")
     with pytest.warns(UserWarning, match="Run.callbacks: the model ends in softmax"):
         model.fit(x, y, verbose=0, callbacks=callbacks)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "expected"),
+    [(None, True), ((0, 255), True), ((300, 120), False), ((0.5, 0.25), False), ("image", False)],
+)
+def test_a_model_takes_8_bit_images_by_the_mean_and_std_of_its_normalization(
+    normalization, expected
+):
+    network = tiny_unet(2, filters=2, normalization=normalization)
+    assert takes_0_255(network) is expected
+    assert takes_0_255(keras.Sequential([keras.Input((None, None, 3)), network])) is expected

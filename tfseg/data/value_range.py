@@ -8,6 +8,8 @@ DEFAULT_RANGE = (0.0, 255.0)  # of uint8 images, which models expect unless buil
 UNIT_MAX = 1.5  # largest value of images divided by 255; resampling may go a little beyond 1
 NORMALIZED_MAX = 10.0  # images from which a mean was subtracted have a few stds around 0
 DEPTHS = (UNIT_MAX, 255, 4095, 65535)  # largest values of 0..1, 8-bit, 12-bit and 16-bit images
+# A model whose normalization has mean and std in these limits was trained on 0..255.
+MEANS_OF_8_BIT, STDS_OF_8_BIT = (10, 245), (2, 160)
 MAX_DARKER = 6  # images as dark as that, with fewer bits than those of the training, are reported
 
 
@@ -80,6 +82,25 @@ by 255: the model normalizes them itself.'
     else:
         expected = f"the model was trained on {_interval(expected_low, expected_high)}"
     return f"{owner}: the image values are in {_interval(low, high)}, but {expected}. {remedy}"
+
+
+def is_8_bit_normalization(means, stds) -> bool:
+    """Whether a model that computes (image - mean) / std takes images of 0..255.
+
+    Args:
+        means, stds: numbers, or one per channel.
+
+    Example:
+        >>> is_8_bit_normalization(127.5, 127.5), is_8_bit_normalization(300, 120)
+        (True, False)
+    """
+    maps_to_0_1 = np.all(np.equal(means, 0)) and np.allclose(stds, DEFAULT_RANGE[1])
+    fits = _is_within(means, MEANS_OF_8_BIT) and _is_within(stds, STDS_OF_8_BIT)
+    return bool(maps_to_0_1 or fits)
+
+
+def _is_within(values, limits):
+    return limits[0] <= np.min(values) and np.max(values) <= limits[1]
 
 
 def _remedy(low, high, expected_low, expected_high):

@@ -6,7 +6,6 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,8 +13,7 @@ import tfseg
 from tfseg.checks import ignore_index_for
 from tfseg.data import label_names
 from tfseg.export.encoded_client import class_ids_from_files
-from tfseg.models.blocks import Standardize
-from tfseg.models.layer_graph import all_layers
+from tfseg.models import normalization_of
 from tfseg.viz import palette
 
 METADATA_FILE = "assets.extra/tfseg.json"  # TensorFlow reserves this folder for other programs
@@ -171,18 +169,13 @@ def _verify_signatures(version, metadata):
 
 def _normalization(model):
     """Return the normalization inside the model: mean and std per channel, "image", or nothing."""
-    layer = next((layer for layer in all_layers(model) if layer.name == "normalize"), None)
-    if isinstance(layer, Standardize):
-        return {"normalization": "image"}
-    if not isinstance(layer, keras.layers.Rescaling):
+    normalization = normalization_of(model)
+    if normalization is None:
         return {}
-    scale, offset = np.broadcast_arrays(
-        np.asarray(layer.scale, float), np.asarray(layer.offset, float)
-    )
-    # Rescaling computes x * scale + offset, and normalization (x - mean) / std
-    mean = [float(f"{x:.6g}") for x in np.ravel(-offset / scale)]
-    std = [float(f"{x:.6g}") for x in np.ravel(1 / scale)]
-    return {"normalization": {"mean": mean, "std": std}}
+    if isinstance(normalization, tuple):
+        mean, std = ([float(f"{x:.6g}") for x in values] for values in normalization)
+        normalization = {"mean": mean, "std": std}
+    return {"normalization": normalization}
 
 
 def _offsets(model):

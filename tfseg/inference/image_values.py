@@ -5,11 +5,15 @@ import warnings
 import keras
 import numpy as np
 
-from tfseg.data.value_range import DEFAULT_RANGE, UNIT_MAX, range_warning, value_range
-from tfseg.models.blocks import Standardize
+from tfseg.data.value_range import (
+    DEFAULT_RANGE,
+    UNIT_MAX,
+    is_8_bit_normalization,
+    range_warning,
+    value_range,
+)
+from tfseg.models import normalization_of
 
-# A model whose normalization has mean and std in these limits was trained on 0..255.
-MEANS_OF_8_BIT, STDS_OF_8_BIT = (10, 245), (2, 160)
 STDS_AROUND_MEAN = 5  # nearly all values of the training images
 UNUSUAL_STDS = 50  # a bright spot in a dark image may be as many stds above the mean
 
@@ -64,16 +68,16 @@ def warn_of_range(image, model, owner: str, trained: tuple | None = None) -> Non
         trained: (lowest, highest) value of the training images; None for what the model's
             normalization tells.
     """
-    layer = next((part for part in getattr(model, "layers", ()) if part.name == "normalize"), None)
-    if isinstance(layer, Standardize):
+    normalization = normalization_of(model) if isinstance(model, keras.Model) else None
+    if isinstance(normalization, str):  # "image"
         return
     found = value_range(image)
     if found is None:
         return
     if trained is None:
-        if not isinstance(layer, keras.layers.Rescaling) or _is_usual(found[1], layer):
+        if normalization is None or _is_usual(found[1], *normalization):
             return
-        trained = _range_of_normalization(layer)
+        trained = _range_of_normalization(*normalization)
     if image.dtype == np.uint8 and _is_8_bit(trained):  # a single image may be dark
         return
     text = range_warning(*found, trained, owner)
@@ -85,30 +89,18 @@ def _is_8_bit(trained):
     return trained is None or (trained[0] >= 0 and UNIT_MAX < trained[1] <= DEFAULT_RANGE[1])
 
 
-def _is_usual(high, layer):
+def _is_usual(high, means, stds):
     """Whether the highest value of an image fits a normalization by the statistics of its data."""
-    means, stds = _means_and_stds(layer)
-    is_default = _range_of_normalization(layer) is None
-    return not is_default and np.min(means) <= high <= np.max(means + UNUSUAL_STDS * stds)
+    is_8_bit = is_8_bit_normalization(means, stds)
+    return not is_8_bit and np.min(means) <= high <= np.max(means + UNUSUAL_STDS * stds)
 
 
-def _means_and_stds(layer):
-    scale, offset = np.asarray(layer.scale, float), np.asarray(layer.offset, float)
-    # Rescaling computes x * scale + offset, and normalization (x - mean) / std
-    return -offset / scale, 1 / np.abs(scale)
-
-
-def _range_of_normalization(layer):
+def _range_of_normalization(means, stds):
     """Return the (lowest, highest) value that a normalization is for; None for 0..255."""
-    means, stds = _means_and_stds(layer)
-    if _is_within(means, MEANS_OF_8_BIT) and _is_within(stds, STDS_OF_8_BIT):
+    if is_8_bit_normalization(means, stds):
         return None
     low = float(np.min(means - STDS_AROUND_MEAN * stds))
     high = float(np.max(means + STDS_AROUND_MEAN * stds))
     if np.all(np.abs(means) + stds <= UNIT_MAX):
         high = min(high, UNIT_MAX)
     return max(0.0, low) if np.all(means > stds) else low, high
-
-
-def _is_within(values, limits):
-    return limits[0] <= np.min(values) and np.max(values) <= limits[1]

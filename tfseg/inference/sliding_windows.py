@@ -1,14 +1,17 @@
 """Predict large images in windows that slide over them."""
 
 from functools import partial
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
-from tfseg.models import output_stride, split_standardize
+from tfseg.models import normalization_of, output_stride, split_standardize
 from tfseg.models.blocks import ROUNDING, TINY
 from tfseg.ops import blend_weights, window_corners
 
+# model -> its `split_standardize`, kept since its parts are compiled
+_SPLIT_MODELS = WeakKeyDictionary()
 BAND_ROWS = 256  # rows of an image that are converted to float64 at once
 
 
@@ -53,15 +56,14 @@ def predict_windows(model, image, size: tuple[int, int], overlap: float):
 
 def is_standardized(model) -> bool:
     """Whether a model has normalization="image"."""
-    return isinstance(model, keras.Model) and _split(model) is not None
+    return isinstance(model, keras.Model) and normalization_of(model) == "image"
 
 
 def _split(model):
-    """Return `split_standardize(model)`, kept with the model: its parts are compiled once."""
-    kept = vars(model)  # not an attribute, which Keras would save
-    if "_tfseg_split" not in kept:
-        kept["_tfseg_split"] = split_standardize(model)
-    return kept["_tfseg_split"]
+    # not an attribute of the model, which Keras would save
+    if model not in _SPLIT_MODELS:
+        _SPLIT_MODELS[model] = split_standardize(model)
+    return _SPLIT_MODELS[model]
 
 
 def _unchanged(window):

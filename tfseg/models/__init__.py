@@ -17,6 +17,7 @@ from tfseg.models.hed import hed
 from tfseg.models.layer_graph import output_activation
 from tfseg.models.linknet import linknet
 from tfseg.models.lraspp import lraspp
+from tfseg.models.normalization import normalization_of
 from tfseg.models.pspnet import pspnet
 from tfseg.models.segformer import segformer
 from tfseg.models.standardized import output_stride, split_standardize
@@ -74,6 +75,7 @@ __all__ = [
     "list_encoders",
     "list_models",
     "lraspp",
+    "normalization_of",
     "output_activation",
     "output_stride",
     "pspnet",

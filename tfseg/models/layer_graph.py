@@ -48,6 +48,14 @@ def all_layers(model) -> list:
     return found
 
 
+def first_operation(model):
+    """Return the layer or operation that takes the image of a model, also inside another model."""
+    graph = _graph(model)
+    steps = model.layers if graph is None else graph.operations
+    first = next((step for step in steps if not isinstance(step, layers.InputLayer)), None)
+    return first_operation(first) if isinstance(first, keras.Model) else first
+
+
 def run_graph(model, image, call_layer: Callable):
     """Compute a functional or Sequential model from other layers or with other arguments.
 

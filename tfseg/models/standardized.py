@@ -26,7 +26,9 @@ class AfterStandardize(keras.Model):
 
     def __init__(self, model):
         super().__init__(name=f"{model.name}_after_standardize")
-        self.model = model
+        # not the model itself: what is kept for a model must not keep it alive
+        self.graph = keras.Function(model.inputs, model.output)
+        self.shared_layers = model.layers
 
     def call(self, standardized, training=None):
         """Return the logits of a standardized image (B, H, W, C)."""
@@ -35,7 +37,7 @@ class AfterStandardize(keras.Model):
             # layers find `training` in Keras' call context
             return (lambda image: standardized) if isinstance(operation, Standardize) else operation
 
-        return run_graph(self.model, standardized, call_layer)
+        return run_graph(self.graph, standardized, call_layer)
 
 
 def split_standardize(model: keras.Model) -> SplitModel | None:

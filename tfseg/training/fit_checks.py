@@ -5,10 +5,10 @@ for probabilities, and a learning rate that ends before the training.
 import warnings
 
 import keras
-import numpy as np
 
+from tfseg.data.value_range import is_8_bit_normalization
 from tfseg.losses import AtOutputSize, CompositeLoss
-from tfseg.models import CropToImage, output_activation
+from tfseg.models import CropToImage, normalization_of, output_activation
 
 TOLERATED = 1.1  # times the length of a schedule
 
@@ -55,11 +55,8 @@ def warn_of_ended_schedule(owner: str, model: keras.Model, steps: int) -> None:
 
 def takes_0_255(model: keras.Model) -> bool:
     """Whether a network of ours normalizes images of 0..255, not of 0..1, 12 or 16 bits."""
-    for layer in model.layers:
-        if layer.name == "normalize" and isinstance(layer, keras.layers.Rescaling):
-            std = 1 / np.max(layer.scale)
-            return bool(2 < std < 256)
-    return False
+    normalization = normalization_of(model)
+    return isinstance(normalization, tuple) and is_8_bit_normalization(*normalization)
 
 
 def single_losses(loss) -> list:

@@ -8,7 +8,7 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.file_names import same_form
 from tfseg.data.readers.folder import Folder
-from tfseg.data.readers.image_files import image_files, passed_over
+from tfseg.data.readers.image_files import image_files, images_of_dataset, passed_over
 from tfseg.data.readers.mask_layouts import only_subfolders, require_two_folders
 from tfseg.doctor.dataset_report import ClassRow, Report
 from tfseg.doctor.duplicate_findings import duplicate_findings
@@ -86,13 +86,17 @@ def diagnose(
     if are_folders:
         findings += too_few_images(samples)
     if not isinstance(data, Reader):
-        folders = [Path(folder) for folder in (*data, *(val or ()))]
-        findings += left_out_files([text for folder in folders for text in passed_over(folder)])
+        findings += left_out_files(_left_out(*data) + ([] if val is None else _left_out(*val)))
     # The ids of a validation reader with other classes would be counted as those of `data`.
     is_comparable = all(finding.kind != "class_names_differ" for finding in findings)
     labeled = [sample for sample in samples if is_comparable or not sample.val]
     findings += label_findings(labeled, mapping)
     return _report(samples, mapping, findings)
+
+
+def _left_out(images, masks):
+    """Return sentences about the files of two folders that are not read."""
+    return passed_over(images, masks=masks) + passed_over(masks)
 
 
 def _report(samples, mapping, findings):
@@ -176,19 +180,20 @@ def _pair_files(image_folder, mask_folder, is_val):
         image or the mask may be None.
     """
     same_stem = {}
-    images = _files_by_stem(image_folder, same_stem)
-    masks = _files_by_stem(mask_folder, same_stem)
+    with warnings.catch_warnings():  # files that are left out become a finding
+        warnings.simplefilter("ignore")
+        image_paths = images_of_dataset(image_folder, mask_folder)
+        mask_paths = image_files(mask_folder)
+    images = _files_by_stem(image_paths, same_stem)
+    masks = _files_by_stem(mask_paths, same_stem)
     return [
         (images.get(stem), masks.get(stem), is_val, same_stem.get(stem, []))
         for stem in sorted(images | masks)
     ]
 
 
-def _files_by_stem(folder, same_stem):
+def _files_by_stem(paths, same_stem):
     """Return {stem: file}; add further files with a stem to `same_stem`."""
-    with warnings.catch_warnings():  # files that are left out become a finding
-        warnings.simplefilter("ignore")
-        paths = image_files(folder)
     files = {}
     for path in paths:
         stem = same_form(path.stem)

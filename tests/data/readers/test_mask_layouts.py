@@ -1,8 +1,12 @@
+import warnings
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from tfseg.data import Folder
+from tfseg.data import Folder, image_files
+from tfseg.doctor import diagnose
+from tfseg.files import write_png
 
 NAMES = ["background", "leaf", "stem"]
 LEAF = np.array([[0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0]], np.uint8)
@@ -114,6 +118,45 @@ def test_subfolders_are_read_by_choice(nested):
     (nested[1] / "more" / "b.png").unlink()
     with pytest.raises(ValueError, match=r"b\.png has no mask 'more/b\.png' in \S*masks\n"):
         Folder(*nested, NAMES, recursive=True)
+
+
+def test_linked_subfolders_are_read_and_loops_end(nested, tmp_path):
+    for folder in nested:
+        (folder / "linked").symlink_to(folder / ".hidden")
+        (folder / "more" / "loop").symlink_to(folder)
+    reader = Folder(*nested, NAMES, recursive=True)
+    assert [reader.name(i) for i in range(len(reader))] == [
+        "a",
+        "linked/d",
+        "more/b",
+        "more/deep/c",
+    ]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_masks_in_a_subfolder_of_the_images_are_not_images(tmp_path, recursive):
+    save_image(tmp_path / "a.jpg")
+    save(tmp_path / "masks" / "a.png", LEAF)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(Folder(tmp_path, tmp_path / "masks", NAMES, recursive=recursive)) == 1
+    with pytest.warns(
+        UserWarning, match=r"which are left out: masks\. Pass one of them to read it\.$"
+    ):
+        image_files(tmp_path)  # as `predict` does, which has no --recursive
+
+
+def test_results_of_tfseg_among_the_images_are_left_out(tmp_path):
+    save_image(tmp_path / "photos" / "a.jpg")
+    write_png(tmp_path / "photos" / "a_labels.png", LEAF)
+    write_png(tmp_path / "masks" / "a.png", LEAF)  # masks may be predictions
+    folders = tmp_path / "photos", tmp_path / "masks"
+    message = "photos' contains 1 results of tfseg, which are not read as images"
+    with pytest.warns(UserWarning, match=message):
+        assert len(Folder(*folders, NAMES)) == 1
+    (finding,) = [f for f in diagnose(folders, NAMES).findings if f.kind == "left_out_files"]
+    assert message in finding.message
+    assert "no_mask" not in {f.kind for f in diagnose(folders, NAMES).findings}
 
 
 def test_subfolders_with_images_are_not_left_out_silently(nested):

@@ -37,6 +37,7 @@ from tfseg.data.readers.pillow_files import (
 from tfseg.data.readers.png_chunks import is_png
 from tfseg.data.readers.problems import first_few
 from tfseg.data.readers.tiff_pixels import read_tiff_image, read_tiff_values, tifffile_header
+from tfseg.files import is_own_result
 
 OTHER_FORMATS = (  # of images that are not read
     *(".heic", ".heif", ".jxl", ".jpf", ".jpx", ".j2k", ".exr", ".hdr", ".tga", ".psd", ".svg"),
@@ -64,45 +65,97 @@ def image_files(folder: str | Path, recursive: bool = False) -> list[Path]:
         >>> [file.name for file in tfseg.data.image_files("photos")]
         ['leaf0.jpg', 'leaf1.jpg', 'leaf2.jpg', 'leaf3.jpg']
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
-    files = _files_with_suffix(folder, SUFFIXES, recursive)
-    left_out = passed_over(folder, recursive)
-    if not files:
-        expected = f"Expected files {', '.join(SUFFIXES)}."
-        raise FileNotFoundError(
-            " ".join([f"The folder '{folder}' contains no image. {expected}", *left_out])
-            + layout_hint(folder)
-        )
-    for sentence in left_out:
-        warnings.warn(sentence, stacklevel=2)
+    files = _files_with_suffix(_existing(folder), SUFFIXES, recursive)
+    _report_left_out(folder, files, passed_over(folder, recursive))
     return files
 
 
-def passed_over(folder: str | Path, recursive: bool = False) -> list[str]:
-    """Return sentences about the images in a folder that `image_files` leaves out."""
+def images_of_dataset(images: str | Path, masks: str | Path, recursive: bool = False) -> list[Path]:
+    """Return the `image_files` of a folder without results of tfseg and without masks.
+
+    Args:
+        images: folder of images.
+        masks: folder of their masks. If it is inside `images`, its files are no images.
+        recursive: whether to add the images of subfolders.
+
+    Raises:
+        FileNotFoundError: the folder is missing or contains no image.
+    """
+    found = _files_with_suffix(_existing(images), SUFFIXES, recursive)
+    if recursive and Path(images).resolve() != Path(masks).resolve():
+        found = [file for file in found if not _is_inside(file, masks)]
+    files = [file for file in found if not is_own_result(file)]
+    _report_left_out(images, files, passed_over(images, recursive, masks))
+    return files
+
+
+def _existing(folder):
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no folder '{folder}'. Check the path.")
+    return folder
+
+
+def _is_inside(path, folder):
+    return path.resolve().is_relative_to(Path(folder).resolve())
+
+
+def _report_left_out(folder, files, sentences):
+    """Warn of what was left out; raise a FileNotFoundError if there are no other files."""
+    if not files:
+        expected = f"Expected files {', '.join(SUFFIXES)}."
+        raise FileNotFoundError(
+            " ".join([f"The folder '{folder}' contains no image. {expected}", *sentences])
+            + layout_hint(Path(folder))
+        )
+    for sentence in sentences:
+        warnings.warn(sentence, stacklevel=3)
+
+
+def passed_over(
+    folder: str | Path, recursive: bool = False, masks: str | Path | None = None
+) -> list[str]:
+    """Return sentences about the images in a folder that are left out.
+
+    Args:
+        folder: path of the folder.
+        recursive: whether its subfolders are read.
+        masks: folder of the masks, for `images_of_dataset`; None for `image_files`.
+    """
     sentences = []
-    others = _files_with_suffix(Path(folder), OTHER_FORMATS, recursive)
+    folder = Path(folder)
+    others = _files_with_suffix(folder, OTHER_FORMATS, recursive)
     if others:
         sentences.append(
             f"'{folder}' contains {len(others)} files in formats that are not read: "
             f"{first_few(printable(file.name) for file in others)}. Convert them to PNG or JPEG."
         )
-    nested = [] if recursive else subfolders_with_images(Path(folder))
+    nested = [] if recursive else subfolders_with_images(folder)
+    remedy = "Pass one of them to read it."
+    if masks is not None:
+        nested = [path for path in nested if not _is_inside(Path(masks), path)]
+        remedy = "Pass one of them, or recursive=True (`--recursive`) to read them all."
+        results = sum(map(is_own_result, _files_with_suffix(folder, SUFFIXES, recursive)))
+        if results:
+            sentences.append(
+                f"'{folder}' contains {results} results of tfseg, which are not read as images."
+            )
     if nested:
         names = first_few(printable(path.name) for path in nested)
         sentences.append(
-            f"'{folder}' has subfolders with images, which are left out: {names}. Pass one of "
-            "them, or recursive=True (`--recursive`) to read them all."
+            f"'{folder}' has subfolders with images, which are left out: {names}. {remedy}"
         )
     return sentences
 
 
 def _files_with_suffix(folder, suffixes, recursive):
     """List the files with certain suffixes, sorted by path, without hidden ones."""
-    found = []
-    for root, folders, names in os.walk(folder):
+    found, visited = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(root) in visited:  # a link to a folder that contains it
+            folders.clear()
+            continue
+        visited.add(os.path.realpath(root))
         folders[:] = sorted(name for name in folders if recursive and not name.startswith("."))
         found += [
             Path(root, name)

@@ -5,7 +5,12 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from tfseg.data.readers.image_files import by_stem, image_files, subfolders_with_images
+from tfseg.data.readers.image_files import (
+    by_stem,
+    image_files,
+    images_of_dataset,
+    subfolders_with_images,
+)
 from tfseg.data.readers.pairing import pair_by_stem
 from tfseg.data.readers.pillow_files import SUFFIXES
 from tfseg.data.readers.problems import first_few
@@ -33,10 +38,10 @@ def pair_files(images, masks, class_names, recursive: bool, mask_suffix: str | N
         return _pair_by_suffix(images, masks, recursive, mask_suffix), False
     require_two_folders(images, masks, recursive)
     if recursive:
-        found = by_stem(image_files(images, recursive), images)
+        found = by_stem(images_of_dataset(images, masks, recursive), images)
         labels = by_stem(image_files(masks, recursive), masks)
         return _pair(found, {stem: (file,) for stem, file in labels.items()}), False
-    found = by_stem(image_files(images))
+    found = by_stem(images_of_dataset(images, masks))
     subfolders = only_subfolders(masks)
     if subfolders:
         return _pair_with_subfolders(found, masks, subfolders, class_names)
@@ -107,7 +112,8 @@ def _pair_by_suffix(images, masks, recursive, mask_suffix):
     """Pair "leaf0" with "leaf0_mask", "leaf0_mask_1", ..., in one folder or in two."""
     is_mask = re.compile(re.escape(mask_suffix) + r"([ _-]?\d+)?$")
     same = images.resolve() == masks.resolve()
-    found = by_stem(image_files(images, recursive), images if recursive else None)
+    root = images if recursive else None
+    found = by_stem(images_of_dataset(images, masks, recursive), root)
     if same:
         found = {stem: file for stem, file in found.items() if not is_mask.search(stem)}
     labels = defaultdict(tuple)

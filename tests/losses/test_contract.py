@@ -188,6 +188,9 @@ class TestEveryHead:
             value, gradient = value_and_gradient(loss, labels, logits)
             assert np.isnan(value)
             assert np.array_equal(gradient, expected)  # as if the pixel were ignored
+        value, gradient = value_and_gradient(loss, np.full_like(labels, top + 1), logits)
+        assert np.isnan(value)
+        assert np.isfinite(gradient).all()
 
     @softmax_and_sigmoid
     def test_an_ignored_class_is_ignored_in_labels_and_one_hot(self, name, channels, top, options):

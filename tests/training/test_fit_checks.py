@@ -57,6 +57,22 @@ def test_losses_of_keras_that_expect_probabilities_are_reported_for_our_networks
         assert "expects probabilities. Pass a loss with from_logits=True" in text
     assert warnings_of(network, CrossEntropy()) == []
     assert warnings_of(network, None) == []
+    assert warnings_of(network, my_crossentropy) == []  # it may take logits
+
+
+def my_crossentropy(y_true, y_pred):
+    return keras.ops.mean(y_pred)
+
+
+def test_a_learning_rate_may_be_a_function(tmp_path):
+    model = ending_in("linear")
+    model.compile(keras.optimizers.SGD(rate), CrossEntropy(), metrics=[ConfusionMetrics(2)])
+    x, y = np.ones((2, 4, 4, 3)), np.array([[[0, 1, 0, 1]] * 4] * 2)
+    model.fit(x, y, verbose=0, callbacks=Run(tmp_path / "run").callbacks(monitor="mean_iou"))
+
+
+def rate():
+    return 0.1
 
 
 def test_compile_for_warns_and_measures_probabilities_as_such():

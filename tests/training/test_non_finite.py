@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 
 from tfseg.data import Arrays
+from tfseg.metrics import ConfusionMetrics
 from tfseg.training import NonFiniteLossError, Run, compile_for, train
-from tfseg.training.non_finite import explain_batches
+from tfseg.training.non_finite import explain_batches, mask_faults
 
 from .conftest import NAMES, small_config, small_readers
 
@@ -63,6 +64,28 @@ def test_a_validation_loss_that_is_not_finite_stops_before_the_model_is_saved(tm
     with pytest.raises(NonFiniteLossError, match=message):
         fit(model, run, y_val=np.full((4, 1), np.nan))
     assert not run.best.exists()
+
+
+def test_invalid_labels_stop_a_run_whose_own_loss_is_finite(tmp_path):
+    image = keras.Input((4, 4, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+    model.compile("sgd", lambda y, x: keras.ops.mean(x), metrics=[ConfusionMetrics(2)])
+    x, y = np.ones((2, 4, 4, 3)), np.zeros((2, 4, 4), np.int32)
+    run = Run(tmp_path / "run")
+    with pytest.raises(NonFiniteLossError, match="after epoch 1: 16 pixels have labels that are"):
+        model.fit(
+            *(x, y),
+            validation_data=(x, np.stack([y[0], y[1] + 5])),
+            batch_size=1,
+            verbose=0,
+            callbacks=run.callbacks(),
+        )
+    assert not run.best.exists()
+
+
+def test_labels_are_listed_in_full():
+    (fault,) = mask_faults(np.array([0, 16777215, 0.5]), 2, 255)
+    assert "The masks have the labels 0.5, 16777215; expected 0 to 1" in fault
 
 
 def test_train_says_that_the_data_are_sound(tmp_path):

@@ -135,10 +135,11 @@ class PixelLoss(SegmentationLoss):
         losses = losses * counted
         if self.reduction in ("none", None):
             return losses + nan_where(target.invalid, losses.dtype)
-        total = ops.sum(losses) + ops.sum(target.poison)
+        total, poison = ops.sum(losses), ops.sum(target.poison)
         if self.reduction == "sum":
-            return total
-        return scale_loss_for_distribution(safe_divide(total, ops.sum(counted)))
+            return total + poison
+        # Added to the mean: without any valid pixel, a mean of invalid ones would be 0.
+        return scale_loss_for_distribution(safe_divide(total, ops.sum(counted)) + poison)
 
     def counted_pixels(self, losses, valid):
         """Return (B, ...): 1 for pixels that count, else 0."""

@@ -161,10 +161,12 @@ def _at_label(x, labels):
 
     Example: with 3 classes, label 2 of pixel 4 is entry 4 * 3 + 2 = 14 of the flat array.
     """
-    if None not in x.shape and math.prod(x.shape) >= FLAT_LIMIT:
+    is_known = None not in x.shape  # always under JAX, which may have no 64-bit integers
+    if is_known and math.prod(x.shape) >= FLAT_LIMIT:
         return ops.take_along_axis(x, labels[..., None], axis=-1)[..., 0]
-    labels = ops.reshape(labels, (-1,))
-    index = ops.arange(ops.shape(labels)[0], dtype="int32") * x.shape[-1] + labels
+    dtype = "int32" if is_known else "int64"
+    labels = ops.cast(ops.reshape(labels, (-1,)), dtype)
+    index = ops.arange(ops.shape(labels)[0], dtype=dtype) * x.shape[-1] + labels
     return ops.reshape(ops.take(ops.reshape(x, (-1,)), index), ops.shape(x)[:-1])
 
 

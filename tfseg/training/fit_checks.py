@@ -41,9 +41,10 @@ def warn_of_ended_schedule(owner: str, model: keras.Model, steps: int) -> None:
     `compile_for` sets schedules of a certain length; after it they are 0 or nearly so.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    schedule = optimizer.get_config()["learning_rate"]
-    length = schedule["config"].get("steps") if isinstance(schedule, dict) else None
-    updates = int(optimizer.iterations) + steps // (optimizer.gradient_accumulation_steps or 1)
+    length = schedule_option(model, "steps")
+    # the sum of one number: under MirroredStrategy, int() of a Keras variable fails
+    done = int(keras.ops.sum(optimizer.iterations))
+    updates = done + steps // (optimizer.gradient_accumulation_steps or 1)
     if length is not None and updates > TOLERATED * length:
         warnings.warn(
             f"{owner}: the learning rate ends after {length} updates, but this training has "
@@ -51,6 +52,14 @@ def warn_of_ended_schedule(owner: str, model: keras.Model, steps: int) -> None:
             f"compile_for(model, steps=epochs * len(batches)).",
             stacklevel=3,
         )
+
+
+def schedule_option(model: keras.Model, name: str):
+    """Return an argument of the optimizer's schedule; None without a schedule that has it."""
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    schedule = optimizer.get_config()["learning_rate"]
+    config = schedule.get("config") if isinstance(schedule, dict) else None
+    return config.get(name) if isinstance(config, dict) else None  # of a function it is a name
 
 
 def takes_0_255(model: keras.Model) -> bool:
@@ -75,7 +84,8 @@ def single_losses(loss) -> list:
 def expects_logits(loss) -> bool | None:
     """Return whether a loss expects logits; None if that is unknown."""
     known = getattr(loss, "from_logits", None)
-    if known is None and "crossentropy" in _name(loss).lower():
+    is_of_keras = isinstance(loss, str) or _module(loss).startswith("keras.")
+    if known is None and is_of_keras and "crossentropy" in _name(loss).lower():
         return False  # Keras' default, for a name such as "categorical_crossentropy"
     return known
 
@@ -84,6 +94,10 @@ def _name(loss):
     if isinstance(loss, str):
         return repr(loss)
     return getattr(loss, "__name__", type(loss).__name__)
+
+
+def _module(loss):
+    return getattr(loss, "__module__", None) or type(loss).__module__
 
 
 def _plural(names):

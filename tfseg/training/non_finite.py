@@ -83,5 +83,10 @@ def _name_samples(reader, classes):
 
 
 def _list_values(values):
-    shown = ", ".join(f"{value:g}" for value in values[:VALUES_SHOWN])
+    shown = ", ".join(_text(value) for value in values[:VALUES_SHOWN].tolist())
     return f"{shown}, ..." if len(values) > VALUES_SHOWN else shown
+
+
+def _text(value):
+    is_whole = isinstance(value, int) or value.is_integer()
+    return str(int(value)) if is_whole else f"{value:g}"

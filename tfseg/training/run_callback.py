@@ -8,7 +8,11 @@ import numpy as np
 
 from tfseg.files import atomic_write, remove_leftovers
 from tfseg.training.averages import AveragedWeights, guard_validations, unguard_validations
-from tfseg.training.fit_checks import warn_of_ended_schedule, warn_of_wrong_outputs
+from tfseg.training.fit_checks import (
+    schedule_option,
+    warn_of_ended_schedule,
+    warn_of_wrong_outputs,
+)
 from tfseg.training.non_finite import NonFiniteLossError
 
 # Ends of the names of scores that are best when low; Keras' names and ours.
@@ -87,6 +91,7 @@ class KeepRun(keras.callbacks.Callback):
         self._check_last_step()
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         self._check_validation(epoch, row)
+        self._check_labels(epoch)
         self._add_to_history(row)
         if self._monitor not in row:
             self._check_monitor(row)
@@ -124,6 +129,19 @@ class KeepRun(keras.callbacks.Callback):
             raise NonFiniteLossError(
                 f"The validation loss is {loss} after epoch {epoch + 1}. "
                 f"{self._describe_weights()}",
+                epoch,
+                None,
+            )
+
+    def _check_labels(self, epoch):
+        """Stop at labels that make the scores NaN, even if a loss of the user stays finite."""
+        counts = [metric.invalid for metric in _metrics(self.model) if hasattr(metric, "invalid")]
+        # the sum of one number: under MirroredStrategy, int() of a Keras variable fails
+        invalid = max((int(keras.ops.sum(count)) for count in counts), default=0)
+        if invalid:
+            raise NonFiniteLossError(
+                f"The scores are NaN after epoch {epoch + 1}: {invalid} pixels have labels that "
+                "are neither a class nor `ignore_index`. Translate them to class ids.",
                 epoch,
                 None,
             )
@@ -213,8 +231,7 @@ class KeepRun(keras.callbacks.Callback):
 def _peak_rate(model):
     """Return the learning rate, or the highest one of a schedule of `compile_for`."""
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    rate = optimizer.get_config()["learning_rate"]
-    peak = rate["config"].get("peak") if isinstance(rate, dict) else rate
+    peak = schedule_option(model, "peak")
     return float(optimizer.learning_rate if peak is None else peak)
 
 
@@ -224,9 +241,13 @@ def lower_is_better(monitor: str, model: keras.Model) -> bool:
     A metric that knows its direction says it; for others the name decides.
     """
     name = monitor.removeprefix("val_")
-    for metric in model.metrics:
-        for part in getattr(metric, "metrics", [metric]):
-            direction = getattr(part, "_direction", None)
-            if part.name == name and direction is not None:
-                return direction == "down"
+    for metric in _metrics(model):
+        direction = getattr(metric, "_direction", None)
+        if metric.name == name and direction is not None:
+            return direction == "down"
     return name.endswith(LOW_IS_BEST)
+
+
+def _metrics(model):
+    """Return all metrics, also those inside Keras' container of the compiled ones."""
+    return [part for metric in model.metrics for part in getattr(metric, "metrics", [metric])]

@@ -200,7 +200,7 @@ def _images_to_compare(run, images, count, required):
         required: raise if there are none.
     """
     from tfseg import data, training
-    from tfseg.export.calibration import spread
+    from tfseg.export.int8_images import spread
 
     record = run.record
     if images is not None:

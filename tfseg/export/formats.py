@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tfseg import checks
-from tfseg.export.calibration import resize_image, split_samples
+from tfseg.export.int8_images import resize_image, split_samples
 from tfseg.export.litert import litert, litert_runner
 from tfseg.export.metadata import PARITY_FILE
 from tfseg.export.onnx import onnx, onnx_runner

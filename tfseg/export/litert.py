@@ -11,9 +11,9 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
-from tfseg.export.calibration import resize_image, split_samples
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import fold_batch_norm, inference_function
+from tfseg.export.int8_images import resize_image, split_samples
 from tfseg.export.litert_metadata import add_segmenter_metadata
 from tfseg.export.parity import keras_runner, run_one_by_one
 from tfseg.export.postprocess import ids_of_probabilities

@@ -5,7 +5,7 @@ import pytest
 from export.informative_models import one_conv
 
 from tfseg.export import litert, saved_model
-from tfseg.export.calibration import split_samples, spread
+from tfseg.export.int8_images import split_samples, spread
 
 # one convolution loses more in int8 than a network
 pytestmark = pytest.mark.filterwarnings("ignore:litert. quantize:UserWarning")

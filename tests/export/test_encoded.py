@@ -61,6 +61,7 @@ def png_bomb(width, height):
     return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
 
 
+@pytest.mark.filterwarnings("ignore:predict. the image values are in 200:UserWarning")
 def test_files_of_mixed_sizes_and_types_give_the_outputs_of_predict(unet_model, encoded, tmp_path):
     image = draw_sample(0)[0]
     files = {

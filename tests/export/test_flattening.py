@@ -58,7 +58,7 @@ def test_a_model_without_models_inside_is_not_copied(inner):
 def test_a_sequential_model_is_exported(inner, tmp_path):
     model = sequential(inner)
     version = saved_model(model, tmp_path, window=32)
-    assert inspect(version)["normalization"] == {"mean": [127.5] * 3, "std": [127.5] * 3}
+    assert "normalization" not in inspect(version)  # a layer precedes it
     images = noise(2, 21, 30, 3)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     found = served(image=tf.constant(images))["class_ids"].numpy()

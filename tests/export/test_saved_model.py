@@ -283,7 +283,7 @@ def test_a_single_wrong_signature_is_rejected(name, tmp_path, monkeypatch):
 def test_other_formats_are_compared_on_crops_of_one_window(tmp_path, monkeypatch):
     shapes = []
 
-    def record(version, model, formats, images, class_names, size):
+    def record(version, model, formats, images, class_names, size, value_range):
         shapes.extend(image.shape for image in images)
 
     monkeypatch.setattr(MODULE, "_compare", lambda *_: None)

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.metrics import MeanIoU
 from tfseg.training import Run
 
 # Best in the third epoch, then three without improvement: with patience 3 the run ends after the
@@ -98,13 +97,3 @@ def test_a_patience_below_one_is_refused(run):
         ValueError, match=r"Run.callbacks: patience=0 must be a whole number of at least 1"
     ):
         run.callbacks(patience=0)
-
-
-def test_early_stopping_of_keras_does_not_know_the_direction():
-    # The reason for `patience`. If Keras ever finds the direction, update the docs.
-    model = keras.Sequential([keras.Input((2, 2, 3)), keras.layers.Conv2D(2, 1)])
-    model.compile("sgd", "mse", metrics=[MeanIoU(2)])
-    stopping = keras.callbacks.EarlyStopping("val_mean_iou", patience=3)
-    x, y = np.ones((1, 2, 2, 3)), np.zeros((1, 2, 2, 2))
-    with pytest.raises(ValueError, match="isn't able to automatically determine"):
-        model.fit(x, y, validation_data=(x, y), callbacks=[stopping], verbose=0)

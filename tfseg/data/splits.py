@@ -8,7 +8,7 @@ import numpy as np
 
 from tfseg import checks
 from tfseg.data.readers.file_names import same_form
-from tfseg.data.readers.image_files import SUFFIXES
+from tfseg.data.readers.pillow_files import SUFFIXES
 from tfseg.data.readers.problems import first_few
 from tfseg.data.readers.text_files import read_lines
 

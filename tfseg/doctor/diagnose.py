@@ -8,7 +8,7 @@ from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.file_names import same_form
 from tfseg.data.readers.folder import Folder
-from tfseg.data.readers.image_files import image_files, images_of_dataset, passed_over
+from tfseg.data.readers.image_listing import image_files, images_of_dataset, passed_over
 from tfseg.data.readers.mask_layouts import only_subfolders, require_two_folders
 from tfseg.doctor.dataset_report import ClassRow, Report
 from tfseg.doctor.duplicate_findings import duplicate_findings

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from tfseg.data.readers.image_files import (
-    image_files,
     read_colors,
     read_header,
     read_image,
     read_mask,
     read_palette,
 )
+from tfseg.data.readers.image_listing import image_files
 from tfseg.data.readers.pillow_files import stored_orientation
 from tfseg.doctor.measure import measure_files
 

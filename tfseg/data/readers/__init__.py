@@ -16,7 +16,8 @@ from tfseg.data.readers.formats import (
     Yolo,
     write_tfrecords,
 )
-from tfseg.data.readers.image_files import image_files, read_header, read_image, read_mask
+from tfseg.data.readers.image_files import read_header, read_image, read_mask
+from tfseg.data.readers.image_listing import image_files
 
 __all__ = [
     "Arrays",

@@ -10,13 +10,8 @@ from tfseg.checks import BACKGROUND, IGNORE_INDEX, label_names
 from tfseg.data.readers.base import Reader, check_class_names, mask_dtype_for
 from tfseg.data.readers.color_masks import ColorTable
 from tfseg.data.readers.extract import shrink_labels
-from tfseg.data.readers.image_files import (
-    printable,
-    read_colors,
-    read_image,
-    read_mask,
-    read_palette,
-)
+from tfseg.data.readers.image_files import read_colors, read_image, read_mask, read_palette
+from tfseg.data.readers.image_listing import printable
 from tfseg.data.readers.mask_layouts import pair_files
 from tfseg.data.readers.mask_values import (
     are_black_and_white,

@@ -5,7 +5,7 @@ import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from tfseg.data.readers.image_files import (
+from tfseg.data.readers.image_listing import (
     by_stem,
     image_files,
     images_of_dataset,

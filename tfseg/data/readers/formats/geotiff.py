@@ -13,13 +13,8 @@ from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.formats.large_files import common_dtype
 from tfseg.data.readers.formats.scene import Scene
-from tfseg.data.readers.image_files import (
-    by_stem,
-    image_files,
-    printable,
-    read_header,
-    read_mask,
-)
+from tfseg.data.readers.image_files import read_header, read_mask
+from tfseg.data.readers.image_listing import by_stem, image_files, printable
 from tfseg.data.readers.mask_values import (
     are_black_and_white,
     distinct_values,

@@ -13,7 +13,7 @@ from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.file_names import is_hidden, same_form
 from tfseg.data.readers.formats.large_files import common_dtype
 from tfseg.data.readers.formats.volume import Volume
-from tfseg.data.readers.image_files import printable
+from tfseg.data.readers.image_listing import printable
 from tfseg.data.readers.mask_values import (
     are_black_and_white,
     distinct_values,

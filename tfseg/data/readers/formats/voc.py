@@ -9,10 +9,11 @@ from tfseg.checks import BACKGROUND, is_background, one_of
 from tfseg.data.readers.base import Reader, check_class_names
 from tfseg.data.readers.file_names import FileFinder, same_form
 from tfseg.data.readers.formats.voc_xml import names_in, read_objects
-from tfseg.data.readers.image_files import SUFFIXES, read_image, read_mask
+from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.data.readers.mask_values import to_class_ids
 from tfseg.data.readers.objects import boxes_around, relabel
 from tfseg.data.readers.pairing import read_headers
+from tfseg.data.readers.pillow_files import SUFFIXES
 from tfseg.data.readers.problems import first_few, format_problems
 from tfseg.data.splits import read_names
 

@@ -16,7 +16,8 @@ from tfseg.data.readers.formats.drawing import (
     polygons_to_rle,
     valid_polygons,
 )
-from tfseg.data.readers.image_files import by_stem, image_files, printable, read_image
+from tfseg.data.readers.image_files import read_image
+from tfseg.data.readers.image_listing import by_stem, image_files, printable
 from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import format_problems

@@ -3,10 +3,14 @@ import sys
 
 import pytest
 
+from tfseg.data import exit_gate
+
 SCRIPT = """
 import sys, time
 import numpy as np
 from tfseg.data import Arrays, Augment, pipeline
+
+from tfseg.data import exit_gate
 
 class Slow(Arrays):
     def __getitem__(self, index):
@@ -29,3 +33,10 @@ def test_a_script_that_keeps_an_iterator_exits(stream, batches):
     command = [sys.executable, "-c", SCRIPT, stream, str(batches)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
+
+
+def test_calls_after_the_exit_do_no_work(monkeypatch):
+    call = exit_gate.until_exit(lambda number: number + 1, lambda: 0)
+    assert call(5) == 6
+    monkeypatch.setattr(exit_gate, "_is_closed", True)
+    assert call(5) == 0

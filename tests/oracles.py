@@ -267,6 +267,51 @@ def panoptic_counts(target, prediction, void, crowd):
     return len(matched), len(wrong), len(targets) - len(matched), iou_sum
 
 
+def box_iou(box, other):
+    """Return the intersection over union of two boxes x_min, y_min, x_max, y_max, in float64."""
+    box, other = np.array(box, "float64"), np.array(other, "float64")
+    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+    inter = np.prod(np.maximum(sides, 0))
+    union = sum(np.prod(np.maximum(b[2:] - b[:2], 0)) for b in (box, other)) - inter
+    return inter / union if union > 0 else 0.0
+
+
+def nms(boxes, scores, threshold, classes=None, valid=None):
+    """Return the indices that greedy suppression keeps of one image, by descending score."""
+    kept = []
+    for i in sorted(range(len(boxes)), key=lambda i: (-scores[i], i)):
+        rivals = [j for j in kept if classes is None or classes[i] == classes[j]]
+        overlaps = any(box_iou(boxes[i], boxes[j]) > threshold for j in rivals)
+        if (valid is None or valid[i]) and not overlaps:
+            kept.append(i)
+    return kept
+
+
+def match_boxes(similarity, high, low, low_quality, valid):
+    """Return the object of each anchor of one image, -1 for background and -2 for ignored."""
+    objects = [i for i in range(len(similarity)) if valid[i]]
+    matches = []
+    for anchor in range(similarity.shape[1]):
+        values = {i: similarity[i, anchor] for i in objects}
+        best = max(values.values(), default=0)
+        found = -1 if best < low else -2
+        is_best_of_any = any(
+            values[i] == similarity[i].max() and similarity[i].max() > 0 for i in objects
+        )
+        if objects and (best >= high or (low_quality and is_best_of_any)):
+            found = min(i for i in objects if values[i] == best)
+        matches.append(found)
+    return matches
+
+
+def sample_matches(matches, priorities, count, positive_fraction):
+    """Return the anchors drawn for one image: those that are positive, and the background."""
+    order = sorted(range(len(matches)), key=lambda i: (-priorities[i], i))
+    positives = [i for i in order if matches[i] >= 0][: int(count * positive_fraction)]
+    negatives = [i for i in order if matches[i] == -1][: count - len(positives)]
+    return positives, negatives
+
+
 def affine_warp(image, matrix, size, fill=0.0):
     """Warp one image (H, W, C) bilinearly; `matrix` (2, 3) maps output (x, y, 1) to the source."""
     height, width, channels = image.shape

@@ -1,8 +1,17 @@
 import numpy as np
+import oracles
 import pytest
 from keras import ops
 
-from tfseg.ops import box_area, clip_boxes, crop_matrices, move_boxes, move_points
+from tfseg.ops import (
+    box_area,
+    box_iou,
+    box_overlap,
+    clip_boxes,
+    crop_matrices,
+    move_boxes,
+    move_points,
+)
 
 IDENTITY = np.eye(3, dtype="float32")
 
@@ -71,6 +80,44 @@ def test_every_image_has_its_own_region():
     clipped = ops.convert_to_numpy(clip_boxes(boxes, regions))
     assert (clipped[0] == [1, 2, 3, 4]).all()
     assert (clipped[1] == [5, 6, 7, 8]).all()
+
+
+def test_iou_and_overlap_by_hand():
+    boxes = [[[0, 0, 4, 4], [2, 1, 8, 3]], [[0, 0, 1, 1], [9, 9, 9, 9]]]
+    others = [
+        [[0, 0, 4, 2], [2, 2, 3, 3], [4, 0, 6, 4]],
+        [[9, 9, 9, 9], [0, 0, 9, 9], [5, 5, 4, 4]],
+    ]
+    iou = ops.convert_to_numpy(box_iou(array(boxes), array(others)))
+    expected = [[[8 / 16, 1 / 16, 0], [2 / 18, 1 / 12, 4 / 16]], [[0, 1 / 81, 0], [0, 0, 0]]]
+    assert iou == pytest.approx(np.array(expected), rel=1e-6)
+    overlap = ops.convert_to_numpy(box_overlap(array(boxes), array(others)))
+    expected = [[[8 / 16, 1 / 16, 0], [2 / 12, 1 / 12, 4 / 12]], [[0, 1, 0], [0, 0, 0]]]
+    assert overlap == pytest.approx(np.array(expected), rel=1e-6)
+
+
+def test_iou_equals_the_slow_one():
+    boxes, others = draw_boxes(20), draw_boxes()[:7]
+    expected = [[oracles.box_iou(box, other) for other in others] for box in boxes]
+    assert ops.convert_to_numpy(box_iou(array(boxes), array(others))) == pytest.approx(
+        np.array(expected), rel=1e-6
+    )
+
+
+@pytest.mark.parametrize("overlap", [box_iou, box_overlap])
+def test_overlaps_of_low_precision_boxes_are_computed_in_float32(overlap):
+    # The areas overflow float16.
+    found = overlap(
+        np.array([[0, 0, 512, 512]], "float16"), np.array([[0, 0, 512, 256]], "float16")
+    )
+    assert ops.dtype(found) == "float32"
+    assert ops.convert_to_numpy(found).tolist() == [[0.5]]
+
+
+@pytest.mark.parametrize("overlap", [box_iou, box_overlap])
+def test_overlaps_of_no_boxes(overlap):
+    assert overlap(np.zeros((2, 0, 4)), np.zeros((2, 3, 4))).shape == (2, 0, 3)
+    assert overlap(np.zeros((2, 3, 4)), np.zeros((2, 0, 4))).shape == (2, 3, 0)
 
 
 def test_identity():

@@ -3,7 +3,15 @@
 `top_ids`, `count_id_pairs` and the functions of `tfseg.ops.windows` are for NumPy arrays.
 """
 
-from tfseg.ops.boxes import box_area, clip_boxes, move_boxes, move_points
+from tfseg.ops.box_coder import decode_boxes, encode_boxes
+from tfseg.ops.boxes import (
+    box_area,
+    box_iou,
+    box_overlap,
+    clip_boxes,
+    move_boxes,
+    move_points,
+)
 from tfseg.ops.class_ids import top_class, top_ids
 from tfseg.ops.color import apply_color, blur, color_matrices, jpeg, noise
 from tfseg.ops.confusion import (
@@ -20,6 +28,8 @@ from tfseg.ops.confusion import (
 )
 from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import nan_where, read_target, split_dense, split_labels, target_kind
+from tfseg.ops.matching import match_boxes, sample_matches
+from tfseg.ops.nms import nms
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
 from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field, source_points
@@ -32,6 +42,8 @@ __all__ = [
     "blend_weights",
     "blur",
     "box_area",
+    "box_iou",
+    "box_overlap",
     "channel_counts",
     "channel_matrices",
     "class_counts",
@@ -42,16 +54,21 @@ __all__ = [
     "confusion_matrix",
     "count_id_pairs",
     "crop_matrices",
+    "decode_boxes",
+    "encode_boxes",
     "jpeg",
+    "match_boxes",
     "mean_ratio",
     "move_boxes",
     "move_points",
     "nan_where",
+    "nms",
     "noise",
     "random_bits",
     "ratio",
     "read_target",
     "resample",
+    "sample_matches",
     "smooth_field",
     "softmax_nll",
     "softmax_nll_and_sums",

@@ -7,6 +7,8 @@ from tfseg.ops.warp import apply_matrices
 
 # Points with a smaller third coordinate are too close to the horizon of a perspective map.
 NEAREST_DEPTH = 0.1
+# The least divisor, so that boxes without area have overlap 0 instead of 0 / 0.
+SMALLEST_AREA = float(np.finfo("float32").tiny)
 
 
 def box_area(boxes):
@@ -20,6 +22,58 @@ def clip_boxes(boxes, regions):
     low = ops.maximum(boxes[..., :2], regions[..., :2])
     high = ops.minimum(boxes[..., 2:], regions[..., 2:])
     return ops.concatenate([low, ops.maximum(low, high)], axis=-1)
+
+
+def box_iou(boxes, others):
+    """Return the intersection over union of each box with each other box.
+
+    Args:
+        boxes: (..., N, 4).
+        others: (..., M, 4).
+
+    Returns:
+        (..., N, M) float32 in [0, 1]; 0 where the union is 0.
+
+    Example:
+        >>> from keras import ops
+        >>> from tfseg.ops import box_iou
+        >>> iou = box_iou([[0.0, 0.0, 4.0, 4.0]], [[0.0, 0.0, 4.0, 2.0], [5.0, 0.0, 9.0, 4.0]])
+        >>> ops.convert_to_numpy(iou).tolist()
+        [[0.5, 0.0]]
+    """
+    boxes, others = ops.cast(boxes, "float32"), ops.cast(others, "float32")
+    inter = _intersection(boxes, others)
+    union = box_area(boxes)[..., :, None] + box_area(others)[..., None, :] - inter
+    return inter / ops.maximum(union, SMALLEST_AREA)
+
+
+def box_overlap(boxes, regions):
+    """Return the fraction of each box's area that lies in each region.
+
+    The overlap with a crowd region is measured so: an object in the crowd lies inside of it, but
+    its IoU with the whole region is small.
+
+    Args:
+        boxes: (..., N, 4).
+        regions: (..., M, 4).
+
+    Returns:
+        (..., N, M) float32 in [0, 1]; 0 for boxes without area.
+    """
+    boxes, regions = ops.cast(boxes, "float32"), ops.cast(regions, "float32")
+    areas = ops.maximum(box_area(boxes), SMALLEST_AREA)
+    return _intersection(boxes, regions) / areas[..., None]
+
+
+def _intersection(boxes, others):
+    """Return the areas (..., N, M) that boxes (..., N, 4) and (..., M, 4) have in common."""
+    left, top, right, bottom = (boxes[..., :, None, side] for side in range(4))
+    other_left, other_top, other_right, other_bottom = (
+        others[..., None, :, side] for side in range(4)
+    )
+    width = ops.minimum(right, other_right) - ops.maximum(left, other_left)
+    height = ops.minimum(bottom, other_bottom) - ops.maximum(top, other_top)
+    return ops.maximum(width, 0) * ops.maximum(height, 0)
 
 
 def move_boxes(boxes, matrices, correction=None):

@@ -1,65 +1,20 @@
 import os
 import pickle
-import struct
-from collections import OrderedDict
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from torch_files import FACTS, Named, tensor, write_legacy, write_zip
 
 from tfseg.models.encoders.checkpoints import read_checkpoint
 
-FACTS = {
-    "protocol_version": 1001,
-    "little_endian": True,
-    "type_sizes": {"short": 2, "int": 4, "long": 4},
-}
+GOLDENS = Path(__file__).parents[2] / "goldens"
+WRITERS = pytest.mark.parametrize("write", [write_legacy, write_zip])
 
 
-class Named:
-    """Pickles as a call of a function by name; the function does not have to exist."""
-
-    def __init__(self, module, name, *args):
-        self.module, self.name, self.args = module, name, args
-
-
-class Storage(tuple):
-    """Pickles as a persistent id."""
-
-
-class Pickler(pickle._Pickler):  # the Python implementation, whose `save` can be overridden
-    def persistent_id(self, value):
-        if isinstance(value, Storage):
-            return tuple(value)
-        return None
-
-    def save(self, value, save_persistent_id=True):
-        if not isinstance(value, Named):
-            return super().save(value, save_persistent_id)
-        self.write(pickle.GLOBAL + f"{value.module}\n{value.name}\n".encode())
-        if value.args:
-            super().save(value.args)
-            self.write(pickle.REDUCE)
-
-
-def write(path, state, storages, magic=0x1950A86A20F9469CFC6C, facts=FACTS, tail=b""):
-    """Write a legacy file; `storages` is {key: array}."""
-    with path.open("wb") as file:
-        for value in (magic, 1001, facts, state, list(storages)):
-            Pickler(file, 2).dump(value)
-        for array in storages.values():
-            file.write(struct.pack("<q", array.size) + array.tobytes())
-        file.write(tail)
-    return path
-
-
-def tensor(key, count, offset, shape, strides, kind="FloatStorage"):
-    storage = Storage(("storage", Named("torch", kind), key, "cpu", count, None))
-    return Named(
-        "torch._utils", "_rebuild_tensor_v2", storage, offset, shape, strides, False, OrderedDict()
-    )
-
-
-def test_tensors_are_views_into_storages(tmp_path):
+@WRITERS
+def test_tensors_are_views_into_storages(tmp_path, write):
     state = {
         "plain": tensor("7", 6, 0, (2, 3), (3, 1)),
         "transposed": tensor("7", 6, 0, (3, 2), (1, 3)),
@@ -75,6 +30,21 @@ def test_tensors_are_views_into_storages(tmp_path):
     assert (tensors["scalar"].tolist(), tensors["scalar"].dtype) == (-3, np.int64)
 
 
+@pytest.mark.parametrize("name", ["torch_legacy.pth", "torch_zip.pth"])
+def test_files_of_pytorch_are_read(name):
+    # written by torch 2.14.1: tests/goldens/torch_checkpoints.py
+    tensors = read_checkpoint(GOLDENS / name)
+    assert list(tensors) == [
+        *("0.weight", "0.bias", "1.weight", "1.bias"),
+        *("1.running_mean", "1.running_var", "1.num_batches_tracked"),
+    ]
+    assert tensors["0.weight"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    assert tensors["0.bias"].tolist() == [0.5, 1.5, 2.5]
+    assert tensors["1.running_mean"].tolist() == [-1, 0, 7]
+    assert tensors["1.num_batches_tracked"] == 41
+
+
+@WRITERS
 @pytest.mark.parametrize(
     ("module", "name"),
     [
@@ -85,7 +55,7 @@ def test_tensors_are_views_into_storages(tmp_path):
         ("torch", "load"),
     ],
 )
-def test_other_functions_are_not_called(tmp_path, module, name):
+def test_other_functions_are_not_called(tmp_path, module, name, write):
     state = {"weight": Named(module, name, f"touch {tmp_path / 'run'}")}
     write(tmp_path / "evil.pth", state, {})
     with pytest.raises(
@@ -135,15 +105,39 @@ STORAGE = {"0": np.arange(4, dtype="<f4")}
     ],
 )
 def test_a_damaged_file_is_an_error_that_names_it(tmp_path, options, message):
-    path = write(tmp_path / "bad.pth", **{"state": STATE, "storages": STORAGE} | options)
+    path = write_legacy(tmp_path / "bad.pth", **{"state": STATE, "storages": STORAGE} | options)
     with pytest.raises(
         ValueError,
-        match=rf"(?s)bad.pth' is not a legacy PyTorch checkpoint.*{message}.*Download it again",
+        match=rf"(?s)bad.pth' is not a PyTorch checkpoint.*{message}.*Download it again",
     ):
         read_checkpoint(path)
 
 
-def test_a_truncated_file_is_an_error(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"more": {"byteorder": b"big\0\0\0"}}, "the elements are big-endian"),
+        ({"more": {"byteorder": b"big"}}, "byteorder has 3 bytes, expected 6"),
+        ({"more": {"other/data.pkl": b""}}, "contains 2 data.pkl, expected 1"),
+        ({"compression": zipfile.ZIP_DEFLATED}, "is compressed"),
+        (
+            {"storages": {"0": np.arange(3, dtype="<f4")}},
+            "archive/data/0 has 12 bytes, expected 16",
+        ),
+        ({"storages": {}}, "There is no item named 'archive/data/0'"),
+        ({"state": {"w": tensor("0", 4, 1, (4,), (1,))}}, "reaches beyond its 4 elements"),
+        # as training scripts save: {"model": state dict, "optimizer": ...}
+        ({"state": {"model": STATE}}, "not a state dict: 'model' is of type dict.*state_dict"),
+    ],
+)
+def test_a_damaged_zip_is_an_error_that_names_it(tmp_path, options, message):
+    path = write_zip(tmp_path / "bad.pth", **{"state": STATE, "storages": STORAGE} | options)
+    with pytest.raises(ValueError, match=rf"(?s)bad.pth' is not a PyTorch checkpoint.*{message}"):
+        read_checkpoint(path)
+
+
+@WRITERS
+def test_a_truncated_file_is_an_error(tmp_path, write):
     whole = write(tmp_path / "a.pth", STATE, STORAGE).read_bytes()
     for length in range(len(whole)):
         (tmp_path / "cut.pth").write_bytes(whole[:length])

@@ -166,11 +166,11 @@ def test_the_number_of_parameters_is_that_of_the_published_files():
         ),
         (
             lambda t: t.update({"_conv_stem.weight": np.zeros((32, 4, 3, 3), "f4")}),
-            r"1 of wrong shape\s+_conv_stem.weight \(3, 3, 4, 32\) instead of \(3, 3, 3, 32\)",
+            r"1 of wrong shape\s+_conv_stem.weight \(32, 4, 3, 3\) instead of \(32, 3, 3, 3\)",
         ),
         (
             lambda t: t.update({"_fc.weight": np.zeros(1000)}),
-            r"_fc.weight \(1000,\) instead of \(1280, 1000\)",
+            r"_fc.weight \(1000,\) instead of \(1000, 1280\)",
         ),
     ],
 )

@@ -11,7 +11,8 @@ from tfseg.models.encoders import ENCODERS, encode, freeze, list_encoders, stage
 
 # keras 3.15.1: `keras.applications.<name>(include_top=False, weights=None).count_params()`.
 # EfficientNet-B has 7 less: the numbers of its built-in normalization, which `encode` does itself.
-# The numbers of EfficientNet-Lite and MiT are derived in their tests.
+# The numbers of EfficientNet-Lite and MiT are derived in their tests. ResNet-50 v1.5 has those of
+# ResNet-50 without the biases of its 53 convolutions, of 26,560 channels.
 PARAMETERS = {
     "efficientnet_lite0": 2_998_304,
     "efficientnet_lite1": 3_774_624,
@@ -19,6 +20,7 @@ PARAMETERS = {
     "mit_b0": 3_319_392,
     "mit_b1": 13_151_424,
     "mit_b2": 24_196_288,
+    "resnet50_v1_5": 23_587_712 - 26_560,
     "resnet50": 23_587_712,
     "resnet101": 42_658_176,
     "resnet152": 58_370_944,

@@ -9,6 +9,7 @@ from tfseg.models.blocks import PadToStride, normalize
 from tfseg.models.encoders import applications as _applications
 from tfseg.models.encoders import efficientnet_lite as _lite
 from tfseg.models.encoders import mit as _mit
+from tfseg.models.encoders import resnet as _resnet
 from tfseg.models.encoders.efficientnet_lite import efficientnet_lite
 from tfseg.models.encoders.encoder import no_imagenet_weights
 from tfseg.models.encoders.freezing import freeze, stage_of, unfreeze
@@ -16,7 +17,12 @@ from tfseg.models.encoders.kernels import copy_weights
 from tfseg.models.encoders.mit import ReducedAttention, mit
 from tfseg.models.encoders.rebuild import dilated_copy
 
-ENCODERS = {**_lite.ENCODERS, **_mit.ENCODERS, **_applications.ENCODERS}
+ENCODERS = {
+    **_lite.ENCODERS,
+    **_mit.ENCODERS,
+    **_resnet.ENCODERS,
+    **_applications.ENCODERS,
+}
 
 __all__ = [
     "ENCODERS",
@@ -90,7 +96,8 @@ def encode(
         encoder: a name from `list_encoders()`.
         weights: None for random weights; "imagenet"; or the path of a file with the weights of the
             bare network: the `.weights.h5` that `save_weights` of the keras.applications model with
-            `include_top=False` writes, or a `..._notop.h5` of keras.applications.
+            `include_top=False` writes, or a `..._notop.h5` of keras.applications; for
+            "resnet50_v1_5" also a `.pth` of torchvision's `resnet50`.
         output_stride: 32, 16 or 8. Below 32, the late stages keep this stride and dilate their
             kernels instead, with the same weights.
         normalization: (mean, std), each one number or one per channel, or "image" to standardize

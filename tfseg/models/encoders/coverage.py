@@ -1,9 +1,12 @@
 """Check that the tensors of a weights file are exactly those of a network."""
 
 ROWS = 8  # rows per section of the table
+ADVICE = "Use the weights of exactly this network, without its classifier (include_top=False)."
 
 
-def require_full_coverage(owner: str, path, expected: dict, found: dict) -> None:
+def require_full_coverage(
+    owner: str, path, expected: dict, found: dict, advice: str = ADVICE
+) -> None:
     """Raise a ValueError with a table unless a file contains exactly the expected tensors.
 
     Args:
@@ -11,6 +14,7 @@ def require_full_coverage(owner: str, path, expected: dict, found: dict) -> None
         path: path of the file, for the message.
         expected: {name: shape} of the network's variables.
         found: {name: shape} of the file's tensors.
+        advice: what to do, for the message.
     """
     missing = [f"{name} {shape}" for name, shape in expected.items() if name not in found]
     unexpected = [f"{name} {shape}" for name, shape in found.items() if name not in expected]
@@ -31,7 +35,5 @@ def require_full_coverage(owner: str, path, expected: dict, found: dict) -> None
             table.append(f"          ... and {len(rows) - ROWS} more")
     raise ValueError(
         f"{owner}: the tensors in '{path}' are not the {len(expected)} of this network; none were "
-        "loaded.\n"
-        + "\n".join(table)
-        + "\nUse the weights of exactly this network, without its classifier (include_top=False)."
+        "loaded.\n" + "\n".join([*table, advice])
     )

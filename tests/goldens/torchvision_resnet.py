@@ -2,21 +2,17 @@
 
 Needs torch 2.14.1 and torchvision 0.29.1 in an environment of its own:
     python3 -m venv tv && tv/bin/pip install torch==2.14.1 torchvision==0.29.1
-    tv/bin/python tests/goldens/torchvision_resnet.py
+    PYTHONPATH=tests tv/bin/python tests/goldens/torchvision_resnet.py
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 import torchvision
-
-FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER.parent))
-
 from seeded_weights import seeded_image, seeded_tensor
 
+FOLDER = Path(__file__).parent
 MEAN = np.array([123.675, 116.28, 103.53])
 STD = np.array([58.395, 57.12, 57.375])
 CHANNELS = 4  # of each feature map, evenly spaced

@@ -16,10 +16,10 @@ from torchvision.ops import batched_nms, box_iou, nms
 SAMPLED = [(3, 60), (40, 5), (0, 30), (9, 0), (40, 60), (2, 3)]
 
 
-def draw_boxes(rng, count, extent):
+def draw_boxes(rng, count, extent, shortest=1):
     """Return (count, 4) boxes whose corners are multiples of 1/2, so that equal IoU occur."""
     corner = rng.integers(0, 2 * extent, (count, 2)) / 2
-    sides = rng.integers(1, extent, (count, 2)) / 2
+    sides = rng.integers(shortest, extent, (count, 2)) / 2
     return torch.tensor(np.concatenate([corner, corner + sides], 1), dtype=torch.float32)
 
 
@@ -36,9 +36,11 @@ def coder(rng):
 
 def matcher(rng):
     """Return matches of objects that each overlap an anchor, where both rules agree."""
-    objects, anchors = draw_boxes(rng, 6, 6), draw_boxes(rng, 150, 6)
+    objects = draw_boxes(rng, 6, 12, shortest=6)
+    moved = objects.repeat(25, 1) + torch.tensor(rng.integers(-2, 3, (150, 4)) / 2)
+    anchors = torch.cat([draw_boxes(rng, 60, 12), moved.float()])
     # twice the same anchors: the highest IoU of each object is reached by two of them
-    anchors = torch.cat([anchors, anchors[:60]])
+    anchors = torch.cat([anchors, anchors])
     similarity = box_iou(objects, anchors)
     assert (similarity.max(1).values > 0).all()
     return {

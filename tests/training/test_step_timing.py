@@ -8,12 +8,18 @@ from .conftest import small_readers
 
 
 def test_rounds_fill_the_minutes(monkeypatch, network):
-    # 20 rounds of 5 s each: a validation of 2 s and three steps of 1 s
-    monkeypatch.setattr(step_timing, "_time_steps", lambda *_: (1.0, 2.0))
-    assert step_timing.plan_minutes(100 / 60, network, None, None) == Plan(20, 3)
-    # a step and a validation take 3 s, 20 rounds of them a minute
-    with pytest.raises(ValueError, match=r"minutes=0.5 are too few .* at least 1.0 minutes"):
-        step_timing.plan_minutes(0.5, network, None, None)
+    def plan(seconds, step, validation):
+        monkeypatch.setattr(step_timing, "_time_steps", lambda *_: (step, validation))
+        return step_timing.plan_minutes(seconds / 60, network, None, None)
+
+    # 20 rounds of 5 s each: a validation of 1 s and four steps of 1 s
+    assert plan(100, 1.0, 1.0) == Plan(20, 4)
+    # 20 validations of 4 s would take 80 of 100 s: 5 rounds of 20 s, each with four steps of 4 s
+    assert plan(100, 4.0, 4.0) == Plan(5, 4)
+    assert plan(10, 1.0, 4.0) == Plan(1, 6)
+    assert plan(100, 1.0, 0.0) == Plan(20, 5)
+    with pytest.raises(ValueError, match=r"minutes=0.5 are too few .* at least 0.6 minutes"):
+        plan(30, 5.0, 30.0)
 
 
 def test_steps_and_validation_are_timed_after_a_warm_up(monkeypatch, network):

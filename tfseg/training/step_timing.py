@@ -7,12 +7,15 @@ import keras
 
 from tfseg.training.record import Plan
 
-ROUNDS = 20  # each ends with a validation
+MAX_ROUNDS = 20  # each ends with a validation
+VALIDATION_FRACTION = 0.2  # of the time, at most
 TIMED_STEPS = 10  # after as many to warm up
 
 
 def plan_minutes(minutes: float, model: keras.Model, batches, validation) -> Plan:
-    """Time some steps and a validation, and plan 20 rounds that take `minutes` together.
+    """Time some steps and a validation, and plan rounds that take `minutes` together.
+
+    There are 20 rounds, or fewer if their validations would take more than a fifth of the time.
 
     The machine is timed as it is: what else runs on it costs steps now and minutes later. Compiling
     and saving take additional time. The model keeps its weights.
@@ -24,19 +27,22 @@ def plan_minutes(minutes: float, model: keras.Model, batches, validation) -> Pla
         validation: validation batches.
 
     Raises:
-        ValueError: the minutes are too few for one step per round.
+        ValueError: the minutes are too few for one step and a validation.
     """
     weights = model.get_weights()
     step, validating = _time_steps(model, batches, validation)
     model.set_weights(weights)
-    steps = int((minutes * 60 / ROUNDS - validating) / step)
+    seconds = minutes * 60
+    rounds = MAX_ROUNDS
+    if validating > 0:
+        rounds = max(1, min(MAX_ROUNDS, int(VALIDATION_FRACTION * seconds / validating)))
+    steps = int((seconds / rounds - validating) / step)
     if steps < 1:
-        minimum = (validating + step) * ROUNDS / 60
         raise ValueError(
             f"TrainConfig: minutes={minutes:g} are too few for this model and data. It needs at "
-            f"least {minimum:.1f} minutes."
+            f"least {(validating + step) / 60:.1f} minutes."
         )
-    return Plan(ROUNDS, steps)
+    return Plan(rounds, steps)
 
 
 def _time_steps(model, batches, validation):

@@ -2,7 +2,9 @@
 
 from tfseg.metrics.base import PixelMetric
 from tfseg.metrics.calibration import CalibrationError
+from tfseg.metrics.coco_ap import CocoAP
 from tfseg.metrics.confusion_metrics import ConfusionMetrics
+from tfseg.metrics.detection_confusion import DetectionConfusion
 from tfseg.metrics.instances import (
     InstanceMatch,
     average_precision,
@@ -43,8 +45,10 @@ METRICS = {
 __all__ = [
     "METRICS",
     "CalibrationError",
+    "CocoAP",
     "CohenKappa",
     "ConfusionMetrics",
+    "DetectionConfusion",
     "FrequencyWeightedIoU",
     "InstanceMatch",
     "MatthewsCorrelation",

@@ -1,4 +1,4 @@
-"""Segmentation models and image classifiers, as functional `keras.Model`s.
+"""Segmentation models, detectors and image classifiers, as functional `keras.Model`s.
 
 Every function takes the number of classes first and returns a model that maps images (B, H, W, C)
 in 0..255 to float32 logits. Compile it with a loss of `tfseg.losses`, or a Keras loss with
@@ -11,6 +11,14 @@ from tfseg.models.build import build, list_models
 from tfseg.models.classifiers import classifier, cnn_classifier, transfer
 from tfseg.models.deeplab import deeplab_v3, deeplab_v3_plus
 from tfseg.models.describe import Description, describe
+from tfseg.models.detection import (
+    Detector,
+    anchor_coverage,
+    faster_rcnn,
+    is_detector,
+    mask_rcnn,
+    with_thresholds,
+)
 from tfseg.models.encoders import encode, freeze, list_encoders, unfreeze
 from tfseg.models.fpn import fpn
 from tfseg.models.hed import hed
@@ -40,6 +48,12 @@ MODELS = {
     "tiny_unet": tiny_unet,
 }
 
+# They return detections instead of logits, and compute their own losses.
+DETECTORS = {
+    "faster_rcnn": faster_rcnn,
+    "mask_rcnn": mask_rcnn,
+}
+
 # The models of MODELS that take `encoder`, with their default; None is the paper's own
 # contracting path. A model that is missing here takes neither `encoder` nor `weights`.
 DEFAULT_ENCODERS = {
@@ -57,10 +71,13 @@ DEFAULT_ENCODERS = {
 
 __all__ = [
     "DEFAULT_ENCODERS",
+    "DETECTORS",
     "MODELS",
     "CropToImage",
     "Description",
+    "Detector",
     "PadToStride",
+    "anchor_coverage",
     "build",
     "classifier",
     "cnn_classifier",
@@ -68,13 +85,16 @@ __all__ = [
     "deeplab_v3_plus",
     "describe",
     "encode",
+    "faster_rcnn",
     "fpn",
     "freeze",
     "hed",
+    "is_detector",
     "linknet",
     "list_encoders",
     "list_models",
     "lraspp",
+    "mask_rcnn",
     "normalization_of",
     "output_activation",
     "output_stride",
@@ -87,4 +107,5 @@ __all__ = [
     "unetpp",
     "unfreeze",
     "upernet",
+    "with_thresholds",
 ]

@@ -38,6 +38,7 @@ def skip_features(
     strides: tuple,
     output_stride: int = 32,
     optional: tuple = (),
+    size: tuple | None = None,
 ) -> list:
     """Return the encoder's features at the given strides.
 
@@ -52,6 +53,7 @@ def skip_features(
             encoder without dilation: with `output_stride=8`, the features named 32 have stride 8.
         output_stride: 32, 16 or 8.
         optional: further strides to return; the feature is None where the encoder has none.
+        size: (height, width) to resize images into, see `Letterbox`; None to take them as they are.
 
     Returns:
         list of tensors: the features at the `optional` strides, then those at `strides`.
@@ -59,7 +61,7 @@ def skip_features(
     Raises:
         ValueError: the encoder has no features at one of `strides`.
     """
-    features = encode(image, encoder, weights, output_stride, normalization, owner)
+    features = encode(image, encoder, weights, output_stride, normalization, owner, size)
     by_stride = {2 ** (level + 1): x for level, x in enumerate(features) if x is not None}
     missing = [stride for stride in strides if stride not in by_stride]
     if missing:

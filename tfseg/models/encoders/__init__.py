@@ -16,6 +16,7 @@ from tfseg.models.encoders.freezing import freeze, stage_of, unfreeze
 from tfseg.models.encoders.kernels import copy_weights
 from tfseg.models.encoders.mit import ReducedAttention, mit
 from tfseg.models.encoders.rebuild import dilated_copy
+from tfseg.models.letterbox import Letterbox
 
 ENCODERS = {
     **_lite.ENCODERS,
@@ -80,6 +81,7 @@ def encode(
     output_stride: int = 32,
     normalization: tuple | str | None = None,
     owner: str = "encode",
+    size: tuple[int, int] | None = None,
 ) -> list:
     """Turn an image into five feature maps, in one flat graph with layers "encoder<stage>_<name>".
 
@@ -104,6 +106,8 @@ def encode(
             each image. None for the statistics the encoder was trained with (for other than three
             channels, their mean over red, green and blue).
         owner: name of the caller, for error messages.
+        size: (height, width) to resize the normalized image into, see `Letterbox`; None to take it
+            as it is.
 
     Returns:
         list of five KerasTensors at strides 2, 4, 8, 16 and 32, or `output_stride` if that is
@@ -133,7 +137,10 @@ def encode(
     network = entry.build(weights, owner)
     if normalization is None:
         normalization = _fit_normalization(entry.normalization, image.shape[-1])
-    x = PadToStride(output_stride, name="pad")(normalize(image, normalization))
+    x = normalize(image, normalization)
+    if size is not None:
+        x = Letterbox(size, name="letterbox")(x)
+    x = PadToStride(output_stride, name="pad")(x)
     features, pairs = dilated_copy(network, x, entry.feature_layers, output_stride)
     if weights is not None:
         copy_weights(pairs, image.shape[-1], entry.bgr)

@@ -1,0 +1,173 @@
+"""Detections: the boxes, scores and classes that a detector returns."""
+
+import keras
+from keras import layers, ops
+
+from tfseg.models.detection.proposals import image_box
+from tfseg.models.detection.rows import take_rows
+from tfseg.models.detection.sampling import BOX_WEIGHTS
+from tfseg.models.letterbox import size_in_canvas
+from tfseg.ops import clip_boxes, decode_boxes, nms
+
+SMALLEST_SIDE = 1e-2  # in pixels
+# Boxes and classes per image that non-maximum suppression compares. Only a low score threshold
+# leaves more.
+CANDIDATES = 2048
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class Detections(layers.Layer):
+    """Turn the outputs of the box head into detections, see `detect`.
+
+    Args:
+        score_threshold: detections with this score or less are dropped.
+        nms_iou: a detection is dropped if its IoU with a better one of its class is above this.
+        max_detections: number of detections per image.
+        candidates: number of pairs of box and class that non-maximum suppression compares.
+        size: (height, width) of the canvas that images are resized to; None if they are not.
+    """
+
+    def __init__(
+        self,
+        score_threshold: float = 0.05,
+        nms_iou: float = 0.5,
+        max_detections: int = 100,
+        candidates: int = CANDIDATES,
+        size: tuple | None = None,
+        **kwargs,
+    ):
+        kwargs["dtype"] = "float32"
+        super().__init__(autocast=False, **kwargs)
+        self.score_threshold, self.nms_iou = score_threshold, nms_iou
+        self.max_detections, self.candidates = max_detections, candidates
+        self.size = None if size is None else tuple(size)
+
+    def call(self, class_logits, box_deltas, proposals, valid, image):
+        """Return boxes (B, M, 4) in pixels of the canvas, scores (B, M) and classes (B, M)."""
+        return detect(
+            class_logits,
+            box_deltas,
+            proposals,
+            valid,
+            size_in_canvas(*ops.shape(image)[1:3], self.size),
+            self.score_threshold,
+            self.nms_iou,
+            self.max_detections,
+            self.candidates,
+        )
+
+    def compute_output_spec(self, class_logits, box_deltas, proposals, valid, image):
+        """Return the symbolic detections."""
+        shape = (proposals.shape[0], self.max_detections)
+        return (
+            keras.KerasTensor((*shape, 4), "float32"),
+            keras.KerasTensor(shape, "float32"),
+            keras.KerasTensor(shape, "int32"),
+        )
+
+    def get_config(self):
+        """Return the arguments for `.keras` files."""
+        return {
+            **super().get_config(),
+            "score_threshold": self.score_threshold,
+            "nms_iou": self.nms_iou,
+            "max_detections": self.max_detections,
+            "candidates": self.candidates,
+            "size": self.size,
+        }
+
+
+def detect(
+    class_logits,
+    box_deltas,
+    proposals,
+    valid,
+    image_size,
+    score_threshold: float = 0.05,
+    nms_iou: float = 0.5,
+    max_detections: int = 100,
+    candidates: int = CANDIDATES,
+):
+    """Return the best detections of each image.
+
+    Each class of each proposal has a box of its own. Those above the score threshold are clipped to
+    the image; boxes with a side below 0.01 pixels are dropped, and those that overlap a better box
+    of their class. Source: torchvision's RoIHeads, except that only the best `candidates` are
+    considered.
+
+    Args:
+        class_logits: (B, P, C + 1), background first.
+        box_deltas: (B, P, 4 (C + 1)), four per class, see `ops.encode_boxes`.
+        proposals: (B, P, 4) boxes in pixels.
+        valid: (B, P) bool, False for padding.
+        image_size: height and width of the image without its padding.
+        score_threshold, nms_iou, max_detections, candidates: see `Detections`.
+
+    Returns:
+        boxes (B, M, 4) float32, zeros for padding; scores (B, M) float32 in descending order, 0 for
+        padding; classes (B, M) int32 from 0, -1 for padding.
+    """
+    scores = ops.softmax(ops.cast(class_logits, "float32"), axis=-1)[..., 1:]
+    scores = ops.where(valid[..., None], scores, -1.0)
+    scores, proposal, category = _best_pairs(scores, candidates)
+    boxes = _decode(box_deltas, proposals, proposal, category, class_logits.shape[2])
+    boxes = clip_boxes(boxes, image_box(*image_size))
+    large = ops.all(boxes[..., 2:] - boxes[..., :2] >= SMALLEST_SIDE, axis=-1)
+    allowed = ops.logical_and(large, scores > score_threshold)
+    indices, kept = nms(boxes, scores, nms_iou, max_detections, category, allowed)
+    return (
+        ops.where(kept[..., None], take_rows(boxes, indices), 0.0),
+        ops.where(kept, take_rows(scores, indices), 0.0),
+        ops.where(kept, take_rows(category, indices), -1),
+    )
+
+
+def _best_pairs(scores, candidates):
+    """Return scores, proposals and classes (B, K) of the best pairs among (B, P, C) scores."""
+    proposals, classes = scores.shape[1:]
+    flat = ops.reshape(scores, (-1, proposals * classes))
+    scores, indices = ops.top_k(flat, min(candidates, proposals * classes))
+    indices = ops.cast(indices, "int32")
+    return scores, indices // classes, indices % classes
+
+
+def _decode(box_deltas, proposals, proposal, category, channels):
+    """Return (B, K, 4): the boxes of the pairs of proposal and class."""
+    deltas = ops.reshape(box_deltas, (-1, proposals.shape[1] * channels, 4))
+    deltas = take_rows(deltas, proposal * channels + category + 1)
+    return decode_boxes(deltas, take_rows(proposals, proposal), BOX_WEIGHTS)
+
+
+@keras.saving.register_keras_serializable(package="tfseg")
+class ToImage(layers.Layer):
+    """Map boxes (B, M, 4) from a canvas to the image before it was resized.
+
+    Args:
+        size: (height, width) of the canvas.
+    """
+
+    def __init__(self, size: tuple, **kwargs):
+        kwargs["dtype"] = "float32"
+        super().__init__(autocast=False, **kwargs)
+        self.size = tuple(size)
+
+    def call(self, boxes, image):
+        """Return the boxes in pixels of the image."""
+        return boxes / canvas_scale(image, self.size)
+
+    def compute_output_spec(self, boxes, image):
+        """Return the symbolic boxes."""
+        return keras.KerasTensor(boxes.shape, "float32")
+
+    def get_config(self):
+        """Return the arguments for `.keras` files."""
+        return {**super().get_config(), "size": self.size}
+
+
+def canvas_scale(image, size: tuple):
+    """Return (4,) float32 factors from pixels of images (B, H, W, C) to those of their canvas."""
+    height, width = ops.shape(image)[1:3]
+    rows, columns = size_in_canvas(height, width, size)
+    x = ops.cast(columns, "float32") / ops.cast(width, "float32")
+    y = ops.cast(rows, "float32") / ops.cast(height, "float32")
+    return ops.stack([x, y, x, y])

@@ -16,6 +16,7 @@ from tfseg.models.detection import (
     anchor_coverage,
     faster_rcnn,
     is_detector,
+    load_torchvision,
     mask_rcnn,
     with_thresholds,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "linknet",
     "list_encoders",
     "list_models",
+    "load_torchvision",
     "lraspp",
     "mask_rcnn",
     "normalization_of",

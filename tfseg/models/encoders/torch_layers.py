@@ -66,7 +66,7 @@ def torch_tensors(layer: keras.Layer, name: str, grid: tuple | None = None) -> d
         name: name of the layer in PyTorch.
         grid: see `TorchTensor`.
     """
-    if isinstance(layer, layers.BatchNormalization):
+    if hasattr(layer, "moving_variance"):
         kinds, axes = BATCH_NORM, None
     else:
         kinds, axes = PARAMETERS[: len(layer.weights)], AXES[type(layer)]

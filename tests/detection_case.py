@@ -20,7 +20,8 @@ class Case:
         blocks: number of blocks in the four groups of the ResNet.
         pyramid_width: channels of the feature pyramid.
         proposals: numbers of proposals in training and in prediction.
-        samples: numbers of anchors and of RoIs that the losses count.
+        samples: numbers of anchors and of RoIs that the losses count; there are fewer RoIs, so
+            that some are padding.
         detections: largest number of detections.
     """
 
@@ -36,9 +37,9 @@ class Case:
 
 CASES = {
     # for the goldens in the repository
-    "small": Case(60, 90, (8, 16, 32, 64, 128), (1, 1, 1, 1), 8, (60, 40), (32, 16), 20),
+    "small": Case(60, 90, (8, 16, 32, 64, 128), (1, 1, 1, 1), 8, (60, 40), (32, 96), 20),
     # torchvision's networks as they are; boxes belong to three levels of the pyramid
-    "full": Case(250, 310, (32, 64, 128, 256, 512), (3, 4, 6, 3), 256, (200, 100), (64, 32), 40),
+    "full": Case(250, 310, (32, 64, 128, 256, 512), (3, 4, 6, 3), 256, (200, 100), (64, 224), 40),
 }
 
 

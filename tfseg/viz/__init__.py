@@ -1,11 +1,13 @@
 """Figures of data and results.
 
 Figures are matplotlib `Figure` objects that need no display; a notebook shows the returned figure.
-`blend`, `color_labels`, `errors` and `regions` return (H, W, 3) uint8 images instead.
+`blend`, `color_labels`, `draw_detections`, `errors` and `regions` return uint8 images instead.
 """
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
 from tfseg.viz.class_colors import blend, color_labels, palette, without_background
+from tfseg.viz.detection_charts import detection_confusion, precision_recall
+from tfseg.viz.detections import draw_detections
 from tfseg.viz.figures import save_figure
 from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.region_outlines import regions
@@ -18,11 +20,14 @@ __all__ = [
     "color_labels",
     "confusion_matrix",
     "curves",
+    "detection_confusion",
+    "draw_detections",
     "errors",
     "labeled",
     "legend",
     "overlay",
     "palette",
+    "precision_recall",
     "rate_search",
     "regions",
     "reliability",

@@ -100,16 +100,37 @@ def confusion_matrix(matrix, class_names: list[str]):
         >>> [text.get_text() for text in figure.axes[0].texts]
         ['90%', '10%', '100%']
     """
+    fractions = row_fractions(matrix)
+    texts = np.vectorize("{:.0%}".format, otypes=[object])(fractions)
+    return plot_matrix(fractions, class_names, texts, "fraction of the true class")
+
+
+def row_fractions(matrix):
+    """Return the entries of a matrix of counts as fractions of their row; 0 in empty rows."""
     matrix = np.asarray(matrix, float)
-    fractions = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
-    num_classes = len(class_names)
+    return matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+
+
+def plot_matrix(fractions, names: list[str], texts, label: str):
+    """Plot the fractions of a confusion matrix as a heat map with a text per cell.
+
+    Args:
+        fractions: (C, C) in [0, 1]; rows are true classes, columns predicted classes.
+        names: C names.
+        texts: (C, C) texts of the cells, left out in cells near 0 and with more than 40 classes.
+        label: of the color bar.
+
+    Returns:
+        matplotlib Figure.
+    """
+    num_classes = len(names)
     is_large = num_classes > MOST_CELLS_WITH_TEXT
     side = 2.5 + 0.55 * min(num_classes, MOST_CELLS_WITH_TEXT)
     figure, axis = plt.subplots(figsize=(side + 1, side), layout="constrained")
     heat_map = axis.imshow(fractions, cmap="cividis", vmin=0, vmax=1)
-    figure.colorbar(heat_map, label="fraction of the true class")
+    figure.colorbar(heat_map, label=label)
     ticks = range(num_classes)
-    names, families = readable_names(class_names)
+    names, families = readable_names(names)
     style = {"fontfamily": families}
     if is_large:
         style["fontsize"] = 10 * MOST_CELLS_WITH_TEXT / num_classes
@@ -119,9 +140,9 @@ def confusion_matrix(matrix, class_names: list[str]):
     if is_large:
         return finish_figure(figure)
     for row, column in np.argwhere(fractions >= MIN_TEXT).tolist():
-        value = fractions[row, column]
-        color = "black" if value > 0.5 else "white"
-        axis.text(column, row, f"{value:.0%}", ha="center", va="center", color=color, fontsize=8)
+        color = "black" if fractions[row, column] > 0.5 else "white"
+        text = texts[row, column]
+        axis.text(column, row, text, ha="center", va="center", color=color, fontsize=8)
     return finish_figure(figure)
 
 

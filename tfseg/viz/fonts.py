@@ -4,6 +4,8 @@ import functools
 
 from matplotlib import font_manager
 
+PLACEHOLDERS = "Last Resort"  # a font of matplotlib that draws the same box for whole scripts
+
 
 def readable_names(names) -> tuple[list[str], list[str]]:
     """Return names of classes that can be drawn, and the font families to draw them with.
@@ -28,6 +30,18 @@ def families_for(texts) -> list[str]:
     added.
     """
     return _fonts_for(texts)[0]
+
+
+def font_file(text: str) -> str | None:
+    """Return the file of an installed font that can draw all of a text; None if there is none."""
+    characters = _code_points([text])
+    default = font_manager.findfont(font_manager.FontProperties())
+    if characters <= _characters(default):
+        return default
+    name, available = _best_font(frozenset(characters))
+    if not characters <= available:
+        return None
+    return font_manager.findfont(font_manager.FontProperties([name]))
 
 
 def _fonts_for(texts):
@@ -57,6 +71,6 @@ def _characters(path):
 @functools.cache
 def _best_font(missing):
     """Return (family, code points) of the installed font that has the most missing characters."""
-    fonts = font_manager.fontManager.ttflist
+    fonts = [font for font in font_manager.fontManager.ttflist if PLACEHOLDERS not in font.name]
     best = max(fonts, key=lambda font: len(missing & _characters(font.fname)))
     return best.name, _characters(best.fname)

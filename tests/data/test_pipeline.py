@@ -15,7 +15,7 @@ from PIL import Image
 
 from conftest import draw_sample
 from tfseg.data import Arrays, Augment, Folder, Reader, Resize, pipeline
-from tfseg.data.readers.objects import boxes_around, relabel
+from tfseg.data.readers.objects import BOX_FIELDS, boxes_around, object_arrays, relabel
 from tfseg.metrics import ConfusionMetrics
 
 NAMES = ["ground", "disc", "band"]
@@ -405,6 +405,119 @@ def test_detection_needs_no_masks(augment, without_xla):
     assert image.shape[0] == 2
     assert set(labels) == {"boxes", "classes"}
     assert sum((batch["classes"] >= 0).sum() for batch in batches(dataset, len(dataset))) > 0
+
+
+class Squares(Reader):
+    """Image i has i + 1 squares with sides of 3, 4, 5 ... pixels, which do not overlap."""
+
+    fields = ("image", "instances", *BOX_FIELDS)
+
+    def __init__(self, count=4):
+        super().__init__(["square"], [(40, 60)] * count, 1, np.uint8)
+
+    def __getitem__(self, index):
+        instances = np.zeros((40, 60), np.int32)
+        for number in range(index + 1):
+            top, left, side = 20 * (number % 2), 12 * (number // 2), 3 + number
+            instances[top : top + side, left : left + side] = number + 1
+        boxes = boxes_around(instances)
+        labels = object_arrays(boxes, np.zeros(len(boxes)), np.arange(len(boxes)) == 1)
+        return {"image": instances[..., None].astype(np.uint8), "instances": instances, **labels}
+
+
+def check_squares(batch, most):
+    """Check that the largest squares are kept, in their order, with their pixels."""
+    for image, instances, boxes, areas in zip(
+        batch["image"], batch["instances"], batch["boxes"], batch["areas"], strict=True
+    ):
+        count = int(image.max())
+        kept = min(count, most)
+        sides = 3 + np.arange(count - kept, count)
+        expected = np.where(image[..., 0] > count - kept, image[..., 0] - (count - kept), 0)
+        assert np.array_equal(instances, expected)
+        assert (boxes[:kept, 2] - boxes[:kept, 0]).tolist() == sides.tolist()
+        assert areas.tolist() == [*(sides**2).tolist(), *[0] * (most - kept)]
+
+
+def test_max_objects_keeps_the_largest_and_reports_the_others():
+    dataset = pipeline(Squares(), 2, max_objects=2)
+    shapes = {name: spec.shape.as_list() for name, spec in dataset.element_spec[1].items()}
+    assert shapes == {
+        "instances": [None, 40, 60],
+        "boxes": [None, 2, 4],
+        "classes": [None, 2],
+        "crowd": [None, 2],
+        "areas": [None, 2],
+    }
+    message = r"2 samples have more objects than max_objects .*\n  2: 1\n  3: 2$"
+    with pytest.warns(UserWarning, match=message):
+        first, second = batches(dataset, 2)
+    assert first["classes"].tolist() == [[0, -1], [0, 0]]
+    assert first["crowd"].tolist() == [[False, False], [False, True]]
+    assert second["crowd"].tolist() == [[True, False], [False, False]]
+    check_squares(first, 2)
+    check_squares(second, 2)
+    batches(dataset, 2)  # a warning would be an error: every sample is named once
+
+
+def test_max_objects_of_training_streams(without_xla):
+    whole = pipeline(Squares(), 2, shuffle=True, max_objects=3)
+    assert whole.element_spec[1]["boxes"].shape.as_list() == [2, 3, 4]
+    with pytest.warns(UserWarning, match=r"1 sample has more objects .*\n  3: 1$"):
+        found = batches(whole, 2)
+    crops = pipeline(Squares(), 2, Augment((40, 60)), max_objects=3)
+    assert crops.element_spec[1]["classes"].shape.as_list() == [2, 3]
+    with pytest.warns(UserWarning, match=r"1 sample has more objects .*\n  3: 1$"):
+        found += batches(crops, 2)
+    for batch in found:
+        check_squares(batch, 3)
+
+
+def test_a_mosaic_is_cut_back_to_max_objects(without_xla):
+    # Mosaics show objects of four images: up to 4 x 4, before the cut.
+    augment = Augment((40, 60), mosaic=1.0)
+    everything = batches(pipeline(Squares(), 4, augment, max_objects=16), 1)[0]
+    counts = (everything["classes"] >= 0).sum(axis=1)
+    assert everything["boxes"].shape == (4, 16, 4)
+    assert counts.max() > 3
+    with pytest.warns(UserWarning, match="more objects than max_objects"):
+        few = batches(pipeline(Squares(), 4, augment, max_objects=3), 1)[0]
+    for i in range(4):
+        areas = np.sort(box_areas(everything["boxes"][i]))[::-1]
+        assert np.sort(box_areas(few["boxes"][i]))[::-1].tolist() == areas[:3].tolist()
+        kept = few["classes"][i] >= 0
+        assert kept.sum() == min(counts[i], 3)
+        assert set(np.unique(few["instances"][i])) - {0} <= set(np.flatnonzero(kept) + 1)
+        for number in set(np.unique(few["instances"][i])) - {0}:
+            y, x = np.nonzero(few["instances"][i] == number)
+            found = [x.min(), y.min(), x.max() + 1, y.max() + 1]
+            assert found == few["boxes"][i][number - 1].tolist()
+
+
+def box_areas(boxes):
+    return np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+
+
+def test_max_objects_needs_objects():
+    with pytest.raises(ValueError, match="max_objects=3 needs objects, but .* only image, mask"):
+        pipeline(arrays(3), 2, max_objects=3)
+    with pytest.raises(ValueError, match="max_objects=0 must be a whole number"):
+        pipeline(Squares(), 2, max_objects=0)
+
+
+class Broken(Squares):
+    def __getitem__(self, index):
+        if index == 1:
+            raise OSError("broken")
+        return super().__getitem__(index)
+
+
+def test_max_objects_with_samples_that_cannot_be_read():
+    dataset = pipeline(Broken(), 2, max_objects=5, on_error="skip")
+    with pytest.warns(UserWarning, match="1 sample was skipped"):
+        first, _ = batches(dataset, 2)
+    assert first["boxes"].shape == (2, 5, 4)
+    assert (first["classes"][1] == -1).all()
 
 
 def test_class_crops_need_masks():

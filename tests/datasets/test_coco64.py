@@ -31,7 +31,7 @@ def test_polygons_are_as_documented(shared_data):
     assert not empty["mask"].any()
     assert len(empty["boxes"]) == 0
     for sample, size in zip(read, reader.sizes.tolist(), strict=True):
-        table = np.append(0, sample["classes"])
+        table = np.append(0, sample["classes"] + 1)
         assert list(sample["image"].shape) == [*size, 3]
         assert np.array_equal(sample["mask"], table[sample["instances"]])
         for k, box in enumerate(sample["boxes"], 1):  # the pixels are inside the box of the outline
@@ -49,37 +49,40 @@ def test_a_class_is_the_same_in_boxes_and_polygons(shared_data):
     assert boxes.class_names == outlines.class_names[1:]
     found, drawn = boxes.select(["000000000072"])[0], outlines.select(["000000000072"])[0]
     assert {boxes.class_names[i] for i in found["classes"]} == {"giraffe"}
-    assert {outlines.class_names[i] for i in drawn["classes"]} == {"giraffe"}
+    assert {outlines.object_names[i] for i in drawn["classes"]} == {"giraffe"}
+    assert boxes.object_names == outlines.object_names == boxes.class_names
 
 
 def test_the_semantic_mask_is_the_panoptic_one_on_every_pixel(shared_data):
     semantic, panoptic = (coco64(task, shared_data / "coco64") for task in ("semantic", "panoptic"))
     assert semantic.class_names == panoptic.class_names
-    assert (len(panoptic), panoptic.num_classes, len(panoptic._things)) == (64, 133, 80)
+    assert (len(panoptic), panoptic.num_classes, len(panoptic.object_names)) == (64, 133, 80)
     by_name = {semantic.name(i): i for i in range(64)}
     for i in range(64):
         sample = panoptic[i]
         assert np.array_equal(sample["mask"], semantic[by_name[panoptic.name(i)]]["mask"])
         there = sample["instances"] > 0
-        assert np.array_equal(
-            sample["mask"][there], sample["classes"][sample["instances"][there] - 1]
-        )
+        label_ids = panoptic.object_label_ids[sample["classes"]]
+        assert np.array_equal(sample["mask"][there], label_ids[sample["instances"][there] - 1])
 
 
 def test_panoptic_boxes_are_those_of_the_json_file(shared_data):
     reader = coco64("panoptic", shared_data / "coco64")
     for i in range(64):
         things = [
-            s
-            for s in reader._segments[i]
-            if s["category_id"] in reader._things and not s["iscrowd"]
+            segment
+            for segment in reader._segments[i]
+            if segment["category_id"] in reader._object_ids
         ]
         things.sort(key=lambda segment: segment["id"])
         x, y, width, height = np.array([s["bbox"] for s in things], float).reshape(-1, 4).T
         expected = np.stack([x, y, x + width, y + height], axis=-1)
-        assert np.array_equal(reader[i]["boxes"], expected)
-        areas = np.bincount(reader[i]["instances"].ravel(), minlength=len(things) + 1)[1:]
-        assert areas.tolist() == [s["area"] for s in things]
+        sample = reader[i]
+        assert np.array_equal(sample["boxes"], expected)
+        assert sample["crowd"].tolist() == [s["iscrowd"] == 1 for s in things]
+        assert sample["areas"].tolist() == [s["area"] for s in things]
+        areas = np.bincount(sample["instances"].ravel(), minlength=len(things) + 1)[1:]
+        assert areas.tolist() == [0 if s["iscrowd"] else s["area"] for s in things]
 
 
 def test_an_unknown_task_and_a_missing_folder_are_named(tmp_path):

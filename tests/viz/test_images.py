@@ -35,7 +35,7 @@ def test_a_single_class_name_is_class_1(draw):
         "image": np.zeros((8, 8, 3), np.uint8),
         "mask": mask,
         "boxes": np.array([[0, 4, 8, 8]]),
-        "classes": np.array([1]),
+        "classes": np.array([0]),
     }
     single, both = draw(sample, ["leaf"]), draw(sample, ["background", "leaf"])
     assert legend_names(single) == legend_names(both) == ["background", "leaf"]
@@ -154,6 +154,22 @@ def test_each_box_has_the_color_of_its_class():
     colors = viz.palette(3) / 255
     assert outer.get_edgecolor()[:3] == pytest.approx(colors[2])
     assert inner.get_edgecolor()[:3] == pytest.approx(colors[0])
+
+
+@pytest.mark.parametrize(
+    ("names", "object_names", "label_id"),
+    [(["background", "a", "b"], None, 2), (["a", "sky", "b"], ["a", "b"], 2), (NAMES, None, 1)],
+)
+def test_objects_have_the_color_that_their_class_has_in_masks(names, object_names, label_id):
+    sample = {
+        "image": np.zeros((8, 8, 3), np.uint8),
+        "boxes": np.float32([[0, 0, 8, 8]]),
+        "classes": np.array([1]),
+    }
+    figure = viz.labeled([sample], names, object_names=object_names)
+    (box,) = figure.axes[0].patches
+    assert box.get_edgecolor()[:3] == pytest.approx(viz.palette(3)[label_id] / 255)
+    assert legend_names(figure) == [names[label_id]]
 
 
 def test_ignored_pixels_have_diagonal_stripes_of_3_pixels():

@@ -9,15 +9,25 @@ import tensorflow as tf
 
 from tfseg.data.augment.params import STREAMS
 from tfseg.data.exit_gate import until_exit
+from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
+from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.resize import Resize
 from tfseg.data.sample_checks import ImageChecks, LabelChecks
 
-FIELDS = ("image", "mask", "instances", "boxes", "classes")
-DTYPES = {"instances": tf.int32, "boxes": tf.float32, "classes": tf.int32}
-SHAPES = {"boxes": [None, 4], "classes": [None]}
-# Dtype and shape of what a crop's sample also has, see `CropSampler.extract`.
+FIELDS = ("image", "mask", "instances", *BOX_FIELDS)
+DTYPES = {
+    "instances": tf.int32,
+    "boxes": tf.float32,
+    "classes": tf.int32,
+    "crowd": tf.bool,
+    "areas": tf.float32,
+}
+PADDING = {"instances": 0, "boxes": 0, "classes": -1, "crowd": False, "areas": 0}
+# Dtype and shape of what a crop's sample also has: its position in the reader, its seed and number,
+# and see `CropSampler.extract`.
 CROP_FIELDS = {
+    "index": (tf.int64, []),
     "key": (tf.int64, [2]),
     "random": (tf.float32, [len(STREAMS)]),
     "extent": (tf.float32, [2]),
@@ -36,6 +46,7 @@ class Loader:
         resize: a `Resize`, or None.
         shrink: read samples at 1 / shrink of their size, see `Reader.read`.
         image_checks: the `ImageChecks` of the samples; None for those of images without a range.
+        max_objects: number of objects that every sample is padded or cut to; None to keep all.
 
     Attributes:
         fields: names in every sample, in the order of `FIELDS`.
@@ -43,6 +54,7 @@ class Loader:
             or in their number of objects.
         dtypes: {name: tf.DType} of the fields.
         failed: {index: error message} of the samples that could not be read.
+        left_out: {index: number} of the objects beyond `max_objects`.
         sizes: (N, 2) heights and widths of the samples after reading and resizing.
         sides: [height, width] of all samples, None where they differ.
     """
@@ -54,17 +66,18 @@ class Loader:
         resize: Resize | None = None,
         shrink: int = 1,
         image_checks: ImageChecks | None = None,
+        max_objects: int | None = None,
     ):
         self.reader, self.on_error = reader, on_error
-        self.resize, self.shrink = resize, shrink
+        self.resize, self.shrink, self.max_objects = resize, shrink, max_objects
         self.fields = [name for name in FIELDS if name in reader.fields]
-        self.padding = {"image": 0, "mask": reader.ignore_index, "instances": 0}
-        self.padding |= {"boxes": 0, "classes": -1}
+        self.padding = {"image": 0, "mask": reader.ignore_index} | PADDING
         self.dtypes = {"image": tf.as_dtype(reader.dtype), "mask": tf.as_dtype(reader.mask_dtype)}
         self.dtypes |= DTYPES
         self._labels = LabelChecks(reader)
         self._images = ImageChecks(reader) if image_checks is None else image_checks
         self.failed = {}
+        self.left_out, self._reported = {}, set()
         self.sizes = -(-reader.sizes // shrink)
         if resize is not None:
             self.sizes = np.array([resize.fit(*size)[0] for size in reader.sizes]).reshape(-1, 2)
@@ -72,8 +85,10 @@ class Loader:
 
     def shapes(self, sides):
         """Return {name: shape} of samples with the given [height, width]."""
+        rows = self.max_objects
+        shapes = {name: [rows, 4] if name == "boxes" else [rows] for name in BOX_FIELDS}
         image = [*sides, self.reader.channels]
-        return {**SHAPES, "image": image, "mask": sides, "instances": sides}
+        return {**shapes, "image": image, "mask": sides, "instances": sides}
 
     def sample(self, index: int) -> dict:
         """Return sample `index`; raise an error that names it if it cannot be read."""
@@ -82,16 +97,27 @@ class Loader:
         sample = self._labels.check(self.reader.read(index, shrink), index)
         self._images.check(np.asarray(sample["image"]), index)
         self._check_size(sample, -(-size // shrink), index)
-        if self.resize is None:
+        if self.resize is not None:
+            sample = self.resize(sample, size, self.reader.ignore_index)
+        if self.max_objects is None or "boxes" not in sample:
             return sample
-        return self.resize(sample, size, self.reader.ignore_index)
+        batch = {name: np.asarray(value)[None] for name, value in sample.items()}
+        batch, left_out = keep_largest(batch, self.max_objects)
+        self.note_left_out([index], left_out)
+        return {name: value[0] for name, value in batch.items()}
 
-    def sample_or_next(self, index: int) -> dict:
-        """Return the sample, or the next one that can be read."""
+    def note_left_out(self, indices, counts) -> None:
+        """Remember for `report` how many objects of samples were left out."""
+        for index, count in zip(map(int, indices), map(int, counts), strict=True):
+            if count and index not in self._reported:
+                self.left_out[index] = max(count, self.left_out.get(index, 0))
+
+    def sample_or_next(self, index: int) -> tuple[int, dict]:
+        """Return the position and the content of the sample, or of the next that can be read."""
         count = len(self.reader)
         for candidate in ((index + offset) % count for offset in range(count)):
             try:
-                return self.sample(candidate)
+                return candidate, self.sample(candidate)
             except (OSError, ValueError) as error:
                 if self.on_error == "raise":
                     raise
@@ -106,11 +132,10 @@ class Loader:
             if self.on_error == "raise":
                 raise
             self.failed[index] = str(error)
-        height, width = self.sizes[index]
-        shapes = {"image": (height, width, self.reader.channels), "boxes": (0, 4), "classes": (0,)}
+        shapes = self.shapes(self.sizes[index].tolist())
         return {
             name: np.full(
-                shapes.get(name, (height, width)),
+                [0 if side is None else side for side in shapes[name]],  # None: without objects
                 self.padding[name],
                 self.dtypes[name].as_numpy_dtype,
             )
@@ -151,21 +176,40 @@ class Loader:
         return apply
 
     def report(self):
-        """Warn about the samples that were skipped since the last report.
+        """Warn about samples skipped and objects left out since the last report.
 
         Raises:
             ValueError: no sample could be read.
         """
+        self._report_left_out()
         failed, self.failed = self.failed, {}
         if len(failed) == len(self.reader):
             raise ValueError(self._none_readable(failed))
         if not failed:
             return
-        lines = [f"{self.reader.name(index)}: {error}" for index, error in sorted(failed.items())]
+        samples = "1 sample was" if len(failed) == 1 else f"{len(failed)} samples were"
+        lines = [f"pipeline: {samples} skipped:", *self._lines(failed)]
+        warnings.warn("\n  ".join(lines), stacklevel=2)
+
+    def _report_left_out(self):
+        """Warn about the objects that were left out; every sample is named once."""
+        left_out, self.left_out = self.left_out, {}
+        self._reported |= left_out.keys()
+        if not left_out:
+            return
+        samples = "1 sample has" if len(left_out) == 1 else f"{len(left_out)} samples have"
+        head = (
+            f"pipeline: {samples} more objects than max_objects allows. The largest are kept; pass "
+            "a larger max_objects to keep all. Objects left out:"
+        )
+        warnings.warn("\n  ".join([head, *self._lines(left_out)]), stacklevel=2)
+
+    def _lines(self, texts):
+        """Return a line for each of the first {index: text}."""
+        lines = [f"{self.reader.name(index)}: {text}" for index, text in sorted(texts.items())]
         if len(lines) > MAX_REPORTED:
             lines[MAX_REPORTED:] = [f"... and {len(lines) - MAX_REPORTED} more"]
-        samples = "1 sample was" if len(failed) == 1 else f"{len(failed)} samples were"
-        warnings.warn("\n  ".join([f"pipeline: {samples} skipped:", *lines]), stacklevel=2)
+        return lines
 
     def _none_readable(self, failed):
         return (

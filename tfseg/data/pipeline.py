@@ -14,7 +14,9 @@ from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.loading import CROP_FIELDS, Loader
+from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
+from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.resize import Resize
 from tfseg.data.sample_checks import ImageChecks
 from tfseg.data.value_range import check_range
@@ -34,6 +36,7 @@ def pipeline(
     pad: bool = False,
     on_error: str = "raise",
     value_range: tuple[float, float] | None = None,
+    max_objects: int | None = None,
 ) -> tf.data.Dataset:
     """Create a `tf.data.Dataset` of (image, mask) batches.
 
@@ -69,12 +72,16 @@ def pipeline(
         value_range: lowest and highest value of the images that the model is trained on; the
             default is that of `augment`. An `augment` without one uses it for color operations,
             which need it unless images are uint8.
+        max_objects: number of objects per image in every batch, so that all batches have one shape.
+            Images with fewer are padded; of images (or crops) with more the largest boxes are kept,
+            and a warning at the end of each pass names those that were not named before. None pads
+            to the largest number in a batch.
 
     Returns:
         tf.data.Dataset of (B, H, W, C) images, float32 or of the reader's dtype, and (B, H, W)
         masks, uint8, or int32 with more than 255 classes. For readers with boxes the second element
-        is a dict of all labels: "boxes" (B, N, 4) and "classes" (B, N) are padded with boxes of
-        class -1.
+        is a dict of all labels: "boxes" (B, N, 4), "classes", "crowd" and "areas" (B, N) are padded
+        with boxes of class -1.
 
     Raises:
         ValueError: an argument is out of range, two of them exclude each other, or the reader is
@@ -83,8 +90,8 @@ def pipeline(
             that are not class ids.
 
     Warns:
-        UserWarning: images are not in the expected range, as after a division by 255; or all masks
-            contain a single class and ignored pixels.
+        UserWarning: images are not in the expected range, as after a division by 255; all masks
+            contain a single class and ignored pixels; or there are more than `max_objects`.
 
     Example:
         >>> import tfseg
@@ -95,16 +102,21 @@ def pipeline(
         (TensorShape([2, 48, 64, 3]), TensorShape([2, 48, 64]))
     """
     _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range)
+    if max_objects is not None:
+        _check_max_objects(reader, max_objects)
     if augment is not None:
         augment = _for_reader(augment, reader, value_range)
     shrink = 1 if augment is None else augment.crop_sampler.shrink
     image_checks = _image_checks(reader, augment, value_range)
-    loader = Loader(cached(reader, cache), on_error, resize, shrink, image_checks)
+    # Crops show a part of the objects: those are cut after the augmentation.
+    limit = max_objects if augment is None else None
+    loader = Loader(cached(reader, cache), on_error, resize, shrink, image_checks, limit)
     if augment is None and not shuffle:
         return _evaluation_stream(loader, batch_size, pad)
     if augment is None:
         return _whole_image_stream(loader, batch_size, seed, first_step, pad)
-    return _crop_stream(loader, batch_size, augment.scaled_by(shrink), seed, first_step)
+    augment = augment.scaled_by(shrink)
+    return _crop_stream(loader, batch_size, augment, seed, first_step, max_objects)
 
 
 def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range):
@@ -124,6 +136,15 @@ def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error
     if augment.crop == "classes" and "mask" not in reader.fields:
         raise ValueError(
             "pipeline: crop='classes' needs masks, but this reader has none. Use crop='random'."
+        )
+
+
+def _check_max_objects(reader, max_objects):
+    checks.positive_int("pipeline", "max_objects", max_objects)
+    if "boxes" not in reader.fields:
+        raise ValueError(
+            f"pipeline: max_objects={max_objects} needs objects, but this reader has only "
+            f"{', '.join(reader.fields)}. Remove max_objects, or use a reader of objects."
         )
 
 
@@ -197,7 +218,7 @@ def _whole_image_stream(loader, batch_size, seed, first_step, pad):
         )
 
     def read(index, number):
-        return loader.sample_or_next(index)
+        return loader.sample_or_next(index)[1]
 
     indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
     dataset = indices.map(loader.stage(read, loader.sides), num_parallel_calls=os.cpu_count())
@@ -205,21 +226,23 @@ def _whole_image_stream(loader, batch_size, seed, first_step, pad):
     return _finish(dataset, steps, loader)
 
 
-def _crop_stream(loader, batch_size, augment, seed, first_step):
+def _crop_stream(loader, batch_size, augment, seed, first_step, max_objects):
     largest = loader.sizes.max(axis=0)
     sides = np.minimum(augment.crop_sampler.canvas, largest).tolist()
 
     def read(index, number):
         key = np.array([seed, number])
-        sample = loader.sample_or_next(index)
-        return {**augment.crop_sampler.extract(sample, key, largest), "key": key}
+        position, sample = loader.sample_or_next(index)
+        piece = augment.crop_sampler.extract(sample, key, largest)
+        return {**piece, "index": position, "key": key}
 
     indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
     load = loader.stage(read, sides, CROP_FIELDS)
     dataset = indices.map(load, num_parallel_calls=os.cpu_count())
     dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
-    dataset = dataset.map(_augmented(loader, batch_size, augment), num_parallel_calls=2)
-    return _finish(dataset, steps, loader)
+    stage = _augmented(loader, batch_size, augment, max_objects)
+    dataset = dataset.map(stage, num_parallel_calls=2)
+    return _finish(dataset, steps, loader, reports=max_objects is not None)
 
 
 def _endless_order(count, batch_size, seed, first_step):
@@ -252,16 +275,22 @@ def _endless_order(count, batch_size, seed, first_step):
     return tf.data.Dataset.range(1).flat_map(order), steps
 
 
-def _augmented(loader, batch_size, augment):
+def _augmented(loader, batch_size, augment, max_objects):
     """Return a stage that turns a batch of pieces into a batch of crops."""
     names, shapes = loader.fields, loader.shapes(augment.size)
+    for name in BOX_FIELDS:
+        shapes[name] = [max_objects, *shapes[name][1:]]
     dtypes = [tf.float32 if name == "image" else loader.dtypes[name] for name in names]
 
     def stage(batch):
-        keys = batch.pop("key")
+        keys, indices = batch.pop("key"), batch.pop("index")
 
-        def change(keys, *arrays):
+        def change(keys, indices, *arrays):
             changed = augment(dict(zip(batch, arrays, strict=True)), keys)
+            if max_objects is not None:
+                changed = {name: value.numpy() for name, value in changed.items()}
+                changed, left_out = keep_largest(changed, max_objects)
+                loader.note_left_out(indices.numpy(), left_out)
             return [changed[name] for name in names]
 
         def blank():
@@ -273,7 +302,7 @@ def _augmented(loader, batch_size, augment):
         # Called through Python, the kernel is compiled once; as a part of the dataset it would be
         # compiled again for every pass.
         function = until_exit(change, blank)
-        changed = tf.py_function(function, [keys, *batch.values()], dtypes)
+        changed = tf.py_function(function, [keys, indices, *batch.values()], dtypes)
         for name, array in zip(names, changed, strict=True):
             array.set_shape([batch_size, *shapes[name]])
         return dict(zip(names, changed, strict=True))
@@ -298,13 +327,13 @@ def _image_and_labels(batch):
     return image, batch["mask"] if batch.keys() == {"mask"} else batch
 
 
-def _finish(dataset, steps, loader):
+def _finish(dataset, steps, loader, reports=False):
     options = tf.data.Options()
     # The autotune thread sleeps up to a minute, and TensorFlow 2.21 waits for it to wake up when an
     # epoch's iterator ends: `fit` stopped for 8 to 50 s after the last step. Nothing here needs it.
     options.autotune.enabled = False
     dataset = dataset.map(_image_and_labels)
-    if loader.on_error == "skip":
+    if reports or loader.on_error == "skip" or loader.max_objects is not None:
         dataset = dataset.concatenate(_call_at_end(loader.report, dataset))
     dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(2).with_options(options)

@@ -86,7 +86,8 @@ class Resize:
         """Resize a sample of a reader.
 
         Args:
-            sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes".
+            sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes",
+                "crowd", "areas".
             size: (height, width) of the original image, if the sample was read smaller.
             ignore_index: value of the padding in masks.
 
@@ -104,6 +105,9 @@ class Resize:
         if "boxes" in sample:
             factors = np.array([inner[1] / width, inner[0] / height] * 2, "float32")
             resized["boxes"] = sample["boxes"] * factors
+        if "areas" in sample:
+            factor = np.float32(inner[1] / width * inner[0] / height)
+            resized["areas"] = sample["areas"] * factor
         return resized
 
     def back(self, prediction, height: int, width: int):

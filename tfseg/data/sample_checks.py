@@ -6,6 +6,7 @@ import numpy as np
 
 from tfseg.data.readers import Reader
 from tfseg.data.readers.mask_values import distinct_values, single_class_warning
+from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.readers.problems import first_few
 from tfseg.data.value_range import DEFAULT_RANGE, range_warning, value_range
 
@@ -23,6 +24,7 @@ class LabelChecks:
     def __init__(self, reader: Reader):
         self._reader = reader
         self._count, self._ignore_index = len(reader.label_names), reader.ignore_index
+        self._num_objects = len(reader.object_names)
         self._values, self._indices = set(), set()
         self._is_decided = False  # whether there are two classes, or it was warned of one
 
@@ -36,8 +38,8 @@ class LabelChecks:
         Warns:
             UserWarning: after all samples, if their masks have a single class and ignored pixels.
         """
-        if "classes" in sample:
-            self._check_objects(np.asarray(sample["classes"]), index)
+        if "classes" in self._reader.fields:
+            self._check_objects(sample, index)
         if "mask" not in sample:
             return sample
         mask = self._whole_numbers(np.asarray(sample["mask"]), index)
@@ -75,12 +77,20 @@ class LabelChecks:
                 "in the reader, as with mask_values={value: class id}, or name more classes."
             )
 
-    def _check_objects(self, classes, index):
-        if classes.size and not (classes.min() >= -1 and classes.max() < self._count):
+    def _check_objects(self, sample, index):
+        classes, count = np.asarray(sample["classes"]), self._num_objects
+        if classes.size and not (classes.min() >= -1 and classes.max() < count):
             raise ValueError(
                 f"pipeline: the objects of {self._reader.name(index)!r} have the class ids "
-                f"{first_few(np.unique(classes).tolist())}, expected 0 to {self._count - 1}. "
+                f"{first_few(np.unique(classes).tolist())}, expected 0 to {count - 1}. "
                 "Correct them in the reader, or name more classes."
+            )
+        lengths = {name: len(sample[name]) for name in BOX_FIELDS if name in self._reader.fields}
+        if len(set(lengths.values())) > 1:
+            found = ", ".join(f"{number} {name}" for name, number in lengths.items())
+            raise ValueError(
+                f"pipeline: {self._reader.name(index)!r} has {found}. Return one entry per object "
+                "in each of them."
             )
 
     def _mask_of(self, index):

@@ -232,7 +232,7 @@ def _fill_empty_sides(side, sizes, count):
 
 
 def _presence(reader):
-    """Return (N, C) bool: which of `label_names` occur in each sample's mask or objects."""
+    """Return (N, C) bool: which classes occur in each sample's mask, or which categories."""
     count = len(reader.label_names)
     key = "mask" if "mask" in reader.fields else "classes"
 

@@ -17,8 +17,8 @@ def bccd(folder: str | Path | None = None):
             `bccd` in TFSEG_DATA.
 
     Returns:
-        (train, val): readers of 205 and 87 RGB images of 640 x 480, with "boxes" and "classes".
-        Their `dropped` lists two boxes without area.
+        (train, val): readers of 205 and 87 RGB images of 640 x 480, with "boxes", "classes",
+        "crowd" and "areas". Their `dropped` lists two boxes without area.
 
     Raises:
         FileNotFoundError: the folder does not exist.

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.data import Folder, Reader, image_files, read_header, read_image, read_mask
-from tfseg.data.readers.objects import object_labels
+from tfseg.data.readers.objects import OBJECT_FIELDS, object_labels
 from tfseg.datasets.dataset_dir import dataset_dir
 
 CLASS_NAMES = ("nucleus",)
@@ -38,7 +38,7 @@ def dsb2018(folder: str | Path | None = None):
 
     Returns:
         (train, val): readers of 80 and 20 RGB images of 256 x 256, with "mask", "instances",
-        "boxes" and "classes".
+        "boxes", "classes", "crowd" and "areas".
 
     Raises:
         FileNotFoundError: the folder, or one of the images, does not exist.
@@ -78,7 +78,7 @@ class Stage1(Reader):
         folder: path that contains these folders; only those that `dsb2018` uses are read.
     """
 
-    fields = ("image", "mask", "instances", "boxes", "classes")
+    fields = ("image", *OBJECT_FIELDS)
 
     def __init__(self, folder):
         used = {*TRAIN.split(), *VAL.split()}

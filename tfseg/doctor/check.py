@@ -1,7 +1,7 @@
 """The check before training: read every sample once and raise if the data cannot be used."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class Summary:
         class_weights: list with one weight per class, by median frequency balancing, for a loss's
             `class_weights=`.
         value_range: [lowest, highest] value of all images; None without images.
+        boxes: list of (N, 4) arrays, x_min, y_min, x_max, y_max in pixels, one per sample; empty
+            for readers without objects.
+        classes: list of (N,) arrays of object categories.
+        crowd: list of (N,) bool arrays: whether the entry is a crowd.
     """
 
     count: int
@@ -32,6 +36,9 @@ class Summary:
     std: list
     class_weights: list
     value_range: list | None
+    boxes: list = field(default_factory=list)
+    classes: list = field(default_factory=list)
+    crowd: list = field(default_factory=list)
 
 
 def check(
@@ -84,7 +91,12 @@ def check(
     mean, std = channel_statistics(samples)
     weights = class_weights(counts.pixels, counts.shown_pixels).tolist()
     values = common_range(samples)
-    return Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights, values)
+    summary = Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights, values)
+    if "classes" in reader.fields:
+        summary.boxes = [sample.boxes for sample in samples]
+        summary.classes = [sample.categories for sample in samples]
+        summary.crowd = [sample.crowd for sample in samples]
+    return summary
 
 
 def _require_known_ids(reader, samples, mapping):

@@ -60,7 +60,9 @@ class Sample:
         labels: LabelStatistics.
         colors: {(red, green, blue): pixels} of a color mask; the first 256.
         palette: {value: (red, green, blue)} of the values that occur in a palette mask.
-        boxes, classes: (N, 4) and (N,) of the objects.
+        boxes, categories, crowd: (N, 4), (N,) and (N,) of the objects, as the reader returns them.
+        classes: ids in masks of the categories of the objects that are not crowds; -1 if they are
+            out of range.
         source: (reader, index) of a sample from a reader.
         reader_orientation: EXIF orientation of the image file of a reader's sample.
     """
@@ -85,6 +87,8 @@ class Sample:
     colors: dict | None = None
     palette: dict | None = None
     boxes: np.ndarray | None = None
+    categories: np.ndarray | None = None
+    crowd: np.ndarray | None = None
     classes: np.ndarray | None = None
     source: tuple | None = None
     reader_orientation: int = 1
@@ -116,12 +120,23 @@ def measure_sample(reader, index: int, detailed: bool = True) -> Sample:
     if "mask" in arrays:
         sample.mask_size = arrays["mask"].shape
         sample.labels = label_statistics(arrays["mask"], detailed)
-    sample.boxes, sample.classes = arrays.get("boxes"), arrays.get("classes")
+    sample.boxes, sample.categories = arrays.get("boxes"), arrays.get("classes")
+    if "classes" in arrays:
+        sample.crowd = np.asarray(arrays.get("crowd", np.zeros(len(arrays["classes"]), bool)))
+        sample.classes = _label_ids(reader, np.asarray(arrays["classes"])[~sample.crowd])
     if detailed:
         sample.hash = fingerprint(arrays["image"])
         sample.digest = _digest(arrays["image"])
         sample.mask_digest = _digest(arrays["mask"]) if "mask" in arrays else None
     return sample
+
+
+def _label_ids(reader, classes):
+    """Return the ids in masks of object categories; -1 for those out of range."""
+    label_ids, found = reader.object_label_ids, np.full(len(classes), -1)
+    known = (classes >= 0) & (classes < len(label_ids))
+    found[known] = label_ids[classes[known]]
+    return found
 
 
 def measure_files(image, mask, val: bool = False) -> Sample:

@@ -112,6 +112,7 @@ def labeled(
     titles: list[str] | None = None,
     columns: int = 4,
     alpha: float = 0.5,
+    object_names: list[str] | None = None,
 ):
     """Plot samples with all of their labels, as the network gets them.
 
@@ -121,10 +122,13 @@ def labeled(
     Args:
         samples: sequence of dicts of "image" (H, W, C) and any of "mask", "instances", "boxes" and
             "classes", such as those of readers and `Augment.sample`.
-        class_names: names in the order of their ids. A single name is id 1; id 0 is background.
+        class_names: names in the order of their ids in masks. A single name is id 1; id 0 is
+            background.
         titles: one title per sample, or None.
         columns: samples per row.
         alpha: opacity of the classes in [0, 1].
+        object_names: `reader.object_names`, names in the order of the ids in "classes"; None for
+            all class names except the background.
 
     Returns:
         matplotlib Figure.
@@ -137,6 +141,10 @@ def labeled(
         ['a', 'b']
     """
     class_names = label_names(class_names)
+    if object_names is None:
+        object_names = [name for name in class_names if not is_background(name)]
+    # The id in masks, and so the color, of each object category.
+    label_ids = [class_names.index(name) for name in object_names]
     painted = [_paint_labels(sample, len(class_names), alpha) for sample in samples]
     columns = min(columns, len(samples))
     rows = -(-len(samples) // columns)  # rounds up
@@ -150,15 +158,17 @@ def labeled(
         titles = [None] * len(samples)
     for axis, image, sample, title in zip(axes.flat, painted, samples, titles, strict=False):
         _show(axis, image, title)
-        _draw_boxes(axis, sample, len(class_names))
-    add_legend(figure, [_label_ids(sample) for sample in samples], class_names)
+        _draw_boxes(axis, sample, palette(len(class_names))[label_ids] / 255)
+    add_legend(figure, [_label_ids(sample, label_ids) for sample in samples], class_names)
     return finish_figure(figure)
 
 
-def _label_ids(sample):
-    """Return the class ids of a sample's mask, or of its objects."""
-    ids = np.asarray(sample.get("mask", sample.get("classes", [-1])))
-    return ids[ids >= 0]  # -1 is padding
+def _label_ids(sample, label_ids):
+    """Return the class ids of a sample's mask, or those of its objects."""
+    if "mask" in sample:
+        return np.asarray(sample["mask"])
+    categories = np.asarray(sample.get("classes", []), int)
+    return np.asarray(label_ids, int)[categories[categories >= 0]]  # -1 is padding
 
 
 def _paint_labels(sample, num_classes, alpha):
@@ -185,8 +195,7 @@ def _outlines(instances):
     return outlines
 
 
-def _draw_boxes(axis, sample, num_classes):
-    colors = palette(num_classes) / 255
+def _draw_boxes(axis, sample, colors):
     for box, class_id in zip(sample.get("boxes", ()), sample.get("classes", ()), strict=True):
         if class_id < 0:  # padding
             continue

@@ -5,11 +5,13 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conftest import draw_sample
 from tfseg.data import Arrays, Augment, pipeline
 from tfseg.data.augment.params import IDENTITY, KINDS, STREAMS, draw, to_params
-from tfseg.data.readers.objects import boxes_around, relabel
+from tfseg.data.readers.objects import BOX_FIELDS, boxes_around, relabel
 
 GEOMETRY = {
     "scale": (0.6, 1.8),
@@ -318,6 +320,105 @@ def boxes_by_number(instances):
 
 def contains(outer, inner, tolerance):
     return (outer[:2] <= inner[:2] + tolerance).all() and (outer[2:] >= inner[2:] - tolerance).all()
+
+
+# Kernels of the property test; each is used at one shape of the batch.
+PROPERTY = {
+    "scale and flip": Augment((24, 28), scale=(0.5, 2.0), flip="both"),
+    "all geometry": Augment(
+        (24, 28), scale=(0.7, 1.5), rotate=30, shear=8, flip="both", perspective=0.05
+    ),
+    "mosaic": Augment((24, 28), scale=(0.8, 1.2), mosaic=0.6, cutmix=0.3),
+}
+SIDES = st.integers(1, 20)
+
+
+@st.composite
+def rectangles(draw):
+    """Boxes in an image of 32 x 40, later ones on top of earlier ones; some without pixels."""
+    boxes = []
+    for _ in range(5):
+        x, y = draw(st.integers(0, 39)), draw(st.integers(0, 31))
+        boxes.append([x, y, min(x + draw(SIDES), 40), min(y + draw(SIDES), 32)])
+    return np.array(boxes, "float32")
+
+
+@pytest.mark.parametrize("name", PROPERTY)
+@settings(max_examples=12, deadline=None)
+@given(data=st.data(), number=st.integers(0, 10**6))
+def test_boxes_and_instances_stay_consistent(name, data, number):
+    augment = uncompiled(PROPERTY[name])
+    boxes = np.stack([data.draw(rectangles()) for _ in range(2)])
+    instances = np.zeros((2, 32, 40), np.int32)
+    for image, some in zip(instances, boxes.astype(int), strict=True):
+        for row, (x0, y0, x1, y1) in enumerate(some, start=1):
+            image[y0:y1, x0:x1] = row
+    areas = np.prod(boxes[..., 2:] - boxes[..., :2], axis=-1)
+    crowd = np.array([[False, True, False, False, True]] * 2)
+    classes = np.array([[0, 1, 2, 3, 4], [5, 6, 7, -1, -1]], np.int32)
+    batch = {
+        "image": np.zeros((2, 32, 40, 1), np.uint8),
+        "instances": np.where(np.isin(instances, [4, 5]) & [[[False]], [[True]]], 0, instances),
+        "boxes": boxes,
+        "classes": classes,
+        "crowd": crowd,
+        "areas": areas,
+    }
+    keys = np.array([[7, number], [7, number + 1]])
+    changed = {key: np.asarray(value) for key, value in augment(batch, keys).items()}
+    for i in range(2):
+        check_rows(*(changed[key][i] for key in ("instances", *BOX_FIELDS)))
+    if name == "scale and flip":
+        check_visibility(augment, batch, changed, keys)
+
+
+def check_rows(instances, boxes, classes, crowd, areas):
+    """Check that what is dropped has nothing left, and that boxes enclose their pixels."""
+    dropped = classes < 0
+    assert not boxes[dropped].any()
+    assert not crowd[dropped].any()
+    assert not areas[dropped].any()
+    sides = boxes[~dropped, 2:] - boxes[~dropped, :2]
+    assert (sides > 0).all()
+    assert (areas[~dropped] > 0).all()
+    assert (boxes >= 0).all()
+    assert (boxes <= (28, 24, 28, 24)).all()
+    for number in set(np.unique(instances).tolist()) - {0}:
+        assert not dropped[number - 1]
+        y, x = np.nonzero(instances == number)
+        pixels = np.array([x.min(), y.min(), x.max() + 1, y.max() + 1])
+        # masks are read at the nearest pixel, so an edge may be a pixel off
+        assert (boxes[number - 1][:2] <= pixels[:2] + 1).all()
+        assert (boxes[number - 1][2:] >= pixels[2:] - 1).all()
+
+
+def check_visibility(augment, batch, changed, keys):
+    """Compare what is kept with the visible fraction of each box, computed corner by corner."""
+    params = to_params(draw(keys), augment.ranges, augment.probabilities)
+    center = augment.crop_sampler.crop_center(
+        params, np.full((2, 2), (32, 40), "float32"), None, np
+    )
+    for i in range(2):
+        scale = params["scale"][i]
+        signs = [-1 if params[f"flip_{axis}"][i] < 0.5 else 1 for axis in "xy"]
+        for row, box in enumerate(batch["boxes"][i]):
+            spans, visible = [], 1.0
+            for axis, length in ((0, 28), (1, 24)):
+                middle = center[i][1 - axis] + 0.5
+                ends = (box[axis::2] - middle) * scale * signs[axis] + length / 2
+                low, high = sorted(ends)
+                shown = max(0.0, min(high, length) - max(low, 0))
+                visible *= shown / (high - low)
+                spans.append((max(low, 0), min(high, length)))
+            if batch["classes"][i, row] < 0 or visible < 0.1 - 1e-4:
+                assert changed["classes"][i, row] == -1
+            elif visible > 0.1 + 1e-4:
+                assert changed["classes"][i, row] == batch["classes"][i, row]
+                assert changed["crowd"][i, row] == batch["crowd"][i, row]
+                expected = [spans[0][0], spans[1][0], spans[0][1], spans[1][1]]
+                np.testing.assert_allclose(changed["boxes"][i, row], expected, atol=1e-3)
+                area = batch["areas"][i, row] * scale**2 * visible
+                assert changed["areas"][i, row] == pytest.approx(area, rel=1e-3)
 
 
 def crops_of(changed, *names):

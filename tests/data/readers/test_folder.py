@@ -4,6 +4,7 @@ from PIL import Image
 
 from conftest import draw_sample
 from tfseg.data import Folder, find_folders
+from tfseg.data.readers.objects import OBJECT_FIELDS
 from tfseg.doctor import check
 
 NAMES = ["road", "tree", "car"]
@@ -305,13 +306,15 @@ def test_numbered_objects_are_instances(write, names, kind):
         (masks / "a.png").unlink()
         Image.fromarray(np.where(OBJECTS == 900, 70000, OBJECTS).astype(kind)).save(masks / "a.tif")
     reader = Folder(images, masks, names, instances=True)
-    assert reader.fields == ("image", "mask", "instances", "boxes", "classes") == tuple(reader[0])
+    assert reader.fields == ("image", *OBJECT_FIELDS) == tuple(reader[0])
+    assert reader.object_names == ["nucleus"]
     assert reader.label_names == ["background", "nucleus"]
     sample = reader[0]
     assert sample["instances"].tolist() == [[0, 3, 3, 0], [0, 0, 3, 1], [2, 0, 0, 1]]
     assert sample["mask"].tolist() == [[0, 1, 1, 0], [0, 0, 1, 1], [1, 0, 0, 1]]
     assert sample["boxes"].tolist() == [[3, 1, 4, 3], [0, 2, 1, 3], [1, 0, 3, 2]]
-    assert sample["classes"].tolist() == [1, 1, 1]
+    assert sample["classes"].tolist() == [0, 0, 0]
+    assert sample["areas"].tolist() == [2, 1, 3]
     kinds = [sample[name].dtype for name in ("mask", "instances", "boxes", "classes")]
     assert kinds == [np.uint8, np.int32, np.float32, np.int32]
 

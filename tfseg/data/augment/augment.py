@@ -21,12 +21,13 @@ from tfseg.data.augment.params import (
     read_range,
     to_params,
 )
+from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.value_range import check_range
 
 FLIPS = (None, "horizontal", "vertical", "both")
 CROPS = ("random", "center", "classes")
 INTERPOLATIONS = ("bilinear", "bicubic")
-OBJECTS = ("boxes", "classes", "keypoints")
+OBJECTS = (*BOX_FIELDS, "keypoints")
 MAX_PERSPECTIVE = 0.4
 
 
@@ -195,7 +196,7 @@ class Augment:
 
         Args:
             sample: dict of "image" (H, W, C) and any of "mask", "instances", "boxes", "classes",
-                "keypoints" (K, 2).
+                "crowd", "areas", "keypoints" (K, 2).
             seed: random seed.
             number: number of the sample. The pipeline numbers the samples of its stream from 0.
 
@@ -217,17 +218,18 @@ class Augment:
 
         Args:
             batch: dict of "image" (B, H, W, C), any dtype, and any of "mask" (B, H, W), "instances"
-                (B, H, W), "boxes" (B, N, 4), "classes" (B, N), which is -1 for padding, and
-                "keypoints" (B, K, 2), x and y in pixels as in boxes. A batch of pieces from
-                `CropSampler.extract` also has "random", "extent", "corner" and "class_pixel".
+                (B, H, W), "boxes" (B, N, 4), "classes" (B, N), which is -1 for padding, "crowd"
+                (B, N), "areas" (B, N), and "keypoints" (B, K, 2), x and y in pixels as in boxes. A
+                batch of pieces from `CropSampler.extract` also has "random", "extent", "corner"
+                and "class_pixel".
             keys: (B, 2) integers, the seed and the number of each sample.
 
         Returns:
             dict of the same labels. "image" is (B, height, width, C) float32. "mask" and
             "instances" are (B, height, width) and keep their dtypes. An object of which less than a
             tenth is visible gets class -1, an empty box and no pixels; an invisible keypoint is
-            NaN. `mosaic` and `cutmix` return 4 N objects or 4 K keypoints, those of all images that
-            a crop may show.
+            NaN. "areas" are scaled and reduced to the visible fraction of the box. `mosaic` and
+            `cutmix` return 4 N objects or 4 K keypoints, those of all images that a crop may show.
         """
         objects = {name: batch[name] for name in OBJECTS if name in batch}
         inputs = {name: batch[name] for name in batch if name not in objects}

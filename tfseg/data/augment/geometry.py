@@ -62,7 +62,8 @@ def move_objects(augment, changed, objects, batch, params, keys):
     Args:
         augment: the `Augment`.
         changed: dict of the augmented images and masks.
-        objects: dict of "boxes" (B, N, 4) and "classes" (B, N), or "keypoints" (B, K, 2), or all.
+        objects: dict of "boxes" (B, N, 4) and "classes" (B, N), with or without "crowd" (B, N) and
+            "areas" (B, N); or "keypoints" (B, K, 2), or all.
         batch: the batch before augmentation.
         params: parameters from `to_params`.
         keys: (B, 2) integers, the seed and the number of each sample.
@@ -85,20 +86,32 @@ def move_objects(augment, changed, objects, batch, params, keys):
         regions = regions[:, :1]
     changed = dict(changed)
     if "boxes" in objects:
-        boxes = move_boxes(objects["boxes"], to_crop, undisplace)
-        _replace_boxes(changed, boxes, ops.cast(objects["classes"], "int32"), regions)
+        moved = {"boxes": move_boxes(objects["boxes"], to_crop, undisplace)}
+        moved["classes"] = ops.cast(objects["classes"], "int32")
+        if "crowd" in objects:
+            moved["crowd"] = ops.cast(objects["crowd"], "bool")
+        if "areas" in objects:
+            moved["areas"] = ops.cast(objects["areas"], "float32") * params["scale"][:, None] ** 2
+        _replace_objects(changed, moved, regions)
     if "keypoints" in objects:
         points = move_points(objects["keypoints"], to_crop, undisplace)
         changed["keypoints"] = mixing.mix_points(points, regions)
     return changed
 
 
-def _replace_boxes(changed, boxes, classes, regions):
-    """Add boxes and classes to `changed`; hardly visible objects get class -1 and no pixels."""
-    boxes, classes, visible = mixing.mix_boxes(boxes, classes, box_area(boxes), regions)
+def _replace_objects(changed, moved, regions):
+    """Add moved objects to `changed`; hardly visible ones get class -1 and no pixels."""
+    areas = box_area(moved["boxes"])
+    boxes, classes, visible = mixing.mix_boxes(moved["boxes"], moved["classes"], areas, regions)
     removed = (classes < 0) | (visible < MIN_VISIBLE)
     changed["boxes"] = ops.where(removed[..., None], 0.0, boxes)
     changed["classes"] = ops.where(removed, -1, classes)
+    if "crowd" in moved:
+        changed["crowd"] = mixing.mix_rows(moved["crowd"], regions) & ~removed
+    if "areas" in moved:
+        changed["areas"] = ops.where(
+            removed, 0.0, mixing.mix_rows(moved["areas"], regions) * visible
+        )
     if "instances" not in changed:
         return
     instances = changed["instances"]

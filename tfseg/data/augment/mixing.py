@@ -103,7 +103,7 @@ def mix_boxes(boxes, classes, areas, regions):
         fractions of the objects (B, P N).
     """
     num_images = regions.shape[1]
-    mixed_boxes, mixed_classes, mixed_visible = [], [], []
+    mixed_boxes, mixed_visible = [], []
     for k in range(num_images):
         clipped = clip_boxes(ops.roll(boxes, -k, axis=0), regions[:, k, None])
         visible = box_area(clipped)
@@ -112,13 +112,18 @@ def mix_boxes(boxes, classes, areas, regions):
                 visible = visible - box_area(clip_boxes(clipped, regions[:, other, None]))
         area = ops.maximum(ops.roll(areas, -k, axis=0), 1e-6)
         mixed_boxes.append(clipped)
-        mixed_classes.append(ops.roll(classes, -k, axis=0))
         mixed_visible.append(visible / area)
     return (
         ops.concatenate(mixed_boxes, axis=1),
-        ops.concatenate(mixed_classes, axis=1),
+        mix_rows(classes, regions),
         ops.concatenate(mixed_visible, axis=1),
     )
+
+
+def mix_rows(values, regions):
+    """Collect a value per object, (B, N), of all images that each crop shows: (B, P N)."""
+    rolled = [ops.roll(values, -k, axis=0) for k in range(regions.shape[1])]
+    return ops.concatenate(rolled, axis=1)
 
 
 def mix_points(points, regions):

@@ -10,10 +10,12 @@ from tfseg.checks import (
     IGNORE_INDEX,
     IGNORE_INDEX_INT32,
     ignore_index_for,
+    is_background,
     label_names,
 )
 from tfseg.data import splits
 from tfseg.data.readers.extract import shrink_sample
+from tfseg.data.readers.objects import instances_to_rle
 
 NAMES_SHOWN = 8  # class names in the repr of a reader
 
@@ -64,14 +66,19 @@ class Reader:
       without a label, whatever the values on disk. With more than 255 classes masks are int32,
       and `ignore_index` is 65535.
     - "instances" (H, W) int32: 0 for no object, k for the k-th of the sample's N objects. Where
-      objects overlap, the smaller one is on top.
+      objects overlap, the smaller one is on top. Crowds are not in it.
     - "boxes" (N, 4) float32: x_min, y_min, x_max, y_max of the objects in pixels. The image
       extends from 0 to its width and height. No box is empty.
-    - "classes" (N,) int32: class ids of the objects.
+    - "classes" (N,) int32: categories of the objects, positions in `object_names`.
+    - "crowd" (N,) bool: whether the entry is a region of many objects that are not separated.
+      Their pixels are ignored in the mask, unless they belong to an object.
+    - "areas" (N,) float32: areas of the objects in pixels as annotated, else those of their masks,
+      else those of their boxes.
 
-    All class ids are positions in `label_names`. With a single class name, masks contain 0 for the
-    background and 1 for the class. Where a mask is drawn from objects, the first class name is
-    "background".
+    The class ids in masks are positions in `label_names`. With a single class name, masks contain 0
+    for the background and 1 for the class. Where a mask is drawn from objects, the first class name
+    is "background". Object categories are counted from 0 and do not include the background, so
+    their ids differ from those in the mask: `object_label_ids` translates them.
 
     Subclasses implement `__getitem__`, and call this constructor.
 
@@ -134,6 +141,22 @@ class Reader:
         """NumPy dtype of the masks."""
         return mask_dtype_for(len(self.label_names))
 
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the object categories in the order of their ids in "classes".
+
+        By default all of `label_names` except a background; empty for readers without objects.
+        """
+        if "classes" not in self.fields:
+            return []
+        return [name for name in self.label_names if not is_background(name)]
+
+    @property
+    def object_label_ids(self) -> np.ndarray:
+        """(K,) int32 ids in the masks of the K object categories."""
+        names = self.label_names
+        return np.array([names.index(name) for name in self.object_names], np.int32)
+
     def __len__(self) -> int:
         return len(self.sizes)
 
@@ -168,6 +191,36 @@ class Reader:
     def image_path(self, index: int) -> Path | None:
         """Return the sample's image file; None if there is not exactly one."""
         return None
+
+    def object_rle(self, index: int) -> list[dict]:
+        """Return the mask of each object of a sample as run-length encoding of COCO.
+
+        By default these are the regions in "instances", so that pixels where objects overlap belong
+        to the upper one, and crowds are empty. Readers of polygons and RLE return every region
+        whole. Needs pycocotools (extra `coco`).
+
+        Args:
+            index: position of the sample.
+
+        Returns:
+            list of N dicts {"size": [height, width], "counts": bytes}, in the order of "boxes".
+
+        Raises:
+            ValueError: the objects have boxes only.
+
+        Example:
+            >>> import tfseg
+            >>> reader = tfseg.data.Folder("photos", "labels", ["leaf"], instances=True)
+            >>> [rle["size"] for rle in reader.object_rle(0)]
+            [[48, 64]]
+        """
+        if "instances" not in self.fields:
+            raise ValueError(
+                f"{type(self).__name__}: object_rle needs masks of the objects, but the samples "
+                f"have {', '.join(self.fields)} only. Use a reader of masks or polygons."
+            )
+        sample = self[index]
+        return instances_to_rle(sample["instances"], len(sample["boxes"]))
 
     def version_key(self, index: int) -> list | None:
         """Return a key, fit for JSON, that changes whenever the sample's content does.

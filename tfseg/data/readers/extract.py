@@ -24,18 +24,40 @@ def extract(sample: dict, corner, size) -> dict:
             # A view would keep the whole image in memory.
             crop[name] = array[top : top + height, left : left + width].copy()
     if "boxes" in sample:
-        crop.update(_visible_objects(sample, crop, top, left))
+        crop.update(_visible_objects(sample, crop, corner))
     return crop
 
 
-def _visible_objects(sample, crop, top, left):
-    """Return "boxes", "classes" and, where there are any, "instances" of a crop."""
-    height, width = crop["image"].shape[:2]
-    shift = np.array([left, top, left, top], np.float32)
+def visible_boxes(boxes, corner, size):
+    """Crop boxes.
+
+    Args:
+        boxes: (N, 4) in pixels of the image.
+        corner: (top, left) of the crop.
+        size: (height, width) of the crop.
+
+    Returns:
+        boxes: (N, 4) in pixels of the crop.
+        fraction: (N,) float32 of each box that is visible.
+        kept: (N,) bool: whether it is at least a tenth.
+    """
+    top, left = corner
+    height, width = size
     limit = np.array([width, height, width, height], np.float32)
-    boxes = np.clip(sample["boxes"] - shift, 0, limit)
-    kept = _areas(boxes) >= MIN_VISIBLE * _areas(sample["boxes"])
-    objects = {"boxes": boxes[kept], "classes": sample["classes"][kept]}
+    visible = np.clip(boxes - np.array([left, top, left, top], np.float32), 0, limit)
+    areas = _areas(boxes)
+    kept = _areas(visible) >= MIN_VISIBLE * areas
+    return visible, _areas(visible) / np.maximum(areas, np.float32(1e-6)), kept
+
+
+def _visible_objects(sample, crop, corner):
+    """Return the arrays of a crop's objects and, where there are any, "instances"."""
+    boxes, fraction, kept = visible_boxes(sample["boxes"], corner, crop["image"].shape[:2])
+    objects = {"boxes": boxes[kept]}
+    for name in {"classes", "crowd"} & sample.keys():
+        objects[name] = sample[name][kept]
+    if "areas" in sample:
+        objects["areas"] = (sample["areas"] * fraction)[kept]
     if "instances" in sample:
         # New number of each object, 0 if it is dropped: kept = 1, 0, 1 -> table 0, 1, 0, 2.
         table = np.concatenate([[0], np.where(kept, np.cumsum(kept), 0)]).astype(np.int32)
@@ -53,7 +75,7 @@ def shrink_sample(sample: dict, shrink: int) -> dict:
 
 
 def shrink_labels(labels: dict, shrink: int) -> dict:
-    """Return a sample's "mask", "instances" and "boxes" at 1 / `shrink` of their size.
+    """Return a sample's mask, instances, boxes and areas at 1 / `shrink` of their size.
 
     Other entries, and those that are missing, stay as they are.
     """
@@ -63,6 +85,8 @@ def shrink_labels(labels: dict, shrink: int) -> dict:
             smaller[name] = block_centers(labels[name], shrink)
     if "boxes" in labels:
         smaller["boxes"] = labels["boxes"] / np.float32(shrink)
+    if "areas" in labels:
+        smaller["areas"] = labels["areas"] / np.float32(shrink**2)
     return smaller
 
 

@@ -19,7 +19,7 @@ from tfseg.data.readers.mask_values import (
     to_class_ids,
     value_tables,
 )
-from tfseg.data.readers.objects import object_labels
+from tfseg.data.readers.objects import OBJECT_FIELDS, object_labels
 from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import first_few
@@ -58,9 +58,9 @@ class Folder(Reader):
             class names, for RGB(A) or palette masks whose colors stand for classes. A single class
             name needs a color for "background" too.
         instances: whether masks are numbered objects of one class: 0 is background, any other
-            value an object. Samples then also have "instances", "boxes" and "classes";
-            `class_names` is one name, optionally preceded by "background". Objects are numbered
-            1..N in the order of their values; `ignore_value` does not apply.
+            value an object. Samples then also have "instances", "boxes", "classes", "crowd" and
+            "areas"; `class_names` is one name, optionally preceded by "background". Objects are
+            numbered 1..N in the order of their values; `ignore_value` does not apply.
         recursive: whether to read the images and masks of subfolders, too. A sample is then called
             "summer/leaf0".
         mask_suffix: what the names of masks have after those of images, such as "_mask" for
@@ -111,7 +111,7 @@ class Folder(Reader):
         self._colors = None
         self._table = {}
         if instances:
-            self.fields = ("image", "mask", "instances", "boxes", "classes")
+            self.fields = ("image", *OBJECT_FIELDS)
         elif colors is not None:
             ignored_color = None if isinstance(ignore_value, INTEGERS) else ignore_value
             self._colors = ColorTable(colors, self.label_names, ignored_color)

@@ -1,6 +1,42 @@
-"""Masks of numbered objects: consecutive numbers, and the boxes around the objects."""
+"""Objects of a sample: their arrays, consecutive numbers, and the boxes around numbered objects."""
+
+from itertools import pairwise
 
 import numpy as np
+
+from tfseg import checks
+
+BOX_FIELDS = ("boxes", "classes", "crowd", "areas")  # one row per object
+OBJECT_FIELDS = ("mask", "instances", *BOX_FIELDS)
+
+
+def object_arrays(boxes, classes, crowd=None, areas=None) -> dict:
+    """Return the arrays of a sample's N objects, as a `Reader` returns them.
+
+    Args:
+        boxes: (N, 4) x_min, y_min, x_max, y_max in pixels; any sequence of N rows.
+        classes: (N,) object categories, counted from 0.
+        crowd: (N,) bool; None for no crowd.
+        areas: (N,) in pixels; None, or NaN for single objects, for the areas of the boxes.
+
+    Returns:
+        dict of new arrays "boxes", "classes", "crowd" and "areas".
+    """
+    boxes = np.array(boxes, np.float32).reshape(-1, 4)
+    box_areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
+    areas = box_areas if areas is None else np.array(areas, np.float32)
+    return {
+        "boxes": boxes,
+        "classes": np.array(classes, np.int32),
+        "crowd": np.zeros(len(boxes), bool) if crowd is None else np.array(crowd, bool),
+        "areas": np.where(np.isnan(areas), box_areas, areas).astype(np.float32),
+    }
+
+
+def instance_areas(instances, count: int):
+    """Return the (count,) float32 numbers of pixels of the objects 1..count of a mask (H, W)."""
+    pixels = np.bincount(instances.ravel(), minlength=count + 1)
+    return pixels[1 : count + 1].astype(np.float32)
 
 
 def object_labels(values) -> dict:
@@ -10,15 +46,14 @@ def object_labels(values) -> dict:
         values: (H, W) non-negative integers: 0 for background, any other value for an object.
 
     Returns:
-        dict of "mask", "instances", "boxes" and "classes", as a `Reader` returns them.
+        dict of "mask", "instances" and the arrays of the objects, as a `Reader` returns them.
     """
     instances, _ = relabel(values)
     boxes = boxes_around(instances)
     return {
         "mask": (instances > 0).astype(np.uint8),
         "instances": instances,
-        "boxes": boxes,
-        "classes": np.ones(len(boxes), np.int32),
+        **object_arrays(boxes, np.zeros(len(boxes)), areas=instance_areas(instances, len(boxes))),
     }
 
 
@@ -83,3 +118,31 @@ def boxes_around(instances):
             "`relabel` does."
         )
     return np.concatenate([low, high], axis=1).astype(np.float32)
+
+
+def instances_to_rle(instances, count: int) -> list[dict]:
+    """Return the regions of numbered objects as run-length encoding of COCO.
+
+    Args:
+        instances: (H, W) integers: 0 for no object, k in 1..count on the pixels of the k-th object.
+        count: number of objects; those without a pixel have an empty region.
+
+    Returns:
+        list of dicts {"size": [H, W], "counts": bytes}.
+    """
+    coco = checks.require_package("pycocotools.mask", "coco")
+    # The runs go down the columns. Column 0 0 1 1 0 of object 1 has the edges 2 and 4, and the
+    # counts 2, 2, 1: pixels before, in and after the object.
+    flat = instances.T.ravel()
+    starts = np.flatnonzero(np.append(True, flat[1:] != flat[:-1]))
+    ends = np.append(starts[1:], flat.size)
+    order = np.argsort(flat[starts], kind="stable")
+    firsts = np.searchsorted(flat[starts][order], np.arange(1, count + 2))
+    regions = []
+    for first, last in pairwise(firsts):
+        runs = order[first:last]
+        edges = np.stack([starts[runs], ends[runs]], axis=1).ravel()
+        counts = np.diff(edges, prepend=0, append=flat.size).tolist()
+        rle = {"size": list(instances.shape), "counts": counts}
+        regions.append(coco.frPyObjects(rle, *instances.shape))
+    return regions

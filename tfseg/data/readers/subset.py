@@ -25,6 +25,11 @@ class Subset(Reader):
             reader.class_names, reader.sizes[self._indices], reader.channels, reader.dtype
         )
 
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the object categories of the other reader."""
+        return self._reader.object_names
+
     def __getitem__(self, index: int) -> dict:
         return self._reader[int(self._indices[index])]
 
@@ -39,6 +44,10 @@ class Subset(Reader):
     def image_path(self, index: int):
         """Return the file of the sample's image in the other reader."""
         return self._reader.image_path(int(self._indices[index]))
+
+    def object_rle(self, index: int) -> list[dict]:
+        """Return the masks of the sample's objects; see `Reader.object_rle`."""
+        return self._reader.object_rle(int(self._indices[index]))
 
     def version_key(self, index: int) -> list | None:
         """Return the sample's version key in the other reader."""

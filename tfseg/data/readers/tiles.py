@@ -7,7 +7,7 @@ import numpy as np
 from tfseg import checks
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
-from tfseg.data.readers.extract import extract
+from tfseg.data.readers.extract import extract, visible_boxes
 from tfseg.ops import window_corners
 
 CACHED_IMAGES = 2  # whole samples in memory while their tiles are read one after the other
@@ -33,6 +33,11 @@ class Tiles(Reader):
         sizes = [np.minimum(size, reader.sizes[i] - corner) for i, corner, size in places]
         super().__init__(reader.class_names, sizes, reader.channels, reader.dtype)
 
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the object categories of the other reader."""
+        return self._reader.object_names
+
     def __getitem__(self, index: int) -> dict:
         sample, corner, size = self._places[index]
         return extract(self._whole(sample), corner, size)
@@ -45,6 +50,20 @@ class Tiles(Reader):
     def image_path(self, index: int):
         """Return the file of the whole image."""
         return self._reader.image_path(self._places[index][0])
+
+    def object_rle(self, index: int) -> list[dict]:
+        """Return the masks of the tile's objects; see `Reader.object_rle`."""
+        coco = checks.require_package("pycocotools.mask", "coco")
+        sample, (top, left), _ = self._places[index]
+        height, width = self.sizes[index]
+        regions = self._reader.object_rle(sample)
+        boxes = self._whole(sample)["boxes"]
+        kept = visible_boxes(boxes, (top, left), (height, width))[2]
+        parts = []
+        for number in np.flatnonzero(kept):
+            region = coco.decode(regions[number])[top : top + height, left : left + width]
+            parts.append(coco.encode(np.asfortranarray(region)))
+        return parts
 
     def version_key(self, index: int) -> list | None:
         """Return the version key of the whole sample."""

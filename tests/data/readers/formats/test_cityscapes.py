@@ -3,6 +3,7 @@ import pytest
 from PIL import Image
 
 from tfseg.data.readers.formats import Cityscapes
+from tfseg.data.readers.objects import OBJECT_FIELDS
 from tfseg.doctor import check
 
 FRAMES = ["aachen/aachen_000000_000019", "aachen/aachen_000001_000019", "ulm/ulm_000003_000019"]
@@ -72,19 +73,23 @@ def test_objects_of_evaluated_classes_are_instances(root):
     write(root, FRAMES, "gtFine", "gtFine_instanceIds", OBJECTS)
     reader = Cityscapes(root)
     sample = reader[2]
-    assert reader.fields == tuple(sample) == ("image", "mask", "instances", "boxes", "classes")
+    assert reader.fields == tuple(sample) == ("image", *OBJECT_FIELDS)
     assert sample["instances"].tolist() == [[0, 0, 0, 0, 0, 1], [3, 2, 2, 0, 0, 1]]
     assert sample["boxes"].tolist() == [[5, 0, 6, 2], [1, 1, 3, 2], [0, 1, 1, 2]]
-    assert [reader.class_names[i] for i in sample["classes"]] == ["person", "car", "car"]
+    assert len(reader.object_names) == 8
+    assert [reader.object_names[i] for i in sample["classes"]] == ["person", "car", "car"]
+    assert sample["areas"].tolist() == [2, 2, 1]
     kinds = [sample[name].dtype for name in ("mask", "instances", "boxes", "classes")]
     assert kinds == [np.uint8, np.int32, np.float32, np.int32]
 
 
 def test_with_all_ids_the_caravan_is_an_instance_too(root):
     write(root, FRAMES, "gtFine", "gtFine_instanceIds", OBJECTS)
-    sample = Cityscapes(root, ids="all")[0]
+    reader = Cityscapes(root, ids="all")
+    sample = reader[0]
     assert sample["instances"].tolist() == [[0, 0, 0, 0, 0, 1], [3, 2, 2, 4, 0, 1]]
-    assert sample["classes"].tolist() == [24, 26, 26, 29]
+    assert reader.object_label_ids[sample["classes"]].tolist() == [24, 26, 26, 29]
+    assert [reader.object_names[i] for i in sample["classes"]][2:] == ["car", "caravan"]
 
 
 def test_instances_need_a_file_for_every_frame(root):

@@ -8,6 +8,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from tfseg.data.readers.formats.coco import Coco
+from tfseg.data.readers.objects import BOX_FIELDS, OBJECT_FIELDS
 
 # Ids with gaps, not in ascending order.
 CATEGORIES = [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}, {"id": 90, "name": "brush"}]
@@ -77,7 +78,8 @@ def test_polygons_become_objects_with_smaller_ones_on_top(written):
     assert reader.class_names == ["background", "cat", "dog", "brush"]
     assert (len(reader), reader.channels, reader.dtype, reader.name(1)) == (3, 3, np.uint8, "b")
     assert reader.sizes.tolist() == [list(size) for size in SIZES.values()]
-    assert reader.fields == ("image", "mask", "instances", "boxes", "classes")
+    assert reader.object_names == ["cat", "dog", "brush"]
+    assert reader.fields == ("image", *OBJECT_FIELDS)
     sample = reader[0]
     instances = np.zeros((12, 16), np.int32)
     instances[1:7, 2:8] = 1  # 36 pixels
@@ -85,9 +87,11 @@ def test_polygons_become_objects_with_smaller_ones_on_top(written):
     assert np.array_equal(sample["instances"], instances)
     assert np.array_equal(sample["mask"], np.array([0, 2, 1])[instances])
     assert sample["boxes"].tolist() == [[2, 1, 8, 7], [4, 2, 14, 4]]
-    assert sample["classes"].tolist() == [2, 1]
+    assert sample["classes"].tolist() == [1, 0]
+    assert sample["areas"].tolist() == [36, 20]
     kinds = {key: value.dtype for key, value in sample.items()}
-    assert kinds == {"image": "u1", "mask": "u1", "instances": "i4", "boxes": "f4", "classes": "i4"}
+    labels = {"boxes": "f4", "classes": "i4", "crowd": "?", "areas": "f4"}
+    assert kinds == {"image": "u1", "mask": "u1", "instances": "i4"} | labels
     assert np.array_equal(np.unique(sample["image"]), [ord("a")])
 
 
@@ -97,12 +101,15 @@ def test_rle_is_read_and_crowds_are_ignored(written):
     mask = np.where(ELL, 3, 0)
     mask[:, :2] = 255
     assert np.array_equal(sample["mask"], mask)
-    assert (sample["boxes"].tolist(), sample["classes"].tolist()) == ([[2, 1, 9, 8]], [3])
+    assert sample["boxes"].tolist() == [[2, 1, 9, 8], [0, 0, 2, 9]]
+    assert (sample["classes"].tolist(), sample["crowd"].tolist()) == ([2, 0], [False, True])
+    assert sample["areas"].tolist() == [ELL.sum(), 18]
 
 
 def test_objects_inside_a_crowd_are_not_ignored(written):
     def widen(content):
         content["annotations"][3]["segmentation"]["counts"] = [0, 45, 45]  # five columns
+        content["annotations"][3]["bbox"] = [0, 0, 5, 9]
 
     mask = written(widen)[1]["mask"]
     assert np.array_equal(mask[:, :5], np.where(ELL, 3, 255)[:, :5])
@@ -111,6 +118,8 @@ def test_objects_inside_a_crowd_are_not_ignored(written):
 def test_crowds_can_be_objects(written):
     sample = written(crowd="object")[1]
     assert np.array_equal(sample["mask"][:, :2], np.ones((9, 2)))
+    assert sample["crowd"].tolist() == [False, False]
+    assert sample["instances"].max() == 2
     assert sample["boxes"].tolist() == [[2, 1, 9, 8], [0, 0, 2, 9]]
     with pytest.raises(ValueError, match="crowd='ignored' is unknown.*Did you mean 'ignore'"):
         written(crowd="ignored")
@@ -129,7 +138,7 @@ def test_masks_equal_those_of_pycocotools(written, tmp_path):
 
     def replace(content):
         content["annotations"] = [
-            annotation(i + 1, 10, 3, shape, [0, 0, 16, 12]) for i, shape in enumerate(shapes)
+            annotation(i + 1, 10, 3, shape, None) for i, shape in enumerate(shapes)
         ]
 
     sample = written(replace)[0]
@@ -144,37 +153,85 @@ def test_masks_equal_those_of_pycocotools(written, tmp_path):
 def test_objects_without_area_are_dropped_with_a_reason(written):
     def add(content):
         content["annotations"] += [
-            annotation(5, 10, 3, [[1, 1, 5, 5]], [1, 1, 4, 4]),
             annotation(6, 20, 3, [[1, 1, 3, 3, 5, 5]], [1, 1, 4, 4]),
             annotation(7, 10, 3, SQUARE, [3, 4, 0, 2]),
             annotation(8, 10, 3, SQUARE, [16, 4, 5, 2]),
             annotation(9, 10, 3, [], [3, 4, 2, 2]),
             annotation(10, 10, 3, [[1, 1, 5, 5], *STRIP], [4, 2, 10, 2]),
-            annotation(11, 20, 3, [[1, 1]], [1, 1, 4, 4], crowd=1),
         ]
 
     reader = written(add)
     assert reader.dropped == [
         ("b", CROWD_LEFT_OUT),
-        ("a", "annotation 5: its polygon has fewer than 3 points (2)"),
         ("b", "annotation 6: its polygon has no area"),
         ("a", "annotation 7: its box from 3, 4 to 3, 6 has no area in the image"),
         ("a", "annotation 8: its box from 16, 4 to 21, 6 has no area in the image"),
         ("a", "annotation 9: it has no segmentation"),
-        ("b", "annotation 11: its polygon has fewer than 3 points (1)"),
     ]
     assert len(reader[0]["boxes"]) == 3  # with annotation 10
-    assert len(reader[1]["boxes"]) == 1
+    assert len(reader[1]["boxes"]) == 2  # with the crowd
+
+
+@pytest.mark.parametrize("polygon", [[1, 1, 5, 5], [1, 1], []])
+def test_a_polygon_with_fewer_than_3_points_is_an_error(written, polygon):
+    def change(content):
+        content["annotations"][1]["segmentation"] = [polygon]
+
+    count = len(polygon) // 2
+    with pytest.raises(
+        ValueError, match=rf"instances\.json: annotation 2: .* fewer than 3 points \({count}\)\."
+    ):
+        written(change)
+
+
+def test_segmentations_that_are_elsewhere_than_their_boxes_are_named(written):
+    def move_box(content):
+        content["annotations"][0]["bbox"] = [8, 1, 6, 6]
+
+    with pytest.raises(
+        ValueError, match=r"annotation 1: its box from 8, 1 to 14, 7 and its segmentation from 2, 1"
+    ):
+        written(move_box)
+
+    def move_rle(content):
+        move_box(content)
+        content["annotations"][0]["bbox"] = [2, 1, 6, 6]
+        content["annotations"][2]["bbox"] = [5, 0, 4, 2]
+
+    reader = written(move_rle)
+    with pytest.raises(ValueError, match=r"annotation 3: its box from 5, 0 to 9, 2 and .* 2, 1"):
+        reader[1]
+
+
+def test_areas_are_those_of_the_annotations(written):
+    def change(content):
+        for area, entry in zip((25.5, 0, "7"), content["annotations"], strict=False):
+            entry["area"] = area
+
+    reader = written(change)
+    assert reader[0]["areas"].tolist() == [25.5, 20]  # 0 and text are no areas
+    assert reader[1]["areas"][0] == ELL.sum()
+
+
+def test_rle_of_every_object_is_whole(written):
+    reader = written()
+    masks = [coco_mask.decode(rle) for rle in reader.object_rle(0)]
+    assert [int(mask.sum()) for mask in masks] == [36, 20]  # they overlap in 8 pixels
+    crowd = coco_mask.decode(reader.object_rle(1)[1])
+    assert np.array_equal(crowd, np.arange(10) < np.full((9, 1), 2))
+    with pytest.raises(ValueError, match="Coco: object_rle needs masks of the objects"):
+        written(without_segmentations).object_rle(0)
 
 
 def test_boxes_are_clipped_and_missing_ones_computed(written):
     def change(content):
-        content["annotations"][0]["bbox"] = [-3, 2.5, 30, 100]
+        content["annotations"][0]["bbox"] = [-3, 2.5, 12, 9]
+        content["annotations"][0]["segmentation"] = [[-3, 2, 8, 2, 8, 20]]
         del content["annotations"][1]["bbox"], content["annotations"][2]["bbox"]
 
     reader = written(change)
-    assert reader[0]["boxes"].tolist() == [[0, 2.5, 16, 12], [4, 2, 14, 4]]
-    assert reader[1]["boxes"].tolist() == [[2, 1, 9, 8]]
+    assert reader[0]["boxes"].tolist() == [[0, 2.5, 9, 11.5], [4, 2, 14, 4]]
+    assert reader[1]["boxes"].tolist()[0] == [2, 1, 9, 8]
 
 
 def test_a_file_with_boxes_only_has_no_background(written):
@@ -184,20 +241,22 @@ def test_a_file_with_boxes_only_has_no_background(written):
 
     reader = written(strip)
     assert (reader.fields, reader.class_names) == (
-        ("image", "boxes", "classes"),
+        ("image", *BOX_FIELDS),
         ["cat", "dog", "brush"],
     )
-    assert list(reader[1]) == ["image", "boxes", "classes"]
+    assert list(reader[1]) == ["image", *BOX_FIELDS]
     assert reader[0]["classes"].tolist() == [1, 0]
-    assert reader[1]["classes"].tolist() == [2]  # not the crowd
+    assert reader[0]["areas"].tolist() == [36, 20]
+    assert reader[1]["crowd"].tolist() == [False, True]
 
 
-def test_a_single_class_of_boxes_has_id_1(written):
+def test_a_single_class_of_boxes_has_id_0(written):
     def strip(content):
         content["categories"] = [{"id": 4, "name": "cell"}]
         content["annotations"] = [{"id": 1, "image_id": 10, "category_id": 4, "bbox": [1, 2, 3, 4]}]
 
-    assert written(strip)[0]["classes"].tolist() == [1]
+    assert written(strip)[0]["classes"].tolist() == [0]
+    assert written().object_names == ["cell"]
 
 
 def without_segmentations(content):
@@ -231,15 +290,15 @@ def test_class_names_fix_the_ids_of_several_files(written):
     train = written()
     other = written(lambda c: rename(c, 3, 7), class_names=train.class_names)
     assert other.class_names == train.class_names == ["background", "cat", "dog", "brush"]
-    assert train[0]["classes"].tolist() == [2, 1]
-    assert other[0]["classes"].tolist() == [1, 2]
+    assert train[0]["classes"].tolist() == [1, 0]
+    assert other[0]["classes"].tolist() == [0, 1]
     assert written(class_names=["cat", "dog", "brush"]).class_names == train.class_names
 
 
 def test_objects_of_other_categories_are_left_out_and_counted(written):
     reader = written(class_names=["brush", "tree"])  # no tree in this file
     assert reader.class_names == ["background", "brush", "tree"]
-    assert [reader[i]["classes"].tolist() for i in range(3)] == [[], [1], []]
+    assert [reader[i]["classes"].tolist() for i in range(3)] == [[], [0], []]
     assert [(name, reason[:40]) for name, reason in reader.dropped] == [
         ("a", "1 annotations of the category 'dog', whi"),
         ("a", "1 annotations of the category 'cat', whi"),
@@ -272,14 +331,14 @@ def test_categories_that_are_not_classes_are_left_out(written, extra):
 
     reader = written(add)
     assert reader.class_names == ["background", "cat", "dog", "brush"]
-    assert reader[0]["classes"].tolist() == [2, 1]
-    assert reader[1]["classes"].tolist() == [3]
+    assert reader[0]["classes"].tolist() == [1, 0]
+    assert reader[1]["classes"].tolist() == [2, 0]
 
 
 def test_objects_of_the_background_are_dropped(written):
     reader = written(lambda c: c["categories"][0].update(name="background"))
     assert reader.class_names == ["background", "cat", "brush"]
-    assert reader[0]["classes"].tolist() == [1]
+    assert reader[0]["classes"].tolist() == [0]
     assert (
         "a",
         "1 annotations of the category 'background', which is not a class",
@@ -301,7 +360,7 @@ def test_categories_of_one_name_can_be_one_class(written):
     with pytest.raises(ValueError, match=r"categories 3, 7 have the same name 'cat'.*class_names="):
         written(same)
     reader = written(same, class_names=["cat", "brush"])
-    assert reader[0]["classes"].tolist() == [1, 1]
+    assert reader[0]["classes"].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize("size", [("12", "16"), (None, None), (12.0, 16.0), (0, 0), ("", "16")])

@@ -2,6 +2,7 @@ import copy
 import json
 
 import numpy as np
+import pycocotools.mask as coco_mask
 import pytest
 from PIL import Image
 
@@ -68,18 +69,24 @@ def test_segments_are_classes_and_objects(written):
         [255, 255, 0, 0, 0, 0],
     ]
     assert sample["mask"].tolist() == mask
-    # In the order of their numbers: 300, then 70000. The rug is stuff, 66051 is a crowd.
+    # In the order of their numbers: 300, 66051 (a crowd) and 70000. The rug is stuff.
     instances = [
         [0, 0, 0, 0, 0, 0],
-        [1, 1, 0, 2, 2, 0],
-        [1, 1, 0, 2, 0, 0],
+        [1, 1, 0, 3, 3, 0],
+        [1, 1, 0, 3, 0, 0],
         [0, 0, 0, 0, 0, 0],
     ]
     assert sample["instances"].tolist() == instances
-    assert sample["boxes"].tolist() == [[0, 1, 2, 3], [3, 1, 5, 3]]
-    assert sample["classes"].tolist() == [0, 1]
+    assert sample["boxes"].tolist() == [[0, 1, 2, 3], [2, 2, 6, 4], [3, 1, 5, 3]]
+    assert reader.object_names == ["person", "car"]
+    assert sample["classes"].tolist() == [0, 0, 1]
+    assert sample["crowd"].tolist() == [False, True, False]
+    assert sample["areas"].tolist() == [4, 6, 3]
     kinds = {key: value.dtype for key, value in sample.items()}
-    assert kinds == {"image": "u1", "mask": "u1", "instances": "i4", "boxes": "f4", "classes": "i4"}
+    labels = {"boxes": "f4", "classes": "i4", "crowd": "?", "areas": "f4"}
+    assert kinds == {"image": "u1", "mask": "u1", "instances": "i4"} | labels
+    regions = [coco_mask.decode(rle).tolist() for rle in reader.object_rle(0)]
+    assert regions == [(number == NUMBERS).tolist() for number in (300, 66051, 70000)]
 
 
 def test_class_names_fix_the_ids(written):
@@ -91,10 +98,12 @@ def test_class_names_fix_the_ids(written):
         [2, 2, 1, 0, 2, 2],
         [255, 255, 2, 2, 2, 2],
     ]
-    assert sample["classes"].tolist() == [2, 0]
+    assert reader.object_names == ["car", "person", "tree"]  # the rug is stuff
+    assert sample["classes"].tolist() == [1, 1, 0]
     only = written(class_names=["background", "car"])
     assert np.unique(only[0]["mask"]).tolist() == [1, 255]
-    assert only[0]["classes"].tolist() == [1]
+    assert only[0]["classes"].tolist() == [0]
+    assert only.object_names == ["car"]
     assert len(only.dropped) == 3
     assert only.dropped[0] == ("a", "segment 9: its category is not in class_names")
 
@@ -153,6 +162,10 @@ def test_segments_in_only_one_file_are_named(written):
         ),
         (lambda c: c["annotations"].append(c["annotations"][0]), "the id 5 has two annotations"),
         (
+            lambda c: c["annotations"].append({**c["annotations"][0], "image_id": 6}),
+            r"panoptic\.json: a_segments\.png belongs to the image 6, which is not in the file",
+        ),
+        (
             lambda c: c["annotations"].append({"image_id": 5, "category_id": 1, "bbox": []}),
             "Read the file with `Coco`",
         ),
@@ -168,6 +181,19 @@ def test_segments_in_only_one_file_are_named(written):
 def test_a_file_that_contradicts_itself_is_rejected(written, change, message):
     with pytest.raises(ValueError, match=message):
         written(change)
+
+
+def test_areas_and_boxes_of_the_segments(written):
+    def annotate(content):
+        content["annotations"][0]["segments_info"][0].update(area=3.5, bbox=[3, 1, 2, 2])
+
+    assert written(annotate)[0]["areas"].tolist() == [4, 6, 3.5]
+
+    def misplace(content):
+        content["annotations"][0]["segments_info"][0].update(bbox=[0, 0, 1, 1])
+
+    with pytest.raises(ValueError, match=r"segment 70000 of .*png: its box .* disagree"):
+        written(misplace)[0]
 
 
 def test_size_and_dtype_of_the_segments_are_checked(written, tmp_path):

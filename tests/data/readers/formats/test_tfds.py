@@ -6,6 +6,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from tfseg.data.readers.formats.tfds import Tfds
+from tfseg.data.readers.objects import BOX_FIELDS
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # from tfds
 BOXES = [[0.1, 0.25, 0.5, 0.75], [0.5, 0.0, 1.0, 0.5]]  # y_min, x_min, y_max, x_max
@@ -110,7 +111,7 @@ def test_the_mask_feature_names_the_classes(builder):
 
 def test_objects_are_boxes_in_pixels(builder):
     reader = Tfds(builder, "train", mask=None, objects="objects")
-    assert (reader.fields, reader.class_names) == (("image", "boxes", "classes"), ["cat", "dog"])
+    assert (reader.fields, reader.class_names) == (("image", *BOX_FIELDS), ["cat", "dog"])
     odd = [i for i in range(5) if index_of(reader[i]) % 2]
     empty = [name for name, reason in reader.dropped if "has no area in the image" in reason]
     assert empty == [reader.name(i) for i in odd]
@@ -121,11 +122,11 @@ def test_objects_are_boxes_in_pixels(builder):
         sample = reader[i]
         index = index_of(sample)
         height = 10 + index
-        expected = (
-            [[2, 0.1 * height, 6, 0.5 * height], [0, 0.5 * height, 4, height]] if index % 2 else []
-        )
+        first = [2, 0.1 * height, 6, 0.5 * height]
+        expected = [first, [0, 0.5 * height, 4, height], first] if index % 2 else []
         np.testing.assert_allclose(sample["boxes"], np.reshape(expected, (-1, 4)), atol=1e-5)
-        assert sample["classes"].tolist() == ([1, 0] if index % 2 else [])
+        assert sample["classes"].tolist() == ([1, 0, 0] if index % 2 else [])
+        assert sample["crowd"].tolist() == ([False, False, True] if index % 2 else [])
         assert (sample["boxes"].dtype, sample["classes"].dtype) == (np.float32, np.int32)
 
 
@@ -139,7 +140,7 @@ def test_a_single_class_of_boxes_has_id_1(builder):
 def test_masks_and_objects_together(builder):
     reader = Tfds(builder, "train[:60%]", objects="objects", **PETS)
     assert (len(reader), reader.name(2)) == (3, "train[:60%]/00002")
-    assert list(reader[0]) == ["image", "mask", "boxes", "classes"]
+    assert list(reader[0]) == ["image", "mask", *BOX_FIELDS]
 
 
 def test_values_that_map_to_no_class_are_named(builder):

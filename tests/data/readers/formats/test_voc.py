@@ -7,6 +7,7 @@ from PIL import Image
 
 from tfseg.data.readers.formats import Voc
 from tfseg.data.readers.formats.voc import NAMES, colormap
+from tfseg.data.readers.objects import BOX_FIELDS, OBJECT_FIELDS
 from tfseg.doctor import check
 
 HEIGHT, WIDTH = 40, 60
@@ -59,12 +60,12 @@ def boxes(tmp_path):
 
 def test_boxes_count_from_zero_to_the_end_of_the_last_pixel(boxes):
     reader = Voc(boxes, "train", "detection")
-    assert (reader.fields, len(reader), reader.name(1)) == (("image", "boxes", "classes"), 2, "two")
+    assert (reader.fields, len(reader), reader.name(1)) == (("image", *BOX_FIELDS), 2, "two")
     assert (reader.sizes.tolist(), reader.channels, reader.dtype) == ([[40, 60]] * 2, 3, np.uint8)
     sample = reader[0]
     assert tuple(sample) == reader.fields
     assert sample["boxes"].tolist() == [[0, 2, 60, 9], [10.5, 20, 60, 30]]
-    assert [reader.label_names[i] for i in sample["classes"]] == ["dog", "cat"]
+    assert [reader.object_names[i] for i in sample["classes"]] == ["dog", "cat"]
     assert (sample["boxes"].dtype, sample["classes"].dtype) == (np.float32, np.int32)
     assert sample["image"].shape == (40, 60, 3)
     assert (reader[1]["boxes"].shape, reader[1]["classes"].shape) == ((0, 4), (0,))
@@ -170,7 +171,7 @@ def test_names_default_to_vocs_or_to_all_names_in_the_xml_files(boxes):
     assert Voc(boxes, "train", "detection", ["dog", "cat"])[0]["classes"].tolist() == [0, 1]
     write_xml(boxes, "one", [("dog", 1, 3, 60, 9, 0)])
     alone = Voc(boxes, "train", "detection", ["dog"])
-    assert [alone.label_names[i] for i in alone[0]["classes"]] == ["dog"]
+    assert [alone.object_names[i] for i in alone[0]["classes"]] == ["dog"]
 
 
 def test_a_reader_returns_copies(boxes):
@@ -293,12 +294,12 @@ def test_objects_have_boxes_and_the_class_of_their_pixels(masks):
         write_mask(masks, "SegmentationObject", stem, OBJECTS if stem == "a" else OBJECTS * 0)
     reader = Voc(masks)
     sample = reader[0]
-    assert reader.fields == tuple(sample) == ("image", "mask", "instances", "boxes", "classes")
+    assert reader.fields == tuple(sample) == ("image", *OBJECT_FIELDS)
     assert np.array_equal(
         sample["instances"], np.select([OBJECTS == 1, OBJECTS == 2, OBJECTS == 7], [1, 2, 3])
     )
     assert sample["boxes"].tolist() == [[45, 20, 50, 31], [6, 5, 11, 9], [30, 20, 60, 31]]
-    assert [reader.label_names[i] for i in sample["classes"]] == ["cat", "person", "cat"]
+    assert [reader.object_names[i] for i in sample["classes"]] == ["cat", "person", "cat"]
     assert (sample["classes"].dtype, sample["instances"].dtype) == (np.int32, np.int32)
     assert [reader[1][name].shape for name in ("boxes", "classes")] == [(0, 4), (0,)]
 
@@ -310,7 +311,7 @@ def test_the_border_does_not_count_for_the_class_of_an_object(masks):
     write_mask(masks, "SegmentationClass", "a", bordered)
     for stem in "ab":
         write_mask(masks, "SegmentationObject", stem, OBJECTS if stem == "a" else OBJECTS * 0)
-    assert Voc(masks)[0]["classes"].tolist() == [8, 15, 8]
+    assert Voc(masks)[0]["classes"].tolist() == [7, 14, 7]
 
 
 def test_more_than_255_classes_are_16_bit_files(masks):
@@ -324,7 +325,7 @@ def test_more_than_255_classes_are_16_bit_files(masks):
     sample = reader[0]
     assert (reader.ignore_index, sample["mask"].dtype) == (65535, np.int32)
     assert np.array_equal(sample["mask"], wide)
-    assert sample["classes"].tolist() == [8, 300, 8]
+    assert sample["classes"].tolist() == [7, 299, 7]
 
 
 def test_custom_classes_have_no_palette(masks):

@@ -2,11 +2,13 @@ import os
 import unicodedata
 
 import numpy as np
+import pycocotools.mask as coco_mask
 import pytest
 import yaml
 from PIL import Image
 
 from tfseg.data.readers.formats.yolo import Yolo
+from tfseg.data.readers.objects import BOX_FIELDS, OBJECT_FIELDS
 
 NAMES = ["cat", "dog", "brush"]
 
@@ -29,7 +31,7 @@ def read(folders, a="", names=NAMES, task="boxes"):
 def test_boxes_are_fractions_of_the_image(folders):
     # 0.25 * 20 = 5 wide around 0.5 * 20 = 10; 0.4 * 10 = 4 high around 3
     reader = read(folders, "2 0.5 0.3 0.25 0.4\n\n0 0.1 0.9 0.2 0.2\n")
-    assert (reader.fields, reader.class_names) == (("image", "boxes", "classes"), NAMES)
+    assert (reader.fields, reader.class_names) == (("image", *BOX_FIELDS), NAMES)
     assert reader.sizes.tolist() == [[10, 20], [10, 20]]
     assert (reader.channels, reader.dtype, reader.name(1)) == (3, np.uint8, "b")
     sample = reader[0]
@@ -39,8 +41,10 @@ def test_boxes_are_fractions_of_the_image(folders):
         "image": "u1",
         "boxes": "f4",
         "classes": "i4",
+        "crowd": "?",
+        "areas": "f4",
     }
-    assert list(sample) == ["image", "boxes", "classes"]
+    assert list(sample) == ["image", *BOX_FIELDS]
 
 
 def test_a_missing_or_empty_text_file_means_no_objects(folders):
@@ -94,7 +98,7 @@ def test_a_name_background_is_not_a_class(folders, task):
     lines = "0 0 0 1 0 1 1\n1 0 0 1 0 1 1\n" if task == "polygons" else "0 .5 .5 1 1\n1 .5 .5 1 1"
     reader = read(folders, lines, ["background", "cat", "dog"], task)
     assert reader.class_names == ["background"] * (task == "polygons") + ["cat", "dog"]
-    assert reader[0]["classes"].tolist() == [reader.class_names.index("cat")]
+    assert reader[0]["classes"].tolist() == [reader.object_names.index("cat")]
     assert reader.dropped == [("a", "line 1: its class is the background")]
 
 
@@ -113,7 +117,7 @@ def test_outlines_are_drawn_with_smaller_ones_on_top(folders):
     small = "1 0.3 0.2 0.4 0.2 0.4 0.8 0.3 0.8"  # columns 6 and 7, rows 2 to 7
     large = "0 0.2 0.4 0.9 0.4 0.9 0.6 0.2 0.6"  # columns 4 to 17, rows 4 and 5
     reader = read(folders, f"{small}\n{large}\n", task="polygons")
-    assert reader.fields == ("image", "mask", "instances", "boxes", "classes")
+    assert reader.fields == ("image", *OBJECT_FIELDS)
     assert reader.class_names == ["background", *NAMES]
     instances = np.zeros((10, 20), int)
     instances[4:6, 4:18] = 2
@@ -122,11 +126,18 @@ def test_outlines_are_drawn_with_smaller_ones_on_top(folders):
     assert np.array_equal(sample["instances"], instances)
     assert np.array_equal(sample["mask"], np.array([0, 2, 1])[instances])
     np.testing.assert_allclose(sample["boxes"], [[6, 2, 8, 8], [4, 4, 18, 6]], atol=1e-5)
-    assert sample["classes"].tolist() == [2, 1]
+    assert (sample["classes"].tolist(), reader.object_names) == ([1, 0], NAMES)
+    assert sample["areas"].tolist() == [12, 28]
+    assert [int(coco_mask.area(rle)) for rle in reader.object_rle(0)] == [12, 28]
 
 
-def test_a_single_class_of_boxes_has_id_1(folders):
-    assert read(folders, "0 0.5 0.5 0.5 0.5", ["cat"])[0]["classes"].tolist() == [1]
+def test_a_single_class_of_boxes_has_id_0(folders):
+    reader = read(folders, "0 0.5 0.5 0.5 0.5", ["cat"])
+    assert reader[0]["classes"].tolist() == [0]
+    assert reader[0]["areas"].tolist() == [50]
+    assert reader.object_names == ["cat"]
+    with pytest.raises(ValueError, match="Yolo: object_rle needs masks"):
+        reader.object_rle(0)
 
 
 def test_numbers_may_have_gaps(folders):
@@ -160,6 +171,8 @@ def test_objects_without_area_are_dropped_with_a_reason(folders):
     reader = read(folders, "0 0.1 0.1 0.2 0.2 0.4 0.4\n", task="polygons")
     assert reader.dropped == [("a", "line 1: its polygon has no area")]
     assert not reader[0]["mask"].any()
+    with pytest.raises(ValueError, match=r"a\.txt:1: its polygon has fewer than 3 points \(1\)"):
+        read(folders, "0 0.1 0.1\n", task="polygons")
 
 
 def test_coordinates_up_to_a_pixel_outside_are_clipped(folders):

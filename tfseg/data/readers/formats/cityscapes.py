@@ -9,7 +9,13 @@ from tfseg.data.readers.base import Reader
 from tfseg.data.readers.file_names import FileFinder, is_hidden
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.data.readers.mask_values import identity_table, to_class_ids
-from tfseg.data.readers.objects import boxes_around, relabel
+from tfseg.data.readers.objects import (
+    OBJECT_FIELDS,
+    boxes_around,
+    instance_areas,
+    object_arrays,
+    relabel,
+)
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import first_few
 
@@ -57,6 +63,19 @@ TRAIN_IDS = {
     for label_id, (_, _, train_id) in enumerate(LABELS)
 }
 ALL_IDS = identity_table(LABELS)
+# The classes that have objects.
+OBJECT_LABELS = (
+    "person",
+    "rider",
+    "car",
+    "truck",
+    "bus",
+    "caravan",
+    "trailer",
+    "train",
+    "motorcycle",
+    "bicycle",
+)
 # A value in instanceIds files is class * 1000 + number of the object. Values below 1000 are classes
 # without objects.
 PER_CLASS = 1000
@@ -68,9 +87,9 @@ class Cityscapes(Reader):
 
     `root` contains leftImg8bit/<split>/<city>/<frame>_leftImg8bit.png and, with <gt> for gtFine or
     gtCoarse, <gt>/<split>/<city>/<frame>_<gt>_labelIds.png, or _labelTrainIds.png if there are no
-    labelIds. If every frame has _instanceIds.png, samples also have "instances", "boxes" and
-    "classes". Groups of objects that are not separated are not instances, nor are objects of
-    ignored classes.
+    labelIds. If every frame has _instanceIds.png, samples also have "instances", "boxes",
+    "classes", "crowd" and "areas". Groups of objects that are not separated are not instances, nor
+    are objects of ignored classes.
 
     The name of a sample is "<city>/<frame>":
     `reader.split(0.2, groups=lambda name: name.split("/")[0])` keeps cities together.
@@ -108,19 +127,25 @@ class Cityscapes(Reader):
         masks, train_masks, instances = (
             _masks(images, folder, kind) for kind in ("labelIds", "labelTrainIds", "instanceIds")
         )
-        self._label_ids = TRAIN_IDS if ids == "train" else ALL_IDS
-        self.mask_values = self._label_ids
+        self.mask_values = TRAIN_IDS if ids == "train" else ALL_IDS
         has_label_ids = any(path.exists() for path in masks)
         if ids == "train" and not has_label_ids and train_masks[0].exists():
             masks = train_masks
             self.mask_values = {i: i for i in (*range(NUM_TRAIN_CLASSES), IGNORE_INDEX)}
         self._files = list(zip(images, masks, strict=True))
         if all(path.exists() for path in instances):
-            self.fields = ("image", "mask", "instances", "boxes", "classes")
+            self.fields = ("image", *OBJECT_FIELDS)
             self._files = list(zip(images, masks, instances, strict=True))
         classes = [label for label in LABELS if ids == "all" or label[2] is not None]
         super().__init__([name for name, _, _ in classes], *read_headers(self._files))
         self.palette = np.array([color for _, color, _ in classes], np.uint8)
+
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the classes with objects, from "person" to "bicycle"."""
+        if "classes" not in self.fields:
+            return []
+        return [name for name in self.class_names if name in OBJECT_LABELS]
 
     def __getitem__(self, index: int) -> dict:
         image, mask, *instances = self._files[index]
@@ -129,8 +154,18 @@ class Cityscapes(Reader):
             "mask": to_class_ids(read_mask(mask), self.mask_values, mask),
         }
         if instances:
-            sample.update(_read_instances(instances[0], self._label_ids))
+            table = self._object_ids()
+            sample.update(_read_instances(instances[0], table))
         return sample
+
+    def _object_ids(self):
+        """Return {id in labelIds: object category, None if its objects are ignored}."""
+        categories = {name: category for category, name in enumerate(self.object_names)}
+        return {
+            label_id: categories.get(name)
+            for label_id, (name, _, _) in enumerate(LABELS)
+            if name in OBJECT_LABELS
+        }
 
     def name(self, index: int) -> str:
         """Return "<city>/<frame>"."""
@@ -169,23 +204,22 @@ def _masks(images, folder, kind):
     ]
 
 
-def _read_instances(path, label_ids):
-    """Return "instances", "boxes" and "classes" of an instanceIds file."""
+def _read_instances(path, object_ids):
+    """Return "instances" and the arrays of the objects of an instanceIds file."""
     values = read_mask(path)
     numbers, ids = relabel(np.where(values < PER_CLASS, 0, values))
-    unknown = [value for value in ids.tolist() if value // PER_CLASS not in label_ids]
+    unknown = [value for value in ids.tolist() if value // PER_CLASS not in object_ids]
     if unknown:
         raise ValueError(
             f"{path} contains values that map to no class: {first_few(unknown)}. Expected class * "
-            f"{PER_CLASS} + number, with classes 0 to {len(LABELS) - 1}."
+            f"{PER_CLASS} + number, with the classes {first_few(object_ids, len(object_ids))}."
         )
-    classes = np.array([IGNORE_INDEX, *(label_ids[value // PER_CLASS] for value in ids.tolist())])
-    kept = classes != IGNORE_INDEX
+    found = [object_ids[value // PER_CLASS] for value in ids.tolist()]
+    kept = np.array([False, *(category is not None for category in found)])
     # New number of each object, 0 if it is ignored: kept = 0, 1, 0, 1 -> 0, 1, 0, 2.
     table = np.where(kept, np.cumsum(kept), 0).astype(np.int32)
     instances = table[numbers]
-    return {
-        "instances": instances,
-        "boxes": boxes_around(instances),
-        "classes": classes[kept].astype(np.int32),
-    }
+    boxes = boxes_around(instances)
+    classes = [category for category in found if category is not None]
+    areas = instance_areas(instances, len(boxes))
+    return {"instances": instances, **object_arrays(boxes, classes, areas=areas)}

@@ -10,45 +10,50 @@ import numpy as np
 from tfseg import checks
 from tfseg.checks import BACKGROUND
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.formats.coco_boxes import check_box_layout
+from tfseg.data.readers.formats.coco_boxes import check_box_layout, disagreement
 from tfseg.data.readers.formats.coco_categories import class_positions
 from tfseg.data.readers.formats.coco_file import image_name, open_images, read_json
 from tfseg.data.readers.formats.drawing import (
+    annotated_area,
     clip_box,
     draw_objects,
     polygons_to_rle,
+    region_areas,
     valid_polygons,
     validated_rle,
 )
 from tfseg.data.readers.image_files import read_image
+from tfseg.data.readers.objects import BOX_FIELDS, OBJECT_FIELDS, object_arrays
 from tfseg.data.readers.problems import format_problems
 
 CROWD = "it is a crowd (iscrowd=1), not an object"
+REMEDY = "Correct it, or export the file again."
 
 
 class _Object(NamedTuple):
     annotation: dict
     class_id: int
-    box: tuple | None  # x_min, y_min, x_max, y_max; None for a crowd that is ignored
+    box: tuple  # x_min, y_min, x_max, y_max
+    is_crowd: bool
 
 
 class Coco(Reader):
     """Objects of a COCO "instances" file: polygons, or RLE as a list or as a packed string.
 
-    Class ids follow `class_names`, or the order of the category ids, without gaps; 0 is
-    "background". If no annotation in the file has a segmentation, samples have boxes and classes
-    only, and there is no "background". Not classes are a category "background", and categories
-    without annotations that only group others (the root in exports of Roboflow). An object that is
-    completely covered by smaller ones keeps its box and class. Segmentations need pycocotools
-    (extra `coco`).
+    Object categories follow `class_names`, or the order of the category ids, without gaps. In masks
+    "background" is before them. If no annotation in the file has a segmentation, samples have no
+    mask and no instances, and there is no "background". Not classes are a category "background",
+    and categories without annotations that only group others (the root in exports of Roboflow). An
+    object that is completely covered by smaller ones keeps its box and class. Segmentations need
+    pycocotools (extra `coco`).
 
     Ids depend on the file: pass `class_names=train.class_names` to the reader of another file.
 
     Args:
         images: folder that the file names in the JSON file are relative to.
         annotations: JSON file.
-        crowd: "ignore": pixels of crowds become 255 in the mask where there is no object, and
-            crowds are not objects. "object": crowds are objects like any other.
+        crowd: "ignore": crowds have "crowd" True, are not in "instances", and become 255 in the
+            mask where there is no object. "object": crowds are objects like any other.
         class_names: names of categories in the order of their ids, with or without "background" at
             the front. None: all categories. Objects of other categories are left out; categories
             of the same name are one class.
@@ -59,8 +64,9 @@ class Coco(Reader):
 
     Raises:
         FileNotFoundError: the JSON file is missing, or images are; they are named.
-        ValueError: the JSON file contradicts itself or the images, or its boxes are not stored as
-            x, y, width and height in pixels.
+        ValueError: the JSON file contradicts itself or the images; its boxes are not stored as x,
+            y, width and height in pixels; a polygon has fewer than 3 points; or the box of an
+            object does not enclose its segmentation.
         OSError: a file is not an image.
 
     Example:
@@ -90,35 +96,61 @@ class Coco(Reader):
         self._has_masks = any(entry.get("segmentation") for entry in data["annotations"])
         if self._has_masks:
             super().__init__([BACKGROUND, *names], sizes, channels, dtype)
-            self.fields = ("image", "mask", "instances", "boxes", "classes")
+            self.fields = ("image", *OBJECT_FIELDS)
         else:
             super().__init__(names, sizes, channels, dtype)
-            self.fields = ("image", "boxes", "classes")
-        first = len(self.label_names) - len(names)
-        self._class_ids = {number: first + position for number, position in positions.items()}
+            self.fields = ("image", *BOX_FIELDS)
+        self._class_ids = positions
         self._names = [image_name(image) for image in data["images"]]
         self.dropped = []
         self._objects = self._sort_by_image(data)
 
     def __getitem__(self, index: int) -> dict:
-        objects = [found for found in self._objects[index] if found.box is not None]
+        objects = self._objects[index]
         image = read_image(self._files[index][0], self.channels)
-        sample = {
-            "image": image.astype(self.dtype, copy=False),
-            "boxes": np.array([found.box for found in objects], np.float32).reshape(-1, 4),
-            "classes": np.array([found.class_id for found in objects], np.int32),
-        }
+        sample = {"image": image.astype(self.dtype, copy=False)}
+        areas = np.array([annotated_area(found.annotation.get("area")) for found in objects])
+        regions = None
         if self._has_masks:
-            size = self.sizes[index].tolist()
-            crowds = [found for found in self._objects[index] if found.box is None]
+            regions = self.object_rle(index)
+            areas = np.where(np.isnan(areas), region_areas(regions), areas)
+        labels = object_arrays(
+            [found.box for found in objects],
+            [found.class_id for found in objects],
+            [found.is_crowd for found in objects],
+            areas,
+        )
+        if self._has_masks:
             sample["mask"], sample["instances"] = draw_objects(
-                [self._region(found.annotation, size) for found in objects],
-                sample["classes"],
-                [self._region(found.annotation, size) for found in crowds],
-                size,
+                regions,
+                self.object_label_ids[labels["classes"]],
+                labels["crowd"],
+                self.sizes[index].tolist(),
                 len(self.label_names),
             )
-        return sample
+        return {**sample, **labels}
+
+    def object_rle(self, index: int) -> list[dict]:
+        """Return the regions in the file; see `Reader.object_rle`."""
+        if not self._has_masks:
+            return super().object_rle(index)  # raises
+        size = self.sizes[index].tolist()
+        regions = []
+        for found in self._objects[index]:
+            region = self._region(found.annotation, size)
+            if isinstance(found.annotation["segmentation"], dict):
+                self._check_box(found, region)
+            regions.append(region)
+        return regions
+
+    def _check_box(self, found, region):
+        """Raise a ValueError if the box of an object does not enclose its RLE."""
+        coco = checks.require_package("pycocotools.mask", "coco")
+        x, y, width, height = coco.toBbox(region).tolist()
+        problem = disagreement(found.box, (x, y, x + width, y + height))
+        if problem and found.annotation.get("bbox"):
+            number = found.annotation.get("id")
+            raise ValueError(f"{self._path}: annotation {number}: {problem}. {REMEDY}")
 
     def name(self, index: int) -> str:
         """Return the image's file name in the JSON file without its suffix."""
@@ -147,9 +179,7 @@ class Coco(Reader):
                     continue
                 found, reason = self._parse(annotation, self.sizes[position].tolist())
             except (TypeError, ValueError) as error:
-                problems.append(
-                    f"{self._path}: {where}: {error}. Correct it, or export the file again."
-                )
+                problems.append(f"{self._path}: {where}: {error}. {REMEDY}")
                 continue
             if reason:
                 self.dropped.append((self.name(position), f"{where}: {reason}"))
@@ -163,17 +193,19 @@ class Coco(Reader):
         return objects
 
     def _parse(self, annotation, size):
-        """Return (object or None, why it is not an object with a box, or None)."""
+        """Return (object or None, why it is not used as an object, or None)."""
         reason = self._why_no_region(annotation)
         if reason:
             return None, reason
-        class_id = self._class_ids[annotation["category_id"]]
-        if self._ignore_crowds and _is_crowd(annotation):
-            if self._has_masks:
-                return _Object(annotation, class_id, None), f"{CROWD}, so its pixels are ignored"
-            return None, CROWD
         box, reason = clip_box(self._box(annotation, size), size)
-        return (None if reason else _Object(annotation, class_id, box)), reason
+        if reason:
+            return None, reason
+        _check_polygons(annotation, box, size)
+        class_id = self._class_ids[annotation["category_id"]]
+        is_crowd = self._ignore_crowds and _is_crowd(annotation)
+        if is_crowd:
+            reason = f"{CROWD}, so its pixels are ignored" if self._has_masks else CROWD
+        return _Object(annotation, class_id, box, is_crowd), reason
 
     def _why_no_region(self, annotation):
         """Return why an annotation has no region to draw, or None."""
@@ -222,6 +254,20 @@ def _check_objects(data, path):
             f"{path} is a panoptic COCO file. Read it with `CocoPanoptic`, or pass the file of the "
             "instances."
         )
+
+
+def _check_polygons(annotation, box, size):
+    """Raise a ValueError if the polygons of an object are elsewhere than its box."""
+    segmentation = annotation.get("segmentation")
+    if not segmentation or not isinstance(segmentation, list) or not annotation.get("bbox"):
+        return
+    polygons = valid_polygons(segmentation)[0]
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
+    corners = np.concatenate([points.min(axis=0), points.max(axis=0)]).astype(float)
+    around = clip_box(corners, size)[0]
+    problem = disagreement(box, (0, 0, 0, 0) if around is None else around)
+    if problem:
+        raise ValueError(problem)
 
 
 def _is_crowd(annotation):

@@ -8,6 +8,8 @@ LARGEST = 1e9  # pixels; larger numbers are faults of another kind
 COMPARED = 1000  # objects whose boxes are compared with their polygons
 BEYOND = 0.05  # of the image's side: boxes that reach farther out than this are not rounded badly
 SOME = 0.25  # of the boxes
+MIN_IOU = 0.5  # of a box and its segmentation; below it one of the two belongs to another object
+ROUNDING = 2  # pixels by which the sides of tiny objects may be off
 
 
 def check_box_layout(annotations: list, sizes: dict, path: Path) -> None:
@@ -21,7 +23,7 @@ def check_box_layout(annotations: list, sizes: dict, path: Path) -> None:
     entries = [
         entry
         for entry in annotations
-        if _is_box(entry.get("bbox"))
+        if is_box(entry.get("bbox"))
         and isinstance(entry.get("image_id"), (int, float, str))
         and entry["image_id"] in sizes
     ]
@@ -45,7 +47,8 @@ def check_box_layout(annotations: list, sizes: dict, path: Path) -> None:
         )
 
 
-def _is_box(box):
+def is_box(box) -> bool:
+    """Return whether a value is a list of four numbers of pixels."""
     return (
         isinstance(box, list)
         and len(box) == 4
@@ -97,3 +100,26 @@ def _corners(polygons):
     except (TypeError, ValueError):
         return None
     return np.concatenate([points.min(axis=0), points.max(axis=0)]) if len(points) else None
+
+
+def disagreement(box, around) -> str | None:
+    """Return a clause if a box and the box around its segmentation are of different objects.
+
+    Args:
+        box: x_min, y_min, x_max, y_max as annotated.
+        around: the same of the segmentation.
+
+    Example:
+        >>> disagreement((0, 0, 10, 10), (0, 0, 10, 9)) is None
+        True
+        >>> disagreement((0, 0, 10, 10), (20, 0, 30, 10))
+        'its box from 0, 0 to 10, 10 and its segmentation from 20, 0 to 30, 10 disagree'
+    """
+    box, around = np.asarray(box, float), np.asarray(around, float)
+    low, high = np.maximum(box[:2], around[:2]), np.minimum(box[2:], around[2:])
+    overlap = np.prod(np.maximum(high - low, 0))
+    union = np.prod(box[2:] - box[:2]) + np.prod(around[2:] - around[:2]) - overlap
+    if overlap >= MIN_IOU * union or np.abs(box - around).max() <= ROUNDING:
+        return None
+    texts = [f"{x0:g}, {y0:g} to {x1:g}, {y1:g}" for x0, y0, x1, y1 in (box, around)]
+    return f"its box from {texts[0]} and its segmentation from {texts[1]} disagree"

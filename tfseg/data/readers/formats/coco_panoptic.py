@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from tfseg.checks import is_background
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.file_names import FileFinder
+from tfseg.data.readers.formats.coco_boxes import disagreement, is_box
 from tfseg.data.readers.formats.coco_categories import class_positions
 from tfseg.data.readers.formats.coco_file import (
     EXPORT_AGAIN,
@@ -14,8 +16,15 @@ from tfseg.data.readers.formats.coco_file import (
     open_images,
     read_json,
 )
+from tfseg.data.readers.formats.drawing import annotated_area
 from tfseg.data.readers.image_files import read_image
-from tfseg.data.readers.objects import boxes_around
+from tfseg.data.readers.objects import (
+    OBJECT_FIELDS,
+    boxes_around,
+    instance_areas,
+    instances_to_rle,
+    object_arrays,
+)
 from tfseg.data.readers.problems import first_few, format_problems
 
 
@@ -24,7 +33,8 @@ class CocoPanoptic(Reader):
 
     A segment's number is red + 256 green + 65536 blue. The mask contains the categories, things
     and stuff, in the order of `class_names` or of their ids, and 255 where there is no segment.
-    Objects are the segments of things that are not crowds.
+    Objects are the segments of things; `object_names` are the names of things only. Crowds have
+    "crowd" True, are not in "instances", and keep their class in the mask.
 
     Ids depend on the file: pass `class_names=train.class_names` to the reader of another file.
 
@@ -57,7 +67,7 @@ class CocoPanoptic(Reader):
         [[0.0, 0.0, 64.0, 48.0]]
     """
 
-    fields = ("image", "mask", "instances", "boxes", "classes")
+    fields = ("image", *OBJECT_FIELDS)
 
     def __init__(
         self,
@@ -79,32 +89,88 @@ class CocoPanoptic(Reader):
         first = len(self.label_names) - len(names)
         self._class_ids = {number: first + position for number, position in positions.items()}
         self._names = [image_name(image) for image in data["images"]]
-        self._things = {
-            category["id"] for category in data["categories"] if category.get("isthing", 1)
-        }
+        self._set_objects(data["categories"], names, positions)
         self.dropped = self._left_out()
+
+    def _set_objects(self, categories, names, positions):
+        """Find out which classes are things; a name that is not in the file counts as one."""
+        things = {category["id"] for category in categories if category.get("isthing", 1)}
+        stuff = {positions[number] for number in positions.keys() - things}
+        stuff -= {positions[number] for number in positions.keys() & things}
+        self._object_names = [
+            name
+            for position, name in enumerate(names)
+            if position not in stuff and not is_background(name)
+        ]
+        objects = {name: category for category, name in enumerate(self._object_names)}
+        self._object_ids = {
+            number: objects[names[position]]
+            for number, position in positions.items()
+            if number in things and names[position] in objects
+        }
+
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the things in the order of their ids in "classes"."""
+        return list(self._object_names)
 
     def __getitem__(self, index: int) -> dict:
         file, png = self._files[index]
+        mask, numbered, things = self._read_segments(index)
+        boxes = boxes_around(numbered)
+        self._check_boxes(png, things, boxes)
+        labels = object_arrays(
+            boxes,
+            [self._object_ids[segment["category_id"]] for segment in things],
+            [bool(segment.get("iscrowd")) for segment in things],
+            [annotated_area(segment.get("area")) for segment in things],
+        )
+        pixels = instance_areas(numbered, len(boxes))
+        is_annotated = [annotated_area(segment.get("area")) > 0 for segment in things]
+        labels["areas"] = np.where(is_annotated, labels["areas"], pixels)
+        kept = np.array([True, *~labels["crowd"]])
+        return {
+            "image": read_image(file, self.channels).astype(self.dtype, copy=False),
+            "mask": mask,
+            "instances": numbered * kept[numbered],
+            **labels,
+        }
+
+    def _read_segments(self, index):
+        """Return the mask, the numbered things with crowds, and the segments of the things."""
         segments = sorted(self._segments[index], key=lambda segment: segment["id"])
         class_ids = [
             self._class_ids.get(segment["category_id"], self.ignore_index) for segment in segments
         ]
-        is_object = np.array([self._is_object(segment) for segment in segments], bool)
+        is_thing = np.array([segment["category_id"] in self._object_ids for segment in segments])
         # Tables of the k-th segment, k = 1, 2, ...; 0 means none.
         mask_table = np.array([self.ignore_index, *class_ids], self.mask_dtype)
-        numbers = np.where(is_object, np.cumsum(is_object), 0)
-        instance_table = np.array([0, *numbers], np.int32)
-        positions, lengths = self._runs(png, [segment["id"] for segment in segments])
+        numbers = np.where(is_thing, np.cumsum(is_thing), 0)
+        thing_table = np.array([0, *numbers], np.int32)
+        ids = [segment["id"] for segment in segments]
+        positions, lengths = self._runs(self._files[index][1], ids)
         size = self.sizes[index]
-        instances = np.repeat(instance_table[positions], lengths).reshape(size)
-        return {
-            "image": read_image(file, self.channels).astype(self.dtype, copy=False),
-            "mask": np.repeat(mask_table[positions], lengths).reshape(size),
-            "instances": instances,
-            "boxes": boxes_around(instances),
-            "classes": np.array(class_ids, np.int32)[is_object],
-        }
+        mask = np.repeat(mask_table[positions], lengths).reshape(size)
+        numbered = np.repeat(thing_table[positions], lengths).reshape(size)
+        things = [segment for segment in segments if segment["category_id"] in self._object_ids]
+        return mask, numbered, things
+
+    def _check_boxes(self, png, things, boxes):
+        """Raise a ValueError if a segment's "bbox" is elsewhere than its pixels."""
+        for segment, box in zip(things, boxes, strict=True):
+            if not is_box(segment.get("bbox")):
+                continue
+            x, y, width, height = segment["bbox"]
+            problem = disagreement((x, y, x + width, y + height), box)
+            if problem:
+                raise ValueError(
+                    f"{self._path}: segment {segment['id']} of {png}: {problem}. {EXPORT_AGAIN}"
+                )
+
+    def object_rle(self, index: int) -> list[dict]:
+        """Return the segments of the things, with crowds; see `Reader.object_rle`."""
+        _, numbered, things = self._read_segments(index)
+        return instances_to_rle(numbered, len(things))
 
     def name(self, index: int) -> str:
         """Return the image's file name in the JSON file without its suffix."""
@@ -113,10 +179,6 @@ class CocoPanoptic(Reader):
     def image_path(self, index: int) -> Path:
         """Return the file of the sample's image."""
         return self._files[index][0]
-
-    def _is_object(self, segment):
-        number = segment["category_id"]
-        return number in self._things & self._class_ids.keys() and not segment.get("iscrowd")
 
     def _left_out(self):
         """Return (name of the sample, reason) of the segments that belong to no class."""
@@ -131,6 +193,7 @@ class CocoPanoptic(Reader):
         """Return the annotation of each image."""
         by_image = {}
         problems = []
+        images = {image["id"] for image in data["images"]}
         categories = {category["id"] for category in data["categories"]}
         for index, entry in enumerate(data["annotations"]):
             faults = _faults(entry, categories)
@@ -141,6 +204,11 @@ class CocoPanoptic(Reader):
             if number in by_image:
                 problems.append(
                     f"{self._path}: the image with the id {number!r} has two annotations. Keep one."
+                )
+            if number not in images:
+                problems.append(
+                    f"{self._path}: {entry['file_name']} belongs to the image {number!r}, which is "
+                    "not in the file. Add the image, or remove the annotation."
                 )
             by_image[number] = entry
         problems += [

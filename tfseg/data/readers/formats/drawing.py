@@ -9,35 +9,41 @@ from tfseg.data.readers.base import mask_dtype_for
 FARTHEST = 10**6  # largest coordinate of a polygon
 
 
-def draw_objects(regions, classes, ignored, size, num_classes: int = IGNORE_INDEX):
+def draw_objects(regions, label_ids, crowd, size, num_classes: int = IGNORE_INDEX):
     """Draw objects on a background, smaller objects on top of larger ones.
 
     Args:
         regions: RLE of the N objects, from `polygons_to_rle` or `validated_rle`.
-        classes: N class ids.
-        ignored: RLE of regions whose pixels become `ignore_index` where there is no
-            object.
+        label_ids: N class ids of the mask.
+        crowd: N bools. Crowds are not instances: their pixels become `ignore_index` in the mask
+            where there is no object.
         size: (height, width).
         num_classes: number of class ids, with the background.
 
     Returns:
         mask: (H, W) class ids, 0 for background; uint8, or int32 with more than 255 classes.
-        instances: (H, W) int32 in [0, N].
+        instances: (H, W) int32: k for the k-th of the N objects.
     """
     coco = checks.require_package("pycocotools.mask", "coco")
     # Transposed, since pycocotools decodes column by column.
     instances = np.zeros(size[::-1], np.int32)
     void = np.zeros(size[::-1], bool)
-    for region in ignored:
-        void |= coco.decode(region).T.view(bool)
-    areas = [float(coco.area(region)) for region in regions]
-    for index in np.argsort([-area for area in areas], kind="stable").tolist():
+    for index in np.argsort(-region_areas(regions), kind="stable").tolist():
+        if crowd[index]:
+            void |= coco.decode(regions[index]).T.view(bool)
+            continue
         x, y, width, height = coco.toBbox(regions[index]).astype(int)
         inside = np.s_[x : x + width, y : y + height]
         instances[inside][coco.decode(regions[index]).T[inside].view(bool)] = index + 1
-    mask = np.array([0, *classes], mask_dtype_for(num_classes))[instances]
+    mask = np.array([0, *label_ids], mask_dtype_for(num_classes))[instances]
     mask[void & (instances == 0)] = ignore_index_for(num_classes)
     return np.ascontiguousarray(mask.T), np.ascontiguousarray(instances.T)
+
+
+def region_areas(regions):
+    """Return the (N,) float32 numbers of pixels of N regions in RLE."""
+    coco = checks.require_package("pycocotools.mask", "coco")
+    return np.array([coco.area(region) for region in regions], np.float32)
 
 
 def polygons_to_rle(polygons, size):
@@ -140,10 +146,11 @@ def valid_polygons(polygons):
         reason: why there are none, or None.
 
     Raises:
-        ValueError: the numbers of a polygon are not points.
+        ValueError: the numbers of a polygon are not points, or no polygon has 3 points.
     """
     kept = []
     reason = "it has no polygon"
+    most = 0
     for polygon in polygons:
         values = np.asarray(polygon, np.float64)
         if values.ndim != 1 or values.size % 2 or not np.isfinite(values).all():
@@ -156,12 +163,15 @@ def valid_polygons(polygons):
                 f"a polygon reaches to {values[np.argmax(np.abs(values))]:g} pixels, expected "
                 "pixels of the image"
             )
+        most = max(most, values.size // 2)
         if values.size < 6:
-            reason = f"its polygon has fewer than 3 points ({values.size // 2})"
-        elif polygon_area(values) == 0:
+            continue
+        if polygon_area(values) == 0:
             reason = "its polygon has no area"
         else:
             kept.append(values.tolist())
+    if polygons and most < 3:
+        raise ValueError(f"its polygon has fewer than 3 points ({most})")
     return kept, None if kept else reason
 
 
@@ -192,3 +202,9 @@ def clip_box(box, size):
         return tuple(clipped), None
     corners = f"{box[0]:g}, {box[1]:g} to {box[2]:g}, {box[3]:g}"
     return None, f"its box from {corners} has no area in the image"
+
+
+def annotated_area(value) -> float:
+    """Return the area of an annotation as a float; NaN if it is none above 0."""
+    is_number = isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return float(value) if is_number and 0 < value < np.inf else np.nan

@@ -3,6 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
+# Fields of one row per object: the shape of those stored as floats, the dtype of integers.
+FLOATS = {"boxes": (-1, 4), "areas": (-1,)}
+INTEGERS = {"classes": np.int32, "crowd": bool}
+
 
 def encode(sample: dict, fields, name: str) -> bytes:
     """Encode a sample; equal samples give equal bytes.
@@ -16,10 +20,10 @@ def encode(sample: dict, fields, name: str) -> bytes:
     features = {"name": _bytes(name.encode("utf-8", "surrogateescape"))}
     for field in fields:
         array = sample[field]
-        if field == "boxes":
+        if field in FLOATS:
             features[field] = tf.train.Feature(float_list=tf.train.FloatList(value=array.ravel()))
-        elif field == "classes":
-            features[field] = _integers(array.ravel())
+        elif field in INTEGERS:
+            features[field] = _integers(array.ravel().astype(np.int64))
         else:
             features.update(_array_features(field, array))
     example = tf.train.Example(features=tf.train.Features(feature=features))
@@ -31,10 +35,11 @@ def decode(record: bytes, fields) -> dict:
     features = tf.train.Example.FromString(record).features.feature
     sample = {}
     for field in fields:
-        if field == "boxes":
-            sample[field] = np.array(features[field].float_list.value, np.float32).reshape(-1, 4)
-        elif field == "classes":
-            sample[field] = np.array(features[field].int64_list.value, np.int32)
+        if field in FLOATS:
+            values = np.array(features[field].float_list.value, np.float32)
+            sample[field] = values.reshape(FLOATS[field])
+        elif field in INTEGERS:
+            sample[field] = np.array(features[field].int64_list.value, INTEGERS[field])
         else:
             sample[field] = _decode_array(features, field)
     return sample

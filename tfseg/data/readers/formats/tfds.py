@@ -10,8 +10,9 @@ from PIL import Image
 
 from tfseg import checks
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.formats.drawing import clip_box
+from tfseg.data.readers.formats.drawing import annotated_area, clip_box
 from tfseg.data.readers.mask_values import as_integers, identity_table, to_class_ids
+from tfseg.data.readers.objects import BOX_FIELDS, object_arrays
 
 
 class Tfds(Reader):
@@ -29,9 +30,9 @@ class Tfds(Reader):
             or else of the objects' labels.
         mask_values: {value on disk: class id}; None: values are ids.
         objects: name of the feature with the objects, each with a "bbox" and a "label", for
-            "boxes" and "classes"; None for none. Without masks, label 0 is the first class name;
-            with masks, labels and mask ids count in the same way. Crowds ("is_crowd") are left
-            out.
+            "boxes", "classes", "crowd" ("is_crowd") and "areas" ("area"); None for none. Without
+            masks, label 0 is the first class name; with masks, labels and mask ids count in the
+            same way.
 
     Attributes:
         dropped: list of (name of the sample, reason) of objects without area, and of crowds.
@@ -83,7 +84,7 @@ class Tfds(Reader):
             self._table.update(self.mask_values)
         self.dropped = []
         if objects is not None:
-            self.fields += ("boxes", "classes")
+            self.fields += BOX_FIELDS
             self._objects = [self._read_objects(i) for i in range(len(self))]
 
     def __getitem__(self, index: int) -> dict:
@@ -94,7 +95,7 @@ class Tfds(Reader):
             values = as_integers(self._decode(stored, "mask", index), where)
             sample["mask"] = to_class_ids(values, self._table, where)
         if "boxes" in self.fields:
-            sample["boxes"], sample["classes"] = self._objects[index]
+            sample |= object_arrays(*self._objects[index])
         return sample
 
     def name(self, index: int) -> str:
@@ -123,37 +124,40 @@ class Tfds(Reader):
         return array
 
     def _read_objects(self, index):
-        """Return the boxes (N, 4) and classes (N,) of a sample; add to `dropped`."""
+        """Return the boxes, classes, crowd and areas of a sample; add to `dropped`."""
         objects = self._samples[index][self._keys["objects"]]
         count = len(objects["label"])
-        crowd = objects["is_crowd"] if "is_crowd" in objects else [False] * count
+        is_crowd = objects["is_crowd"] if "is_crowd" in objects else [False] * count
+        annotated = objects["area"] if "area" in objects else [None] * count
         size = self.sizes[index].tolist()
-        boxes = []
-        classes = []
-        for box, label, is_crowd in zip(objects["bbox"], objects["label"], crowd, strict=True):
-            if is_crowd:
-                self.dropped.append((self.name(index), "it is a crowd, not an object"))
-                continue
-            class_id = self._class_id(label, index)
-            clipped, reason = clip_box(_in_pixels(box, size), size)
+        boxes, classes, crowd, areas = [], [], [], []
+        for i in range(count):
+            class_id = self._class_id(objects["label"][i], index)
+            box, reason = clip_box(_in_pixels(objects["bbox"][i], size), size)
+            if class_id is None:
+                reason = "its class is the background"
+            if reason is None:
+                boxes.append(box)
+                classes.append(class_id)
+                crowd.append(bool(is_crowd[i]))
+                areas.append(annotated_area(annotated[i]))
+                if is_crowd[i]:
+                    reason = "it is a crowd, not an object"
             if reason:
                 self.dropped.append((self.name(index), reason))
-            else:
-                boxes.append(clipped)
-                classes.append(class_id)
-        return np.array(boxes, np.float32).reshape(-1, 4), np.array(classes, np.int32)
+        return boxes, classes, crowd, areas
 
     def _class_id(self, label, index):
-        """Return the class id of an object's label."""
-        has_masks = "mask" in self._keys
-        first = 0 if has_masks else len(self.label_names) - len(self.class_names)
-        class_id = label + first
-        if not 0 <= class_id < len(self.label_names):
+        """Return the category of an object's label; None for the background."""
+        names = self.label_names if "mask" in self._keys else self.class_names
+        if not 0 <= label < len(names):
             raise ValueError(
                 f"{self.name(index)} has an object with the label {label}, which has no name. Pass "
                 "`class_names` for all labels."
             )
-        return class_id
+        if names[label] not in self.object_names:
+            return None
+        return self.object_names.index(names[label])
 
 
 def _in_pixels(box, size):

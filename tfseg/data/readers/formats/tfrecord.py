@@ -1,9 +1,9 @@
 """Samples of any reader in sharded TFRecord files, written once and read in any order.
 
-A record is a `tf.train.Example` with the feature "name" and the sample's fields: "boxes" as floats
-and "classes" as integers; images, masks and instances as bytes, a PNG if "<field>/format" says so,
-else raw values, row by row. "<field>/dtype" and "<field>/shape" describe the array. Samples are
-restored exactly, to the last bit.
+A record is a `tf.train.Example` with the feature "name" and the sample's fields: "boxes" and
+"areas" as floats, "classes" and "crowd" as integers; images, masks and instances as bytes, a PNG if
+"<field>/format" says so, else raw values, row by row. "<field>/dtype" and "<field>/shape" describe
+the array. Samples are restored exactly, to the last bit.
 """
 
 import hashlib
@@ -28,6 +28,7 @@ UNFINISHED = "unfinished.json"
 # Bytes of a record before its content (length and checksum) and after it (checksum).
 HEADER, FOOTER = 12, 4
 VERSION = 1
+OBJECTS_VERSION = 2  # of records with objects; those of version 1 counted the background as a class
 REMEDY = "Copy it again, or call `write_tfrecords` again, which rewrites damaged shards."
 
 
@@ -122,6 +123,7 @@ class TFRecords(Reader):
             )
         super().__init__(about["class_names"], about["sizes"], about["channels"], about["dtype"])
         self.fields = tuple(about["fields"])
+        self._object_names = about.get("object_names", [])
         self.palette = None if about["palette"] is None else np.array(about["palette"], np.uint8)
         self._names = about["names"]
         self._records = [
@@ -129,6 +131,11 @@ class TFRecords(Reader):
             for shard in self._shards
             for offset, checksum in zip(shard["offsets"], shard["crc32"], strict=True)
         ]
+
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the object categories of the original reader."""
+        return list(self._object_names)
 
     def __getitem__(self, index: int) -> dict:
         shard, offset, checksum = self._records[index]
@@ -164,8 +171,10 @@ class TFRecords(Reader):
 
 def _describe(reader, shard_size):
     """Return what is known of a reader without reading a sample, fit for JSON."""
-    return {
-        "version": VERSION,
+    has_objects = "classes" in reader.fields
+    objects = {"object_names": reader.object_names} if has_objects else {}
+    return objects | {
+        "version": OBJECTS_VERSION if has_objects else VERSION,
         "fields": list(reader.fields),
         "class_names": reader.class_names,
         "palette": None if reader.palette is None else np.asarray(reader.palette).tolist(),
@@ -261,10 +270,11 @@ def _read_index(folder):
         raise FileNotFoundError(
             f"There is no '{path}'. If writing was interrupted, call `write_tfrecords` again."
         )
-    version = content.get("about", {}).get("version")
-    if version != VERSION:
+    about = content.get("about", {})
+    expected = OBJECTS_VERSION if "classes" in about.get("fields", []) else VERSION
+    if about.get("version") != expected:
         raise ValueError(
-            f"{path} has version {version}, but this tfseg reads version {VERSION}. Write the "
-            "records again."
+            f"{path} has version {about.get('version')}, but this tfseg reads version {expected} "
+            "of such records. Write the records again."
         )
     return content

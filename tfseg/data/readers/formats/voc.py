@@ -11,7 +11,14 @@ from tfseg.data.readers.file_names import FileFinder, same_form
 from tfseg.data.readers.formats.voc_xml import names_in, read_objects
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.data.readers.mask_values import to_class_ids
-from tfseg.data.readers.objects import boxes_around, relabel
+from tfseg.data.readers.objects import (
+    BOX_FIELDS,
+    OBJECT_FIELDS,
+    boxes_around,
+    instance_areas,
+    object_arrays,
+    relabel,
+)
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.pillow_files import SUFFIXES
 from tfseg.data.readers.problems import first_few, format_problems
@@ -49,12 +56,13 @@ class Voc(Reader):
     `root` contains JPEGImages and ImageSets, and for each task:
 
     - "detection": Annotations/<name>.xml and the list ImageSets/Main/<split>.txt. Samples have
-      "image", "boxes" and "classes". VOC counts pixels from 1, and a box includes its last pixel:
-      (xmin, ymin, xmax, ymax) becomes (xmin - 1, ymin - 1, xmax, ymax), clipped to the image.
+      "image", "boxes", "classes", "crowd" and "areas". VOC counts pixels from 1, and a box includes
+      its last pixel: (xmin, ymin, xmax, ymax) becomes (xmin - 1, ymin - 1, xmax, ymax), clipped to
+      the image.
     - "segmentation": SegmentationClass/<name>.png and the list ImageSets/Segmentation/<split>.txt.
       Samples have "image" and "mask"; 0 is the background, 255 the ignored border of objects. If
       there is a folder SegmentationObject, also "instances", "boxes" (around the pixels of the
-      objects, not from the XML) and "classes".
+      objects, not from the XML), "classes", "crowd" and "areas".
 
     Args:
         root: folder, such as VOCdevkit/VOC2012.
@@ -112,7 +120,7 @@ class Voc(Reader):
         self.fields = ("image", "mask")
         folders = ["SegmentationClass"]
         if (self._root / "SegmentationObject").is_dir():
-            self.fields = ("image", "mask", "instances", "boxes", "classes")
+            self.fields = ("image", *OBJECT_FIELDS)
             folders.append("SegmentationObject")
         masks = [
             [self._finder.find(self._root / folder, f"{name}.png") for folder in folders]
@@ -125,7 +133,7 @@ class Voc(Reader):
             self.palette = colormap(len(self.class_names))
 
     def _open_detection(self, class_names, difficult):
-        self.fields = ("image", "boxes", "classes")
+        self.fields = ("image", *BOX_FIELDS)
         folder = self._root / "Annotations"
         if class_names is None:
             found = names_in(folder)
@@ -133,7 +141,7 @@ class Voc(Reader):
             if class_names == list(NAMES):
                 self.palette = colormap(len(NAMES) + 1)[1:]
         self._open(class_names, [[] for _ in self._names])
-        class_ids = {name: class_id for class_id, name in enumerate(self.label_names)}
+        class_ids = {name: class_id for class_id, name in enumerate(self.object_names)}
         self._objects = []
         problems = []
         for name, size in zip(self._names, self.sizes.tolist(), strict=True):
@@ -159,7 +167,7 @@ class Voc(Reader):
         sample = {"image": read_image(image, self.channels).astype(self.dtype, copy=False)}
         if not masks:
             boxes, classes = self._objects[index]
-            return {**sample, "boxes": boxes.copy(), "classes": classes.copy()}
+            return {**sample, **object_arrays(boxes, classes)}
         table = {**self.mask_values, self.ignore_index: self.ignore_index}
         sample["mask"] = to_class_ids(read_mask(masks[0]), table, masks[0])
         if len(masks) > 1:
@@ -221,7 +229,7 @@ def _find_images(folder, names):
 
 
 def _read_instances(path, mask, num_classes):
-    """Return "instances", "boxes" and "classes". An object has the class of most of its pixels.
+    """Return "instances" and the objects, each of the class of most of its pixels.
 
     Args:
         path: file of numbered objects.
@@ -243,8 +251,5 @@ def _read_instances(path, mask, num_classes):
             f"{path} contains objects ({first_few(without_class.tolist())}, counted in the order "
             "of their ids) where the class mask has no class. Correct one of the two files."
         )
-    return {
-        "instances": instances,
-        "boxes": boxes,
-        "classes": counts.argmax(axis=1).astype(np.int32) + 1,
-    }
+    areas = instance_areas(instances, len(boxes))
+    return {"instances": instances, **object_arrays(boxes, counts.argmax(axis=1), areas=areas)}

@@ -14,10 +14,12 @@ from tfseg.data.readers.formats.drawing import (
     clip_box,
     draw_objects,
     polygons_to_rle,
+    region_areas,
     valid_polygons,
 )
 from tfseg.data.readers.image_files import read_image
 from tfseg.data.readers.image_listing import by_stem, image_files, printable
+from tfseg.data.readers.objects import BOX_FIELDS, OBJECT_FIELDS, object_arrays
 from tfseg.data.readers.other_formats import layout_hint
 from tfseg.data.readers.pairing import read_headers
 from tfseg.data.readers.problems import format_problems
@@ -36,7 +38,7 @@ class Yolo(Reader):
     A line is a class number followed by coordinates as fractions of the image's width (x) and
     height (y): "c x_center y_center width height", or the outline "c x1 y1 x2 y2 ...". An image
     whose text file is missing or empty has no objects. Outlines are drawn in the same way as
-    pycocotools (extra `coco`), and the class ids then have "background" before them. An object
+    pycocotools (extra `coco`), and the class names then have "background" before them. An object
     that is completely covered by smaller ones keeps its box and class.
 
     Args:
@@ -45,8 +47,8 @@ class Yolo(Reader):
         class_names: names in the order of the class numbers from 0, or {number: name} (numbers may
             have gaps), or the path of a YAML file whose `names` is either of them (needs PyYAML,
             extra `yolo`). A name "background" is not a class: objects of its number are left out.
-        task: "boxes": samples have "boxes" and "classes"; "polygons": also "mask" and
-            "instances".
+        task: "boxes": samples have "boxes", "classes", "crowd" and "areas"; "polygons": also "mask"
+            and "instances".
 
     Attributes:
         dropped: list of (name of the sample, reason) of objects without area, or of the background.
@@ -81,15 +83,14 @@ class Yolo(Reader):
         names = {number: name for number, name in names.items() if number not in background}
         if task == "polygons":
             class_names = [BACKGROUND, *names.values()]
-            self.fields = ("image", "mask", "instances", "boxes", "classes")
+            self.fields = ("image", *OBJECT_FIELDS)
             self._parse = _parse_polygon
         else:
             class_names = list(names.values())
-            self.fields = ("image", "boxes", "classes")
+            self.fields = ("image", *BOX_FIELDS)
             self._parse = _parse_box
         super().__init__(class_names, sizes, channels, dtype)
-        first = len(self.label_names) - len(names)
-        self._class_ids = {number: first + i for i, number in enumerate(names)}
+        self._class_ids = {number: i for i, number in enumerate(names)}
         self._class_ids.update(dict.fromkeys(background))
         self.dropped = []
         self._objects = self._read_objects(_text_files(self._files, Path(labels)))
@@ -97,18 +98,28 @@ class Yolo(Reader):
     def __getitem__(self, index: int) -> dict:
         objects = self._objects[index]
         image = read_image(self._files[index], self.channels)
-        sample = {
-            "image": image.astype(self.dtype, copy=False),
-            "boxes": np.array([found.box for found in objects], np.float32).reshape(-1, 4),
-            "classes": np.array([found.class_id for found in objects], np.int32),
-        }
-        if "mask" in self.fields:
-            size = self.sizes[index].tolist()
-            regions = [polygons_to_rle([found.polygon], size) for found in objects]
-            sample["mask"], sample["instances"] = draw_objects(
-                regions, sample["classes"], [], size, len(self.label_names)
-            )
-        return sample
+        sample = {"image": image.astype(self.dtype, copy=False)}
+        boxes = [found.box for found in objects]
+        classes = [found.class_id for found in objects]
+        if "mask" not in self.fields:
+            return {**sample, **object_arrays(boxes, classes)}
+        regions = self.object_rle(index)
+        labels = object_arrays(boxes, classes, areas=region_areas(regions))
+        sample["mask"], sample["instances"] = draw_objects(
+            regions,
+            self.object_label_ids[labels["classes"]],
+            labels["crowd"],
+            self.sizes[index].tolist(),
+            len(self.label_names),
+        )
+        return {**sample, **labels}
+
+    def object_rle(self, index: int) -> list[dict]:
+        """Return the masks of the outlines; see `Reader.object_rle`."""
+        if "mask" not in self.fields:
+            return super().object_rle(index)  # raises
+        size = self.sizes[index].tolist()
+        return [polygons_to_rle([found.polygon], size) for found in self._objects[index]]
 
     def name(self, index: int) -> str:
         """Return the image's file name without its suffix."""

@@ -1,0 +1,263 @@
+"""The contract of objects (see `Reader`), for every reader that has them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pycocotools.mask as coco_mask
+import pytest
+from PIL import Image
+
+from tfseg.data import Coco, CocoPanoptic, Folder, Reader, TFRecords, Voc, Yolo, write_tfrecords
+from tfseg.data.readers.objects import (
+    BOX_FIELDS,
+    OBJECT_FIELDS,
+    instances_to_rle,
+    object_arrays,
+    object_labels,
+)
+
+# Objects 1 and 2 of the second and the first category; 1 is on top of 2.
+INSTANCES = np.zeros((20, 30), np.int32)
+INSTANCES[4:14, 2:22] = 2
+INSTANCES[6:10, 10:28] = 1
+OUTLINES = ([10, 6, 28, 6, 28, 10, 10, 10], [2, 4, 22, 4, 22, 14, 2, 14])
+CROWD = [0, 16, 30, 16, 30, 20, 0, 20]
+LABELS = {"apple": 2, "plum": 1}  # the object of each name, in the order of the names
+
+
+def write_image(folder, name="a.png"):
+    folder.mkdir(exist_ok=True)
+    Image.fromarray(np.full((20, 30, 3), 90, np.uint8)).save(folder / name)
+    return folder
+
+
+def coco(folder, segmentation=True):
+    entries = []
+    for number, (category, outline) in enumerate(zip((8, 3, 8), (*OUTLINES, CROWD), strict=True)):
+        x, y = outline[::2], outline[1::2]
+        box = [min(x), min(y), max(x) - min(x), max(y) - min(y)]
+        entry = {"id": number + 1, "image_id": 1, "category_id": category, "bbox": box}
+        entries.append({**entry, "segmentation": [outline], "iscrowd": int(number == 2)})
+    if not segmentation:
+        entries = [{key: e[key] for key in e.keys() - {"segmentation"}} for e in entries]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": entries,
+        "categories": [{"id": 3, "name": "apple"}, {"id": 8, "name": "plum"}],
+    }
+    (folder / "objects.json").write_text(json.dumps(content))
+    return Coco(write_image(folder / "images"), folder / "objects.json")
+
+
+def coco_boxes(folder):
+    return coco(folder, segmentation=False)
+
+
+def yolo(folder, task="polygons"):
+    (folder / "labels").mkdir()
+    lines = []
+    for number, outline in ((1, OUTLINES[0]), (0, OUTLINES[1])):
+        x, y = np.array(outline[::2]) / 30, np.array(outline[1::2]) / 20
+        values = np.stack([x, y], 1).ravel()
+        if task == "boxes":
+            values = [(x.min() + x.max()) / 2, (y.min() + y.max()) / 2, np.ptp(x), np.ptp(y)]
+        lines.append(" ".join(map(str, [number, *values])))
+    (folder / "labels" / "a.txt").write_text("\n".join(lines))
+    return Yolo(write_image(folder / "images"), folder / "labels", ["apple", "plum"], task)
+
+
+def yolo_boxes(folder):
+    return yolo(folder, "boxes")
+
+
+def voc(folder):
+    write_image(folder / "JPEGImages")
+    numbers = INSTANCES.astype(np.uint8)
+    for name, values in (("Class", np.array([0, 2, 1], np.uint8)[numbers]), ("Object", numbers)):
+        (folder / f"Segmentation{name}").mkdir()
+        Image.fromarray(values).save(folder / f"Segmentation{name}" / "a.png")
+    (folder / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (folder / "ImageSets" / "Segmentation" / "train.txt").write_text("a")
+    return Voc(folder, class_names=["apple", "plum"])
+
+
+def voc_boxes(folder):
+    write_image(folder / "JPEGImages")
+    (folder / "Annotations").mkdir()
+    objects = ""
+    for name, outline in (("plum", OUTLINES[0]), ("apple", OUTLINES[1])):
+        x, y = outline[::2], outline[1::2]
+        box = f"<xmin>{min(x) + 1}</xmin><ymin>{min(y) + 1}</ymin>"
+        box += f"<xmax>{max(x)}</xmax><ymax>{max(y)}</ymax>"
+        objects += f"<object><name>{name}</name><bndbox>{box}</bndbox></object>"
+    (folder / "Annotations" / "a.xml").write_text(f"<annotation>{objects}</annotation>")
+    (folder / "ImageSets" / "Main").mkdir(parents=True)
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("a")
+    return Voc(folder, task="detection")
+
+
+def panoptic(folder):
+    numbers = np.where(INSTANCES == 0, 9, INSTANCES)
+    numbers[16:] = 7
+    Image.fromarray(np.stack([numbers, 0 * numbers, 0 * numbers], -1).astype(np.uint8)).save(
+        folder / "a_segments.png"
+    )
+    segments = [
+        {"id": number, "category_id": category, "iscrowd": int(number == 7)}
+        for number, category in ((1, 8), (2, 3), (7, 8), (9, 1))
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"image_id": 1, "file_name": "a_segments.png", "segments_info": segments}],
+        "categories": [
+            {"id": 1, "name": "soil", "isthing": 0},
+            {"id": 3, "name": "apple", "isthing": 1},
+            {"id": 8, "name": "plum", "isthing": 1},
+        ],
+    }
+    (folder / "panoptic.json").write_text(json.dumps(content))
+    return CocoPanoptic(write_image(folder / "images"), folder, folder / "panoptic.json")
+
+
+def numbered(folder):
+    (folder / "masks").mkdir()
+    Image.fromarray(INSTANCES.astype(np.uint8)).save(folder / "masks" / "a.png")
+    return Folder(write_image(folder / "images"), folder / "masks", ["plum"], instances=True)
+
+
+def records(folder):
+    return write_tfrecords(coco(folder), folder / "records")
+
+
+def tile(folder):
+    return coco(folder).tiles((20, 30))
+
+
+def part(folder):
+    return panoptic(folder).subset([0])
+
+
+READERS = (
+    coco,
+    coco_boxes,
+    yolo,
+    yolo_boxes,
+    voc,
+    voc_boxes,
+    panoptic,
+    numbered,
+    records,
+    tile,
+    part,
+)
+
+
+@pytest.mark.parametrize("write", READERS, ids=lambda write: write.__name__)
+def test_contract(tmp_path, write):
+    reader = write(tmp_path)
+    names = ["plum"] if write is numbered else ["apple", "plum"]
+    assert reader.object_names == names
+    sample = reader[0]
+    fields = OBJECT_FIELDS if "mask" in reader.fields else BOX_FIELDS
+    assert tuple(sample) == reader.fields == ("image", *fields)
+    dtypes = [sample[name].dtype for name in BOX_FIELDS]
+    assert dtypes == [np.float32, np.int32, bool, np.float32]
+    crowd = sample["crowd"]
+    found = [names[category] for category in sample["classes"][~crowd]]
+    assert found == (["plum", "plum"] if write is numbered else ["plum", "apple"])
+    assert sample["boxes"][:2].tolist() == [[10, 6, 28, 10], [2, 4, 22, 14]]
+    assert crowd.tolist()[:2] == [False, False]
+    for box in sample["boxes"][crowd]:
+        assert box.tolist() == [0, 16, 30, 20]
+    if "mask" in reader.fields:
+        check_masks(reader, sample)
+    else:
+        assert sample["areas"].tolist()[:2] == [72, 200]
+        with pytest.raises(ValueError, match="object_rle needs masks"):
+            reader.object_rle(0)
+
+
+def check_masks(reader, sample):
+    assert np.array_equal(sample["instances"], INSTANCES)  # the crowd is not in it
+    rows = sample["instances"][INSTANCES > 0] - 1
+    label_ids = reader.object_label_ids[sample["classes"]]
+    assert np.array_equal(sample["mask"][INSTANCES > 0], label_ids[rows])
+    regions = [coco_mask.decode(rle).astype(bool) for rle in reader.object_rle(0)]
+    assert len(regions) == len(sample["boxes"])
+    assert np.array_equal(regions[0], INSTANCES == 1)
+    assert not (INSTANCES == 2)[~regions[1]].any()
+    if isinstance(reader, TFRecords):  # which store no regions besides "instances"
+        assert sample["areas"].tolist() == [72, 200, 120]
+        return
+    assert all(region[16:].all() for region in regions[2:])
+    assert sample["areas"].tolist() == [region.sum() for region in regions]
+
+
+def test_regions_equal_those_of_pycocotools():
+    rng = np.random.default_rng(0)
+    instances = rng.integers(0, 4, (7, 5)).astype(np.int32)
+    regions = instances_to_rle(instances, 5)
+    for number, region in enumerate(regions, start=1):
+        expected = coco_mask.encode(np.asfortranarray(instances == number))
+        assert region == expected
+    assert instances_to_rle(np.zeros((2, 3), np.int32), 0) == []
+
+
+def test_areas_default_to_those_of_the_boxes():
+    labels = object_arrays([[0, 0, 2, 3], [1, 1, 2, 5]], [0, 1], areas=[np.nan, 2.5])
+    assert labels["areas"].tolist() == [6, 2.5]
+    assert labels["crowd"].tolist() == [False, False]
+    assert {name: array.shape for name, array in object_arrays([], []).items()} == {
+        "boxes": (0, 4),
+        "classes": (0,),
+        "crowd": (0,),
+        "areas": (0,),
+    }
+
+
+def test_rle_of_tiles_are_cropped(tmp_path):
+    tiles = coco(tmp_path).tiles((20, 15))
+    shown = tiles[0], tiles[1]
+    assert [sample["classes"].tolist() for sample in shown] == [[1, 0, 1], [1, 0, 1]]
+    for index, columns in ((0, np.s_[:15]), (1, np.s_[15:])):
+        regions = [coco_mask.decode(rle) for rle in tiles.object_rle(index)]
+        assert np.array_equal(regions[0], (INSTANCES == 1)[:, columns])
+        assert shown[index]["areas"][0] == pytest.approx(regions[0].sum())
+
+
+def test_an_object_that_a_tile_does_not_show_has_no_rle(tmp_path):
+    tiles = coco(tmp_path).tiles((10, 9))
+    first = tiles[0]
+    assert first["classes"].tolist() == [0]
+    assert len(tiles.object_rle(0)) == 1
+
+
+class Custom(Reader):
+    fields = ("image", *OBJECT_FIELDS)
+
+    def __init__(self, names):
+        super().__init__(names, [(20, 30)], 1, np.uint8)
+
+    def __getitem__(self, index):
+        return {"image": np.zeros((20, 30, 1), np.uint8), **object_labels(INSTANCES)}
+
+
+def test_object_names_leave_out_the_background():
+    reader = Custom(["a", "_background_", "b"])
+    assert reader.object_names == ["a", "b"]
+    assert reader.object_label_ids.tolist() == [0, 2]
+    assert Custom(["leaf"]).object_names == ["leaf"]
+    assert Custom(["leaf"]).object_label_ids.tolist() == [1]
+    reader.fields = ("image", "mask")
+    assert reader.object_names == []
+
+
+def test_records_of_version_1_with_objects_are_refused(tmp_path):
+    index = Path(tmp_path, "records", "index.json")
+    records(tmp_path)
+    content = json.loads(index.read_text())
+    content["about"]["version"] = 1  # it counted the background as a class
+    index.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"has version 1, but this tfseg reads version 2 of such"):
+        TFRecords(index.parent)

@@ -62,13 +62,12 @@ def pasted_regions(masks, boxes, size) -> list[dict]:
 
 def _pasted_region(mask, box, size):
     crop, top, left = paste_mask(mask, box, *size)
-    height, width = crop.shape
-    inside = np.zeros((width, height + 1), np.int8)  # a gap behind each column ends its last run
-    inside[:, :-1] = (crop > MASK_THRESHOLD).T
-    steps = np.diff(inside.ravel(), prepend=0)
-    starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
+    stride = crop.shape[0] + 1  # a gap before each column ends the last run of the one before
+    flat = np.zeros(crop.shape[1] * stride + 1, bool)
+    flat[:-1].reshape(-1, stride)[:, 1:] = (crop > MASK_THRESHOLD).T
+    starts, ends = np.flatnonzero(flat[1:] > flat[:-1]), np.flatnonzero(flat[1:] < flat[:-1])
     first = left * size[0] + top
-    runs = [first + at // (height + 1) * size[0] + at % (height + 1) for at in (starts, ends)]
+    runs = [first + at // stride * size[0] + at % stride for at in (starts, ends)]
     return _encode(*runs, size)
 
 

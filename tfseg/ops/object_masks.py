@@ -101,9 +101,8 @@ def paste_mask(mask, box, height: int, width: int):
     """
     mask = np.pad(np.asarray(mask, "float32"), 1)
     left, top, right, bottom = _grown_box(box, mask.shape[0])
-    top_rows = _resize_weights(top, bottom, height, mask.shape[0])
-    columns = _resize_weights(left, right, width, mask.shape[1])
-    crop = top_rows @ mask @ columns.T
+    rows = _resize(mask, top, bottom, height)
+    crop = _resize(rows.T, left, right, width).T
     return crop, min(max(top, 0), height), min(max(left, 0), width)
 
 
@@ -134,16 +133,15 @@ def _grown_box(box, padded_size):
     return [int(side) for side in (*(center - half), *(center + half))]
 
 
-def _resize_weights(first, last, extent, size):
-    """Return (pixels, size) bilinear weights of the visible pixels from `first` to `last`."""
+def _resize(values, first, last, extent):
+    """Resize (S, N) values to the visible pixels from `first` to `last`; return (pixels, N)."""
+    size = len(values)
     length = max(last - first + 1, 1)
     pixels = np.arange(max(first, 0), min(last + 1, extent))
     scale = np.float32(size) / np.float32(length)
     source = np.maximum((pixels - first + np.float32(0.5)) * scale - np.float32(0.5), 0)
     before = np.minimum(source.astype("int64"), size - 1)
-    weight = (source - before).astype("float32")
-    weights = np.zeros((len(pixels), size), "float32")
-    row = np.arange(len(pixels))
-    np.add.at(weights, (row, before), 1 - weight)
-    np.add.at(weights, (row, np.minimum(before + 1, size - 1)), weight)
-    return weights
+    after = np.minimum(before + 1, size - 1)
+    weight = (source - before).astype("float32")[:, None]
+    # two rows each: as a product of matrices it takes thirty times the operations
+    return values[before] * (1 - weight) + values[after] * weight

@@ -38,6 +38,12 @@ def seeded_tensor(name: str, shape: tuple) -> np.ndarray:
     return values.astype("float32")
 
 
+def seeded_direction(name: str, shape: tuple) -> np.ndarray:
+    """Random numbers of mean square 1/3: a gradient times them is as large as its norm."""
+    random = np.random.RandomState(zlib.crc32(f"{name} direction".encode()))
+    return random.uniform(-1, 1, shape).astype("float32")
+
+
 def seeded_image(height: int, width: int, seed: int = 0) -> np.ndarray:
     """An image (H, W, 3) uint8: smooth waves in three channels."""
     y, x = np.mgrid[:height, :width]

@@ -8,9 +8,10 @@ from pathlib import Path
 import detection_case
 import keras
 import numpy as np
+import tensorflow as tf
 from detection_case import CASES, CLASSES, COUNTS, MOST_OBJECTS
 from keras import ops
-from seeded_weights import seeded_tensor
+from seeded_weights import seeded_direction, seeded_tensor
 from torch_files import write_state_dict
 
 from tfseg import models
@@ -171,7 +172,7 @@ class Comparison:
         self._add(f"end to end: unmatched of {total} detections", 1 - matched / total, 0.01)
 
     def losses(self):
-        """The five losses of the same sampled anchors and proposals."""
+        """The losses of the same sampled anchors and proposals, and their gradients."""
         self.model._priorities = self._priorities
         sampled, draw = [], sampling.sample_matches
 
@@ -183,12 +184,7 @@ class Comparison:
         try:
             for tracker in self.model.loss_trackers:
                 tracker.reset_state()
-            raw = {
-                "levels": self.levels,
-                "objectness": self._per_level("objectness"),
-                "deltas": self._per_level("deltas"),
-            }
-            self.model.compute_loss(self.images, self._labels(), raw, training=True)
+            self._gradients()
         finally:
             sampling.sample_matches = draw
             del self.model._priorities
@@ -198,6 +194,40 @@ class Comparison:
             expected = float(self.golden[LOSSES[tracker.name]])
             difference = abs(float(tracker.result()) - expected) / expected
             self._add(f"losses: {tracker.name}, relative", difference, 1e-4)
+
+    def _gradients(self):
+        """Gradients of the sum of the losses in the heads and the outputs of the network."""
+        raw = {
+            "levels": [tf.constant(x) for x in self.levels],
+            "objectness": [tf.constant(x) for x in self._per_level("objectness")],
+            "deltas": [tf.constant(x) for x in self._per_level("deltas")],
+        }
+        targets = {}
+        for layer, name in _published_layers(self.model):
+            targets |= _targets(layer, name)
+        names = self.golden["gradient_names"].tolist()
+        maps = {
+            f"{kind}{index}": x
+            for kind, key in (("level", "levels"), ("objectness",) * 2, ("deltas",) * 2)
+            for index, x in enumerate(raw[key])
+        }
+        with tf.GradientTape() as tape:
+            tape.watch(list(maps.values()))
+            loss = self.model.compute_loss(self.images, self._labels(), raw, training=True)
+        sources = [maps[name] if name in maps else targets[name].variable.value for name in names]
+        gradients = tape.gradient(loss, sources, unconnected_gradients="zero")
+        norms = self.golden["gradient_norms"]
+        worst = 0
+        for name, gradient, product, norm in zip(
+            names, gradients, self.golden["gradient_products"], norms, strict=True
+        ):
+            if name in maps:
+                direction = seeded_direction(name, gradient.shape)
+            else:
+                direction = targets[name].convert(seeded_direction(name, targets[name].shape))
+            difference = abs(np.sum(_numpy(gradient) * direction) - product)
+            worst = max(worst, difference / max(norm, 1e-5 * norms.max()))
+        self._add("gradients, relative to their norms", worst, 1e-4)
 
     def _unlike(self, kind, indices, valid):
         """Number of sampled indices that only one library drew."""

@@ -6,6 +6,7 @@ prints a table per network, and ends with code 1 if a difference exceeds its lim
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 import keras
@@ -17,7 +18,7 @@ from tfseg import models
 
 def main(folder):
     failed = False
-    for path in sorted(Path(folder).glob("torchvision_*.npz")):
+    for path in sorted(Path(folder).glob("torchvision_*_v[12].npz")):
         golden = np.load(path)
         name = path.stem.removeprefix("torchvision_")
         model = build(name, CASES[str(golden["case"])])
@@ -25,7 +26,8 @@ def main(folder):
         if weights.is_file():  # written by torch.save
             print(models.load_torchvision(model, weights))
         else:
-            load_seeded(model, path.with_suffix(".seeded.pth"))
+            with tempfile.TemporaryDirectory() as temporary:
+                load_seeded(model, Path(temporary) / "seeded.pth")
         rows = Comparison(model, golden).run()
         print(f"{name}, {golden['source']}\n{table(rows)}\n", flush=True)
         failed |= any(difference > limit for _, difference, limit in rows)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import torchvision
 from detection_case import CASES, CLASSES
-from seeded_weights import seeded_tensor
+from seeded_weights import seeded_direction, seeded_tensor
 from torch import nn
 from torchvision.models import detection
 from torchvision.models.detection import roi_heads as roi_functions
@@ -225,19 +225,42 @@ class Stages:
         )
         rois = Prescribed(case.samples[1], 0.25, self.roi_priorities)
         model.rpn.fg_bg_sampler, model.roi_heads.fg_bg_sampler = anchors, rois
-        head, model.rpn.head = model.rpn.head, Given(list(objectness), list(deltas))
-        proposals, losses = model.rpn(images, self.levels, self.targets)
+        levels = {key: level.clone().requires_grad_() for key, level in self.levels.items()}
+        objectness = [logits.clone().requires_grad_() for logits in objectness]
+        deltas = [delta.clone().requires_grad_() for delta in deltas]
+        head, model.rpn.head = model.rpn.head, Given(objectness, deltas)
+        with torch.enable_grad():
+            proposals, losses = model.rpn(images, levels, self.targets)
+            _, head_losses = model.roi_heads(levels, proposals, images.image_sizes, self.targets)
+            losses |= head_losses
+            sum(losses.values()).backward()
         model.rpn.head = head
         self.store("train_proposal_counts", torch.tensor([len(boxes) for boxes in proposals]))
         for image, boxes in enumerate(proposals):
             self.store(f"train_proposals{image}", boxes)
-        _, head_losses = model.roi_heads(self.levels, proposals, images.image_sizes, self.targets)
-        for name, value in {**losses, **head_losses}.items():
+        for name, value in losses.items():
             self.store(name, value)
             print(f"    {name} {float(value):.6f}")
         for image in range(len(self.images)):
             self.store(f"sampled_anchors{image}", torch.from_numpy(anchors.sampled[image]))
             self.store(f"sampled_rois{image}", torch.from_numpy(rois.sampled[image]))
+        self.gradients(list(levels.values())[:POOLED], objectness, deltas)
+
+    def gradients(self, levels, objectness, deltas):
+        """Of each gradient the norm, and the product with seeded numbers."""
+        tensors = dict(self.model.roi_heads.named_parameters(prefix="roi_heads"))
+        for kind, maps in (("level", levels), ("objectness", objectness), ("deltas", deltas)):
+            tensors |= {f"{kind}{index}": x for index, x in enumerate(maps)}
+        products, norms = [], []
+        for name, tensor in tensors.items():
+            gradient = tensor.grad.numpy()
+            if gradient.ndim == 4 and "." not in name:  # features
+                gradient = gradient.transpose(0, 2, 3, 1)
+            products.append(np.sum(gradient * seeded_direction(name, gradient.shape)))
+            norms.append(np.linalg.norm(gradient))
+        self.arrays["gradient_names"] = np.array(list(tensors))
+        self.arrays["gradient_products"] = np.array(products)
+        self.arrays["gradient_norms"] = np.array(norms)
 
     def roi_priorities(self, image, count):
         """Priorities of an image's proposals, with its objects at the end."""

@@ -102,7 +102,8 @@ def test_matches_equal_to_torchvision(name, high, low, low_quality):
     assert matched(similarity, high, low, low_quality) == expected
 
 
-@given(st.integers(0, 10**6), st.integers(1, 5), st.booleans())
+# few sizes, since JAX compiles each operation for each size
+@given(st.integers(0, 10**6), st.sampled_from([1, 4]), st.booleans())
 @settings(deadline=None, max_examples=25)
 def test_matches_equal_to_the_slow_loop(seed, count, low_quality):
     rng = np.random.default_rng(seed)
@@ -196,7 +197,7 @@ def test_a_sample_is_a_uniformly_random_subset():
         assert ((counts - 400) ** 2 / 400).sum() < 27.9
 
 
-@given(st.integers(0, 10**6), st.integers(1, 24), st.sampled_from([0, 0.25, 0.5, 1]))
+@given(st.integers(0, 10**6), st.sampled_from([5, 24]), st.sampled_from([0, 0.25, 1]))
 @settings(deadline=None, max_examples=25)
 def test_samples_equal_to_the_slow_loop(seed, count, positive_fraction):
     rng = np.random.default_rng(seed)

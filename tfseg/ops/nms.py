@@ -16,7 +16,7 @@ def nms(boxes, scores, iou_threshold: float, max_outputs: int, classes=None, val
 
     Greedy suppression, exact: a box is dropped if its IoU with a kept box of a higher score is
     above the threshold. On equal scores the earlier box counts as the higher one. The time grows
-    with the number of boxes down to the last row that is returned, times N; memory grows with N.
+    with the square of the number of valid boxes down to the last row returned; memory with N.
 
     Args:
         boxes: (B, N, 4) x_min, y_min, x_max, y_max in pixels, finite where valid.
@@ -102,12 +102,16 @@ class _Tiles:
         """Return (B, T, TILE), which valid boxes are suppressed by no survivor of a higher score.
 
         Stops, with False for the rest, as soon as each image has `enough` survivors.
+
+        Args:
+            valid: (B, T, TILE) bool, True at the start of each image and False at its end.
+            enough: number of survivors.
         """
         tiles = ops.shape(valid)[1]
+        end = ops.max(_count(valid))
 
         def unfinished(tile, keep):
-            counts = ops.sum(ops.cast(keep, "int32"), axis=(1, 2))
-            return ops.logical_and(tile < tiles, ops.any(counts < enough))
+            return ops.logical_and(tile * TILE < end, ops.any(_count(keep) < enough))
 
         def add_tile(tile, keep):
             free = ops.logical_not(self._hit_before(tile, keep))
@@ -166,6 +170,11 @@ class _Tiles:
             return iou
         classes = ops.take(self.classes, tile, axis=1)[:, :, None]
         return ops.where(classes == ops.take(self.classes, other, axis=1)[:, None], iou, 0.0)
+
+
+def _count(flags):
+    """Return (B,) int32: how many of (B, T, TILE) flags are True."""
+    return ops.sum(ops.cast(flags, "int32"), axis=(1, 2))
 
 
 def _first(keep, order, count):

@@ -285,7 +285,7 @@ def test_class_names_of_training_and_validation_must_agree(tmp_path):
     assert "class_names_differ" in kinds
     same = as_coco(tmp_path, class_names=train.class_names)
     assert same.class_names == train.class_names
-    assert same[0]["classes"].tolist() == [2]  # category 1 of the second file is the dog
+    assert same[0]["classes"].tolist() == [1]  # category 1 of the second file is the dog
 
 
 def test_class_names_of_voc_folders_must_agree(tmp_path):

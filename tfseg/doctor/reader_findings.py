@@ -24,7 +24,9 @@ def reader_findings(samples, data, val):
 
 def different_classes(data, val):
     """Find a validation reader whose class ids mean other classes."""
-    if val is None or val.class_names == data.class_names:
+    if val is None:
+        return
+    if val.class_names == data.class_names and val.object_names == data.object_names:
         return
     message = (
         f"The class names differ: {', '.join(data.class_names)} for training, but "

@@ -9,7 +9,7 @@ CVAT = "<annotations><version>1.1</version><image id='0' name='a.jpg'/></annotat
 VIA_IMAGE = {"filename": "a.jpg", "size": 9, "regions": []}
 FILES = [
     (CVAT, "an XML file of CVAT"),
-    ("\ufeff<annotation><object/></annotation>", "Read such datasets with `Voc`"),
+    ("\ufeff<annotation><object/></annotation>", "Read such datasets with `Voc`, or folders"),
     ("<html>", "an XML file"),
     ([{"id": 1, "data": {"image": "a.jpg"}, "annotations": []}], "Label Studio"),
     ([{"image_id": 1, "category_id": 2, "bbox": [], "score": 1}], "list of COCO results"),

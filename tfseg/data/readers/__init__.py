@@ -9,15 +9,19 @@ from tfseg.data.readers.formats import (
     Coco,
     CocoPanoptic,
     GeoTiff,
+    LabelMe,
     Nifti,
     Tfds,
     TFRecords,
     Voc,
+    VocXml,
     Yolo,
     write_tfrecords,
 )
 from tfseg.data.readers.image_files import read_header, read_image, read_mask
 from tfseg.data.readers.image_listing import image_files
+from tfseg.data.readers.instance_masks import InstanceMasks
+from tfseg.data.readers.open_objects import open_objects
 
 __all__ = [
     "Arrays",
@@ -26,15 +30,19 @@ __all__ = [
     "CocoPanoptic",
     "Folder",
     "GeoTiff",
+    "InstanceMasks",
+    "LabelMe",
     "Nifti",
     "Reader",
     "TFRecords",
     "Tfds",
     "Voc",
+    "VocXml",
     "Yolo",
     "find_folders",
     "image_files",
     "label_names",
+    "open_objects",
     "read_header",
     "read_image",
     "read_mask",

@@ -12,7 +12,7 @@ VIA = f"a file of the VGG Image Annotator. {COCO_HINT}"
 # The keys by which JSON objects of other tools are recognized, and what the files are.
 OBJECTS = (
     ({"images", "annotations", "categories"}, "a COCO file. Read it with `Coco`."),
-    ({"shapes", "imagePath"}, f"a LabelMe file. Convert it with labelme2coco. {COCO_HINT}"),
+    ({"shapes", "imagePath"}, "a LabelMe file. Read such folders with `LabelMe`."),
     ({"_via_img_metadata"}, VIA),
     ({"regions", "filename"}, VIA),
     ({"objects", "size"}, SUPERVISELY),
@@ -88,7 +88,7 @@ def _xml_format(data):
     if root.tag == "annotations" and root.find("image") is not None:
         return f"an XML file of CVAT. {COCO_HINT}"
     if root.tag == "annotation":
-        return "an XML file of Pascal VOC. Read such datasets with `Voc`."
+        return "an XML file of Pascal VOC. Read such datasets with `Voc`, or folders with `VocXml`."
     return f"an XML file with the root element {root.tag!r}."
 
 

@@ -8,10 +8,12 @@ from tfseg.data.readers.formats.cityscapes import Cityscapes
 from tfseg.data.readers.formats.coco import Coco
 from tfseg.data.readers.formats.coco_panoptic import CocoPanoptic
 from tfseg.data.readers.formats.geotiff import GeoTiff
+from tfseg.data.readers.formats.labelme import LabelMe
 from tfseg.data.readers.formats.nifti import Nifti
 from tfseg.data.readers.formats.tfds import Tfds
 from tfseg.data.readers.formats.tfrecord import TFRecords, write_tfrecords
 from tfseg.data.readers.formats.voc import Voc
+from tfseg.data.readers.formats.voc_folder import VocXml
 from tfseg.data.readers.formats.yolo import Yolo
 
 __all__ = [
@@ -19,10 +21,12 @@ __all__ = [
     "Coco",
     "CocoPanoptic",
     "GeoTiff",
+    "LabelMe",
     "Nifti",
     "Tfds",
     "TFRecords",
     "Voc",
+    "VocXml",
     "Yolo",
     "write_tfrecords",
 ]

@@ -34,7 +34,8 @@ def peer_coco(images, num_classes, kind, key, first_id=1):
     }
     for number, annotation in enumerate(coco.dataset["annotations"], first_id):
         annotation["id"] = number
-    coco.createIndex()
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
     return coco
 
 
@@ -63,12 +64,14 @@ def annotations_of(objects, kind):
 
 def peer(images, num_classes=NUM_CLASSES, kind="boxes", max_detections=100, first_id=1):
     """Return pycocotools' evaluation; its `stats` are the twelve scores."""
+    targets = peer_coco(images, num_classes, kind, "labels", first_id)
+    found = peer_coco(images, num_classes, kind, "detections")
+    return evaluate(targets, found, kind, max_detections)
+
+
+def evaluate(targets, found, kind, max_detections=100):
     with contextlib.redirect_stdout(io.StringIO()):
-        evaluation = COCOeval(
-            peer_coco(images, num_classes, kind, "labels", first_id),
-            peer_coco(images, num_classes, kind, "detections"),
-            {"boxes": "bbox", "masks": "segm"}[kind],
-        )
+        evaluation = COCOeval(targets, found, {"boxes": "bbox", "masks": "segm"}[kind])
         evaluation.params.maxDets = [1, 10, max_detections]
         evaluation.evaluate()
         evaluation.accumulate()
@@ -324,6 +327,108 @@ def test_a_crowd_without_pixels_is_its_box():
     metric = CocoAP(1, kind="masks")
     metric.update_state(labels, detections)
     assert metric.result()["ap50"] == pytest.approx(1)
+
+
+def test_batches_with_masks():
+    rng = np.random.default_rng(2)
+    instances = np.zeros((3, 60, 80), np.int32)
+    instances[0, 5:30, 5:40], instances[0, 30:50, 10:30], instances[1, 20:60, 20:80] = 1, 2, 1
+    labels = {
+        "boxes": np.float32(
+            [
+                [[5, 5, 40, 30], [10, 30, 30, 50]],
+                [[20, 20, 80, 60], [0, 0, 0, 0]],
+                [[0, 0, 0, 0], [0, 0, 0, 0]],
+            ]
+        ),
+        "classes": np.array([[0, 1], [1, -1], [-1, -1]]),
+        "instances": instances,
+    }
+    detections = {
+        "boxes": labels["boxes"] + np.float32([0, 0, 2, 3]),
+        "classes": np.array([[0, 1], [1, -1], [0, -1]]),
+        "scores": np.float32([[0.9, 0.8], [0.7, 0], [0.6, 0]]),
+        "masks": rng.random((3, 2, 28, 28)).astype("float32") * 0.5 + 0.45,
+    }
+    metric = CocoAP(2, kind="masks")
+    metric.update_state(labels, detections)
+    images = []
+    for index in range(3):
+        image = {
+            "labels": {key: value[index] for key, value in labels.items()},
+            "detections": {key: value[index] for key, value in detections.items()},
+        }
+        image["labels"]["rle"] = encode([instances[index] == k for k in (1, 2)])
+        pasted = tfseg.ops.paste_masks(
+            detections["masks"][index], detections["boxes"][index], 60, 80
+        )
+        image["detections"]["rle"] = encode(pasted > 0.5)
+        images.append(image)
+    assert_equal(metric, peer(images, 2, "masks"))
+    assert 0.3 < metric.result()["ap"] < 1
+
+
+def test_samples_of_a_reader_give_the_scores_of_its_file(tmp_path):
+    """Objects that overlap, a crowd, annotated areas and category ids with gaps."""
+    star = [30, 5, 40, 30, 60, 35, 40, 45, 30, 70, 22, 45, 5, 35, 22, 30]
+    counts = [0, 20, 60, 20, 60, 20, 100 * 80 - 180]
+    annotations = [
+        {"id": 1, "image_id": 9, "category_id": 5, "segmentation": [star], "bbox": [5, 5, 55, 65]},
+        {
+            "id": 2,
+            "image_id": 9,
+            "category_id": 3,
+            "segmentation": [[20, 20, 70, 20, 70, 60, 20, 60]],
+            "bbox": [20, 20, 50, 40],
+        },
+        {
+            "id": 3,
+            "image_id": 9,
+            "category_id": 3,
+            "iscrowd": 1,
+            "segmentation": {"size": [80, 100], "counts": counts},
+            "bbox": [0, 0, 3, 20],
+        },
+    ]
+    for annotation, area in zip(annotations, (1500, 900, 60), strict=True):
+        annotation.update(area=area, iscrowd=annotation.get("iscrowd", 0))
+    data = {
+        "images": [
+            {"id": 9, "file_name": "a.png", "height": 80, "width": 100},
+            {"id": 12, "file_name": "b.png", "height": 80, "width": 100},
+        ],
+        "categories": [{"id": 3, "name": "leaf"}, {"id": 5, "name": "star"}],
+        "annotations": annotations,
+    }
+    for image in data["images"]:
+        Image.new("RGB", (100, 80)).save(tmp_path / image["file_name"])
+    (tmp_path / "objects.json").write_text(json.dumps(data), "utf-8")
+    reader = tfseg.data.Coco(tmp_path, tmp_path / "objects.json")
+    boxes = np.float32([[4, 6, 60, 71], [22, 20, 70, 61], [0, 2, 3, 18], [50, 50, 60, 60]])
+    masks = np.ones((80, 100), bool) & np.zeros((4, 1, 1), bool)
+    for mask, (x_min, y_min, x_max, y_max) in zip(masks, boxes.astype(int), strict=True):
+        mask[y_min:y_max, x_min:x_max] = True
+    detections = {
+        "boxes": boxes,
+        "classes": np.array([1, 0, 0, 0]),
+        "scores": np.array([0.7, 0.6, 0.9, 0.3]),
+        "rle": encode(masks),
+    }
+    for kind in ("boxes", "masks"):
+        metric = CocoAP(2, kind)
+        for index in range(2):
+            labels = {**reader[index], "rle": reader.object_rle(index)}
+            metric.update_state(labels, detections)
+        found = peer_coco([{"detections": detections}] * 2, 2, kind, "detections")
+        found.dataset["images"] = data["images"]
+        for annotation in found.dataset["annotations"]:
+            annotation["image_id"] = (9, 12)[annotation["image_id"]]
+            annotation["category_id"] = (3, 5)[annotation["category_id"]]
+        with contextlib.redirect_stdout(io.StringIO()):
+            found.createIndex()
+            targets = COCO(tmp_path / "objects.json")
+        assert_equal(metric, evaluate(targets, found, kind))
+        assert 0.2 < metric.result()["ap"] < 0.9
 
 
 def test_areas_are_annotated_or_of_the_mask_or_of_the_box():

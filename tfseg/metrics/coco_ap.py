@@ -74,8 +74,8 @@ class CocoAP:
             labels: dict of "boxes" (N, 4) as x_min, y_min, x_max, y_max in pixels; "classes" (N,)
                 from 0, -1 for padding; and, if known, "crowd" (N,) bool and "areas" (N,) in pixels.
                 For masks also "rle", one RLE of COCO per object, or "instances" (H, W) with k on
-                the pixels of the k-th box. RLE is exact where objects overlap, and for crowds; a
-                crowd without pixels in "instances" is taken as its whole box.
+                the pixels of the k-th box. RLE is exact where objects overlap, and for crowds
+                (`reader.object_rle(index)`); a crowd without pixels is taken as its whole box.
             detections: dict of "boxes" (M, 4), "scores" (M,) and "classes" (M,), -1 for padding.
                 For masks also "masks" (M, 28, 28), probabilities inside the box, or "rle". Masks
                 are pasted into an image of the size of the labels' masks: pass "instances" too if

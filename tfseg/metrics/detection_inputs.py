@@ -141,16 +141,17 @@ class BatchReader:
 
     def _target_regions(self, image, rows, boxes, crowd):
         if "rle" in image:
-            return self._given_regions(image, rows)
-        if "instances" not in image:
+            regions = self._given_regions(image, rows)
+        elif "instances" in image:
+            regions = instance_regions(image["instances"], rows + 1)
+        else:
             raise ValueError(
                 f'{self._owner}: kind="masks" needs the masks of the objects; labels have '
                 f'{sorted(image)}. Pass "rle", one RLE per box, or "instances" (H, W).'
             )
-        regions = instance_regions(image["instances"], rows + 1)
-        areas = region_areas(regions)
-        for index in np.flatnonzero(crowd & (areas == 0)):
-            regions[index] = box_region(boxes[index], image["instances"].shape)
+        # Readers may know of a crowd only its box.
+        for index in np.flatnonzero(crowd & (region_areas(regions) == 0)):
+            regions[index] = box_region(boxes[index], regions[index]["size"])
         return regions
 
     def _given_regions(self, image, rows):

@@ -3,22 +3,31 @@
 from tfseg.inference import refine
 from tfseg.inference.baseline import baseline
 from tfseg.inference.comparison import compare, scores_table
+from tfseg.inference.detection_file import DetectionFile
 from tfseg.inference.evaluation import Evaluation, evaluate
+from tfseg.inference.object_evaluation import ObjectEvaluation, evaluate_objects
+from tfseg.inference.object_predictor import detect
+from tfseg.inference.object_report import report_objects
 from tfseg.inference.predictor import predict, predict_logits
 from tfseg.inference.report import report
 from tfseg.inference.tuning import Tuning, tune_offsets, tune_run, with_offsets
 from tfseg.ops import top_ids
 
 __all__ = [
+    "DetectionFile",
     "Evaluation",
+    "ObjectEvaluation",
     "Tuning",
     "baseline",
     "compare",
+    "detect",
     "evaluate",
+    "evaluate_objects",
     "predict",
     "predict_logits",
     "refine",
     "report",
+    "report_objects",
     "scores_table",
     "top_ids",
     "tune_offsets",

@@ -75,9 +75,9 @@ class Evaluation:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = [_nan_to_none(row) for row in self.rows()]
+        rows = [nan_to_none(row) for row in self.rows()]
         content = {
-            **_nan_to_none(self.means()),
+            **nan_to_none(self.means()),
             "classes": rows,
             "confusion_matrix": self.matrix.tolist(),
         }
@@ -98,17 +98,17 @@ class Evaluation:
             table.add_column(column, justify="right")
         fractions = self.matrix.sum(1) / max(self.matrix.sum(), 1)
         for row, fraction in zip(self.rows(), fractions, strict=True):
-            cells = [_format_score(row[score]) for score in COLUMNS]
+            cells = [format_score(row[score]) for score in COLUMNS]
             table.add_row(Text(row["class"]), *cells, f"{fraction:.1%}")
         table.add_section()
         means = self.means()
-        table.add_row("mean", *(_format_score(means[f"mean_{score}"]) for score in COLUMNS), "")
-        accuracy = _format_score(means["pixel_accuracy"])
+        table.add_row("mean", *(format_score(means[f"mean_{score}"]) for score in COLUMNS), "")
+        accuracy = format_score(means["pixel_accuracy"])
         table.caption = f"pixel accuracy {accuracy}; '-': undefined, the class does not occur"
         return table
 
 
-def _nan_to_none(row):
+def nan_to_none(row):
     """Replace NaN, which JSON does not have."""
     return {
         key: None if isinstance(value, float) and math.isnan(value) else value
@@ -116,7 +116,8 @@ def _nan_to_none(row):
     }
 
 
-def _format_score(value):
+def format_score(value) -> str:
+    """Return a score with four digits; "-" for NaN."""
     return "-" if math.isnan(value) else f"{value:.4f}"
 
 

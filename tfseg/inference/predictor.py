@@ -99,7 +99,7 @@ def logits_of(
         trained: (lowest, highest) value of the images that the model was trained on, to warn of
             images in another range; None for what the model's normalization tells.
     """
-    image = _checked_image(model, image, owner)
+    image = checked_image(model, image, owner)
     warn_of_range(image, model, owner, trained)
     if is_standardized(model) and resize is None:
         warn_of_not_finite(image, owner)  # the model itself leaves them out of its statistics
@@ -111,7 +111,7 @@ def logits_of(
     return resize.back(logits, *image.shape[:2])
 
 
-def _checked_image(model, image, owner):
+def checked_image(model, image, owner):
     """Return the image as (H, W, C)."""
     image = np.asarray(image)
     if image.ndim == 2:

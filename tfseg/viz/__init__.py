@@ -10,6 +10,7 @@ from tfseg.viz.detection_charts import detection_confusion, precision_recall
 from tfseg.viz.detections import draw_detections
 from tfseg.viz.figures import save_figure
 from tfseg.viz.images import errors, labeled, legend, overlay, samples
+from tfseg.viz.object_samples import object_samples
 from tfseg.viz.region_outlines import regions
 from tfseg.viz.rgb import as_rgb
 from tfseg.viz.trade_off import trade_off
@@ -25,6 +26,7 @@ __all__ = [
     "errors",
     "labeled",
     "legend",
+    "object_samples",
     "overlay",
     "palette",
     "precision_recall",

@@ -48,6 +48,18 @@ def without_xla(monkeypatch):
     monkeypatch.setattr(Augment, "_compiled", property(lambda augment: augment.kernel))
 
 
+@pytest.fixture(scope="session")
+def detector(tmp_path_factory):
+    """Return a folder with images, instances.json and the run of a Mask R-CNN; do not change it."""
+    from detector_runs import train_detector
+
+    from tfseg.data import Augment
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Augment, "_compiled", property(lambda augment: augment.kernel))
+        return train_detector(tmp_path_factory.mktemp("detector")).folder.parent
+
+
 @pytest.fixture
 def folder(tmp_path):
     """Six images (JPEG) and masks (PNG) of three classes, in `images` and `masks`."""

@@ -2,12 +2,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from detector_runs import small_detector
 from keras import layers
+from object_scenes import SIDE, Scenes
 
 from conftest import draw_sample
 from tfseg.data import Arrays, Augment, pipeline
 from tfseg.losses import CrossEntropy
-from tfseg.training import AugmentedModel, augmented
+from tfseg.training import AugmentedDetector, AugmentedModel, augmented, compile_for
 
 NAMES = ["ground", "disc", "band"]
 AUGMENT = Augment(
@@ -213,3 +215,40 @@ def test_the_step_augments_like_sample():
         assert np.abs(alone["image"] - images[i]).max() < 1e-2
         assert alone["boxes"] == pytest.approx(changed["boxes"][i].numpy(), abs=1e-2)
         assert alone["classes"].tolist() == changed["classes"][i].numpy().tolist()
+
+
+def detector_losses(model, batches):
+    compile_for(model, "sgd", 1e-3, schedule="constant", jit_compile=False)
+    return model.fit(batches, epochs=1, verbose=0, shuffle=False).history
+
+
+@pytest.mark.slow
+def test_a_detector_trains_on_what_the_pipeline_yields():
+    reader = Scenes(range(2), masks=False)
+    augment = Augment(SIDE, scale=(0.8, 1.2), flip="horizontal")
+    augment.__dict__["_compiled"] = augment.kernel
+    found = []
+    for is_augmented in (False, True):
+        keras.utils.set_random_seed(0)
+        model = small_detector(masks=False)
+        if is_augmented:
+            model = augmented(model, augment, seed=5)
+        batches = pipeline(
+            reader, 2, None if is_augmented else augment, seed=5, shuffle=True, max_objects=3
+        )
+        model.sampling_seed.state.assign([7, 8])
+        found.append(detector_losses(model, batches))
+    assert found[1] == pytest.approx(found[0], rel=1e-3)
+
+
+def test_an_augmented_detector_detects_the_same_and_is_saved(tmp_path):
+    original = small_detector(masks=False)
+    model = augmented(original, Augment(SIDE, flip="horizontal"), seed=5)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert (type(loaded), loaded.augment, loaded.seed) == (AugmentedDetector, model.augment, 5)
+    assert loaded.has_masks is False
+    image = Scenes(range(1))[0]["image"][None]
+    expected = original.predict_on_batch(image)
+    for name, value in loaded.predict_on_batch(image).items():
+        np.testing.assert_allclose(value, expected[name], atol=1e-4)

@@ -7,6 +7,7 @@ import pytest
 from tfseg.data import Augment
 from tfseg.losses import CrossEntropy, Dice
 from tfseg.training import TrainConfig
+from tfseg.training.task_fields import DETECTOR_FIELDS
 
 FOLDERS = {"images": "photos", "masks": "labels", "class_names": ["ground", "disc", "band"]}
 # every field has another value than its default
@@ -52,7 +53,7 @@ def test_json_keeps_every_field():
     assert again == OTHER
     default = TrainConfig(out="elsewhere")
     # contradict normalization="image" and mask_values
-    unset = {"window", "colors"}
+    unset = {"window", "colors"} | set(DETECTOR_FIELDS) | {"task"}
     for field in fields(TrainConfig):
         same = getattr(OTHER, field.name) == getattr(default, field.name)
         assert same == (field.name in unset), field.name
@@ -61,6 +62,49 @@ def test_json_keeps_every_field():
     colored = TrainConfig(**FOLDERS, colors=colors, ignore_value=[0, 0, 0], out="elsewhere")
     assert colored.colors["disc"] == (4, 5, 6)
     assert TrainConfig.from_json(colored.to_json()) == colored
+
+
+def test_json_keeps_every_field_of_a_detector():
+    default = TrainConfig(task="instances", out="run")
+    assert TrainConfig.from_json(default.to_json()) == default
+    config = TrainConfig(
+        task="detect",
+        images="photos",
+        labels="boxes.json",
+        val_images="val",
+        val_labels="val.json",
+        class_names=["disc"],
+        head="faster_rcnn",
+        layout="v2",
+        size=320,
+        anchor_sizes=[[8, 12], [16, 24], [32, 48], [64, 96], [128, 192]],
+        anchor_ratios=np.array([0.5, 1.0]),
+        max_objects=np.int64(30),
+        out="run",
+    )
+    assert TrainConfig.from_json(config.to_json()) == config
+    assert config.size == (320, 320)
+    assert config.anchor_sizes == ((8, 12), (16, 24), (32, 48), (64, 96), (128, 192))
+    assert all(getattr(config, name) != getattr(default, name) for name in DETECTOR_FIELDS)
+    assert config.detector_options() == {
+        "layout": "v2",
+        "size": (320, 320),
+        "anchor_sizes": config.anchor_sizes,
+        "anchor_ratios": (0.5, 1.0),
+        "weights": "imagenet",
+    }
+
+
+def test_defaults_depend_on_the_task():
+    semantic, detect, instances = (
+        TrainConfig(task=task, out="run") for task in ("semantic", "detect", "instances")
+    )
+    assert (semantic.model, detect.model) == ("unet", None)
+    assert (semantic.layout, detect.layout) == (None, "light")
+    assert (semantic.loss, detect.loss) == ({"CrossEntropy": 1.0, "Dice": 1.0}, {})
+    monitors = [config.monitor for config in (semantic, detect, instances)]
+    assert monitors == ["val_mean_iou", "val_ap", "val_mask_ap"]
+    assert detect.augmentation() == Augment(384, scale=(0.7, 1.5), flip="horizontal")
 
 
 def test_it_cannot_be_changed():
@@ -195,6 +239,38 @@ def test_a_wrong_value_is_refused_at_once(changes, message):
     with pytest.raises(ValueError, match=message) as error:
         TrainConfig(**{**FOLDERS, "out": "run", **changes})
     assert "\n" not in str(error.value)
+
+
+OBJECTS = {"task": "detect", "images": "photos", "labels": "boxes.json"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"task": "detct"}, "task='detct' is unknown.*Did you mean 'detect'"),
+        ({"head": "mask_rcnn"}, "head='mask_rcnn' has no meaning for task='semantic'"),
+        ({"labels": "a.json"}, "labels='a.json' has no meaning for task='semantic'"),
+        ({**OBJECTS, "masks": "m"}, "masks='m' has no meaning for task='detect'"),
+        ({**OBJECTS, "class_weights": "median"}, "class_weights='median' has no meaning for"),
+        ({**OBJECTS, "window": 64}, "window=64 has no meaning for task='detect'"),
+        ({**OBJECTS, "loss": {"Dice": 1.0}}, "detectors have losses of their own"),
+        ({**OBJECTS, "model": "fpn"}, "model='fpn' contradicts task='detect'. Pass a head"),
+        ({**OBJECTS, "labels": None}, "pass both images and labels, or neither"),
+        ({**OBJECTS, "val_images": "v"}, "pass both val_images and val_labels"),
+        ({**OBJECTS, "head": "mask_rcn"}, "Did you mean 'mask_rcnn'"),
+        ({**OBJECTS, "head": "mask_rcnn"}, "contradicts task='detect'. Pass task='instances', or"),
+        ({**OBJECTS, "layout": "v3"}, "layout='v3' is unknown"),
+        ({**OBJECTS, "size": (1, 2, 3)}, r"size=\(1, 2, 3\) must be a number or \(height, width"),
+        ({**OBJECTS, "anchor_sizes": (8, 16)}, r"has 2 entries; expected 5, one per"),
+        ({**OBJECTS, "anchor_sizes": (8, 16, 0, 4, 5)}, "anchor_sizes=0 must be a finite number"),
+        ({**OBJECTS, "anchor_sizes": (8, 16, 32, 64, (9, 9))}, "the same number of sizes for each"),
+        ({**OBJECTS, "anchor_ratios": (-1,)}, "anchor_ratios=-1.0 must be a finite number above 0"),
+        ({**OBJECTS, "max_objects": 0}, "max_objects=0 must be a whole number"),
+    ],
+)
+def test_values_that_contradict_the_task_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(out="run", **values)
 
 
 def test_numpy_values_become_plain():

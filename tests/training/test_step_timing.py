@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 
@@ -45,3 +46,14 @@ def test_timing_leaves_the_weights_as_they_were(network):
     assert int(network.optimizer.iterations) == 2 * step_timing.TIMED_STEPS
     for value, kept in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, kept)
+
+
+def test_scores_are_a_part_of_the_validation(network):
+    calls = []
+
+    class Score(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            calls.append((self.model, logs))
+
+    step_timing._validate(network, (), [Score()])
+    assert calls == [(network, {})]

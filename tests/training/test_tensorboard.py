@@ -6,15 +6,18 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from detector_runs import small_detector
+from object_scenes import NAMES as OBJECT_NAMES
+from object_scenes import Scenes
 from PIL import Image
 
 from conftest import draw_sample
 from tfseg import viz
 from tfseg.data import Arrays, pipeline
-from tfseg.inference import evaluate, predict
+from tfseg.inference import detect, evaluate, predict
 from tfseg.losses import CrossEntropy
 from tfseg.metrics import ConfusionMetrics
-from tfseg.training import TensorBoard
+from tfseg.training import TensorBoard, compile_for
 
 NAMES = ["ground", "disc", "low band", "cloud"]  # no mask has a cloud
 READER = Arrays(*zip(*[draw_sample(i) for i in range(4)], strict=True), NAMES)
@@ -212,3 +215,25 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(ImportError, match=r"tfseg-keras\[tensorboard\]"):
         TensorBoard(tmp_path, SAMPLES, NAMES)
+
+
+def test_a_detector_writes_its_scores_and_draws_its_detections(tmp_path):
+    model = small_detector(masks=False)
+    compile_for(model, "sgd", schedule="constant")
+    model.run_eagerly = True
+    samples = [Scenes(range(1), masks=False)[0]]
+    board = TensorBoard(tmp_path, samples, OBJECT_NAMES)
+    board.set_model(model)
+    board.on_train_begin()
+    board.on_train_batch_end(0)
+    board.on_epoch_end(0, {"loss": 2.0, "val_ap": 0.25})
+    board.on_train_end()
+    found = read(tmp_path / "validation")
+    assert set(found) == {"epoch_ap", "samples"}
+    assert found["epoch_ap"][0] == 0.25
+    file = io.BytesIO()
+    detections = [detect(model, samples[0]["image"])]
+    viz.object_samples(samples, detections, OBJECT_NAMES, ["sample 1"]).savefig(file, format="png")
+    assert np.array_equal(decode(found["samples"][0]), np.asarray(Image.open(file).convert("RGB")))
+    with pytest.raises(ValueError, match="a sample has .'classes', 'image'.; expected 'image' and"):
+        TensorBoard(tmp_path, [{"image": 0, "classes": 0}], OBJECT_NAMES)

@@ -22,6 +22,7 @@ from tfseg.training import (
     trainer,
 )
 from tfseg.training.semantic_task import SemanticTask
+from tfseg.training.task_fields import DETECTOR_FIELDS
 
 from .conftest import NAMES, small_config, small_readers
 
@@ -119,6 +120,20 @@ def test_another_schema_is_refused(run):
     edit_record(run, lambda record: record.update(schema=0))
     with pytest.raises(ValueError, match=r"run.json has schema 0, but tfseg .* reads schema 1"):
         train(small_config(run.folder), *small_readers())
+
+
+def test_a_run_from_before_there_were_detectors_is_read(run):
+    before = run.record
+
+    def strip(record):
+        for name in ("task", *DETECTOR_FIELDS):
+            del record["config"][name]
+        for name in ("object_names", "object_counts", "val_object_counts", "max_objects"):
+            del record["data"][name]
+        del record["data"]["anchor_coverage"]
+
+    edit_record(run, strip)
+    assert run.record == before
 
 
 @pytest.mark.parametrize("what", ["optimizer", "loss", "architecture"])
@@ -260,7 +275,7 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 def test_the_planned_minutes_survive_a_kill(monkeypatch, tmp_path):
     plans = []
 
-    def plan(minutes, model, batches, validation):
+    def plan(minutes, model, batches, validation, scores):
         plans.append(minutes)
         model.train_on_batch(*next(iter(batches)))
         return Plan(epochs=4, steps_per_epoch=3)
@@ -314,7 +329,7 @@ def test_a_damaged_file_is_named_and_the_run_continues_once_it_is_repaired(
     assert "Traceback" not in str(error.value)
     damaged.write_bytes(whole)
 
-    def plan(minutes, model, batches, validation):
+    def plan(minutes, model, batches, validation, scores):
         damaged.write_bytes(whole[:400])
         for part in (batches, validation):
             list(part)

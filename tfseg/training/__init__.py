@@ -1,9 +1,10 @@
 """Training: one config, one `train` function, and runs that survive a kill."""
 
 from tfseg.schedules import SCHEDULES, Cosine, OneCycle, Poly
-from tfseg.training.augmented import AugmentedModel, augmented
+from tfseg.training.augmented import AugmentedDetector, AugmentedModel, augmented
 from tfseg.training.callbacks import Progress
 from tfseg.training.config import TrainConfig
+from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.determinism import deterministic
 from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_like, open_readers
@@ -16,9 +17,11 @@ from tfseg.training.trainer import build_model, train
 
 __all__ = [
     "SCHEDULES",
+    "AugmentedDetector",
     "AugmentedModel",
     "Cosine",
     "DataFacts",
+    "DetectionScores",
     "NonFiniteLossError",
     "OneCycle",
     "Plan",

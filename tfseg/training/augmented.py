@@ -6,6 +6,8 @@ import keras
 from keras import ops
 
 from tfseg.data import Augment
+from tfseg.models import is_detector
+from tfseg.models.detection import Detector
 from tfseg.training.presets import require_outputs
 
 
@@ -71,6 +73,11 @@ class AugmentedModel(keras.Model):
         return model
 
 
+@keras.saving.register_keras_serializable(package="tfseg")
+class AugmentedDetector(AugmentedModel, Detector):
+    """A detector that augments images and objects in its train step; see `augmented`."""
+
+
 def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedModel:
     """Return a model with the same layers and weights that augments its training batches.
 
@@ -89,7 +96,8 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
         seed: random seed of the augmentation.
 
     Returns:
-        AugmentedModel, not compiled. `sample_weight` can have one weight per image.
+        AugmentedModel, not compiled. `sample_weight` can have one weight per image. Of a detector
+        an AugmentedDetector, without `sample_weight`.
 
     Raises:
         ValueError: the outputs of the model are unknown: a subclass of `keras.Model`.
@@ -106,6 +114,7 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
     # `model.outputs` is a flat list, even if the model returns a dict.
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     outputs = keras.tree.pack_sequence_as(model.compute_output_spec(inputs), model.outputs)
-    wrapped = AugmentedModel(inputs, outputs, name=model.name)
+    wrapper = AugmentedDetector if is_detector(model) else AugmentedModel
+    wrapped = wrapper(inputs, outputs, name=model.name)
     wrapped.augment, wrapped.seed = augment, seed
     return wrapped

@@ -7,6 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
 
+# of segmentation networks and of detectors
+SCORES = ("val_mean_iou", "val_mean_dice", "val_ap", "val_ap50", "val_mask_ap", "val_mask_ap50")
+
 
 class Progress(keras.callbacks.Callback):
     """Shows one bar with the remaining time of all epochs, and prints one line per epoch.
@@ -16,7 +19,7 @@ class Progress(keras.callbacks.Callback):
 
     Args:
         console: a `rich.console.Console`; a new one by default.
-        metrics: names in the logs to print after the loss.
+        metrics: names in the logs to print after the loss, if they are there.
 
     Example:
         >>> import keras, numpy as np, tfseg
@@ -30,7 +33,7 @@ class Progress(keras.callbacks.Callback):
         [0, 1]
     """
 
-    def __init__(self, console: Console | None = None, metrics=("val_mean_iou", "val_mean_dice")):
+    def __init__(self, console: Console | None = None, metrics=SCORES):
         super().__init__()
         self._console = console or Console()
         self._metrics = metrics

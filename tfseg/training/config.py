@@ -1,7 +1,7 @@
 """The configuration of a training: every choice in one frozen, JSON-able object."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
 
@@ -15,6 +15,13 @@ from tfseg.models import DEFAULT_ENCODERS, list_encoders, list_models
 from tfseg.models.build import check_options
 from tfseg.schedules import SCHEDULES
 from tfseg.training.presets import OPTIMIZERS
+from tfseg.training.task_fields import (
+    DEFAULT_MODEL,
+    SEMANTIC,
+    check_task,
+    checked_detector_fields,
+    task_defaults,
+)
 
 DEFAULT_EPOCHS = 20
 INCIDENTAL = ("out", "cache", "val_batch_size")  # fields that do not change what is trained
@@ -32,10 +39,15 @@ class TrainConfig:
 
     Args:
         out: folder of the run.
+        task: "semantic": train on masks of classes; "detect": on boxes; "instances": on boxes and
+            the masks of objects.
         images, masks: folders of images and masks with the same file names; None if readers are
             passed to `train`.
+        labels: labels of the objects in `images`, instead of `masks`: a file or folder that
+            `tfseg.data.open_objects` reads.
         class_names: names of the class ids 0, 1, 2 ...; a single name is id 1, and 0 is background.
-            Required with `images`.
+            Required with `masks`. With `labels`: names of the categories 0, 1, 2 ..., without a
+            background; None for those in the labels.
         ignore_value: value of unlabeled pixels in the mask files; -1 if there is none. With
             `colors`, a color.
         mask_values: {value in the mask files: class id}; None if values are class ids, or 0 and 255
@@ -44,11 +56,22 @@ class TrainConfig:
         recursive: read the images and masks of subfolders, too.
         mask_suffix: what the names of masks have after those of images, such as "_mask".
         gray: convert all images to gray.
-        val_images, val_masks: folders to validate on; None to split off `val_fraction`.
+        val_images, val_masks, val_labels: folders to validate on; None to split off
+            `val_fraction`.
         val_fraction: fraction of the samples to validate on, above 0 and below 1.
         dataset: name of the dataset, for runs whose readers are passed to `train`.
         cache: keep decoded samples: "memory", or a folder to create; None to decode each time.
-        model: one of `tfseg.models.list_models()`; None if the network is passed to `train`.
+        model: one of `tfseg.models.list_models()`; None if the network is passed to `train`, and
+            for detectors.
+        head: one of `tfseg.models.DETECTORS`: "faster_rcnn" for the task "detect", "mask_rcnn" for
+            "instances"; None if the detector is passed to `train`.
+        layout: layout of the detector's heads, see `tfseg.models.faster_rcnn`; None for "light".
+        size: side, or (height, width), that a detector resizes images to; None to keep them.
+        anchor_sizes: for each of the five levels of a detector's pyramid, the size of its anchors
+            in pixels, or several; None for the default.
+        anchor_ratios: height / width of the anchors; None for the default.
+        max_objects: number of objects per training image that are used, the largest ones; None for
+            as many as any image has, but at most 100.
         encoder: one of `tfseg.models.list_encoders()`; None for the model's default.
         weights: initial weights of the encoder: "imagenet", a `.weights.h5`, `.h5` or `.hdf5`
             file, or None for random weights. Models without an encoder ignore "imagenet".
@@ -63,13 +86,17 @@ class TrainConfig:
         batch_size: number of images per training step.
         val_batch_size: number of images per validation step; None for `batch_size`, less for large
             images.
-        augment: arguments of `tfseg.data.Augment`; the missing ones have its defaults.
-        loss: {name of a class in `tfseg.losses`: weight}, summed.
+        augment: arguments of `tfseg.data.Augment`; the missing ones have its defaults. None for
+            crops of 256 pixels that are scaled, rotated and flipped, or, for detectors, crops of
+            384 pixels that are scaled and flipped.
+        loss: {name of a class in `tfseg.losses`: weight}, summed; None for cross entropy + Dice.
+            Detectors have losses of their own.
         optimizer, learning_rate, schedule, warmup, clip_norm, average, accumulate: see
             `compile_for`.
         class_weights: weights per class for the pixel losses: None, "median" (median frequency
             balancing of the training masks), or one number per class.
-        monitor: metric in the logs that selects the best epoch; higher is better.
+        monitor: metric in the logs that selects the best epoch; higher is better. None for
+            "val_mean_iou", "val_ap" (boxes) or "val_mask_ap" (instances).
         patience: stop after this many epochs without improvement; None to train to the end.
         window: side in pixels of the tiles (validation) and sliding windows (prediction) of larger
             images; None for 1024 if any image has more than 2 megapixels.
@@ -90,9 +117,11 @@ class TrainConfig:
     """
 
     out: str
+    task: str = SEMANTIC
     # data
     images: str | None = None
     masks: str | None = None
+    labels: str | None = None
     class_names: tuple | None = None
     ignore_value: int = IGNORE_INDEX
     mask_values: dict | None = None
@@ -102,11 +131,18 @@ class TrainConfig:
     gray: bool = False
     val_images: str | None = None
     val_masks: str | None = None
+    val_labels: str | None = None
     val_fraction: float = 0.2
     dataset: str | None = None
     cache: str | None = None
     # model
-    model: str | None = "unet"
+    model: str | None = DEFAULT_MODEL
+    head: str | None = None
+    layout: str | None = None
+    size: tuple | int | None = None
+    anchor_sizes: tuple | None = None
+    anchor_ratios: tuple | None = None
+    max_objects: int | None = None
     encoder: str | None = None
     weights: str | None = "imagenet"
     filters: tuple | int | None = None
@@ -116,15 +152,8 @@ class TrainConfig:
     minutes: float | None = None
     batch_size: int = 8
     val_batch_size: int | None = None
-    augment: dict = field(
-        default_factory=lambda: {
-            "size": 256,
-            "scale": (0.7, 1.5),
-            "rotate": 10,
-            "flip": "horizontal",
-        }
-    )
-    loss: dict = field(default_factory=lambda: {"CrossEntropy": 1.0, "Dice": 1.0})
+    augment: dict | None = None
+    loss: dict | None = None
     optimizer: str = "adam"
     learning_rate: float | None = None
     schedule: str = "cosine"
@@ -133,16 +162,18 @@ class TrainConfig:
     clip_norm: float | None = None
     average: float | None = None
     accumulate: int | None = None
-    monitor: str = "val_mean_iou"
+    monitor: str | None = None
     patience: int | None = None
     window: int | None = None
     # run
     seed: int = 0
 
     def __post_init__(self):
+        self._check_task()
         self._check_folders()
         self._check_classes()
         self._check_model()
+        self._check_detector()
         self._check_window()
         self._check_duration()
         self._check_augment()
@@ -159,6 +190,11 @@ class TrainConfig:
         return cls(**json.loads(text))
 
     @property
+    def is_detector(self) -> bool:
+        """Whether a detector is trained: on boxes, or boxes and masks of objects."""
+        return self.task != SEMANTIC
+
+    @property
     def peak_learning_rate(self) -> float:
         """The learning rate after the warm-up: `learning_rate`, or the optimizer's default."""
         return self.learning_rate or OPTIMIZERS[self.optimizer].learning_rate
@@ -172,6 +208,13 @@ class TrainConfig:
         if has_encoder or self.weights not in (None, "imagenet"):
             options["weights"] = self.weights
         return options
+
+    def detector_options(self) -> dict:
+        """Return the arguments of the detector's function that the config sets."""
+        names = ("encoder", "layout", "size", "anchor_sizes", "anchor_ratios")
+        options = {name: getattr(self, name) for name in names}
+        options = {name: value for name, value in options.items() if value is not None}
+        return {**options, "weights": self.weights}
 
     def optimizer_options(self) -> dict:
         """Return the arguments of `compile_for` that the config sets."""
@@ -223,16 +266,25 @@ class TrainConfig:
     def _fail(self, name, expected):
         raise ValueError(f"TrainConfig: {name}={getattr(self, name)!r} {expected}")
 
+    def _check_task(self):
+        check_task(self)
+        if self.is_detector:
+            self._set("model", None)
+        for name, default in task_defaults(self.task).items():
+            if getattr(self, name) is None:
+                self._set(name, default)
+
     def _check_folders(self):
-        for name in ("out", "images", "masks", "val_images", "val_masks"):
+        targets = "labels" if self.is_detector else "masks"
+        for name in ("out", "images", targets, "val_images", f"val_{targets}"):
             if getattr(self, name) is not None:
                 self._set(name, str(Path(getattr(self, name)).resolve()))
-        for images, masks in (("images", "masks"), ("val_images", "val_masks")):
-            if (getattr(self, images) is None) != (getattr(self, masks) is None):
-                raise ValueError(f"TrainConfig: pass both {images} and {masks}, or neither.")
+        for images, labels in (("images", targets), ("val_images", f"val_{targets}")):
+            if (getattr(self, images) is None) != (getattr(self, labels) is None):
+                raise ValueError(f"TrainConfig: pass both {images} and {labels}, or neither.")
         if self.images is None and self.val_images is not None:
-            self._fail("val_images", "needs images and masks to train on.")
-        if self.images is not None and self.class_names is None:
+            self._fail("val_images", f"needs images and {targets} to train on.")
+        if self.masks is not None and self.class_names is None:
             raise ValueError("TrainConfig: images and masks need class_names.")
         if self.cache not in (None, "memory"):
             self._set("cache", str(Path(self.cache).resolve()))
@@ -294,6 +346,11 @@ class TrainConfig:
         if self.model is not None:
             check_options(self.model, self.model_options())
 
+    def _check_detector(self):
+        if self.is_detector:
+            for name, value in checked_detector_fields(self).items():
+                self._set(name, value)
+
     def _check_window(self):
         if self.window is not None:
             self._set("window", checks.positive_int("TrainConfig", "window", self.window))
@@ -322,6 +379,8 @@ class TrainConfig:
         self._set("augment", asdict(Augment(**self.augment)))  # with its defaults
 
     def _check_loss(self):
+        if self.is_detector:
+            return
         if not self.loss:
             self._fail("loss", f'must name a loss, such as {{"{CrossEntropy.__name__}": 1.0}}.')
         weights = {}

@@ -1,5 +1,7 @@
 """A loss that is NaN or infinite: the error that ends the training, and its cause in the data."""
 
+from functools import partial
+
 import numpy as np
 
 SAMPLES_SHOWN = 3
@@ -34,7 +36,8 @@ def explain_batches(batches, reader, model) -> str:
         images, masks = np.asarray(images), np.asarray(masks)
         faults = image_faults(images) + mask_faults(masks, classes, reader.ignore_index)
         if faults:
-            return " ".join(faults) + _name_samples(reader, classes)
+            faults_of = partial(_mask_sample_faults, classes, reader.ignore_index)
+            return " ".join(faults) + _name_samples(reader, faults_of)
         found = (
             f"The data of that step are sound: images from {images.min():g} to {images.max():g}, "
             f"labels {_list_values(np.unique(masks))}."
@@ -69,13 +72,66 @@ def mask_faults(masks, classes: int, ignore_index: int) -> list[str]:
     ]
 
 
-def _name_samples(reader, classes):
-    """Return a sentence with the names of the first faulty samples of a reader."""
+def explain_object_batches(batches, reader, model) -> str:
+    """Return what is wrong with the first faulty batch of a detector, or that all are sound.
+
+    Args:
+        batches: iterable of (image, dict of "boxes" and "classes") batches.
+        reader: the `Reader` behind them, to name samples.
+        model: the detector.
+    """
+    found, classes = "There was no batch.", model.num_classes
+    for images, labels, *_ in batches:
+        images, boxes = np.asarray(images), np.asarray(labels["boxes"])
+        ids = np.asarray(labels["classes"])
+        faults = image_faults(images) + object_faults(boxes, ids, classes)
+        if faults:
+            return " ".join(faults) + _name_samples(reader, partial(_object_sample_faults, classes))
+        present = np.unique(ids[ids >= 0])
+        objects = f"objects of the classes {_list_values(present)}" if len(present) else "no object"
+        found = (
+            f"The data of that step are sound: images from {images.min():g} to {images.max():g}, "
+            f"{objects}."
+        )
+    return found
+
+
+def object_faults(boxes, ids, classes: int) -> list[str]:
+    """Return what is wrong with boxes and their classes, as sentences.
+
+    Args:
+        boxes: (..., 4) x_min, y_min, x_max, y_max in pixels.
+        ids: (...) category ids, -1 for padding.
+        classes: number of categories.
+    """
+    faults = []
+    broken = ~np.isfinite(boxes).all(-1) & (ids != -1)
+    if broken.any():
+        faults.append(f"Boxes that are NaN or infinite: {int(broken.sum())}. Correct them.")
+    wrong = np.unique(ids[(ids < -1) | (ids >= classes)])
+    if len(wrong):
+        faults.append(
+            f"The objects have the classes {_list_values(wrong)}; expected 0 to {classes - 1}. "
+            "Correct the labels, or build the model with more classes."
+        )
+    return faults
+
+
+def _mask_sample_faults(classes, ignore_index, sample):
+    mask = np.asarray(sample["mask"])
+    return image_faults(np.asarray(sample["image"])) + mask_faults(mask, classes, ignore_index)
+
+
+def _object_sample_faults(classes, sample):
+    boxes, ids = np.asarray(sample["boxes"]), np.asarray(sample["classes"])
+    return image_faults(np.asarray(sample["image"])) + object_faults(boxes, ids, classes)
+
+
+def _name_samples(reader, faults_of):
+    """Return a sentence with the names of the first samples of a reader that have faults."""
     names = []
     for index in range(len(reader)):
-        sample = reader[index]
-        image, mask = np.asarray(sample["image"]), np.asarray(sample["mask"])
-        if image_faults(image) or mask_faults(mask, classes, reader.ignore_index):
+        if faults_of(reader[index]):
             names.append(reader.name(index))
         if len(names) == SAMPLES_SHOWN:
             break

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from tfseg.data import Folder
+from tfseg.data import Folder, open_objects
 from tfseg.data.value_range import range_warning
 from tfseg.doctor import check
 from tfseg.training.config import TrainConfig
@@ -14,7 +14,7 @@ NAMES_SHOWN = 8
 
 
 def open_readers(config: TrainConfig, data: DataFacts | None = None):
-    """Open the folders of a config.
+    """Open the folders of a config: images and masks, or images and the labels of objects.
 
     Args:
         config: the `TrainConfig`.
@@ -30,6 +30,26 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
     """
     if config.images is None:
         raise ValueError("TrainConfig: images=None names no folder. Pass readers: train and val.")
+    train, val = _open_objects(config, data) if config.is_detector else _open_masks(config, data)
+    if data is not None:
+        return _select(train, data.train_names), _select(val, data.val_names)
+    if config.val_images is None:
+        return train.split(config.val_fraction, config.seed)
+    return train, val
+
+
+def _open_objects(config, data):
+    """Return the training and the validation reader of a detector, or one reader twice."""
+    names = config.class_names if data is None else data.object_names
+    train = open_objects(config.images, config.labels, config.task, names)
+    if config.val_images is None:
+        return train, train
+    folders = config.val_images, config.val_labels
+    return train, open_objects(*folders, config.task, train.object_names, split="val")
+
+
+def _open_masks(config, data):
+    """Return the training and the validation reader of folders, or one reader twice."""
     train = Folder(
         config.images,
         config.masks,
@@ -43,10 +63,6 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
     if config.val_images is not None:
         folders = config.val_images, config.val_masks
         val = open_like(train, *folders, config.ignore_value, train.mask_values, config)
-    if data is not None:
-        return _select(train, data.train_names), _select(val, data.val_names)
-    if config.val_images is None:
-        return train.split(config.val_fraction, config.seed)
     return train, val
 
 
@@ -115,8 +131,13 @@ def require_alike(train, val) -> None:
         )
 
 
-def check_readers(train, val, track):
+def check_readers(train, val, track, min_classes: int = 2):
     """Read every sample once.
+
+    Args:
+        train, val: readers.
+        track: wraps the iteration to show progress.
+        min_classes: required number of classes in the training masks.
 
     Returns:
         (train, val): a `Summary` of each.
@@ -125,7 +146,7 @@ def check_readers(train, val, track):
         ValueError: samples cannot be trained or validated on; the message names those of both.
     """
     summaries, problems = [], []
-    for reader, purpose, classes in ((train, "training", 2), (val, "validation", 1)):
+    for reader, purpose, classes in ((train, "training", min_classes), (val, "validation", 1)):
         try:
             summaries.append(check(reader, track, min_samples=1, min_classes=classes))
         except ValueError as error:

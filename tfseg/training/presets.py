@@ -9,6 +9,7 @@ import keras
 from tfseg import checks, optimizers
 from tfseg.losses import CrossEntropy, Dice, deep_supervision
 from tfseg.metrics import ConfusionMetrics
+from tfseg.models import is_detector
 from tfseg.models.layer_graph import is_graph
 from tfseg.schedules import SCHEDULES
 from tfseg.training.fit_checks import expects_logits, single_losses, warn_of_wrong_outputs
@@ -61,7 +62,8 @@ def compile_for(
     (`deep_supervision=True`), each output has half the weight of the previous one, and metrics are
     computed for the first; train it with one mask per output. A classifier gets cross entropy,
     accuracy and, above five classes, top-5 accuracy; select its best epoch with
-    `Run.callbacks(monitor="val_accuracy")`.
+    `Run.callbacks(monitor="val_accuracy")`. A detector computes its own losses; `DetectionScores`
+    adds its "val_ap" to the logs.
 
     `model.evaluate(..., return_dict=True)` names the metrics. Without it Keras returns a list: the
     loss, then the metrics in alphabetical order, not in the order in which they were passed.
@@ -78,8 +80,8 @@ def compile_for(
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: fraction of the steps during which the learning rate rises linearly, in [0, 1).
         class_weights: one number per class for the cross entropy, such as those that
-            `tfseg.doctor.check` proposes; None for equal weights. Not for classifiers, see
-            `class_weight` of `fit`.
+            `tfseg.doctor.check` proposes; None for equal weights. Not for detectors, and not for
+            classifiers, see `class_weight` of `fit`.
         clip_norm: maximum global norm of the gradients; None for no clipping.
         average: momentum, such as 0.999, of a moving average of the weights that replaces them when
             `fit` ends (Keras' `use_ema`); None for no average. It rises to this value: update t
@@ -87,7 +89,7 @@ def compile_for(
         accumulate: number of batches whose gradients are added up for one update; None for 1.
         jit_compile: see `keras.Model.compile`.
         loss: a Keras loss for segmentation, instead of cross entropy + Dice; then without
-            `class_weights`. Not for classifiers.
+            `class_weights`. Not for classifiers and detectors.
 
     Raises:
         ValueError: an argument is unknown, out of range or has no effect, or the outputs of the
@@ -107,7 +109,10 @@ def compile_for(
     optimizer = _build_optimizer(
         optimizer, learning_rate, steps, schedule, warmup, clip_norm, average, accumulate
     )
-    if len(model.outputs[0].shape) == 2:
+    if is_detector(model):
+        _require_own_losses(model, class_weights, loss)
+        goal = {}
+    elif len(model.outputs[0].shape) == 2:
         _require_default_loss(model, class_weights, loss)
         goal = _classification(model)
     else:
@@ -185,6 +190,16 @@ def _require_default_loss(model, class_weights, loss):
             f"compile_for: loss={loss!r} is not supported for the classifier {model.name!r}, which "
             "gets cross entropy. Use `model.compile` for another loss."
         )
+
+
+def _require_own_losses(model, class_weights, loss):
+    """Refuse arguments that change the loss of a detector."""
+    for name, value in (("class_weights", class_weights), ("loss", loss)):
+        if value is not None:
+            raise ValueError(
+                f"compile_for: {name}={value!r} is not supported for the detector {model.name!r}, "
+                "which computes its own losses. Remove it."
+            )
 
 
 def _segmentation(model, loss):

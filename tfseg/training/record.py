@@ -34,6 +34,12 @@ class DataFacts:
         ignored_pixels, val_ignored_pixels: number of unlabeled pixels.
         window: side of the windows for larger images; None to process images whole.
         value_range: [lowest, highest] value of the training images; None in runs of older versions.
+        object_names: names of the object categories, counted from 0. This and what follows is None
+            in runs on masks of classes.
+        object_counts, val_object_counts: number of objects per category, without crowds.
+        anchor_coverage: fraction of the training objects that the anchors overlap at an IoU of 0.5
+            or more.
+        max_objects: number of objects per training image that are used.
     """
 
     class_names: list
@@ -51,6 +57,11 @@ class DataFacts:
     val_ignored_pixels: int
     window: int | None
     value_range: list | None = None
+    object_names: list | None = None
+    object_counts: list | None = None
+    val_object_counts: list | None = None
+    anchor_coverage: float | None = None
+    max_objects: int | None = None
 
 
 @dataclass(frozen=True)

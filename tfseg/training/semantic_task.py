@@ -6,7 +6,7 @@ import numpy as np
 
 from tfseg.checks import label_names
 from tfseg.data import batch_for, pipeline, window_for
-from tfseg.models import DEFAULT_ENCODERS, build
+from tfseg.models import DEFAULT_ENCODERS, build, is_detector
 from tfseg.models.encoders import require_weights
 from tfseg.training.non_finite import explain_batches
 from tfseg.training.open_data import check_readers, sample_names, warn_of_ranges
@@ -32,6 +32,11 @@ class SemanticTask(Task):
 
     def _require_usable(self):
         super()._require_usable()
+        if is_detector(self._model):
+            raise ValueError(
+                f"train: the model {self._model.name!r} is a detector. Pass a config with "
+                'task="detect" or task="instances".'
+            )
         if len(self._model.outputs) != 1:
             raise ValueError(
                 f"train: the model {self._model.name!r} has {len(self._model.outputs)} outputs; "

@@ -12,7 +12,7 @@ VALIDATION_FRACTION = 0.2  # of the time, at most
 TIMED_STEPS = 10  # after as many to warm up
 
 
-def plan_minutes(minutes: float, model: keras.Model, batches, validation) -> Plan:
+def plan_minutes(minutes: float, model: keras.Model, batches, validation, scores=()) -> Plan:
     """Time some steps and a validation, and plan rounds that take `minutes` together.
 
     There are 20 rounds, or fewer if their validations would take more than a fifth of the time.
@@ -25,12 +25,13 @@ def plan_minutes(minutes: float, model: keras.Model, batches, validation) -> Pla
         model: a compiled model.
         batches: training batches.
         validation: validation batches.
+        scores: callbacks that score the model after each validation.
 
     Raises:
         ValueError: the minutes are too few for one step and a validation.
     """
     weights = model.get_weights()
-    step, validating = _time_steps(model, batches, validation)
+    step, validating = _time_steps(model, batches, validation, scores)
     model.set_weights(weights)
     seconds = minutes * 60
     rounds = MAX_ROUNDS
@@ -45,16 +46,16 @@ def plan_minutes(minutes: float, model: keras.Model, batches, validation) -> Pla
     return Plan(rounds, steps)
 
 
-def _time_steps(model, batches, validation):
+def _time_steps(model, batches, validation, scores=()):
     """Return the seconds of a training step and of a validation."""
     batches = iter(batches.repeat())
     _train(model, batches)
-    _validate(model, validation)  # the first call compiles, and fills a cache
+    _validate(model, validation, scores)  # the first call compiles, and fills a cache
     began = time.monotonic()
     _train(model, batches)
     step = (time.monotonic() - began) / TIMED_STEPS
     began = time.monotonic()
-    _validate(model, validation)
+    _validate(model, validation, scores)
     return step, time.monotonic() - began
 
 
@@ -63,6 +64,9 @@ def _train(model, batches):
         model.train_on_batch(images, *labels)
 
 
-def _validate(model, batches):
+def _validate(model, batches, scores):
     for images, *labels in batches:
         model.test_on_batch(images, *labels)
+    for callback in scores:
+        callback.set_model(model)
+        callback.on_epoch_end(0, {})

@@ -59,12 +59,16 @@ class Task:
         raise NotImplementedError
 
     def validation_batches(self, facts, val):
-        """Return batches that contain every validation image once."""
+        """Return batches that contain every validation image once; None for no validation loss."""
         raise NotImplementedError
 
     def compile(self, facts: DataFacts, model: keras.Model, plan: Plan) -> None:
         """Compile a network for a training of this length."""
         raise NotImplementedError
+
+    def callbacks(self, val) -> list:
+        """Return the Keras callbacks that score each epoch on the validation reader."""
+        return []
 
     def explain(self, batches, reader, model) -> str:
         """Return what is wrong with the first faulty batch, or that all are sound."""

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfseg import checks, viz
 from tfseg.metrics import ConfusionMetrics, scores_of
+from tfseg.models import is_detector
 from tfseg.ops import top_ids
 
 
@@ -23,14 +24,18 @@ class TensorBoard(keras.callbacks.Callback):
     curves per class. With averaged weights (`compile_for(average=)`), the curves of a `Run` belong
     to the averages, and the image to the weights themselves.
 
+    For detectors, "samples" shows the ground truth and the detections, and there are no curves per
+    class. `DetectionScores` must come before this callback, so that "epoch_ap" is written.
+
     View it with `tensorboard --logdir FOLDER`.
 
     Args:
         folder: directory of the two folders. A resumed training appends to them.
-        samples: sequence of dicts with "image" (H, W, C) and "mask" (H, W), as readers give them.
-            For models with several outputs, the first is shown.
+        samples: sequence of dicts with "image" (H, W, C) and "mask" (H, W), as readers give them;
+            for detectors with "image", "boxes" and "classes". For models with several outputs, the
+            first is shown.
         class_names: one name per class of the metric, in the order of their ids; a single name is
-            preceded by "background".
+            preceded by "background". For detectors, the names of the object categories.
         every: number of epochs between images; drawing takes about half a second.
 
     Attributes:
@@ -53,11 +58,13 @@ class TensorBoard(keras.callbacks.Callback):
         super().__init__()
         checks.require_package("tensorboard", "tensorboard")  # tf.summary writes with it
         for sample in samples:
-            if not {"image", "mask"} <= set(sample):
+            if not (set(sample) >= {"image", "mask"} or set(sample) >= {"image", "boxes"}):
                 raise ValueError(
-                    f"TensorBoard: a sample has {sorted(sample)}; expected 'image' and 'mask'."
+                    f"TensorBoard: a sample has {sorted(sample)}; expected 'image' and 'mask', or "
+                    "'image' and 'boxes' for detectors."
                 )
         self.log_dir, self._samples = str(folder), list(samples)
+        self._object_names = list(class_names)
         self._class_names = checks.label_names(class_names)
         self._every = checks.positive_int("TensorBoard", "every", every)
         self._metric, self._matrix, self._writers = None, None, {}
@@ -78,7 +85,9 @@ class TensorBoard(keras.callbacks.Callback):
         self._matrix = None
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._metric is None:  # Keras lists the metrics during the first step
+        if self._metric is None and not is_detector(
+            self.model
+        ):  # Keras lists the metrics during the first step
             self._metric = _confusion_metric(self.model, len(self._class_names))
 
     def on_test_end(self, logs=None):
@@ -129,18 +138,29 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _draw_samples(self):
         """Return a (H, W, 3) uint8 image with one row per sample."""
-        images = [sample["image"] for sample in self._samples]
-        masks = [sample["mask"] for sample in self._samples]
-        figure = viz.samples(images, masks, self._predict_samples(), self._class_names)
+        figure = self._plot_detections() if is_detector(self.model) else self._plot_classes()
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=100)
         return tf.io.decode_png(file.getvalue(), channels=3)
 
+    def _plot_detections(self):
+        found = self._predict_samples()
+        titles = [f"sample {number}" for number in range(1, len(found) + 1)]
+        return viz.object_samples(self._samples, found, self._object_names, titles)
+
+    def _plot_classes(self):
+        images = [sample["image"] for sample in self._samples]
+        masks = [sample["mask"] for sample in self._samples]
+        return viz.samples(images, masks, self._predict_samples(), self._class_names)
+
     def _predict_samples(self):
-        """Return one (H, W) array of class ids per sample."""
+        """Return one (H, W) array of class ids, or a dict of detections, per sample."""
         predictions = []
         for sample in self._samples:
             outputs = self.model.predict_on_batch(sample["image"][None])
+            if is_detector(self.model):
+                predictions.append({name: value[0] for name, value in outputs.items()})
+                continue
             predictions.append(top_ids(keras.tree.flatten(outputs)[0][0]))
         return predictions
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tfseg.data import Reader, reading_error
 from tfseg.training.config import TrainConfig
+from tfseg.training.detection_task import DetectionTask
 from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_readers, require_alike, sample_names
 from tfseg.training.record import (
@@ -22,6 +23,8 @@ from tfseg.training.record import (
 from tfseg.training.run import Run
 from tfseg.training.semantic_task import SemanticTask
 from tfseg.training.step_timing import plan_minutes
+
+TASKS = {"semantic": SemanticTask, "detect": DetectionTask, "instances": DetectionTask}
 
 
 def train(
@@ -41,8 +44,9 @@ def train(
         config: the `TrainConfig`.
         train, val: `tfseg.data.Reader`s of the samples to train and to validate on; None to open
             the folders that the config names.
-        model: a network with the initial weights, instead of `config.model`. If it is compiled, it
-            keeps its optimizer, loss and metrics; then pass `epochs`, not `minutes`.
+        model: a network with the initial weights, instead of `config.model` or `config.head`. If it
+            is compiled, it keeps its optimizer, loss and metrics; then pass `epochs`, not
+            `minutes`.
         callbacks: additional Keras callbacks, such as `Progress` and `TensorBoard`.
         track: wraps the iteration over the samples to show progress; called with them and their
             number.
@@ -68,7 +72,7 @@ def train(
         >>> run.history()["epoch"], run.model().name
         ([1.0], 'tiny_unet')
     """
-    task = SemanticTask(config, model)
+    task = TASKS[config.task](config, model)
     config, run = task.config, Run(config.out)
     stored = run.stored(config)
     train, val = _open(task, train, val, stored)
@@ -82,11 +86,11 @@ def train(
         model = task.build_model(facts)
     compiled = model.compiled
     training = partial(task.training_batches, facts, train, config.augmentation())
-    validation = task.validation_batches(facts, val)
+    validation, scores = task.validation_batches(facts, val), task.callbacks(val)
     if stored is not None:
         plan = stored.plan
     else:
-        plan = _plan(task, facts, model, len(train), training, validation)
+        plan = _plan(task, facts, model, len(train), training, validation, scores)
     if not compiled:
         task.compile(facts, model, plan)
     record = RunRecord(config, facts, plan, resolved_defaults(model), package_versions())
@@ -95,7 +99,7 @@ def train(
     else:
         stored.require_same_defaults(record)
     try:
-        _fit(config, run, plan, model, training, validation, callbacks)
+        _fit(config, run, plan, model, training, validation, scores, callbacks)
     except NonFiniteLossError as error:
         raise _explained(error, task, plan, model, (train, training), (val, validation)) from None
     return run
@@ -115,11 +119,12 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
         ValueError: the encoder does not suit the model, or the weights do not fit.
         ImportError, OSError: the weights cannot be loaded.
     """
-    return SemanticTask(config).build_model(data)
+    return TASKS[config.task](config).build_model(data)
 
 
-def _fit(config, run, plan, model, training, validation, callbacks):
+def _fit(config, run, plan, model, training, validation, scores, callbacks):
     done = run.restore(model)
+    kept = run.callbacks(done, config.monitor, config.patience)
     with _naming_damaged_files():
         model.fit(
             training(first_step=done * plan.steps_per_epoch).repeat(),
@@ -127,7 +132,7 @@ def _fit(config, run, plan, model, training, validation, callbacks):
             epochs=plan.epochs,
             initial_epoch=done,
             steps_per_epoch=plan.steps_per_epoch,
-            callbacks=[*run.callbacks(done, config.monitor, config.patience), *callbacks],
+            callbacks=[*scores, *kept, *callbacks],  # the run keeps what the scores add to the logs
             shuffle=False,  # the pipeline shuffles
             verbose=0,
         )
@@ -145,7 +150,7 @@ def _explained(error, task, plan, model, train, val):
     """
     if error.batch is None:
         reader, batches = val
-        batches = iter(batches)
+        batches = batches or ()
     else:
         reader, training = train
         step = error.epoch * plan.steps_per_epoch + error.batch
@@ -194,10 +199,10 @@ def _open(task, train, val, stored):
     return train, val
 
 
-def _plan(task, facts, model, samples, training, validation):
+def _plan(task, facts, model, samples, training, validation, scores):
     config = task.config
     if config.minutes is None:
         return Plan(config.epochs, config.steps_per_epoch(samples))
     task.compile(facts, model, Plan(epochs=1, steps_per_epoch=1000))
     with _naming_damaged_files():
-        return plan_minutes(config.minutes, model, training(), validation)
+        return plan_minutes(config.minutes, model, training(), validation or (), scores)

@@ -1,0 +1,88 @@
+"""The average precision of a detector on a validation set, after every epoch."""
+
+import keras
+import numpy as np
+
+from tfseg.metrics import CocoAP
+from tfseg.models import is_detector, with_thresholds
+from tfseg.training.averages import AveragedWeights
+
+SCORES = ("ap", "ap50")
+
+
+class DetectionScores(keras.callbacks.Callback):
+    """Adds the COCO average precision of a detector to the logs after every epoch.
+
+    The logs get "val_ap" (mean over IoU 0.5 to 0.95) and "val_ap50" of the boxes, and for models
+    with masks "val_mask_ap" and "val_mask_ap50"; see `tfseg.metrics.CocoAP`. The whole images are
+    predicted, one at a time. With averaged weights (`compile_for(average=)`) the averages predict.
+
+    In the list of callbacks it comes before those that read the logs, such as `Run.callbacks`.
+
+    Args:
+        reader: a `tfseg.data.Reader` with "boxes" and "classes", and "instances" for models with
+            masks.
+
+    Raises:
+        ValueError: the reader has no objects; when the training begins, the model is not a
+            detector or has another number of classes.
+
+    Example:
+        >>> import tfseg
+        >>> _, val = tfseg.datasets.bccd("data/bccd")  # doctest: +SKIP
+        >>> scores = tfseg.training.DetectionScores(val)  # doctest: +SKIP
+        >>> run = tfseg.training.Run("runs/cells")  # doctest: +SKIP
+        >>> callbacks = [scores, *run.callbacks(monitor="val_ap")]  # doctest: +SKIP
+    """
+
+    def __init__(self, reader):
+        super().__init__()
+        if not {"boxes", "classes"} <= set(reader.fields):
+            raise ValueError(
+                f"DetectionScores: the reader provides {', '.join(reader.fields)}; expected boxes "
+                "and classes. Use a reader with objects."
+            )
+        self._reader = reader
+        self._predictor = None
+
+    def set_model(self, model):
+        """Take the detector to score."""
+        super().set_model(model)
+        classes = len(self._reader.object_names)
+        if not is_detector(model) or model.num_classes != classes:
+            found = f"{model.num_classes} classes" if is_detector(model) else "no boxes"
+            raise ValueError(
+                f"DetectionScores: the model {model.name!r} predicts {found}, but the reader has "
+                f"{classes}: {', '.join(self._reader.object_names)}."
+            )
+        self._predictor = model
+        if model.jit_compile:  # XLA would compile anew for each size of images
+            self._predictor = with_thresholds(model)  # with the same thresholds and weights
+            self._predictor.jit_compile = False
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None and not np.isfinite(logs.get("loss", 0.0)):
+            return  # the weights are not finite either; `Run.callbacks` stop the training
+        with AveragedWeights(self.model):
+            scores = self._scores()
+        if logs is not None:
+            logs.update(scores)
+
+    def _scores(self):
+        metrics = {"val_": CocoAP(self.model.num_classes, kind="boxes")}
+        if self.model.has_masks:
+            metrics["val_mask_"] = CocoAP(self.model.num_classes, kind="masks")
+        for index in range(len(self._reader)):
+            labels = dict(self._reader[index])
+            if self.model.has_masks:
+                labels["rle"] = self._reader.object_rle(index)
+            batch = self._predictor.predict_on_batch(labels["image"][None].astype(np.float32))
+            detections = {name: value[0] for name, value in batch.items()}
+            for metric in metrics.values():
+                metric.update_state(labels, detections)
+        results = {prefix: metric.result() for prefix, metric in metrics.items()}
+        return {
+            f"{prefix}{name}": float(result[name])
+            for prefix, result in results.items()
+            for name in SCORES
+        }

@@ -1,0 +1,204 @@
+"""Training on boxes, or boxes and masks of objects: the tasks "detect" and "instances"."""
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+
+from tfseg.data import pipeline
+from tfseg.models import DETECTORS, is_detector
+from tfseg.models.detection.anchors import anchor_coverage
+from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, STRIDES
+from tfseg.models.encoders import require_weights
+from tfseg.training.detection_scores import DetectionScores
+from tfseg.training.non_finite import explain_object_batches
+from tfseg.training.open_data import check_readers, sample_names, warn_of_ranges
+from tfseg.training.presets import compile_for
+from tfseg.training.record import DataFacts
+from tfseg.training.task import Task, normalization_options, range_of_images
+
+DEFAULT_ENCODER = "efficientnet_lite0"
+MAX_OBJECTS = 100  # per training image, unless the config says more
+COVERED_IOU = 0.5  # of an object with its best anchor
+MIN_COVERAGE = 0.5  # fraction of the objects that anchors should cover
+MIXED = 4  # images whose objects a crop may contain with `mosaic` or `cutmix`
+
+
+class DetectionTask(Task):
+    """A detector, trained on the objects of images; see `Task`."""
+
+    def _checked_config(self, config):
+        if self._model is not None:
+            self._require_usable(config.task)
+            self._require_unplanned(config)
+            return replace(config, head=None)
+        if config.head is None:
+            raise ValueError("train: config.head is None, so pass a detector as `model`.")
+        require_weights(config.encoder or DEFAULT_ENCODER, config.weights)
+        return config
+
+    def _require_usable(self, task):
+        super()._require_usable()
+        model = self._model
+        if not is_detector(model):
+            raise ValueError(
+                f"train: task={task!r} needs a detector, such as those of tfseg.models.DETECTORS, "
+                f"but the model {model.name!r} is a {type(model).__name__}."
+            )
+        if model.has_masks != (task == "instances"):
+            outputs = "masks" if model.has_masks else "no masks"
+            raise ValueError(
+                f"train: task={task!r}, but the detector {model.name!r} predicts {outputs}. Pass a "
+                'config with task="instances" for detectors with masks, "detect" for others.'
+            )
+
+    def class_names(self, reader):
+        return list(reader.object_names)
+
+    def check_classes(self, reader):
+        needed = {"boxes", "classes"}
+        if self.config.task == "instances":
+            needed.add("instances")
+        missing = sorted(needed - set(reader.fields))
+        if missing:
+            raise ValueError(
+                f"train: task={self.config.task!r} needs {', '.join(missing)}, but the reader "
+                f"provides {', '.join(reader.fields)}. Use a reader of objects."
+            )
+        names = reader.object_names
+        if self._model is not None and self._model.num_classes != len(names):
+            raise ValueError(
+                f"train: the detector {self._model.name!r} has {self._model.num_classes} classes, "
+                f"but the reader has {len(names)}: {', '.join(names)}. Build it with "
+                f"num_classes={len(names)}."
+            )
+
+    def find_facts(self, train, val, track):
+        summary, val_summary = check_readers(train, val, track, min_classes=1)
+        _require_objects("training", train, summary)
+        _require_objects("validation", val, val_summary)
+        warn_of_ranges(train, summary, val_summary, self._takes_0_255())
+        count = len(train.object_names)
+        coverage = self._check_anchors(train, summary)
+        return DataFacts(
+            class_names=list(train.object_names),
+            channels=train.channels,
+            dtype=train.dtype.name,
+            mask_values=None,
+            train_names=sample_names(train),
+            val_names=sample_names(val),
+            mean=summary.mean,
+            std=summary.std,
+            median_weights=summary.class_weights,
+            class_pixels=np.asarray(summary.class_pixels).tolist(),
+            ignored_pixels=int(summary.ignored_pixels),
+            val_class_pixels=np.asarray(val_summary.class_pixels).tolist(),
+            val_ignored_pixels=int(val_summary.ignored_pixels),
+            window=None,
+            value_range=summary.value_range,
+            object_names=list(train.object_names),
+            object_counts=_objects_per_class(summary, count),
+            val_object_counts=_objects_per_class(val_summary, count),
+            anchor_coverage=coverage,
+            max_objects=self.config.max_objects or _most_objects(summary, self.config.augment),
+        )
+
+    def build_model(self, facts):
+        config = self.config
+        options = {"input_shape": (None, None, facts.channels), **config.detector_options()}
+        options |= normalization_options(config, facts, has_encoder=True)
+        return DETECTORS[config.head](len(facts.object_names), **options)
+
+    def training_batches(self, facts, train, augment, first_step=0):
+        return pipeline(
+            train,
+            self.config.batch_size,
+            augment,
+            self.config.seed,
+            first_step=first_step,
+            cache=self._cache("train"),
+            value_range=range_of_images(facts),
+            max_objects=facts.max_objects,
+        )
+
+    def validation_batches(self, facts, val):
+        return None  # `DetectionScores` predicts the validation images; losses say little of boxes
+
+    def compile(self, facts, model, plan):
+        compile_for(model, **self.config.optimizer_options(), steps=plan.steps)
+
+    def callbacks(self, val):
+        return [DetectionScores(val)]
+
+    def explain(self, batches, reader, model):
+        return explain_object_batches(batches, reader, model)
+
+    def _anchors(self):
+        """Return sizes per level, ratios, and the (height, width) of the canvas or None."""
+        if self._model is not None:
+            return self._model.anchor_sizes, self._model.anchor_ratios, self._model.size
+        config = self.config
+        sizes = config.anchor_sizes or ANCHOR_SIZES
+        return sizes, config.anchor_ratios or ANCHOR_RATIOS, config.size
+
+    def _check_anchors(self, train, summary):
+        """Return the fraction of the training objects that anchors overlap; warn if it is low."""
+        anchor_sizes, ratios, canvas = self._anchors()
+        boxes, sizes = _in_canvas(summary, train.sizes, canvas)
+        best = anchor_coverage(boxes, sizes, STRIDES, anchor_sizes, ratios)
+        fraction = float((best >= COVERED_IOU).mean())
+        if fraction < MIN_COVERAGE:
+            warnings.warn(
+                f"train: the anchors overlap only {fraction:.0%} of the training objects with an "
+                f"IoU of {COVERED_IOU} or more; the others can hardly be learned. Pass the "
+                "anchor_sizes and anchor_ratios that `tfseg doctor` proposes.",
+                stacklevel=4,
+            )
+        return fraction
+
+
+def _require_objects(purpose, reader, summary):
+    if len(_objects(summary)[1]):
+        return
+    dropped = ""
+    if reader.dropped:
+        name, reason = reader.dropped[0]
+        dropped = f" The reader left out {len(reader.dropped)} of them, such as {name}: {reason}."
+    raise ValueError(
+        f"train: none of the {len(reader)} {purpose} images has an object.{dropped} Check the "
+        "labels."
+    )
+
+
+def _objects(summary):
+    """Return boxes (N, 4), classes (N,) and positions of the image (N,), without crowds."""
+    boxes, classes, images = [], [], []
+    for index, (each, ids, crowd) in enumerate(
+        zip(summary.boxes, summary.classes, summary.crowd, strict=True)
+    ):
+        is_object = ~np.asarray(crowd, bool)
+        boxes.append(np.reshape(each, (-1, 4))[is_object])
+        classes.append(np.asarray(ids, int)[is_object])
+        images.append(np.full(len(classes[-1]), index))
+    return np.concatenate(boxes), np.concatenate(classes), np.concatenate(images)
+
+
+def _objects_per_class(summary, count):
+    return np.bincount(_objects(summary)[1], minlength=count).tolist()
+
+
+def _in_canvas(summary, sizes, canvas):
+    """Return boxes (N, 4) and image sizes (N, 2) of all objects, as the network gets them."""
+    boxes, _, images = _objects(summary)
+    sizes = np.asarray(sizes)[images]
+    if canvas is None:
+        return boxes, sizes
+    scale = np.min(np.asarray(canvas) / sizes, axis=1, keepdims=True)
+    return boxes * scale, np.broadcast_to(canvas, sizes.shape)
+
+
+def _most_objects(summary, augment):
+    """Return the largest number of objects per image, crowds included, up to `MAX_OBJECTS`."""
+    most = max(len(classes) for classes in summary.classes)
+    mixed = MIXED if augment["mosaic"] or augment["cutmix"] else 1
+    return int(min(max(1, most) * mixed, MAX_OBJECTS))

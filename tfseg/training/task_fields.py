@@ -1,0 +1,110 @@
+"""The fields of `TrainConfig` that depend on the task: which belong to it, and their defaults."""
+
+from dataclasses import fields
+
+import numpy as np
+
+from tfseg import checks
+from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, check_anchors
+from tfseg.models.detection.pyramid import LAYOUTS
+
+SEMANTIC = "semantic"
+# The heads of each task; their functions are in `tfseg.models.DETECTORS`.
+HEADS = {"detect": ("faster_rcnn",), "instances": ("mask_rcnn",)}
+TASK_NAMES = (SEMANTIC, *HEADS)
+MONITORS = {SEMANTIC: "val_mean_iou", "detect": "val_ap", "instances": "val_mask_ap"}
+DEFAULT_MODEL = "unet"
+DEFAULT_LAYOUT = "light"
+DEFAULT_LOSS = {"CrossEntropy": 1.0, "Dice": 1.0}
+SEMANTIC_AUGMENT = {"size": 256, "scale": (0.7, 1.5), "rotate": 10, "flip": "horizontal"}
+# larger, so that crops contain whole objects; not rotated, since that makes boxes too large
+OBJECT_AUGMENT = {"size": 384, "scale": (0.7, 1.5), "flip": "horizontal"}
+SEMANTIC_FIELDS = (
+    *("masks", "ignore_value", "mask_values", "colors", "recursive", "mask_suffix", "gray"),
+    *("val_masks", "filters", "class_weights", "window"),
+)
+DETECTOR_FIELDS = (
+    *("head", "labels", "val_labels", "layout", "size", "anchor_sizes", "anchor_ratios"),
+    "max_objects",
+)
+
+
+def task_defaults(task: str) -> dict:
+    """Return {field: value} of the fields whose default depends on the task."""
+    if task == SEMANTIC:
+        augment, loss = SEMANTIC_AUGMENT, DEFAULT_LOSS
+    else:  # detectors have losses of their own
+        augment, loss = OBJECT_AUGMENT, {}
+    return {"augment": dict(augment), "loss": dict(loss), "monitor": MONITORS[task]}
+
+
+def check_task(config) -> None:
+    """Raise a ValueError if the task is unknown, or a field is set that belongs to another one."""
+    checks.one_of("TrainConfig", "task", config.task, TASK_NAMES)
+    foreign = DETECTOR_FIELDS if config.task == SEMANTIC else SEMANTIC_FIELDS
+    defaults = {field.name: field.default for field in fields(config)}
+    for name in foreign:
+        if getattr(config, name) != defaults[name]:
+            _fail(config, name, f"has no meaning for task={config.task!r}. Remove it.")
+    if config.task == SEMANTIC:
+        return
+    if config.loss:
+        _fail(config, "loss", "has no effect: detectors have losses of their own. Remove it.")
+    if config.model not in (None, DEFAULT_MODEL):
+        _fail(config, "model", f"contradicts task={config.task!r}. Pass a head instead.")
+
+
+def checked_detector_fields(config) -> dict:
+    """Return {field: plain value} of the fields of a detector.
+
+    Raises:
+        ValueError: a value is unknown or out of range.
+    """
+    owner = "TrainConfig"
+    if config.head is not None:
+        _check_head(config)
+    layout = config.layout or DEFAULT_LAYOUT
+    checked = {"layout": checks.one_of(owner, "layout", layout, LAYOUTS)}
+    if config.max_objects is not None:
+        checked["max_objects"] = checks.positive_int(owner, "max_objects", config.max_objects)
+    if config.size is not None:
+        checked["size"] = _checked_size(config.size)
+    if config.anchor_sizes is not None:
+        checked["anchor_sizes"] = _checked_anchor_sizes(config)
+    if config.anchor_ratios is not None:
+        checked["anchor_ratios"] = check_anchors(owner, ANCHOR_SIZES, config.anchor_ratios)[1]
+    return checked
+
+
+def _checked_size(size):
+    """Return (height, width); one number stands for a square."""
+    sides = size if hasattr(size, "__iter__") else (size, size)
+    sides = tuple(checks.positive_ints("TrainConfig", "size", sides))
+    if len(sides) != 2:
+        raise ValueError(f"TrainConfig: size={size!r} must be a number or (height, width).")
+    return sides
+
+
+def _checked_anchor_sizes(config):
+    """Return a number, or a tuple of several, for each level of the pyramid."""
+    levels, _ = check_anchors("TrainConfig", config.anchor_sizes, ANCHOR_RATIOS)
+    levels = [tuple(map(float, np.ravel(level))) for level in levels]
+    if len(set(map(len, levels))) > 1:
+        _fail(config, "anchor_sizes", "must have the same number of sizes for each level.")
+    return tuple(level[0] if len(level) == 1 else level for level in levels)
+
+
+def _check_head(config):
+    tasks = {head: task for task, heads in HEADS.items() for head in heads}
+    checks.one_of("TrainConfig", "head", config.head, tasks)
+    if tasks[config.head] != config.task:
+        _fail(
+            config,
+            "head",
+            f"contradicts task={config.task!r}. Pass task={tasks[config.head]!r}, or "
+            f"head={HEADS[config.task][0]!r}.",
+        )
+
+
+def _fail(config, name, expected):
+    raise ValueError(f"TrainConfig: {name}={getattr(config, name)!r} {expected}")

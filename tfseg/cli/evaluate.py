@@ -6,13 +6,18 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import quiet_start
+from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign, report_detector_run
 from tfseg.cli.options import (
     EvaluationBatchSize,
     LabeledImages,
     LabeledMasks,
+    LabeledObjects,
+    MaxDetections,
+    NmsIou,
     OtherIgnoreValue,
     OtherWindow,
     RunFolder,
+    ScoreThreshold,
 )
 from tfseg.cli.run_data import open_labeled, report_run
 
@@ -21,6 +26,7 @@ def evaluate(
     run: RunFolder,
     images: LabeledImages = None,
     masks: LabeledMasks = None,
+    labels: LabeledObjects = None,
     ignore_value: OtherIgnoreValue = None,
     out: Annotated[
         Path | None,
@@ -30,15 +36,39 @@ def evaluate(
     ] = None,
     batch_size: EvaluationBatchSize = 8,
     window: OtherWindow = None,
+    score_threshold: ScoreThreshold = None,
+    nms_iou: NmsIou = None,
+    max_detections: MaxDetections = None,
 ):
     """Evaluate a trained run on its validation images or on other labeled images.
 
     Example:  [cyan]tfseg evaluate --run runs/leaves --images test/photos --masks test/labels[/]
+
+    Example:  [cyan]tfseg evaluate --run runs/cells --images test --labels test/boxes.json[/]
     """
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
-    reader = open_labeled(trained, images, masks, ignore_value)
+    refuse_foreign(
+        trained,
+        {"--masks": masks, "--ignore-value": ignore_value, "--window": window},
+        {
+            "--labels": labels,
+            "--score-threshold": score_threshold,
+            "--nms-iou": nms_iou,
+            "--max-detections": max_detections,
+        },
+    )
     if out is None:
         out = run if images is None else run / "evaluation"
-    report_run(trained, reader, out, batch_size, window)
+    if trained.config.is_detector:
+        reader = open_labeled_objects(trained, images, labels)
+        thresholds = {
+            "score_threshold": score_threshold,
+            "nms_iou": nms_iou,
+            "max_detections": max_detections,
+        }
+        report_detector_run(trained, reader, out, thresholds)
+    else:
+        reader = open_labeled(trained, images, masks, ignore_value)
+        report_run(trained, reader, out, batch_size, window)

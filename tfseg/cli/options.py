@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"  # panels of the help
+# panels of the help
+DATA, MODEL, TRAINING, RUN, DETECTORS = "Data", "Model", "Training", "Run", "Detectors"
 
 RunFolder = Annotated[
     Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
@@ -76,6 +77,43 @@ ValMasks = Annotated[
 LabeledImages = Annotated[
     Path | None,
     typer.Option("--images", help="Folder of images; by default the validation images of the run."),
+]
+LabeledObjects = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", help="Labels of the objects in --images, for runs of detectors; see `train`."
+    ),
+]
+ScoreThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Keep detections with a higher score; by default the model's, 0.05.",
+        show_default=False,
+        rich_help_panel=DETECTORS,
+    ),
+]
+NmsIou = Annotated[
+    float | None,
+    typer.Option(
+        "--nms-iou",
+        min=0,
+        max=1,
+        help="Drop detections that overlap a better one of their class by a higher IoU; by default "
+        "the model's, 0.5.",
+        show_default=False,
+        rich_help_panel=DETECTORS,
+    ),
+]
+MaxDetections = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of detections per image; by default the model's, 100.",
+        show_default=False,
+        rich_help_panel=DETECTORS,
+    ),
 ]
 LabeledMasks = Annotated[Path | None, typer.Option("--masks", help="Folder of masks for --images.")]
 OtherIgnoreValue = Annotated[

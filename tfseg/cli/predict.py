@@ -7,15 +7,17 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import plural, quiet_start, say, track, warnings_said
+from tfseg.cli.detector_runs import refuse_foreign
 from tfseg.cli.image_paths import Images, named_images
-from tfseg.cli.options import OtherWindow, RunFolder
+from tfseg.cli.options import MaxDetections, NmsIou, OtherWindow, RunFolder, ScoreThreshold
+from tfseg.cli.predict_objects import predict_objects
 from tfseg.cli.result_paths import (
     SkipExisting,
     images_to_do,
     named,
     raise_failures,
 )
-from tfseg.cli.run_data import only_deep_images, window_of
+from tfseg.cli.run_data import require_depth, window_of
 from tfseg.files import check_overwrites
 
 
@@ -39,6 +41,9 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    score_threshold: ScoreThreshold = None,
+    nms_iou: NmsIou = None,
+    max_detections: MaxDetections = None,
     skip_existing: SkipExisting = False,
 ):
     """Segment images: writes class ids, colors and an overlay of each image, at its size.
@@ -46,12 +51,34 @@ def predict(
     NAME_labels.png contains class ids, which look black in a viewer; NAME_color.png shows them in
     color. For a GeoTIFF, NAME_labels.tif has the class ids with its georeference.
 
+    A detector writes NAME_overlay.png with the objects of each image, and detections.json with the
+    boxes, scores and masks of all images, in the layout of COCO's datasets.
+
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """
     with quiet_start():
-        from tfseg import data, training, viz
-        from tfseg.inference.prediction_files import prediction_files, write_prediction
+        from tfseg import training
     trained = training.Run(run)
+    thresholds = {
+        "score_threshold": score_threshold,
+        "nms_iou": nms_iou,
+        "max_detections": max_detections,
+    }
+    refuse_foreign(
+        trained,
+        {"--window": window, "--probabilities": probabilities},
+        {f"--{name.replace('_', '-')}": value for name, value in thresholds.items()},
+    )
+    if trained.config.is_detector:
+        predict_objects(paths, trained, out, thresholds, skip_existing)
+    else:
+        _predict_classes(paths, trained, out, window, probabilities, skip_existing)
+
+
+def _predict_classes(paths, trained, out, window, probabilities, skip_existing):
+    from tfseg import data, viz
+    from tfseg.inference.prediction_files import prediction_files, write_prediction
+
     facts, model = trained.data, trained.model()
     names = data.label_names(facts.class_names)
     files = named_images(paths)
@@ -84,7 +111,7 @@ def _predicted(files, run, model, window, failures):
     for name, file in files.items():
         try:
             image = data.read_image(file, facts.channels)
-            _require_depth(file, image, run)
+            require_depth(file, image, run)
             side = window_of(facts, [image.shape[:2]], window)
             with warnings_said():
                 logits = logits_of(
@@ -94,21 +121,3 @@ def _predicted(files, run, model, window, failures):
             failures.append(named(file, error))
             continue
         yield name, image, logits
-
-
-def _require_depth(file, image, run):
-    """Raise a ValueError if an image has another depth than those of the training.
-
-    A model that normalizes each image takes images of 8 bits in the place of deeper ones.
-    """
-    eight_bit = image.dtype == "uint8"
-    if run.data.dtype == "uint8" and not eight_bit:
-        raise ValueError(
-            f"{file} has more than 8 bits per channel, but the run was trained on 8 bits. Convert "
-            "it to 0..255."
-        )
-    if eight_bit and run.config.normalization != "image" and only_deep_images(run.record):
-        raise ValueError(
-            f"{file} has 8 bits per channel, but the run was trained on more than 8 bits. Convert "
-            "it to the range of the training images, or pass the original."
-        )

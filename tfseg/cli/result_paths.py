@@ -15,13 +15,14 @@ SkipExisting = Annotated[
 ]
 
 
-def images_to_do(files: dict, results: dict, skip_existing: bool) -> dict:
+def images_to_do(files: dict, results: dict, skip_existing: bool, listed=None) -> dict:
     """Return the images to process, after checking that no other files would be replaced.
 
     Args:
         files: {name: image file}.
         results: {name: paths that will be written, the labels first}.
         skip_existing: leave out images all of whose results exist.
+        listed: the image files that have results in a common file; None if there is none.
 
     Raises:
         FileExistsError: files exist that tfseg did not write; the message names them.
@@ -33,6 +34,7 @@ def images_to_do(files: dict, results: dict, skip_existing: bool) -> dict:
         name: file
         for name, file in files.items()
         if not all(path.exists() for path in results[name])
+        or (listed is not None and file not in listed)
     }
     if len(to_do) < len(files):
         say(f"Skipping {plural(len(files) - len(to_do), 'image')} with results.")

@@ -32,7 +32,7 @@ def open_labeled(run, images, masks, ignore_value):
         reader = _open_validation(run, record)
     else:
         reader = _open_other(record, images, masks, ignore_value)
-        _warn_if_trained_on(reader, record, images)
+        warn_if_trained_on(reader, record, images)
     summary = doctor.check(reader, track("checking images"), min_samples=1)
     if images is not None:
         _check_range(record, reader, summary, images)
@@ -85,6 +85,24 @@ def _check_range(record, reader, summary, images):
         say(f"Warning: {text}")
 
 
+def require_depth(file, image, run):
+    """Raise a ValueError if an image has another depth than those of the training.
+
+    A model that normalizes each image takes images of 8 bits in the place of deeper ones.
+    """
+    eight_bit = image.dtype == "uint8"
+    if run.data.dtype == "uint8" and not eight_bit:
+        raise ValueError(
+            f"{file} has more than 8 bits per channel, but the run was trained on 8 bits. Convert "
+            "it to 0..255."
+        )
+    if eight_bit and run.config.normalization != "image" and only_deep_images(run.record):
+        raise ValueError(
+            f"{file} has 8 bits per channel, but the run was trained on more than 8 bits. Convert "
+            "it to the range of the training images, or pass the original."
+        )
+
+
 def only_deep_images(record) -> bool:
     """Whether a run is known to be trained on images of more than 8 bits per channel only.
 
@@ -115,7 +133,8 @@ def _has_only_deep_images(folder, recursive):
         return False  # the images are gone
 
 
-def _warn_if_trained_on(reader, record, images):
+def warn_if_trained_on(reader, record, images):
+    """Warn if other images for an evaluation are those of the training."""
     if str(images.resolve()) != record.config.images:
         return
     names = {reader.name(index) for index in range(len(reader))}

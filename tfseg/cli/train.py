@@ -6,7 +6,9 @@ from dataclasses import replace
 import typer
 
 from tfseg.cli import train_options as options
-from tfseg.cli.console import console, plural, quiet_start, say, say_commands, track
+from tfseg.cli.config_values import FIELDS_OF_OPTIONS, config_values, require_folders
+from tfseg.cli.console import console, quiet_start, say, say_commands, track
+from tfseg.cli.detector_runs import report_detector_run
 from tfseg.cli.options import (
     BatchSize,
     ClassNames,
@@ -18,20 +20,20 @@ from tfseg.cli.options import (
     ValImages,
     ValMasks,
     given_options,
-    parse_colors,
-    parse_mask_values,
-    split,
 )
-from tfseg.cli.run_data import report_run, warn_if_absent
+from tfseg.cli.run_data import report_run
+from tfseg.cli.training_summary import describe_training
 
-FEW_STEPS = 200  # below this, a network has hardly learned anything
+MONITORED = {"val_mean_iou": "mean IoU", "val_ap": "AP", "val_mask_ap": "mask AP"}
 
 
 def train(
     context: typer.Context,
     *,  # so that `out`, which is required, comes after the data in the help
+    task: options.TaskName = options.Task.semantic,
     images: options.Images = None,
     masks: options.Masks = None,
+    labels: options.Labels = None,
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
@@ -41,13 +43,20 @@ def train(
     gray: options.Gray = False,
     val_images: ValImages = None,
     val_masks: ValMasks = None,
+    val_labels: options.ValLabels = None,
     val_fraction: options.ValFraction = 0.2,
+    max_objects: options.MaxObjects = None,
     model: options.Model = "unet",
+    head: options.Head = None,
+    layout: options.Layout = None,
+    input_size: options.InputSize = None,
+    anchor_sizes: options.AnchorSizes = None,
+    anchor_ratios: options.AnchorRatios = None,
     encoder: options.Encoder = None,
     weights: options.Weights = "imagenet",
     filters: options.Filters = None,
     normalize_each: options.NormalizeEach = False,
-    size: options.Size = 256,
+    size: options.Size = None,
     epochs: options.Epochs = 20,
     minutes: options.Minutes = None,
     batch_size: BatchSize = 8,
@@ -60,7 +69,7 @@ def train(
     resume: options.Resume = False,
     _: options.Networks = False,
 ):
-    """Train a network on a folder of images and a folder of masks.
+    """Train a network on a folder of images, and a folder of masks or the labels of objects.
 
     Masks are PNG files of class ids (0, 1, 2 ...); masks of two classes may be black and white.
 
@@ -70,6 +79,8 @@ def train(
       --out runs/leaves[/]
 
     [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an ImageNet encoder
+
+    [cyan]tfseg train --task detect --images photos --labels boxes.json --out runs/cells[/]
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
@@ -83,9 +94,9 @@ def _open_run(params, given):
         params: {parameter of `train`: value}.
         given: names of the parameters on the command line.
     """
-    values, size = _config_values(params, given), params["size"]
+    values, size = config_values(params, given), params["size"]
     if not params["resume"]:
-        _require_folders(values)
+        require_folders(values, given)
     with quiet_start():
         from tfseg import training
     run = training.Run(params["out"])
@@ -98,40 +109,14 @@ def _open_run(params, given):
     return config, run
 
 
-def _config_values(params, given):
-    """Return {field of `TrainConfig`: value}; the size is a part of another field.
-
-    Args:
-        params: {parameter of `train`: value}.
-        given: names of the parameters on the command line.
-    """
-    same = ("images", "masks", "ignore_value", "gray", "val_images", "val_masks", "val_fraction")
-    same += ("model", "encoder", "epochs", "minutes", "batch_size", "learning_rate", "window")
-    same += ("recursive", "mask_suffix")
-    values = {name: params[name] for name in (*same, "seed")}
-    values["colors"], ignored_color = parse_colors(params["colors"])
-    if ignored_color is not None:
-        values["ignore_value"] = ignored_color
-    values["class_names"] = split(params["class_names"], str)
-    values["mask_values"] = parse_mask_values(params["mask_values"])
-    values["weights"] = None if params["weights"].lower() == "none" else params["weights"]
-    values["filters"] = split(params["filters"], int)
-    values["normalization"] = "image" if params["normalize_each"] else "dataset"
-    values["optimizer"] = str(params["optimizer"])
-    weights = str(params["class_weights"])
-    values["class_weights"] = None if weights == "none" else weights
-    if params["minutes"] is not None and "epochs" not in given:
-        values["epochs"] = None
-    return values
-
-
 def _new_config(values, size, out):
     """Return the `TrainConfig` of a new run; what it refuses is an error of usage."""
     from tfseg import training
 
-    default = training.TrainConfig(out=str(out))
+    default = training.TrainConfig(out=str(out), task=values["task"])
+    augment = default.augment if size is None else {**default.augment, "size": size}
     try:
-        return replace(default, **values, augment={**default.augment, "size": size})
+        return replace(default, **values, augment=augment)
     except ValueError as error:
         raise typer.BadParameter(str(error).removeprefix("TrainConfig: ")) from error
 
@@ -144,34 +129,24 @@ def _train(config, run):
 
     if config.minutes is not None and run.can_start():
         say(f"Timing some steps, to plan {config.minutes:g} minutes.")
-    describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: _describe(run))
+    describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: describe_training(run))
     try:
         with training.Progress(console) as progress:
             training.train(config, callbacks=[describe, progress], track=track("checking images"))
     except KeyboardInterrupt:
         _say_interrupted(run)
         raise typer.Exit(130) from None
-    _say_best(run.history())
     record = run.record
+    _say_best(run.history(), record.config.monitor)
     _, val = training.open_readers(record.config, record.data)
-    report_run(run, val, run.folder, record.config.val_batch_size or record.config.batch_size)
+    if record.config.is_detector:
+        report_detector_run(run, val, run.folder)
+    else:
+        report_run(run, val, run.folder, record.config.val_batch_size or record.config.batch_size)
     commands = [("predict", "IMAGES"), ("export",)]
-    if len(val) > 1:
+    if len(val) > 1 and not record.config.is_detector:
         commands.insert(0, ("tune",))
     say_commands(*(("tfseg", *words, "--run", run.folder) for words in commands))
-
-
-def _require_folders(values):
-    """Refuse a new run without its folders."""
-    missing = [
-        f"--{name.replace('_', '-')}"
-        for name in ("images", "masks", "class_names")
-        if values[name] is None
-    ]
-    if missing:
-        raise typer.BadParameter(f"{', '.join(missing)} required, except with --resume.")
-    if (values["val_images"] is None) != (values["val_masks"] is None):
-        raise typer.BadParameter("Pass --val-images and --val-masks together.")
 
 
 def _refuse_changes(run, config, values, size, given):
@@ -188,9 +163,10 @@ def _refuse_changes(run, config, values, size, given):
         raise ValueError(
             f"'{run.folder}' was not started by `tfseg train`. Run the script that started it."
         )
-    if "normalize_each" in given:
-        given = given | {"normalization"}
-    changes = {name: values[name] for name in given & values.keys()}
+    fields = {FIELDS_OF_OPTIONS.get(name, name) for name in given - {"size"}}
+    changes = {name: values[name] for name in fields & values.keys()}
+    if changes.get("task", config.task) != config.task:
+        raise _was_started_with(run, [f"--task {config.task}"])
     for name, other in (("epochs", "minutes"), ("minutes", "epochs")):
         if name in changes:
             changes.setdefault(other, None)
@@ -204,10 +180,14 @@ def _refuse_changes(run, config, values, size, given):
     if "size" in given and config.augment["size"] != (size, size):
         options.append(f"--size {config.augment['size'][0]}")
     if options:
-        raise ValueError(
-            f"'{run.folder}' was started with {', '.join(sorted(options))}. Remove the option, or "
-            "start a new run."
-        )
+        raise _was_started_with(run, options)
+
+
+def _was_started_with(run, options):
+    return ValueError(
+        f"'{run.folder}' was started with {', '.join(sorted(options))}. Remove the option, or "
+        "start a new run."
+    )
 
 
 def _option(config, name):
@@ -215,6 +195,8 @@ def _option(config, name):
     value = getattr(config, name)
     if name == "normalization":
         name, value = "normalize_each", value == "image"
+    elif name == "size":
+        name = "input_size"
     elif name == "learning_rate":
         value = config.peak_learning_rate
     elif name in ("weights", "class_weights") and value is None:
@@ -233,44 +215,6 @@ def _option(config, name):
     return f"{option} {value}"
 
 
-def _describe(run):
-    """Print what a training that begins has found in its data."""
-    record = run.record
-    config, data, plan = record.config, record.data, record.plan
-    names = _label_names(data)
-    total = max(sum(data.class_pixels), 1)
-    fractions = [
-        f"{name} {pixels / total:.1%}"
-        for name, pixels in zip(names, data.class_pixels, strict=True)
-    ]
-    say(
-        f"Training on {plural(len(data.train_names), 'image')}, validating on "
-        f"{len(data.val_names)}. Pixels: {', '.join(fractions)}."
-    )
-    if len(data.class_names) == 1:
-        say(f"One class name: mask id 0 is background, 1 is {data.class_names[0]}.")
-    if data.mask_values == {0: 0, 255: 1}:
-        say(f"The masks contain 0 and 255: read as {' and '.join(names)}.")
-    warn_if_absent(names, data.class_pixels, data.ignored_pixels, "training")
-    warn_if_absent(names, data.val_class_pixels, data.val_ignored_pixels, "validation")
-    if data.window is not None:
-        say(f"Larger images are validated and predicted in windows of {data.window} pixels.")
-    done = len(run.history().get("epoch", []))
-    if done >= plan.epochs:
-        say(f"All {done} epochs are done: nothing left to train.")
-    elif plan.steps < FEW_STEPS and config.minutes is None:
-        say(
-            f"Warning: only {plan.steps} training steps. Raise --epochs or lower --batch-size for "
-            "a useful model."
-        )
-
-
-def _label_names(data):
-    from tfseg.checks import label_names
-
-    return label_names(data.class_names)
-
-
 def _say_interrupted(run):
     if not run.exists():
         say("Interrupted. Nothing was saved.")
@@ -279,7 +223,8 @@ def _say_interrupted(run):
     say_commands(("tfseg", "train", "--resume", "--out", run.folder))
 
 
-def _say_best(history):
-    scores = [-math.inf if math.isnan(score) else score for score in history["val_mean_iou"]]
+def _say_best(history, monitor):
+    scores = [-math.inf if math.isnan(score) else score for score in history[monitor]]
     best = max(range(len(scores)), key=lambda i: scores[i])
-    say(f"Best of {len(scores)} epochs by validation mean IoU: {best + 1}.")
+    name = MONITORED.get(monitor, monitor)
+    say(f"Best of {len(scores)} epochs by validation {name}: {best + 1}.")

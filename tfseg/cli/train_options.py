@@ -18,6 +18,14 @@ class Optimizer(StrEnum):
     sgd = "sgd"
 
 
+class Task(StrEnum):
+    """The choices of --task."""
+
+    semantic = "semantic"
+    detect = "detect"
+    instances = "instances"
+
+
 class ClassWeights(StrEnum):
     """The choices of --class-weights."""
 
@@ -32,10 +40,42 @@ def _list_networks(requested):
     with quiet_start():
         from tfseg import models
     say(f"--model: {', '.join(models.list_models())}")
+    say(f"--head: {', '.join(models.DETECTORS)}")
     say(f"--encoder: {', '.join(models.list_encoders())}")
     raise typer.Exit
 
 
+TaskName = Annotated[
+    Task,
+    typer.Option(
+        "--task",
+        help="semantic: classes of pixels, from --masks; detect: boxes, from --labels; instances: "
+        "boxes and masks of objects, from --labels.",
+        rich_help_panel=DATA,
+    ),
+]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        help="Labels of the objects: a COCO JSON file, a Pascal VOC folder, or a folder of YOLO "
+        "files, LabelMe files or PNGs of numbered objects.",
+        rich_help_panel=DATA,
+    ),
+]
+ValLabels = Annotated[
+    Path | None,
+    typer.Option(help="Labels of the objects in --val-images.", rich_help_panel=DATA),
+]
+MaxObjects = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Objects per training image that are used, the largest ones; by default all, up to "
+        "100.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
 Images = Annotated[Path | None, typer.Option(help="Folder of images.", rich_help_panel=DATA)]
 Masks = Annotated[
     Path | None,
@@ -59,6 +99,48 @@ Model = Annotated[
     str,
     typer.Option(
         help="Network: unet, deeplab_v3_plus, lraspp ..., see --networks.", rich_help_panel=MODEL
+    ),
+]
+Head = Annotated[
+    str | None,
+    typer.Option(
+        help="Detector: faster_rcnn (--task detect) or mask_rcnn (--task instances).",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+Layout = Annotated[
+    str | None,
+    typer.Option(
+        help="Heads of the detector: light (default), v1 or v2 (those of torchvision, for GPUs).",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+InputSize = Annotated[
+    str | None,
+    typer.Option(
+        help="Size that the detector resizes images to, as a side or HEIGHT,WIDTH; by default it "
+        "takes them as they are.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+AnchorSizes = Annotated[
+    str | None,
+    typer.Option(
+        help="Sizes in pixels of the detector's anchors on its five levels, such as "
+        "16,32,64,128,256; see `tfseg doctor`.",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
+AnchorRatios = Annotated[
+    str | None,
+    typer.Option(
+        help="Height / width of the detector's anchors, such as 0.5,1,2.",
+        show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 Encoder = Annotated[
@@ -99,12 +181,18 @@ Networks = Annotated[
         "--networks",
         is_eager=True,
         callback=_list_networks,
-        help="List the networks and encoders.",
+        help="List the networks, heads and encoders.",
         rich_help_panel=MODEL,
     ),
 ]
 Size = Annotated[
-    int, typer.Option(min=8, help="Side of the training crops in pixels.", rich_help_panel=TRAINING)
+    int | None,
+    typer.Option(
+        min=8,
+        help="Side of the training crops in pixels; by default 256, or 384 for detectors.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
 ]
 Epochs = Annotated[
     int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=TRAINING)

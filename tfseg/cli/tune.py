@@ -42,6 +42,11 @@ def tune(
     with quiet_start():
         from tfseg import inference, training
     trained = training.Run(run)
+    if trained.config.is_detector:
+        raise ValueError(
+            f"tune: '{run}' is a run of a detector, but tune fits the decision between the classes "
+            "of pixels. Use --score-threshold of evaluate and predict for detectors."
+        )
     reader = open_labeled(trained, images, masks, ignore_value)
     window = window_of(trained.data, reader.sizes, window)
     tuning = inference.tune_run(trained, reader, score.value, window, track("predicting images"))

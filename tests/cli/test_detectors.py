@@ -1,0 +1,206 @@
+"""`tfseg train`, `evaluate`, `predict` and `tune` for detectors."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from object_scenes import NAMES, SIDE, draw_scene, write_coco
+from PIL import Image
+
+from tfseg import training
+from tfseg.data import Coco
+from tfseg.training import Run, TrainConfig
+
+SMALL = (
+    *("--encoder", "mobilenet_v3_small", "--weights", "none", "--anchor-sizes", "8,12,16,24,32"),
+    *("--size", SIDE, "--batch-size", 2, "--epochs", 2),
+)
+FIGURES = {"confusion.png", "curves.png", "precision_recall.png", "worst.png"}
+
+
+@pytest.fixture(autouse=True)
+def _untraced():
+    """Run without tracing, which takes longer than to predict a few images."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def train_words(folder, task="instances"):
+    labels = ("--images", folder / "images", "--labels", folder / "instances.json")
+    return ("train", "--task", task, *labels)
+
+
+def copied(detector, tmp_path):
+    return Run(shutil.copytree(detector / "run", tmp_path / "run"))
+
+
+def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, monkeypatch):
+    found = []
+
+    def copy(config, callbacks, track):
+        found.append(config)
+        run = copied(detector, tmp_path)
+        callbacks[0].on_train_begin({})
+        return run
+
+    monkeypatch.setattr(training, "train", copy)
+    options = ("--layout", "v1", "--input-size", "64,96", "--anchor-ratios", "0.5,2")
+    options += ("--max-objects", 7, "--val-fraction", 0.25)
+    words = (*train_words(detector), *SMALL, *options, "--out", tmp_path / "run")
+    code, printed = tfseg(*words)
+    assert code == 0, printed
+    default = TrainConfig(task="instances", out=str(tmp_path / "run"))
+    assert found.pop() == replace(
+        default,
+        images=str(detector / "images"),
+        labels=str(detector / "instances.json"),
+        val_fraction=0.25,
+        head="mask_rcnn",
+        layout="v1",
+        size=(64, 96),
+        anchor_sizes=(8, 12, 16, 24, 32),
+        anchor_ratios=(0.5, 2),
+        max_objects=7,
+        encoder="mobilenet_v3_small",
+        weights=None,
+        augment={**default.augment, "size": SIDE},
+        epochs=2,
+        batch_size=2,
+    )
+    counts = Run(tmp_path / "run").data.object_counts
+    assert f"Training on 4 images, validating on 1. Objects: red {counts[0]}, green" in printed
+    assert "Best of 2 epochs by validation mask AP: " in printed
+    assert "tfseg predict IMAGES --run" in printed
+    assert "tfseg tune" not in printed
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names >= FIGURES | {"evaluation.json", "evaluation.csv"}
+
+
+@pytest.mark.slow
+def test_training_without_code(tfseg, tmp_path):
+    write_coco(tmp_path, range(5))
+    code, printed = tfseg(*train_words(tmp_path), *SMALL, "--out", tmp_path / "run")
+    assert code == 0, printed
+    run = Run(tmp_path / "run")
+    assert (run.config.head, run.config.layout) == ("mask_rcnn", "light")
+    assert run.model().anchor_sizes == (8, 12, 16, 24, 32)
+    assert np.isfinite(run.history()["val_mask_ap"]).all()
+    assert {path.name for path in run.folder.iterdir()} >= FIGURES
+
+
+def test_evaluate_repeats_the_scores_of_the_training(detector, tfseg, tmp_path):
+    run = copied(detector, tmp_path)
+    code, printed = tfseg("evaluate", "--run", run.folder)
+    assert code == 0, printed
+    report = json.loads((run.folder / "evaluation.json").read_text())
+    best = np.nanmax(run.history()["val_mask_ap"])
+    assert report["mask_ap"] == pytest.approx(best, abs=1e-6)
+    assert {path.name for path in run.folder.iterdir()} >= FIGURES
+    others = ("--images", detector / "images", "--labels", detector / "instances.json")
+    words = ("evaluate", "--run", run.folder, *others, "--max-detections", 11)
+    code, printed = tfseg(*words)
+    assert code == 0, printed
+    assert "Warning: 4 of these 5 images were used for training" in printed
+    assert "run on 5 images" in printed
+    assert "worst.png" in printed
+    assert json.loads((run.folder / "evaluation" / "evaluation.json").read_text())["classes"]
+    for words, message in (
+        (("--masks", "m"), "--masks: no meaning for"),
+        (("--ignore-value", 9), "--ignore-value: no meaning for"),
+        (others[:2], "--images and --labels go together"),
+    ):
+        code, printed = tfseg("evaluate", "--run", run.folder, *words)
+        assert code == 2
+        assert message in printed
+
+
+def test_predictions_are_overlays_and_one_file(detector, tfseg, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(detector / "images", folder)
+    (folder / "s1.png").write_text("junk")
+    words = ("predict", folder, "--run", detector / "run", "--out", out, "--score-threshold", 0)
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "1 of 5 images failed; the results of the others are complete" in printed
+    names = {f"s{index}_overlay.png" for index in (0, 2, 3, 4)}
+    assert {path.name for path in out.iterdir()} == names | {"detections.json"}
+    reader = Coco(folder, out / "detections.json")
+    assert reader.object_names == NAMES
+    assert [reader.name(index) for index in range(len(reader))] == ["s0", "s2", "s3", "s4"]
+    annotations = json.loads((out / "detections.json").read_text())["annotations"]
+    assert all({"bbox", "score", "area", "segmentation"} <= set(entry) for entry in annotations)
+
+    done = (out / "s0_overlay.png").stat().st_mtime_ns
+    Image.fromarray(draw_scene(1)["image"]).save(folder / "s1.png")
+    (out / "s2_overlay.png").unlink()
+    code, printed = tfseg(*words, "--skip-existing")
+    assert code == 0, printed
+    assert "Skipping 3 images with results. 2 images ->" in printed
+    assert (out / "s0_overlay.png").stat().st_mtime_ns == done
+    images = json.loads((out / "detections.json").read_text())["images"]
+    assert sorted(image["file_name"] for image in images) == [f"s{i}.png" for i in range(5)]
+
+
+def test_options_of_segmentation_networks_are_refused(detector, tfseg, tmp_path, trained):
+    run = ("--run", detector / "run")
+    code, printed = tfseg("predict", detector / "images", *run, "--probabilities", "npy")
+    assert code == 2
+    assert "--probabilities: no meaning for" in printed
+    code, printed = tfseg("tune", *run)
+    assert code == 1
+    assert "is a run of a detector, but tune fits the decision between the classes" in printed
+    semantic = ("--run", trained / "run")
+    code, printed = tfseg("predict", trained / "images", *semantic, "--score-threshold", 0.5)
+    assert code == 2
+    assert "--score-threshold: no meaning for" in printed
+
+
+def test_resume_refuses_another_task_and_other_anchors(detector, tfseg):
+    resume = ("train", "--resume", "--out", detector / "run")
+    for words, message in (
+        (("--task", "detect"), "was started with --task instances"),
+        (("--anchor-sizes", "8,16,32,64,128"), "was started with no --anchor-sizes"),
+        (("--input-size", 64), "was started with no --input-size"),
+    ):
+        code, printed = tfseg(*resume, *words)
+        assert code == 1
+        assert message in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--head", "mask_rcnn"), "--head needs --task detect or --task instances, not semantic"),
+        (("--labels", "a"), "--labels needs --task detect or --task instances, not semantic"),
+        (("--task", "detect", "--images", "a"), "--labels required, except with --resume"),
+        (
+            ("--task", "detect", "--images", "a", "--labels", "b", "--masks", "m"),
+            "has no meaning for task='detect'. Remove it.",
+        ),
+        (
+            ("--task", "detect", "--images", "a", "--labels", "b", "--head", "mask_rcnn"),
+            "contradicts task='detect'. Pass task='instances'",
+        ),
+        (
+            ("--task", "detect", "--images", "a", "--labels", "b", "--model", "unet"),
+            "--model contradicts --task detect. Pass --head.",
+        ),
+        (
+            ("--task", "detect", "--images", "a", "--labels", "b", "--val-images", "c"),
+            "Pass --val-images and --val-labels together.",
+        ),
+        (
+            ("--task", "detect", "--images", "a", "--labels", "b", "--anchor-sizes", "a,b"),
+            "'a,b' must be numbers separated by commas, one per level",
+        ),
+    ],
+)
+def test_contradictions_end_with_2(words, message, tfseg, tmp_path):
+    code, printed = tfseg("train", *words, "--out", tmp_path / "run")
+    assert code == 2, printed
+    assert message in " ".join(printed.replace("│", " ").split())
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,82 @@
+"""What `evaluate` and `predict` do with runs of detectors."""
+
+from pathlib import Path
+
+import typer
+
+from tfseg.cli.console import console, plural, say, track, warnings_said
+from tfseg.cli.run_data import warn_if_trained_on
+
+
+def open_labeled_objects(run, images, labels):
+    """Return a checked reader of a run's validation images, or of other labeled images.
+
+    Args:
+        run: a `tfseg.training.Run` of a detector.
+        images, labels: other images and the labels of their objects, or None for the run's
+            validation images.
+    """
+    from tfseg import data, doctor, training
+
+    if (images is None) != (labels is None):
+        raise typer.BadParameter(
+            "--images and --labels go together. Without them the validation images are used."
+        )
+    record = run.record
+    if images is not None:
+        names = record.data.object_names
+        reader = data.open_objects(images, labels, record.config.task, names)
+        warn_if_trained_on(reader, record, images)
+    elif record.config.images is None:
+        raise ValueError(
+            f"'{run.folder}' was not trained on folders. Pass labeled images: --images and "
+            "--labels."
+        )
+    else:
+        try:
+            reader = training.open_readers(record.config, record.data)[1]
+        except FileNotFoundError as error:
+            message = f"{error} Or pass other images: --images and --labels."
+            raise FileNotFoundError(message) from error
+    doctor.check(reader, track("checking images"), min_samples=1, min_classes=1)
+    return reader
+
+
+def report_detector_run(run, reader, out, thresholds=None):
+    """Evaluate a run's best model, write tables and images into `out`, and print the table.
+
+    Args:
+        run: a `tfseg.training.Run` of a detector.
+        reader: a reader of objects.
+        out: folder of the results.
+        thresholds: {argument of `tfseg.models.with_thresholds`: value or None}; None for those of
+            the model.
+    """
+    from tfseg import inference, models
+
+    history = run.history() if Path(out) == run.folder else None
+    model = models.with_thresholds(run.model(), **(thresholds or {}))
+    with warnings_said():
+        scores = inference.report_objects(model, reader, out, history, track("evaluating"))
+    console.print(scores.table(f"{run.folder.name} on {plural(len(reader), 'image')}"))
+    images = "precision_recall.png, confusion.png, worst.png"
+    if history:
+        images += ", curves.png"
+    say(f"Tables and images in {out}: evaluation.json, evaluation.csv, {images}.")
+
+
+def refuse_foreign(run, semantic: dict, detector: dict) -> None:
+    """Refuse options that have no meaning for the task of a run.
+
+    Args:
+        run: a `tfseg.training.Run`.
+        semantic: {option: value or None} of the options for segmentation networks only.
+        detector: {option: value or None} of the options for detectors only.
+    """
+    task = run.config.task
+    foreign = semantic if run.config.is_detector else detector
+    given = [name for name, value in foreign.items() if value is not None]
+    if given:
+        raise typer.BadParameter(
+            f"{', '.join(given)}: no meaning for '{run.folder}', a run of --task {task}. Remove it."
+        )

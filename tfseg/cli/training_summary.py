@@ -1,0 +1,66 @@
+"""What `tfseg train` prints when a training begins."""
+
+from tfseg.cli.console import plural, say
+from tfseg.cli.run_data import warn_if_absent
+
+FEW_STEPS = 200  # below this, a network has hardly learned anything
+
+
+def describe_training(run):
+    """Print what a training that begins has found in its data."""
+    record = run.record
+    data, plan = record.data, record.plan
+    if record.config.is_detector:
+        _describe_objects(data)
+    else:
+        _describe_masks(data)
+    done = len(run.history().get("epoch", []))
+    if done >= plan.epochs:
+        say(f"All {done} epochs are done: nothing left to train.")
+    elif plan.steps < FEW_STEPS and record.config.minutes is None:
+        say(
+            f"Warning: only {plan.steps} training steps. Raise --epochs or lower --batch-size for "
+            "a useful model."
+        )
+
+
+def _describe_masks(data):
+    names = _label_names(data)
+    total = max(sum(data.class_pixels), 1)
+    fractions = [
+        f"{name} {pixels / total:.1%}"
+        for name, pixels in zip(names, data.class_pixels, strict=True)
+    ]
+    say(f"{_images(data)} Pixels: {', '.join(fractions)}.")
+    if len(data.class_names) == 1:
+        say(f"One class name: mask id 0 is background, 1 is {data.class_names[0]}.")
+    if data.mask_values == {0: 0, 255: 1}:
+        say(f"The masks contain 0 and 255: read as {' and '.join(names)}.")
+    warn_if_absent(names, data.class_pixels, data.ignored_pixels, "training")
+    warn_if_absent(names, data.val_class_pixels, data.val_ignored_pixels, "validation")
+    if data.window is not None:
+        say(f"Larger images are validated and predicted in windows of {data.window} pixels.")
+
+
+def _describe_objects(data):
+    names = data.object_names
+    counts = [f"{name} {count}" for name, count in zip(names, data.object_counts, strict=True)]
+    say(f"{_images(data)} Objects: {', '.join(counts)}.")
+    for counts, part in (
+        (data.object_counts, "training"),
+        (data.val_object_counts, "validation"),
+    ):
+        absent = [name for name, count in zip(names, counts, strict=True) if not count]
+        if absent:
+            say(f"Warning: the {part} images have no object of the class {', '.join(absent)}.")
+
+
+def _images(data):
+    count = plural(len(data.train_names), "image")
+    return f"Training on {count}, validating on {len(data.val_names)}."
+
+
+def _label_names(data):
+    from tfseg.checks import label_names
+
+    return label_names(data.class_names)

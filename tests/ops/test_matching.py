@@ -1,3 +1,4 @@
+import functools
 from pathlib import Path
 
 import keras
@@ -24,11 +25,29 @@ def compiled(function):
     return jax.jit(function)
 
 
-def matched(similarity, high=0.7, low=0.3, low_quality=True, valid=None):
-    """Return the matches of one image."""
-    similarity = np.array(similarity, "float32")[None]
+def intervals(values):
+    """Return boxes (N, 4) of height 1 between the given x."""
+    values = np.array(values, "float32").reshape(-1, 2)
+    return np.stack([values[:, 0], 0 * values[:, 0], values[:, 1], 0 * values[:, 0] + 1], axis=1)
+
+
+@functools.cache
+def matcher(low_quality):
+    """Return `match_boxes` as it is, or for JAX, which compiles every loop it meets, compiled."""
+
+    def run(objects, boxes, high, low, valid):
+        return match_boxes(objects, boxes, high, low, low_quality, valid)
+
+    return run if TENSORFLOW else compiled(run)
+
+
+def matched(objects, boxes, high=0.7, low=0.3, low_quality=True, valid=None):
+    """Return the matches of one image; objects and boxes are (N, 4) or intervals (N, 2)."""
+    objects, boxes = np.array(objects, "float32"), np.array(boxes, "float32")
+    objects = intervals(objects) if objects.shape[1] == 2 else objects
+    boxes = intervals(boxes) if boxes.shape[1] == 2 else boxes
     valid = None if valid is None else np.array([valid], bool)
-    matches = match_boxes(similarity, high, low, low_quality, valid)
+    matches = matcher(low_quality)(objects[None], boxes, high, low, valid)
     assert ops.dtype(matches) == "int32"
     return ops.convert_to_numpy(matches)[0].tolist()
 
@@ -50,44 +69,66 @@ def sampled(matches, priorities, count, positive_fraction):
 
 
 def test_thresholds_by_hand():
-    similarity = [[0.7, 0.69, 0.3, 0.29, 0.0], [0.1, 0.8, 0.2, 0.1, 0.0]]
-    assert matched(similarity, low_quality=False) == [0, 1, -2, -1, -1]
-    assert matched(similarity, 0.5, 0.5, low_quality=False) == [0, 1, -1, -1, -1]
-    # float32: 0.7 as computed by IoU equals the threshold
-    assert matched([[np.float32(7) / np.float32(10)]], low_quality=False) == [0]
+    # IoU with object 0: 0.7, 0.69, 0.3, 0.29, 0, 0; with object 1: 0.8 of the fifth
+    objects = [[0, 10], [100, 110]]
+    boxes = [[0, 7], [0, 6.9], [0, 3], [0, 2.9], [102, 110], [50, 60]]
+    assert matched(objects, boxes, low_quality=False) == [0, -2, -2, -1, 1, -1]
+    assert matched(objects, boxes, 0.5, 0.5, low_quality=False) == [0, 0, -1, -1, 1, -1]
 
 
 def test_low_quality_matches_by_hand():
-    # Object 1 is best overlapped by anchors 1 and 3, a tie. Anchor 1 is closer to object 0, and
-    # learns that one, as in torchvision.
-    similarity = [[0.9, 0.5, 0.1, 0.0, 0.0], [0.1, 0.2, 0.1, 0.2, 0.1]]
-    assert matched(similarity, low_quality=False) == [0, -2, -1, -1, -1]
-    assert matched(similarity, low_quality=True) == [0, 0, -1, 1, -1]
+    # The highest IoU of object 1 is 4 / 26, with boxes 1 and 2. Box 1 overlaps object 0 more, by
+    # 8 / 12, and learns that one, as in torchvision.
+    objects = [[0, 10], [8, 28]]
+    boxes = [[0, 9], [2, 12], [24, 34], [30, 40]]
+    assert matched(objects, boxes, low_quality=False) == [0, -2, -1, -1]
+    assert matched(objects, boxes, low_quality=True) == [0, 0, 1, -1]
 
 
-def test_of_equal_similarity_the_first_object_counts():
-    assert matched([[0.1, 0.8], [0.75, 0.8], [0.75, 0.2]]) == [1, 0]
+def test_of_equal_iou_the_first_object_counts():
+    # box 0: 9 / 10 with objects 1 and 2; box 1: 7.5 / 12.5 with all
+    objects = [[0, 10], [5, 15], [5, 15]]
+    assert matched(objects, [[5, 14], [2.5, 12.5]], 0.5, 0.5, low_quality=False) == [1, 0]
 
 
-def test_an_object_that_overlaps_no_anchor_matches_none():
-    # torchvision's rule: its highest IoU is 0, every anchor reaches it, so all are positive
-    assert matched([[0.8, 0.0, 0.0, 0.1], [0.0, 0.0, 0.0, 0.0]]) == [0, -1, -1, -1]
-    assert matched([[0.0, 0.0]]) == [-1, -1]
+def test_an_object_that_overlaps_no_box_matches_none():
+    # torchvision's rule: its highest IoU is 0, every box reaches it, so all are positive
+    boxes = [[0, 8], [20, 25], [8, 12]]
+    assert matched([[0, 10], [50, 60]], boxes) == [0, -1, -1]
+    assert matched([[50, 60]], boxes) == [-1, -1, -1]
 
 
 def test_padding_matches_nothing():
-    # keras-hub's rule: an anchor is forced upon each row, also upon padding
-    similarity = [[0.8, 0.1, 0.1, 0.0], [0.9, 0.6, 0.0, 0.2], [0.0, 0.0, 0.0, 0.0]]
-    assert matched(similarity, valid=[True, False, False]) == [0, -1, -1, -1]
-    assert matched(similarity, valid=[False, False, False]) == [-1, -1, -1, -1]
-    assert matched(similarity, valid=[False, True, False]) == [1, -2, -1, -1]
-    padding = [[np.nan] * 4, similarity[0]]
-    assert matched(padding, valid=[False, True]) == [1, -1, -1, -1]
+    # keras-hub's rule: a box is forced upon each row, also upon padding
+    objects = [[0, 10], [20, 30], [0, 0]]
+    boxes = [[0, 8], [21, 27], [40, 50], [25, 33]]
+    assert matched(objects, boxes, valid=[True, False, False]) == [0, -1, -1, -1]
+    assert matched(objects, boxes, valid=[False, False, False]) == [-1, -1, -1, -1]
+    assert matched(objects, boxes, valid=[False, True, False]) == [-1, 1, -1, -2]
+    assert matched([[np.nan, np.nan], [0, 10]], boxes, valid=[False, True]) == [1, -1, -1, -1]
 
 
 def test_no_objects():
-    matches = match_boxes(np.zeros((2, 0, 3), "float32"), 0.7, 0.3, True, np.zeros((2, 0), bool))
-    assert ops.convert_to_numpy(matches).tolist() == [[-1] * 3] * 2
+    boxes = intervals([[0, 1], [2, 3], [4, 5]])
+    for valid in (None, np.zeros((2, 0), bool)):
+        matches = match_boxes(np.zeros((2, 0, 4), "float32"), boxes, 0.7, 0.3, True, valid)
+        assert ops.convert_to_numpy(matches).tolist() == [[-1] * 3] * 2
+
+
+def test_every_image_may_have_its_own_boxes():
+    objects = np.stack([intervals([[0, 10], [20, 30]])] * 2)
+    boxes = np.stack([intervals([[0, 8], [50, 60]]), intervals([[0, 1], [20, 31]])])
+    matches = match_boxes(objects, boxes, 0.7, 0.3, False)
+    assert ops.convert_to_numpy(matches).tolist() == [[0, -1], [-1, 1]]
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_low_precision_is_computed_in_float32(dtype):
+    # IoU 256 / 511. The areas overflow float16, and 0.501 rounds to 0.5 in bfloat16.
+    objects = ops.cast(np.array([[[-255, 0, 129, 256]]], "float32"), dtype)
+    boxes = ops.cast(np.array([[-127, 0, 256, 256]], "float32"), dtype)
+    matches = match_boxes(objects, boxes, 0.5005, 0.5005, False)
+    assert ops.convert_to_numpy(matches).tolist() == [[0]]
 
 
 @pytest.mark.parametrize(
@@ -95,40 +136,42 @@ def test_no_objects():
     [("rpn", 0.7, 0.3, True), ("heads", 0.5, 0.5, False), ("ignored", 0.6, 0.2, False)],
 )
 def test_matches_equal_to_torchvision(name, high, low, low_quality):
-    similarity = box_iou(GOLDENS["match_objects"], GOLDENS["match_anchors"])
-    assert (ops.convert_to_numpy(similarity) == GOLDENS["match_iou"]).all()
+    objects, boxes = GOLDENS["match_objects"], GOLDENS["match_anchors"]
+    assert (ops.convert_to_numpy(box_iou(objects, boxes)) == GOLDENS["match_iou"]).all()
     expected = GOLDENS[f"match_{name}"].tolist()
     assert len(set(expected)) > 5
-    assert matched(similarity, high, low, low_quality) == expected
+    assert matched(objects, boxes, high, low, low_quality) == expected
 
 
-# few sizes, since JAX compiles each operation for each size
-@given(st.integers(0, 10**6), st.sampled_from([1, 4]), st.booleans())
+@given(st.integers(0, 10**6), st.booleans())
 @settings(deadline=None, max_examples=25)
-def test_matches_equal_to_the_slow_loop(seed, count, low_quality):
+def test_matches_equal_to_the_slow_loop(seed, low_quality):
+    # boxes on a coarse grid: many ties, and some objects overlap no box
     rng = np.random.default_rng(seed)
-    similarity = (rng.integers(0, 10, (count, 20)) / 10).astype("float32")
-    similarity *= rng.random((count, 1)) < 0.8  # some objects overlap no anchor
-    valid = rng.random(count) < 0.7
-    expected = oracles.match_boxes(similarity, np.float32(0.7), 0.25, low_quality, valid)
-    assert matched(similarity, 0.7, 0.25, low_quality, valid) == expected
+    corners = rng.integers(0, 7, (24, 2))
+    boxes = np.concatenate([corners, corners + rng.integers(0, 4, (24, 2))], 1).astype("float32")
+    objects, boxes = boxes[:4], boxes[4:]
+    valid = rng.random(4) < 0.7
+    iou = np.array([[oracles.box_iou(a, b) for b in boxes] for a in objects], "float32")
+    expected = oracles.match_boxes(iou, np.float32(0.5), 0.25, low_quality, valid)
+    assert matched(objects, boxes, 0.5, 0.25, low_quality, valid) == expected
 
 
-def test_compiled_matches_find_an_anchor_for_each_object():
+def test_compiled_matches_find_a_box_for_each_object():
     """XLA may compute an IoU twice; the two must be equal, or low-quality matches get lost."""
     rng = np.random.default_rng(2)
     corners = rng.uniform(0, 100, (2, 40, 2))
     objects = np.concatenate([corners, corners + rng.uniform(1, 9, (2, 40, 2))], -1)
     corners = rng.uniform(-9, 109, (1001, 2))
-    anchors = np.concatenate([corners, corners + rng.uniform(5, 30, (1001, 2))], -1)
-    objects, anchors = objects.astype("float32"), anchors.astype("float32")
+    boxes = np.concatenate([corners, corners + rng.uniform(5, 30, (1001, 2))], -1)
+    objects, boxes = objects.astype("float32"), boxes.astype("float32")
     valid = rng.random((2, 40)) < 0.9
 
-    def match(objects, anchors, valid):
-        return match_boxes(box_iou(objects, anchors), 0.7, 0.3, True, valid)
+    def match(objects, boxes, valid):
+        return match_boxes(objects, boxes, 0.7, 0.3, True, valid)
 
-    found = compiled(match)(*map(ops.convert_to_tensor, (objects, anchors, valid)))
-    expected = ops.convert_to_numpy(match(objects, anchors, valid))
+    found = compiled(match)(*map(ops.convert_to_tensor, (objects, boxes, valid)))
+    expected = ops.convert_to_numpy(match(objects, boxes, valid))
     assert (expected >= 0).sum() > 30
     assert ops.convert_to_numpy(found).tolist() == expected.tolist()
 
@@ -137,21 +180,22 @@ def test_compiled_matches_find_an_anchor_for_each_object():
 def test_a_graph_with_unknown_sizes():
     import tensorflow as tf
 
-    signature = [tf.TensorSpec((None, None, None)), tf.TensorSpec((None, None), "bool")]
-    signature.append(tf.TensorSpec((None, None)))
+    signature = [tf.TensorSpec((None, None, 4)), tf.TensorSpec((None, 4))]
+    signature += [tf.TensorSpec((None, None), "bool"), tf.TensorSpec((None, None))]
 
-    def match_and_sample(similarity, valid, priorities):
-        matches = match_boxes(similarity, 0.7, 0.3, True, valid)
+    def match_and_sample(objects, boxes, valid, priorities):
+        matches = match_boxes(objects, boxes, 0.7, 0.3, True, valid)
         return sample_matches(matches, priorities, 4, 0.5)
 
     graph = tf.function(match_and_sample, signature)
     assert graph.get_concrete_function().output_shapes[0][1] == 4
     rng = np.random.default_rng(0)
-    for objects, anchors in ((0, 3), (2, 9)):
-        similarity = rng.random((1, objects, anchors), "float32")
-        valid, priorities = np.ones((1, objects), bool), rng.random((1, anchors), "float32")
-        expected = match_and_sample(similarity, valid, priorities)
-        for part, other in zip(graph(similarity, valid, priorities), expected, strict=True):
+    for count, boxes in ((0, [[0, 1], [2, 3], [4, 5]]), (2, [[n, n + 3] for n in range(9)])):
+        objects = intervals([[0, 3], [4, 8]][:count])[None]
+        valid, priorities = np.ones((1, count), bool), rng.random((1, len(boxes)), "float32")
+        expected = match_and_sample(objects, intervals(boxes), valid, priorities)
+        found = graph(objects, intervals(boxes), valid, priorities)
+        for part, other in zip(found, expected, strict=True):
             assert ops.convert_to_numpy(part).tolist() == ops.convert_to_numpy(other).tolist()
 
 

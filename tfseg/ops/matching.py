@@ -2,44 +2,83 @@
 
 from keras import ops
 
+from tfseg.ops.boxes import SMALLEST_AREA, box_area
+
 # Values of `match_boxes` that are not the index of an object.
 BACKGROUND_MATCH = -1
 IGNORED_MATCH = -2
 
 
-def match_boxes(similarity, high: float, low: float, low_quality: bool, valid=None):
-    """Match each anchor to the object it is most similar to, if it is similar enough.
+def match_boxes(objects, boxes, high: float, low: float, low_quality: bool, valid=None):
+    """Match each box, such as an anchor, to the object it overlaps most, if it does so enough.
 
     Source: Faster R-CNN (arXiv:1506.01497, section 3.1.2), as in torchvision, with one difference:
-    an object that overlaps no anchor is matched to none instead of to all.
+    an object that overlaps no box is matched to none instead of to all. The objects are compared
+    one after the other, so padding at their end takes no time, and memory grows with A alone.
 
     Args:
-        similarity: (B, N, A) of N objects and A anchors, such as IoU. N may be 0. On equal
-            similarity the first object counts.
-        high: similarity from which an anchor is matched to an object.
-        low: similarity below which an anchor is background. Between `low` and `high` it is ignored.
-        low_quality: whether each valid object also gets the anchors of its own highest similarity,
-            if that is above 0; all of them on ties. Such an anchor learns the object that it is
-            itself most similar to.
+        objects: (B, N, 4) x_min, y_min, x_max, y_max in pixels. N may be 0.
+        boxes: (A, 4), or (B, A, 4).
+        high: IoU from which a box is matched to an object. Of equal IoU the first object counts.
+        low: IoU below which a box is background. Between `low` and `high` it is ignored.
+        low_quality: whether each valid object also gets the boxes of its own highest IoU, if that
+            is above 0; all of them on ties. Such a box learns the object that it overlaps most.
         valid: (B, N) bool, False for padding, or None if all objects are valid.
 
     Returns:
         (B, A) int32: the index of the object, -1 for background, -2 for ignored.
+
+    Example:
+        >>> from keras import ops
+        >>> from tfseg.ops import match_boxes
+        >>> objects = [[[0.0, 0.0, 8.0, 8.0]]]
+        >>> boxes = [[0.0, 0.0, 8.0, 7.0], [0.0, 0.0, 8.0, 4.0], [8.0, 0.0, 16.0, 8.0]]
+        >>> matches = match_boxes(objects, boxes, high=0.7, low=0.3, low_quality=True)
+        >>> ops.convert_to_numpy(matches).tolist()
+        [[0, -2, -1]]
     """
-    similarity = ops.stop_gradient(ops.cast(similarity, "float32"))
-    if valid is not None:
-        similarity = ops.where(ops.cast(valid, "bool")[..., None], similarity, -1.0)
-    if not similarity.shape[1]:  # 0 or unknown: argmax needs at least one object
-        similarity = ops.pad(similarity, [[0, 0], [0, 1], [0, 0]], constant_values=-1.0)
-    best = ops.max(similarity, axis=1)
-    closest = ops.cast(ops.argmax(similarity, axis=1), "int32")
-    matched = best >= high
-    if low_quality:
-        highest = ops.max(similarity, axis=2, keepdims=True)
-        is_highest = ops.logical_and(similarity == highest, highest > 0)
-        matched = ops.logical_or(matched, ops.any(is_highest, axis=1))
-    unmatched = ops.where(best < low, BACKGROUND_MATCH, IGNORED_MATCH)
-    return ops.where(matched, closest, ops.cast(unmatched, "int32"))
+    objects = ops.stop_gradient(ops.cast(objects, "float32"))
+    boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
+    batch, count = ops.shape(objects)[:2]
+    valid = ops.ones((batch, count), "bool") if valid is None else ops.cast(valid, "bool")
+    end = ops.max(ops.where(valid, ops.arange(1, count + 1, dtype="int32"), 0), initial=0)
+    iou_with = _iou_function(boxes)
+
+    def unfinished(index, *_):
+        return index < end
+
+    def add_object(index, best, closest, forced):
+        iou = iou_with(ops.take(objects, index, axis=1))
+        iou = ops.where(ops.take(valid, index, axis=1)[:, None], iou, -1.0)
+        if low_quality:
+            highest = ops.max(iou, axis=1, keepdims=True)
+            is_highest = ops.logical_and(iou == highest, highest > 0)
+            forced = ops.logical_or(forced, is_highest)
+        return index + 1, ops.maximum(best, iou), ops.where(iou > best, index, closest), forced
+
+    zeros = ops.zeros((batch, ops.shape(boxes)[-2]), "int32")
+    start = (0, ops.cast(zeros - 1, "float32"), zeros, ops.cast(zeros, "bool"))
+    _, best, closest, forced = ops.while_loop(unfinished, add_object, start)
+    unmatched = ops.cast(ops.where(best < low, BACKGROUND_MATCH, IGNORED_MATCH), "int32")
+    return ops.where(ops.logical_or(best >= high, forced), closest, unmatched)
+
+
+def _iou_function(boxes):
+    """Return a function of one object per image (B, 4) that returns its IoU with boxes (B, A).
+
+    The same as `box_iou`, without splitting the boxes again for each object.
+    """
+    left, top, right, bottom = (boxes[..., side] for side in range(4))
+    areas = box_area(boxes)
+
+    def iou_with(objects):
+        width = ops.minimum(objects[:, 2:3], right) - ops.maximum(objects[:, 0:1], left)
+        height = ops.minimum(objects[:, 3:4], bottom) - ops.maximum(objects[:, 1:2], top)
+        inter = ops.maximum(width, 0) * ops.maximum(height, 0)
+        union = box_area(objects)[:, None] + areas - inter
+        return inter / ops.maximum(union, SMALLEST_AREA)
+
+    return iou_with
 
 
 def sample_matches(matches, priorities, count: int, positive_fraction: float):

@@ -9,7 +9,6 @@ from tfseg.models.detection.proposals import image_box
 from tfseg.models.detection.rows import take_rows
 from tfseg.ops import (
     box_area,
-    box_iou,
     box_overlap,
     clip_boxes,
     encode_boxes,
@@ -94,7 +93,7 @@ def sample_anchors(anchors, objects: Objects, priorities, count: int) -> Sample:
         priorities: (B, A) in [0, 1), see `ops.sample_matches`.
         count: number of anchors per image.
     """
-    matches = match_boxes(box_iou(objects.boxes, anchors), 0.7, 0.3, True, objects.valid)
+    matches = match_boxes(objects.boxes, anchors, 0.7, 0.3, True, objects.valid)
     return _sample(ignore_crowds(matches, anchors, objects), priorities, count, 0.5)
 
 
@@ -110,7 +109,7 @@ def sample_proposals(proposals, valid, objects: Objects, priorities, count: int)
         priorities: (B, P) in [0, 1), see `ops.sample_matches`.
         count: number of proposals per image.
     """
-    matches = match_boxes(box_iou(objects.boxes, proposals), 0.5, 0.5, False, objects.valid)
+    matches = match_boxes(objects.boxes, proposals, 0.5, 0.5, False, objects.valid)
     matches = ignore_crowds(matches, proposals, objects)
     matches = ops.where(valid, matches, IGNORED)
     return _sample(matches, priorities, count, 0.25)

@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+import object_files
 from clean_folder import change_masks, write_clean
 from PIL import Image
 
@@ -91,3 +92,20 @@ def test_a_suffix_distinguishes_masks_in_the_folder_of_the_images(tfseg, tmp_pat
     code, printed = tfseg(*words, "--mask-suffix", "_mask", "--class-names", NAMES)
     assert code == 1
     assert "only one image to train on" in " ".join(printed.split())
+
+
+def test_objects_of_any_format_are_examined(tfseg, tmp_path):
+    object_files.coco(tmp_path)
+    words = ("doctor", tmp_path / "images", tmp_path / "objects.json", "--task")
+    code, printed = tfseg(*words, "detect", "--json", tmp_path / "report.json")
+    assert code == 1, printed  # a single image
+    assert "only one image" in re.sub(r"\s+", " ", printed)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["objects"]["count"], report["objects"]["crowds"]) == (2, 1)
+    assert "detector arguments" in printed
+    code, printed = tfseg(*words, "boxes")
+    assert code == 2
+    assert "--task boxes is unknown" in re.sub(r"[\s│]+", " ", printed)
+    code, printed = tfseg("doctor", tmp_path / "images", "--task", "detect")
+    assert code == 2
+    assert "needs LABELS" in printed

@@ -69,6 +69,7 @@ def test_json_has_the_same_keys_with_and_without_findings(clean, tmp_path):
         "normalization",
         "ignored_pixels",
         "classes",
+        "objects",
         "findings",
     ]
     assert list(faulty_json) == list(clean_json)

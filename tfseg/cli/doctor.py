@@ -29,8 +29,14 @@ Images = Annotated[
 ]
 Masks = Annotated[
     Path | None,
-    typer.Argument(metavar="MASKS", help="Folder of masks with the names of their images."),
+    typer.Argument(
+        metavar="MASKS|LABELS",
+        help="Folder of masks with the names of their images. With --task detect or instances: a "
+        "COCO file, or a folder in the layout of VOC, YOLO, LabelMe or of numbered objects.",
+    ),
 ]
+Task = Annotated[str, typer.Option(help="What the labels are for: semantic, detect or instances.")]
+TASKS = ("semantic", "detect", "instances")
 HtmlFile = Annotated[
     Path | None, typer.Option(help="Write an HTML report with images to this file.")
 ]
@@ -40,6 +46,7 @@ JsonFile = Annotated[Path | None, typer.Option(help="Write the report as JSON to
 def doctor(
     images: Images,
     masks: Masks = None,
+    task: Task = "semantic",
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
     mask_values: MaskValues = None,
@@ -56,8 +63,10 @@ def doctor(
     The exit code is 1 if training would refuse the dataset.
     Without --class-names every value in the masks counts as a class.
     --colors, --recursive and --mask-suffix need --class-names.
+    With --task detect or instances, it also compares the anchors of detectors with the objects.
 
     Example:  [cyan]tfseg doctor photos labels --class-names background,leaf --html report.html[/]
+    Example:  [cyan]tfseg doctor photos instances.json --task detect[/]
     """
     if (val_images is None) != (val_masks is None):
         raise typer.BadParameter("Pass --val-images and --val-masks together.")
@@ -67,11 +76,24 @@ def doctor(
         from tfseg import data
         from tfseg.doctor import diagnose, write_html
         from tfseg.doctor.file_findings import too_few_images
+    if task not in TASKS:
+        raise typer.BadParameter(f"--task {task} is unknown. Choose from {', '.join(TASKS)}.")
+    if masks is None and task != "semantic":
+        raise typer.BadParameter(f"--task {task} needs LABELS, the file or folder of the objects.")
     if masks is None:
         images, masks = data.find_folders(images)
     val = None if val_images is None else (val_images, val_masks)
     names, values = split(class_names, str), parse_mask_values(mask_values)
-    if colors or recursive or mask_suffix:
+    if task != "semantic":
+        if values or colors or recursive or mask_suffix:
+            raise typer.BadParameter(
+                "--mask-values, --colors, --recursive and --mask-suffix are for masks of classes; "
+                f"remove them, or --task {task}."
+            )
+        train, val = _open_objects(task, (images, masks), val, names)
+        report = diagnose(train, val=val, track=track("examining images"))
+        report.findings[:0] = too_few_images(report.samples.values())
+    elif colors or recursive or mask_suffix:
         if names is None:
             raise typer.BadParameter("--colors, --recursive and --mask-suffix need --class-names.")
         options = {"mask_values": values, "recursive": recursive, "mask_suffix": mask_suffix}
@@ -103,3 +125,13 @@ def _open_readers(folders, val_folders, class_names, options):
     train = data.Folder(*folders, class_names, **options)
     val = None if val_folders is None else data.Folder(*val_folders, class_names, **options)
     return train, val
+
+
+def _open_objects(task, folders, val_folders, class_names):
+    """Return the readers of images with objects, of which the second may be None."""
+    from tfseg import data
+
+    train = data.open_objects(*folders, task, class_names)
+    if val_folders is None:
+        return train, None
+    return train, data.open_objects(*val_folders, task, train.object_names, split="val")

@@ -8,7 +8,13 @@ import numpy as np
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.problems import first_few, format_problems
 from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
-from tfseg.doctor.measure import channel_statistics, common_range, measure_all, measure_sample
+from tfseg.doctor.measure import (
+    channel_statistics,
+    common_range,
+    has_fractional_boxes,
+    measure_all,
+    measure_sample,
+)
 
 
 @dataclass
@@ -75,6 +81,7 @@ def check(
     problems = [text for sample in samples for _, _, text in sample.faults]
     if problems:
         raise ValueError(format_problems(problems))
+    _require_valid_objects(reader, samples)
     if "mask" not in reader.fields:
         _require_objects(reader, samples)
     labeled = sum(_is_labeled(sample, reader.ignore_index) for sample in samples)
@@ -110,6 +117,32 @@ def _require_known_ids(reader, samples, mapping):
             problems.append(
                 f"{sample.name}: its mask contains the ids {first_few(unknown)}. Expected 0 to "
                 f"{len(reader.label_names) - 1}, and {mapping.ignore_value} for ignored pixels."
+            )
+    if problems:
+        raise ValueError(format_problems(problems))
+
+
+def _require_valid_objects(reader, samples):
+    """Raise a ValueError if categories, boxes or masks of objects cannot be right."""
+    count = len(reader.object_names)
+    problems = []
+    for sample in samples:
+        categories = np.zeros(0, int) if sample.categories is None else sample.categories
+        unknown = np.flatnonzero((categories < 0) | (categories >= count))
+        if unknown.size:
+            problems.append(
+                f"{sample.name}: object {unknown[0] + 1} has the class id "
+                f"{categories[unknown[0]]}. Expected 0 to {count - 1}, positions in object_names."
+            )
+        if has_fractional_boxes(sample):
+            problems.append(
+                f"{sample.name}: its boxes are fractions of the image's size, such as "
+                f"{np.asarray(sample.boxes)[0].tolist()}. Expected pixels."
+            )
+        if sample.misplaced:
+            problems.append(
+                f"{sample.name}: the pixels of the objects {first_few(sample.misplaced)} (counted "
+                "from 1) are outside their boxes. In instances, number k is the k-th box."
             )
     if problems:
         raise ValueError(format_problems(problems))

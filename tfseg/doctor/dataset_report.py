@@ -51,6 +51,7 @@ class Report:
         samples: {name: Sample}.
         mask_values: {value on disk: class id}.
         ignore_value: value on disk of unlabeled pixels.
+        objects: `ObjectStatistics` of the training images; None without objects.
     """
 
     images: int
@@ -64,6 +65,7 @@ class Report:
     samples: dict
     mask_values: dict
     ignore_value: int
+    objects: object = None
 
     @property
     def errors(self):
@@ -102,6 +104,7 @@ class Report:
                 {"id": i, **asdict(row), "fraction": row.pixels / total}
                 for i, row in enumerate(self.classes)
             ],
+            "objects": None if self.objects is None else asdict(self.objects),
             "findings": [asdict(finding) for finding in self.findings],
         }
 
@@ -119,10 +122,12 @@ class Report:
         if self.val_images:
             images = f"{self.images} training, {self.val_images} validation"
         channel_names = {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}
+        objects = {} if self.objects is None else self.objects.facts()
         return {
             "images": images,
             "size": self._size_range(),
             "channels": channel_names.get(self.channels, str(self.channels)),
+            **objects,
             "model argument": f"normalization=({mean}, {std})",
             "loss argument": f"class_weights={self.class_weights}",
         }

@@ -21,6 +21,7 @@ from tfseg.doctor.label_mapping import (
     reader_mapping,
 )
 from tfseg.doctor.measure import channel_statistics, measure_all, measure_files, measure_sample
+from tfseg.doctor.object_findings import object_findings, object_statistics
 from tfseg.doctor.reader_findings import reader_findings, stored_turn
 
 SEVERITIES = ("error", "warning", "note")  # in the order of the report
@@ -91,7 +92,9 @@ def diagnose(
     is_comparable = all(finding.kind != "class_names_differ" for finding in findings)
     labeled = [sample for sample in samples if is_comparable or not sample.val]
     findings += label_findings(labeled, mapping)
-    return _report(samples, mapping, findings)
+    objects = object_statistics(samples)
+    findings += object_findings(samples, objects)
+    return _report(samples, mapping, findings, objects)
 
 
 def _left_out(images, masks):
@@ -99,7 +102,7 @@ def _left_out(images, masks):
     return passed_over(images, masks=masks) + passed_over(masks)
 
 
-def _report(samples, mapping, findings):
+def _report(samples, mapping, findings, objects):
     train = [sample for sample in samples if not sample.val]
     readable = [sample for sample in samples if sample.size is not None]
     sizes = {sample.size for sample in readable}
@@ -128,6 +131,7 @@ def _report(samples, mapping, findings):
         samples={sample.name: sample for sample in reversed(samples)},
         mask_values=mapping.mask_values,
         ignore_value=mapping.ignore_value,
+        objects=objects,
     )
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.data.readers.image_files import read_colors, read_header, read_image, read_mask
+from tfseg.data.readers.objects import boxes_around, relabel
 from tfseg.data.readers.pillow_files import open_image, stored_orientation
 from tfseg.data.readers.png_chunks import is_png
 from tfseg.data.value_range import value_range
@@ -17,6 +18,7 @@ from tfseg.doctor.duplicates import fingerprint
 
 MAX_COLORS = 256  # colors kept per mask; a mask with more is a photograph
 MAX_VALUES = 2**16  # values kept per mask
+TOLERANCE = 2  # pixels that an object may reach out of its box
 LOSSY_FORMATS = ("JPEG", "MPO", "WEBP")
 ADJACENT = np.ones((3, 3), np.uint8)
 # a mask enlarged twofold has strips two pixels wide along its edges
@@ -63,6 +65,7 @@ class Sample:
         boxes, categories, crowd: (N, 4), (N,) and (N,) of the objects, as the reader returns them.
         classes: ids in masks of the categories of the objects that are not crowds; -1 if they are
             out of range.
+        misplaced: numbers of the objects with pixels outside their box.
         source: (reader, index) of a sample from a reader.
         reader_orientation: EXIF orientation of the image file of a reader's sample.
     """
@@ -90,6 +93,7 @@ class Sample:
     categories: np.ndarray | None = None
     crowd: np.ndarray | None = None
     classes: np.ndarray | None = None
+    misplaced: list = field(default_factory=list)
     source: tuple | None = None
     reader_orientation: int = 1
 
@@ -124,6 +128,8 @@ def measure_sample(reader, index: int, detailed: bool = True) -> Sample:
     if "classes" in arrays:
         sample.crowd = np.asarray(arrays.get("crowd", np.zeros(len(arrays["classes"]), bool)))
         sample.classes = _label_ids(reader, np.asarray(arrays["classes"])[~sample.crowd])
+    if "instances" in arrays and "boxes" in arrays:
+        sample.misplaced = misplaced_objects(arrays["instances"], arrays["boxes"])
     if detailed:
         sample.hash = fingerprint(arrays["image"])
         sample.digest = _digest(arrays["image"])
@@ -137,6 +143,35 @@ def _label_ids(reader, classes):
     known = (classes >= 0) & (classes < len(label_ids))
     found[known] = label_ids[classes[known]]
     return found
+
+
+def has_fractional_boxes(sample) -> bool:
+    """Return whether the boxes of a sample are fractions of the image's size, not pixels."""
+    if sample.boxes is None or not len(sample.boxes) or sample.size is None:
+        return False
+    boxes = np.asarray(sample.boxes, float)
+    in_unit = boxes.min() >= 0 and boxes.max() <= 1 and (boxes % 1).any()
+    return bool(in_unit and min(sample.size) > 1)
+
+
+def misplaced_objects(instances, boxes) -> list[int]:
+    """Return the numbers of the objects that have pixels more than 2 pixels outside their box.
+
+    Args:
+        instances: (H, W) integers, k on the pixels of the k-th object.
+        boxes: (N, 4) x_min, y_min, x_max, y_max. A number above N has no box.
+    """
+    numbered, ids = relabel(instances)
+    wrong = []
+    for number, pixels in zip(ids.tolist(), boxes_around(numbered), strict=True):
+        if number > len(boxes):
+            wrong.append(number)
+            continue
+        box = np.asarray(boxes[number - 1], float)
+        beyond = max((box[:2] - pixels[:2]).max(), (pixels[2:] - box[2:]).max())
+        if beyond > TOLERANCE:
+            wrong.append(number)
+    return wrong
 
 
 def measure_files(image, mask, val: bool = False) -> Sample:

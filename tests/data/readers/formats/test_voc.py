@@ -228,6 +228,9 @@ def test_missing_files_are_named(boxes):
     (boxes / "ImageSets" / "Main" / "train.txt").write_text("\n")
     with pytest.raises(ValueError, match=r"train\.txt contains no name"):
         Voc(boxes, "train", "detection")
+    (boxes / "ImageSets" / "Main" / "train.txt").write_text("one\ntwo\none.jpg\n")
+    with pytest.raises(ValueError, match=r"train\.txt lists images twice: one\. Keep"):
+        Voc(boxes, "train", "detection")
     (boxes / "ImageSets" / "Main" / "train.txt").write_text("one\n")
     (boxes / "JPEGImages").rename(boxes / "images")
     with pytest.raises(FileNotFoundError, match=r"no folder '.*JPEGImages'"):

@@ -92,7 +92,8 @@ class TFRecords(Reader):
     """Samples that `write_tfrecords` wrote, in the order of the original reader.
 
     Each record is found by its offset, and its checksum is verified. The files are plain
-    TFRecords, so `tf.data.TFRecordDataset` can read them too.
+    TFRecords, so `tf.data.TFRecordDataset` can read them too. They do not contain polygons or RLE:
+    `object_rle` gives the regions in "instances". Evaluate masks that overlap on the original.
 
     Args:
         folder: contains index.json and the shards.

@@ -1,5 +1,6 @@
 """The reader of datasets in the layout of Pascal VOC (devkit of VOC 2012)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,6 +111,11 @@ class Voc(Reader):
         self._names = _image_names(read_names(path), self._root / "JPEGImages")
         if not self._names:
             raise ValueError(f"{path} contains no name. Write one name per line.")
+        twice = [name for name, count in Counter(self._names).items() if count > 1]
+        if twice:
+            raise ValueError(
+                f"{path} lists images twice: {first_few(twice)}. Keep one line of each."
+            )
         self.dropped = []
         if task == "detection":
             self._open_detection(class_names, difficult)

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from export.detector_models import small_detector
 from PIL import Image
 
-from tfseg.cli.export import _images_to_compare, _value_range
+from tfseg.cli.export import _images_to_compare, _names, _show, _value_range
 from tfseg.files import write_png
+from tfseg.models import tiny_unet
 
 from .test_evaluate import edit
 
@@ -72,3 +74,15 @@ def test_images_to_compare_are_spread_over_all(run, tmp_path):
 )
 def test_the_range_of_a_run(dtype, measured, expected):
     assert _value_range(SimpleNamespace(dtype=dtype, value_range=measured)) == expected
+
+
+def test_exports_of_detectors_name_object_categories(capsys):
+    data = SimpleNamespace(class_names=["background", "cell"], object_names=["cell"])
+    run = SimpleNamespace(data=data)
+    detector = small_detector("faster_rcnn", 1)
+    assert _names(run, detector) == {"object_names": ["cell"]}
+    assert _names(run, tiny_unet(2)) == {"class_names": ["background", "cell"]}
+    _show({"object_names": ["cell"], "palette": [[230, 159, 0]], "head": "faster_rcnn"})
+    printed = capsys.readouterr().out
+    assert "0 cell" in printed
+    assert "head: faster_rcnn" in printed

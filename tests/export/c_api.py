@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 # numbers of the dtypes in c/tf_datatype.h
-DTYPES = {1: np.float32, 4: np.uint8, 9: np.int64, 10: np.bool_, 17: np.uint16}
+DTYPES = {1: np.float32, 3: np.int32, 4: np.uint8, 9: np.int64, 10: np.bool_, 17: np.uint16}
 NUMBERS = {np.dtype(dtype): number for number, dtype in DTYPES.items()}
 STRING = 7
 STRING_BYTES = 24  # size of a TF_TString

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from export import detector_models
 from export.c_api import library_path, signatures
 from PIL import Image
 
@@ -113,6 +114,17 @@ def test_bad_files_are_flagged(answers):
 @pytest.mark.parametrize("name", REJECTED)
 def test_rejected_requests_say_why(name, answers):
     assert REJECTED[name] in answers[name]
+
+
+def test_a_detector_answers_without_python(detector_version, detector_answers):
+    names = ("floats", "detection", "files", "no files", "detection, no images")
+    found = run_client(detector_version, [detector_models.REQUESTS[name] for name in names])
+    for name, outputs in zip(names, found, strict=True):
+        expected = detector_answers[name]
+        assert outputs.keys() == expected.keys()
+        for key, value in expected.items():
+            assert outputs[key].shape == value.shape
+            assert bits(outputs[key]) == bits(value), (name, key)
 
 
 def test_a_folder_without_saved_model_is_rejected(tmp_path):

@@ -57,6 +57,27 @@ MaxPixels = Annotated[
         min=1, help="Largest height x width of an image file that the SavedModel decodes."
     ),
 ]
+ScoreThreshold = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Lowest score of a detection; by default that of the trained model."
+    ),
+]
+NmsIou = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="IoU above which the lower of two detections of a class is suppressed; by default "
+        "that of the trained model.",
+    ),
+]
+MaxDetections = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Largest number of detections per image; by default that of the trained model."
+    ),
+]
 Dtype = Annotated[str, typer.Option(help="float32, or bfloat16 for processors that support it.")]
 Inspect = Annotated[
     Path | None,
@@ -78,6 +99,9 @@ def export(
     size: Size = None,
     max_pixels: MaxPixels = 2**24,
     dtype: Dtype = "float32",
+    score_threshold: ScoreThreshold = None,
+    nms_iou: NmsIou = None,
+    max_detections: MaxDetections = None,
     inspect: Inspect = None,
 ):
     """Export the best model as the next version of a SavedModel for TF Serving, in any format.
@@ -114,6 +138,9 @@ def export(
         formats=formats,
         images=compared,
         size=_parse_size(size),
+        score_threshold=score_threshold,
+        nms_iou=nms_iou,
+        max_detections=max_detections,
     )
     note = "" if compared else ", with noise as its only input"
     say(f"Exported and verified {version}{note}.")
@@ -133,12 +160,13 @@ def _export(run, folder, images, **options):
     """
     from tfseg import export as exporting
 
-    metadata = {"class_names": run.data.class_names, "metrics": _scores(run)}
+    model = run.model()
+    metadata = {**_names(run, model), "metrics": _scores(run)}
     tuning = run.tuning()
     if tuning is not None:
         metadata["tuning"] = tuning
     version = exporting.saved_model(
-        run.model(),
+        model,
         folder,
         metadata=metadata,
         images=images,
@@ -149,6 +177,15 @@ def _export(run, folder, images, **options):
         parity = exporting.inspect(version)["parity"]
         console.print(exporting.parity_table(exporting.read_parity(parity)))
     return version
+
+
+def _names(run, model):
+    """Return the names of the classes, or of the object categories of a detector."""
+    from tfseg.models import is_detector
+
+    if is_detector(model):
+        return {"object_names": run.data.object_names}
+    return {"class_names": run.data.class_names}
 
 
 def _parse_size(text):
@@ -228,9 +265,8 @@ def _show(metadata):
     from tfseg import export as exporting
 
     parity, palette = metadata.pop("parity", None), metadata.pop("palette")
-    for class_id, (name, color) in enumerate(
-        zip(metadata.pop("class_names"), palette, strict=True)
-    ):
+    names = metadata.pop("object_names" if "object_names" in metadata else "class_names")
+    for class_id, (name, color) in enumerate(zip(names, palette, strict=True)):
         # Spaces on the color: the encoding of a log file may lack the full block.
         swatch = ("  ", "on rgb({},{},{})".format(*color))
         console.print(Text.assemble("  ", swatch, f" {class_id} {name}"))

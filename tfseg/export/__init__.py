@@ -1,5 +1,6 @@
 """Export a trained model to SavedModel, LiteRT, ONNX or OpenVINO, and compare the results."""
 
+from tfseg.export.detection_parity import DetectionParity
 from tfseg.export.folding import fold_batch_norm
 from tfseg.export.formats import FORMATS
 from tfseg.export.litert import litert, litert_runner
@@ -18,6 +19,7 @@ from tfseg.export.saved_model import saved_model, serve_command
 
 __all__ = [
     "FORMATS",
+    "DetectionParity",
     "Parity",
     "fold_batch_norm",
     "inspect",

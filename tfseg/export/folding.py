@@ -6,11 +6,14 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from tfseg.export.detections import has_detections, with_count
 from tfseg.export.flattening import flatten
 from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import PixelShuffle
+from tfseg.models.detection.roi_layers import RoiBatchNorm
 from tfseg.models.layer_graph import consumers, is_used_once
 
+NORMS = (layers.BatchNormalization, RoiBatchNorm)
 CONVOLUTIONS = (layers.Conv2D, layers.DepthwiseConv2D, layers.Conv2DTranspose)
 # layers that neither sum many numbers nor are written for float32
 BFLOAT16_LAYERS = (
@@ -93,34 +96,38 @@ def fold_batch_norm(
 
 
 def as_constants(model: keras.Model, shape: tuple | None = None):
-    """Return a function (B, H, W, C) float32 -> logits in which the weights are constants.
+    """Return a function (B, H, W, C) float32 -> output in which the weights are constants.
 
     Constant kernels are arranged for the processor once instead of at every call.
 
     Args:
-        model: keras.Model of one input and output.
+        model: keras.Model of one input. Its output is logits or a dict.
         shape: (B, H, W, C) of the image, with None for any size; by default `model.input_shape`.
     """
     call = tf.function(lambda image: model(image, training=False), autograph=False)
     concrete = call.get_concrete_function(image_spec(shape or model.input_shape))
-    constant = convert_variables_to_constants_v2(concrete)
-    return lambda image: constant(image)[0]
+    # loops stay functions: LiteRT converts no others
+    constant = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    structure = concrete.structured_outputs
+    return lambda image: tf.nest.pack_sequence_as(structure, constant(image))
 
 
 def inference_function(folded_model: keras.Model):
     """Return a tf.function (B, H, W, C) float32 -> class ids and probabilities, for converters.
 
     For images of one known size it returns the probabilities alone: delegates of small devices
-    have no integer outputs, and MediaPipe takes a single one.
+    have no integer outputs, and MediaPipe takes a single one. For a detector it returns detections.
 
     Args:
         folded_model: the result of `fold_batch_norm`. Its weights become constants.
     """
-    logits_of = as_constants(folded_model)
+    output_of = as_constants(folded_model)
     is_static = None not in folded_model.input_shape
 
     def serve(image):
-        outputs = postprocess(logits_of(image))
+        if has_detections(folded_model):
+            return with_count(output_of(image))
+        outputs = postprocess(output_of(image))
         return {"probabilities": outputs["probabilities"]} if is_static else outputs
 
     spec = image_spec(folded_model.input_shape)
@@ -163,7 +170,7 @@ def _foldable_norms(model):
 
 def _is_single_norm(layer, model):
     """Whether a layer is a batch normalization of this model that is used once."""
-    is_norm = isinstance(layer, layers.BatchNormalization) and is_used_once(layer)
+    is_norm = isinstance(layer, NORMS) and is_used_once(layer)
     return is_norm and layer in model.layers
 
 
@@ -225,8 +232,8 @@ def _folded_weights(conv, norm):
     kernel, *bias = [weight.astype(np.float64) for weight in conv.get_weights()]
     bias = bias[0] if bias else 0.0
     mean, variance = _float64(norm.moving_mean), _float64(norm.moving_variance)
-    gamma = _float64(norm.gamma) if norm.scale else np.ones(len(mean))
-    beta = _float64(norm.beta) if norm.center else np.zeros(len(mean))
+    gamma = _float64(norm.gamma) if getattr(norm, "scale", True) else np.ones(len(mean))
+    beta = _float64(norm.beta) if getattr(norm, "center", True) else np.zeros(len(mean))
     scale = gamma / np.sqrt(variance + norm.epsilon)
     kernel = kernel * broadcast_to_kernel(conv, scale)
     bias = (bias - mean) * scale + beta

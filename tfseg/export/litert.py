@@ -11,15 +11,17 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
+from tfseg.export.detection_parity import require_matches
+from tfseg.export.detections import has_detections
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import fold_batch_norm, inference_function
 from tfseg.export.int8_images import resize_image, split_samples
 from tfseg.export.litert_metadata import add_segmenter_metadata
 from tfseg.export.parity import keras_runner, run_one_by_one
-from tfseg.export.postprocess import ids_of_probabilities
+from tfseg.export.postprocess import with_class_ids
 from tfseg.export.quantizing import equalize_concatenations, sensitive_layers
 from tfseg.export.trained_range import checked_range, range_to_serve, serves_uint8
-from tfseg.export.verify import check_export, checked_size
+from tfseg.export.verify import MIN_MATCHES, check_export, checked_file_size
 from tfseg.files import atomic_write
 
 QUANTIZE = (None, "float16", "dynamic", "int8")
@@ -46,6 +48,8 @@ def litert(
     runs faster, in particular in int8, and on delegates of GPUs and Edge TPUs. Its only output is
     `probabilities` (1, H, W, classes), and it contains the metadata with which MediaPipe's
     ImageSegmenter takes it, unless the model was trained on other values than 0..255.
+
+    A detector needs `size` and stays in float32. Its outputs are those of `onnx`.
 
     Args:
         model: a trained model of `tfseg.models`.
@@ -82,7 +86,8 @@ def litert(
     """
     checks.one_of("litert", "quantize", quantize, QUANTIZE)
     check_export("litert", model, file, ".tflite")
-    size = checked_size("litert", model, size)
+    size = checked_file_size("litert", model, size)
+    _require_float32_detector(model, quantize)
     value_range = checked_range("litert", value_range)
     calibration, compared = _checked_images(model, quantize, samples, size, value_range)
     _interpreter_class()  # fail before the conversion, which can take minutes
@@ -91,11 +96,13 @@ def litert(
         equalize_concatenations(folded_model, calibration)
     with atomic_write(file) as path:
         content = _convert(folded_model, quantize, calibration)
-        takes_8_bit = serves_uint8(range_to_serve(model, value_range))
-        if size is not None and len(model.output_shape) == 4 and takes_8_bit:
+        if size is not None and _suits_segmenter(model, value_range):
             content = add_segmenter_metadata(content, model, class_names)
         path.write_bytes(content)
-        _compare(model, folded_model, path, quantize, compared)
+        if has_detections(model):
+            _compare_detections(model, path, compared)
+        else:
+            _compare(model, folded_model, path, quantize, compared)
     return Path(file)
 
 
@@ -107,9 +114,9 @@ def litert_runner(file: str | Path, threads: int = 2):
         threads: number of CPU threads.
 
     Returns:
-        function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities". It raises a
-        ValueError if the shape does not fit the file or the array is empty. A file of fixed size is
-        run once per image.
+        function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities", or with the
+        outputs of a detector. It raises a ValueError if the shape does not fit the file or the
+        array is empty. A file of fixed size is run once per image.
 
     Raises:
         ValueError: the file is not a LiteRT file.
@@ -140,10 +147,25 @@ def litert_runner(file: str | Path, threads: int = 2):
         interpreter.set_tensor(image["index"], images)
         interpreter.invoke()
         found = {name: interpreter.get_tensor(output["index"]) for name, output in outputs.items()}
-        found.setdefault("class_ids", ids_of_probabilities(found["probabilities"]))
-        return found
+        return with_class_ids(found)
 
     return run
+
+
+def _require_float32_detector(model, quantize):
+    """Raise a ValueError if a detector would be quantized."""
+    if quantize is not None and has_detections(model):
+        raise ValueError(
+            f"litert: got quantize={quantize!r} for the detector {model.name!r}. Rounding would "
+            "move its boxes: write it in float32, quantize=None."
+        )
+
+
+def _suits_segmenter(model, value_range):
+    """Whether MediaPipe's ImageSegmenter can take a file: class ids per pixel of 8-bit images."""
+    if has_detections(model) or len(model.output_shape) != 4:
+        return False
+    return serves_uint8(range_to_serve(model, value_range))
 
 
 def _interpreter_class():
@@ -260,6 +282,15 @@ def _compare(model, folded_model, file, quantize, images):
     warnings.warn(
         f"{message}.{worst} The file was written; 'float16' is more accurate.", stacklevel=3
     )
+
+
+def _compare_detections(model, file, images):
+    """Raise a RuntimeError if the detections of a file are not those of the model."""
+    run = litert_runner(file)
+    reference = in_float32(model)
+    for image in images:
+        expected = reference(image[None], training=False)
+        require_matches(expected, run(image[None]), file, MIN_MATCHES)
 
 
 def _agreement(model, file, images):

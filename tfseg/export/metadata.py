@@ -12,6 +12,8 @@ import tensorflow as tf
 import tfseg
 from tfseg.checks import ignore_index_for
 from tfseg.data import label_names
+from tfseg.export.detection_client import verify_detections
+from tfseg.export.detections import has_detections, object_names_of
 from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.models import normalization_of
 from tfseg.viz import palette
@@ -26,6 +28,8 @@ def class_names_of(owner: str, model, class_names) -> list[str]:
     Raises:
         ValueError: the number of names does not fit the model.
     """
+    if has_detections(model):
+        return object_names_of(owner, model, class_names)
     count = max(2, model.output_shape[-1])
     names = [str(i) for i in range(count)] if class_names is None else label_names(class_names)
     if len(names) != count:
@@ -58,15 +62,13 @@ def write_metadata(version: Path, model, details: dict) -> None:
     path = version / METADATA_FILE
     path.parent.mkdir(exist_ok=True)
     versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras")}
-    classes = max(2, model.output_shape[-1])
     metadata = {
         "model": model.name,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "image_shape": list(model.input_shape[1:]),
         **_normalization(model),
         **_offsets(model),
-        "palette": palette(classes).tolist(),
-        "ignore_index": ignore_index_for(classes),
+        **_label_facts(model),
         **details,
         "versions": versions | {"tfseg": tfseg.__version__},
         "weights_sha256": _weights_sha256(model),
@@ -119,7 +121,8 @@ def inspect(version) -> dict:
             f"'{version}' was modified after the export: {' '.join(problems)} "
             "Export the model again."
         )
-    _verify_signatures(version, metadata)
+    verify = verify_detections if "object_names" in metadata else _verify_class_ids
+    verify(version, metadata)
     parity = version / PARITY_FILE
     if parity.is_file():
         metadata["parity"] = json.loads(parity.read_text("utf-8"))
@@ -145,7 +148,7 @@ def _file_problems(version, expected):
     )
 
 
-def _verify_signatures(version, metadata):
+def _verify_class_ids(version, metadata):
     """Raise a RuntimeError unless all signatures give the same class ids for a black image."""
     signatures = tf.saved_model.load(str(version)).signatures
     height, width, channels = metadata["image_shape"]
@@ -165,6 +168,14 @@ def _verify_signatures(version, metadata):
         raise RuntimeError(
             f"'{version}' loads, but its signatures do not agree. Export the model again."
         )
+
+
+def _label_facts(model):
+    """Return the colors of the classes, and the value of unlabeled pixels if there are masks."""
+    if has_detections(model):
+        return {"palette": palette(model.num_classes + 1)[1:].tolist()}  # without background
+    classes = max(2, model.output_shape[-1])
+    return {"palette": palette(classes).tolist(), "ignore_index": ignore_index_for(classes)}
 
 
 def _normalization(model):

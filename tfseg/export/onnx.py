@@ -10,9 +10,9 @@ from tfseg import checks
 from tfseg.export.folding import fold_batch_norm, inference_function
 from tfseg.export.metadata import class_names_of
 from tfseg.export.parity import run_one_by_one
-from tfseg.export.postprocess import ids_of_probabilities
+from tfseg.export.postprocess import with_class_ids
 from tfseg.export.trained_range import checked_range
-from tfseg.export.verify import check_export, checked_size, require_model_outputs
+from tfseg.export.verify import check_export, checked_file_size, require_model_outputs
 from tfseg.files import atomic_write
 
 OPSET = 17  # from 2022, so that older runtimes can read the files
@@ -35,6 +35,9 @@ def onnx(
 
     With `size` the file takes one image (1, H, W, C) at a time, all shapes in it are known, and its
     only output is `probabilities`: for programs such as OpenCV that lack other shapes.
+
+    A detector needs `size`. Its outputs are `boxes` (1, M, 4) in pixels, `scores` (1, M), `classes`
+    (1, M) int32, -1 for padding, `num_detections` (1,) int32 and, with masks, `masks` (1, M, S, S).
 
     The file appears only after it was checked and compared with the model on an odd-sized image.
 
@@ -64,7 +67,7 @@ def onnx(
         (1, 5, 6)
     """
     check_export("onnx", model, file, ".onnx")
-    size = checked_size("onnx", model, size)
+    size = checked_file_size("onnx", model, size)
     value_range = checked_range("onnx", value_range)
     properties = {"class_names": json.dumps(class_names_of("onnx", model, class_names))}
     format_onnx = checks.require_package("onnx", "onnx")
@@ -90,7 +93,7 @@ def onnx_runner(file: str | Path, threads: int = 2):
 
     Returns:
         function of an array (B, H, W, C) -> dict with "class_ids" (B, H, W) and "probabilities"
-        (B, H, W, classes).
+        (B, H, W, classes), or with the outputs of a detector.
     """
     runtime = checks.require_package("onnxruntime", "onnx")
     options = runtime.SessionOptions()
@@ -105,8 +108,7 @@ def onnx_runner(file: str | Path, threads: int = 2):
 
     def run_batch(images):
         outputs = dict(zip(names, session.run(names, {"image": images}), strict=True))
-        outputs.setdefault("class_ids", ids_of_probabilities(outputs["probabilities"]))
-        return outputs
+        return with_class_ids(outputs)
 
     return run
 
@@ -172,6 +174,8 @@ def _move_softmax_last(graph, helper):
     last axis six times as fast.
     """
     producers = {name: node for node in graph.node for name in node.output}
+    if "probabilities" not in producers:  # a detector
+        return
     transpose = producers["probabilities"]
     softmax = producers.get(transpose.input[0])
     if transpose.op_type != "Transpose" or softmax is None or softmax.op_type != "Softmax":

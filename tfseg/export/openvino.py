@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
+from tfseg.export.detections import has_detections
 from tfseg.export.folding import as_constants, fold_batch_norm, image_spec
 from tfseg.export.parity import run_one_by_one
 from tfseg.export.saving import save_quietly
@@ -56,6 +57,7 @@ def openvino(
         (1, 5, 6)
     """
     check_export("openvino", model, file, ".xml")
+    _require_no_detector(model)
     size = checked_size("openvino", model, size)
     value_range = checked_range("openvino", value_range)
     package = checks.require_package("openvino", "openvino")
@@ -108,6 +110,18 @@ def openvino_runner(file: str | Path, threads: int = 2, dtype: str = "float32"):
         return {name: outputs[name] for name in ("class_ids", "probabilities")}
 
     return run
+
+
+def _require_no_detector(model):
+    """Raise a ValueError for a detector: OpenVINO 2026 selects wrong values of its candidates.
+
+    Its processor plugin gives 0 for some of the scores that are gathered by index.
+    """
+    if has_detections(model):
+        raise ValueError(
+            f"openvino: got the detector {model.name!r}. OpenVINO would give it wrong scores. "
+            "Export it as ONNX or LiteRT."
+        )
 
 
 def _convert(package, model, size, folder):

@@ -10,6 +10,8 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
+from tfseg.export.detection_parity import DetectionParity, compare_detections
+from tfseg.export.detections import has_detections, with_count
 from tfseg.export.postprocess import postprocess
 
 BATCH_SIZES = (1, 8)
@@ -41,6 +43,28 @@ class Parity:
     milliseconds: dict[int, float]
     bytes: int | None
 
+    def problem(self, min_agreement: float, class_names) -> str | None:
+        """Return what differs too much from the Keras model, or None if nothing does.
+
+        The sentences name the image and the classes with the lowest agreement.
+
+        Args:
+            min_agreement: minimum fraction of pixels with the same class.
+            class_names: list of str.
+        """
+        if self.difference is not None and not np.isfinite(self.difference):
+            return f"{self.format} gives probabilities that are not finite. Do not use this format."
+        if self.agreement >= min_agreement:
+            return None
+        named = zip(self.by_class, class_names, strict=True)
+        classes = sorted((value, name) for value, name in named if value is not None)
+        worst = ", ".join(f"{name} {value:.1%}" for value, name in classes[:3])
+        return (
+            f"{self.format} agrees with the Keras model on {self.agreement:.2%} of the pixels, "
+            f"expected at least {min_agreement:.2%}. Agreement is lowest on image "
+            f"{self.worst_image} ({self.worst_agreement:.2%}); per class: {worst}."
+        )
+
 
 def keras_runner(model: keras.Model):
     """Return a function of images (B, H, W, C) that runs a Keras model.
@@ -49,13 +73,19 @@ def keras_runner(model: keras.Model):
         model: a model of `tfseg.models`.
 
     Returns:
-        function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities".
+        function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities", or, for a
+        detector, with "boxes", "scores", "classes", "num_detections" and, with masks, "masks".
     """
+    is_detector = has_detections(model)
+    finish = with_count if is_detector else postprocess
+    # a detector takes seconds to trace, so it is traced once for all sizes
+    signature = [tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)] if is_detector else None
 
+    @tf.function(autograph=False, reduce_retracing=True, input_signature=signature)
     def outputs(image):
-        return postprocess(model(image, training=False))
+        return finish(model(image, training=False))
 
-    return _numpy_runner(tf.function(outputs, autograph=False, reduce_retracing=True))
+    return _numpy_runner(outputs)
 
 
 def saved_model_runner(version):
@@ -85,17 +115,20 @@ def run_one_by_one(run, images) -> dict:
     return {name: np.concatenate([found[name] for found in outputs]) for name in outputs[0]}
 
 
-def parity(runners: dict, images, sizes: dict[str, int] | None = None) -> list[Parity]:
+def parity(
+    runners: dict, images, sizes: dict[str, int] | None = None
+) -> list[Parity] | list[DetectionParity]:
     """Compare several formats of one model on images.
 
     Args:
         runners: {name: function of (B, H, W, C) float32 -> dict of "class_ids" and optionally
-            "probabilities"}. The first, normally `keras_runner(model)`, is the reference.
+            "probabilities", or of detections}. The first, normally `keras_runner(model)`, is the
+            reference.
         images: list of (H, W, C) images, which may differ in size.
         sizes: {name: size of the file in bytes}.
 
     Returns:
-        list of `Parity`, in the order of `runners`.
+        list of `Parity`, or for a detector of `DetectionParity`, in the order of `runners`.
 
     Raises:
         ValueError: there are no images.
@@ -117,48 +150,38 @@ def parity(runners: dict, images, sizes: dict[str, int] | None = None) -> list[P
     return [_compare(name, run, images, expected, sizes.get(name)) for name, run in runners.items()]
 
 
-def require_parity(rows: list[Parity], min_agreement: float, class_names) -> None:
+def require_parity(rows, min_agreement: float, class_names) -> None:
     """Raise a RuntimeError if a format differs too much from the Keras model.
 
     Args:
         rows: result of `parity`.
-        min_agreement: minimum fraction of pixels with the same class.
+        min_agreement: minimum fraction of pixels with the same class, or of matched detections.
         class_names: list of str, for the message.
 
     Raises:
-        RuntimeError: probabilities are not finite or the agreement is too low. The message names
-            the image and the classes with the lowest agreement.
+        RuntimeError: probabilities are not finite or the agreement is too low.
     """
     for row in rows:
-        if row.difference is not None and not np.isfinite(row.difference):
-            raise RuntimeError(
-                f"{row.format} gives probabilities that are not finite. Do not use this format."
-            )
-        if row.agreement < min_agreement:
-            named = zip(row.by_class, class_names, strict=True)
-            classes = sorted((value, name) for value, name in named if value is not None)
-            worst = ", ".join(f"{name} {value:.1%}" for value, name in classes[:3])
-            raise RuntimeError(
-                f"{row.format} agrees with the Keras model on {row.agreement:.2%} of the pixels, "
-                f"expected at least {min_agreement:.2%}. Agreement is lowest on image "
-                f"{row.worst_image} ({row.worst_agreement:.2%}); per class: {worst}."
-            )
+        problem = row.problem(min_agreement, class_names)
+        if problem is not None:
+            raise RuntimeError(problem)
 
 
-def read_parity(rows: list[dict]) -> list[Parity]:
-    """Return `Parity` rows from the JSON that `write_parity` wrote.
+def read_parity(rows: list[dict]) -> list[Parity] | list[DetectionParity]:
+    """Return the rows of `parity` from the JSON that `write_parity` wrote.
 
     Args:
         rows: list of dicts, e.g. `tfseg.export.inspect(version)["parity"]`.
     """
+    kind = DetectionParity if rows and "detections" in rows[0] else Parity
     return [
-        Parity(**row | {"milliseconds": {int(k): v for k, v in row["milliseconds"].items()}})
+        kind(**row | {"milliseconds": {int(k): v for k, v in row["milliseconds"].items()}})
         for row in rows
     ]
 
 
-def parity_table(rows: list[Parity]) -> Table:
-    """Return a rich table of `Parity` rows."""
+def parity_table(rows) -> Table:
+    """Return a rich table of the rows of `parity`."""
     table = Table(title="Exported formats compared with the Keras model")
     table.add_column("format", no_wrap=True)
     times = [f"ms, batch {size}" for size in BATCH_SIZES]
@@ -175,8 +198,8 @@ def parity_table(rows: list[Parity]) -> Table:
     return table
 
 
-def write_parity(file: str | Path, rows: list[Parity]) -> None:
-    """Write `Parity` rows as JSON."""
+def write_parity(file: str | Path, rows) -> None:
+    """Write the rows of `parity` as JSON."""
     text = json.dumps([asdict(row) for row in rows], indent=2)
     Path(file).write_text(text + "\n", encoding="utf-8")
 
@@ -190,11 +213,17 @@ def size_in_bytes(path) -> int:
 
 def _compare(name, run, images, expected, size):
     found = [run(image[None]) for image in images]
+    batches = {count: np.repeat(images[0][None], count, 0) for count in BATCH_SIZES}
+    milliseconds = {count: _milliseconds(run, batch) for count, batch in batches.items()}
+    compare = compare_detections if "boxes" in expected[0] else _compare_class_ids
+    return compare(name, found, expected, milliseconds, size)
+
+
+def _compare_class_ids(name, found, expected, milliseconds, size):
     equal = [f["class_ids"] == e["class_ids"] for f, e in zip(found, expected, strict=True)]
     by_image = [float(e.mean()) for e in equal]
     all_equal = np.concatenate([e.ravel() for e in equal])
     worst = int(np.argmin(by_image))
-    batches = {count: np.repeat(images[0][None], count, 0) for count in BATCH_SIZES}
     return Parity(
         format=name,
         agreement=float(all_equal.mean()),
@@ -202,7 +231,7 @@ def _compare(name, run, images, expected, size):
         worst_agreement=by_image[worst],
         by_class=_agreement_by_class(expected, all_equal),
         difference=_largest_difference(found, expected),
-        milliseconds={count: _milliseconds(run, batch) for count, batch in batches.items()},
+        milliseconds=milliseconds,
         bytes=size,
     )
 

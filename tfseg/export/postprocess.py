@@ -63,6 +63,13 @@ def ids_of_probabilities(probabilities):
     return probabilities.argmax(-1).astype(dtype)
 
 
+def with_class_ids(outputs: dict) -> dict:
+    """Return the outputs of a file, with class ids if it gives probabilities alone."""
+    if "probabilities" in outputs and "class_ids" not in outputs:
+        return {**outputs, "class_ids": ids_of_probabilities(outputs["probabilities"])}
+    return outputs
+
+
 def uncertainty(probabilities):
     """Return the normalized entropy over the classes.
 
@@ -93,25 +100,34 @@ def run_lengths(ids, classes: int):
         (classes,) string.
     """
     flat = tf.cast(tf.reshape(tf.transpose(ids), [-1]), tf.int32)
-    size = tf.strings.as_string(tf.shape(ids))
 
     def encode(class_id):
-        counts = tf.strings.as_string(_run_counts(flat == class_id))
-        listed = tf.strings.reduce_join(counts, separator=", ")
-        parts = ['{"size": [', size[0], ", ", size[1], '], "counts": [', listed, "]}"]
-        return tf.strings.join(parts)
+        return run_lengths_json(_run_stops(flat == class_id), tf.shape(ids))
 
     return tf.map_fn(encode, tf.range(classes), fn_output_signature=tf.string)
 
 
-def _run_counts(inside):
-    """(N,) bool -> lengths of the runs, the first of them outside.
+def run_lengths_json(stops, size):
+    """Return COCO's uncompressed run lengths of one mask as JSON, () string.
+
+    Args:
+        stops: (N,) int64, 0 and the positions down the columns at which runs end, in ascending
+            order. The runs alternate between pixels outside and inside, starting outside.
+        size: (2,) int32, height and width of the mask.
+    """
+    counts = stops[1:] - stops[:-1]
+    counts = tf.cond(counts[-1] > 0, lambda: counts, lambda: counts[:-1])
+    listed = tf.strings.reduce_join(tf.strings.as_string(counts), separator=", ")
+    height, width = tf.unstack(tf.strings.as_string(size))
+    return tf.strings.join(['{"size": [', height, ", ", width, '], "counts": [', listed, "]}"])
+
+
+def _run_stops(inside):
+    """(N,) bool -> 0 and the positions at which runs end, the first of them outside.
 
     [1, 1, 0] is padded to [0, 1, 1, 0, 0]. Neighbors differ after 0 and 2 pixels, so with both ends
-    the runs stop at 0, 0, 2, 3 and the counts are 0, 2, 1. A final count of 0 is dropped.
+    the runs stop at 0, 0, 2, 3 and the counts are 0, 2, 1. A final count of 0 is dropped later.
     """
     padded = tf.pad(inside, [[1, 1]])
     changes = tf.where(padded[1:] != padded[:-1])[:, 0]
-    stops = tf.concat([[0], changes, [tf.size(inside, tf.int64)]], 0)
-    counts = stops[1:] - stops[:-1]
-    return tf.cond(counts[-1] > 0, lambda: counts, lambda: counts[:-1])
+    return tf.concat([[0], changes, [tf.size(inside, tf.int64)]], 0)

@@ -6,11 +6,15 @@ from functools import partial
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.encoded_client import class_ids_from_files, encode_png
+from tfseg.export.detector_export import (
+    export_detector,
+    require_no_thresholds,
+    require_plain_options,
+)
+from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import check_formats, write_formats
@@ -20,20 +24,18 @@ from tfseg.export.saving import save_quietly
 from tfseg.export.signatures import EXTRA_OUTPUTS, array_signature, file_signature
 from tfseg.export.trained_range import (
     checked_range,
-    image_dtype,
     range_to_serve,
     serves_files,
     serves_uint8,
 )
 from tfseg.export.verify import noise_images, require_close
 from tfseg.export.versions import next_version
-from tfseg.export.warmup import write_warmup
+from tfseg.export.warmup import image_requests, write_warmup
 from tfseg.export.windowed import windowed
-from tfseg.models import output_stride, split_standardize
+from tfseg.models import is_detector, output_stride, split_standardize
 
 DTYPES = ("float32", "bfloat16")
 OVERLAP = 0.25  # of windows
-WARMUP_SIDE = 256
 # (minimum agreement, maximum difference of probabilities); ties may break either way
 TOLERANCE = {"float32": (0.999, 1e-3), "bfloat16": (0.98, 0.1)}
 
@@ -50,6 +52,9 @@ def saved_model(
     images=(),
     size: tuple[int, int] | None = None,
     value_range: tuple[float, float] | None = None,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+    max_detections: int | None = None,
 ) -> Path:
     """Export a model for TF Serving under the next free version number.
 
@@ -72,6 +77,19 @@ def saved_model(
     normalization="image" takes any range, and has all signatures.
 
     For an image classifier, `class_ids` are (B,), also from `encoded`, and probabilities (B, C).
+
+    For a detector, where M is `max_detections`, and with no step left to the client:
+
+    `serving_default`, `uint8`: `boxes` (B, M, 4) float32, x_min, y_min, x_max, y_max in pixels;
+        `scores` (B, M) float32 in descending order; `classes` (B, M) int32 from 0, -1 for padding;
+        `num_detections` (B,) int32; `masks` (B, M, S, S) float32, probabilities inside the boxes.
+    `encoded`: the same with boxes in pixels of each image, `ok` and `reason`; in place of `masks`
+        `masks_rle_bytes` (B, M), COCO's run lengths as JSON, and `masks_png_bytes` (B,), PNG files
+        of 16 bits in which k is the k-th detection.
+    `detection`, for color images: `input_tensor` (B, H, W, 3) uint8 -> `detection_boxes`,
+        `detection_scores`, `detection_classes`, `num_detections` and `detection_masks` as in
+        exports of TensorFlow's object detection API: float32, boxes as y_min, x_min, y_max, x_max
+        in fractions of height and width, classes from 1.
 
     The folder also contains warm-up requests for TF Serving and metadata, see `inspect`. The
     version appears only after it was loaded and compared with the model, so a server never sees a
@@ -101,6 +119,8 @@ def saved_model(
         value_range: (low, high), the smallest and largest value in the images that the model was
             trained on. It is kept in the metadata, decides on the signatures for integers, and is
             the range of the noise on which `formats` are verified. None for 0..255 or unknown.
+        score_threshold, nms_iou, max_detections: of a detector, see
+            `tfseg.models.with_thresholds`; None keeps those of the model.
 
     Returns:
         pathlib.Path of the new version, `<folder>/<version>`.
@@ -116,13 +136,24 @@ def saved_model(
         >>> tfseg.export.saved_model(model, "saved_models/leaves").as_posix()
         'saved_models/leaves/1'
     """
+    thresholds = {
+        "score_threshold": score_threshold,
+        "nms_iou": nms_iou,
+        "max_detections": max_detections,
+    }
+    if is_detector(model):
+        require_plain_options(outputs, window, dtype)
+        common = (max_pixels, formats, images, size, value_range)
+        return export_detector(model, folder, metadata, thresholds, *common)
+    require_no_thresholds(model, thresholds)
     details = _checked_details(model, outputs, metadata, window, max_pixels, dtype, value_range)
     size = check_formats(model, formats, images, size)
 
     def write(version):
         _write(model, version, details)
         _compare(model, version, details)
-        write_warmup(version, _warmup_requests(model, details))
+        requests = image_requests(model, range_to_serve(model, details["value_range"]))
+        write_warmup(version, requests)
         if len(images):
             # other formats have no windows, which `_compare` has checked
             crops = [image[:window, :window] for image in images]
@@ -241,17 +272,3 @@ def _compare(model, path, details):
 
 def _inference_call(model):
     return partial(model, training=False)
-
-
-def _warmup_requests(model, details):
-    """Return a request for every signature, at the model's size or a typical one."""
-    value_range = range_to_serve(model, details["value_range"])
-    height, width = model.input_shape[1:3]
-    shape = (1, height or WARMUP_SIDE, width or WARMUP_SIDE, model.input_shape[-1])
-    image = np.full(shape, 127, image_dtype(value_range))
-    requests = [("serving_default", {"image": image.astype(np.float32)})]
-    if serves_uint8(value_range):
-        requests.append(("uint8", {"image": image}))
-    if serves_files(model, value_range):
-        requests.append(("encoded", {"image_bytes": np.array([encode_png(image[0])], object)}))
-    return requests

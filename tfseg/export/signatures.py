@@ -26,11 +26,8 @@ def array_signature(logits_of, shape, extra, dtype):
     def serve(image):
         # outside Python nobody checks the signature, and a gray image would broadcast
         image = tf.ensure_shape(image, (None, *shape))
-        # an empty tensor crashes oneDNN's convolutions: run on a black pixel and cut the outputs
-        has_pixels = tf.size(image) > 0
-        blank = tf.zeros((1, *(side or 1 for side in shape[:2]), shape[2]), dtype)
-        image_or_blank = tf.cond(has_pixels, lambda: image, lambda: blank)
-        outputs = _outputs(logits_of(tf.cast(image_or_blank, tf.float32)), extra)
+        has_pixels, shown = image_or_blank(image, shape)
+        outputs = _outputs(logits_of(tf.cast(shown, tf.float32)), extra)
         # 3 for class ids per pixel, 1 for class ids per image
         shared_axes = len(outputs["class_ids"].shape)
         return {
@@ -39,6 +36,20 @@ def array_signature(logits_of, shape, extra, dtype):
         }
 
     return serve
+
+
+def image_or_blank(image, shape):
+    """Return whether images have pixels, and the images, or one black image if they have none.
+
+    An empty tensor crashes oneDNN's convolutions, so the model runs on a black image in its place.
+
+    Args:
+        image: (B, H, W, C).
+        shape: (H, W, C) of the model's input, with None for any size.
+    """
+    has_pixels = tf.size(image) > 0
+    blank = tf.zeros((1, *(side or 1 for side in shape[:2]), shape[2]), image.dtype)
+    return has_pixels, tf.cond(has_pixels, lambda: image, lambda: blank)
 
 
 def _outputs(logits, extra):

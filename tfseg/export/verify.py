@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
+from tfseg.export.detection_parity import require_matches
+from tfseg.export.detections import has_detections
 from tfseg.export.flattening import in_float32
 from tfseg.export.parity import keras_runner
 from tfseg.export.postprocess import require_logits
@@ -12,11 +14,13 @@ from tfseg.export.trained_range import noise
 
 MIN_AGREEMENT = 0.999  # fraction of class ids; ties between classes may break either way
 MAX_DIFFERENCE = 1e-3  # of probabilities
+MIN_MATCHES = 0.98  # fraction of detections: on noise, scores are close and suppress each other
 
 
 def check_export(owner: str, model, file: str | Path, suffix: str) -> None:
-    """Raise a ValueError unless the model's only output is logits and the file has the suffix."""
-    require_logits(owner, model)
+    """Raise a ValueError unless the outputs of a model can be exported and the suffix fits."""
+    if not has_detections(model):
+        require_logits(owner, model)
     if Path(file).suffix != suffix:
         raise ValueError(f"{owner}: file='{file}' must end in '{suffix}'.")
 
@@ -50,6 +54,22 @@ def checked_size(owner: str, model, size) -> tuple[int, int] | None:
     return height, width
 
 
+def checked_file_size(owner: str, model, size) -> tuple[int, int] | None:
+    """Return (H, W) of the images that a file takes, or None for any size; detectors need one.
+
+    Raises:
+        ValueError: see `checked_size`, or a detector that takes images of any size has no `size`.
+    """
+    if size is None and has_detections(model):
+        size = model.input_shape[1:3]
+        if None in size:
+            raise ValueError(
+                f"{owner}: got the detector {model.name!r} without `size`. In this format "
+                "detectors take images of one size: pass size=(height, width)."
+            )
+    return checked_size(owner, model, size)
+
+
 def require_model_outputs(model, run, path, size=None, value_range=None) -> None:
     """Raise a RuntimeError unless an exported file gives the model's outputs on odd-sized noise.
 
@@ -64,7 +84,10 @@ def require_model_outputs(model, run, path, size=None, value_range=None) -> None
     if size is not None:
         images = noise((2, *size, model.input_shape[-1]), value_range).astype(np.float32)
     expected = keras_runner(in_float32(model))(images)
-    require_close(expected, run(images), path, MIN_AGREEMENT, MAX_DIFFERENCE)
+    if has_detections(model):
+        require_matches(expected, run(images), path, MIN_MATCHES)
+    else:
+        require_close(expected, run(images), path, MIN_AGREEMENT, MAX_DIFFERENCE)
 
 
 def require_close(

@@ -2,9 +2,41 @@
 
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
+from tfseg.export.encoded_client import encode_png
+from tfseg.export.trained_range import image_dtype, serves_files, serves_uint8
+
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+WARMUP_SIDE = 256
+
+
+def warmup_image(model, value_range):
+    """Return a gray image (1, H, W, C) at the model's size or a typical one.
+
+    Args:
+        model: keras.Model.
+        value_range: result of `range_to_serve`.
+    """
+    height, width = model.input_shape[1:3]
+    shape = (1, height or WARMUP_SIDE, width or WARMUP_SIDE, model.input_shape[-1])
+    return np.full(shape, 127, image_dtype(value_range))
+
+
+def image_requests(model, value_range) -> list[tuple[str, dict]]:
+    """Return a request (signature, {input: array}) for every signature that takes images.
+
+    Args:
+        model, value_range: see `warmup_image`.
+    """
+    image = warmup_image(model, value_range)
+    requests = [("serving_default", {"image": image.astype(np.float32)})]
+    if serves_uint8(value_range):
+        requests.append(("uint8", {"image": image}))
+    if serves_files(model, value_range):
+        requests.append(("encoded", {"image_bytes": np.array([encode_png(image[0])], object)}))
+    return requests
 
 
 def write_warmup(version: Path, requests: list[tuple[str, dict]]) -> None:

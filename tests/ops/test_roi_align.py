@@ -1,6 +1,7 @@
 """Goldens of torchvision's C++ kernel come from tests/goldens/roi_align_goldens.py."""
 
 import functools
+import sys
 from pathlib import Path
 
 import keras
@@ -95,8 +96,14 @@ def test_equals_torchvision(aligned, size, ratio):
     assert number(gradient) == pytest.approx(goldens()[f"{name}_gradient"], abs=1e-4)
 
 
+@pytest.fixture
+def in_chunks(monkeypatch):
+    """Pool a few boxes at a time, with a smaller last chunk."""
+    monkeypatch.setattr(sys.modules[roi_align.__module__], "CHUNK_VALUES", 2000)
+
+
 @pytest.mark.parametrize("jit_compile", [False, True])
-def test_pyramid_equals_torchvision(jit_compile):
+def test_pyramid_equals_torchvision(jit_compile, in_chunks):
     boxes = array(goldens()["pyramid_boxes"])
     maps = [array(goldens()[f"pyramid_map{index}"]) for index in range(4)]
     result, gradients = value_and_gradients(
@@ -112,7 +119,9 @@ def test_pyramid_equals_torchvision(jit_compile):
         assert number(gradient) == pytest.approx(expected, abs=1e-4)
 
 
-def test_eager_equals_torchvision():
+@pytest.mark.parametrize("chunk", [2**25, 2000])
+def test_eager_equals_torchvision(chunk, monkeypatch):
+    monkeypatch.setattr(sys.modules[roi_align.__module__], "CHUNK_VALUES", chunk)
     maps = [array(goldens()[f"pyramid_map{index}"]) for index in range(4)]
     pooled = multiscale_roi_align(maps, array(goldens()["pyramid_boxes"]), STRIDES, 3)
     assert number(pooled) == pytest.approx(goldens()["pyramid_pooled"], abs=1e-4)
@@ -161,7 +170,7 @@ def test_boxes_get_no_gradient():
     assert gradient is None or not number(gradient).any()
 
 
-def test_unknown_batch_and_sizes_in_a_model():
+def test_unknown_batch_and_sizes_in_a_model(in_chunks):
     features = keras.Input((None, None, 3))
     boxes = keras.Input((15, 4))
 

@@ -11,6 +11,10 @@ from keras import ops
 
 from tfseg.ops.boxes import box_area
 
+# Feature values that are read at a time: 128 MB in float32. Smaller chunks make the gradient slower
+# in TensorFlow on a CPU, which copies the gradient of the whole pyramid once per chunk.
+CHUNK_VALUES = 2**25
+
 
 def roi_align(features, boxes, size: int, stride: float, sampling_ratio: int = 2, aligned=False):
     """Pool features inside boxes to squares of one size, with bilinear samples.
@@ -82,16 +86,12 @@ def multiscale_roi_align(
     rows, row_weights = _taps(
         boxes[..., 1] * scale, boxes[..., 3] * scale, extents[0], size, sampling_ratio, aligned
     )
-    positions = (
-        start[..., None, None]
-        + rows[..., :, None] * row_length[..., None, None]
-        + columns[..., None, :]
-    )
+    rows = start[..., None] + rows * row_length[..., None]
+    positions = rows[..., :, None] + columns[..., None, :]
     table = _flat_pyramid(levels)
-    values = ops.cast(ops.take(table, positions, axis=0), "float32")
-    values = ops.einsum("brsk,brkxc->brsxc", row_weights, values)
-    values = ops.einsum("brtx,brsxc->brstc", column_weights, values)
-    return ops.cast(values, levels[0].dtype)
+    flat = [_join_images(values) for values in (positions, row_weights, column_weights)]
+    pooled = _weighted_sums(table, *flat)
+    return ops.reshape(pooled, (*ops.shape(boxes)[:2], size, size, levels[0].shape[-1]))
 
 
 def _check_strides(levels, strides):
@@ -130,6 +130,100 @@ def _flat_pyramid(levels):
     batch = ops.shape(levels[0])[0]
     flat = [ops.reshape(values, (batch, -1, channels)) for values in levels]
     return ops.reshape(ops.concatenate(flat, axis=1), (-1, channels))
+
+
+def _join_images(values):
+    """Return (B * R, ...) of (B, R, ...)."""
+    batch, count, *rest = ops.shape(values)
+    return ops.reshape(values, (batch * count, *rest))
+
+
+def _weighted_sums(table, positions, row_weights, column_weights):
+    """Return weighted sums over squares of rows of a table, in float32 inside.
+
+    Boxes are processed in chunks, since all values that they read would take much memory.
+
+    Args:
+        table: (P, C) floating.
+        positions: (N, K, K) int32 rows of the table.
+        row_weights, column_weights: (N, S, K) float32.
+
+    Returns:
+        (N, S, S, C) in the dtype of the table.
+    """
+    count, size, taps = ops.shape(row_weights)
+    channels = table.shape[1]
+    chunk = max(1, CHUNK_VALUES // (taps * taps * channels))
+    chunks = -(-count // chunk)
+    if isinstance(count, int):  # chunks of nearly equal size need little padding
+        chunks = max(1, chunks)
+        chunk = -(-max(1, count) // chunks)
+    # positions are computed before the loop: inside of it XLA repeats that for every channel
+    boxes = [
+        _in_chunks(values, chunks, chunk) for values in (positions, row_weights, column_weights)
+    ]
+    pooled = _pool_chunks(table, boxes, chunks)
+    return ops.reshape(pooled, (chunks * chunk, size, size, channels))[:count]
+
+
+def _pool_chunks(table, boxes, chunks):
+    """Return (chunks, chunk, S, S, C) weighted sums; `boxes` has positions, and both weights."""
+
+    @ops.custom_gradient
+    def run(table):
+        if isinstance(chunks, int) and chunks == 1:  # exported graphs are better off without loops
+            pooled = _read(table, [values[0] for values in boxes])[None]
+        else:
+            pooled = ops.map(lambda box: _read(table, box), boxes)
+
+        def add(index, total, upstream):
+            box = [ops.take(values, index, axis=0) for values in boxes]
+            values = _spread(ops.take(upstream, index, axis=0), box)
+            rows = ops.reshape(box[0], (-1, 1))
+            return index + 1, ops.scatter_update(total, rows, values, reduction="add")
+
+        def gradient(*arguments, upstream=None):
+            upstream = arguments[0] if upstream is None else upstream
+            _, total = ops.while_loop(
+                lambda index, total: index < chunks,
+                lambda index, total: add(index, total, upstream),
+                (0, ops.zeros(ops.shape(table), "float32")),
+            )
+            return ops.cast(total, table.dtype)
+
+        return pooled, gradient
+
+    return run(table)
+
+
+def _read(table, box):
+    """Return (n, S, S, C) weighted sums of a chunk of boxes."""
+    positions, row_weights, column_weights = box
+    count, size, taps = ops.shape(row_weights)
+    channels = table.shape[1]
+    values = ops.cast(ops.take(table, ops.reshape(positions, (-1,)), axis=0), "float32")
+    values = ops.matmul(row_weights, ops.reshape(values, (count, taps, taps * channels)))
+    values = ops.reshape(values, (count, size, taps, channels))
+    return ops.cast(ops.matmul(column_weights[:, None], values), table.dtype)
+
+
+def _spread(upstream, box):
+    """Return (n * K * K, C) float32 gradients of the rows that `_read` reads."""
+    _, row_weights, column_weights = box
+    count, size, taps = ops.shape(row_weights)
+    channels = upstream.shape[-1]
+    columns = ops.transpose(column_weights, (0, 2, 1))[:, None]
+    values = ops.matmul(columns, ops.cast(upstream, "float32"))
+    values = ops.reshape(values, (count, size, taps * channels))
+    values = ops.matmul(ops.transpose(row_weights, (0, 2, 1)), values)
+    return ops.reshape(values, (-1, channels))
+
+
+def _in_chunks(values, chunks, chunk):
+    """Return (chunks, chunk, ...) of (N, ...), padded with zeros."""
+    count, *rest = ops.shape(values)
+    padding = ops.zeros((chunks * chunk - count, *rest), values.dtype)
+    return ops.reshape(ops.concatenate([values, padding]), (chunks, chunk, *rest))
 
 
 def _taps(low, high, extent, size, ratio, aligned):

@@ -99,6 +99,16 @@ def test_proposed_anchors_are_accepted_by_the_builders():
     assert proposed.coverage > default_anchors(boxes, sizes).coverage
 
 
+def test_proposed_anchors_cover_at_least_what_the_default_ones_do():
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0, 200, (300, 2))
+    boxes = np.concatenate([corners, corners + rng.lognormal(3.5, 0.6, (300, 2))], axis=1)
+    sizes = np.full((300, 2), (320, 320))
+    proposed = propose_anchors(boxes, sizes)
+    assert proposed.coverage >= default_anchors(boxes, sizes).coverage
+    assert list(proposed.sizes) == sorted(proposed.sizes)
+
+
 def test_boxes_in_fractions_are_an_error():
     report = diagnose(Boxes([[[0.1, 0.2, 0.5, 0.75]], [[10, 10, 40, 50]]]))
     finding = found(report)["boxes_in_fractions"]

@@ -23,8 +23,8 @@ def small(head="mask_rcnn", num_classes=3, **options):
             del ENCODERS[name]
 
 
-def batch_of_objects(height=61, width=70, count=3, batch=2):
-    """Random images, the first with two objects and a row of padding, the others with none."""
+def batch_of_objects(height=61, width=70, count=40, batch=2):
+    """Random images, the first with two objects and rows of padding, the others with none."""
     images = np.random.default_rng(0).integers(0, 256, (batch, height, width, 3), np.uint8)
     labels = {
         "boxes": np.zeros((batch, count, 4), np.float32),

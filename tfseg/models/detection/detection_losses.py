@@ -39,7 +39,7 @@ def box_loss(deltas, targets, positive, valid):
     Returns:
         () float32: the sum over positives, divided by the number of valid boxes.
     """
-    difference = ops.cast(deltas, "float32") - targets
+    difference = ops.cast(deltas, "float32") - ops.cast(targets, "float32")
     distance = ops.abs(ops.where(positive[..., None], difference, 0.0))
     parabola = 0.5 * ops.square(distance) / BETA
     losses = ops.where(distance < BETA, parabola, distance - 0.5 * BETA)
@@ -80,6 +80,7 @@ def mask_loss(logits, classes, targets, positive):
     Returns:
         () float32: the mean over all pixels of positives; 0 if there are none.
     """
+    targets = ops.cast(targets, "float32")
     counts = positive[..., None, None]
     chosen = ops.where(counts, class_channel(logits, classes), 0.0)
     losses = ops.binary_crossentropy(targets, chosen, from_logits=True)

@@ -153,7 +153,7 @@ class ToImage(layers.Layer):
 
     def call(self, boxes, image):
         """Return the boxes in pixels of the image."""
-        return boxes / canvas_scale(image, self.size)
+        return ops.cast(boxes, "float32") / canvas_scale(image, self.size)
 
     def compute_output_spec(self, boxes, image):
         """Return the symbolic boxes."""

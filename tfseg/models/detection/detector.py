@@ -2,6 +2,7 @@
 
 import keras
 from keras import ops
+from keras.src.losses.loss import scale_loss_for_distribution
 
 from tfseg.models.detection import detection_losses as losses
 from tfseg.models.detection import sampling
@@ -10,8 +11,6 @@ from tfseg.models.detection.heads import MASK_SIZE, call_head
 from tfseg.models.detection.rows import take_rows
 from tfseg.models.layer_graph import input_tensors
 from tfseg.ops import crop_masks, uniform
-
-POSITIVE_FRACTION = 0.25  # largest fraction of the sampled proposals that are matched to objects
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -116,7 +115,8 @@ class Detector(keras.Model):
         )
         for tracker, value in zip(self.loss_trackers, values, strict=True):
             tracker.update_state(value, sample_weight=ops.shape(x)[0])
-        return sum(values) + sum(self.losses) + sampling.invalid_class(y, self.num_classes)
+        total = sum(values) + sum(self.losses) + sampling.invalid_class(y, self.num_classes)
+        return scale_loss_for_distribution(total)  # which Keras does in its own losses
 
     def _proposal_losses(self, raw, objects, key):
         """Return the losses of objectness and of the boxes of sampled anchors."""
@@ -142,7 +142,7 @@ class Detector(keras.Model):
         priorities = self._priorities(ops.shape(valid), key, 1)
         sample = sampling.sample_proposals(boxes, valid, objects, priorities, count)
         rois = ops.stop_gradient(take_rows(boxes, sample.indices))
-        classes = sampling.class_targets(objects, sample)
+        classes = sampling.class_targets(objects, sample, self.num_classes)
         features = self.get_layer("box_roi_align")(levels, rois)
         outputs = call_head(self.get_layer("box_head"), features, sample.valid, training=training)
         deltas = losses.class_deltas(outputs["box_deltas"], classes)
@@ -159,7 +159,7 @@ class Detector(keras.Model):
 
     def _mask_loss(self, levels, rois, sample, classes, instances, scale, training):
         """Return the loss of the masks of positive proposals, which are the first of the sample."""
-        count = int(rois.shape[1] * POSITIVE_FRACTION)
+        count = self._count_masks(sample.positive)
         rois, classes = rois[:, :count], classes[:, :count]
         positive = sample.positive[:, :count]
         features = self.get_layer("mask_roi_align")(levels, rois)
@@ -169,6 +169,17 @@ class Detector(keras.Model):
         ids = ops.where(positive, sample.objects[:, :count] + 1, -1)
         targets = crop_masks(instances, image_rois, ids, MASK_SIZE)
         return losses.mask_loss(logits, classes, ops.stop_gradient(targets), positive)
+
+    def _count_masks(self, positive):
+        """Return how many proposals per image can be positive.
+
+        Without XLA, the actual number in this batch, since most samples have fewer.
+        """
+        most = max(1, int(positive.shape[1] * sampling.POSITIVE_PROPOSALS))
+        if keras.backend.backend() != "tensorflow" or self.jit_compile:
+            return most
+        counts = ops.sum(ops.cast(positive[:, :most], "int32"), axis=1)
+        return ops.maximum(ops.max(counts), 1)
 
     def _priorities(self, shape, key, stage: int):
         """Return (B, A) numbers in [0, 1): the order in which anchors or proposals are drawn.

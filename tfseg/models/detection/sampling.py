@@ -20,6 +20,8 @@ from tfseg.ops import (
 BACKGROUND = -1
 IGNORED = -2
 CROWD_OVERLAP = 0.5  # boxes that lie in a crowd by this fraction do not count as background
+POSITIVE_ANCHORS = 0.5  # largest fractions of the samples that are matched to objects
+POSITIVE_PROPOSALS = 0.25
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)  # of the deltas of the box head
 
 
@@ -94,7 +96,7 @@ def sample_anchors(anchors, objects: Objects, priorities, count: int) -> Sample:
         count: number of anchors per image.
     """
     matches = match_boxes(objects.boxes, anchors, 0.7, 0.3, True, objects.valid)
-    return _sample(ignore_crowds(matches, anchors, objects), priorities, count, 0.5)
+    return _sample(ignore_crowds(matches, anchors, objects), priorities, count, POSITIVE_ANCHORS)
 
 
 def sample_proposals(proposals, valid, objects: Objects, priorities, count: int) -> Sample:
@@ -112,7 +114,7 @@ def sample_proposals(proposals, valid, objects: Objects, priorities, count: int)
     matches = match_boxes(objects.boxes, proposals, 0.5, 0.5, False, objects.valid)
     matches = ignore_crowds(matches, proposals, objects)
     matches = ops.where(valid, matches, IGNORED)
-    return _sample(matches, priorities, count, 0.25)
+    return _sample(matches, priorities, count, POSITIVE_PROPOSALS)
 
 
 def _sample(matches, priorities, count, positive_fraction):
@@ -159,9 +161,13 @@ def proposal_targets(rois, objects: Objects, sample: Sample):
     return encode_boxes(take_rows(objects.boxes, sample.objects), rois, BOX_WEIGHTS)
 
 
-def class_targets(objects: Objects, sample: Sample):
-    """Return (B, R) int32 channels of the classes: 0 for background, k + 1 for category k."""
-    classes = take_rows(objects.classes, sample.objects)
+def class_targets(objects: Objects, sample: Sample, num_classes: int):
+    """Return (B, R) int32 channels of the classes: 0 for background, k + 1 for category k.
+
+    Classes out of range become the last one, as cross entropy would raise an error for them in some
+    compilation modes only; see `invalid_class`.
+    """
+    classes = ops.clip(take_rows(objects.classes, sample.objects), 0, num_classes - 1)
     return ops.where(sample.positive, classes + 1, 0)
 
 

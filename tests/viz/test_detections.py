@@ -110,6 +110,12 @@ def test_names_that_no_font_can_draw_become_ids(monkeypatch):
     assert not np.array_equal(drawn, viz.draw_detections(IMAGE, detections, ["class 1"]))
 
 
+def test_crowds_are_named():
+    sample = found([[100, 120, 160, 200]], [0])
+    crowd = viz.draw_detections(IMAGE, {**sample, "crowd": np.array([True])}, ["cat"])
+    assert np.array_equal(crowd, viz.draw_detections(IMAGE, sample, ["cat (crowd)"]))
+
+
 def test_what_does_not_fit_is_an_error():
     with pytest.raises(ValueError, match="^draw_detections: got class 3 and 3 names"):
         viz.draw_detections(IMAGE, found([[0, 0, 9, 9]], [3]), NAMES)

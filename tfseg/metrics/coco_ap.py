@@ -6,6 +6,7 @@ from tfseg import checks
 from tfseg.metrics.coco_curves import IOU_THRESHOLDS, RECALLS, Curves, class_curves
 from tfseg.metrics.coco_records import ImageRecord, split_by_class
 from tfseg.metrics.detection_inputs import BatchReader
+from tfseg.metrics.object_regions import mask_api
 
 KINDS = ("boxes", "masks")
 FEW, SOME = 1, 10  # detections per image and class of "ar1" and "ar10"
@@ -35,6 +36,7 @@ class CocoAP:
 
     Raises:
         ValueError: an argument is not as above.
+        ImportError: `kind` is "masks" and pycocotools is not installed.
 
     Example:
         >>> import numpy as np, tfseg
@@ -57,6 +59,8 @@ class CocoAP:
                 f"CocoAP: max_detections={max_detections!r} must be above {SOME}, the limit of "
                 '"ar10".'
             )
+        if self.kind == "masks":
+            mask_api()  # not after an epoch of training
         self._reader = BatchReader(
             "CocoAP", self.num_classes, self.kind == "masks", self.max_detections
         )
@@ -86,7 +90,6 @@ class CocoAP:
         Raises:
             ValueError: an entry is missing or of another shape, a class is unknown, boxes or scores
                 are not finite, or the sizes of masks differ.
-            ImportError: masks are compared and pycocotools is not installed.
         """
         for targets, detected in self._reader.read(labels, detections):
             self._images.append(ImageRecord.of(targets, detected, IOU_THRESHOLDS[0]))

@@ -3,9 +3,7 @@
 import numpy as np
 
 from tfseg import checks
-from tfseg.ops import paste_mask
-
-MASK_THRESHOLD = 0.5  # pixels of a higher probability belong to the object
+from tfseg.ops import MASK_THRESHOLD, paste_mask
 
 
 def read_regions(owner: str, rles) -> list[dict]:
@@ -26,7 +24,7 @@ def read_regions(owner: str, rles) -> list[dict]:
                 "`pycocotools.mask.encode` makes one of a mask."
             )
         if not isinstance(rle["counts"], (str, bytes)):
-            rle = _mask_api().frPyObjects(rle, *rle["size"])
+            rle = mask_api().frPyObjects(rle, *rle["size"])
         regions.append(rle)
     return regions
 
@@ -75,12 +73,12 @@ def box_region(box, size) -> dict:
     """Return the RLE of the pixels in a box (4,)."""
     x_min, y_min, x_max, y_max = box
     rectangle = np.array([[x_min, y_min, x_max - x_min, y_max - y_min]], np.float64)
-    return _mask_api().frPyObjects(rectangle, *size)[0]
+    return mask_api().frPyObjects(rectangle, *size)[0]
 
 
 def region_areas(regions) -> np.ndarray:
     """Return (N,) float64 numbers of pixels."""
-    return np.array(_mask_api().area(regions) if regions else [], np.float64)
+    return np.array(mask_api().area(regions) if regions else [], np.float64)
 
 
 def region_overlaps(owner: str, regions, others, crowd) -> np.ndarray:
@@ -95,7 +93,7 @@ def region_overlaps(owner: str, regions, others, crowd) -> np.ndarray:
             f"{owner}: the masks of one image have the sizes {sorted(sizes)}. Pass ground truth "
             "and detections at the same size."
         )
-    return _mask_api().iou(regions, others, crowd.astype(np.uint8))
+    return mask_api().iou(regions, others, crowd.astype(np.uint8))
 
 
 def _encode(starts, ends, size):
@@ -111,8 +109,13 @@ def _encode(starts, ends, size):
     edges = np.stack([starts, ends], axis=1).ravel()
     counts = np.diff(edges, prepend=0, append=size[0] * size[1])
     counts = counts if counts[-1] else counts[:-1]
-    return _mask_api().frPyObjects({"size": list(size), "counts": counts}, *size)
+    return mask_api().frPyObjects({"size": list(size), "counts": counts}, *size)
 
 
-def _mask_api():
+def mask_api():
+    """Return pycocotools.mask.
+
+    Raises:
+        ImportError: it is not installed.
+    """
     return checks.require_package("pycocotools.mask", "coco")

@@ -31,7 +31,7 @@ from tfseg.ops.distance import squared_distance
 from tfseg.ops.masks import nan_where, read_target, split_dense, split_labels, target_kind
 from tfseg.ops.matching import match_boxes, sample_matches
 from tfseg.ops.nms import nms
-from tfseg.ops.object_masks import crop_masks, paste_mask, paste_masks
+from tfseg.ops.object_masks import MASK_THRESHOLD, crop_masks, paste_mask, paste_masks
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.roi_align import multiscale_roi_align, roi_align
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
@@ -39,6 +39,7 @@ from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field
 from tfseg.ops.windows import blend_weights, window_corners, window_count, window_stride
 
 __all__ = [
+    "MASK_THRESHOLD",
     "agreement",
     "apply_color",
     "apply_matrices",

@@ -8,6 +8,8 @@ from keras import ops
 
 from tfseg.ops.roi_align import bilinear_taps
 
+MASK_THRESHOLD = 0.5  # pixels of a higher probability belong to the object
+
 
 def crop_masks(instances, boxes, ids, size: int):
     """Return the fraction of each bin of each box that an object covers, by RoIAlign.
@@ -116,7 +118,7 @@ def paste_masks(masks, boxes, height: int, width: int):
 
     Returns:
         (M, height, width) float32 probabilities, 0 outside of the boxes. Pixels of an object are
-        those above 0.5.
+        those above `MASK_THRESHOLD`.
     """
     pasted = np.zeros((len(masks), height, width), "float32")
     for canvas, mask, box in zip(pasted, masks, boxes, strict=True):

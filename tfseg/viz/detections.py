@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfseg.ops import paste_mask
+from tfseg.ops import MASK_THRESHOLD, paste_mask
 from tfseg.viz.class_colors import palette
 from tfseg.viz.fonts import font_file
 from tfseg.viz.rgb import as_rgb
@@ -15,7 +15,6 @@ from tfseg.viz.rgb import as_rgb
 SMALLEST_SIDE = 400  # of the longer side in pixels; smaller images are enlarged
 FONT_SIZE = 13  # in pixels, on images with a longer side of up to 780
 SIDES_PER_FONT = 60  # the longer side of larger images, in font sizes
-MASK_THRESHOLD = 0.5
 BRIGHT = 110  # luminance above which black text is readable
 
 
@@ -94,7 +93,8 @@ def _drawn_objects(detections, class_names, score_threshold):
             "one name per class, without background."
         )
     scores = detections.get("scores")
-    order, endings = np.arange(len(classes)), [""] * len(classes)
+    crowd = np.asarray(detections.get("crowd", np.zeros(len(classes), bool)))
+    order, endings = np.arange(len(classes)), np.where(crowd, " (crowd)", "").tolist()
     if scores is not None:
         scores = np.asarray(scores, float)
         order = np.argsort(-scores, kind="stable")

@@ -25,11 +25,11 @@ def fit(model, images, labels):
 
 def losses_of(model, images, labels):
     """The losses of `evaluate`, computed eagerly."""
+    for tracker in model.loss_trackers:
+        tracker.reset_state()
     raw = model.raw(images)
     total = model.compute_loss(images, labels, raw, training=False)
     digits = {tracker.name: float(tracker.result()) for tracker in model.loss_trackers}
-    for tracker in model.loss_trackers:
-        tracker.reset_state()
     return {"loss": float(total), **digits}
 
 

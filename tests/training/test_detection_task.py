@@ -18,7 +18,15 @@ from tfseg.models import faster_rcnn, normalization_of, tiny_unet
 from tfseg.models.detection.anchors import anchors
 from tfseg.models.detection.assemble import ANCHOR_RATIOS, STRIDES
 from tfseg.ops import box_iou
-from tfseg.training import Run, TrainConfig, build_model, detection_task, open_readers, train
+from tfseg.training import (
+    NonFiniteLossError,
+    Run,
+    TrainConfig,
+    build_model,
+    detection_task,
+    open_readers,
+    train,
+)
 from tfseg.training.detection_task import DetectionTask
 from tfseg.training.non_finite import explain_object_batches, object_faults
 
@@ -85,6 +93,16 @@ def test_an_interrupted_run_continues_with_the_same_samples(detector, tmp_path, 
     other = eager_detector()
     other.sampling_seed.state.assign([98, 99])  # of the process that resumes
     assert_same_training(Run(detector / "run"), train(config, model=other))
+
+
+@pytest.mark.slow
+def test_a_training_that_diverges_stops_and_says_so(detector, tmp_path, without_xla):
+    model = eager_detector()
+    model.optimizer.learning_rate = 1e25
+    message = "train: .*diverged. Lower the learning rate .* sound: .*, objects of the classes 0"
+    with pytest.raises(NonFiniteLossError, match=message):
+        train(detector_config(detector, tmp_path / "run"), model=model)
+    assert not (tmp_path / "run" / "best.keras").exists()
 
 
 @pytest.mark.slow

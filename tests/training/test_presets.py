@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from detector_runs import small_detector
 
 from conftest import draw_sample
 from tfseg.data import Augment
@@ -232,3 +233,13 @@ def test_models_around_a_network_are_compiled_or_refused():
             augmented(wrong, Augment(16))
     functional = keras.Model(image := keras.Input((16, 16, 3)), Around()(image))
     compile_for(functional, steps=4)
+
+
+def test_a_detector_keeps_its_own_losses():
+    model = small_detector(masks=False)
+    compile_for(model, "sgd", 0.1, schedule="constant", clip_norm=2.0)
+    assert model.loss is None
+    assert (model.optimizer.momentum, model.optimizer.global_clipnorm) == (0.9, 2.0)
+    for name, value in (("class_weights", [1, 2]), ("loss", Dice())):
+        with pytest.raises(ValueError, match=f"{name}=.* not supported for the detector 'faster_"):
+            compile_for(model, schedule="constant", **{name: value})

@@ -144,7 +144,7 @@ def detect_config(**changes):
 def test_anchors_that_fit_few_objects_are_warned_of():
     # the smallest anchors are 64 pixels, the squares 12 to 19
     sizes = (64, 64, 128, 256, 512)
-    message = "overlap only 0% of the training objects .* that `tfseg doctor` proposes"
+    message = r"overlap only 0% of the training objects .* Pass anchor_sizes=.*which cover \d+%"
     with pytest.warns(UserWarning, match=message):
         facts = facts_of(detect_config(anchor_sizes=sizes))
     assert facts.anchor_coverage == 0.0

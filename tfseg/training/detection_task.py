@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from tfseg.data import pipeline
+from tfseg.doctor.anchor_proposal import COVERED_IOU, propose_anchors
+from tfseg.doctor.object_findings import anchor_arguments
 from tfseg.models import DETECTORS, is_detector
 from tfseg.models.detection.anchors import anchor_coverage
 from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, STRIDES
@@ -19,7 +21,6 @@ from tfseg.training.task import Task, normalization_options, range_of_images
 
 DEFAULT_ENCODER = "efficientnet_lite0"
 MAX_OBJECTS = 100  # per training image, unless the config says more
-COVERED_IOU = 0.5  # of an object with its best anchor
 MIN_COVERAGE = 0.5  # fraction of the objects that anchors should cover
 MIXED = 4  # images whose objects a crop may contain with `mosaic` or `cutmix`
 
@@ -148,10 +149,12 @@ class DetectionTask(Task):
         best = anchor_coverage(boxes, sizes, STRIDES, anchor_sizes, ratios)
         fraction = float((best >= COVERED_IOU).mean())
         if fraction < MIN_COVERAGE:
+            proposed = propose_anchors(boxes, sizes)
             warnings.warn(
                 f"train: the anchors overlap only {fraction:.0%} of the training objects with an "
-                f"IoU of {COVERED_IOU} or more; the others can hardly be learned. Pass the "
-                "anchor_sizes and anchor_ratios that `tfseg doctor` proposes.",
+                f"IoU of {COVERED_IOU} or more; the others can hardly be learned. Pass "
+                f"{anchor_arguments(proposed)} (--anchor-sizes, --anchor-ratios), which cover "
+                f"{proposed.coverage:.0%}.",
                 stacklevel=4,
             )
         return fraction

@@ -171,6 +171,8 @@ def test_images_without_any_object_are_refused():
     for scene in empty._scenes:
         for name in ("boxes", "classes", "crowd", "areas"):
             scene[name] = scene[name][:0]
+        for name in ("mask", "instances"):
+            scene[name] = np.zeros_like(scene[name])
     with pytest.raises(ValueError, match="none of the 4 training images has an object"):
         facts_of(detect_config(), empty)
 

@@ -62,7 +62,9 @@ def propose_anchors(boxes, image_sizes) -> Anchors:
     )
     found = [_improve(some, sizes, ratios, candidates) for sizes, ratios in starts]
     _, sizes, ratios = max(found, key=lambda result: result[0])
-    return _measured(boxes, image_sizes, sizes, ratios)
+    proposed = _measured(boxes, image_sizes, sizes, ratios)
+    default = default_anchors(boxes, image_sizes)
+    return default if default.coverage > proposed.coverage else proposed
 
 
 def _improve(some, sizes, ratios, candidates):

@@ -23,6 +23,7 @@ class Case:
         samples: numbers of anchors and of RoIs that the losses count; there are fewer RoIs, so
             that some are padding.
         detections: largest number of detections.
+        gradient_limit: largest difference of a gradient, relative to its norm.
     """
 
     height: int
@@ -33,13 +34,18 @@ class Case:
     proposals: tuple
     samples: tuple
     detections: int
+    gradient_limit: float
 
 
 CASES = {
     # for the goldens in the repository
-    "small": Case(60, 90, (8, 16, 32, 64, 128), (1, 1, 1, 1), 8, (60, 40), (32, 96), 20),
-    # torchvision's networks as they are; boxes belong to three levels of the pyramid
-    "full": Case(250, 310, (32, 64, 128, 256, 512), (3, 4, 6, 3), 256, (200, 100), (64, 224), 40),
+    "small": Case(60, 90, (8, 16, 32, 64, 128), (1, 1, 1, 1), 8, (60, 40), (32, 96), 20, 1e-4),
+    # torchvision's networks as they are; boxes belong to three levels of the pyramid. Its gradients
+    # of the second version differ by 2e-3 between float32 and float64: of the millions of values
+    # in front of a ReLU, some change their sign.
+    "full": Case(
+        250, 310, (32, 64, 128, 256, 512), (3, 4, 6, 3), 256, (200, 100), (64, 224), 40, 5e-3
+    ),
 }
 
 

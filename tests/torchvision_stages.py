@@ -227,7 +227,7 @@ class Comparison:
                 direction = targets[name].convert(seeded_direction(name, targets[name].shape))
             difference = abs(np.sum(_numpy(gradient) * direction) - product)
             worst = max(worst, difference / max(norm, 1e-5 * norms.max()))
-        self._add("gradients, relative to their norms", worst, 1e-4)
+        self._add("gradients, relative to their norms", worst, self.case.gradient_limit)
 
     def _unlike(self, kind, indices, valid):
         """Number of sampled indices that only one library drew."""

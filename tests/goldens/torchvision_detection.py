@@ -240,7 +240,7 @@ class Stages:
             self.store(f"train_proposals{image}", boxes)
         for name, value in losses.items():
             self.store(name, value)
-            print(f"    {name} {float(value):.6f}")
+            print(f"    {name} {value.item():.6f}")
         for image in range(len(self.images)):
             self.store(f"sampled_anchors{image}", torch.from_numpy(anchors.sampled[image]))
             self.store(f"sampled_rois{image}", torch.from_numpy(rois.sampled[image]))

@@ -127,7 +127,7 @@ def classifier_version(classifier_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def detector_model():
+def detector():
     """A small Mask R-CNN with the thresholds of `detector_version`."""
     return with_thresholds(small_detector(), score_threshold=0.7, max_detections=6)
 

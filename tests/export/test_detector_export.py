@@ -31,11 +31,9 @@ EXPORT = sys.modules["tfseg.export.detector_export"]
 CLIENT = sys.modules["tfseg.export.detection_client"]
 
 
-def test_arrays_give_the_detections_of_the_model(
-    detector_model, detector_version, detector_answers
-):
+def test_arrays_give_the_detections_of_the_model(detector, detector_version, detector_answers):
     assert detector_version.parts[-2:] == ("cells", "1")
-    expected = detections_of(detector_model, IMAGES)
+    expected = detections_of(detector, IMAGES)
     assert (expected["num_detections"] > 0).all()
     assert (expected["num_detections"] < 6).any()  # the threshold leaves some out
     found = detector_answers["floats"]
@@ -69,10 +67,8 @@ def test_batches_without_pixels_have_no_detections(name, detector_answers):
     assert outputs["num_detections"].shape == (count,)
 
 
-def test_clients_of_the_object_detection_api_find_its_names_and_units(
-    detector_model, detector_answers
-):
-    expected = detections_of(detector_model, IMAGES)
+def test_clients_of_the_object_detection_api_find_its_names_and_units(detector, detector_answers):
+    expected = detections_of(detector, IMAGES)
     found = dict(detector_answers["detection"])
     assert {value.dtype for value in found.values()} == {np.dtype("float32")}
     # such a client cuts all outputs at the number of detections and scales y by the height
@@ -87,11 +83,11 @@ def test_clients_of_the_object_detection_api_find_its_names_and_units(
     assert found["detection_masks"].shape == (count, 28, 28)
 
 
-def test_files_of_mixed_sizes_have_boxes_and_masks_at_their_size(detector_model, detector_answers):
+def test_files_of_mixed_sizes_have_boxes_and_masks_at_their_size(detector, detector_answers):
     coco = pytest.importorskip("pycocotools.mask")
     outputs = detector_answers["files"]
     for row, image in ((0, IMAGES[0]), (2, images_of(1, 51, 83)[0])):
-        expected = detections_of(detector_model, image[None])
+        expected = detections_of(detector, image[None])
         count = expected["num_detections"][0]
         assert outputs["num_detections"][row] == count
         np.testing.assert_allclose(outputs["boxes"][row], expected["boxes"][0], atol=1e-3)
@@ -144,19 +140,19 @@ def test_an_export_describes_itself_and_its_parity(detector_version, served_dete
     assert len(requests) == 4
 
 
-def test_a_litert_file_gives_the_detections_of_the_model(detector_model, detector_version):
+def test_a_litert_file_gives_the_detections_of_the_model(detector, detector_version):
     images = images_of(2, 64, 96)
     run = litert_runner(detector_version / "assets.extra/model.tflite")
     found = run(images)
     assert found["masks"].shape == (2, 6, 28, 28)
-    require_matches(detections_of(detector_model, images), found, "litert", 1)
+    require_matches(detections_of(detector, images), found, "litert", 1)
 
 
 @pytest.mark.slow
-def test_an_onnx_file_gives_the_detections_of_the_model(detector_model, tmp_path):
+def test_an_onnx_file_gives_the_detections_of_the_model(detector, tmp_path):
     images = images_of(2, 64, 96)
-    file = onnx(detector_model, tmp_path / "m.onnx", size=(64, 96), class_names=["cell", "dust"])
-    require_matches(detections_of(detector_model, images), onnx_runner(file)(images), "onnx", 1)
+    file = onnx(detector, tmp_path / "m.onnx", size=(64, 96), class_names=["cell", "dust"])
+    require_matches(detections_of(detector, images), onnx_runner(file)(images), "onnx", 1)
 
 
 def test_all_normalization_of_heads_that_leave_out_padding_is_folded():
@@ -178,9 +174,9 @@ def test_signatures_that_disagree_are_found(detector_version, monkeypatch):
         inspect(detector_version)
 
 
-def test_an_export_that_disagrees_with_the_model_is_rejected(detector_model, tmp_path, monkeypatch):
+def test_an_export_that_disagrees_with_the_model_is_rejected(detector, tmp_path, monkeypatch):
     def shifted(_, images, limit):
-        found = detections_of(detector_model, images)
+        found = detections_of(detector, images)
         return {"uint8": found | {"boxes": found["boxes"] + 5}}
 
     monkeypatch.setattr(EXPORT, "_write", lambda *_: None)
@@ -189,15 +185,15 @@ def test_an_export_that_disagrees_with_the_model_is_rejected(detector_model, tmp
     monkeypatch.setattr(EXPORT.tf.saved_model, "load", lambda _: loaded)
     monkeypatch.setattr(EXPORT, "answers", shifted)
     with pytest.raises(RuntimeError, match=r"\(uint8\)\) agrees with the model on 0.00%"):
-        saved_model(detector_model, tmp_path / "name", images=images_of(1))
+        saved_model(detector, tmp_path / "name", images=images_of(1))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_inference_copy_that_disagrees_is_rejected(detector_model, monkeypatch):
+def test_an_inference_copy_that_disagrees_is_rejected(detector, monkeypatch):
     other = with_thresholds(small_detector(num_classes=2), nms_iou=0.1)
     monkeypatch.setattr(EXPORT, "fold_batch_norm", lambda _: other)
     with pytest.raises(RuntimeError, match="its inference copy"):
-        EXPORT._compare_candidates(detector_model, images_of(1))
+        EXPORT._compare_candidates(detector, images_of(1))
 
 
 def test_a_detector_of_fixed_size_takes_files_of_any_size():
@@ -230,20 +226,20 @@ def test_gray_images_are_not_broadcast():
         ({"max_pixels": 0}, "max_pixels=0 must be"),
     ],
 )
-def test_invalid_arguments_are_rejected(options, message, detector_model, tmp_path):
+def test_invalid_arguments_are_rejected(options, message, detector, tmp_path):
     with pytest.raises(ValueError, match=message):
-        saved_model(detector_model, tmp_path / "name", **options)
+        saved_model(detector, tmp_path / "name", **options)
     assert not (tmp_path / "name").exists()
 
 
-def test_other_files_are_refused_with_the_reason(detector_model, tmp_path):
+def test_other_files_are_refused_with_the_reason(detector, tmp_path):
     for quantize in ("float16", "dynamic", "int8"):
         with pytest.raises(ValueError, match=f"litert: got quantize='{quantize}' for the detector"):
-            litert(detector_model, tmp_path / "m.tflite", quantize, images_of(1), size=(64, 96))
+            litert(detector, tmp_path / "m.tflite", quantize, images_of(1), size=(64, 96))
     with pytest.raises(ValueError, match="onnx: got the detector 'mask_rcnn' without `size`"):
-        onnx(detector_model, tmp_path / "m.onnx")
+        onnx(detector, tmp_path / "m.onnx")
     with pytest.raises(ValueError, match="openvino: got the detector .* as ONNX or LiteRT"):
-        openvino(detector_model, tmp_path / "m.xml", size=(64, 96))
+        openvino(detector, tmp_path / "m.xml", size=(64, 96))
 
 
 def test_thresholds_are_refused_for_segmentation(tmp_path):

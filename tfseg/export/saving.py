@@ -12,6 +12,9 @@ def save_quietly(folder, signatures) -> None:
     level = logger.level
     logger.setLevel("WARNING")
     try:
-        tf.saved_model.save(tf.Module(), str(folder), signatures)
+        # Exports are not trained on; a gradient that reads other tensors, as that of RoIAlign,
+        # could not be saved.
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(tf.Module(), str(folder), signatures, options)
     finally:
         logger.setLevel(level)

@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 
 from tfseg.export import saved_model
-from tfseg.inference import report, tune_run
+from tfseg.inference import report, report_objects, tune_run
 from tfseg.training import Progress, Run, TrainConfig, train
 
 COMPARED = 10  # images on which the export must agree with the model
@@ -60,10 +60,7 @@ def run_recipe(
         (model of the best epoch, its `Evaluation`).
     """
     console = Console()
-    if config.minutes is not None and Run(config.out).can_start():
-        console.print(f"Timing some steps, to plan {config.minutes:g} minutes.")
-    with Progress(console) as progress:
-        run = train(config, train_reader, val_reader, model, [progress])
+    run = _train(config, train_reader, val_reader, model, console)
     if tune is not None:
         tuning = tune_run(run, val_reader, tune)
         outcome = "The run keeps the offsets."
@@ -82,13 +79,47 @@ def run_recipe(
     tuned = run.tuning()
     if tuned is not None:
         metadata["tuning"] = tuned
+    _export(model, run, val_reader, metadata, console)
+    return model, scores
+
+
+def run_object_recipe(config: TrainConfig, train_reader, val_reader, model: keras.Model):
+    """Train a detector, then evaluate its best epoch, draw and export it; see `run_recipe`.
+
+    Args:
+        config: the `TrainConfig`, of the task "detect" or "instances".
+        train_reader, val_reader: readers to train on, and to select and evaluate on.
+        model: detector with its initial weights.
+
+    Returns:
+        `ObjectEvaluation` of the best epoch.
+    """
+    console = Console()
+    run = _train(config, train_reader, val_reader, model, console)
+    model = run.model()
+    scores = report_objects(model, val_reader, run.folder, run.history())
+    steps = run.record.plan.steps
+    console.print(scores.table(f"The best of {steps} steps, on {len(val_reader)} images"))
+    metadata = {"object_names": val_reader.object_names, "metrics": scores.means()}
+    _export(model, run, val_reader, metadata, console)
+    return scores
+
+
+def _train(config, train_reader, val_reader, model, console):
+    """Train, or continue a training, and show its progress."""
+    if config.minutes is not None and Run(config.out).can_start():
+        console.print(f"Timing some steps, to plan {config.minutes:g} minutes.")
+    with Progress(console) as progress:
+        return train(config, train_reader, val_reader, model, [progress])
+
+
+def _export(model, run, val_reader, metadata, console):
     images = [val_reader[index]["image"] for index in range(min(COMPARED, len(val_reader)))]
     version = saved_model(model, run.folder / "saved_model", metadata=metadata, images=images)
     folders = [_shorten(path) for path in (run.folder, version)]
     console.print(
         "Scores and images are in {}, a SavedModel in {}.".format(*folders), soft_wrap=True
     )
-    return model, scores
 
 
 def _shorten(path):

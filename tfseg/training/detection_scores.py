@@ -43,7 +43,7 @@ class DetectionScores(keras.callbacks.Callback):
                 "and classes. Use a reader with objects."
             )
         self._reader = reader
-        self._predictor = None
+        self._predictor, self._metrics = None, {}
 
     def set_model(self, model):
         """Take the detector to score."""
@@ -55,6 +55,10 @@ class DetectionScores(keras.callbacks.Callback):
                 f"DetectionScores: the model {model.name!r} predicts {found}, but the reader has "
                 f"{classes}: {', '.join(self._reader.object_names)}."
             )
+        # now, so that a missing package is reported before the training
+        self._metrics = {"val_": CocoAP(classes)}
+        if model.has_masks:
+            self._metrics["val_mask_"] = CocoAP(classes, kind="masks")
         self._predictor = model
         if model.jit_compile:  # XLA would compile anew for each size of images
             self._predictor = with_thresholds(model)  # with the same thresholds and weights
@@ -69,18 +73,17 @@ class DetectionScores(keras.callbacks.Callback):
             logs.update(scores)
 
     def _scores(self):
-        metrics = {"val_": CocoAP(self.model.num_classes, kind="boxes")}
-        if self.model.has_masks:
-            metrics["val_mask_"] = CocoAP(self.model.num_classes, kind="masks")
+        for metric in self._metrics.values():
+            metric.reset_state()
         for index in range(len(self._reader)):
             labels = dict(self._reader[index])
             if self.model.has_masks:
                 labels["rle"] = self._reader.object_rle(index)
             batch = self._predictor.predict_on_batch(labels["image"][None].astype(np.float32))
             detections = {name: value[0] for name, value in batch.items()}
-            for metric in metrics.values():
+            for metric in self._metrics.values():
                 metric.update_state(labels, detections)
-        results = {prefix: metric.result() for prefix, metric in metrics.items()}
+        results = {prefix: metric.result() for prefix, metric in self._metrics.items()}
         return {
             f"{prefix}{name}": float(result[name])
             for prefix, result in results.items()

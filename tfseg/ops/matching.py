@@ -41,7 +41,10 @@ def match_boxes(objects, boxes, high: float, low: float, low_quality: bool, vali
     boxes = ops.stop_gradient(ops.cast(boxes, "float32"))
     batch, count = ops.shape(objects)[:2]
     valid = ops.ones((batch, count), "bool") if valid is None else ops.cast(valid, "bool")
-    end = ops.max(ops.where(valid, ops.arange(1, count + 1, dtype="int32"), 0), initial=0)
+    # one row of padding, since JAX cannot trace reading from no rows
+    objects = ops.pad(objects, ((0, 0), (0, 1), (0, 0)))
+    valid = ops.pad(valid, ((0, 0), (0, 1)))
+    end = ops.max(ops.where(valid, ops.arange(1, count + 2, dtype="int32"), 0))
     iou_with = _iou_function(boxes)
 
     def unfinished(index, *_):

@@ -9,8 +9,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-# `--doctest-modules` imports every file: __main__ runs the command, benchmarks set the backend.
-collect_ignore = ["tfseg/__main__.py", "tests/benchmarks", "notebooks/readme_strip.py"]
+# `--doctest-modules` imports every file: __main__ runs the command, benchmarks set the backend,
+# and the scripts that write goldens need torch.
+collect_ignore = [
+    "tfseg/__main__.py",
+    "tests/benchmarks",
+    "tests/goldens",
+    "notebooks/readme_strip.py",
+]
 
 
 @pytest.fixture(autouse=True)

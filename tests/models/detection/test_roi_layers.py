@@ -18,6 +18,9 @@ def weights_of(layer):
     return np.stack([ops.convert_to_numpy(weight) for weight in layer.weights])
 
 
+@pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="BatchNorm keeps a biased variance elsewhere"
+)
 def test_batch_norm_of_all_rois_is_batch_norm():
     x = random(6, 3, 3, 4)
     ours, theirs = RoiBatchNorm(epsilon=1e-3), BatchNorm(epsilon=1e-3)

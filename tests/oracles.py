@@ -267,6 +267,63 @@ def panoptic_counts(target, prediction, void, crowd):
     return len(matched), len(wrong), len(targets) - len(matched), iou_sum
 
 
+def class_panoptic_counts(targets, predictions, void):
+    """Return {class: [tp, fp, fn, sum of IoU]} of an image (arXiv:1801.00868).
+
+    As `pq_compute_single_core` of github.com/cocodataset/panopticapi, segment by segment.
+
+    Args:
+        targets: list of (mask, class, is crowd).
+        predictions: list of (mask, class).
+        void: bool mask.
+    """
+    counts = {name: [0, 0, 0, 0.0] for _, name, *_ in [*targets, *predictions]}
+    matched_targets, matched_predictions = set(), set()
+    for t, (target, name, is_crowd) in enumerate(targets):
+        for p, (prediction, other) in enumerate(predictions):
+            intersection = (target & prediction).sum()
+            union = target.sum() + prediction.sum() - intersection - (prediction & void).sum()
+            if name == other and not is_crowd and intersection > 0 and intersection / union > 0.5:
+                counts[name][0] += 1
+                counts[name][3] += intersection / union
+                matched_targets.add(t)
+                matched_predictions.add(p)
+    for p, (prediction, name) in enumerate(predictions):
+        crowds = [target for target, other, is_crowd in targets if is_crowd and other == name]
+        left_out = void.copy()
+        for crowd in crowds:
+            left_out |= crowd
+        is_left_out = (prediction & left_out).sum() / prediction.sum() > 0.5
+        counts[name][1] += p not in matched_predictions and not is_left_out
+    for t, (_, name, is_crowd) in enumerate(targets):
+        counts[name][2] += t not in matched_targets and not is_crowd
+    return counts
+
+
+def jaccard_sums(target, prediction):
+    """Return the sums C and U of an image (doi:10.1109/TMI.2017.2677499, algorithm 1).
+
+    A target without any overlap adds its own pixels to U.
+    """
+    first, second, used = 0, 0, set()
+    for t in sorted(set(target.flat) - {0}):
+        overlaps = {}
+        for p in sorted(set(prediction.ravel().tolist()) - {0}):
+            intersection = ((target == t) & (prediction == p)).sum()
+            union = ((target == t) | (prediction == p)).sum()
+            if intersection:
+                overlaps[p] = intersection / union, intersection, union
+        if not overlaps:
+            second += (target == t).sum()
+            continue
+        best = max(overlaps, key=lambda p: (overlaps[p][0], -p))
+        used.add(best)
+        first += overlaps[best][1]
+        second += overlaps[best][2]
+    second += sum((prediction == p).sum() for p in set(prediction.ravel().tolist()) - {0} - used)
+    return first, second
+
+
 def box_iou(box, other):
     """Return the intersection over union of two boxes x_min, y_min, x_max, y_max, in float64."""
     box, other = np.array(box, "float64"), np.array(other, "float64")

@@ -11,7 +11,7 @@ from tfseg.classical.edges import scharr
 from tfseg.classical.labels import connected_components, relabel
 from tfseg.classical.regions import remove_small
 from tfseg.classical.watershed import split_touching, watershed
-from tfseg.metrics.instances import average_precision, match_instances
+from tfseg.metrics.instance_matching import average_precision, match_instances
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)
 

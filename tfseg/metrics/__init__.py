@@ -5,13 +5,16 @@ from tfseg.metrics.calibration import CalibrationError
 from tfseg.metrics.coco_ap import CocoAP
 from tfseg.metrics.confusion_metrics import ConfusionMetrics
 from tfseg.metrics.detection_confusion import DetectionConfusion
-from tfseg.metrics.instances import (
+from tfseg.metrics.instance_matching import (
     InstanceMatch,
     average_precision,
     match_instances,
     panoptic_quality,
 )
+from tfseg.metrics.instance_metrics import InstanceMetrics
+from tfseg.metrics.jaccard import aggregated_jaccard
 from tfseg.metrics.matrix_scores import scores_of
+from tfseg.metrics.panoptic import PanopticQuality
 from tfseg.metrics.single_scores import (
     CohenKappa,
     FrequencyWeightedIoU,
@@ -51,13 +54,16 @@ __all__ = [
     "DetectionConfusion",
     "FrequencyWeightedIoU",
     "InstanceMatch",
+    "InstanceMetrics",
     "MatthewsCorrelation",
     "MeanAccuracy",
     "MeanDice",
     "MeanIoU",
+    "PanopticQuality",
     "PixelAccuracy",
     "PixelMetric",
     "SingleScore",
+    "aggregated_jaccard",
     "average_precision",
     "average_surface_distance",
     "boundary_f1",

@@ -15,18 +15,45 @@ class Overlaps:
 
     Attributes:
         target, prediction: (P,) numbers of the pairs.
-        iou: (P,) their IoU, without void pixels.
-        target_count: number of targets.
-        predictions: (N,) numbers of the predicted objects.
+        intersection, union: (P,) pixels that both have, and that either has; without void pixels.
+        targets, predictions: (T,) and (N,) numbers of the objects.
+        target_areas, prediction_areas: (T,) and (N,) their pixels, without void pixels.
         left_out: (N,) the fraction of each predicted object that is void or crowd.
     """
 
     target: np.ndarray
     prediction: np.ndarray
-    iou: np.ndarray
-    target_count: int
+    intersection: np.ndarray
+    union: np.ndarray
+    targets: np.ndarray
+    target_areas: np.ndarray
     predictions: np.ndarray
+    prediction_areas: np.ndarray
     left_out: np.ndarray
+
+    @property
+    def iou(self) -> np.ndarray:
+        """(P,) intersection over union of the pairs."""
+        return self.intersection / self.union
+
+    def matched(self, threshold: float, allowed: np.ndarray | None = None) -> np.ndarray:
+        """Return the positions of pairs that match one to one with an IoU of at least `threshold`.
+
+        At such an IoU, the overlap is at least half of both objects. So an object has one
+        candidate, or two with IoU 0.5 that are its exact halves and have no other candidate. Taking
+        either of them gives a matching with the most pairs and the largest IoU.
+
+        Args:
+            threshold: 0.5 or more.
+            allowed: (P,) bool, the pairs that may match; None for all.
+        """
+        is_candidate = self.iou >= threshold
+        if allowed is not None:
+            is_candidate &= allowed
+        kept = np.flatnonzero(is_candidate)
+        for numbers in (self.prediction, self.target):
+            kept = kept[np.unique(numbers[kept], return_index=True)[1]]
+        return kept
 
 
 def image_overlaps(owner: str, targets, predictions, void, crowd, combine):
@@ -62,9 +89,6 @@ def count_overlaps(
 ) -> Overlaps:
     """Count the pixels of every pair of objects.
 
-    Both numbers of a pixel are packed into one, so that one sort counts all pairs. Example: target
-    3 and prediction 5 become 3 * 2**31 + 5.
-
     Args:
         owner: name for error messages.
         target, prediction: integer label maps (H, W) or (D, H, W), numbers in [0, 2**31).
@@ -80,40 +104,72 @@ def count_overlaps(
     if void is not None:
         target = np.where(_check_void(owner, void, target.shape), VOID, target)
     crowd = _check_crowd(owner, () if crowd is None else crowd)
-    packed = (target << 31 | prediction).ravel()
-    packed, pixels = np.unique(packed[packed > 0], return_counts=True)
-    target, prediction = packed >> 31, packed & (2**31 - 1)
+    target, prediction, pixels = count_pairs(target, prediction)
     is_left_out = np.isin(target, [VOID, *crowd])
     shared = (target > 0) & (prediction > 0) & ~is_left_out
-    targets = np.setdiff1d(target, [0, VOID, *crowd])
-    predictions = np.setdiff1d(prediction, [0])
+    unions = pair_unions(target, prediction, pixels)
+    targets, target_areas = sum_areas(target, pixels)
+    is_object = ~np.isin(targets, [VOID, *crowd])
+    predictions, areas = sum_areas(prediction, pixels)
+    labeled_areas = sum_areas(prediction, np.where(target == VOID, 0, pixels))[1]
     left_out = is_left_out & (prediction > 0)
     fractions = np.zeros(len(predictions))
-    combine.at(
+    positions = np.searchsorted(predictions, prediction[left_out])
+    combine.at(fractions, positions, pixels[left_out] / areas[positions])
+    return Overlaps(
+        target[shared],
+        prediction[shared],
+        pixels[shared],
+        unions[shared],
+        targets[is_object],
+        target_areas[is_object],
+        predictions,
+        labeled_areas,
         fractions,
-        np.searchsorted(predictions, prediction[left_out]),
-        (pixels / _areas(prediction, pixels))[left_out],
     )
-    iou = _iou(target, prediction, pixels)[shared]
-    return Overlaps(target[shared], prediction[shared], iou, len(targets), predictions, fractions)
 
 
-def _iou(target, prediction, pixels):
-    """Return the IoU of each pair; void pixels are not part of a prediction."""
+def count_pairs(target, prediction):
+    """Return the pairs of numbers that occur at a pixel, except (0, 0), and their pixels.
+
+    Both numbers of a pixel are packed into one, so that one sort counts all pairs. Example: target
+    3 and prediction 5 become 3 * 2**31 + 5.
+
+    Args:
+        target: int64 in [0, 2**31], where 2**31 is `VOID`.
+        prediction: int64 of the same shape in [0, 2**31).
+
+    Returns:
+        target, prediction, pixels: (P,) int64.
+    """
+    packed = (target << 31 | prediction).ravel()
+    packed, pixels = np.unique(packed[packed > 0], return_counts=True)
+    return packed >> 31, packed & (2**31 - 1), pixels
+
+
+def pair_unions(target, prediction, pixels):
+    """Return the pixels of either object, for each pair; void is not part of a prediction."""
     labeled = np.where(target == VOID, 0, pixels)
-    return pixels / (_areas(target, pixels) + _areas(prediction, labeled) - labeled)
+    return _areas(target, pixels) + _areas(prediction, labeled) - labeled
+
+
+def sum_areas(numbers, pixels):
+    """Return the objects among the numbers of pairs, ascending, and the pixels of each."""
+    objects, index = np.unique(numbers, return_inverse=True)
+    areas = np.bincount(index, pixels, minlength=len(objects)).astype(np.int64)
+    return objects[objects > 0], areas[objects > 0]
 
 
 def _areas(numbers, pixels):
     """Return, for each pair, the total pixels of all pairs with the same number."""
     _, index = np.unique(numbers, return_inverse=True)
-    return np.bincount(index, pixels)[index]
+    return np.bincount(index, pixels, minlength=1).astype(np.int64)[index]
 
 
 def _check_pair(owner, target, prediction):
     """Return two label maps as int64; raise a ValueError if they are not a pair of label maps."""
-    target = _check_label_map(owner, "target", target)
-    prediction = _check_label_map(owner, "prediction", prediction)
+    target = check_label_map(owner, "target", target)
+    prediction = check_label_map(owner, "prediction", prediction)
     if target.shape != prediction.shape:
         raise ValueError(
             f"{owner}: target of shape {target.shape} and prediction of shape {prediction.shape} "
@@ -122,7 +178,8 @@ def _check_pair(owner, target, prediction):
     return target, prediction
 
 
-def _check_label_map(owner, name, labels):
+def check_label_map(owner, name, labels):
+    """Return a label map as a new int64 array; raise a ValueError if it is not one."""
     labels = np.asarray(labels)
     if labels.ndim not in (2, 3):
         raise ValueError(

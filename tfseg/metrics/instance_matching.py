@@ -71,7 +71,7 @@ def average_precision(
     void: Iterable | None = None,
     crowd: Iterable | None = None,
 ) -> dict:
-    """Compute the average precision of a dataset, TP / (TP + FP + FN).
+    """Compute the average precision of a dataset, TP / (TP + FP + FN), and its F1 score.
 
     By default as in StarDist: objects match at an IoU of at least the threshold, and the counts are
     summed over all images before the division. With `by_image`, the score of the Data Science Bowl
@@ -88,8 +88,8 @@ def average_precision(
             if the fraction of its pixels in one crowd (or in void) reaches the threshold.
 
     Returns:
-        dict: "ap" (T,) float64, one per threshold, and "mean_ap", a float. NaN if there are no
-        objects.
+        dict: "ap" (T,) float64, one per threshold; "mean_ap", a float; and "f1" (T,), the F1 score
+        2 TP / (2 TP + FP + FN) per threshold. NaN if there are no objects.
 
     Raises:
         ValueError: see `match_instances`; or the arguments differ in length, or `void` or `crowd`
@@ -109,24 +109,29 @@ def average_precision(
     counts = [[_counts(_match(table, threshold)) for threshold in thresholds] for table in tables]
     counts = np.reshape(np.array(counts, "int64"), (-1, len(thresholds), 2))
     if not by_image:
-        ap = _precision(counts.sum(axis=0))
-        return {"ap": ap, "mean_ap": float(np.mean(ap))}
-    scores = _precision(counts)  # (images, T)
-    mean_ap = _mean_defined(_mean_defined(scores, axis=1), axis=0)
-    return {"ap": _mean_defined(scores, axis=0), "mean_ap": float(mean_ap)}
+        ap = ratio(*counts.sum(axis=0).T)
+        return {"ap": ap, "mean_ap": float(np.mean(ap)), "f1": f1_of(ap)}
+    scores = ratio(counts[..., 0], counts[..., 1])  # (images, T)
+    mean_ap = mean_defined(mean_defined(scores, axis=1), axis=0)
+    f1 = mean_defined(f1_of(scores), axis=0)
+    return {"ap": mean_defined(scores, axis=0), "mean_ap": float(mean_ap), "f1": f1}
 
 
 def _counts(match):
     return match.tp, match.tp + match.fp + match.fn
 
 
-def _precision(counts):
-    """Return (...) TP / (TP + FP + FN) of (..., 2) counts; NaN where there are no objects."""
-    tp, objects = counts[..., 0], counts[..., 1]
-    return np.divide(tp, objects, out=np.full(tp.shape, np.nan), where=objects > 0)
+def ratio(part, total):
+    """Return part / total of arrays; NaN where the total is 0."""
+    return np.divide(part, total, out=np.full(np.shape(total), np.nan), where=total > 0)
 
 
-def _mean_defined(values, axis):
+def f1_of(precision):
+    """Return 2 TP / (2 TP + FP + FN) of an array of TP / (TP + FP + FN)."""
+    return 2 * precision / (1 + precision)
+
+
+def mean_defined(values, axis):
     """Return the mean along an axis of the values that are not NaN; NaN if there are none."""
     defined = ~np.isnan(values)
     total, count = np.where(defined, values, 0).sum(axis), defined.sum(axis)
@@ -188,15 +193,8 @@ def _check_threshold(owner, threshold):
 
 
 def _match(overlaps, threshold):
-    """Match objects one to one with IoU at least `threshold`, which is 0.5 or more.
-
-    At such an IoU, the overlap is at least half of both objects. So an object has one candidate, or
-    two with IoU 0.5 that are its exact halves and have no other candidate. Taking either of them
-    gives a matching with the most pairs and the largest IoU.
-    """
-    kept = np.flatnonzero(overlaps.iou >= threshold)
-    for numbers in (overlaps.prediction, overlaps.target):
-        kept = kept[np.unique(numbers[kept], return_index=True)[1]]
+    """Match objects one to one with IoU at least `threshold`, which is 0.5 or more."""
+    kept = overlaps.matched(threshold)
     pairs = zip(overlaps.target[kept].tolist(), overlaps.prediction[kept].tolist(), strict=True)
     tp = len(kept)
     is_matched = np.isin(overlaps.predictions, overlaps.prediction[kept])
@@ -204,7 +202,7 @@ def _match(overlaps, threshold):
     return InstanceMatch(
         tp=tp,
         fp=int(np.count_nonzero(is_wrong)),
-        fn=overlaps.target_count - tp,
+        fn=len(overlaps.targets) - tp,
         iou_sum=math.fsum(overlaps.iou[kept]),  # a plain sum would depend on the order
         pairs=tuple(pairs),
     )

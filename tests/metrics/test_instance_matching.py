@@ -88,6 +88,7 @@ def test_average_precision_by_hand():
     # The second image has 1 object, predicted exactly: 3 / 6, 2 / 7, 1 / 8.
     result = average_precision([TARGET], [PREDICTION], (0.5, 0.6, 0.8))
     assert result["ap"] == pytest.approx([2 / 5, 1 / 6, 0])
+    assert result["f1"] == pytest.approx([2 * 2 / 7, 2 * 1 / 7, 0])
     result = average_precision((TARGET, draw("1.")), (PREDICTION, draw("8.")), (0.5, 0.6, 0.8))
     assert result["ap"] == pytest.approx([3 / 6, 2 / 7, 1 / 8])
     assert result["mean_ap"] == pytest.approx((3 / 6 + 2 / 7 + 1 / 8) / 3)
@@ -101,6 +102,7 @@ def test_average_precision_of_the_data_science_bowl():
     result = average_precision(*images, (0.5, 0.6, 0.75), by_image=True)
     assert result["ap"] == pytest.approx([(2 / 5 + 1) / 2, (1 / 6 + 1) / 2, (0 + 1) / 2])
     assert result["mean_ap"] == pytest.approx(((2 / 5 + 1 / 6 + 0) / 3 + 1) / 2)
+    assert result["f1"] == pytest.approx([(4 / 7 + 1) / 2, (2 / 7 + 1) / 2, (0 + 1) / 2])
     assert type(result["mean_ap"]) is float
 
 
@@ -374,7 +376,7 @@ def test_images_without_objects():
     for pairs in ([], [(nothing, nothing)]):
         targets, predictions = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
         result = average_precision(targets, predictions)
-        assert np.isnan([*result["ap"], result["mean_ap"]]).all()
+        assert np.isnan([*result["ap"], *result["f1"], result["mean_ap"]]).all()
         assert all(map(math.isnan, panoptic_quality(targets, predictions).values()))
     assert panoptic_quality([nothing], [nothing + 1]) == {"pq": 0, "sq": 0, "rq": 0}
     assert average_precision([nothing + 1], [nothing])["ap"].tolist() == [0] * 10

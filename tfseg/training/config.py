@@ -2,32 +2,16 @@
 
 import json
 from dataclasses import asdict, dataclass, fields
-from numbers import Integral, Real
-from pathlib import Path
 
-from tfseg import checks
-from tfseg.checks import IGNORE_INDEX, ignore_index_for, label_names
+from tfseg.checks import IGNORE_INDEX
 from tfseg.data import Augment
-from tfseg.data.readers.base import check_class_names
-from tfseg.data.readers.color_masks import ColorTable
-from tfseg.losses import LOSSES, CompositeLoss, CrossEntropy, PixelLoss
-from tfseg.models import DEFAULT_ENCODERS, list_encoders, list_models
-from tfseg.models.build import check_options
-from tfseg.schedules import SCHEDULES
+from tfseg.losses import CompositeLoss, PixelLoss
+from tfseg.models import DEFAULT_ENCODERS
+from tfseg.training.config_checks import CHECKS, LOSS_CLASSES
 from tfseg.training.presets import OPTIMIZERS
-from tfseg.training.task_fields import (
-    DEFAULT_MODEL,
-    SEMANTIC,
-    check_task,
-    checked_detector_fields,
-    task_defaults,
-)
+from tfseg.training.task_fields import DEFAULT_MODEL, SEMANTIC
 
-DEFAULT_EPOCHS = 20
 INCIDENTAL = ("out", "cache", "val_batch_size")  # fields that do not change what is trained
-NORMALIZATIONS = ("dataset", "image")
-LOSS_CLASSES = {loss.__name__: loss for loss in LOSSES.values()}
-AUGMENT_FIELDS = [argument.name for argument in fields(Augment)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,16 +153,9 @@ class TrainConfig:
     seed: int = 0
 
     def __post_init__(self):
-        self._check_task()
-        self._check_folders()
-        self._check_classes()
-        self._check_model()
-        self._check_detector()
-        self._check_window()
-        self._check_duration()
-        self._check_augment()
-        self._check_loss()
-        self._check_optimizer()
+        for check in CHECKS:
+            for name, value in check(self).items():
+                object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def to_json(self) -> str:
         """Return all fields as JSON."""
@@ -250,174 +227,3 @@ class TrainConfig:
         """
         names = [field.name for field in fields(self) if field.name not in INCIDENTAL]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
-
-    def check_class_weights(self, class_names) -> None:
-        """Raise a ValueError if `class_weights` are numbers, but not one per class of the masks."""
-        if self.class_weights is None or isinstance(self.class_weights, str):
-            return
-        names = label_names(class_names)
-        if len(self.class_weights) != len(names):
-            expected = f"must have one number per class: {', '.join(names)}."
-            self._fail("class_weights", expected)
-
-    def _set(self, name, value):
-        object.__setattr__(self, name, value)  # the dataclass is frozen
-
-    def _fail(self, name, expected):
-        raise ValueError(f"TrainConfig: {name}={getattr(self, name)!r} {expected}")
-
-    def _check_task(self):
-        check_task(self)
-        if self.is_detector:
-            self._set("model", None)
-        for name, default in task_defaults(self.task).items():
-            if getattr(self, name) is None:
-                self._set(name, default)
-
-    def _check_folders(self):
-        targets = "labels" if self.is_detector else "masks"
-        for name in ("out", "images", targets, "val_images", f"val_{targets}"):
-            if getattr(self, name) is not None:
-                self._set(name, str(Path(getattr(self, name)).resolve()))
-        for images, labels in (("images", targets), ("val_images", f"val_{targets}")):
-            if (getattr(self, images) is None) != (getattr(self, labels) is None):
-                raise ValueError(f"TrainConfig: pass both {images} and {labels}, or neither.")
-        if self.images is None and self.val_images is not None:
-            self._fail("val_images", f"needs images and {targets} to train on.")
-        if self.masks is not None and self.class_names is None:
-            raise ValueError("TrainConfig: images and masks need class_names.")
-        if self.cache not in (None, "memory"):
-            self._set("cache", str(Path(self.cache).resolve()))
-        if not isinstance(self.val_fraction, Real) or not 0 < self.val_fraction < 1:
-            self._fail("val_fraction", "must be above 0 and below 1.")
-        self._set("val_fraction", float(self.val_fraction))
-
-    def _check_classes(self):
-        if self.class_names is not None:
-            self._set("class_names", tuple(check_class_names(self.class_names)))
-        if self.colors is not None:
-            self._check_colors()
-        elif not isinstance(self.ignore_value, Integral) or self.ignore_value < -1:
-            self._fail("ignore_value", "must be a whole number, or -1 to ignore nothing.")
-        if isinstance(self.ignore_value, Integral):
-            self._set("ignore_value", int(self.ignore_value))
-        if self.mask_values is None:
-            return
-        # JSON turns the keys into strings
-        values = {int(value): int(class_id) for value, class_id in self.mask_values.items()}
-        self._set("mask_values", values)
-        if self.class_names is not None:
-            last = len(label_names(self.class_names)) - 1
-            ignored = ignore_index_for(last + 1)
-            wrong = sorted(set(values.values()) - {*range(last + 1), ignored})
-            if wrong:
-                expected = f"0 to {last}, or {ignored} for unlabeled pixels"
-                self._fail("mask_values", f"has the class ids {wrong}; expected {expected}.")
-
-    def _check_colors(self):
-        if self.mask_values is not None:
-            self._fail("mask_values", "contradicts colors. Pass only one of them.")
-        if self.class_names is None:
-            self._fail("colors", "needs images, masks and class_names.")
-        ignored = None
-        if not isinstance(self.ignore_value, Integral):
-            ignored = tuple(int(part) for part in self.ignore_value)
-            self._set("ignore_value", ignored)  # JSON turns tuples into lists
-        colors = ColorTable(self.colors, label_names(self.class_names), ignored).palette.tolist()
-        names = label_names(self.class_names)
-        self._set("colors", {name: tuple(color) for name, color in zip(names, colors, strict=True)})
-
-    def _check_model(self):
-        checks.one_of("TrainConfig", "normalization", self.normalization, NORMALIZATIONS)
-        if self.model is not None:
-            checks.one_of("TrainConfig", "model", self.model, list_models())
-        if self.encoder is not None:
-            checks.one_of("TrainConfig", "encoder", self.encoder, list_encoders())
-        if hasattr(self.filters, "__iter__"):
-            filters = checks.positive_ints("TrainConfig", "filters", self.filters)
-            self._set("filters", tuple(filters))
-        elif self.filters is not None:
-            self._set("filters", checks.positive_int("TrainConfig", "filters", self.filters))
-        if self.weights not in (None, "imagenet"):
-            if not str(self.weights).endswith((".h5", ".hdf5")):
-                expected = 'must be "imagenet", None or a .weights.h5, .h5 or .hdf5 file.'
-                self._fail("weights", expected)
-            self._set("weights", str(Path(self.weights).resolve()))
-        if self.model is not None:
-            check_options(self.model, self.model_options())
-
-    def _check_detector(self):
-        if self.is_detector:
-            for name, value in checked_detector_fields(self).items():
-                self._set(name, value)
-
-    def _check_window(self):
-        if self.window is not None:
-            self._set("window", checks.positive_int("TrainConfig", "window", self.window))
-            if self.normalization == "image":
-                self._fail(
-                    "window", 'contradicts normalization="image": a window has another mean.'
-                )
-
-    def _check_duration(self):
-        if self.epochs is not None and self.minutes is not None:
-            self._fail("epochs", f"contradicts minutes={self.minutes}. Pass only one of them.")
-        if self.minutes is not None:
-            self._set("minutes", checks.above_zero("TrainConfig", "minutes", self.minutes))
-        elif self.epochs is None:
-            self._set("epochs", DEFAULT_EPOCHS)
-        for name in ("epochs", "batch_size", "val_batch_size", "patience"):
-            if getattr(self, name) is not None:
-                value = checks.positive_int("TrainConfig", name, getattr(self, name))
-                self._set(name, value)
-
-    def _check_augment(self):
-        for name in self.augment:
-            checks.one_of("TrainConfig", "augment field", name, AUGMENT_FIELDS)
-        if "size" not in self.augment:
-            self._fail("augment", "needs a size: the side of the training crops in pixels.")
-        self._set("augment", asdict(Augment(**self.augment)))  # with its defaults
-
-    def _check_loss(self):
-        if self.is_detector:
-            return
-        if not self.loss:
-            self._fail("loss", f'must name a loss, such as {{"{CrossEntropy.__name__}": 1.0}}.')
-        weights = {}
-        for name, weight in self.loss.items():
-            checks.one_of("TrainConfig", "loss", name, LOSS_CLASSES)
-            weights[name] = checks.above_zero("TrainConfig", f"weight of {name}", weight)
-        self._set("loss", weights)
-        if self.class_weights is None:
-            return
-        if not any(issubclass(LOSS_CLASSES[name], PixelLoss) for name in self.loss):
-            self._fail("class_weights", f"needs a pixel loss; loss={self.loss} has none.")
-        if not isinstance(self.class_weights, str):
-            weights = checks.numbers("TrainConfig", "class_weights", self.class_weights)
-            self._set("class_weights", tuple(weights))
-            if self.class_names is not None:
-                self.check_class_weights(self.class_names)
-        elif self.class_weights != "median":
-            self._fail("class_weights", 'must be None, "median" or one number per class.')
-
-    def _check_optimizer(self):
-        checks.one_of("TrainConfig", "optimizer", self.optimizer, tuple(OPTIMIZERS))
-        checks.one_of("TrainConfig", "schedule", self.schedule, tuple(SCHEDULES))
-        self._set("warmup", checks.fraction("TrainConfig", "warmup", self.warmup))
-        for name, check in (
-            ("learning_rate", checks.above_zero),
-            ("clip_norm", checks.above_zero),
-            ("average", checks.fraction),
-            ("accumulate", checks.positive_int),
-        ):
-            if getattr(self, name) is not None:
-                self._set(name, check("TrainConfig", name, getattr(self, name)))
-        self._set("seed", check_seed("TrainConfig", self.seed))
-
-
-def check_seed(owner: str, seed) -> int:
-    """Return `seed` as an int if it is an integer in [0, 2**32); otherwise raise a ValueError."""
-    whole = isinstance(seed, Integral) and not isinstance(seed, bool)
-    if not whole or not 0 <= seed < 2**32:
-        raise ValueError(f"{owner}: seed={seed!r} must be an integer in [0, 2**32).")
-    return int(seed)

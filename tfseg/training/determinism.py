@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from tfseg.training.config import check_seed
+from tfseg.training.config_checks import check_seed
 
 
 def deterministic(seed: int) -> None:

@@ -8,6 +8,7 @@ from tfseg.checks import label_names
 from tfseg.data import batch_for, pipeline, window_for
 from tfseg.models import DEFAULT_ENCODERS, build, is_detector
 from tfseg.models.encoders import require_weights
+from tfseg.training.config_checks import require_weight_per_class
 from tfseg.training.non_finite import explain_batches
 from tfseg.training.open_data import check_readers, sample_names, warn_of_ranges
 from tfseg.training.presets import compile_for
@@ -47,7 +48,7 @@ class SemanticTask(Task):
         return list(reader.class_names)
 
     def check_classes(self, reader):
-        self.config.check_class_weights(reader.class_names)
+        require_weight_per_class(self.config, reader.class_names)
         if self._model is None:
             return
         names = label_names(reader.class_names)

@@ -38,28 +38,37 @@ def task_defaults(task: str) -> dict:
     return {"augment": dict(augment), "loss": dict(loss), "monitor": MONITORS[task]}
 
 
-def check_task(config) -> None:
-    """Raise a ValueError if the task is unknown, or a field is set that belongs to another one."""
+def checked_task_fields(config) -> dict:
+    """Check the task and the fields that belong to it; return its defaults for those left out.
+
+    Raises:
+        ValueError: the task is unknown, or a field is set that belongs to another one.
+    """
     checks.one_of("TrainConfig", "task", config.task, TASK_NAMES)
     foreign = DETECTOR_FIELDS if config.task == SEMANTIC else SEMANTIC_FIELDS
     defaults = {field.name: field.default for field in fields(config)}
     for name in foreign:
         if getattr(config, name) != defaults[name]:
-            _fail(config, name, f"has no meaning for task={config.task!r}. Remove it.")
+            fail(config, name, f"has no meaning for task={config.task!r}. Remove it.")
+    missing = task_defaults(config.task)
+    missing = {name: value for name, value in missing.items() if getattr(config, name) is None}
     if config.task == SEMANTIC:
-        return
+        return missing
     if config.loss:
-        _fail(config, "loss", "has no effect: detectors have losses of their own. Remove it.")
+        fail(config, "loss", "has no effect: detectors have losses of their own. Remove it.")
     if config.model not in (None, DEFAULT_MODEL):
-        _fail(config, "model", f"contradicts task={config.task!r}. Pass a head instead.")
+        fail(config, "model", f"contradicts task={config.task!r}. Pass a head instead.")
+    return {**missing, "model": None}
 
 
 def checked_detector_fields(config) -> dict:
-    """Return {field: plain value} of the fields of a detector.
+    """Return {field: plain value} of the fields of a detector; {} for other networks.
 
     Raises:
         ValueError: a value is unknown or out of range.
     """
+    if not config.is_detector:
+        return {}
     owner = "TrainConfig"
     if config.head is not None:
         _check_head(config)
@@ -90,7 +99,7 @@ def _checked_anchor_sizes(config):
     levels, _ = check_anchors("TrainConfig", config.anchor_sizes, ANCHOR_RATIOS)
     levels = [tuple(map(float, np.ravel(level))) for level in levels]
     if len(set(map(len, levels))) > 1:
-        _fail(config, "anchor_sizes", "must have the same number of sizes for each level.")
+        fail(config, "anchor_sizes", "must have the same number of sizes for each level.")
     return tuple(level[0] if len(level) == 1 else level for level in levels)
 
 
@@ -98,7 +107,7 @@ def _check_head(config):
     tasks = {head: task for task, heads in HEADS.items() for head in heads}
     checks.one_of("TrainConfig", "head", config.head, tasks)
     if tasks[config.head] != config.task:
-        _fail(
+        fail(
             config,
             "head",
             f"contradicts task={config.task!r}. Pass task={tasks[config.head]!r}, or "
@@ -106,5 +115,6 @@ def _check_head(config):
         )
 
 
-def _fail(config, name, expected):
+def fail(config, name: str, expected: str):
+    """Raise a ValueError that names a field, its value, and what was expected."""
     raise ValueError(f"TrainConfig: {name}={getattr(config, name)!r} {expected}")

@@ -58,6 +58,19 @@ def test_a_run_that_diverges_keeps_its_best_epoch(tmp_path):
     assert run.history()["epoch"] == [1, 2]
 
 
+@pytest.mark.parametrize("monitor", ["loss", "val_loss"])
+def test_weights_that_the_last_step_spoiled_are_not_saved(tmp_path, monitor):
+    run, model = Run(tmp_path / "run"), compiled(rate=3e38)
+    message = "After epoch 1: The weights are no longer finite: the training diverged.*Nothing was"
+    callbacks = run.callbacks(0, monitor=monitor)
+    with pytest.raises(NonFiniteLossError, match=message) as e:  # the loss of step 1 is finite
+        model.fit(10 * X, Y, batch_size=4, epochs=2, verbose=0, callbacks=callbacks)
+    assert (e.value.epoch, e.value.batch) == (0, 0)
+    assert not run.best.exists()
+    assert not list((run.folder / "state").glob("*"))
+    assert run.history() == {}
+
+
 def test_a_validation_loss_that_is_not_finite_stops_before_the_model_is_saved(tmp_path):
     run, model = Run(tmp_path / "run"), compiled()
     message = "validation loss is nan after epoch 1. The weights are finite, so the labels"

@@ -73,29 +73,13 @@ class Evaluation:
 
         Undefined scores are null in the JSON file and empty in the CSV file.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = [nan_to_none(row) for row in self.rows()]
-        content = {
-            **nan_to_none(self.means()),
-            "classes": rows,
-            "confusion_matrix": self.matrix.tolist(),
-        }
-        text = json.dumps(content, indent=1) + "\n"
-        (folder / "evaluation.json").write_text(text, encoding="utf-8")
-        with (folder / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["class", *SCORES, "pixels"])
-            writer.writeheader()
-            writer.writerows(rows)
+        save_scores(folder, self.means(), self.rows(), self.matrix)
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
-        from rich.table import Table
         from rich.text import Text
 
-        table = Table("class", title=Text(title), title_justify="left")
-        for column in (*COLUMNS.values(), "pixels"):
-            table.add_column(column, justify="right")
+        table = score_table(title, (*COLUMNS.values(), "pixels"))
         fractions = self.matrix.sum(1) / max(self.matrix.sum(), 1)
         for row, fraction in zip(self.rows(), fractions, strict=True):
             cells = [format_score(row[score]) for score in COLUMNS]
@@ -108,7 +92,40 @@ class Evaluation:
         return table
 
 
-def nan_to_none(row):
+def save_scores(folder, means: dict, rows: list[dict], matrix) -> None:
+    """Write evaluation.json (means, rows and matrix) and evaluation.csv (the rows).
+
+    Args:
+        folder: is created if it does not exist.
+        means: {name: score over all classes}.
+        rows: one dict per class, all with the same keys.
+        matrix: confusion matrix.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = [_nan_to_none(row) for row in rows]
+    matrix = np.asarray(matrix).tolist()
+    content = {**_nan_to_none(means), "classes": rows, "confusion_matrix": matrix}
+    text = json.dumps(content, indent=1) + "\n"
+    (folder / "evaluation.json").write_text(text, encoding="utf-8")
+    with (folder / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def score_table(title: str, columns):
+    """Return an empty `rich.table.Table` with a row per class: its name, then numbers."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("class", title=Text(title), title_justify="left")
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _nan_to_none(row):
     """Replace NaN, which JSON does not have."""
     return {
         key: None if isinstance(value, float) and math.isnan(value) else value

@@ -1,14 +1,12 @@
 """Exact evaluation of a detector on a dataset: average precision, curves, confusion, files."""
 
-import csv
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference.evaluation import format_score, nan_to_none
+from tfseg.inference.evaluation import format_score, save_scores, score_table
 from tfseg.inference.object_predictor import detections_of, without_xla
 from tfseg.metrics import CocoAP, DetectionConfusion
 from tfseg.models import is_detector
@@ -74,32 +72,16 @@ class ObjectEvaluation:
 
         Undefined scores are null in the JSON file and empty in the CSV file.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = [nan_to_none(row) for row in self.rows()]
-        content = {
-            **nan_to_none(self.means()),
-            "classes": rows,
-            "confusion_matrix": self.confusion.tolist(),
-        }
-        text = json.dumps(content, indent=1) + "\n"
-        (folder / "evaluation.json").write_text(text, encoding="utf-8")
-        with (folder / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["class", *self.class_scores, "objects"])
-            writer.writeheader()
-            writer.writerows(rows)
+        save_scores(folder, self.means(), self.rows(), self.confusion)
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
-        from rich.table import Table
         from rich.text import Text
 
         columns = dict(COLUMNS)
         if f"{MASK_PREFIX}ap" in self.scores:
             columns |= {f"{MASK_PREFIX}{name}": f"mask {text}" for name, text in COLUMNS.items()}
-        table = Table("class", title=Text(title), title_justify="left")
-        for column in (*columns.values(), "objects"):
-            table.add_column(column, justify="right")
+        table = score_table(title, (*columns.values(), "objects"))
         for row in self.rows():
             cells = [format_score(row[name]) for name in columns]
             table.add_row(Text(row["class"]), *cells, str(row["objects"]))
@@ -114,6 +96,10 @@ def evaluate_objects(
     model, reader, track: Callable = lambda indices, total: indices
 ) -> ObjectEvaluation:
     """Compare a detector's predictions with the objects of a dataset.
+
+    Average precision counts the detections that the model returns: those above its score threshold
+    (0.05 by default), at most `max_detections` per image. A higher threshold lowers it. For that of
+    all detections pass `tfseg.models.with_thresholds(model, score_threshold=0)`.
 
     Args:
         model: a detector of `tfseg.models`, with one class per entry of `reader.object_names`.
@@ -146,7 +132,7 @@ def evaluate_objects(
     matrices = []
     for index in track(range(len(reader)), len(reader)):
         labels = dict(reader[index])
-        if model.has_masks:
+        if model.has_masks and reader.has_exact_rle:
             labels["rle"] = reader.object_rle(index)
         owner = f"evaluate_objects: {reader.name(index)}"
         detections = detections_of(predictor, labels["image"], owner)

@@ -6,6 +6,7 @@ import numpy as np
 from tfseg.metrics import CocoAP
 from tfseg.models import is_detector, with_thresholds
 from tfseg.training.averages import AveragedWeights
+from tfseg.training.non_finite import has_finite_weights
 
 SCORES = ("ap", "ap50")
 
@@ -65,8 +66,8 @@ class DetectionScores(keras.callbacks.Callback):
             self._predictor.jit_compile = False
 
     def on_epoch_end(self, epoch, logs=None):
-        if logs is not None and not np.isfinite(logs.get("loss", 0.0)):
-            return  # the weights are not finite either; `Run.callbacks` stop the training
+        if not has_finite_weights(self.model):
+            return  # there is nothing to score; `Run.callbacks` stop the training
         with AveragedWeights(self.model):
             scores = self._scores()
         if logs is not None:
@@ -77,7 +78,7 @@ class DetectionScores(keras.callbacks.Callback):
             metric.reset_state()
         for index in range(len(self._reader)):
             labels = dict(self._reader[index])
-            if self.model.has_masks:
+            if self.model.has_masks and self._reader.has_exact_rle:
                 labels["rle"] = self._reader.object_rle(index)
             batch = self._predictor.predict_on_batch(labels["image"][None].astype(np.float32))
             detections = {name: value[0] for name, value in batch.items()}

@@ -1,7 +1,8 @@
-"""A loss that is NaN or infinite: the error that ends the training, and its cause in the data."""
+"""Losses and weights that are NaN or infinite: the error that ends the training, and its cause."""
 
 from functools import partial
 
+import keras
 import numpy as np
 
 SAMPLES_SHOWN = 3
@@ -9,7 +10,7 @@ VALUES_SHOWN = 8
 
 
 class NonFiniteLossError(ValueError):
-    """The loss of a training or validation step is NaN or infinite.
+    """The loss of a training or validation step is NaN or infinite, or the weights after it are.
 
     Attributes:
         epoch: number of the epoch, from 0.
@@ -19,6 +20,15 @@ class NonFiniteLossError(ValueError):
     def __init__(self, message: str, epoch: int, batch: int | None):
         super().__init__(message)
         self.epoch, self.batch = epoch, batch
+
+
+def has_finite_weights(model: keras.Model) -> bool:
+    """Whether no weight of a model is NaN or infinite.
+
+    After the last step of an epoch no loss tells it: that of the next step would.
+    """
+    weights = map(keras.ops.convert_to_numpy, model.weights)
+    return all(np.isfinite(weight).all() for weight in weights)
 
 
 def explain_batches(batches, reader, model) -> str:

@@ -13,7 +13,7 @@ from tfseg.training.fit_checks import (
     warn_of_ended_schedule,
     warn_of_wrong_outputs,
 )
-from tfseg.training.non_finite import NonFiniteLossError
+from tfseg.training.non_finite import NonFiniteLossError, has_finite_weights
 
 # Ends of the names of scores that are best when low; Keras' names and ours.
 LOW_IS_BEST = ("loss", "error", "distance", "crossentropy", "divergence", "mse", "mae")
@@ -41,7 +41,8 @@ class KeepRun(keras.callbacks.Callback):
 
     With averaged weights (Keras' `use_ema`), validation and the best model use the averages, while
     training and its state continue with the weights themselves. Keras does that only when `fit`
-    ends. A loss that is not finite stops the training before anything of its epoch is written.
+    ends. A loss or a weight that is not finite stops the training before anything of its epoch is
+    written.
 
     Args:
         run: the `Run`.
@@ -54,7 +55,7 @@ class KeepRun(keras.callbacks.Callback):
         super().__init__()
         self._run, self._history = run, history
         self._monitor, self._patience = monitor, patience
-        self._epoch, self._last_step, self._averages = 0, None, None
+        self._epoch, self._batch, self._last_loss, self._averages = 0, 0, None, None
 
     def on_train_begin(self, logs=None):
         for folder in (self._run.folder, self._run.folder / "state"):
@@ -71,12 +72,12 @@ class KeepRun(keras.callbacks.Callback):
             self.model._initial_epoch = self.params["epochs"]
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch, self._last_step = epoch, None
+        self._epoch, self._last_loss = epoch, None
 
     def on_train_batch_end(self, batch, logs=None):
         # The loss of the step before: to wait for this step's would leave an accelerator idle.
         self._check_last_step()
-        self._last_step = batch, (logs or {}).get("loss")
+        self._batch, self._last_loss = batch, (logs or {}).get("loss")
 
     def on_test_begin(self, logs=None):
         self._check_last_step()
@@ -92,6 +93,7 @@ class KeepRun(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
         self._check_validation(epoch, row)
         self._check_labels(epoch)
+        self._check_weights(epoch)
         self._add_to_history(row)
         if self._monitor not in row:
             self._check_monitor(row)
@@ -111,16 +113,14 @@ class KeepRun(keras.callbacks.Callback):
             raise ValueError(self._missing_monitor(self._history))
 
     def _check_last_step(self):
-        if self._last_step is None:
-            return
-        (batch, loss), self._last_step = self._last_step, None
+        loss, self._last_loss = self._last_loss, None
         if loss is None or np.isfinite(float(loss)):
             return
         raise NonFiniteLossError(
-            f"The loss is {float(loss)} at step {batch + 1} of epoch {self._epoch + 1}. "
+            f"The loss is {float(loss)} at step {self._batch + 1} of epoch {self._epoch + 1}. "
             f"{self._describe_weights()}",
             self._epoch,
-            batch,
+            self._batch,
         )
 
     def _check_validation(self, epoch, row):
@@ -146,10 +146,16 @@ class KeepRun(keras.callbacks.Callback):
                 None,
             )
 
+    def _check_weights(self, epoch):
+        """Stop if the last step of an epoch, whose loss was finite, spoiled the weights."""
+        if not has_finite_weights(self.model):
+            raise NonFiniteLossError(
+                f"After epoch {epoch + 1}: {self._describe_weights()}", epoch, self._batch
+            )
+
     def _describe_weights(self):
         """Return what the weights say about the cause, and what is left of the run."""
-        weights = (keras.ops.convert_to_numpy(w) for w in self.model.trainable_variables)
-        if all(np.isfinite(weight).all() for weight in weights):
+        if has_finite_weights(self.model):
             text = (
                 "The weights are finite, so the labels are the likely cause: class ids outside "
                 "[0, C) that are not `ignore_index`, or NaN."

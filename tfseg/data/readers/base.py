@@ -192,6 +192,11 @@ class Reader:
         """Return the sample's image file; None if there is not exactly one."""
         return None
 
+    @property
+    def has_exact_rle(self) -> bool:
+        """Whether `object_rle` shows more than "instances": whole objects behind others, crowds."""
+        return type(self).object_rle is not Reader.object_rle
+
     def object_rle(self, index: int) -> list[dict]:
         """Return the mask of each object of a sample as run-length encoding of COCO.
 

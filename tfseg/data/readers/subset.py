@@ -45,6 +45,11 @@ class Subset(Reader):
         """Return the file of the sample's image in the other reader."""
         return self._reader.image_path(int(self._indices[index]))
 
+    @property
+    def has_exact_rle(self) -> bool:
+        """Whether the other reader has exact masks of the objects; see `Reader.has_exact_rle`."""
+        return self._reader.has_exact_rle
+
     def object_rle(self, index: int) -> list[dict]:
         """Return the masks of the sample's objects; see `Reader.object_rle`."""
         return self._reader.object_rle(int(self._indices[index]))

@@ -51,6 +51,11 @@ class Tiles(Reader):
         """Return the file of the whole image."""
         return self._reader.image_path(self._places[index][0])
 
+    @property
+    def has_exact_rle(self) -> bool:
+        """Whether the whole images have exact masks of the objects; see `Reader.has_exact_rle`."""
+        return self._reader.has_exact_rle
+
     def object_rle(self, index: int) -> list[dict]:
         """Return the masks of the tile's objects; see `Reader.object_rle`."""
         coco = checks.require_package("pycocotools.mask", "coco")

@@ -158,7 +158,7 @@ def with_thresholds(
         "nms_iou": old.nms_iou if nms_iou is None else nms_iou,
         "max_detections": old.max_detections if max_detections is None else max_detections,
     }
-    new = detections_layer("with_thresholds", old.size, old.candidates, **chosen)
+    new = detections_layer("with_thresholds", old.size, **chosen)
     levels = input_tensors(model.get_layer("box_roi_align"))[:-1]
     masks = None
     if model.has_masks:
@@ -167,7 +167,7 @@ def with_thresholds(
 
 
 def detections_layer(
-    owner: str, size, candidates: int, score_threshold: float, nms_iou: float, max_detections: int
+    owner: str, size, score_threshold: float, nms_iou: float, max_detections: int
 ) -> Detections:
     """Check the thresholds and return the layer "detections"; see `Detections`."""
     if size is not None:
@@ -178,7 +178,6 @@ def detections_layer(
         checks.fraction(owner, "score_threshold", score_threshold),
         checks.fraction(owner, "nms_iou", nms_iou),
         checks.positive_int(owner, "max_detections", max_detections),
-        candidates,
         size,
         name="detections",
     )

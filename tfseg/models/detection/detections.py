@@ -1,6 +1,9 @@
 """Detections: the boxes, scores and classes that a detector returns."""
 
+import math
+
 import keras
+import numpy as np
 from keras import layers, ops
 
 from tfseg.models.detection.proposals import image_box
@@ -10,9 +13,6 @@ from tfseg.models.letterbox import size_in_canvas
 from tfseg.ops import clip_boxes, decode_boxes, nms
 
 SMALLEST_SIDE = 1e-2  # in pixels
-# Boxes and classes per image that non-maximum suppression compares. Only a low score threshold
-# leaves more.
-CANDIDATES = 2048
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -23,7 +23,6 @@ class Detections(layers.Layer):
         score_threshold: detections with this score or less are dropped.
         nms_iou: a detection is dropped if its IoU with a better one of its class is above this.
         max_detections: number of detections per image.
-        candidates: number of pairs of box and class that non-maximum suppression compares.
         size: (height, width) of the canvas that images are resized to; None if they are not.
     """
 
@@ -32,14 +31,13 @@ class Detections(layers.Layer):
         score_threshold: float = 0.05,
         nms_iou: float = 0.5,
         max_detections: int = 100,
-        candidates: int = CANDIDATES,
         size: tuple | None = None,
         **kwargs,
     ):
         kwargs["dtype"] = "float32"
         super().__init__(autocast=False, **kwargs)
         self.score_threshold, self.nms_iou = score_threshold, nms_iou
-        self.max_detections, self.candidates = max_detections, candidates
+        self.max_detections = max_detections
         self.size = None if size is None else tuple(size)
 
     def call(self, class_logits, box_deltas, proposals, valid, image):
@@ -53,7 +51,6 @@ class Detections(layers.Layer):
             self.score_threshold,
             self.nms_iou,
             self.max_detections,
-            self.candidates,
         )
 
     def compute_output_spec(self, class_logits, box_deltas, proposals, valid, image):
@@ -72,7 +69,6 @@ class Detections(layers.Layer):
             "score_threshold": self.score_threshold,
             "nms_iou": self.nms_iou,
             "max_detections": self.max_detections,
-            "candidates": self.candidates,
             "size": self.size,
         }
 
@@ -86,14 +82,12 @@ def detect(
     score_threshold: float = 0.05,
     nms_iou: float = 0.5,
     max_detections: int = 100,
-    candidates: int = CANDIDATES,
 ):
     """Return the best detections of each image.
 
     Each class of each proposal has a box of its own. Those above the score threshold are clipped to
     the image; boxes with a side below 0.01 pixels are dropped, and those that overlap a better box
-    of their class. Source: torchvision's RoIHeads, except that only the best `candidates` are
-    considered.
+    of their class. Source: torchvision's RoIHeads.
 
     Args:
         class_logits: (B, P, C + 1), background first.
@@ -101,7 +95,7 @@ def detect(
         proposals: (B, P, 4) boxes in pixels.
         valid: (B, P) bool, False for padding.
         image_size: height and width of the image without its padding.
-        score_threshold, nms_iou, max_detections, candidates: see `Detections`.
+        score_threshold, nms_iou, max_detections: see `Detections`.
 
     Returns:
         boxes (B, M, 4) float32, zeros for padding; scores (B, M) float32 in descending order, 0 for
@@ -109,7 +103,7 @@ def detect(
     """
     scores = ops.softmax(ops.cast(class_logits, "float32"), axis=-1)[..., 1:]
     scores = ops.where(valid[..., None], scores, -1.0)
-    scores, proposal, category = _best_pairs(scores, candidates)
+    scores, proposal, category = _pairs(scores, score_threshold)
     boxes = _decode(box_deltas, proposals, proposal, category, class_logits.shape[2])
     boxes = clip_boxes(boxes, image_box(*image_size))
     large = ops.all(boxes[..., 2:] - boxes[..., :2] >= SMALLEST_SIDE, axis=-1)
@@ -122,13 +116,26 @@ def detect(
     )
 
 
-def _best_pairs(scores, candidates):
-    """Return scores, proposals and classes (B, K) of the best pairs among (B, P, C) scores."""
+def _pairs(scores, score_threshold):
+    """Return the pairs of proposal and class that can be above the threshold.
+
+    The scores of a proposal sum to at most 1, so that at most 1 / threshold of its classes are.
+
+    Args:
+        scores: (B, P, C).
+        score_threshold: in [0, 1).
+
+    Returns:
+        scores (B, K), positions of the proposals (K,) and classes (B, K).
+    """
     proposals, classes = scores.shape[1:]
-    flat = ops.reshape(scores, (-1, proposals * classes))
-    scores, indices = ops.top_k(flat, min(candidates, proposals * classes))
-    indices = ops.cast(indices, "int32")
-    return scores, indices // classes, indices % classes
+    count = math.ceil(1 / max(score_threshold, 1 / classes))
+    count = min(count, classes)
+    scores, category = ops.top_k(scores, count)
+    pairs = (-1, proposals * count)
+    category = ops.cast(ops.reshape(category, pairs), "int32")
+    proposal = np.repeat(np.arange(proposals, dtype="int32"), count)
+    return ops.reshape(scores, pairs), proposal, category
 
 
 def _decode(box_deltas, proposals, proposal, category, channels):

@@ -8,7 +8,6 @@ from tfseg.models.detection.assemble import (
     assemble,
     detections_layer,
 )
-from tfseg.models.detection.detections import CANDIDATES
 from tfseg.models.detection.detector import Detector
 
 
@@ -63,7 +62,6 @@ def faster_rcnn(
         pyramid_width: channels of the feature pyramid; None for that of the layout: 128 for
             "light", otherwise 256.
 
-
     Returns:
         Detector named "faster_rcnn".
 
@@ -76,9 +74,7 @@ def faster_rcnn(
         >>> model.output["boxes"].shape
         (None, 100, 4)
     """
-    detections = detections_layer(
-        "faster_rcnn", size, CANDIDATES, score_threshold, nms_iou, max_detections
-    )
+    detections = detections_layer("faster_rcnn", size, score_threshold, nms_iou, max_detections)
     return assemble(
         "faster_rcnn",
         num_classes,

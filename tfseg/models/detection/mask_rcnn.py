@@ -8,7 +8,6 @@ from tfseg.models.detection.assemble import (
     assemble,
     detections_layer,
 )
-from tfseg.models.detection.detections import CANDIDATES
 from tfseg.models.detection.detector import Detector
 
 
@@ -40,30 +39,11 @@ def mask_rcnn(
     object with the k-th box.
 
     Args:
-        num_classes: number of categories, without background.
-        encoder: a name from `list_encoders()` with features at strides 4 to 32.
-        input_shape: (H, W, C) of the images; H and W may be None.
-        weights: encoder weights: None (random), "imagenet" or the path of a `.weights.h5` file.
+        num_classes, encoder, input_shape, weights, size, normalization: see `faster_rcnn`.
         layout: "light" for CPUs; "v1" and "v2" are those of torchvision's maskrcnn_resnet50_fpn
             and maskrcnn_resnet50_fpn_v2.
-        size: (height, width) in pixels to resize images into, keeping their proportions; None to
-            take them as they are.
-        normalization: (mean, std) of the images, or "image" to standardize each image; None for the
-            statistics the encoder was trained with.
-        anchor_sizes: for each of the five pyramid levels, the square root of the area of its
-            anchors in pixels (after resizing); a number or several.
-        anchor_ratios: height / width of the anchors.
-        score_threshold: detections with this score or less are dropped, in [0, 1).
-        nms_iou: a detection is dropped if its IoU with a better one of its class is above this, in
-            [0, 1).
-        max_detections: M, the number of detections per image.
-        proposals: numbers of proposals per image in training and in prediction; None for those of
-            the layout: (500, 200) for "light", otherwise (2000, 1000).
-        samples: numbers of anchors and proposals per image that the losses count; None for those
-            of the layout: (128, 64) for "light", otherwise (256, 512).
-        pyramid_width: channels of the feature pyramid; None for that of the layout: 128 for
-            "light", otherwise 256.
-
+        anchor_sizes, anchor_ratios, score_threshold, nms_iou, max_detections: see `faster_rcnn`.
+        proposals, samples, pyramid_width: see `faster_rcnn`.
 
     Returns:
         Detector named "mask_rcnn".
@@ -77,9 +57,7 @@ def mask_rcnn(
         >>> model.output["masks"].shape
         (None, 100, 28, 28)
     """
-    detections = detections_layer(
-        "mask_rcnn", size, CANDIDATES, score_threshold, nms_iou, max_detections
-    )
+    detections = detections_layer("mask_rcnn", size, score_threshold, nms_iou, max_detections)
     return assemble(
         "mask_rcnn",
         num_classes,

@@ -111,6 +111,7 @@ def test_evaluate_repeats_the_scores_of_the_training(detector, tfseg, tmp_path):
     for words, message in (
         (("--masks", "m"), "--masks: no meaning for"),
         (("--ignore-value", 9), "--ignore-value: no meaning for"),
+        (("--batch-size", 2), "--batch-size: no meaning for"),
         (others[:2], "--images and --labels go together"),
     ):
         code, printed = tfseg("evaluate", "--run", run.folder, *words)

@@ -105,7 +105,9 @@ def test_objects_of_any_format_are_examined(tfseg, tmp_path):
     assert "detector arguments" in printed
     code, printed = tfseg(*words, "boxes")
     assert code == 2
-    assert "--task boxes is unknown" in re.sub(r"[\s│]+", " ", printed)
+    assert "'boxes' is not one of 'semantic', 'detect', 'instances'" in re.sub(
+        r"[\s│]+", " ", printed
+    )
     code, printed = tfseg("doctor", tmp_path / "images", "--task", "detect")
     assert code == 2
     assert "needs LABELS" in printed

@@ -1,7 +1,9 @@
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from object_files import voc_boxes
 from PIL import Image
 
 from tfseg.training import TrainConfig, open_like, open_readers
@@ -121,6 +123,21 @@ def test_images_of_more_bits_than_the_training_images_are_refused(folder, tmp_pa
 def replace_dtype(reader, dtype):
     reader.dtype = np.dtype(dtype)
     return reader
+
+
+def test_a_voc_folder_is_validated_on_its_list_val(tmp_path):
+    voc_boxes(tmp_path)
+    images = tmp_path / "JPEGImages"
+    shutil.copy(images / "a.png", images / "b.png")
+    shutil.copy(tmp_path / "Annotations" / "a.xml", tmp_path / "Annotations" / "b.xml")
+    lists = tmp_path / "ImageSets" / "Main"
+    (lists / "train.txt").write_text("a\nb")
+    objects = TrainConfig(task="detect", images=images, labels=tmp_path, val_fraction=0.5, out="r")
+    assert len(open_readers(objects)[0]) == 1  # no list: one image is split off
+    (lists / "val.txt").write_text("b")
+    (lists / "train.txt").write_text("a")
+    train, val = open_readers(objects)
+    assert (names(train), names(val)) == (["a"], ["b"])
 
 
 def test_without_folders_readers_are_needed(folder):

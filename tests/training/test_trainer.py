@@ -404,7 +404,8 @@ def test_the_cross_entropy_gets_median_weights(finished):
 
 def test_pipelines_get_the_values_of_the_config(monkeypatch):
     calls = []
-    monkeypatch.setattr(semantic_task, "pipeline", lambda *a, **options: calls.append((a, options)))
+    for module in (sys.modules["tfseg.training.task"], semantic_task):
+        monkeypatch.setattr(module, "pipeline", lambda *a, **options: calls.append((a, options)))
     train_reader, val_reader = small_readers()
     config = small_config("run", seed=5, batch_size=3, val_batch_size=1, cache="kept")
     deep = replace(FACTS, dtype="uint16", value_range=[7, 4095])
@@ -414,7 +415,12 @@ def test_pipelines_get_the_values_of_the_config(monkeypatch):
     assert calls == [
         (
             (train_reader, 3, "augment", 5),
-            {"first_step": 4, "cache": f"{config.cache}/train", "value_range": (7, 4095)},
+            {
+                "first_step": 4,
+                "cache": f"{config.cache}/train",
+                "value_range": (7, 4095),
+                "max_objects": None,
+            },
         ),
         ((val_reader, 1), {"cache": f"{config.cache}/val", "value_range": None}),
     ]

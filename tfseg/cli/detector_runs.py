@@ -17,6 +17,7 @@ def open_labeled_objects(run, images, labels):
             validation images.
     """
     from tfseg import data, doctor, training
+    from tfseg.data.readers.open_objects import has_voc_list
 
     if (images is None) != (labels is None):
         raise typer.BadParameter(
@@ -24,8 +25,9 @@ def open_labeled_objects(run, images, labels):
         )
     record = run.record
     if images is not None:
-        names = record.data.object_names
-        reader = data.open_objects(images, labels, record.config.task, names)
+        task, names = record.config.task, record.data.object_names
+        split = "val" if has_voc_list(labels, task, "val") else "train"
+        reader = data.open_objects(images, labels, task, names, split)
         warn_if_trained_on(reader, record, images)
     elif record.config.images is None:
         raise ValueError(

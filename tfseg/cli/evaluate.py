@@ -8,6 +8,7 @@ import typer
 from tfseg.cli.console import quiet_start
 from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign, report_detector_run
 from tfseg.cli.options import (
+    EVALUATION_BATCH_SIZE,
     EvaluationBatchSize,
     LabeledImages,
     LabeledMasks,
@@ -34,7 +35,7 @@ def evaluate(
             help="Folder of the results; by default RUN, or RUN/evaluation with --images."
         ),
     ] = None,
-    batch_size: EvaluationBatchSize = 8,
+    batch_size: EvaluationBatchSize = None,
     window: OtherWindow = None,
     score_threshold: ScoreThreshold = None,
     nms_iou: NmsIou = None,
@@ -51,7 +52,12 @@ def evaluate(
     trained = training.Run(run)
     refuse_foreign(
         trained,
-        {"--masks": masks, "--ignore-value": ignore_value, "--window": window},
+        {
+            "--masks": masks,
+            "--ignore-value": ignore_value,
+            "--batch-size": batch_size,
+            "--window": window,
+        },
         {
             "--labels": labels,
             "--score-threshold": score_threshold,
@@ -71,4 +77,4 @@ def evaluate(
         report_detector_run(trained, reader, out, thresholds)
     else:
         reader = open_labeled(trained, images, masks, ignore_value)
-        report_run(trained, reader, out, batch_size, window)
+        report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)

@@ -8,6 +8,8 @@ import typer
 # panels of the help
 DATA, MODEL, TRAINING, RUN, DETECTORS = "Data", "Model", "Training", "Run", "Detectors"
 
+EVALUATION_BATCH_SIZE = 8
+
 RunFolder = Annotated[
     Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
 ]
@@ -20,7 +22,14 @@ BatchSize = Annotated[
     ),
 ]
 EvaluationBatchSize = Annotated[
-    int, typer.Option("--batch-size", min=1, help="Number of images processed together.")
+    int | None,
+    typer.Option(
+        "--batch-size",
+        min=1,
+        help=f"Number of images processed together; by default {EVALUATION_BATCH_SIZE}. Detectors "
+        "take one at a time.",
+        show_default=False,
+    ),
 ]
 ClassNames = Annotated[
     str | None,

@@ -57,8 +57,8 @@ TaskName = Annotated[
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="Labels of the objects: a COCO JSON file, a Pascal VOC folder, or a folder of YOLO "
-        "files, LabelMe files or PNGs of numbered objects.",
+        help="Labels of the objects: a COCO JSON file, a Pascal VOC folder (with its lists train "
+        "and val), or a folder of YOLO files, LabelMe files or PNGs of numbered objects.",
         rich_help_panel=DATA,
     ),
 ]
@@ -91,7 +91,8 @@ ValFraction = Annotated[
     typer.Option(
         min=0.01,
         max=0.9,
-        help="Fraction of the images to validate on, without --val-images.",
+        help="Fraction of the images to validate on, without --val-images or a list val of Pascal "
+        "VOC.",
         rich_help_panel=DATA,
     ),
 ]

@@ -7,6 +7,7 @@ import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track
 from tfseg.cli.options import (
+    EVALUATION_BATCH_SIZE,
     EvaluationBatchSize,
     LabeledImages,
     LabeledMasks,
@@ -30,7 +31,7 @@ def tune(
     images: LabeledImages = None,
     masks: LabeledMasks = None,
     ignore_value: OtherIgnoreValue = None,
-    batch_size: EvaluationBatchSize = 8,
+    batch_size: EvaluationBatchSize = None,
     window: OtherWindow = None,
 ):
     """Tune per-class logit offsets (or the threshold of a single-class model) to maximize a metric.
@@ -51,7 +52,8 @@ def tune(
     window = window_of(trained.data, reader.sizes, window)
     tuning = inference.tune_run(trained, reader, score.value, window, track("predicting images"))
     say(outcome(tuning))
-    report_run(trained, reader, run if images is None else run / "evaluation", batch_size, window)
+    out = run if images is None else run / "evaluation"
+    report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)
     say_commands(("tfseg", "predict", "IMAGES", "--run", run), ("tfseg", "export", "--run", run))
 
 

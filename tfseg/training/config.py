@@ -41,7 +41,7 @@ class TrainConfig:
         mask_suffix: what the names of masks have after those of images, such as "_mask".
         gray: convert all images to gray.
         val_images, val_masks, val_labels: folders to validate on; None to split off
-            `val_fraction`.
+            `val_fraction`, or, if `labels` are in the layout of Pascal VOC, for its list "val".
         val_fraction: fraction of the samples to validate on, above 0 and below 1.
         dataset: name of the dataset, for runs whose readers are passed to `train`.
         cache: keep decoded samples: "memory", or a folder to create; None to decode each time.

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from tfseg.data import pipeline
 from tfseg.doctor.anchor_proposal import COVERED_IOU, propose_anchors
 from tfseg.doctor.object_findings import anchor_arguments
 from tfseg.models import DETECTORS, is_detector
@@ -14,10 +13,10 @@ from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, STRIDES
 from tfseg.models.encoders import require_weights
 from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.non_finite import explain_object_batches
-from tfseg.training.open_data import check_readers, sample_names, warn_of_ranges
+from tfseg.training.open_data import check_readers, warn_of_ranges
 from tfseg.training.presets import compile_for
 from tfseg.training.record import DataFacts
-from tfseg.training.task import Task, normalization_options, range_of_images
+from tfseg.training.task import Task, common_facts, normalization_options
 
 DEFAULT_ENCODER = "efficientnet_lite0"
 MAX_OBJECTS = 100  # per training image, unless the config says more
@@ -83,20 +82,9 @@ class DetectionTask(Task):
         coverage = self._check_anchors(train, summary)
         return DataFacts(
             class_names=list(train.object_names),
-            channels=train.channels,
-            dtype=train.dtype.name,
             mask_values=None,
-            train_names=sample_names(train),
-            val_names=sample_names(val),
-            mean=summary.mean,
-            std=summary.std,
-            median_weights=summary.class_weights,
-            class_pixels=np.asarray(summary.class_pixels).tolist(),
-            ignored_pixels=int(summary.ignored_pixels),
-            val_class_pixels=np.asarray(val_summary.class_pixels).tolist(),
-            val_ignored_pixels=int(val_summary.ignored_pixels),
             window=None,
-            value_range=summary.value_range,
+            **common_facts(train, val, summary, val_summary),
             object_names=list(train.object_names),
             object_counts=_objects_per_class(summary, count),
             val_object_counts=_objects_per_class(val_summary, count),
@@ -109,18 +97,6 @@ class DetectionTask(Task):
         options = {"input_shape": (None, None, facts.channels), **config.detector_options()}
         options |= normalization_options(config, facts, has_encoder=True)
         return DETECTORS[config.head](len(facts.object_names), **options)
-
-    def training_batches(self, facts, train, augment, first_step=0):
-        return pipeline(
-            train,
-            self.config.batch_size,
-            augment,
-            self.config.seed,
-            first_step=first_step,
-            cache=self._cache("train"),
-            value_range=range_of_images(facts),
-            max_objects=facts.max_objects,
-        )
 
     def validation_batches(self, facts, val):
         return None  # `DetectionScores` predicts the validation images; losses say little of boxes

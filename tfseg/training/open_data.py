@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 
 from tfseg.data import Folder, open_objects
+from tfseg.data.readers.open_objects import has_voc_list
 from tfseg.data.value_range import range_warning
 from tfseg.doctor import check
 from tfseg.training.config import TrainConfig
@@ -33,7 +34,7 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
     train, val = _open_objects(config, data) if config.is_detector else _open_masks(config, data)
     if data is not None:
         return _select(train, data.train_names), _select(val, data.val_names)
-    if config.val_images is None:
+    if val is train:
         return train.split(config.val_fraction, config.seed)
     return train, val
 
@@ -42,9 +43,11 @@ def _open_objects(config, data):
     """Return the training and the validation reader of a detector, or one reader twice."""
     names = config.class_names if data is None else data.object_names
     train = open_objects(config.images, config.labels, config.task, names)
-    if config.val_images is None:
-        return train, train
     folders = config.val_images, config.val_labels
+    if config.val_images is None:
+        if not has_voc_list(config.labels, config.task, "val"):
+            return train, train
+        folders = config.images, config.labels
     return train, open_objects(*folders, config.task, train.object_names, split="val")
 
 

@@ -2,18 +2,21 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from tfseg.checks import label_names
 from tfseg.data import batch_for, pipeline, window_for
 from tfseg.models import DEFAULT_ENCODERS, build, is_detector
 from tfseg.models.encoders import require_weights
 from tfseg.training.config_checks import require_weight_per_class
 from tfseg.training.non_finite import explain_batches
-from tfseg.training.open_data import check_readers, sample_names, warn_of_ranges
+from tfseg.training.open_data import check_readers, warn_of_ranges
 from tfseg.training.presets import compile_for
 from tfseg.training.record import DataFacts
-from tfseg.training.task import Task, normalization_options, range_of_images
+from tfseg.training.task import (
+    Task,
+    common_facts,
+    normalization_options,
+    range_of_images,
+)
 
 
 class SemanticTask(Task):
@@ -65,20 +68,9 @@ class SemanticTask(Task):
         warn_of_ranges(train, summary, val_summary, self._takes_0_255())
         return DataFacts(
             class_names=list(train.class_names),
-            channels=train.channels,
-            dtype=train.dtype.name,
             mask_values=train.mask_values,
-            train_names=sample_names(train),
-            val_names=sample_names(val),
-            mean=summary.mean,
-            std=summary.std,
-            median_weights=summary.class_weights,
-            class_pixels=np.asarray(summary.class_pixels).tolist(),
-            ignored_pixels=int(summary.ignored_pixels),
-            val_class_pixels=np.asarray(val_summary.class_pixels).tolist(),
-            val_ignored_pixels=int(val_summary.ignored_pixels),
             window=self.config.window or window_for([*train.sizes, *val.sizes]),
-            value_range=summary.value_range,
+            **common_facts(train, val, summary, val_summary),
         )
 
     def build_model(self, facts):
@@ -86,17 +78,6 @@ class SemanticTask(Task):
         options = {"input_shape": (None, None, facts.channels), **config.model_options()}
         options |= normalization_options(config, facts, "weights" in options)
         return build(config.model, len(facts.class_names), **options)
-
-    def training_batches(self, facts, train, augment, first_step=0):
-        return pipeline(
-            train,
-            self.config.batch_size,
-            augment,
-            self.config.seed,
-            first_step=first_step,
-            cache=self._cache("train"),
-            value_range=range_of_images(facts),
-        )
 
     def validation_batches(self, facts, val):
         # the larger images as disjoint tiles: each pixel counts once

@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import keras
+import numpy as np
 
+from tfseg.data import pipeline
 from tfseg.training.config import TrainConfig
 from tfseg.training.fit_checks import takes_0_255
+from tfseg.training.open_data import sample_names
 from tfseg.training.presets import require_outputs
 from tfseg.training.record import DataFacts, Plan
 
@@ -56,7 +59,16 @@ class Task:
 
     def training_batches(self, facts, train, augment, first_step=0):
         """Return the augmented batches of the training reader, from a step on."""
-        raise NotImplementedError
+        return pipeline(
+            train,
+            self.config.batch_size,
+            augment,
+            self.config.seed,
+            first_step=first_step,
+            cache=self._cache("train"),
+            value_range=range_of_images(facts),
+            max_objects=facts.max_objects,
+        )
 
     def validation_batches(self, facts, val):
         """Return batches that contain every validation image once; None for no validation loss."""
@@ -94,6 +106,29 @@ class Task:
         if self.config.cache in (None, "memory"):
             return self.config.cache
         return str(Path(self.config.cache) / part)  # a cache contains the samples of one reader
+
+
+def common_facts(train, val, summary, val_summary) -> dict:
+    """Return the arguments of `DataFacts` that all tasks have, except the names of the classes.
+
+    Args:
+        train, val: readers.
+        summary, val_summary: what `check_readers` found in them.
+    """
+    return {
+        "channels": train.channels,
+        "dtype": train.dtype.name,
+        "train_names": sample_names(train),
+        "val_names": sample_names(val),
+        "mean": summary.mean,
+        "std": summary.std,
+        "median_weights": summary.class_weights,
+        "class_pixels": np.asarray(summary.class_pixels).tolist(),
+        "ignored_pixels": int(summary.ignored_pixels),
+        "val_class_pixels": np.asarray(val_summary.class_pixels).tolist(),
+        "val_ignored_pixels": int(val_summary.ignored_pixels),
+        "value_range": summary.value_range,
+    }
 
 
 def normalization_options(config: TrainConfig, facts: DataFacts, has_encoder: bool) -> dict:

@@ -9,6 +9,7 @@ from tfseg.data.readers.base import Reader
 from tfseg.data.readers.file_names import is_hidden
 from tfseg.data.readers.formats import Coco, LabelMe, Voc, VocXml, Yolo
 from tfseg.data.readers.formats.labelme_file import is_labelme
+from tfseg.data.readers.formats.voc import LISTS as VOC_LISTS
 from tfseg.data.readers.instance_masks import InstanceMasks
 from tfseg.data.readers.other_formats import layout_hint, other_format
 from tfseg.data.readers.pillow_files import SUFFIXES
@@ -83,6 +84,13 @@ channels of uint8; 2 classes: background, leaf>
     return reader
 
 
+def has_voc_list(labels: str | Path, task: str, split: str) -> bool:
+    """Return whether labels are in the layout of Pascal VOC, with a list of names for a split."""
+    folder = Path(labels)
+    lists = folder / "ImageSets" / VOC_LISTS[_voc_task(folder, task)]
+    return (lists / f"{split}.txt").is_file()
+
+
 def _open_file(images, path, names):
     if path.suffix.lower() == ".json":
         return Coco(images, path, class_names=names)
@@ -111,16 +119,18 @@ def _open_folder(images, folder, task, names, split):
 
 
 def _open_voc(folder, task, names, split):
-    """Open the layout of Pascal VOC; masks for instances, else the XML files if there are any."""
-    if task == "instances":
-        if not (folder / "SegmentationObject").is_dir():
-            raise ValueError(
-                f"open_objects: task='instances' needs '{folder / 'SegmentationObject'}', which "
-                "does not exist. Pass task='detect' for boxes."
-            )
-        return Voc(folder, split, "segmentation", names)
+    if task == "instances" and not (folder / "SegmentationObject").is_dir():
+        raise ValueError(
+            f"open_objects: task='instances' needs '{folder / 'SegmentationObject'}', which "
+            "does not exist. Pass task='detect' for boxes."
+        )
+    return Voc(folder, split, _voc_task(folder, task), names)
+
+
+def _voc_task(folder, task):
+    """Return the task of `Voc`: masks for instances, else the XML files if there are any."""
     has_boxes = (folder / "Annotations").is_dir()
-    return Voc(folder, split, "detection" if has_boxes else "segmentation", names)
+    return "detection" if task == "detect" and has_boxes else "segmentation"
 
 
 def _open_json(images, folder, files, names):

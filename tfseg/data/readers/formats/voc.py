@@ -47,6 +47,7 @@ NAMES = (
     "train",
     "tvmonitor",
 )
+LISTS = {"detection": "Main", "segmentation": "Segmentation"}  # folders of the lists of names
 # In 8-bit files of objects: the pixels around objects, which belong to none.
 BORDER = 255
 
@@ -101,13 +102,12 @@ class Voc(Reader):
         class_names: Sequence[str] | None = None,
         difficult: bool = True,
     ):
-        one_of("Voc", "task", task, ("segmentation", "detection"))
+        one_of("Voc", "task", task, LISTS)
         self._root = Path(root)
         self._finder = FileFinder()
         if not self._root.is_dir():
             raise FileNotFoundError(f"There is no folder '{self._root}'. Check the path.")
-        folder = "Main" if task == "detection" else "Segmentation"
-        path = self._root / "ImageSets" / folder / f"{split}.txt"
+        path = self._root / "ImageSets" / LISTS[task] / f"{split}.txt"
         self._names = _image_names(read_names(path), self._root / "JPEGImages")
         if not self._names:
             raise ValueError(f"{path} contains no name. Write one name per line.")

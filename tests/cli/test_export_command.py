@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from export.detector_models import small_detector
+from object_scenes import NAMES
 from PIL import Image
 
 from tfseg.cli.export import _images_to_compare, _names, _show, _value_range
@@ -86,3 +87,22 @@ def test_exports_of_detectors_name_object_categories(capsys):
     printed = capsys.readouterr().out
     assert "0 cell" in printed
     assert "head: faster_rcnn" in printed
+
+
+@pytest.mark.slow
+def test_a_run_of_a_detector_is_exported(detector, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = ("--score-threshold", "0.01", "--nms-iou", "0.4", "--max-detections", "9")
+    code, printed = tfseg("export", "--run", detector / "run", *options)
+    assert code == 0, printed
+    metadata = json.loads(Path("saved_models/run/1/assets.extra/tfseg.json").read_text("utf-8"))
+    assert metadata["thresholds"] == {
+        "score_threshold": 0.01,
+        "nms_iou": 0.4,
+        "max_detections": 9,
+    }
+    assert metadata["object_names"] == list(NAMES)
+    assert "SavedModel" in printed
+    code, printed = tfseg("export", "--inspect", "saved_models/run/1")
+    assert code == 0, printed
+    assert f"0 {NAMES[0]}" in printed

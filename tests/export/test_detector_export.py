@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 from export.detector_models import EMPTY, IMAGES, detections_of, images_of, small_detector
 from PIL import Image
+from tensorflow.core.protobuf import saved_model_pb2
 
 from tfseg.export import (
     fold_batch_norm,
@@ -146,6 +147,24 @@ def test_a_litert_file_gives_the_detections_of_the_model(detector, detector_vers
     found = run(images)
     assert found["masks"].shape == (2, 6, 28, 28)
     require_matches(detections_of(detector, images), found, "litert", 1)
+
+
+def test_a_saved_model_has_no_gradient_of_its_own(detector_version):
+    # TensorFlow would warn at each loading that the gradient of RoIAlign is not saved
+    content = saved_model_pb2.SavedModel.FromString(
+        (detector_version / "saved_model.pb").read_bytes()
+    )
+    functions = content.meta_graphs[0].graph_def.library.function
+    nodes = [node for function in functions for node in function.node_def]
+    assert len(nodes) > 1000
+    assert not [node.name for node in nodes if "_gradient_op_type" in node.attr]
+
+
+@pytest.mark.slow
+def test_the_export_of_keras_serves_a_detector(detector, tmp_path):
+    detector.export(tmp_path, verbose=False)
+    found = tf.saved_model.load(str(tmp_path)).serve(IMAGES.astype(np.float32))
+    require_matches(detections_of(detector, IMAGES), found, "model.export", 1)
 
 
 @pytest.mark.slow

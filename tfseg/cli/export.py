@@ -159,6 +159,7 @@ def _export(run, folder, images, **options):
         options: arguments of `tfseg.export.saved_model`.
     """
     from tfseg import export as exporting
+    from tfseg.export.metadata import PARITY_FILE
 
     model = run.model()
     metadata = {**_names(run, model), "metrics": _scores(run)}
@@ -174,8 +175,8 @@ def _export(run, folder, images, **options):
         **options,
     )
     if images:
-        parity = exporting.inspect(version)["parity"]
-        console.print(exporting.parity_table(exporting.read_parity(parity)))
+        rows = json.loads((version / PARITY_FILE).read_text("utf-8"))
+        console.print(exporting.parity_table(exporting.read_parity(rows)))
     return version
 
 

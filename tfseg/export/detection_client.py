@@ -1,5 +1,7 @@
 """Client side of a detector's signatures: the same images through all of them."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import tensorflow as tf
 
@@ -12,7 +14,7 @@ MIN_MATCHES = 0.98  # fraction of detections; batches and single images round di
 
 
 def answers(signatures, images, max_pixels: int) -> dict:
-    """Return {signature: detections} in the terms of `serving_default`.
+    """Return {signature: detections} in the terms of `serving_default`, run as they were saved.
 
     Args:
         signatures: of a loaded SavedModel.
@@ -20,6 +22,26 @@ def answers(signatures, images, max_pixels: int) -> dict:
             are sent to `serving_default` alone.
         max_pixels: maximum height x width of an encoded image.
     """
+    with _unoptimized():
+        return _answers(signatures, images, max_pixels)
+
+
+@contextmanager
+def _unoptimized():
+    """Run functions without TensorFlow's graph optimizer.
+
+    For each signature of a detector it takes longer than to load it and to detect.
+    """
+    optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
+    is_disabled = optimizer.get_experimental_options().get(name, False)
+    optimizer.set_experimental_options({name: True})
+    try:
+        yield
+    finally:
+        optimizer.set_experimental_options({name: is_disabled})
+
+
+def _answers(signatures, images, max_pixels):
     found = {"serving_default": signatures["serving_default"](image=tf.cast(images, tf.float32))}
     is_uint8 = images.dtype == np.uint8
     if "uint8" in signatures and is_uint8:

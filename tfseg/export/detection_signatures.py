@@ -3,9 +3,8 @@
 import tensorflow as tf
 
 from tfseg.export.detections import as_object_detection_api, blank_like
-from tfseg.export.image_decoding import decode_image
 from tfseg.export.object_files import object_files
-from tfseg.export.signatures import image_or_blank
+from tfseg.export.signatures import image_or_blank, serve_files
 
 
 def detection_signature(detect, shape, dtype):
@@ -88,29 +87,10 @@ def detection_file_signature(detect, shape, max_pixels: int, value_range=None):
         value_range: see `decode_image`.
     """
 
-    def respond(file):
-        image, reason = decode_image(file, shape[2], max_pixels, value_range)
-        ok = reason == ""
-        outputs = _file_outputs(detect, image, shape)
-        kept = {
-            name: tf.where(ok, value, blank_like(name, value)) for name, value in outputs.items()
-        }
-        return {"ok": ok, "reason": reason, **kept}
+    def outputs_of(image):
+        return _file_outputs(detect, image, shape)
 
-    one = tf.function(respond, autograph=False).get_concrete_function(tf.TensorSpec((), tf.string))
-    spec = {
-        name: tf.TensorSpec(value.shape, value.dtype)
-        for name, value in one.structured_outputs.items()
-    }
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
-    )
-    def serve(image_bytes):
-        image_bytes = tf.ensure_shape(image_bytes, [None])
-        return tf.map_fn(one, image_bytes, fn_output_signature=spec, parallel_iterations=1)
-
-    return serve
+    return serve_files(outputs_of, shape[2], max_pixels, value_range)
 
 
 def _file_outputs(detect, image, shape):

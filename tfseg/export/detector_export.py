@@ -31,7 +31,7 @@ from tfseg.export.versions import next_version
 from tfseg.export.warmup import image_requests, warmup_image, write_warmup
 from tfseg.models import with_thresholds
 
-COMPARED = 2  # images on which all signatures are compared with the model
+COMPARED = 1  # images on which all signatures are compared with the model; formats take more
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
 
 

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -21,7 +20,6 @@ from tfseg.export.litert_metadata import add_segmenter_metadata
 from tfseg.export.parity import keras_runner, run_one_by_one
 from tfseg.export.postprocess import with_class_ids
 from tfseg.export.quantizing import equalize_concatenations, sensitive_layers
-from tfseg.export.saving import save_quietly
 from tfseg.export.trained_range import checked_range, range_to_serve, serves_uint8
 from tfseg.export.verify import MIN_MATCHES, check_export, checked_file_size
 from tfseg.files import atomic_write
@@ -227,8 +225,6 @@ def _pattern(model, value_range):
 def _convert(folded_model, quantize, images):
     """Return the bytes of a LiteRT file."""
     serve = inference_function(folded_model)
-    if has_detections(folded_model):
-        return _convert_detector(folded_model, serve)
     converter = tf.lite.TFLiteConverter.from_concrete_functions(
         [serve.get_concrete_function()], tf.Module()
     )
@@ -252,21 +248,6 @@ def _convert(folded_model, quantize, images):
         return converter.convert()
     except (ConverterError, RuntimeError) as error:  # calibration raises the latter
         raise ValueError(_conversion_message(folded_model, str(error))) from error
-
-
-def _convert_detector(folded_model, serve):
-    """Return the bytes of a LiteRT file of a detector.
-
-    The converter itself would save the function with its gradients, which RoIAlign's cannot be, and
-    then write a file that does not name its outputs.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        save_quietly(folder, serve)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        try:
-            return converter.convert()
-        except (ConverterError, RuntimeError) as error:
-            raise ValueError(_conversion_message(folded_model, str(error))) from error
 
 
 def _conversion_message(model, text):

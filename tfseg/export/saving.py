@@ -12,9 +12,6 @@ def save_quietly(folder, signatures) -> None:
     level = logger.level
     logger.setLevel("WARNING")
     try:
-        # Exports are not trained on; a gradient that reads other tensors, as that of RoIAlign,
-        # could not be saved.
-        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-        tf.saved_model.save(tf.Module(), str(folder), signatures, options)
+        tf.saved_model.save(tf.Module(), str(folder), signatures)
     finally:
         logger.setLevel(level)

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from tfseg.export.detections import blank_like
 from tfseg.export.image_decoding import decode_image
 from tfseg.export.postprocess import postprocess, run_lengths, uncertainty
 
@@ -96,11 +97,28 @@ def file_signature(logits_of, shape, extra, max_pixels, value_range=None):
         value_range: see `decode_image`.
     """
 
+    def outputs_of(image):
+        return _file_outputs(_logits_at_image_size(logits_of, image, shape), extra)
+
+    return serve_files(outputs_of, shape[2], max_pixels, value_range)
+
+
+def serve_files(outputs_of, channels: int, max_pixels: int, value_range=None):
+    """Return the tf.function image_bytes (B,) string -> dict of outputs, file by file.
+
+    Args:
+        outputs_of: function of one image (H, W, C) float32 -> dict of its outputs, to which "ok"
+            and "reason" are added.
+        channels, max_pixels, value_range: see `decode_image`.
+    """
+
     def respond(file):
-        image, reason = decode_image(file, shape[2], max_pixels, value_range)
+        image, reason = decode_image(file, channels, max_pixels, value_range)
         ok = reason == ""
-        outputs = _file_outputs(_logits_at_image_size(logits_of, image, shape), extra)
-        kept = {name: tf.where(ok, value, tf.zeros_like(value)) for name, value in outputs.items()}
+        kept = {
+            name: tf.where(ok, value, blank_like(name, value))
+            for name, value in outputs_of(image).items()
+        }
         return {"ok": ok, "reason": reason, **kept}
 
     one = tf.function(respond, autograph=False).get_concrete_function(tf.TensorSpec((), tf.string))

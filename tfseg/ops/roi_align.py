@@ -55,6 +55,7 @@ def multiscale_roi_align(
     aligned: bool = False,
     canonical_size: float = 224,
     canonical_level: int = 4,
+    own_gradient: bool = True,
 ):
     """Apply `roi_align` to the pyramid level that fits each box (arXiv:1612.03144, equation 1).
 
@@ -68,6 +69,8 @@ def multiscale_roi_align(
         size, sampling_ratio, aligned: see `roi_align`.
         canonical_size: side in pixels.
         canonical_level: base-2 logarithm of a stride.
+        own_gradient: whether to compute the gradient of the levels here, in less memory and time
+            than the backend would need. False for inference: a SavedModel cannot contain it.
 
     Returns:
         (B, R, size, size, C) in the dtype of the levels.
@@ -90,7 +93,7 @@ def multiscale_roi_align(
     positions = rows[..., :, None] + columns[..., None, :]
     table = _flat_pyramid(levels)
     flat = [_join_images(values) for values in (positions, row_weights, column_weights)]
-    pooled = _weighted_sums(table, *flat)
+    pooled = _weighted_sums(table, *flat, own_gradient)
     return ops.reshape(pooled, (*ops.shape(boxes)[:2], size, size, levels[0].shape[-1]))
 
 
@@ -138,7 +141,7 @@ def _join_images(values):
     return ops.reshape(values, (batch * count, *rest))
 
 
-def _weighted_sums(table, positions, row_weights, column_weights):
+def _weighted_sums(table, positions, row_weights, column_weights, own_gradient):
     """Return weighted sums over squares of rows of a table, in float32 inside.
 
     Boxes are processed in chunks, since all values that they read would take much memory.
@@ -147,6 +150,7 @@ def _weighted_sums(table, positions, row_weights, column_weights):
         table: (P, C) floating.
         positions: (N, K, K) int32 rows of the table.
         row_weights, column_weights: (N, S, K) float32.
+        own_gradient: see `multiscale_roi_align`.
 
     Returns:
         (N, S, S, C) in the dtype of the table.
@@ -162,20 +166,23 @@ def _weighted_sums(table, positions, row_weights, column_weights):
     boxes = [
         _in_chunks(values, chunks, chunk) for values in (positions, row_weights, column_weights)
     ]
-    pooled = _pool_chunks(table, boxes, chunks)
+    pool = _pool_with_gradient if own_gradient else _pool
+    pooled = pool(table, boxes, chunks)
     return ops.reshape(pooled, (chunks * chunk, size, size, channels))[:count]
 
 
-def _pool_chunks(table, boxes, chunks):
+def _pool(table, boxes, chunks):
     """Return (chunks, chunk, S, S, C) weighted sums; `boxes` has positions, and both weights."""
+    if isinstance(chunks, int) and chunks == 1:  # exported graphs are better off without loops
+        return _read(table, [values[0] for values in boxes])[None]
+    return ops.map(lambda box: _read(table, box), boxes)
+
+
+def _pool_with_gradient(table, boxes, chunks):
+    """Do what `_pool` does, with the gradient of the table."""
 
     @ops.custom_gradient
     def run(table):
-        if isinstance(chunks, int) and chunks == 1:  # exported graphs are better off without loops
-            pooled = _read(table, [values[0] for values in boxes])[None]
-        else:
-            pooled = ops.map(lambda box: _read(table, box), boxes)
-
         def add(index, total, upstream):
             box = [ops.take(values, index, axis=0) for values in boxes]
             values = _spread(ops.take(upstream, index, axis=0), box)
@@ -191,7 +198,7 @@ def _pool_chunks(table, boxes, chunks):
             )
             return ops.cast(total, table.dtype)
 
-        return pooled, gradient
+        return _pool(table, boxes, chunks), gradient
 
     return run(table)
 

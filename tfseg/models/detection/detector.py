@@ -143,7 +143,7 @@ class Detector(keras.Model):
         sample = sampling.sample_proposals(boxes, valid, objects, priorities, count)
         rois = ops.stop_gradient(take_rows(boxes, sample.indices))
         classes = sampling.class_targets(objects, sample, self.num_classes)
-        features = self.get_layer("box_roi_align")(levels, rois)
+        features = self.get_layer("box_roi_align")(levels, rois, training=training)
         outputs = call_head(self.get_layer("box_head"), features, sample.valid, training=training)
         deltas = losses.class_deltas(outputs["box_deltas"], classes)
         targets = sampling.proposal_targets(rois, objects, sample)
@@ -162,7 +162,7 @@ class Detector(keras.Model):
         count = self._count_masks(sample.positive)
         rois, classes = rois[:, :count], classes[:, :count]
         positive = sample.positive[:, :count]
-        features = self.get_layer("mask_roi_align")(levels, rois)
+        features = self.get_layer("mask_roi_align")(levels, rois, training=training)
         logits = call_head(self.get_layer("mask_head"), features, positive, training=training)
         # instances are not resized: crop them with the boxes in pixels of the image
         image_rois = rois if scale is None else rois / scale

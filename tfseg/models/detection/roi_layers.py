@@ -21,13 +21,18 @@ class RoiAlign(layers.Layer):
         self.pool_size, self.strides = pool_size, tuple(strides)
         self.sampling_ratio = sampling_ratio
 
-    def call(self, levels, boxes):
+    def call(self, levels, boxes, training=None):
         """Return (B, R, pool_size, pool_size, C) for boxes (B, R, 4) in pixels."""
         return multiscale_roi_align(
-            levels, boxes, self.strides, self.pool_size, self.sampling_ratio
+            levels,
+            boxes,
+            self.strides,
+            self.pool_size,
+            self.sampling_ratio,
+            own_gradient=bool(training),
         )
 
-    def compute_output_spec(self, levels, boxes):
+    def compute_output_spec(self, levels, boxes, training=None):
         """Return the symbolic features."""
         side = self.pool_size
         shape = (*boxes.shape[:2], side, side, levels[0].shape[-1])

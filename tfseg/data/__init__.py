@@ -1,6 +1,7 @@
 """From image files to batches: readers, augmentation and the pipeline."""
 
 from tfseg.data.augment import Augment
+from tfseg.data.instance_targets import center_targets, star_targets
 from tfseg.data.loading import reading_error
 from tfseg.data.memory_limits import batch_for, window_for
 from tfseg.data.pipeline import pipeline
@@ -50,6 +51,7 @@ __all__ = [
     "VocXml",
     "Yolo",
     "batch_for",
+    "center_targets",
     "find_folders",
     "image_files",
     "label_names",
@@ -59,6 +61,7 @@ __all__ = [
     "read_image",
     "read_mask",
     "reading_error",
+    "star_targets",
     "window_for",
     "write_tfrecords",
 ]

@@ -37,11 +37,21 @@ Each class wraps a plain function of tensors in its module, such as `tfseg.losse
     region.py     dice, generalized_dice, jaccard, tversky, matthews
     lovasz.py     lovasz
     boundary.py   boundary, hausdorff_distance, cl_dice
+
+The losses in `INSTANCE_LOSSES` are for the outputs of `tfseg.models.instances`. Their targets are
+numbers, not labels: see `tfseg.data.star_targets` and `tfseg.data.center_targets`.
 """
 
 from tfseg.losses.base import PixelLoss, RegionLoss, SegmentationLoss
 from tfseg.losses.boundary import Boundary, CLDice, HausdorffDistance
 from tfseg.losses.compose import AtOutputSize, CompositeLoss, deep_supervision
+from tfseg.losses.instance_heads import (
+    CenterHeatmap,
+    CenterOffset,
+    HeadLoss,
+    ObjectProbability,
+    StarDistance,
+)
 from tfseg.losses.lovasz import Lovasz
 from tfseg.losses.pixel import BinaryCrossEntropy, CrossEntropy, Focal, TopK
 from tfseg.losses.region import MCC, Dice, FocalTversky, GeneralizedDice, Jaccard, Tversky
@@ -64,12 +74,23 @@ LOSSES = {
     "tversky": Tversky,
 }
 
+# of the outputs of `tfseg.models.instances`; "class_logits" take a loss of LOSSES
+INSTANCE_LOSSES = {
+    "center_heatmap": CenterHeatmap,
+    "center_offset": CenterOffset,
+    "object_probability": ObjectProbability,
+    "star_distance": StarDistance,
+}
+
 __all__ = [
+    "INSTANCE_LOSSES",
     "LOSSES",
     "AtOutputSize",
     "BinaryCrossEntropy",
     "Boundary",
     "CLDice",
+    "CenterHeatmap",
+    "CenterOffset",
     "CompositeLoss",
     "CrossEntropy",
     "Dice",
@@ -77,12 +98,15 @@ __all__ = [
     "FocalTversky",
     "GeneralizedDice",
     "HausdorffDistance",
+    "HeadLoss",
     "Jaccard",
     "Lovasz",
     "MCC",
+    "ObjectProbability",
     "PixelLoss",
     "RegionLoss",
     "SegmentationLoss",
+    "StarDistance",
     "Target",
     "TopK",
     "Tversky",

@@ -77,7 +77,7 @@ class Target:
             dense, valid, self.invalid = split_dense(y_true, ignore_index, not self.sigmoid)
             self._dense = ops.cast(dense, dtype)
         self.valid = ops.cast(valid, dtype)
-        self.weight = _pixel_weights(owner, sample_weight, self.valid)
+        self.weight = pixel_weights(owner, sample_weight, self.valid)
 
     @cached_property
     def poison(self):
@@ -188,8 +188,14 @@ def _as_logits(y_pred, from_logits, sigmoid):
     return ops.log(ops.maximum(y_pred, tiny))
 
 
-def _pixel_weights(owner, sample_weight, valid):
-    """Return `sample_weight` per pixel, with 0 for pixels that do not count."""
+def pixel_weights(owner: str, sample_weight, valid):
+    """Return `sample_weight` per pixel, with 0 for pixels that do not count.
+
+    Args:
+        owner: name for error messages.
+        sample_weight: weights of images (B,) or pixels (B, ...) or (B, ..., 1), or None.
+        valid: (B, ...) floating, 1 for pixels that count, else 0.
+    """
     if sample_weight is None:
         return valid
     weight = ops.cast(ops.copy(sample_weight), valid.dtype)

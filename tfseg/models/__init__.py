@@ -23,6 +23,12 @@ from tfseg.models.detection import (
 from tfseg.models.encoders import encode, freeze, list_encoders, unfreeze
 from tfseg.models.fpn import fpn
 from tfseg.models.hed import hed
+from tfseg.models.instance_settings import (
+    InstanceSettings,
+    instance_settings,
+    is_instance_model,
+)
+from tfseg.models.instances import instances
 from tfseg.models.layer_graph import output_activation
 from tfseg.models.linknet import linknet
 from tfseg.models.lraspp import lraspp
@@ -77,6 +83,7 @@ __all__ = [
     "CropToImage",
     "Description",
     "Detector",
+    "InstanceSettings",
     "PadToStride",
     "anchor_coverage",
     "build",
@@ -90,7 +97,10 @@ __all__ = [
     "fpn",
     "freeze",
     "hed",
+    "instance_settings",
+    "instances",
     "is_detector",
+    "is_instance_model",
     "linknet",
     "list_encoders",
     "list_models",

@@ -1,7 +1,7 @@
 """Numeric code shared by the other packages, in `keras.ops`, which run under TensorFlow and JAX.
 
-`top_ids`, `count_id_pairs`, `paste_mask`, `paste_masks` and the functions of `tfseg.ops.windows`
-are for NumPy arrays.
+`top_ids`, `count_id_pairs`, `paste_mask`, `paste_masks` and the functions of `tfseg.ops.windows`,
+`star_targets` and `center_targets` are for NumPy arrays.
 """
 
 from tfseg.ops.box_coder import decode_boxes, encode_boxes
@@ -13,6 +13,7 @@ from tfseg.ops.boxes import (
     move_boxes,
     move_points,
 )
+from tfseg.ops.center_targets import center_heat, center_offsets, object_centers
 from tfseg.ops.class_ids import top_class, top_ids
 from tfseg.ops.color import apply_color, blur, color_matrices, jpeg, noise
 from tfseg.ops.confusion import (
@@ -28,13 +29,21 @@ from tfseg.ops.confusion import (
     split_ratio,
 )
 from tfseg.ops.distance import squared_distance
-from tfseg.ops.masks import nan_where, read_target, split_dense, split_labels, target_kind
+from tfseg.ops.masks import (
+    nan_where,
+    read_target,
+    shapes_agree,
+    split_dense,
+    split_labels,
+    target_kind,
+)
 from tfseg.ops.matching import match_boxes, sample_matches
 from tfseg.ops.nms import nms
 from tfseg.ops.object_masks import MASK_THRESHOLD, crop_masks, paste_mask, paste_masks
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.roi_align import multiscale_roi_align, roi_align
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
+from tfseg.ops.star_targets import object_probabilities, star_distances
 from tfseg.ops.warp import apply_matrices, crop_matrices, resample, smooth_field, source_points
 from tfseg.ops.windows import blend_weights, window_corners, window_count, window_stride
 
@@ -48,6 +57,8 @@ __all__ = [
     "box_area",
     "box_iou",
     "box_overlap",
+    "center_heat",
+    "center_offsets",
     "channel_counts",
     "channel_matrices",
     "class_counts",
@@ -70,6 +81,8 @@ __all__ = [
     "nan_where",
     "nms",
     "noise",
+    "object_centers",
+    "object_probabilities",
     "paste_mask",
     "paste_masks",
     "random_bits",
@@ -78,6 +91,7 @@ __all__ = [
     "resample",
     "roi_align",
     "sample_matches",
+    "shapes_agree",
     "smooth_field",
     "softmax_nll",
     "softmax_nll_and_sums",
@@ -87,6 +101,7 @@ __all__ = [
     "split_labels",
     "split_ratio",
     "squared_distance",
+    "star_distances",
     "target_kind",
     "top_class",
     "top_ids",

@@ -77,9 +77,9 @@ def target_kind(owner: str, y_true, y_pred) -> str:
     """
     true_shape, pred_shape = tuple(y_true.shape), tuple(y_pred.shape)
     classes = pred_shape[-1]
-    if len(pred_shape) >= 3 and _agree(true_shape, pred_shape[:-1]):
+    if len(pred_shape) >= 3 and shapes_agree(true_shape, pred_shape[:-1]):
         return "labels"
-    if len(pred_shape) >= 3 and _agree(true_shape[:-1], pred_shape[:-1]):
+    if len(pred_shape) >= 3 and shapes_agree(true_shape[:-1], pred_shape[:-1]):
         is_float = "float" in str(y_true.dtype)
         if true_shape[-1] == 1 and not (classes == 1 and is_float):
             return "labels"
@@ -92,7 +92,7 @@ def target_kind(owner: str, y_true, y_pred) -> str:
     )
 
 
-def _agree(first, second):
+def shapes_agree(first, second) -> bool:
     """Whether two static shapes can be equal; an unknown dimension (None) matches any size."""
     return len(first) == len(second) and all(
         a is None or b is None or a == b for a, b in zip(first, second, strict=True)

@@ -64,8 +64,8 @@ def center_heat(centers, height: int, width: int, sigma: float):
     Example:
         >>> import numpy as np, tfseg
         >>> centers = np.array([[[0, 1.2], [0, 4]]])
-        >>> tfseg.ops.center_heat(centers, 1, 6, sigma=1)[0, 0].round(2).tolist()
-        [0.61, 1.0, 0.61, 0.61, 1.0, 0.61]
+        >>> print(tfseg.ops.center_heat(centers, 1, 6, sigma=1)[0, 0].round(2))
+        [0.61 1.   0.61 0.61 1.   0.61]
     """
     radius = int(np.ceil(REACH * sigma))
     squares = np.arange(-radius, radius + 1) ** 2

@@ -72,13 +72,13 @@ def _count_steps(flat, starts, offsets, steps):
         offsets: iterator of the offset after 1, 2, ... steps.
         steps: (N,) output.
     """
-    steps[:] = 1
-    numbers, active = flat[starts], np.arange(len(starts))
-    here = starts
-    while len(active):
-        stays = flat[here + next(offsets)] == numbers
+    numbers, active, here = flat[starts], np.arange(len(starts)), starts
+    for step, offset in enumerate(offsets, 1):
+        stays = flat[here + offset] == numbers
+        steps[active[~stays]] = step
         active, here, numbers = active[stays], here[stays], numbers[stays]
-        steps[active] += 1
+        if not len(active):
+            return
 
 
 def object_probabilities(instances):
@@ -97,8 +97,8 @@ def object_probabilities(instances):
     Example:
         >>> import numpy as np, tfseg
         >>> instances = np.array([[[0, 1, 1, 1, 1, 1, 1, 2, 2]]])
-        >>> tfseg.ops.object_probabilities(instances)[0, 0].round(2).tolist()
-        [0.0, 0.33, 0.67, 1.0, 1.0, 0.67, 0.33, 0.5, 1.0]
+        >>> print(tfseg.ops.object_probabilities(instances)[0, 0].round(2))
+        [0.   0.33 0.67 1.   1.   0.67 0.33 0.5  1.  ]
     """
     image, row, column = np.nonzero(instances)
     distance = np.sqrt(_squared_distances(instances, image, row, column))

@@ -113,8 +113,9 @@ def center_targets(
         ignore_index: `reader.ignore_index`.
 
     Returns:
-        function (images, labels) -> (images, dict). The labels are a dict with "instances" (B, H,
-        W) and "classes" (B, N); with "mask" (B, H, W) if pixels can be ignored, or for `thing_ids`.
+        function (images, labels) -> (images, dict). The labels are a dict with "instances"
+        (B, H, W), with "classes" (B, N) if there are several categories, and "mask" (B, H, W) if
+        pixels can be ignored; for `thing_ids` with "mask" and without "classes".
 
     Raises:
         ValueError: an argument is out of range. From the function: labels are missing.
@@ -151,9 +152,9 @@ def center_targets(
 
     names = {"class_logits": tf.int32, "center_logits": tf.float32, "offsets": tf.float32}
     channels = {"center_logits": [1], "offsets": [3]}
-    return _stage(
-        "center_targets", make, names, channels, 1, num_classes > 1, needs_mask=things is not None
-    )
+    has_stuff = things is not None
+    needs_classes = num_classes > 1 and not has_stuff
+    return _stage("center_targets", make, names, channels, 1, needs_classes, has_stuff)
 
 
 def categories_of(instances, classes, outside: int):

@@ -81,7 +81,7 @@ def instances(
     Example:
         >>> import tfseg
         >>> model = tfseg.models.instances(head="star", filters=(4, 8, 16), rays=16)
-        >>> model.output_shape["distances"]
+        >>> model.output["distances"].shape
         (None, None, None, 16)
     """
     width = _check(num_classes, head, network, grid, rays, thing_ids, head_width, options)

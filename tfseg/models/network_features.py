@@ -36,5 +36,5 @@ def network_features(network: str, stride: int, options: dict):
 
 def _stride_of(layer):
     """Return the factor by which the output of `classes` is upsampled."""
-    (following,) = consumers(layer)
-    return following.factor if isinstance(following, Upsample) else 1
+    factors = [step.factor for step in consumers(layer) if isinstance(step, Upsample)]
+    return factors[0] if factors else 1

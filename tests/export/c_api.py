@@ -10,6 +10,7 @@ import importlib.util
 import math
 import os
 import pickle
+import subprocess
 import sys
 from ctypes import CDLL, POINTER, RTLD_LOCAL, Structure, byref, memmove, string_at
 from ctypes import c_char_p as text
@@ -232,6 +233,23 @@ def _answer(model, signature, arrays):
         return model.run(signature, **arrays)
     except RuntimeError as error:
         return str(error)
+
+
+def run_client(version, requests):
+    """Return the answers of a process that loads a SavedModel with the C API."""
+    process = subprocess.run(
+        [sys.executable, __file__, version],
+        input=pickle.dumps(requests),
+        capture_output=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr[-2000:].decode()
+    return pickle.loads(process.stdout)
+
+
+def bits(array):
+    """Return what two arrays have in common if all their bits are equal."""
+    return array.tolist() if array.dtype == object else array.tobytes()
 
 
 if __name__ == "__main__":

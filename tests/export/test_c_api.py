@@ -1,7 +1,9 @@
-"""An export runs without Python: TensorFlow's C API, in its own process, gives the same bits."""
+"""An export runs without Python: TensorFlow's C API, in its own process, gives the same bits.
+
+Detectors are in test_detector_export.py, whose export they share.
+"""
 
 import io
-import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from export import detector_models
-from export.c_api import library_path, signatures
+from export.c_api import bits, library_path, run_client, signatures
 from PIL import Image
 
 from conftest import draw_sample
@@ -19,22 +20,6 @@ pytestmark = pytest.mark.skipif(
     library_path() is None, reason="the installed TensorFlow contains no libtensorflow_cc.so.2"
 )
 CLIENT = Path(__file__).with_name("c_api.py")
-
-
-def run_client(version, requests):
-    """Return the answers of a process that loads a SavedModel with the C API."""
-    process = subprocess.run(
-        [sys.executable, CLIENT, version],
-        input=pickle.dumps(requests),
-        capture_output=True,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr[-2000:].decode()
-    return pickle.loads(process.stdout)
-
-
-def bits(array):
-    return array.tolist() if array.dtype == object else array.tobytes()
 
 
 def as_file(image, kind):
@@ -114,17 +99,6 @@ def test_bad_files_are_flagged(answers):
 @pytest.mark.parametrize("name", REJECTED)
 def test_rejected_requests_say_why(name, answers):
     assert REJECTED[name] in answers[name]
-
-
-def test_a_detector_answers_without_python(detector_version, detector_answers):
-    names = ("floats", "detection", "files", "no files", "detection, no images")
-    found = run_client(detector_version, [detector_models.REQUESTS[name] for name in names])
-    for name, outputs in zip(names, found, strict=True):
-        expected = detector_answers[name]
-        assert outputs.keys() == expected.keys()
-        for key, value in expected.items():
-            assert outputs[key].shape == value.shape
-            assert bits(outputs[key]) == bits(value), (name, key)
 
 
 def test_a_folder_without_saved_model_is_rejected(tmp_path):

@@ -8,7 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from export.detector_models import EMPTY, IMAGES, detections_of, images_of, small_detector
+from export.c_api import bits, library_path, run_client
+from export.detector_models import (
+    EMPTY,
+    IMAGES,
+    REQUESTS,
+    detections_of,
+    images_of,
+    small_detector,
+)
 from PIL import Image
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -49,6 +57,20 @@ def test_arrays_give_the_detections_of_the_model(detector, detector_version, det
     }.items():
         np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance)
         np.testing.assert_array_equal(detector_answers["uint8"][name], found[name])
+
+
+@pytest.mark.skipif(
+    library_path() is None, reason="the installed TensorFlow contains no libtensorflow_cc.so.2"
+)
+def test_the_c_api_gives_the_same_bits(detector_version, detector_answers):
+    names = ("floats", "detection", "files", "no files", "detection, no images")
+    found = run_client(detector_version, [REQUESTS[name] for name in names])
+    for name, outputs in zip(names, found, strict=True):
+        expected = detector_answers[name]
+        assert outputs.keys() == expected.keys()
+        for key, value in expected.items():
+            assert outputs[key].shape == value.shape
+            assert bits(outputs[key]) == bits(value), (name, key)
 
 
 @pytest.mark.parametrize("name", EMPTY)

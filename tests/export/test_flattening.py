@@ -1,5 +1,7 @@
 """Models around models: Sequential, functional and subclasses of `keras.Model`."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -111,21 +113,26 @@ def test_a_model_that_ends_in_an_activation_is_refused(classes, activation, expo
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture(scope="module", params=["mixed_float16", "mixed_bfloat16"])
-def half_model(request):
-    """A model as a training in mixed precision leaves it."""
-    policy = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_global_policy(request.param)
+@functools.cache
+def half_model(policy):
+    """Return a model as a training in mixed precision leaves it."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_global_policy(policy)
     try:
         return make_informative(unet(3, filters=(2, 4)))
     finally:
-        keras.mixed_precision.set_global_policy(policy)
+        keras.mixed_precision.set_global_policy(before)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+def test_a_model_trained_in_mixed_precision_is_folded_in_float32(policy):
+    model = half_model(policy)
+    assert {layer.compute_dtype for layer in model.layers} > {"float32"}
+    folded = fold_batch_norm(model)
+    assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
 
 
 @pytest.mark.parametrize("export", EXPORTS)
-def test_a_model_trained_in_mixed_precision_is_exported_in_float32(export, half_model, tmp_path):
-    assert {layer.compute_dtype for layer in half_model.layers} > {"float32"}
-    folded = fold_batch_norm(half_model)
-    assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
-    EXPORTS[export](half_model, tmp_path)  # compares the outputs
+def test_a_model_trained_in_mixed_precision_is_exported(export, tmp_path):
+    EXPORTS[export](half_model("mixed_float16"), tmp_path)  # compares the outputs
     assert any(tmp_path.iterdir())

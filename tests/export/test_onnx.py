@@ -155,8 +155,12 @@ def test_a_file_that_disagrees_with_the_model_is_not_written(change, tmp_path, m
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
 
 
+# "unet" is converted above, and the layers of the others omitted are in those tested.
+CONVERTED = [name for name in list_models() if name not in ("unet", "tiny_unet", "deeplab_v3")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", list_models())
+@pytest.mark.parametrize("name", CONVERTED)
 def test_every_network_converts(name, small_network, tmp_path):
     model = small_network(name)
     run = onnx_runner(onnx(model, tmp_path / "model.onnx"))

@@ -30,9 +30,6 @@ COMPARED = {name: make(name) for name in LOSSES}
 COMPARED["sum"] = CrossEntropy() + 0.5 * Dice(per_image=True)
 # Keras' own handling of replicas
 COMPARED["keras"] = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-# One loss of each kind by default: a graph of all of them takes half a minute to build.
-QUICK = ["sum", "keras"]
-SLOW = [name for name in COMPARED if name not in QUICK]
 
 
 def step(names):
@@ -82,12 +79,10 @@ def compare(names):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute is TensorFlow's")
-@pytest.mark.parametrize(
-    "names", [pytest.param(QUICK, id="quick"), pytest.param(SLOW, marks=pytest.mark.slow)]
-)
-def test_two_replicas_equal_one_device(names):
-    two, one = compare(names)
+def test_two_replicas_equal_one_device():
+    two, one = compare(COMPARED)
     assert two == one
 
 

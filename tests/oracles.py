@@ -344,6 +344,26 @@ def nms(boxes, scores, threshold, classes=None, valid=None):
     return kept
 
 
+def polygon_nms(distances, centers, scores, threshold, valid=None):
+    """Return the indices that greedy suppression keeps of star polygons, by descending score."""
+    import shapely
+
+    angles = 2 * np.pi * np.arange(np.shape(distances)[-1]) / np.shape(distances)[-1]
+    rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
+    vertices = np.asarray(centers)[:, None] + np.asarray(distances)[..., None] * rays
+    shapes = [shapely.Polygon(polygon) for polygon in vertices]
+    kept = []
+    for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
+        overlaps = [
+            shapes[i].intersection(shapes[j]).area / min(shapes[i].area, shapes[j].area)
+            for j in kept
+            if shapes[i].intersects(shapes[j])
+        ]
+        if (valid is None or valid[i]) and max(overlaps, default=0) <= threshold:
+            kept.append(i)
+    return kept
+
+
 def match_boxes(similarity, high, low, low_quality, valid):
     """Return the object of each anchor of one image, -1 for background and -2 for ignored."""
     objects = [i for i in range(len(similarity)) if valid[i]]

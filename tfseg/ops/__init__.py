@@ -1,7 +1,8 @@
 """Numeric code shared by the other packages, in `keras.ops`, which run under TensorFlow and JAX.
 
-`top_ids`, `count_id_pairs`, `paste_mask`, `paste_masks` and the functions of `tfseg.ops.windows`,
-`star_targets` and `center_targets` are for NumPy arrays.
+`top_ids`, `count_id_pairs`, `paste_mask`, `paste_masks`, `nearest_centers`, `render_polygons`,
+`ray_directions` and the functions of `tfseg.ops.windows`, `star_targets` and `center_targets` are
+for NumPy arrays.
 """
 
 from tfseg.ops.box_coder import decode_boxes, encode_boxes
@@ -12,6 +13,14 @@ from tfseg.ops.boxes import (
     clip_boxes,
     move_boxes,
     move_points,
+)
+from tfseg.ops.center_grouping import (
+    describe_instances,
+    find_centers,
+    group_pixels,
+    nearest_centers,
+    pixel_targets,
+    thing_pixels,
 )
 from tfseg.ops.center_targets import center_heat, center_offsets, object_centers
 from tfseg.ops.class_ids import top_class, top_ids
@@ -40,6 +49,16 @@ from tfseg.ops.masks import (
 from tfseg.ops.matching import match_boxes, sample_matches
 from tfseg.ops.nms import nms
 from tfseg.ops.object_masks import MASK_THRESHOLD, crop_masks, paste_mask, paste_masks
+from tfseg.ops.polygon_nms import polygon_nms
+from tfseg.ops.polygon_rendering import render_polygons
+from tfseg.ops.polygons import (
+    polygon_area,
+    polygon_boxes,
+    polygon_intersection,
+    polygon_overlap,
+    ray_directions,
+    star_polygons,
+)
 from tfseg.ops.random import random_bits, uniform
 from tfseg.ops.roi_align import multiscale_roi_align, roi_align
 from tfseg.ops.softmax import class_sums, softmax_nll, softmax_nll_and_sums, softmax_sums
@@ -71,7 +90,10 @@ __all__ = [
     "crop_masks",
     "crop_matrices",
     "decode_boxes",
+    "describe_instances",
     "encode_boxes",
+    "find_centers",
+    "group_pixels",
     "jpeg",
     "match_boxes",
     "mean_ratio",
@@ -79,15 +101,24 @@ __all__ = [
     "move_points",
     "multiscale_roi_align",
     "nan_where",
+    "nearest_centers",
     "nms",
     "noise",
     "object_centers",
     "object_probabilities",
     "paste_mask",
     "paste_masks",
+    "pixel_targets",
+    "polygon_area",
+    "polygon_boxes",
+    "polygon_intersection",
+    "polygon_nms",
+    "polygon_overlap",
     "random_bits",
     "ratio",
+    "ray_directions",
     "read_target",
+    "render_polygons",
     "resample",
     "roi_align",
     "sample_matches",
@@ -102,7 +133,9 @@ __all__ = [
     "split_ratio",
     "squared_distance",
     "star_distances",
+    "star_polygons",
     "target_kind",
+    "thing_pixels",
     "top_class",
     "top_ids",
     "uniform",

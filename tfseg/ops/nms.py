@@ -44,7 +44,7 @@ def nms(boxes, scores, iou_threshold: float, max_outputs: int, classes=None, val
     scores = ops.stop_gradient(ops.cast(scores, "float32"))
     valid = ops.ones_like(scores, "bool") if valid is None else ops.cast(valid, "bool")
     boxes = ops.where(valid[..., None], boxes, 0.0)
-    missing = [[0, 0], [0, _missing_rows(scores.shape[1], max_outputs)]]
+    missing = [[0, 0], [0, missing_rows(scores.shape[1], max_outputs)]]
     scores = ops.pad(
         ops.where(valid, scores, -float("inf")), missing, constant_values=-float("inf")
     )
@@ -53,11 +53,11 @@ def nms(boxes, scores, iou_threshold: float, max_outputs: int, classes=None, val
     valid = ops.take_along_axis(ops.pad(valid, missing), order, axis=1)
     if classes is not None:
         classes = ops.take_along_axis(ops.pad(ops.cast(classes, "int32"), missing), order, axis=1)
-    keep = _Tiles.of(boxes, classes, iou_threshold).survivors(_in_tiles(valid), max_outputs)
-    return _first(ops.reshape(keep, ops.shape(valid)), order, max_outputs)
+    keep = _Tiles.of(boxes, classes, iou_threshold).survivors(in_tiles(valid), max_outputs)
+    return first_kept(ops.reshape(keep, ops.shape(valid)), order, max_outputs)
 
 
-def _missing_rows(count, max_outputs):
+def missing_rows(count, max_outputs):
     """Return how many rows of padding make whole tiles of at least `max_outputs` rows.
 
     If the count is unknown, there are enough rows for that and a remainder, which is cut off.
@@ -67,7 +67,7 @@ def _missing_rows(count, max_outputs):
     return -(-max(count, max_outputs, 1) // TILE) * TILE - count
 
 
-def _in_tiles(rows):
+def in_tiles(rows):
     """Split (B, N, ...) into (B, T, TILE, ...)."""
     shape = ops.shape(rows)
     return ops.reshape(rows, (shape[0], shape[1] // TILE, TILE, *shape[2:]))
@@ -95,8 +95,8 @@ class _Tiles:
         """Split boxes (B, N, 4) and classes (B, N); N is a multiple of the size of a tile."""
         corners = ops.concatenate([boxes[..., 2:], -boxes[..., :2]], axis=-1)
         areas = ops.maximum(box_area(boxes), SMALLEST_AREA)  # IoU of boxes without area: not 0 / 0
-        classes = None if classes is None else _in_tiles(classes)
-        return cls(_in_tiles(corners), _in_tiles(areas), classes, threshold)
+        classes = None if classes is None else in_tiles(classes)
+        return cls(in_tiles(corners), in_tiles(areas), classes, threshold)
 
     def survivors(self, valid, enough):
         """Return (B, T, TILE), which valid boxes are suppressed by no survivor of a higher score.
@@ -108,10 +108,10 @@ class _Tiles:
             enough: number of survivors.
         """
         tiles = ops.shape(valid)[1]
-        end = ops.max(_count(valid))
+        end = ops.max(count_kept(valid))
 
         def unfinished(tile, keep):
-            return ops.logical_and(tile * TILE < end, ops.any(_count(keep) < enough))
+            return ops.logical_and(tile * TILE < end, ops.any(count_kept(keep) < enough))
 
         def add_tile(tile, keep):
             free = ops.logical_not(self._hit_before(tile, keep))
@@ -172,12 +172,12 @@ class _Tiles:
         return ops.where(classes == ops.take(self.classes, other, axis=1)[:, None], iou, 0.0)
 
 
-def _count(flags):
+def count_kept(flags):
     """Return (B,) int32: how many of (B, T, TILE) flags are True."""
     return ops.sum(ops.cast(flags, "int32"), axis=(1, 2))
 
 
-def _first(keep, order, count):
+def first_kept(keep, order, count):
     """Return the first `count` kept entries of `order` (B, N), and which of them exist."""
     length = ops.shape(keep)[1]
     ahead = ops.where(keep, length - ops.arange(length), 0)

@@ -1,0 +1,86 @@
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.draw import polygon as fill
+
+from tfseg.ops import ray_directions, render_polygons
+
+
+def draw(rng, count, extent, rays=32):
+    smooth = np.cumsum(rng.normal(0, 0.1, (count, rays)), axis=-1)
+    jagged = rng.normal(0, 0.4, (count, rays)) * (np.arange(count)[:, None] % 2)
+    distances = rng.choice([0.3, 4.0, 9.0], (count, 1)) * np.exp(smooth + jagged)
+    return distances, rng.uniform(-2, extent, (count, 2))
+
+
+def drawn_by_skimage(distances, centers, height, width):
+    """Return the label map of scikit-image: the last polygon first, the others over it."""
+    labels = np.zeros((height, width), np.int32)
+    for k in reversed(range(len(distances))):
+        vertices = centers[k] + distances[k][:, None] * ray_directions(distances.shape[1]) - 0.5
+        labels[fill(vertices[:, 1], vertices[:, 0], labels.shape)] = k + 1
+    return labels
+
+
+def test_by_hand():
+    # A triangle with corners at (7.6, 2.5), (1.6, 5.96) and (1.6, -0.96). It ends at x = 7.6, 5.87
+    # and 4.14 in the rows that are 0, 1 and 2 from its middle, and at 2.4 in the last row.
+    distances, center = np.full((1, 3), 4.0), np.array([[3.6, 2.5]])
+    assert render_polygons(distances, center, 6, 9).tolist() == [
+        [0, 0, 1, 1, 0, 0, 0, 0, 0],
+        [0, 0, 1, 1, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 1, 1, 1, 0],
+        [0, 0, 1, 1, 1, 1, 0, 0, 0],
+        [0, 0, 1, 1, 0, 0, 0, 0, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+
+
+def test_the_first_polygon_is_on_top():
+    distances, centers = np.full((2, 32), 3.0), np.array([[5.0, 5.0], [8.0, 5.0]])
+    first = render_polygons(distances[:1], centers[:1], 10, 14)
+    second = render_polygons(distances[1:], centers[1:], 10, 14)
+    assert (first & second).any()
+    expected = np.where(first, 1, 2 * second)
+    np.testing.assert_array_equal(render_polygons(distances, centers, 10, 14), expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_equal_to_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    distances, centers = draw(rng, 60, 80.0)  # also over the borders and outside
+    found = render_polygons(distances, centers, 70, 90)
+    assert found.dtype == np.int32
+    np.testing.assert_array_equal(found, drawn_by_skimage(distances, centers, 70, 90))
+
+
+def test_equal_to_stardist():
+    goldens = np.load(Path(__file__).parents[1] / "goldens" / "polygon_goldens.npz")
+    kept, expected = goldens["kept_0.4"], goldens["labels"]
+    centers = goldens["points"][kept][:, ::-1] + 0.5
+    found = render_polygons(goldens["distances"][kept], centers, *expected.shape)
+    # StarDist computes vertices in float32, so border pixels may differ.
+    assert (found != expected).sum() <= 2
+    assert (expected > 0).sum() > 5000
+
+
+def test_one_pixel_and_nothing():
+    assert render_polygons(np.full((1, 32), 0.4), np.array([[2.5, 1.5]]), 3, 4).sum() == 1
+    assert render_polygons(np.zeros((1, 32)), np.array([[2.5, 1.5]]), 3, 4)[1, 2] == 1
+    assert not render_polygons(np.full((1, 32), 0.4), np.array([[3.0, 2.0]]), 3, 4).any()
+    assert not render_polygons(np.zeros((0, 32)), np.zeros((0, 2)), 3, 4).any()
+    assert not render_polygons(np.full((2, 32), 2.0), np.full((2, 2), -9.0), 3, 4).any()
+
+
+def test_ten_thousand_objects():
+    rng = np.random.default_rng(0)
+    rows, columns = np.divmod(np.arange(10000), 100)
+    centers = np.stack([columns, rows], -1) * 16 + rng.uniform(6, 10, (10000, 2))
+    begin = time.process_time()
+    labels = render_polygons(rng.uniform(3, 6, (10000, 32)), centers, 1600, 1600)
+    assert time.process_time() - begin < 10
+    assert (np.bincount(labels.ravel(), minlength=10001) > 0).all()
+    at_centers = labels[centers[:, 1].astype(int), centers[:, 0].astype(int)]
+    assert (at_centers == np.arange(1, 10001)).mean() > 0.99  # pixel corners may be outside

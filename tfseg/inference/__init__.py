@@ -8,6 +8,7 @@ from tfseg.inference.evaluation import Evaluation, evaluate
 from tfseg.inference.object_evaluation import ObjectEvaluation, evaluate_objects
 from tfseg.inference.object_predictor import detect
 from tfseg.inference.object_report import report_objects
+from tfseg.inference.outlines import outlines
 from tfseg.inference.predictor import predict, predict_logits
 from tfseg.inference.report import report
 from tfseg.inference.tuning import Tuning, tune_offsets, tune_run, with_offsets
@@ -23,6 +24,7 @@ __all__ = [
     "detect",
     "evaluate",
     "evaluate_objects",
+    "outlines",
     "predict",
     "predict_logits",
     "refine",

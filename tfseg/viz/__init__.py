@@ -1,13 +1,15 @@
 """Figures of data and results.
 
 Figures are matplotlib `Figure` objects that need no display; a notebook shows the returned figure.
-`blend`, `color_labels`, `draw_detections`, `errors` and `regions` return uint8 images instead.
+`blend`, `color_labels`, `draw_detections`, `draw_instances`, `errors` and `regions` return uint8
+images instead.
 """
 
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
 from tfseg.viz.class_colors import blend, color_labels, palette, without_background
 from tfseg.viz.detection_charts import detection_confusion, precision_recall
 from tfseg.viz.detections import draw_detections
+from tfseg.viz.drawn_instances import draw_instances, instance_samples
 from tfseg.viz.figures import save_figure
 from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.object_samples import object_samples
@@ -23,7 +25,9 @@ __all__ = [
     "curves",
     "detection_confusion",
     "draw_detections",
+    "draw_instances",
     "errors",
+    "instance_samples",
     "labeled",
     "legend",
     "object_samples",

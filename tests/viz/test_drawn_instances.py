@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from tfseg.viz import draw_instances, instance_samples, palette
+from tfseg.viz.drawn_instances import NUM_COLORS
+
+
+def draw(text):
+    rows = text.replace(".", "0").split()
+    return np.array([[int(pixel) for pixel in row] for row in rows])
+
+
+INSTANCES = draw("....... .11122. .11122. .11122. .......")
+
+
+def test_outlines_are_inside_the_objects_and_the_middle_is_tinted():
+    image = np.full((5, 7, 3), 100, np.uint8)
+    drawn = draw_instances(image, INSTANCES, alpha=0.5)
+    first, second = palette(NUM_COLORS)[:2].astype(int)
+    assert (drawn[INSTANCES == 0] == 100).all()
+    assert drawn[1, 1].tolist() == drawn[2, 3].tolist() == first.tolist()
+    assert drawn[2, 2].tolist() == ((100 + first) // 2).tolist()  # the only pixel off the edge
+    assert (drawn[INSTANCES == 2] == second).all()
+    assert (image == 100).all()
+
+
+def test_objects_at_the_border_of_the_image_are_outlined():
+    drawn = draw_instances(np.zeros((3, 3)), np.ones((3, 3), int), alpha=0)
+    assert (drawn.any(-1) == draw("111 1.1 111")).all()
+
+
+def test_colors_of_classes_and_of_numbers():
+    image = np.zeros((5, 7), np.uint8)
+    by_class = draw_instances(image, INSTANCES, classes=[4, 4])
+    assert (by_class[INSTANCES == 2] == palette(5)[4]).all()
+    assert by_class[1, 1].tolist() == palette(5)[4].tolist()
+    repeated = draw_instances(image, np.where(INSTANCES == 2, NUM_COLORS + 1, 0))
+    assert (repeated[INSTANCES == 2] == palette(NUM_COLORS)[0]).all()
+    with pytest.raises(ValueError, match="numbered up to 2, but there are 1 classes"):
+        draw_instances(image, INSTANCES, classes=[0])
+    with pytest.raises(ValueError, match="draw_instances: got labels of shape"):
+        draw_instances(image, INSTANCES.T)
+
+
+def test_a_figure_has_both_label_maps():
+    image = np.zeros((5, 7, 3), np.uint8)
+    figure = instance_samples([image], [INSTANCES], [0 * INSTANCES], ["cells"])
+    assert [axis.get_title() for axis in figure.axes] == ["cells: ground truth", "predicted"]
+    target, found = (axis.get_images()[0].get_array() for axis in figure.axes)
+    assert (target == draw_instances(image, INSTANCES)).all()
+    assert not found.any()

@@ -1,5 +1,7 @@
 """Small detectors on the plain encoder, and a batch of objects, shared by the tests."""
 
+from typing import NamedTuple
+
 import keras
 import numpy as np
 import pytest
@@ -45,16 +47,71 @@ def make():
     return small
 
 
-@pytest.fixture
-def batch():
-    """Two images of 61 x 70 pixels and their labels."""
+@pytest.fixture(scope="session", name="with_boxes")
+def with_boxes_fixture():
+    """The function `with_boxes`."""
+    return with_boxes
+
+
+@pytest.fixture(scope="session")
+def objects():
+    """Two images of 61 x 70 pixels and their labels; do not change them."""
     return batch_of_objects()
+
+
+def with_boxes(labels, boxes, classes=0, crowd=False):
+    """Labels of the same shapes, with boxes (K, 4) in all images and their numbers as masks."""
+    labels = {name: np.zeros_like(values) for name, values in labels.items()}
+    labels["classes"] -= 1
+    for row, box in enumerate(boxes):
+        left, top, right, bottom = np.nan_to_num(box).astype(int).clip(0)
+        labels["boxes"][:, row], labels["classes"][:, row] = box, classes
+        labels["crowd"][:, row] = crowd
+        labels["instances"][:, top:bottom, left:right] = row + 1
+    return labels
+
+
+def many_boxes():
+    low = np.random.default_rng(0).uniform(0, 40, (40, 2))
+    return np.concatenate([low, low + 20], axis=1)
+
+
+# options of `with_boxes`, for images of 61 x 70 pixels
+EXTREME = {
+    "no boxes": {"boxes": []},
+    "crowds": {"boxes": [(0, 0, 50, 50), (30, 30, 70, 61)], "crowd": True},
+    "more than proposals": {"boxes": many_boxes()},
+    "one pixel": {"boxes": [(7, 8, 8, 9), (69, 60, 70, 61)]},
+    "a fraction of a pixel": {"boxes": [(7.2, 8.4, 7.21, 8.41)]},
+    "at the border": {"boxes": [(0, 0, 20, 20), (50, 40, 70, 61), (0, 0, 70, 61)]},
+    "partly outside": {"boxes": [(-30, -30, 20, 20), (60, 50, 500, 500)]},
+}
+
+
+class Trained(NamedTuple):
+    """A trained model; do not change it.
+
+    Attributes:
+        model: a small Mask R-CNN after six steps on one batch, and one on each of `EXTREME`.
+        history: {name: six values} of the losses on the batch.
+        extreme: {name in `EXTREME`: {name: value}} of the losses.
+    """
+
+    model: keras.Model
+    history: dict
+    extreme: dict
 
 
 @pytest.fixture(scope="session")
 def trained():
-    """A small Mask R-CNN after six steps on one batch, and the history of `fit`."""
+    """The model that tests share, see `Trained`."""
     model = small()
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
-    history = model.fit(*batch_of_objects(), epochs=6, verbose=0).history
-    return model, history
+    images, labels = batch_of_objects()
+    history = model.fit(images, labels, epochs=6, verbose=0).history
+    # here, since after the seed that each test sets TensorFlow prepares the graph anew
+    extreme = {}
+    for name, options in EXTREME.items():
+        losses = model.fit(images, with_boxes(labels, **options), verbose=0).history
+        extreme[name] = {loss: values[0] for loss, values in losses.items()}
+    return Trained(model, history, extreme)

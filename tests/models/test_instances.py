@@ -45,8 +45,9 @@ SMALL = {
 # The heads sit on features at strides 1, 2 and 4, and behind dropout; the others repeat these.
 QUICK = ("unet", "tiny_unet", "fpn", "segformer")
 JAX = keras.backend.backend() == "jax"
-if JAX:  # compiles each operation of a network by itself
-    SMALL = {"unet": SMALL["unet"]}
+SIZES = [(1, 1), (17, 30)]
+if JAX:  # compiles each operation of a network by itself, for every size
+    SMALL, SIZES = {"unet": SMALL["unet"]}, [(9, 14)]
 NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 STAR = {"head": "star", "rays": 5}
 CENTER = {"head": "center"}
@@ -99,7 +100,7 @@ def test_every_network_is_tested():
 @pytest.mark.parametrize("network", NETWORKS)
 class TestNetwork:
     def test_the_star_head_predicts_samples_of_a_grid(self, network):
-        for height, width in [(1, 1), (5, 4), (17, 30)]:
+        for height, width in SIZES:
             outputs = outputs_of(built(network, **STAR), draw(height, width, 1))
             size = (1, -(-height // 2), -(-width // 2))
             assert shapes(outputs) == {
@@ -110,7 +111,7 @@ class TestNetwork:
             assert (outputs["distances"] > 0).all()
 
     def test_the_center_head_predicts_every_pixel(self, network):
-        for height, width in [(1, 1), (17, 30)]:
+        for height, width in SIZES:
             outputs = outputs_of(built(network, **CENTER), draw(height, width, 1))
             size = (1, height, width)
             assert shapes(outputs) == {
@@ -245,7 +246,7 @@ def disc(rays=5, grid=2):
     return image[None], targets
 
 
-@pytest.mark.parametrize("head", ["star", "center"])
+@pytest.mark.parametrize("head", ["star", pytest.param("center", marks=pytest.mark.slow)])
 def test_a_disc_is_learned_under_xla(head):
     image, targets = disc()
     model = instances(1, head, filters=(4, 8), rays=5, head_width=8)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from tfseg.ops.polygons import ray_directions
+
 
 def star_distances(instances, rays: int = 32, grid: int = 1):
     """Return the distances from pixels to the border of their object, along rays.
@@ -17,8 +19,7 @@ def star_distances(instances, rays: int = 32, grid: int = 1):
 
     Args:
         instances: (B, H, W) integers: 0 for no object, k for the k-th object.
-        rays: number of rays. Ray k has the angle 2 pi k / rays, from the x axis towards the y axis,
-            which points down.
+        rays: number of rays, see `tfseg.ops.ray_directions`.
         grid: distances are computed of pixels (i grid, j grid).
 
     Returns:
@@ -38,7 +39,8 @@ def star_distances(instances, rays: int = 32, grid: int = 1):
     flat = padded.ravel()
     starts = np.flatnonzero(sampled.ravel() & (flat > 0))
     found = np.empty((rays, len(starts)), np.float32)
-    for distances, direction in zip(found, _unit_steps(rays), strict=True):
+    directions = ray_directions(rays)[:, ::-1].astype(np.float32)  # steps along y and x
+    for distances, direction in zip(found, directions, strict=True):
         excess = 1 - np.float32(0.5) / np.abs(direction).max()
         _count_steps(flat, starts, _pixel_offsets(direction, width), distances)
         distances -= excess
@@ -46,12 +48,6 @@ def star_distances(instances, rays: int = 32, grid: int = 1):
     result = np.zeros((*inside.shape, rays), np.float32)
     result[inside] = found.T
     return result
-
-
-def _unit_steps(rays):
-    """Return (rays, 2) float32 (dy, dx)."""
-    angles = np.arange(rays, dtype=np.float32) * np.float32(2 * np.pi / rays)
-    return np.stack([np.sin(angles), np.cos(angles)], axis=1)
 
 
 def _pixel_offsets(direction, width) -> Iterator[int]:

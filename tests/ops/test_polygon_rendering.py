@@ -1,11 +1,14 @@
 import time
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from skimage.draw import polygon as fill
 
-from tfseg.ops import ray_directions, render_polygons
+from tfseg.ops import draw_polygons, ray_directions, render_polygons
+
+TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
 def draw(rng, count, extent, rays=32):
@@ -70,6 +73,11 @@ def test_one_pixel_and_nothing():
     assert render_polygons(np.full((1, 32), 0.4), np.array([[2.5, 1.5]]), 3, 4).sum() == 1
     assert render_polygons(np.zeros((1, 32)), np.array([[2.5, 1.5]]), 3, 4)[1, 2] == 1
     assert not render_polygons(np.full((1, 32), 0.4), np.array([[3.0, 2.0]]), 3, 4).any()
+    # a quarter of a disc around a point in the upper left of pixel (2, 1): most rays have length 0
+    quarter = np.where(np.arange(32) <= 8, 3.2, 0.0)[None]
+    squares = np.arange(0.1, 4) ** 2
+    expected = np.pad(np.add.outer(squares, squares) < 3.2**2, ((2, 0), (1, 0)))
+    np.testing.assert_array_equal(render_polygons(quarter, np.array([[1.4, 2.4]]), 6, 5), expected)
     assert not render_polygons(np.zeros((0, 32)), np.zeros((0, 2)), 3, 4).any()
     assert not render_polygons(np.full((2, 32), 2.0), np.full((2, 2), -9.0), 3, 4).any()
 
@@ -84,3 +92,34 @@ def test_ten_thousand_objects():
     assert (np.bincount(labels.ravel(), minlength=10001) > 0).all()
     at_centers = labels[centers[:, 1].astype(int), centers[:, 0].astype(int)]
     assert (at_centers == np.arange(1, 10001)).mean() > 0.99  # pixel corners may be outside
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_graph_draws_the_same(compiled):
+    rng = np.random.default_rng(3)
+    images = [draw(rng, 21, 60.0, rays=16) for _ in range(2)]
+    distances, centers = (np.stack(arrays) for arrays in zip(*images, strict=True))
+    valid = np.arange(21) < np.array([[21], [7]])
+    side = None
+    if compiled:
+        side = 1 + int(np.ceil(2 * distances.max()))
+
+    def run(distances, centers, valid):
+        return draw_polygons(distances, centers, valid, 50, 70, side)
+
+    if compiled and TENSORFLOW:
+        import tensorflow as tf
+
+        run = tf.function(run, jit_compile=True, autograph=False)
+    elif compiled:
+        import jax
+
+        run = jax.jit(run)
+    found = keras.ops.convert_to_numpy(run(distances, centers, valid))
+    for image, count in enumerate((21, 7)):
+        arrays = distances[image, :count], centers[image, :count]
+        expected = render_polygons(*arrays, 50, 70)
+        assert (found[image] != expected).sum() <= 1  # float32
+        assert len(np.unique(expected)) > 5
+    nothing = draw_polygons(distances[:, :0], centers[:, :0], valid[:, :0], 5, 4)
+    assert not keras.ops.convert_to_numpy(nothing).any()

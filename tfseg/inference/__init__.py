@@ -5,6 +5,8 @@ from tfseg.inference.baseline import baseline
 from tfseg.inference.comparison import compare, scores_table
 from tfseg.inference.detection_file import DetectionFile
 from tfseg.inference.evaluation import Evaluation, evaluate
+from tfseg.inference.instance_predictor import predict_instances
+from tfseg.inference.instance_tuning import InstanceTuning, tune_instances
 from tfseg.inference.object_evaluation import ObjectEvaluation, evaluate_objects
 from tfseg.inference.object_predictor import detect
 from tfseg.inference.object_report import report_objects
@@ -17,6 +19,7 @@ from tfseg.ops import top_ids
 __all__ = [
     "DetectionFile",
     "Evaluation",
+    "InstanceTuning",
     "ObjectEvaluation",
     "Tuning",
     "baseline",
@@ -26,12 +29,14 @@ __all__ = [
     "evaluate_objects",
     "outlines",
     "predict",
+    "predict_instances",
     "predict_logits",
     "refine",
     "report",
     "report_objects",
     "scores_table",
     "top_ids",
+    "tune_instances",
     "tune_offsets",
     "tune_run",
     "with_offsets",

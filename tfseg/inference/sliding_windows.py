@@ -35,10 +35,7 @@ def predict_windows(model, image, size: tuple[int, int], overlap: float):
     corners = window_corners(extent, size, overlap, stride)
     if len(corners) == 1:
         return predict_whole(model, image)
-    prepare = _unchanged
-    if is_standardized(model):
-        prepare = partial(_standardized, *channel_statistics(image))
-        model = _split(model).rest
+    model, prepare = for_windows(model, image)
     height, width = np.minimum(size, extent).tolist()
     weights = blend_weights(height)[:, None, None] * blend_weights(width)[None, :, None]
     weighted_sum = None
@@ -52,6 +49,17 @@ def predict_windows(model, image, size: tuple[int, int], overlap: float):
         weighted_sum[window] += weight * logits
         weight_sum[window] += weight
     return weighted_sum / weight_sum
+
+
+def for_windows(model, image):
+    """Return the model for windows of an image, and the function to apply to each of them before.
+
+    A model with normalization="image" is split behind its normalization, which takes the mean and
+    std of the whole image.
+    """
+    if not is_standardized(model):
+        return model, _unchanged
+    return _split(model).rest, partial(_standardized, *channel_statistics(image))
 
 
 def is_standardized(model) -> bool:

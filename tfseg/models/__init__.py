@@ -23,6 +23,7 @@ from tfseg.models.detection import (
 from tfseg.models.encoders import encode, freeze, list_encoders, unfreeze
 from tfseg.models.fpn import fpn
 from tfseg.models.hed import hed
+from tfseg.models.instance_decoding import decode_instances
 from tfseg.models.instance_settings import (
     InstanceSettings,
     instance_settings,
@@ -89,6 +90,7 @@ __all__ = [
     "build",
     "classifier",
     "cnn_classifier",
+    "decode_instances",
     "deeplab_v3",
     "deeplab_v3_plus",
     "describe",

@@ -50,7 +50,7 @@ from tfseg.ops.matching import match_boxes, sample_matches
 from tfseg.ops.nms import nms
 from tfseg.ops.object_masks import MASK_THRESHOLD, crop_masks, paste_mask, paste_masks
 from tfseg.ops.polygon_nms import polygon_nms
-from tfseg.ops.polygon_rendering import render_polygons
+from tfseg.ops.polygon_rendering import draw_polygons, render_polygons
 from tfseg.ops.polygons import (
     polygon_area,
     polygon_boxes,
@@ -91,6 +91,7 @@ __all__ = [
     "crop_matrices",
     "decode_boxes",
     "describe_instances",
+    "draw_polygons",
     "encode_boxes",
     "find_centers",
     "group_pixels",

@@ -11,6 +11,8 @@ from tfseg.ops.polygons import polygon_area, polygon_boxes, polygon_overlap
 
 # Exact overlaps are computed for this many pairs at once. Their arrays stay in a CPU core's cache.
 PAIRS = 32
+# A tile of polygons is compared with this many survivors at once.
+BLOCK = 1024
 
 
 def polygon_nms(
@@ -105,7 +107,7 @@ class _Greedy:
         end = ops.max(count_kept(in_tiles(self.valid)))
         batch, count = ops.shape(self.valid)
         # Places of the survivors. The last column takes what is not a survivor.
-        slots = -(-self.enough // TILE) * TILE + TILE
+        slots = -(-(self.enough + TILE) // BLOCK) * BLOCK
         found = ops.zeros((batch, slots + 1), "int32")
 
         def unfinished(tile, keep, found):
@@ -140,10 +142,10 @@ class _Greedy:
         last = ops.max(counts)
 
         def is_left(block, alive):
-            return ops.logical_and(block * TILE < last, ops.any(alive))
+            return ops.logical_and(block * BLOCK < last, ops.any(alive))
 
         def compare(block, alive):
-            slots = block * TILE + ops.arange(TILE)
+            slots = block * BLOCK + ops.arange(BLOCK)
             others = _take(self.rows, ops.take(found, slots, axis=1))
             bounds = self._bounds(rows, others)
             bounds = ops.where(slots < counts[:, None, None], bounds, 0.0)

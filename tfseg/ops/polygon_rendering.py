@@ -1,12 +1,15 @@
-"""Label maps of star-convex polygons (NumPy)."""
+"""Label maps of star-convex polygons; `render_polygons` is for NumPy arrays."""
 
 import itertools
+import math
 
 import numpy as np
+from keras import ops
 
-from tfseg.ops.polygons import ray_directions
+from tfseg.ops.polygons import polygon_boxes, ray_directions
 
 PIXELS_AT_ONCE = 2**20
+POLYGONS_AT_ONCE = 16
 
 
 def render_polygons(distances, centers, height: int, width: int) -> np.ndarray:
@@ -87,8 +90,91 @@ def _is_inside(points, distances, numbers):
     # between them has a / near + b / far = 1.
     a = _cross(points, directions[following])
     b = _cross(directions[ray], points)
-    return a * far + b * near <= near * far * np.sin(angle)
+    within_edge = a * far + b * near <= near * far * np.sin(angle)
+    # An edge through the center, of two rays of length 0, bounds nothing.
+    return within_edge & ((points**2).sum(1) <= np.maximum(near, far) ** 2)
 
 
 def _cross(first, second):
     return first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]
+
+
+def draw_polygons(distances, centers, valid, height, width, side: int | None = None):
+    """Do what `render_polygons` does, per image and as part of a graph.
+
+    Args:
+        distances: (B, K, R) distances of the border along the rays in pixels.
+        centers: (B, K, 2) x and y in pixels.
+        valid: (B, K) bool, False for rows that are not drawn.
+        height, width: size of the images, int or integer tensors.
+        side: number of pixels along a side of squares that contain the polygons; None for that of
+            the largest one. Compiled by XLA or JAX it must be given: larger polygons are cut.
+
+    Returns:
+        (B, height, width) int32: 0 for background, k + 1 where polygon k is.
+    """
+    distances, centers = ops.cast(distances, "float32"), ops.cast(centers, "float32")
+    batch, count, rays = ops.shape(distances)
+    distances = ops.where(valid[..., None], distances, 0.0)
+    centers = ops.where(valid[..., None], centers, -1.0)  # outside of the image
+    boxes = polygon_boxes(distances, centers)
+    corners = ops.ceil(boxes[..., :2] - 0.5)
+    if side is None:
+        extents = ops.floor(boxes[..., 2:] - 0.5) - corners + 1
+        side = ops.cast(ops.max(extents, initial=1), "int32")
+    rows = ops.concatenate([distances, centers, corners], axis=-1)
+    rows = ops.reshape(rows, (batch * count, rays + 4))
+    images = ops.repeat(ops.arange(batch, dtype="int32"), count)
+    numbers = count - ops.tile(ops.arange(count, dtype="int32"), [batch])  # the first is highest
+
+    def is_left(start, canvas):
+        return start < batch * count
+
+    def draw(start, canvas):
+        part = start + ops.arange(POLYGONS_AT_ONCE)
+        part = ops.minimum(part, batch * count - 1)  # the last one again
+        places, inside = _squares(ops.take(rows, part, axis=0), side, height, width)
+        places = places + ops.take(images, part)[:, None] * (height * width)
+        values = ops.where(inside, ops.take(numbers, part)[:, None], 0)
+        places = ops.reshape(ops.where(inside, places, 0), (-1, 1))
+        canvas = ops.scatter_update(canvas, places, ops.reshape(values, (-1,)), reduction="max")
+        return start + POLYGONS_AT_ONCE, canvas
+
+    canvas = ops.zeros((batch * height * width,), "int32")
+    canvas = ops.while_loop(is_left, draw, (ops.convert_to_tensor(0, "int32"), canvas))[1]
+    canvas = ops.reshape(canvas, (batch, height, width))
+    return ops.where(canvas > 0, count + 1 - canvas, 0)
+
+
+def _squares(rows, side, height, width):
+    """Return which pixels of the squares at the corners of polygons are inside of these.
+
+    Args:
+        rows: (P, R + 4): distances, center, first column and first row of each polygon.
+        side: of the squares in pixels.
+        height, width: size of the image.
+
+    Returns:
+        places (P, side * side) of the pixels in the flat image; inside (P, side * side) bool.
+    """
+    distances, centers, corners = rows[:, :-4], rows[:, -4:-2], rows[:, -2:]
+    steps = ops.arange(side * side)
+    columns = corners[:, :1] + ops.cast(steps % side, "float32")
+    lines = corners[:, 1:] + ops.cast(steps // side, "float32")
+    x, y = columns + 0.5 - centers[:, :1], lines + 0.5 - centers[:, 1:]
+    rays = distances.shape[-1]
+    angle = 2 * math.pi / rays
+    ray = ops.cast(ops.floor(ops.arctan2(y, x) / angle), "int32") % rays
+    following = (ray + 1) % rays
+    near = ops.take_along_axis(distances, ray, axis=1)
+    far = ops.take_along_axis(distances, following, axis=1)
+    directions = ops.convert_to_tensor(ray_directions(rays), "float32")
+    first, second = ops.take(directions, ray, axis=0), ops.take(directions, following, axis=0)
+    # as in `_is_inside`
+    a = x * second[..., 1] - y * second[..., 0]
+    b = first[..., 0] * y - first[..., 1] * x
+    inside = a * far + b * near <= near * far * math.sin(angle)
+    inside = inside & (x * x + y * y <= ops.square(ops.maximum(near, far)))
+    columns, lines = ops.cast(columns, "int32"), ops.cast(lines, "int32")
+    in_image = (columns >= 0) & (columns < width) & (lines >= 0) & (lines < height)
+    return lines * width + columns, ops.logical_and(inside, in_image)

@@ -82,9 +82,13 @@ def check_masks(reader, sample):
     label_ids = reader.object_label_ids[sample["classes"]]
     assert np.array_equal(sample["mask"][INSTANCES > 0], label_ids[rows])
     regions = [coco_mask.decode(rle).astype(bool) for rle in reader.object_rle(0)]
+    if not reader.has_exact_rle:  # so that metrics read "instances" alone
+        visible = [sample["instances"] == number for number in range(1, len(regions) + 1)]
+        assert np.array_equal(regions, visible)
     assert len(regions) == len(sample["boxes"])
     assert np.array_equal(regions[0], INSTANCES == 1)
     if isinstance(reader, (Coco, LabelMe, Yolo)):  # whole, also below the other object
+        assert reader.has_exact_rle
         assert regions[1].sum() == 200
     assert not (INSTANCES == 2)[~regions[1]].any()
     if isinstance(reader, TFRecords):  # which store no regions besides "instances"

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,9 +45,33 @@ def draw_sample(index, height=48, width=56):
 @pytest.fixture
 def without_xla(monkeypatch):
     """Run `Augment` without XLA, whose compilation takes longer than a few batches."""
+    from plain_augment import run_kernel
+
     from tfseg.data import Augment
 
-    monkeypatch.setattr(Augment, "_compiled", property(lambda augment: augment.kernel))
+    monkeypatch.setattr(
+        Augment, "_compiled", property(lambda augment: partial(run_kernel, augment))
+    )
+
+
+@contextmanager
+def untraced():
+    """Run TensorFlow's functions eagerly: tracing takes longer than a few small steps."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@pytest.fixture
+def eager():
+    """Run a test as `untraced`; augmentations are not compiled either."""
+    with untraced():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -53,10 +79,7 @@ def detector(tmp_path_factory):
     """Return a folder with images, instances.json and the run of a Mask R-CNN; do not change it."""
     from detector_runs import train_detector
 
-    from tfseg.data import Augment
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Augment, "_compiled", property(lambda augment: augment.kernel))
+    with untraced():
         return train_detector(tmp_path_factory.mktemp("detector")).folder.parent
 
 

@@ -42,7 +42,7 @@ def test_it_lists_every_notebook():
         assert f"notebooks/{notebook.name}" in README
 
 
-def test_the_quick_start_runs(folder, monkeypatch):
+def test_the_quick_start_runs(folder, monkeypatch, without_xla):
     assert len([line for line in CELL.splitlines() if line]) <= 12
     cell = CELL.replace("epochs=20", "epochs=1").replace("size=256", "size=32")
     cell = cell.replace('["background", "leaf"]', '["ground", "disc", "band"]')

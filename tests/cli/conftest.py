@@ -1,14 +1,17 @@
 """The command as the tests of this folder run it, and two runs that they share."""
 
+import hashlib
 import re
 import shutil
 import sys
+from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import draw_sample
+from conftest import draw_sample, untraced
 from tfseg import cli
 
 NAMES = "ground,disc,band"
@@ -50,6 +53,23 @@ def run_command(words):
     return 0
 
 
+LOADED = {}
+
+
+@pytest.fixture(autouse=True)
+def _models_are_loaded_once(monkeypatch):
+    """Load equal files once: the runs of most tests are copies of one run."""
+    load = keras.saving.load_model
+
+    def load_once(file):
+        content = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        if content not in LOADED:
+            LOADED[content] = load(file)
+        return LOADED[content]
+
+    monkeypatch.setattr(keras.saving, "load_model", load_once)
+
+
 @pytest.fixture
 def tfseg(monkeypatch, capsys):
     """Return a function that runs the command and returns (exit code, everything it printed)."""
@@ -69,7 +89,8 @@ def trained(tmp_path_factory):
     """Return a folder with images, masks and a finished run; do not change it."""
     folder = tmp_path_factory.mktemp("trained")
     fill(folder)
-    assert run_command((*train_words(folder), *SMALL, "--out", folder / "run")) == 0
+    with untraced():
+        assert run_command((*train_words(folder), *SMALL, "--out", folder / "run")) == 0
     return folder
 
 
@@ -96,5 +117,6 @@ def gray_trained(tmp_path_factory):
         Image.open(image).convert("L").save(image)
     val = ("--val-images", folder / "val/images", "--val-masks", folder / "val/masks")
     words = (*train_words(folder, "ground,disc"), *val, *SMALL, "--optimizer", "sgd")
-    assert run_command((*words, "--normalize-each", "--out", folder / "run")) == 0
+    with untraced():
+        assert run_command((*words, "--normalize-each", "--out", folder / "run")) == 0
     return folder

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from object_scenes import NAMES, SIDE, draw_scene, write_coco
 from PIL import Image
 
@@ -14,19 +13,13 @@ from tfseg import training
 from tfseg.data import Coco
 from tfseg.training import Run, TrainConfig
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 SMALL = (
     *("--encoder", "mobilenet_v3_small", "--weights", "none", "--anchor-sizes", "8,12,16,24,32"),
     *("--size", SIDE, "--batch-size", 2, "--epochs", 2),
 )
 FIGURES = {"confusion.png", "curves.png", "precision_recall.png", "worst.png"}
-
-
-@pytest.fixture(autouse=True)
-def _untraced():
-    """Run without tracing, which takes longer than to predict a few images."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def train_words(folder, task="instances"):

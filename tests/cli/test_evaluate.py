@@ -18,6 +18,8 @@ from tfseg.training import Run
 
 from .conftest import NAMES, repaint
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 PIXELS = 6 * 32 * 32
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from tfseg.models.encoders import efficientnet_lite
 from tfseg.training import Run, TrainConfig
 
 from .conftest import NAMES, SMALL, fill, repaint, train_words
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 
 @pytest.fixture
@@ -32,6 +35,7 @@ def configs(monkeypatch, trained):
         return run
 
     monkeypatch.setattr(training, "train", copy)
+    monkeypatch.setattr(sys.modules["tfseg.cli.train"], "report_run", lambda *arguments: None)
     return found
 
 

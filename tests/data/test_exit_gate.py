@@ -1,16 +1,12 @@
 import subprocess
 import sys
 
-import pytest
-
 from tfseg.data import exit_gate
 
 SCRIPT = """
-import sys, time
+import time
 import numpy as np
 from tfseg.data import Arrays, Augment, pipeline
-
-from tfseg.data import exit_gate
 
 class Slow(Arrays):
     def __getitem__(self, index):
@@ -18,19 +14,16 @@ class Slow(Arrays):
         return super().__getitem__(index)
 
 images, masks = np.zeros((64, 32, 32, 3), np.uint8), np.tile(np.eye(32, dtype=np.uint8), (64, 1, 1))
-augment = Augment(16) if sys.argv[1] == "crops" else None
-if augment is not None:
-    augment.__dict__["_compiled"] = augment.kernel
-iterator = iter(pipeline(Slow(images, masks, ["a", "b"]), 4, augment))
-for _ in range(int(sys.argv[2])):
-    next(iterator)
+reader, augment = Slow(images, masks, ["a", "b"]), Augment(16)
+augment.__dict__["_compiled"] = augment.kernel
+whole, crops = iter(pipeline(reader, 4)), iter(pipeline(reader, 4, augment))
+next(whole), next(crops), next(crops)
 print("end")
 """
 
 
-@pytest.mark.parametrize(("stream", "batches"), [("whole", 1), ("crops", 2)])
-def test_a_script_that_keeps_an_iterator_exits(stream, batches):
-    command = [sys.executable, "-c", SCRIPT, stream, str(batches)]
+def test_a_script_that_keeps_iterators_exits():
+    command = [sys.executable, "-c", SCRIPT]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
 

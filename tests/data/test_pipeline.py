@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from plain_augment import uncompiled
 
 from conftest import draw_sample
 from tfseg.data import Arrays, Augment, Folder, Reader, Resize, pipeline
@@ -19,10 +20,9 @@ from tfseg.data.readers.objects import BOX_FIELDS, boxes_around, object_arrays, 
 from tfseg.metrics import ConfusionMetrics
 
 NAMES = ["ground", "disc", "band"]
-# Shared, so that the kernel of `AUGMENT` is compiled once. `MIXED` runs without XLA.
+# Shared, so that their kernels are compiled or traced once. `MIXED` runs without XLA.
 AUGMENT = Augment(24, scale=(0.75, 1.4), rotate=10, flip="both", contrast=0.2, noise=0.02)
-MIXED = Augment(24, scale=(0.75, 1.4), crop="classes", mosaic=0.5, cutmix=0.3)
-MIXED.__dict__["_compiled"] = MIXED.kernel
+MIXED = uncompiled(Augment(24, scale=(0.75, 1.4), crop="classes", mosaic=0.5, cutmix=0.3))
 
 
 # --- readers and batches

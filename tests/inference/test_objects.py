@@ -6,7 +6,6 @@ import json
 import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 from detector_runs import small_detector
 from object_scenes import NAMES, SIDE, Scenes
 from PIL import Image
@@ -23,20 +22,14 @@ from tfseg.inference.object_predictor import detections_of
 from tfseg.models import tiny_unet
 from tfseg.ops import paste_masks
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 @pytest.fixture(scope="module")
 def model():
     """Return a Mask R-CNN with random weights."""
     keras.utils.set_random_seed(3)
     return small_detector(score_threshold=0.01)
-
-
-@pytest.fixture(autouse=True)
-def _untraced():
-    """Run without tracing, which takes longer than to predict a few images."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 class Found(Scenes):

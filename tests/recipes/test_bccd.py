@@ -25,8 +25,8 @@ def test_what_it_trains(monkeypatch, shared_data, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_minutes_suffice_to_find_cells(shared_data, tmp_path):
-    bccd.run(shared_data / "bccd", 3, tmp_path / "run")
-    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["ap50"] > 0.2
+    bccd.run(shared_data / "bccd", 2, tmp_path / "run")
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["ap50"] > 0.1
     assert Run(tmp_path / "run").config.dataset == "bccd"
     for name in ("precision_recall.png", "worst.png", "saved_model/1/saved_model.pb"):
         assert (tmp_path / "run" / name).is_file()

@@ -202,7 +202,7 @@ def test_the_help_is_the_docstring_and_a_missing_dataset_is_named(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "minutes", "minimum"),
-    [("camvid", 4, 0.2), ("isbi2012", 2, 0.6), ("dsb2018", 3, 0.5)],
+    [("camvid", 2.5, 0.15), ("isbi2012", 1.3, 0.55), ("dsb2018", 2, 0.45)],
 )
 def test_minutes_suffice_for_a_useful_model(name, minutes, minimum, shared_data, tmp_path, capsys):
     out = tmp_path / "run"

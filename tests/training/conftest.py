@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from conftest import draw_sample
+from conftest import draw_sample, untraced
 from tfseg.data import Arrays
 from tfseg.models import tiny_unet
 from tfseg.training import Run, TrainConfig, train
@@ -38,30 +38,14 @@ def small_readers():
 def finished(tmp_path_factory):
     """Return the folder of a run that ended; do not change it."""
     config = small_config(tmp_path_factory.mktemp("finished") / "run")
-    return train(config, *small_readers()).folder
+    with untraced():
+        return train(config, *small_readers()).folder
 
 
 @pytest.fixture
 def run(finished, tmp_path):
     """Return a copy of that run."""
     return Run(shutil.copytree(finished, tmp_path / "run"))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def _compiled_augmentations():
-    """Share the compiled kernel of equal augmentations: compiling it takes seconds."""
-    shared = {}
-    make = TrainConfig.augmentation
-
-    def augmentation(config):
-        key = repr(config.augment)
-        if key not in shared:
-            shared[key] = make(config)
-        return shared[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TrainConfig, "augmentation", augmentation)
-        yield
 
 
 @pytest.fixture

@@ -69,18 +69,18 @@ def test_training_matches_the_pipeline(expected):
     assert len({round(loss, 3) for loss in expected}) == 3  # the batches differ
 
 
-def test_the_seed_changes_the_augmentation(expected):
+def test_the_seed_changes_the_augmentation(expected, eager):
     model = compiled(augmented(network(), AUGMENT, seed=6))
     assert losses(model, whole_images(), epochs=1)[0] != pytest.approx(expected[0], rel=1e-3)
 
 
-def test_arrays_in_memory_can_be_trained_on():
+def test_arrays_in_memory_can_be_trained_on(eager):
     model = compiled(augmented(network(), AUGMENT, seed=5))
     (loss,) = model.fit(IMAGES, MASKS, batch_size=2, shuffle=False, verbose=0).history["loss"]
     assert np.isfinite(loss)
 
 
-def test_a_saved_model_continues_where_it_stopped(expected, tmp_path, without_xla):
+def test_a_saved_model_continues_where_it_stopped(expected, tmp_path, eager):
     model = compiled(augmented(network(), AUGMENT, seed=5))
     losses(model, whole_images(), epochs=1)
     model.save(tmp_path / "model.keras")
@@ -138,7 +138,7 @@ def test_the_step_advances_while_gradients_accumulate(without_xla):
     assert not np.array_equal(masks[0], masks[1])
 
 
-def test_the_step_of_a_loss_scale_optimizer(without_xla):
+def test_the_step_of_a_loss_scale_optimizer(eager):
     model = augmented(network(), Augment(32), seed=5)
     optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.01))
     model.compile(optimizer, CrossEntropy())
@@ -146,7 +146,7 @@ def test_the_step_of_a_loss_scale_optimizer(without_xla):
     assert int(model._step(())) == 4
 
 
-def test_one_weight_per_image(without_xla):
+def test_one_weight_per_image(eager):
     model = augmented(network(), Augment(32, crop="center"))
     model.compile(keras.optimizers.SGD(0.0), CrossEntropy())  # keeps the model's weights
     both, first, second = (
@@ -158,7 +158,7 @@ def test_one_weight_per_image(without_xla):
     assert first != pytest.approx(second, rel=1e-3)
 
 
-def test_one_weight_per_pixel_raises():
+def test_one_weight_per_pixel_raises(eager):
     model = compiled(augmented(network(), Augment(32)))
     with pytest.raises(
         ValueError, match=r"augmented: sample_weight of shape \(.*48, 56\) would have to move with"
@@ -167,7 +167,7 @@ def test_one_weight_per_pixel_raises():
 
 
 @pytest.mark.parametrize("dtype", ["uint16", "float32"])
-def test_colors_need_the_range_of_values(dtype, without_xla):
+def test_colors_need_the_range_of_values(dtype, eager):
     images = IMAGES.astype(dtype)
     model = compiled(augmented(network(), Augment(24, brightness=0.1)))
     with pytest.raises(ValueError, match=f"Augment: brightness of {dtype} images .*value_range="):
@@ -179,13 +179,13 @@ def test_colors_need_the_range_of_values(dtype, without_xla):
     assert loss == pytest.approx(usual)
 
 
-def test_targets_can_be_named(expected):
+def test_targets_can_be_named(expected, eager):
     model = compiled(augmented(network("named"), AUGMENT, seed=5), {"mask": CrossEntropy()})
     batches = whole_images().map(lambda image, mask: (image, {"mask": mask}))
     assert losses(model, batches, epochs=3) == pytest.approx(expected, rel=1e-3)
 
 
-def test_models_can_have_several_outputs(expected):
+def test_models_can_have_several_outputs(expected, eager):
     model = augmented(network("two"), AUGMENT, seed=5)
     compiled(model, [CrossEntropy(), CrossEntropy()], loss_weights=[0.5, 0.5])
     batches = whole_images().map(lambda image, mask: (image, (mask, mask)))
@@ -243,7 +243,7 @@ def test_a_detector_trains_on_what_the_pipeline_yields():
     assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
-def test_an_augmented_detector_detects_the_same_and_is_saved(tmp_path):
+def test_an_augmented_detector_detects_the_same_and_is_saved(tmp_path, eager):
     original = small_detector(masks=False)
     model = augmented(original, Augment(SIDE, flip="horizontal"), seed=5)
     model.save(tmp_path / "model.keras")

@@ -9,6 +9,8 @@ from tfseg.inference import detect
 from tfseg.models import tiny_unet
 from tfseg.training import DetectionScores, compile_for
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 class Found(Scenes):
     """Scenes whose objects are what a model detects in them."""

@@ -9,6 +9,8 @@ from tfseg.training.non_finite import explain_batches, mask_faults
 
 from .conftest import NAMES, small_config, small_readers
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 X, Y = np.ones((4, 2)), np.ones((4, 1))
 
 

@@ -65,7 +65,7 @@ def test_weight_decay_leaves_biases_and_norms_alone_also_in_a_loaded_model(tmp_p
         assert {v.name for v in variables if optimizer._use_weight_decay(v)} == {"kernel"}
 
 
-def test_accumulated_gradients_update_every_other_step_and_the_schedule_counts_updates():
+def test_accumulated_gradients_update_every_other_step_and_the_schedule_counts_updates(eager):
     model = network()
     compile_for(model, "adam", steps=20, accumulate=2, schedule="poly", warmup=0.1)
     rate = model.optimizer._learning_rate
@@ -78,7 +78,7 @@ def test_accumulated_gradients_update_every_other_step_and_the_schedule_counts_u
     assert not any(np.array_equal(model.get_weights()[i], before[i]) for i in kernels)
 
 
-def test_averaged_weights_are_measured_and_kept(tmp_path):
+def test_averaged_weights_are_measured_and_kept(tmp_path, eager):
     raw = []
 
     class Note(keras.callbacks.Callback):
@@ -216,7 +216,7 @@ class Around(keras.Model):
         return self.network(image)
 
 
-def test_models_around_a_network_are_compiled_or_refused():
+def test_models_around_a_network_are_compiled_or_refused(eager):
     flip = keras.layers.RandomFlip("horizontal")
     model = keras.Sequential([keras.Input((None, None, 3)), flip, network()])
     compile_for(model, "adam", 1e-2, steps=4, jit_compile=False)

@@ -1,13 +1,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
+from eager_command import eager_command
 from keras import layers
 
 from conftest import draw_sample
@@ -42,7 +42,7 @@ def stream(augment, epochs_done=0):
     return {"x": train, "validation_data": pipeline(reader, 2), "shuffle": False, "verbose": 0}
 
 
-def test_an_interrupted_fit_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
+def test_an_interrupted_fit_ends_with_the_weights_of_an_uninterrupted_one(tmp_path, without_xla):
     # with dropout: the states of random layers must be restored too
     augment = Augment(SIDE, rotate=10)
     straight = with_dropout()
@@ -277,11 +277,11 @@ def test_a_run_of_a_fit_needs_no_create(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_run_of_the_shell_survives_kill_9(folder):
+def test_a_run_of_the_shell_survives_kill_9(folder, eager):
     words = ("--images", folder / "images", "--masks", folder / "masks")
     words += ("--class-names", ",".join(NAMES), "--out", folder / "killed")
     words += ("--model", "tiny_unet", "--size", 16, "--batch-size", 2, "--epochs", 12)
-    command = [sys.executable, "-m", "tfseg", "train", *map(str, words)]
+    command = eager_command("train", *words)
     killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     history = folder / "killed" / "history.csv"
     while not history.exists() or len(history.read_text().splitlines()) < 4:  # three epochs done

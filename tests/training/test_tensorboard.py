@@ -19,6 +19,8 @@ from tfseg.losses import CrossEntropy
 from tfseg.metrics import ConfusionMetrics
 from tfseg.training import TensorBoard, compile_for
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 NAMES = ["ground", "disc", "low band", "cloud"]  # no mask has a cloud
 READER = Arrays(*zip(*[draw_sample(i) for i in range(4)], strict=True), NAMES)
 SAMPLES = [READER[0], READER[3]]

@@ -120,6 +120,15 @@ def test_images_do_not_suppress_each_other():
     assert without_padding(*nms(boxes, scores, 0.55, 4)) == [[0, 2, 3], [0, 1, 3]]
 
 
+def test_an_image_with_few_survivors_is_finished_too():
+    position = np.arange(256, dtype="float32")[:, None]
+    apart = np.concatenate([2 * position, 0 * position, 2 * position + 1, 0 * position + 1], axis=1)
+    equal_first = np.where(position < 200, apart[:1], apart)
+    scores = np.broadcast_to(-position[:, 0], (2, 256))
+    rows = without_padding(*nms(np.stack([apart, equal_first]), scores, 0.5, 30))
+    assert rows == [[*range(30)], [0, *range(200, 229)]]
+
+
 def test_no_boxes():
     found = nms(np.zeros((2, 0, 4), "float32"), np.zeros((2, 0), "float32"), 0.5, 3)
     assert without_padding(*found) == [[], []]

@@ -1,6 +1,7 @@
 """Fixtures shared by all tests."""
 
 import os
+import random
 import sys
 from contextlib import contextmanager
 from functools import partial
@@ -14,11 +15,21 @@ import pytest
 from PIL import Image
 
 
-@pytest.fixture(autouse=True)
-def _seeded():
-    """Seed every test: one in some hundred random networks is constant and fails its test."""
+@pytest.fixture(autouse=True, scope="module")
+def _seeded_module():
+    """Seed TensorFlow once per module, since that clears its kernels and optimized functions."""
     if "keras" in sys.modules:  # tests that do not need Keras do not load it
         sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _seeded():
+    """Seed every test: one in some hundred random networks is constant and fails its test.
+
+    Keras draws the seeds of initial weights and dropout from Python's generator.
+    """
+    random.seed(0)
+    np.random.seed(0)
 
 
 @pytest.fixture(scope="session")

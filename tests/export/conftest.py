@@ -152,7 +152,7 @@ def detector_version(tmp_path_factory):
 def served_detector(detector_version):
     """The answers to `REQUESTS` by name, and the result of `inspect`.
 
-    Both are made at once: every test sets a seed, after which TensorFlow optimizes functions anew.
+    Both are made at once: every module sets a seed, after which TensorFlow optimizes anew.
     """
     loaded = tf.saved_model.load(str(detector_version))
     answers = {name: answer(loaded.signatures, *request) for name, request in REQUESTS.items()}

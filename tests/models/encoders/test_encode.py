@@ -45,16 +45,13 @@ def test_batch_normalization_is_fused_and_has_momentum_0_9_in_half_precision(bfl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    ["efficientnet_lite0", "efficientnet_b0", "mobilenet_v3_small", "convnext_tiny", "mit_b0"],
-)
+@pytest.mark.parametrize("name", ["mobilenet_v3_small", "convnext_tiny", "mit_b0"])
 def test_training_under_xla_with_dilation_and_half_precision(name, bfloat16):
     output_stride = 8 if ENCODERS[name].dilates else 32
     model, features = build(name, (40, 48, 3), output_stride=output_stride)
     x = keras.layers.GlobalAveragePooling2D(dtype="float32")(features[-1])
     model = keras.Model(model.input, keras.layers.Dense(1, dtype="float32")(x))
-    model.compile("adam", "mse", jit_compile=True)
+    model.compile("sgd", "mse", jit_compile=True)  # half of the compilation of Adam
     history = model.fit(np.repeat(draw(40, 48), 2, 0), np.ones((2, 1)), epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"][0])
     assert features[-1].dtype == "bfloat16"

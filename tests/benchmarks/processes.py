@@ -4,6 +4,10 @@ This is not a script.
 """
 
 import multiprocessing
+import os
+import site
+import sys
+from pathlib import Path
 
 
 def start(function, *arguments):
@@ -16,7 +20,35 @@ def start(function, *arguments):
     return process, ours
 
 
+def start_torchvision(function, *arguments):
+    """Like `start`, with the interpreter TORCHVISION_PYTHON if that is set.
+
+    It must have the version of this one. `function` must call `own_packages_first`.
+    """
+    multiprocessing.set_executable(os.environ.get("TORCHVISION_PYTHON", sys.executable))
+    try:
+        return start(function, *arguments)
+    finally:
+        multiprocessing.set_executable(sys.executable)
+
+
+def own_packages_first():
+    """Import the packages of this interpreter; a child process gets the path of its parent."""
+    sys.path[:0] = site.getsitepackages()
+
+
 def answer(pipe, request):
     """Send a request and return the answer."""
     pipe.send(request)
     return pipe.recv()
+
+
+def memory(field):
+    """Return the memory of this process in bytes: VmRSS now, VmHWM at its peak (Linux)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def reset_peak_memory():
+    """Let VmHWM start again from the present memory."""
+    Path("/proc/self/clear_refs").write_text("5")

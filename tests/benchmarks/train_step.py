@@ -259,14 +259,19 @@ def show(precision, rows):
 
 def where(precision, pipe, steps=5):
     """Send (seconds per step, {kind of operation: seconds per step}), longest first."""
+    model, batches = tfseg_model(precision)
+    step = statistics.median(fit(model, batches, steps))
+    pipe.send((step, operation_times(lambda: fit(model, batches, steps), steps)))
+
+
+def operation_times(run, steps):
+    """Return {kind of operation: seconds per step} of a function that runs steps, longest first."""
     import tensorflow as tf
     from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-    model, batches = tfseg_model(precision)
-    step = statistics.median(fit(model, batches, steps))
     with tempfile.TemporaryDirectory() as folder:
         with tf.profiler.experimental.Profile(folder):
-            fit(model, batches, steps)
+            run()
         spaces = [
             xplane_pb2.XSpace.FromString(file.read_bytes())
             for file in Path(folder).rglob("*.xplane.pb")
@@ -279,7 +284,7 @@ def where(precision, pipe, steps=5):
                 r"[^:]+:(\w+)", plane.event_metadata[event.metadata_id].name
             ):
                 taken[operation[1]] += event.duration_ps / 1e12 / steps
-    pipe.send((step, dict(taken.most_common())))
+    return dict(taken.most_common())
 
 
 def show_where(precision, shown=12):

@@ -4,10 +4,14 @@ The definitions are those of StarDist (arXiv:1806.03535), as of its version 0.9.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 
 from tfseg.ops.polygons import ray_directions
+
+# Removing the rays that have left their object takes as long as a few steps.
+STEPS_AT_ONCE = 4
 
 
 def star_distances(instances, rays: int = 32, grid: int = 1):
@@ -69,12 +73,18 @@ def _count_steps(flat, starts, offsets, steps):
         steps: (N,) output.
     """
     numbers, active, here = flat[starts], np.arange(len(starts)), starts
-    for step, offset in enumerate(offsets, 1):
-        stays = flat[here + offset] == numbers
-        steps[active[~stays]] = step
-        active, here, numbers = active[stays], here[stays], numbers[stays]
-        if not len(active):
-            return
+    done = 0
+    while len(active):
+        stays = np.ones(len(active), bool)
+        passed = np.zeros(len(active), np.int8)
+        for offset in islice(offsets, STEPS_AT_ONCE):
+            # Rays that have left their object can leave the image: clipped, they read any pixel.
+            stays &= flat.take(here + offset, mode="clip") == numbers
+            passed += stays
+        steps[active] = done + 1 + passed
+        done += STEPS_AT_ONCE
+        kept = np.flatnonzero(stays)
+        active, here, numbers = active[kept], here[kept], numbers[kept]
 
 
 def object_probabilities(instances):

@@ -16,8 +16,8 @@ HEADS = ("star", "center")
 GRIDS = (1, 2, 4)
 # Channels of the convolution before the outputs.
 HEAD_WIDTH = {"star": 64, "center": 32}
-# Distances and offsets are this many times what the last convolution returns. An optimizer with a
-# step size of its own, such as Adam, needs hundreds of steps less to reach the size of objects.
+# Distances and offsets are this many times what the last convolution returns: the first distances
+# are 5.5 pixels, and Adam, which changes weights by the learning rate, gets farther in a step.
 PIXELS_PER_UNIT = 8.0
 # Few pixels are the middle of an object: initial probabilities of 0.1 (arXiv:1708.02002).
 RARE = -math.log((1 - 0.1) / 0.1)

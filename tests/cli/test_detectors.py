@@ -112,7 +112,7 @@ def test_evaluate_repeats_the_scores_of_the_training(detector, tfseg, tmp_path):
         assert message in printed
 
 
-def test_predictions_are_overlays_and_one_file(detector, tfseg, tmp_path):
+def test_predictions_are_label_maps_outlines_and_tables(detector, tfseg, tmp_path):
     folder, out = tmp_path / "photos", tmp_path / "out"
     shutil.copytree(detector / "images", folder)
     (folder / "s1.png").write_text("junk")
@@ -120,8 +120,10 @@ def test_predictions_are_overlays_and_one_file(detector, tfseg, tmp_path):
     code, printed = tfseg(*words)
     assert code == 1
     assert "1 of 5 images failed; the results of the others are complete" in printed
-    names = {f"s{index}_overlay.png" for index in (0, 2, 3, 4)}
-    assert {path.name for path in out.iterdir()} == names | {"detections.json"}
+    results = ("instances.png", "overlay.png", "outlines.geojson")
+    names = {f"s{index}_{name}" for index in (0, 2, 3, 4) for name in results}
+    tables = {"detections.json", "counts.csv", "objects.csv"}
+    assert {path.name for path in out.iterdir()} == names | tables
     reader = Coco(folder, out / "detections.json")
     assert reader.object_names == NAMES
     assert [reader.name(index) for index in range(len(reader))] == ["s0", "s2", "s3", "s4"]
@@ -133,7 +135,8 @@ def test_predictions_are_overlays_and_one_file(detector, tfseg, tmp_path):
     (out / "s2_overlay.png").unlink()
     code, printed = tfseg(*words, "--skip-existing")
     assert code == 0, printed
-    assert "Skipping 3 images with results. 2 images ->" in printed
+    assert "Skipping 3 images with results." in printed
+    assert "in 2 images ->" in printed
     assert (out / "s0_overlay.png").stat().st_mtime_ns == done
     images = json.loads((out / "detections.json").read_text())["images"]
     assert sorted(image["file_name"] for image in images) == [f"s{i}.png" for i in range(5)]

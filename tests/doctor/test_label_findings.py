@@ -215,7 +215,7 @@ FAULTS = {
         ["cell"],
         "error",
         r"values 1, 2, \.\.\. up to \d\d",
-        "instances=True",
+        "--task instances --head star --images",
     ),
     "numbered_objects without names": (
         numbered,
@@ -223,7 +223,7 @@ FAULTS = {
         None,
         "warning",
         "they number objects",
-        "instances=True",
+        "InstanceMasks",
     ),
     "unlabeled": (
         all_of(255),

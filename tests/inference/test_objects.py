@@ -188,6 +188,19 @@ def test_a_detection_file_is_a_dataset_of_coco(tmp_path):
     assert reader[0]["classes"].tolist() == [1, 0]
 
 
+def test_a_detection_file_has_the_regions_of_numbered_objects(tmp_path):
+    instances = np.zeros((6, 8), np.int32)
+    instances[1:4, 2:5], instances[2, 3] = 1, 2
+    found = {"boxes": np.array([[2, 1, 5, 4], [3, 2, 4, 3]]), "scores": np.array([0.9, 0.5])}
+    found |= {"classes": np.array([0, 0]), "instances": instances}
+    with DetectionFile(tmp_path / "detections.json", ["cell"]) as file:
+        file.add(tmp_path / "a.png", (6, 8), found)
+    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    reader = Coco(tmp_path, tmp_path / "detections.json")
+    assert (reader[0]["instances"] == instances).all()
+    assert reader[0]["areas"].tolist() == [8, 1]
+
+
 def test_a_detection_file_is_continued(tmp_path):
     path = tmp_path / "detections.json"
     (tmp_path / "a").mkdir()

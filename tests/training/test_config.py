@@ -253,7 +253,7 @@ OBJECTS = {"task": "detect", "images": "photos", "labels": "boxes.json"}
         ({**OBJECTS, "masks": "m"}, "masks='m' has no meaning for task='detect'"),
         ({**OBJECTS, "class_weights": "median"}, "class_weights='median' has no meaning for"),
         ({**OBJECTS, "window": 64}, "window=64 has no meaning for task='detect'"),
-        ({**OBJECTS, "loss": {"Dice": 1.0}}, "detectors have losses of their own"),
+        ({**OBJECTS, "loss": {"Dice": 1.0}}, "heads for objects have losses of their own"),
         ({**OBJECTS, "model": "fpn"}, "model='fpn' contradicts task='detect'. Pass a head"),
         ({**OBJECTS, "labels": None}, "pass both images and labels, or neither"),
         ({**OBJECTS, "val_images": "v"}, "pass both val_images and val_labels"),

@@ -3,7 +3,6 @@ import signal
 import subprocess
 import time
 from dataclasses import replace
-from types import SimpleNamespace
 from unittest import mock
 
 import keras
@@ -26,7 +25,7 @@ from tfseg.training import (
     Run,
     TrainConfig,
     build_model,
-    detection_task,
+    object_facts,
     open_readers,
     train,
 )
@@ -224,7 +223,7 @@ def test_what_does_not_fit_is_refused_before_images_are_read(
     def read(*_, **__):
         pytest.fail("images were read")
 
-    monkeypatch.setattr(detection_task, "check_readers", read)
+    monkeypatch.setattr(object_facts, "check_readers", read)
     models = {
         None: lambda: None,
         "unet": lambda: tiny_unet(2, filters=4),
@@ -245,14 +244,14 @@ def test_a_detector_is_refused_for_masks_of_classes(tmp_path):
 
 
 def test_what_is_wrong_with_a_batch_of_objects_is_named():
-    reader, model = Scenes(range(2)), SimpleNamespace(num_classes=2)
+    reader = Scenes(range(2))
     images = np.stack([reader[i]["image"] for i in range(2)]).astype(np.float32)
     boxes, classes = np.zeros((2, 1, 4)), np.array([[0], [-1]])
-    text = explain_object_batches([(images, {"boxes": boxes, "classes": classes})], reader, model)
+    text = explain_object_batches([(images, {"boxes": boxes, "classes": classes})], reader, 2)
     assert text.endswith(f"to {images.max():g}, objects of the classes 0.")
     reader._scenes[1]["classes"][0] = 7
     text = explain_object_batches(
-        [(images, {"boxes": boxes, "classes": np.array([[0], [7]])})], reader, model
+        [(images, {"boxes": boxes, "classes": np.array([[0], [7]])})], reader, 2
     )
     assert text.startswith("The objects have the classes 7; expected 0 to 1. Correct the labels")
     assert text.endswith("The first such samples: 1.")

@@ -241,5 +241,5 @@ def test_a_detector_keeps_its_own_losses():
     assert model.loss is None
     assert (model.optimizer.momentum, model.optimizer.global_clipnorm) == (0.9, 2.0)
     for name, value in (("class_weights", [1, 2]), ("loss", Dice())):
-        with pytest.raises(ValueError, match=f"{name}=.* not supported for the detector 'faster_"):
+        with pytest.raises(ValueError, match=f"{name}=.* not supported for the model 'faster_"):
             compile_for(model, schedule="constant", **{name: value})

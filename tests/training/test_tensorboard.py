@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from detector_runs import small_detector
+from instance_runs import small_model
 from object_scenes import NAMES as OBJECT_NAMES
 from object_scenes import Scenes
 from PIL import Image
@@ -17,7 +18,7 @@ from tfseg.data import Arrays, pipeline
 from tfseg.inference import detect, evaluate, predict
 from tfseg.losses import CrossEntropy
 from tfseg.metrics import ConfusionMetrics
-from tfseg.training import TensorBoard, compile_for
+from tfseg.training import InstanceScores, TensorBoard, compile_for, instance_targets
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -239,3 +240,17 @@ def test_a_detector_writes_its_scores_and_draws_its_detections(tmp_path):
     assert np.array_equal(decode(found["samples"][0]), np.asarray(Image.open(file).convert("RGB")))
     with pytest.raises(ValueError, match="a sample has .'classes', 'image'.; expected 'image' and"):
         TensorBoard(tmp_path, [{"image": 0, "classes": 0}], OBJECT_NAMES)
+
+
+def test_an_instance_model_writes_its_scores_and_draws_its_objects(tmp_path):
+    model, reader = small_model(num_classes=2), Scenes(range(2))
+    compile_for(model, "sgd", schedule="constant")
+    model.run_eagerly = True
+    board = TensorBoard(tmp_path, [reader[0], reader[1]], OBJECT_NAMES)
+    batches = pipeline(reader, 2).map(instance_targets(model))
+    scores = InstanceScores(reader.subset([0]))
+    model.fit(batches, verbose=0, callbacks=[scores, board])
+    written = read(tmp_path / "validation")
+    assert {"epoch_ap", "epoch_ap50", "epoch_pq", "samples"} == set(written)
+    drawn = decode(written["samples"][0])
+    assert drawn.shape[0] > 400  # two rows of images

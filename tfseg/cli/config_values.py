@@ -5,6 +5,7 @@ import typer
 from tfseg.cli.options import parse_colors, parse_mask_values, split
 
 SEMANTIC = "semantic"
+BOXLESS_HEADS = ("star", "center")  # they are added to the network of --model
 DEFAULT_HEADS = {"detect": "faster_rcnn", "instances": "mask_rcnn"}
 # options whose field has another name
 FIELDS_OF_OPTIONS = {"normalize_each": "normalization", "input_size": "size"}
@@ -57,7 +58,7 @@ def require_folders(values: dict, given: set) -> None:
         if is_semantic and values[name] is not None:
             option = f"--{name} needs --task detect or --task instances"
             raise typer.BadParameter(f"{option}, not {SEMANTIC}.")
-    if not is_semantic and "model" in given:
+    if not is_semantic and values["head"] not in BOXLESS_HEADS and "model" in given:
         raise typer.BadParameter(f"--model contradicts --task {values['task']}. Pass --head.")
     targets = "masks" if is_semantic else "labels"
     needed = ("images", targets, "class_names") if is_semantic else ("images", targets)

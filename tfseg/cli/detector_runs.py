@@ -1,4 +1,4 @@
-"""What `evaluate` and `predict` do with runs of detectors."""
+"""What `evaluate` and `predict` do with runs of detectors, and which options belong to a run."""
 
 from pathlib import Path
 
@@ -7,12 +7,19 @@ import typer
 from tfseg.cli.console import console, plural, say, track, warnings_said
 from tfseg.cli.run_data import warn_if_trained_on
 
+# Options of `evaluate` and `predict` that belong to some kinds of runs only.
+OPTIONS = {
+    "semantic": ("--masks", "--ignore-value", "--batch-size", "--window", "--probabilities"),
+    "detector": ("--labels", "--score-threshold", "--nms-iou", "--max-detections"),
+    "instances": ("--labels", "--score-threshold", "--window"),
+}
+
 
 def open_labeled_objects(run, images, labels):
     """Return a checked reader of a run's validation images, or of other labeled images.
 
     Args:
-        run: a `tfseg.training.Run` of a detector.
+        run: a `tfseg.training.Run` trained on objects.
         images, labels: other images and the labels of their objects, or None for the run's
             validation images.
     """
@@ -58,27 +65,41 @@ def report_detector_run(run, reader, out, thresholds=None):
 
     history = run.history() if Path(out) == run.folder else None
     model = models.with_thresholds(run.model(), **(thresholds or {}))
+    title = f"{run.folder.name} on {plural(len(reader), 'image')}"
     with warnings_said():
         scores = inference.report_objects(model, reader, out, history, track("evaluating"))
-    console.print(scores.table(f"{run.folder.name} on {plural(len(reader), 'image')}"))
+    console.print(scores.table(title))
+    if model.has_masks:
+        instances = inference.evaluate_instances(model, reader, track=track("counting objects"))
+        console.print(instances.table(f"{title}: objects with a score above 0.5, without overlap"))
+        say(instances.counting_error())
+        instances.save(Path(out) / "instances")
     images = "precision_recall.png, confusion.png, worst.png"
     if history:
         images += ", curves.png"
     say(f"Tables and images in {out}: evaluation.json, evaluation.csv, {images}.")
 
 
-def refuse_foreign(run, semantic: dict, detector: dict) -> None:
-    """Refuse options that have no meaning for the task of a run.
+def kind_of(config) -> str:
+    """Return "semantic", "detector" or "instances" (without boxes): what the network predicts."""
+    if config.is_boxless:
+        return "instances"
+    return "detector" if config.is_detector else "semantic"
+
+
+def refuse_foreign(run, options: dict) -> None:
+    """Refuse options that have no meaning for what the network of a run predicts.
 
     Args:
         run: a `tfseg.training.Run`.
-        semantic: {option: value or None} of the options for segmentation networks only.
-        detector: {option: value or None} of the options for detectors only.
+        options: {option: value or None}; those of all kinds of runs.
     """
-    task = run.config.task
-    foreign = semantic if run.config.is_detector else detector
-    given = [name for name, value in foreign.items() if value is not None]
+    config = run.config
+    known = OPTIONS[kind_of(config)]
+    given = [name for name, value in options.items() if value is not None and name not in known]
     if given:
+        head = f" --head {config.head}" if config.is_boxless else ""
         raise typer.BadParameter(
-            f"{', '.join(given)}: no meaning for '{run.folder}', a run of --task {task}. Remove it."
+            f"{', '.join(given)}: no meaning for '{run.folder}', a run of --task {config.task}"
+            f"{head}. Remove it."
         )

@@ -7,6 +7,7 @@ import typer
 
 from tfseg.cli.console import quiet_start
 from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign, report_detector_run
+from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     EVALUATION_BATCH_SIZE,
     EvaluationBatchSize,
@@ -50,6 +51,11 @@ def evaluate(
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
+    thresholds = {
+        "score_threshold": score_threshold,
+        "nms_iou": nms_iou,
+        "max_detections": max_detections,
+    }
     refuse_foreign(
         trained,
         {
@@ -57,24 +63,18 @@ def evaluate(
             "--ignore-value": ignore_value,
             "--batch-size": batch_size,
             "--window": window,
-        },
-        {
             "--labels": labels,
-            "--score-threshold": score_threshold,
-            "--nms-iou": nms_iou,
-            "--max-detections": max_detections,
+            **{f"--{name.replace('_', '-')}": value for name, value in thresholds.items()},
         },
     )
     if out is None:
         out = run if images is None else run / "evaluation"
-    if trained.config.is_detector:
-        reader = open_labeled_objects(trained, images, labels)
-        thresholds = {
-            "score_threshold": score_threshold,
-            "nms_iou": nms_iou,
-            "max_detections": max_detections,
-        }
-        report_detector_run(trained, reader, out, thresholds)
-    else:
+    if not trained.config.has_objects:
         reader = open_labeled(trained, images, masks, ignore_value)
         report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)
+        return
+    reader = open_labeled_objects(trained, images, labels)
+    if trained.config.is_boxless:
+        report_instance_run(trained, reader, out, score_threshold, window)
+    else:
+        report_detector_run(trained, reader, out, thresholds)

@@ -125,6 +125,11 @@ def export(
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
+    if trained.config.is_boxless:
+        raise ValueError(
+            f"export: '{run}' predicts instances without boxes, which cannot be exported yet. Use "
+            "`tfseg predict`, or `tfseg.inference.predict_instances`."
+        )
     formats = formats or ()
     count = COMPARED + CALIBRATION if "litert_int8" in formats else COMPARED
     compared = _images_to_compare(trained, images, count, required=bool(formats))

@@ -10,6 +10,7 @@ from tfseg.cli.console import plural, quiet_start, say, track, warnings_said
 from tfseg.cli.detector_runs import refuse_foreign
 from tfseg.cli.image_paths import Images, named_images
 from tfseg.cli.options import MaxDetections, NmsIou, OtherWindow, RunFolder, ScoreThreshold
+from tfseg.cli.predict_instances import predict_instances
 from tfseg.cli.predict_objects import predict_objects
 from tfseg.cli.result_paths import (
     SkipExisting,
@@ -52,7 +53,11 @@ def predict(
     color. For a GeoTIFF, NAME_labels.tif has the class ids with its georeference.
 
     A detector writes NAME_overlay.png with the objects of each image, and detections.json with the
-    boxes, scores and masks of all images, in the layout of COCO's datasets.
+    boxes and scores of all images, in the layout of COCO's datasets.
+
+    A run of --task instances writes NAME_instances.png with the numbers of the objects (16 bits;
+    above 65,535 objects NAME_instances.tif, 32 bits), NAME_overlay.png, NAME_outlines.geojson, and
+    for all images counts.csv, objects.csv (area, position, shape, intensity) and detections.json.
 
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """
@@ -64,12 +69,11 @@ def predict(
         "nms_iou": nms_iou,
         "max_detections": max_detections,
     }
-    refuse_foreign(
-        trained,
-        {"--window": window, "--probabilities": probabilities},
-        {f"--{name.replace('_', '-')}": value for name, value in thresholds.items()},
-    )
-    if trained.config.is_detector:
+    options = {f"--{name.replace('_', '-')}": value for name, value in thresholds.items()}
+    refuse_foreign(trained, {"--window": window, "--probabilities": probabilities, **options})
+    if trained.config.task == "instances":
+        predict_instances(paths, trained, out, thresholds, window, skip_existing)
+    elif trained.config.is_detector:
         predict_objects(paths, trained, out, thresholds, skip_existing)
     else:
         _predict_classes(paths, trained, out, window, probabilities, skip_existing)

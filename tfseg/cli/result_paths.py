@@ -7,6 +7,8 @@ import typer
 from tfseg.cli.console import plural, say
 from tfseg.files import check_overwrites, is_own_result
 
+UNMARKED = (".npy", ".geojson")
+
 SkipExisting = Annotated[
     bool,
     typer.Option(
@@ -20,7 +22,7 @@ def images_to_do(files: dict, results: dict, skip_existing: bool, listed=None) -
 
     Args:
         files: {name: image file}.
-        results: {name: paths that will be written, the labels first}.
+        results: {name: paths that will be written}.
         skip_existing: leave out images all of whose results exist.
         listed: the image files that have results in a common file; None if there is none.
 
@@ -42,12 +44,12 @@ def images_to_do(files: dict, results: dict, skip_existing: bool, listed=None) -
 
 
 def _recognizable(paths):
-    """Leave out NPY files, which cannot say who wrote them, beside results that tfseg wrote.
+    """Leave out files that do not say who wrote them, beside results that tfseg wrote.
 
     After an interrupt the labels, which are written last, may be missing.
     """
     is_own = any(is_own_result(path) for path in paths)
-    return [path for path in paths if path.suffix != ".npy" or not is_own]
+    return [path for path in paths if path.suffix not in UNMARKED or not is_own]
 
 
 def named(file, error) -> str:

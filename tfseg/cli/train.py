@@ -9,6 +9,7 @@ from tfseg.cli import train_options as options
 from tfseg.cli.config_values import FIELDS_OF_OPTIONS, config_values, require_folders
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
+from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     BatchSize,
     ClassNames,
@@ -82,6 +83,9 @@ def train(
 
     [cyan]tfseg train --task detect --images photos --labels boxes.json --out runs/cells[/]
 
+    [cyan]tfseg train --task instances --head star --images photos --labels numbered_masks \\
+      --out runs/nuclei[/]
+
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
     _train(*_open_run(context.params, set(given_options(context))))
@@ -113,9 +117,9 @@ def _new_config(values, size, out):
     """Return the `TrainConfig` of a new run; what it refuses is an error of usage."""
     from tfseg import training
 
-    default = training.TrainConfig(out=str(out), task=values["task"])
-    augment = default.augment if size is None else {**default.augment, "size": size}
     try:
+        default = training.TrainConfig(out=str(out), task=values["task"], head=values["head"])
+        augment = default.augment if size is None else {**default.augment, "size": size}
         return replace(default, **values, augment=augment)
     except ValueError as error:
         raise typer.BadParameter(str(error).removeprefix("TrainConfig: ")) from error
@@ -139,12 +143,16 @@ def _train(config, run):
     record = run.record
     _say_best(run.history(), record.config.monitor)
     _, val = training.open_readers(record.config, record.data)
-    if record.config.is_detector:
+    if record.config.is_boxless:
+        report_instance_run(run, val, run.folder)
+    elif record.config.is_detector:
         report_detector_run(run, val, run.folder)
     else:
         report_run(run, val, run.folder, record.config.val_batch_size or record.config.batch_size)
-    commands = [("predict", "IMAGES"), ("export",)]
-    if len(val) > 1 and not record.config.is_detector:
+    commands = [("predict", "IMAGES")]
+    if not record.config.is_boxless:
+        commands.append(("export",))
+    if len(val) > 1 and not record.config.has_objects:
         commands.insert(0, ("tune",))
     say_commands(*(("tfseg", *words, "--run", run.folder) for words in commands))
 

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from tfseg.cli.config_values import BOXLESS_HEADS
 from tfseg.cli.console import quiet_start, say
 from tfseg.cli.options import DATA, MODEL, RUN, TRAINING
 
@@ -40,7 +41,7 @@ def _list_networks(requested):
     with quiet_start():
         from tfseg import models
     say(f"--model: {', '.join(models.list_models())}")
-    say(f"--head: {', '.join(models.DETECTORS)}")
+    say(f"--head: {', '.join([*models.DETECTORS, *BOXLESS_HEADS])}")
     say(f"--encoder: {', '.join(models.list_encoders())}")
     raise typer.Exit
 
@@ -50,7 +51,7 @@ TaskName = Annotated[
     typer.Option(
         "--task",
         help="semantic: classes of pixels, from --masks; detect: boxes, from --labels; instances: "
-        "boxes and masks of objects, from --labels.",
+        "masks of objects, such as numbered cells, from --labels.",
         rich_help_panel=DATA,
     ),
 ]
@@ -105,7 +106,9 @@ Model = Annotated[
 Head = Annotated[
     str | None,
     typer.Option(
-        help="Detector: faster_rcnn (--task detect) or mask_rcnn (--task instances).",
+        help="With --task detect: faster_rcnn. With --task instances: star (many small round "
+        "objects, such as nuclei) or center (objects of any shape), both without boxes on top of "
+        "--model; or mask_rcnn (default), a detector with masks.",
         show_default=False,
         rich_help_panel=MODEL,
     ),

@@ -10,7 +10,7 @@ def describe_training(run):
     """Print what a training that begins has found in its data."""
     record = run.record
     data, plan = record.data, record.plan
-    if record.config.is_detector:
+    if record.config.has_objects:
         _describe_objects(data)
     else:
         _describe_masks(data)
@@ -38,6 +38,10 @@ def _describe_masks(data):
         say(f"The masks contain 0 and 255: read as {' and '.join(names)}.")
     warn_if_absent(names, data.class_pixels, data.ignored_pixels, "training")
     warn_if_absent(names, data.val_class_pixels, data.val_ignored_pixels, "validation")
+    _describe_window(data)
+
+
+def _describe_window(data):
     if data.window is not None:
         say(f"Larger images are validated and predicted in windows of {data.window} pixels.")
 
@@ -53,6 +57,7 @@ def _describe_objects(data):
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
         if absent:
             say(f"Warning: the {part} images have no object of the class {', '.join(absent)}.")
+    _describe_window(data)
 
 
 def _images(data):

@@ -43,10 +43,11 @@ def tune(
     with quiet_start():
         from tfseg import inference, training
     trained = training.Run(run)
-    if trained.config.is_detector:
+    if trained.config.has_objects:
+        kind = "a detector" if trained.config.is_detector else "an instance model"
         raise ValueError(
-            f"tune: '{run}' is a run of a detector, but tune fits the decision between the classes "
-            "of pixels. Use --score-threshold of evaluate and predict for detectors."
+            f"tune: '{run}' is a run of {kind}, but tune fits the decision between the classes of "
+            "pixels. Use --score-threshold of evaluate and predict for objects."
         )
     reader = open_labeled(trained, images, masks, ignore_value)
     window = window_of(trained.data, reader.sizes, window)

@@ -10,6 +10,7 @@ import numpy as np
 from tfseg.checks import ignore_index_for
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.doctor.findings import plural, size_text
+from tfseg.doctor.numbered_objects import NumberedObjects
 
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 COLUMN_FORMATS = {
@@ -51,7 +52,8 @@ class Report:
         samples: {name: Sample}.
         mask_values: {value on disk: class id}.
         ignore_value: value on disk of unlabeled pixels.
-        objects: `ObjectStatistics` of the training images; None without objects.
+        objects: `ObjectStatistics` of the training images, or `NumberedObjects` if their masks
+            number objects; None without objects.
     """
 
     images: int
@@ -114,7 +116,7 @@ class Report:
         Path(file).write_text(text + "\n", encoding="utf-8")
 
     def facts(self) -> dict:
-        """Return {label: text} of the dataset; the last two texts are code to paste."""
+        """Return {label: text} of the dataset; texts with "=" are code to paste."""
         mean, std = self.normalization
         mean = [round(value, 2) for value in mean]
         std = [round(value, 2) for value in std]
@@ -122,14 +124,18 @@ class Report:
         if self.val_images:
             images = f"{self.images} training, {self.val_images} validation"
         channel_names = {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}
-        objects = {} if self.objects is None else self.objects.facts()
+        objects, loss = {}, {"loss argument": f"class_weights={self.class_weights}"}
+        if self.objects is not None:
+            objects = self.objects.facts()
+        if isinstance(self.objects, NumberedObjects):
+            loss = {}  # models of objects have losses of their own
         return {
             "images": images,
             "size": self._size_range(),
             "channels": channel_names.get(self.channels, str(self.channels)),
             **objects,
             "model argument": f"normalization=({mean}, {std})",
-            "loss argument": f"class_weights={self.class_weights}",
+            **loss,
         }
 
     def _size_range(self):

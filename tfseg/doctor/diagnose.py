@@ -21,6 +21,7 @@ from tfseg.doctor.label_mapping import (
     reader_mapping,
 )
 from tfseg.doctor.measure import channel_statistics, measure_all, measure_files, measure_sample
+from tfseg.doctor.numbered_objects import as_one_class, numbered_statistics
 from tfseg.doctor.object_findings import object_findings, object_statistics
 from tfseg.doctor.reader_findings import reader_findings, stored_turn
 
@@ -94,6 +95,9 @@ def diagnose(
     findings += label_findings(labeled, mapping)
     objects = object_statistics(samples)
     findings += object_findings(samples, objects)
+    if any(finding.kind == "numbered_objects" for finding in findings):
+        objects = numbered_statistics(samples, mapping)
+        mapping = as_one_class(mapping)
     return _report(samples, mapping, findings, objects)
 
 

@@ -1,10 +1,13 @@
 """Findings about the values in masks: colors, 0 and 255, interpolation, unknown values, gaps."""
 
+import shlex
+
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.problems import IMAGE_REMEDY, MOST, first_few
 from tfseg.doctor.findings import Finding, mask_names, plural
+from tfseg.doctor.numbered_objects import numbered_statistics
 
 MAX_COLORS = 255  # a mask with more colors is a photograph, or was smoothed
 COLORS_SHOWN = 40
@@ -194,9 +197,12 @@ def _numbered_objects(samples, mapping, severity):
         f"The masks contain the values 1, 2, ... up to {max(mapping.drawn_values)}, a different "
         "number of them in each mask: they number objects."
     )
+    objects = numbered_statistics(samples, mapping)
     fix = (
-        "np.asarray(PIL.Image.open(f)) > 0 is a mask of one class; Folder(..., instances=True) "
-        "reads the objects."
+        f"To separate the objects: {shlex.join(objects.command)} (--head star suits many small "
+        "objects that are nearly round, center objects of any shape, mask_rcnn few large ones); "
+        "tfseg.data.InstanceMasks(images, masks) reads them. np.asarray(PIL.Image.open(f)) > 0 is "
+        "a mask of one class."
     )
     return Finding("numbered_objects", severity, mask_names(found), message, fix)
 

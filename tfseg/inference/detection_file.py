@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
+from tfseg.data.readers.objects import instance_areas, instances_to_rle
 from tfseg.files import SOFTWARE, atomic_write
 from tfseg.metrics.object_regions import pasted_regions
 
@@ -20,8 +21,8 @@ class DetectionFile:
 
     https://cocodataset.org/#format-data: `images` have the paths of the files in `file_name`,
     relative to their common folder; ids of images, categories and annotations start at 1. Each
-    annotation also has its `score`. Masks are compressed run lengths, which need pycocotools
-    (extra `coco`).
+    annotation also has its `score`. Masks are compressed run lengths; those of detectors need
+    pycocotools (extra `coco`).
 
     Use it as a context manager: the file is written now and then, and when the block ends, also by
     an error or an interrupt. It is written whole or not at all.
@@ -73,7 +74,8 @@ class DetectionFile:
             image_file: path of the image.
             size: (height, width) of the image.
             detections: dict of "boxes" (M, 4), "scores" (M,), "classes" (M,) and, if there are
-                any, "masks" (M, 28, 28), probabilities inside the boxes.
+                any, "masks" (M, 28, 28), probabilities inside the boxes, or "instances" (H, W),
+                numbered 1..M.
         """
         annotations = _annotations(detections, size)
         self._entries[os.path.abspath(image_file)] = (*size, annotations)
@@ -164,11 +166,21 @@ def _annotations(detections, size):
             strict=True,
         )
     ]
+    for annotation, (region, area) in zip(annotations, _regions(detections, size), strict=False):
+        annotation["area"] = int(area)
+        counts = region["counts"].decode("ascii")
+        annotation["segmentation"] = {"size": list(size), "counts": counts}
+    return annotations
+
+
+def _regions(detections, size):
+    """Return (RLE of COCO, area) of every object; [] without masks."""
     if "masks" in detections:
         coco = checks.require_package("pycocotools.mask", "coco")
-        regions = pasted_regions(detections["masks"], boxes, size)
-        for annotation, region in zip(annotations, regions, strict=True):
-            annotation["area"] = int(coco.area(region))
-            counts = region["counts"].decode("ascii")
-            annotation["segmentation"] = {"size": list(size), "counts": counts}
-    return annotations
+        regions = pasted_regions(detections["masks"], detections["boxes"], size)
+        return [(region, coco.area(region)) for region in regions]
+    if "instances" not in detections:
+        return []
+    instances, count = detections["instances"], len(detections["scores"])
+    areas = instance_areas(instances, count)
+    return list(zip(instances_to_rle(instances, count), areas, strict=True))

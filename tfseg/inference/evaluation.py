@@ -92,20 +92,21 @@ class Evaluation:
         return table
 
 
-def save_scores(folder, means: dict, rows: list[dict], matrix) -> None:
+def save_scores(folder, means: dict, rows: list[dict], matrix=None) -> None:
     """Write evaluation.json (means, rows and matrix) and evaluation.csv (the rows).
 
     Args:
         folder: is created if it does not exist.
         means: {name: score over all classes}.
         rows: one dict per class, all with the same keys.
-        matrix: confusion matrix.
+        matrix: confusion matrix, or None.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     rows = [_nan_to_none(row) for row in rows]
-    matrix = np.asarray(matrix).tolist()
-    content = {**_nan_to_none(means), "classes": rows, "confusion_matrix": matrix}
+    content = {**_nan_to_none(means), "classes": rows}
+    if matrix is not None:
+        content["confusion_matrix"] = np.asarray(matrix).tolist()
     text = json.dumps(content, indent=1) + "\n"
     (folder / "evaluation.json").write_text(text, encoding="utf-8")
     with (folder / "evaluation.csv").open("w", newline="", encoding="utf-8") as file:

@@ -6,6 +6,8 @@ from tfseg.training.callbacks import Progress
 from tfseg.training.config import TrainConfig
 from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.determinism import deterministic
+from tfseg.training.instance_scores import InstanceScores
+from tfseg.training.instance_task import instance_targets
 from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_like, open_readers
 from tfseg.training.presets import compile_for
@@ -22,6 +24,7 @@ __all__ = [
     "Cosine",
     "DataFacts",
     "DetectionScores",
+    "InstanceScores",
     "NonFiniteLossError",
     "OneCycle",
     "Plan",
@@ -37,6 +40,7 @@ __all__ = [
     "compile_for",
     "deterministic",
     "find_learning_rate",
+    "instance_targets",
     "open_like",
     "open_readers",
     "train",

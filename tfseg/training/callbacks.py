@@ -7,8 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBars
 
-# of segmentation networks and of detectors
-SCORES = ("val_mean_iou", "val_mean_dice", "val_ap", "val_ap50", "val_mask_ap", "val_mask_ap50")
+# of segmentation networks and of models of objects
+SCORES = (
+    *("val_mean_iou", "val_mean_dice", "val_ap", "val_ap50", "val_mask_ap", "val_mask_ap50"),
+    "val_pq",
+)
 
 
 class Progress(keras.callbacks.Callback):

@@ -9,7 +9,7 @@ from tfseg.losses import CompositeLoss, PixelLoss
 from tfseg.models import DEFAULT_ENCODERS
 from tfseg.training.config_checks import CHECKS, LOSS_CLASSES
 from tfseg.training.presets import OPTIMIZERS
-from tfseg.training.task_fields import DEFAULT_MODEL, SEMANTIC
+from tfseg.training.task_fields import BOXLESS_HEADS, DEFAULT_MODEL, SEMANTIC
 
 INCIDENTAL = ("out", "cache", "val_batch_size")  # fields that do not change what is trained
 
@@ -23,8 +23,8 @@ class TrainConfig:
 
     Args:
         out: folder of the run.
-        task: "semantic": train on masks of classes; "detect": on boxes; "instances": on boxes and
-            the masks of objects.
+        task: "semantic": train on masks of classes; "detect": on boxes; "instances": on the masks
+            of objects.
         images, masks: folders of images and masks with the same file names; None if readers are
             passed to `train`.
         labels: labels of the objects in `images`, instead of `masks`: a file or folder that
@@ -47,8 +47,9 @@ class TrainConfig:
         cache: keep decoded samples: "memory", or a folder to create; None to decode each time.
         model: one of `tfseg.models.list_models()`; None if the network is passed to `train`, and
             for detectors.
-        head: one of `tfseg.models.DETECTORS`: "faster_rcnn" for the task "detect", "mask_rcnn" for
-            "instances"; None if the detector is passed to `train`.
+        head: "faster_rcnn" for the task "detect"; for "instances" "mask_rcnn", or "star" or
+            "center" on top of `model`, see `tfseg.models.instances`. None if a detector is passed
+            to `train`.
         layout: layout of the detector's heads, see `tfseg.models.faster_rcnn`; None for "light".
         size: side, or (height, width), that a detector resizes images to; None to keep them.
         anchor_sizes: for each of the five levels of a detector's pyramid, the size of its anchors
@@ -56,7 +57,8 @@ class TrainConfig:
         anchor_ratios: height / width of the anchors; None for the default.
         max_objects: number of objects per training image that are used, the largest ones; None for
             as many as any image has, but at most 100.
-        encoder: one of `tfseg.models.list_encoders()`; None for the model's default.
+        encoder: one of `tfseg.models.list_encoders()`; None for the model's default, or, with the
+            heads "star" and "center", "efficientnet_lite0" for models without one.
         weights: initial weights of the encoder: "imagenet", a `.weights.h5`, `.h5` or `.hdf5`
             file, or None for random weights. Models without an encoder ignore "imagenet".
         filters: width of each level, for models that take it; None for the model's default.
@@ -71,16 +73,17 @@ class TrainConfig:
         val_batch_size: number of images per validation step; None for `batch_size`, less for large
             images.
         augment: arguments of `tfseg.data.Augment`; the missing ones have its defaults. None for
-            crops of 256 pixels that are scaled, rotated and flipped, or, for detectors, crops of
-            384 pixels that are scaled and flipped.
+            crops of 256 pixels that are scaled, rotated (with the head "star" by any angle) and
+            flipped, or, for detectors, crops of 384 pixels that are scaled and flipped.
         loss: {name of a class in `tfseg.losses`: weight}, summed; None for cross entropy + Dice.
-            Detectors have losses of their own.
+            Heads for objects have losses of their own.
         optimizer, learning_rate, schedule, warmup, clip_norm, average, accumulate: see
             `compile_for`.
         class_weights: weights per class for the pixel losses: None, "median" (median frequency
             balancing of the training masks), or one number per class.
         monitor: metric in the logs that selects the best epoch; higher is better. None for
-            "val_mean_iou", "val_ap" (boxes) or "val_mask_ap" (instances).
+            "val_mean_iou", "val_ap" (boxes, and the heads "star" and "center") or "val_mask_ap"
+            ("mask_rcnn").
         patience: stop after this many epochs without improvement; None to train to the end.
         window: side in pixels of the tiles (validation) and sliding windows (prediction) of larger
             images; None for 1024 if any image has more than 2 megapixels.
@@ -169,6 +172,16 @@ class TrainConfig:
     @property
     def is_detector(self) -> bool:
         """Whether a detector is trained: on boxes, or boxes and masks of objects."""
+        return self.has_objects and not self.is_boxless
+
+    @property
+    def is_boxless(self) -> bool:
+        """Whether a network of `tfseg.models.instances` is trained: the heads without boxes."""
+        return self.head in BOXLESS_HEADS
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether the network is trained on objects: with or without boxes."""
         return self.task != SEMANTIC
 
     @property

@@ -34,7 +34,7 @@ AUGMENT_FIELDS = [argument.name for argument in fields(Augment)]
 
 def checked_folders(config) -> dict:
     """Check images, labels and cache; folders become absolute paths."""
-    targets = "labels" if config.is_detector else "masks"
+    targets = "labels" if config.has_objects else "masks"
     for images, labels in (("images", targets), ("val_images", f"val_{targets}")):
         if (getattr(config, images) is None) != (getattr(config, labels) is None):
             raise ValueError(f"{OWNER}: pass both {images} and {labels}, or neither.")
@@ -159,7 +159,7 @@ def checked_augment(config) -> dict:
 
 def checked_loss(config) -> dict:
     """Check the losses of a network for masks, and the weights of its classes."""
-    if config.is_detector:
+    if config.has_objects:
         return {}
     if not config.loss:
         fail(config, "loss", f'must name a loss, such as {{"{CrossEntropy.__name__}": 1.0}}.')

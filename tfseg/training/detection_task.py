@@ -13,10 +13,9 @@ from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, STRIDES
 from tfseg.models.encoders import require_weights
 from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.non_finite import explain_object_batches
-from tfseg.training.open_data import check_readers, warn_of_ranges
+from tfseg.training.object_facts import check_objects, object_facts, objects_of, require_fields
 from tfseg.training.presets import compile_for
-from tfseg.training.record import DataFacts
-from tfseg.training.task import Task, common_facts, normalization_options
+from tfseg.training.task import Task, normalization_options
 
 DEFAULT_ENCODER = "efficientnet_lite0"
 MAX_OBJECTS = 100  # per training image, unless the config says more
@@ -59,12 +58,7 @@ class DetectionTask(Task):
         needed = {"boxes", "classes"}
         if self.config.task == "instances":
             needed.add("instances")
-        missing = sorted(needed - set(reader.fields))
-        if missing:
-            raise ValueError(
-                f"train: task={self.config.task!r} needs {', '.join(missing)}, but the reader "
-                f"provides {', '.join(reader.fields)}. Use a reader of objects."
-            )
+        require_fields(self.config.task, reader, needed)
         names = reader.object_names
         if self._model is not None and self._model.num_classes != len(names):
             raise ValueError(
@@ -74,21 +68,14 @@ class DetectionTask(Task):
             )
 
     def find_facts(self, train, val, track):
-        summary, val_summary = check_readers(train, val, track, min_classes=1)
-        _require_objects("training", train, summary)
-        _require_objects("validation", val, val_summary)
-        warn_of_ranges(train, summary, val_summary, self._takes_0_255())
-        count = len(train.object_names)
-        coverage = self._check_anchors(train, summary)
-        return DataFacts(
-            class_names=list(train.object_names),
-            mask_values=None,
+        summary, val_summary = check_objects(train, val, track, self._takes_0_255())
+        return object_facts(
+            train,
+            val,
+            summary,
+            val_summary,
             window=None,
-            **common_facts(train, val, summary, val_summary),
-            object_names=list(train.object_names),
-            object_counts=_objects_per_class(summary, count),
-            val_object_counts=_objects_per_class(val_summary, count),
-            anchor_coverage=coverage,
+            anchor_coverage=self._check_anchors(train, summary),
             max_objects=self.config.max_objects or _most_objects(summary, self.config.augment),
         )
 
@@ -104,11 +91,11 @@ class DetectionTask(Task):
     def compile(self, facts, model, plan):
         compile_for(model, **self.config.optimizer_options(), steps=plan.steps)
 
-    def callbacks(self, val):
+    def callbacks(self, facts, val):
         return [DetectionScores(val)]
 
     def explain(self, batches, reader, model):
-        return explain_object_batches(batches, reader, model)
+        return explain_object_batches(batches, reader, model.num_classes)
 
     def _anchors(self):
         """Return sizes per level, ratios, and the (height, width) of the canvas or None."""
@@ -136,39 +123,9 @@ class DetectionTask(Task):
         return fraction
 
 
-def _require_objects(purpose, reader, summary):
-    if len(_objects(summary)[1]):
-        return
-    dropped = ""
-    if reader.dropped:
-        name, reason = reader.dropped[0]
-        dropped = f" The reader left out {len(reader.dropped)} of them, such as {name}: {reason}."
-    raise ValueError(
-        f"train: none of the {len(reader)} {purpose} images has an object.{dropped} Check the "
-        "labels."
-    )
-
-
-def _objects(summary):
-    """Return boxes (N, 4), classes (N,) and positions of the image (N,), without crowds."""
-    boxes, classes, images = [], [], []
-    for index, (each, ids, crowd) in enumerate(
-        zip(summary.boxes, summary.classes, summary.crowd, strict=True)
-    ):
-        is_object = ~np.asarray(crowd, bool)
-        boxes.append(np.reshape(each, (-1, 4))[is_object])
-        classes.append(np.asarray(ids, int)[is_object])
-        images.append(np.full(len(classes[-1]), index))
-    return np.concatenate(boxes), np.concatenate(classes), np.concatenate(images)
-
-
-def _objects_per_class(summary, count):
-    return np.bincount(_objects(summary)[1], minlength=count).tolist()
-
-
 def _in_canvas(summary, sizes, canvas):
     """Return boxes (N, 4) and image sizes (N, 2) of all objects, as the network gets them."""
-    boxes, _, images = _objects(summary)
+    boxes, _, images = objects_of(summary)
     sizes = np.asarray(sizes)[images]
     if canvas is None:
         return boxes, sizes

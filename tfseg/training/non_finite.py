@@ -82,15 +82,15 @@ def mask_faults(masks, classes: int, ignore_index: int) -> list[str]:
     ]
 
 
-def explain_object_batches(batches, reader, model) -> str:
-    """Return what is wrong with the first faulty batch of a detector, or that all are sound.
+def explain_object_batches(batches, reader, classes: int) -> str:
+    """Return what is wrong with the first faulty batch of objects, or that all are sound.
 
     Args:
         batches: iterable of (image, dict of "boxes" and "classes") batches.
         reader: the `Reader` behind them, to name samples.
-        model: the detector.
+        classes: number of object categories.
     """
-    found, classes = "There was no batch.", model.num_classes
+    found = "There was no batch."
     for images, labels, *_ in batches:
         images, boxes = np.asarray(images), np.asarray(labels["boxes"])
         ids = np.asarray(labels["classes"])

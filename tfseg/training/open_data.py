@@ -31,7 +31,7 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
     """
     if config.images is None:
         raise ValueError("TrainConfig: images=None names no folder. Pass readers: train and val.")
-    train, val = _open_objects(config, data) if config.is_detector else _open_masks(config, data)
+    train, val = _open_objects(config, data) if config.has_objects else _open_masks(config, data)
     if data is not None:
         return _select(train, data.train_names), _select(val, data.val_names)
     if val is train:
@@ -40,7 +40,7 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
 
 
 def _open_objects(config, data):
-    """Return the training and the validation reader of a detector, or one reader twice."""
+    """Return the training and the validation reader of objects, or one reader twice."""
     names = config.class_names if data is None else data.object_names
     train = open_objects(config.images, config.labels, config.task, names)
     folders = config.val_images, config.val_labels
@@ -159,13 +159,14 @@ def check_readers(train, val, track, min_classes: int = 2):
     return summaries
 
 
-def warn_of_ranges(train, summary, val_summary, takes_0_255: bool) -> None:
+def warn_of_ranges(train, summary, val_summary, takes_0_255: bool, stacklevel: int = 4) -> None:
     """Warn about images that are not in the range of the model, or of the training images.
 
     Args:
         train: the training reader.
         summary, val_summary: what `check_readers` returned.
         takes_0_255: whether the model is known to normalize 0..255.
+        stacklevel: of the warning, so that it names the caller of `train`.
     """
     if train.dtype == np.uint8:
         return
@@ -175,7 +176,7 @@ def warn_of_ranges(train, summary, val_summary, takes_0_255: bool) -> None:
     if takes_0_255:
         texts.append(range_warning(*summary.value_range, None, "train: training images"))
     for text in filter(None, texts):
-        warnings.warn(text, stacklevel=4)
+        warnings.warn(text, stacklevel=stacklevel)
 
 
 def sample_names(reader) -> list[str]:

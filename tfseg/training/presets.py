@@ -7,14 +7,24 @@ from functools import partial
 import keras
 
 from tfseg import checks, optimizers
-from tfseg.losses import CrossEntropy, Dice, deep_supervision
+from tfseg.losses import (
+    CenterHeatmap,
+    CenterOffset,
+    CrossEntropy,
+    Dice,
+    ObjectProbability,
+    StarDistance,
+    deep_supervision,
+)
 from tfseg.metrics import ConfusionMetrics
-from tfseg.models import is_detector
+from tfseg.models import is_detector, is_instance_model
 from tfseg.models.layer_graph import is_graph
 from tfseg.schedules import SCHEDULES
 from tfseg.training.fit_checks import expects_logits, single_losses, warn_of_wrong_outputs
 
 TOP_K = 5  # of a classifier's top-k accuracy
+DISTANCE_WEIGHT = 0.2  # of StarDist (arXiv:1806.03535)
+HEATMAP_WEIGHT, OFFSET_WEIGHT = 200.0, 0.01  # of Panoptic-DeepLab (arXiv:1911.10194)
 
 
 @dataclass(frozen=True)
@@ -62,8 +72,9 @@ def compile_for(
     (`deep_supervision=True`), each output has half the weight of the previous one, and metrics are
     computed for the first; train it with one mask per output. A classifier gets cross entropy,
     accuracy and, above five classes, top-5 accuracy; select its best epoch with
-    `Run.callbacks(monitor="val_accuracy")`. A detector computes its own losses; `DetectionScores`
-    adds its "val_ap" to the logs.
+    `Run.callbacks(monitor="val_accuracy")`. A detector computes its own losses, and a model of
+    `tfseg.models.instances` gets those of its head; `DetectionScores` and `InstanceScores` add
+    "val_ap" to the logs.
 
     `model.evaluate(..., return_dict=True)` names the metrics. Without it Keras returns a list: the
     loss, then the metrics in alphabetical order, not in the order in which they were passed.
@@ -80,7 +91,7 @@ def compile_for(
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: fraction of the steps during which the learning rate rises linearly, in [0, 1).
         class_weights: one number per class for the cross entropy, such as those that
-            `tfseg.doctor.check` proposes; None for equal weights. Not for detectors, and not for
+            `tfseg.doctor.check` proposes; None for equal weights. Not for models of objects and
             classifiers, see `class_weight` of `fit`.
         clip_norm: maximum global norm of the gradients; None for no clipping.
         average: momentum, such as 0.999, of a moving average of the weights that replaces them when
@@ -89,7 +100,7 @@ def compile_for(
         accumulate: number of batches whose gradients are added up for one update; None for 1.
         jit_compile: see `keras.Model.compile`.
         loss: a Keras loss for segmentation, instead of cross entropy + Dice; then without
-            `class_weights`. Not for classifiers and detectors.
+            `class_weights`. Not for classifiers and models of objects.
 
     Raises:
         ValueError: an argument is unknown, out of range or has no effect, or the outputs of the
@@ -112,6 +123,9 @@ def compile_for(
     if is_detector(model):
         _require_own_losses(model, class_weights, loss)
         goal = {}
+    elif is_instance_model(model):
+        _require_own_losses(model, class_weights, loss)
+        goal = {"loss": _instance_losses(model)}
     elif len(model.outputs[0].shape) == 2:
         _require_default_loss(model, class_weights, loss)
         goal = _classification(model)
@@ -193,12 +207,12 @@ def _require_default_loss(model, class_weights, loss):
 
 
 def _require_own_losses(model, class_weights, loss):
-    """Refuse arguments that change the loss of a detector."""
+    """Refuse arguments that change the loss of a detector or an instance model."""
     for name, value in (("class_weights", class_weights), ("loss", loss)):
         if value is not None:
             raise ValueError(
-                f"compile_for: {name}={value!r} is not supported for the detector {model.name!r}, "
-                "which computes its own losses. Remove it."
+                f"compile_for: {name}={value!r} is not supported for the model {model.name!r}, "
+                "which has losses of its own. Remove it."
             )
 
 
@@ -225,3 +239,15 @@ def _classification(model):
         metrics.append(keras.metrics.SparseTopKCategoricalAccuracy(TOP_K, name))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     return {"loss": loss, "metrics": metrics}
+
+
+def _instance_losses(model):
+    """Return {output: loss} of an instance model, with the weights of the head's paper."""
+    losses = {
+        "class_logits": CrossEntropy(),
+        "object_logits": ObjectProbability(),
+        "distances": DISTANCE_WEIGHT * StarDistance(),
+        "center_logits": HEATMAP_WEIGHT * CenterHeatmap(),
+        "offsets": OFFSET_WEIGHT * CenterOffset(),
+    }
+    return {name: losses[name] for name in model.output}

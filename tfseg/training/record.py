@@ -40,6 +40,8 @@ class DataFacts:
         anchor_coverage: fraction of the training objects that the anchors overlap at an IoU of 0.5
             or more.
         max_objects: number of objects per training image that are used.
+        label_names, thing_ids: names of the ids in masks, and the ids of the object categories, for
+            a model that predicts stuff, too; `thing_ids` is None for others.
     """
 
     class_names: list
@@ -62,6 +64,8 @@ class DataFacts:
     val_object_counts: list | None = None
     anchor_coverage: float | None = None
     max_objects: int | None = None
+    label_names: list | None = None
+    thing_ids: list | None = None
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,16 @@ class Task:
             max_objects=facts.max_objects,
         )
 
+    def with_targets(self, batches, model: keras.Model, train):
+        """Return training batches with the targets of the model instead of the labels.
+
+        Args:
+            batches: what `training_batches` returned.
+            model: the network.
+            train: the training reader.
+        """
+        return batches
+
     def validation_batches(self, facts, val):
         """Return batches that contain every validation image once; None for no validation loss."""
         raise NotImplementedError
@@ -78,7 +88,7 @@ class Task:
         """Compile a network for a training of this length."""
         raise NotImplementedError
 
-    def callbacks(self, val) -> list:
+    def callbacks(self, facts: DataFacts, val) -> list:
         """Return the Keras callbacks that score each epoch on the validation reader."""
         return []
 

@@ -5,37 +5,62 @@ from dataclasses import fields
 import numpy as np
 
 from tfseg import checks
+from tfseg.models import DEFAULT_ENCODERS
 from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, check_anchors
 from tfseg.models.detection.pyramid import LAYOUTS
 
 SEMANTIC = "semantic"
-# The heads of each task; their functions are in `tfseg.models.DETECTORS`.
-HEADS = {"detect": ("faster_rcnn",), "instances": ("mask_rcnn",)}
+# The heads of `tfseg.models.instances`; those of detectors are in `tfseg.models.DETECTORS`.
+BOXLESS_HEADS = ("star", "center")
+HEADS = {"detect": ("faster_rcnn",), "instances": ("mask_rcnn", *BOXLESS_HEADS)}
 TASK_NAMES = (SEMANTIC, *HEADS)
 MONITORS = {SEMANTIC: "val_mean_iou", "detect": "val_ap", "instances": "val_mask_ap"}
+BOXLESS_MONITOR = "val_ap"
 DEFAULT_MODEL = "unet"
+BOXLESS_ENCODER = "efficientnet_lite0"  # of networks that have no encoder by default
 DEFAULT_LAYOUT = "light"
 DEFAULT_LOSS = {"CrossEntropy": 1.0, "Dice": 1.0}
 SEMANTIC_AUGMENT = {"size": 256, "scale": (0.7, 1.5), "rotate": 10, "flip": "horizontal"}
 # larger, so that crops contain whole objects; not rotated, since that makes boxes too large
 OBJECT_AUGMENT = {"size": 384, "scale": (0.7, 1.5), "flip": "horizontal"}
-SEMANTIC_FIELDS = (
+BOXLESS_AUGMENT = {
+    # seen from above, cells and particles have no up and down
+    "star": {"size": 256, "scale": (0.7, 1.5), "rotate": 180, "flip": "both"},
+    "center": {"size": 256, "scale": (0.7, 1.5), "rotate": 10, "flip": "horizontal"},
+}
+MASK_FIELDS = (
     *("masks", "ignore_value", "mask_values", "colors", "recursive", "mask_suffix", "gray"),
-    *("val_masks", "filters", "class_weights", "window"),
+    *("val_masks", "class_weights"),
 )
-DETECTOR_FIELDS = (
-    *("head", "labels", "val_labels", "layout", "size", "anchor_sizes", "anchor_ratios"),
-    "max_objects",
-)
+SEMANTIC_FIELDS = (*MASK_FIELDS, "filters", "window")
+ANCHOR_FIELDS = ("layout", "size", "anchor_sizes", "anchor_ratios", "max_objects")
+DETECTOR_FIELDS = ("head", "labels", "val_labels", *ANCHOR_FIELDS)
 
 
-def task_defaults(task: str) -> dict:
-    """Return {field: value} of the fields whose default depends on the task."""
-    if task == SEMANTIC:
-        augment, loss = SEMANTIC_AUGMENT, DEFAULT_LOSS
+def task_defaults(task: str, head: str | None = None) -> dict:
+    """Return {field: value} of the fields whose default depends on the task and the head."""
+    if head in BOXLESS_HEADS:
+        augment, loss, monitor = BOXLESS_AUGMENT[head], {}, BOXLESS_MONITOR
+    elif task == SEMANTIC:
+        augment, loss, monitor = SEMANTIC_AUGMENT, DEFAULT_LOSS, MONITORS[task]
     else:  # detectors have losses of their own
-        augment, loss = OBJECT_AUGMENT, {}
-    return {"augment": dict(augment), "loss": dict(loss), "monitor": MONITORS[task]}
+        augment, loss, monitor = OBJECT_AUGMENT, {}, MONITORS[task]
+    return {"augment": dict(augment), "loss": dict(loss), "monitor": monitor}
+
+
+def default_encoder(model: str | None, head: str | None) -> str | None:
+    """Return the encoder of a network whose config names none; None for the network's default."""
+    takes_encoder = DEFAULT_ENCODERS.get(model, "") is None
+    return BOXLESS_ENCODER if head in BOXLESS_HEADS and takes_encoder else None
+
+
+def _foreign_fields(config):
+    """Return the names of the fields that do not belong to the task and head of a config."""
+    if config.task == SEMANTIC:
+        return DETECTOR_FIELDS
+    if config.head in BOXLESS_HEADS:
+        return (*MASK_FIELDS, *ANCHOR_FIELDS)
+    return SEMANTIC_FIELDS
 
 
 def checked_task_fields(config) -> dict:
@@ -45,17 +70,26 @@ def checked_task_fields(config) -> dict:
         ValueError: the task is unknown, or a field is set that belongs to another one.
     """
     checks.one_of("TrainConfig", "task", config.task, TASK_NAMES)
-    foreign = DETECTOR_FIELDS if config.task == SEMANTIC else SEMANTIC_FIELDS
+    if config.head is not None and config.task != SEMANTIC:
+        _check_head(config)
     defaults = {field.name: field.default for field in fields(config)}
-    for name in foreign:
+    for name in _foreign_fields(config):
         if getattr(config, name) != defaults[name]:
-            fail(config, name, f"has no meaning for task={config.task!r}. Remove it.")
-    missing = task_defaults(config.task)
+            owner = f"task={config.task!r}"
+            if config.task != SEMANTIC and config.head in BOXLESS_HEADS:
+                owner = f"head={config.head!r}"
+            fail(config, name, f"has no meaning for {owner}. Remove it.")
+    missing = task_defaults(config.task, config.head)
+    missing["encoder"] = default_encoder(config.model, config.head)
     missing = {name: value for name, value in missing.items() if getattr(config, name) is None}
     if config.task == SEMANTIC:
         return missing
     if config.loss:
-        fail(config, "loss", "has no effect: detectors have losses of their own. Remove it.")
+        fail(
+            config, "loss", "has no effect: heads for objects have losses of their own. Remove it."
+        )
+    if config.head in BOXLESS_HEADS:
+        return missing
     if config.model not in (None, DEFAULT_MODEL):
         fail(config, "model", f"contradicts task={config.task!r}. Pass a head instead.")
     return {**missing, "model": None}
@@ -70,8 +104,6 @@ def checked_detector_fields(config) -> dict:
     if not config.is_detector:
         return {}
     owner = "TrainConfig"
-    if config.head is not None:
-        _check_head(config)
     layout = config.layout or DEFAULT_LAYOUT
     checked = {"layout": checks.one_of(owner, "layout", layout, LAYOUTS)}
     if config.max_objects is not None:

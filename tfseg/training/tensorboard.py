@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfseg import checks, viz
 from tfseg.metrics import ConfusionMetrics, scores_of
-from tfseg.models import is_detector
+from tfseg.models import decode_instances, is_detector, is_instance_model
 from tfseg.ops import top_ids
 
 
@@ -24,16 +24,17 @@ class TensorBoard(keras.callbacks.Callback):
     curves per class. With averaged weights (`compile_for(average=)`), the curves of a `Run` belong
     to the averages, and the image to the weights themselves.
 
-    For detectors, "samples" shows the ground truth and the detections, and there are no curves per
-    class. `DetectionScores` must come before this callback, so that "epoch_ap" is written.
+    For detectors and models of `tfseg.models.instances`, "samples" shows the ground truth and the
+    detected objects, and there are no curves per class. `DetectionScores` or `InstanceScores` must
+    come before this callback, so that "epoch_ap" is written.
 
     View it with `tensorboard --logdir FOLDER`.
 
     Args:
         folder: directory of the two folders. A resumed training appends to them.
         samples: sequence of dicts with "image" (H, W, C) and "mask" (H, W), as readers give them;
-            for detectors with "image", "boxes" and "classes". For models with several outputs, the
-            first is shown.
+            for detectors with "image", "boxes" and "classes"; for instances also with "instances".
+            For other models with several outputs, the first is shown.
         class_names: one name per class of the metric, in the order of their ids; a single name is
             preceded by "background". For detectors, the names of the object categories.
         every: number of epochs between images; drawing takes about half a second.
@@ -85,9 +86,8 @@ class TensorBoard(keras.callbacks.Callback):
         self._matrix = None
 
     def on_train_batch_end(self, batch, logs=None):
-        if self._metric is None and not is_detector(
-            self.model
-        ):  # Keras lists the metrics during the first step
+        # Keras lists the metrics during the first step
+        if self._metric is None and not _finds_objects(self.model):
             self._metric = _confusion_metric(self.model, len(self._class_names))
 
     def on_test_end(self, logs=None):
@@ -138,7 +138,10 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _draw_samples(self):
         """Return a (H, W, 3) uint8 image with one row per sample."""
-        figure = self._plot_detections() if is_detector(self.model) else self._plot_classes()
+        if is_instance_model(self.model):
+            figure = self._plot_instances()
+        else:
+            figure = self._plot_detections() if is_detector(self.model) else self._plot_classes()
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=100)
         return tf.io.decode_png(file.getvalue(), channels=3)
@@ -148,21 +151,37 @@ class TensorBoard(keras.callbacks.Callback):
         titles = [f"sample {number}" for number in range(1, len(found) + 1)]
         return viz.object_samples(self._samples, found, self._object_names, titles)
 
+    def _plot_instances(self):
+        images, targets = (
+            [sample[name] for sample in self._samples] for name in ("image", "instances")
+        )
+        found = [objects["instances"] for objects in self._predict_samples()]
+        titles = [f"sample {number}" for number in range(1, len(found) + 1)]
+        return viz.instance_samples(images, targets, found, titles)
+
     def _plot_classes(self):
         images = [sample["image"] for sample in self._samples]
         masks = [sample["mask"] for sample in self._samples]
         return viz.samples(images, masks, self._predict_samples(), self._class_names)
 
     def _predict_samples(self):
-        """Return one (H, W) array of class ids, or a dict of detections, per sample."""
+        """Return one (H, W) array of class ids, or a dict of objects, per sample."""
         predictions = []
         for sample in self._samples:
             outputs = self.model.predict_on_batch(sample["image"][None])
-            if is_detector(self.model):
-                predictions.append({name: value[0] for name, value in outputs.items()})
+            if _finds_objects(self.model):
+                outputs = {name: value[0] for name, value in outputs.items()}
+                if is_instance_model(self.model):
+                    size = sample["instances"].shape
+                    outputs = decode_instances(self.model, outputs, size)
+                predictions.append(outputs)
                 continue
             predictions.append(top_ids(keras.tree.flatten(outputs)[0][0]))
         return predictions
+
+
+def _finds_objects(model):
+    return is_detector(model) or is_instance_model(model)
 
 
 def _confusion_metric(model, classes):

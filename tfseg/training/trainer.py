@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfseg.data import Reader, reading_error
 from tfseg.training.config import TrainConfig
 from tfseg.training.detection_task import DetectionTask
+from tfseg.training.instance_task import InstanceTask
 from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_readers, require_alike, sample_names
 from tfseg.training.record import (
@@ -23,8 +24,15 @@ from tfseg.training.record import (
 from tfseg.training.run import Run
 from tfseg.training.semantic_task import SemanticTask
 from tfseg.training.step_timing import plan_minutes
+from tfseg.training.task import Task
+from tfseg.training.task_fields import BOXLESS_HEADS
 
 TASKS = {"semantic": SemanticTask, "detect": DetectionTask, "instances": DetectionTask}
+
+
+def task_of(config: TrainConfig) -> type[Task]:
+    """Return the `Task` of a config."""
+    return InstanceTask if config.head in BOXLESS_HEADS else TASKS[config.task]
 
 
 def train(
@@ -72,7 +80,7 @@ def train(
         >>> run.history()["epoch"], run.model().name
         ([1.0], 'tiny_unet')
     """
-    task = TASKS[config.task](config, model)
+    task = task_of(config)(config, model)
     config, run = task.config, Run(config.out)
     stored = run.stored(config)
     train, val = _open(task, train, val, stored)
@@ -85,8 +93,12 @@ def train(
     if model is None:
         model = task.build_model(facts)
     compiled = model.compiled
-    training = partial(task.training_batches, facts, train, config.augmentation())
-    validation, scores = task.validation_batches(facts, val), task.callbacks(val)
+    samples = partial(task.training_batches, facts, train, config.augmentation())
+
+    def training(first_step=0):
+        return task.with_targets(samples(first_step=first_step), model, train)
+
+    validation, scores = task.validation_batches(facts, val), task.callbacks(facts, val)
     if stored is not None:
         plan = stored.plan
     else:
@@ -101,7 +113,7 @@ def train(
     try:
         _fit(config, run, plan, model, training, validation, scores, callbacks)
     except NonFiniteLossError as error:
-        raise _explained(error, task, plan, model, (train, training), (val, validation)) from None
+        raise _explained(error, task, plan, model, (train, samples), (val, validation)) from None
     return run
 
 
@@ -119,7 +131,7 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
         ValueError: the encoder does not suit the model, or the weights do not fit.
         ImportError, OSError: the weights cannot be loaded.
     """
-    return TASKS[config.task](config).build_model(data)
+    return task_of(config)(config).build_model(data)
 
 
 def _fit(config, run, plan, model, training, validation, scores, callbacks):
@@ -146,7 +158,8 @@ def _explained(error, task, plan, model, train, val):
         task: the `Task`.
         plan: `Plan` of the training.
         model: the model.
-        train, val: pairs of a reader and its batches; those of the training are a function.
+        train, val: pairs of a reader and its batches, those of the training as a function and
+            without the targets.
     """
     if error.batch is None:
         reader, batches = val

@@ -108,6 +108,19 @@ def test_regions_equal_those_of_pycocotools():
     assert instances_to_rle(np.zeros((2, 3), np.int32), 0) == []
 
 
+def test_long_runs_are_compressed_as_by_pycocotools():
+    coco_mask = pytest.importorskip("pycocotools.mask")
+    rng = np.random.default_rng(0)
+    instances = np.zeros((700, 900), np.int32)
+    for number in range(1, 30):  # runs of 1 to more than 2**19 pixels
+        y, x = rng.integers(0, (700, 900))
+        instances[y : y + rng.integers(1, 400), x : x + rng.integers(1, 3)] = number
+    instances[1, 1], instances[-1, -1] = 30, 31
+    for number, region in enumerate(instances_to_rle(instances, 32), 1):
+        expected = coco_mask.encode(np.asfortranarray(instances == number).astype(np.uint8))
+        assert region == expected, number
+
+
 def test_areas_default_to_those_of_the_boxes():
     labels = object_arrays([[0, 0, 2, 3], [1, 1, 2, 5]], [0, 1], areas=[np.nan, 2.5])
     assert labels["areas"].tolist() == [6, 2.5]

@@ -4,8 +4,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from tfseg import checks
-
 BOX_FIELDS = ("boxes", "classes", "crowd", "areas")  # one row per object
 OBJECT_FIELDS = ("mask", "instances", *BOX_FIELDS)
 
@@ -130,7 +128,6 @@ def instances_to_rle(instances, count: int) -> list[dict]:
     Returns:
         list of dicts {"size": [H, W], "counts": bytes}.
     """
-    coco = checks.require_package("pycocotools.mask", "coco")
     # The runs go down the columns. Column 0 0 1 1 0 of object 1 has the edges 2 and 4, and the
     # counts 2, 2, 1: pixels before, in and after the object.
     flat = instances.T.ravel()
@@ -142,7 +139,28 @@ def instances_to_rle(instances, count: int) -> list[dict]:
     for first, last in pairwise(firsts):
         runs = order[first:last]
         edges = np.stack([starts[runs], ends[runs]], axis=1).ravel()
-        counts = np.diff(edges, prepend=0, append=flat.size).tolist()
-        rle = {"size": list(instances.shape), "counts": counts}
-        regions.append(coco.frPyObjects(rle, *instances.shape))
+        counts = np.diff(edges, prepend=0, append=flat.size)
+        if counts[-1] == 0 and len(counts) > 1:
+            counts = counts[:-1]
+        regions.append({"size": list(instances.shape), "counts": _compress(counts)})
     return regions
+
+
+def _compress(counts):
+    """Return the characters that COCO writes for the counts of runs.
+
+    From the fourth on, a count is the difference to the one before the last. A character has 5 bits
+    of a number, the lowest first, and a sixth bit if more follow; negative numbers end with a set
+    fifth bit.
+    """
+    values = counts.astype(np.int64)
+    values[3:] -= counts[1:-2]
+    characters, written, more = [], [], np.ones(len(values), bool)
+    while more.any():
+        bits = values & 31
+        values >>= 5
+        written.append(more)
+        more = more & np.where(bits & 16, values != -1, values != 0)
+        characters.append(bits + 32 * more + 48)
+    characters, written = np.stack(characters, axis=1), np.stack(written, axis=1)
+    return characters[written].astype(np.uint8).tobytes()

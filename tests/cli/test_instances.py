@@ -1,0 +1,175 @@
+"""`tfseg` on numbered masks: train, evaluate and predict instances without boxes."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from instance_runs import let_find_objects, write_numbered
+from object_scenes import draw_scene
+from PIL import Image
+
+from tfseg.data import Coco, InstanceMasks
+from tfseg.inference import object_table, predict_instances
+from tfseg.metrics import average_precision
+from tfseg.training import Run, open_readers
+
+RESULTS = ("instances.png", "overlay.png", "outlines.geojson")
+TABLES = {"counts.csv", "objects.csv", "detections.json"}
+
+
+@pytest.fixture(scope="session")
+def finder(star_run, tmp_path_factory):
+    """Return a folder with a copy of the run whose model finds objects; do not change it."""
+    folder = tmp_path_factory.mktemp("finder")
+    run = Run(shutil.copytree(star_run / "run", folder / "run"))
+    model = run.model()
+    let_find_objects(model, draw_scene(3)["image"])
+    model.save(run.best)
+    return folder
+
+
+def rows(file):
+    with file.open(newline="", encoding="utf-8") as opened:
+        return list(csv.DictReader(opened))
+
+
+def test_predict_writes_label_maps_tables_and_outlines(finder, star_run, tfseg, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    shutil.copytree(star_run / "images", photos)
+    (photos / "s1.png").write_text("junk")
+    words = ("predict", photos, "--run", finder / "run", "--out", out)
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "1 of 5 images failed; the results of the others are complete" in printed
+    names = {f"s{index}_{name}" for index in (0, 2, 3, 4) for name in RESULTS}
+    assert {path.name for path in out.iterdir()} == names | TABLES
+
+    image = draw_scene(3)["image"]
+    found = predict_instances(Run(finder / "run").model(), image)
+    stored = Image.open(out / "s3_instances.png")
+    instances = np.asarray(stored)
+    assert (stored.mode, instances.dtype) == ("I;16", np.uint16)
+    assert (instances == found["instances"]).all()
+    count = len(found["scores"])
+    assert count > 1
+    counts = {row["image"]: int(row["objects"]) for row in rows(out / "counts.csv")}
+    assert counts[str(photos / "s3.png")] == count
+    assert len(counts) == 4
+    table = [row for row in rows(out / "objects.csv") if row["image"] == str(photos / "s3.png")]
+    expected = object_table(image, instances)
+    for name in ("number", "area", "centroid_x", "x_max", "eccentricity", "mean_intensity"):
+        assert [float(row[name]) for row in table] == pytest.approx(expected[name], abs=1e-4)
+    assert [float(row["score"]) for row in table] == pytest.approx(found["scores"], abs=1e-5)
+    assert {row["class"] for row in table} == {"object"}
+    features = json.loads((out / "s3_outlines.geojson").read_text())["features"]
+    assert len(features) == count
+    reader = Coco(photos, out / "detections.json")
+    assert len(reader) == 4
+    assert len(reader[2]["classes"]) == counts[str(photos / "s3.png")]
+
+    done = (out / "s0_instances.png").stat().st_mtime_ns
+    Image.fromarray(draw_scene(1)["image"]).save(photos / "s1.png")
+    (out / "s2_overlay.png").unlink()
+    code, printed = tfseg(*words, "--skip-existing")
+    assert code == 0, printed
+    assert "Skipping 3 images with results." in printed
+    assert "objects in 2 images ->" in printed
+    assert (out / "s0_instances.png").stat().st_mtime_ns == done
+    assert len(rows(out / "counts.csv")) == 5
+    (out / "counts.csv").write_text("mine")
+    code, printed = tfseg(*words)
+    assert code == 1
+    assert "counts.csv: it is not a table of tfseg for these classes" in printed
+
+
+def test_a_higher_threshold_finds_fewer_objects(finder, star_run, tfseg, tmp_path):
+    words = ("predict", star_run / "images" / "s3.png", "--run", finder / "run")
+    code, printed = tfseg(*words, "--out", tmp_path, "--score-threshold", 0.999999)
+    assert code == 0, printed
+    assert "0 objects in 1 image ->" in printed
+    assert not np.asarray(Image.open(tmp_path / "s3_instances.png")).any()
+
+
+def test_evaluate_prints_ap_pq_and_the_counting_error(finder, star_run, tfseg, tmp_path):
+    run = Run(shutil.copytree(finder / "run", tmp_path / "run"))
+    code, printed = tfseg("evaluate", "--run", run.folder)
+    assert code == 0, printed
+    _, val = open_readers(run.config, run.data)
+    model = run.model()
+    samples = [val[index] for index in range(len(val))]
+    found = [predict_instances(model, sample["image"])["instances"] for sample in samples]
+    targets = [sample["instances"] for sample in samples]
+    report = json.loads((run.folder / "evaluation.json").read_text())
+    expected = average_precision(targets, found)
+    assert report["ap"] == pytest.approx(expected["mean_ap"])
+    true, predicted = (np.array([labels.max() for labels in maps]) for maps in (targets, found))
+    assert report["count_error"] == pytest.approx(np.abs(predicted - true).mean())
+    assert f"Counts: {predicted.sum()} predicted, {true.sum()} true; per image off by" in printed
+    assert "PQ" in printed
+    assert "Aggregated Jaccard index" in printed
+    names = {path.name for path in run.folder.iterdir()}
+    assert names >= {"evaluation.csv", "image_scores.csv", "worst.png", "curves.png"}
+    (row,) = rows(run.folder / "image_scores.csv")
+    assert (int(row["objects"]), int(row["predicted"])) == (true[0], predicted[0])
+    others = ("--images", star_run / "images", "--labels", star_run / "labels")
+    code, printed = tfseg("evaluate", "--run", run.folder, *others, "--window", 48)
+    assert code == 0, printed
+    assert "4 of these 5 images were used for training" in printed
+    assert (run.folder / "evaluation" / "image_scores.csv").is_file()
+
+
+def test_foreign_options_and_commands_are_refused(star_run, tfseg):
+    run = ("--run", star_run / "run")
+    for words in (("--nms-iou", 0.5), ("--probabilities", "npy")):
+        code, printed = tfseg("predict", star_run / "images", *run, *words)
+        assert code == 2
+        assert f"{words[0]}: no meaning for" in printed
+        assert "a run of --task instances --head star" in printed
+    code, printed = tfseg("evaluate", *run, "--masks", "m")
+    assert code == 2
+    assert "--masks: no meaning for" in printed
+    code, printed = tfseg("tune", *run)
+    assert code == 1
+    assert "is a run of an instance model" in printed
+    code, printed = tfseg("export", *run)
+    assert code == 1
+    assert "predicts instances without boxes, which cannot be exported yet" in printed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["star", "center"])
+def test_training_without_code(head, tfseg, tmp_path):
+    write_numbered(tmp_path, range(5))
+    folders = ("--images", tmp_path / "images", "--labels", tmp_path / "labels")
+    words = ("--model", "tiny_unet", "--filters", 4, "--size", 32, "--batch-size", 2)
+    command = ("train", "--task", "instances", "--head", head, *folders, *words)
+    code, printed = tfseg(*command, "--epochs", 2, "--out", tmp_path / "run")
+    assert code == 0, printed
+    reader = InstanceMasks(tmp_path / "images", tmp_path / "labels")
+    total = sum(len(reader[index]["classes"]) for index in range(5))
+    run = Run(tmp_path / "run")
+    assert run.data.object_counts[0] + run.data.val_object_counts[0] == total
+    assert f"Objects: object {run.data.object_counts[0]}." in printed
+    assert "Best of 2 epochs by validation AP: " in printed
+    assert "Counts: " in printed
+    assert "tfseg predict IMAGES --run" in printed
+    assert "tfseg export" not in printed
+    code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--head", "mask_rcnn")
+    assert code == 1
+    assert f"was started with --head {head}" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--anchor-sizes", "8,16,32,64,128"), "has no meaning for head='star'. Remove it"),
+        (("--masks", "m"), "has no meaning for head='star'. Remove it"),
+    ],
+)
+def test_contradictions_end_with_2(words, message, tfseg, tmp_path):
+    folders = ("--task", "instances", "--head", "star", "--images", "a", "--labels", "b")
+    code, printed = tfseg("train", *folders, *words, "--out", tmp_path / "run")
+    assert code == 2, printed
+    assert message in " ".join(printed.replace("│", " ").split())

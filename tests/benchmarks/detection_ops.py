@@ -9,22 +9,27 @@ torchvision may be installed elsewhere, for the same Python version; without it 
 Rows with two images. "proposals": five pyramid levels of an image of 480 x 640, of which the best
 2000 boxes each go through non-maximum suppression at IoU 0.7, scattered (a network without
 training) or in clusters around 20 objects (a trained one). "detections": 4096 boxes of 80 classes,
-at IoU 0.5, of which 100 remain.
+at IoU 0.5, of which 100 remain. RoIAlign reads a pyramid of strides 4 to 32 with 256 channels, of
+images of 480 x 640, for 512 boxes each in 7 x 7 bins or 128 in 14 x 14; "training" includes the
+gradient. "mask targets": 28 x 28 crops of 8 objects for 128 boxes per image.
 """
 
 import json
-import multiprocessing
 import os
-import site
 import statistics
-import sys
 import time
-from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
-from processes import answer, start
+from processes import (
+    answer,
+    memory,
+    own_packages_first,
+    reset_peak_memory,
+    start,
+    start_torchvision,
+)
 
 ROUNDS, BUDGET = 15, 10
 LEVELS = (2000, 2000, 2000, 900, 240)  # at most the anchors of the level
@@ -64,6 +69,82 @@ NMS_ROWS = {
 }
 
 
+HEIGHT, WIDTH, STRIDES, CHANNELS = 480, 640, (4, 8, 16, 32), 256
+# {row: (boxes per image, size, with the gradient)}
+ROI_ROWS = {
+    "RoIAlign 7 x 7": (512, 7, False),
+    "RoIAlign 7 x 7, training": (512, 7, True),
+    "RoIAlign 14 x 14": (128, 14, False),
+    "RoIAlign 14 x 14, training": (128, 14, True),
+}
+MASK_ROW = "mask targets"
+
+
+def regions(count):
+    """Return boxes (2, count, 4) inside of the image, with sides from 16 to 400 pixels."""
+    rng = np.random.default_rng(0)
+    side = np.exp(rng.uniform(np.log(16), np.log(400), (2, count, 1)))
+    slant = np.exp(rng.uniform(-0.35, 0.35, (2, count, 1)))
+    sides = np.concatenate([side * slant, side / slant], -1)
+    centers = rng.uniform(0, (WIDTH, HEIGHT), (2, count, 2))
+    boxes = np.concatenate([centers - sides / 2, centers + sides / 2], -1)
+    return boxes.clip(0, (WIDTH, HEIGHT, WIDTH, HEIGHT)).astype("float32")
+
+
+def pyramid():
+    """Return a list of (2, h, w, C) float32 maps."""
+    rng = np.random.default_rng(1)
+    shapes = [(2, -(-HEIGHT // s), -(-WIDTH // s), CHANNELS) for s in STRIDES]
+    return [rng.standard_normal(shape, "float32") for shape in shapes]
+
+
+def objects():
+    """Return instances (2, H, W) int32, boxes (2, 128, 4) and ids (2, 128) from 1."""
+    rng = np.random.default_rng(2)
+    instances = rng.integers(0, 9, (2, 6, 8)).repeat(HEIGHT // 6, 1).repeat(WIDTH // 8, 2)
+    return instances.astype("int32"), regions(128), rng.integers(1, 9, (2, 128)).astype("int32")
+
+
+def tfseg_roi_steps(xla):
+    """Return {row: step}; a step returns the mean of the result, and of its gradient's size."""
+    import tensorflow as tf
+
+    from tfseg.ops import crop_masks, multiscale_roi_align
+
+    maps = [tf.constant(values) for values in pyramid()]
+    compiled = {"jit_compile": xla, "autograph": False}
+
+    def step(count, size, training):
+        boxes = tf.constant(regions(count))
+
+        @tf.function(**compiled)
+        def pool(maps):
+            with tf.GradientTape() as tape:
+                tape.watch(maps)
+                pooled = multiscale_roi_align(maps, boxes, STRIDES, size)
+                total = tf.reduce_sum(pooled)
+            gradients = tape.gradient(total, maps) if training else []
+            return pooled, gradients
+
+        def run():
+            pooled, gradients = pool(maps)
+            return summary(pooled.numpy(), [values.numpy() for values in gradients])
+
+        return run
+
+    @tf.function(**compiled)
+    def targets(*arguments):
+        return crop_masks(*arguments, 28)
+
+    arguments = [tf.constant(values) for values in objects()]
+    steps = {row: step(*setup) for row, setup in ROI_ROWS.items()}
+    return {**steps, MASK_ROW: lambda: summary(targets(*arguments).numpy(), [])}
+
+
+def summary(pooled, gradients):
+    return [round(float(values[0].mean()), 5) for values in (pooled, *gradients[:1])]
+
+
 def tfseg_steps(threads, xla):
     """Return {row: step}; a step returns the number of boxes kept."""
     import keras  # noqa: F401  imports TensorFlow first
@@ -83,7 +164,46 @@ def tfseg_steps(threads, xla):
         constants = [[a if a is None else tf.constant(a) for a in level] for level in levels]
         return lambda: int(suppress(constants))
 
-    return {row: step(*setup) for row, setup in NMS_ROWS.items()}
+    steps = {row: step(*setup) for row, setup in NMS_ROWS.items()}
+    return {**steps, **tfseg_roi_steps(xla)}
+
+
+def torchvision_roi_steps():
+    """Return the same rows as `tfseg_roi_steps`."""
+    import torch
+    from torchvision.models.detection.roi_heads import project_masks_on_boxes
+    from torchvision.ops import MultiScaleRoIAlign
+
+    maps = {
+        str(index): torch.from_numpy(np.moveaxis(values, -1, 1).copy())
+        for index, values in enumerate(pyramid())
+    }
+
+    def step(count, size, training):
+        pool = MultiScaleRoIAlign(list(maps), size, 2)
+        boxes = [torch.from_numpy(image) for image in regions(count)]
+        tensors = {name: values.clone().requires_grad_(training) for name, values in maps.items()}
+
+        def run():
+            pooled = pool(tensors, boxes, [(HEIGHT, WIDTH)] * 2)
+            if not training:
+                return summary(pooled.numpy().reshape(2, -1), [])
+            for values in tensors.values():
+                values.grad = None
+            pooled.sum().backward()
+            gradients = [values.grad.numpy() for values in tensors.values()]
+            return summary(pooled.detach().numpy().reshape(2, -1), gradients)
+
+        return run
+
+    instances, boxes, ids = (torch.from_numpy(values) for values in objects())
+    masks = torch.stack([instances == index for index in range(1, 9)], 1)
+
+    def targets():
+        crops = [project_masks_on_boxes(masks[i], boxes[i], ids[i] - 1, 28) for i in range(2)]
+        return summary(torch.stack(crops).numpy(), [])
+
+    return {**{row: step(*setup) for row, setup in ROI_ROWS.items()}, MASK_ROW: targets}
 
 
 def torchvision_steps(threads):
@@ -109,13 +229,13 @@ def torchvision_steps(threads):
 
         return suppress
 
-    return {row: step(*setup) for row, setup in NMS_ROWS.items()}
+    steps = {row: step(*setup) for row, setup in NMS_ROWS.items()}
+    return {**steps, **torchvision_roi_steps()}
 
 
 def steps_of(side, threads):
     """Return {row: step} of a side; nothing if its library is missing."""
-    # A child process gets the import path of its parent, also if its interpreter is another one.
-    sys.path[:0] = site.getsitepackages()
+    own_packages_first()
     os.environ["OMP_NUM_THREADS"] = str(threads)
     try:
         if side == "torchvision":
@@ -136,13 +256,9 @@ def serve(side, threads, pipe):
 
 
 def started(side, *arguments):
-    """Start a side; torchvision's may have an interpreter of its own."""
-    other = os.environ.get("TORCHVISION_PYTHON")
-    executable = other if side == "torchvision" and other else sys.executable
-    multiprocessing.set_executable(executable)
-    _, pipe = start(*arguments)
-    multiprocessing.set_executable(sys.executable)
-    return pipe
+    """Start a side and return the pipe to it."""
+    begin = start_torchvision if side == "torchvision" else start
+    return begin(*arguments)[1]
 
 
 def in_turns(row, pipes):
@@ -169,7 +285,7 @@ def compare(threads):
         peer = taken.get("torchvision")
         ratios[row] = {side: seconds / peer for side, seconds in taken.items()} if peer else None
         each = (f"{side} {1e3 * taken[side]:.1f} ms ({results[side]})," for side in taken)
-        print(f"{threads} threads, {row:21s}", *each, "ratios", ratios[row], flush=True)
+        print(f"{threads} threads, {row:26s}", *each, "ratios", ratios[row], flush=True)
     for pipe in pipes.values():
         pipe.send("")
     return ratios
@@ -181,22 +297,16 @@ def peak(side, row, pipe):
     if not steps:
         pipe.send(None)
         return
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
-    before = _memory("VmRSS")
+    reset_peak_memory()
+    before = memory("VmRSS")
     steps[row]()
-    pipe.send((_memory("VmHWM") - before) / 2**20)
-
-
-def _memory(field):
-    """Return the memory of this process in bytes: VmRSS now, VmHWM at its peak (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+    pipe.send((memory("VmHWM") - before) / 2**20)
 
 
 def main():
     ratios = {threads: compare(threads) for threads in (1, 2)}
     peaks = {}
-    for row in NMS_ROWS:
+    for row in (*NMS_ROWS, *ROI_ROWS, MASK_ROW):
         peaks[row] = {side: started(side, peak, side, row).recv() for side in SIDES}
         print(
             f"peak memory of {row} beyond its arguments, first call, MB: {peaks[row]}", flush=True

@@ -109,7 +109,7 @@ def trained():
     model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
     images, labels = batch_of_objects()
     history = model.fit(images, labels, epochs=6, verbose=0).history
-    # here, since after the seed that each test sets TensorFlow prepares the graph anew
+    # here, so that tests leave the shared model as it is
     extreme = {}
     for name, options in EXTREME.items():
         losses = model.fit(images, with_boxes(labels, **options), verbose=0).history

@@ -51,6 +51,11 @@ def runner(rays, max_outputs):
 def kept_of_images(distances, centers, scores, valid, threshold, max_outputs=None):
     """Return the indices kept of each image, without the padding."""
     arrays = [np.asarray(array, "float32") for array in (distances, centers, scores)]
+    if not TENSORFLOW:  # JAX compiles for each number of candidates: few numbers
+        missing = -arrays[2].shape[1] % 640
+        padding = [(0, 0), (0, missing), (0, 0)]
+        arrays = [np.pad(array, padding[: array.ndim]) for array in arrays]
+        valid = np.pad(valid, padding[:2])
     found = runner(arrays[0].shape[-1], max_outputs)(*arrays, valid, np.float32(threshold))
     rows = arrays[2].shape[1] if max_outputs is None else max_outputs
     assert found[0].shape == found[1].shape == (len(arrays[2]), rows)

@@ -12,7 +12,7 @@ from tfseg.ops.polygons import polygon_area, polygon_boxes, polygon_overlap
 # Exact overlaps are computed for this many pairs at once. Their arrays stay in a CPU core's cache.
 PAIRS = 32
 # A tile of polygons is compared with this many survivors at once.
-BLOCK = 1024
+BLOCK = 512
 
 
 def polygon_nms(

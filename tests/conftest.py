@@ -97,18 +97,10 @@ def detector(tmp_path_factory):
 @pytest.fixture(scope="session")
 def star_run(tmp_path_factory):
     """Return a folder with images, labels and the run of a star head; do not change it."""
-    import tensorflow as tf
     from instance_runs import train_instances
 
-    from tfseg.data import Augment
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Augment, "_compiled", property(lambda augment: augment.kernel))
-        tf.config.run_functions_eagerly(True)  # tracing takes longer than four steps
-        try:
-            return train_instances(tmp_path_factory.mktemp("star")).folder.parent
-        finally:
-            tf.config.run_functions_eagerly(False)
+    with untraced():
+        return train_instances(tmp_path_factory.mktemp("star")).folder.parent
 
 
 @pytest.fixture

@@ -26,14 +26,6 @@ from tfseg.training import (
 TRAIN, VAL = range(4), range(4, 6)
 
 
-@pytest.fixture
-def eagerly():
-    """Run without tracing, which takes longer than a few steps."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
-
-
 class StuffScenes(Scenes):
     """Scenes above a ground, whose classes are things (1, 2) and stuff (0, 3)."""
 
@@ -47,7 +39,7 @@ class StuffScenes(Scenes):
             scene["mask"] = np.where(below, 3, scene["mask"]).astype(np.uint8)
 
 
-def test_a_run_has_the_facts_scores_and_best_model(star_run, eagerly):
+def test_a_run_has_the_facts_scores_and_best_model(star_run, eager):
     run = Run(star_run / "run")
     facts, (train_reader, val) = run.data, open_readers(run.config, run.data)
     assert (facts.object_names, facts.class_names, facts.thing_ids) == (
@@ -79,7 +71,7 @@ class Kill(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
-def test_an_interrupted_run_continues(star_run, tmp_path, without_xla, eagerly):
+def test_an_interrupted_run_continues(star_run, tmp_path, eager):
     config = instance_config(star_run, tmp_path / "run")
     with pytest.raises(KeyboardInterrupt):
         train(config, callbacks=[Kill()])
@@ -95,7 +87,7 @@ def test_an_interrupted_run_continues(star_run, tmp_path, without_xla, eagerly):
     assert_allclose(resumed.history()["loss"], straight.history()["loss"], rtol=1e-4)
 
 
-def test_a_center_head_learns_stuff_too(tmp_path, without_xla, eagerly):
+def test_a_center_head_learns_stuff_too(tmp_path, eager):
     config = TrainConfig(
         task="instances",
         head="center",
@@ -235,7 +227,7 @@ def finder():
     model = small_model()
     compile_for(model, "sgd", schedule="constant", average=0.5)
     let_find_objects(model, Scenes(range(1))[0]["image"])
-    model.runeagerly = True
+    model.runeager = True
     return model
 
 

@@ -94,7 +94,8 @@ def test_a_suffix_distinguishes_masks_in_the_folder_of_the_images(tfseg, tmp_pat
     assert "only one image to train on" in " ".join(printed.split())
 
 
-def test_objects_of_any_format_are_examined(tfseg, tmp_path):
+def test_objects_of_any_format_are_examined(tfseg, tmp_path, monkeypatch):
+    monkeypatch.setattr("tfseg.doctor.label_findings.IMBALANCE", 1)
     object_files.coco(tmp_path)
     words = ("doctor", tmp_path / "images", tmp_path / "objects.json", "--task")
     code, printed = tfseg(*words, "detect", "--json", tmp_path / "report.json")
@@ -103,6 +104,7 @@ def test_objects_of_any_format_are_examined(tfseg, tmp_path):
     report = json.loads((tmp_path / "report.json").read_text())
     assert (report["objects"]["count"], report["objects"]["crowds"]) == (2, 1)
     assert "detector arguments" in printed
+    assert "--class-weights" not in printed  # which detectors do not have
     code, printed = tfseg(*words, "boxes")
     assert code == 2
     assert "'boxes' is not one of 'semantic', 'detect', 'instances'" in re.sub(

@@ -108,8 +108,8 @@ def test_an_interrupted_run_continues_with_the_same_samples(detector, tmp_path):
 @pytest.mark.slow
 def test_a_training_that_diverges_stops_and_says_so(detector, tmp_path):
     model = eager_detector()
-    # so much that the only step of the first epoch, whose loss is finite, spoils the weights
-    model.compile(keras.optimizers.SGD(1e38), run_eagerly=True)
+    # so fast that the only step of the first epoch, whose loss is finite, spoils the weights
+    model.compile(keras.optimizers.SGD(float("inf")), run_eagerly=True)
     message = "train: After epoch 1: .*diverged. Lower the .* sound: .*, objects of the classes 0"
     with pytest.raises(NonFiniteLossError, match=message):
         train(detector_config(detector, tmp_path / "run"), model=model)

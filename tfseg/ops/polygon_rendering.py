@@ -108,13 +108,15 @@ def draw_polygons(distances, centers, valid, height, width, side: int | None = N
         valid: (B, K) bool, False for rows that are not drawn.
         height, width: size of the images, int or integer tensors.
         side: number of pixels along a side of squares that contain the polygons; None for that of
-            the largest one. Compiled by XLA or JAX it must be given: larger polygons are cut.
+            the largest one. Under JAX and XLA it must be given; larger polygons are cut.
 
     Returns:
         (B, height, width) int32: 0 for background, k + 1 where polygon k is.
     """
     distances, centers = ops.cast(distances, "float32"), ops.cast(centers, "float32")
     batch, count, rays = ops.shape(distances)
+    if distances.shape[1] == 0:
+        return ops.zeros((batch, height, width), "int32")
     distances = ops.where(valid[..., None], distances, 0.0)
     centers = ops.where(valid[..., None], centers, -1.0)  # outside of the image
     boxes = polygon_boxes(distances, centers)

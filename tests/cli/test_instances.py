@@ -143,7 +143,7 @@ def test_foreign_options_and_commands_are_refused(star_run, tfseg):
 def test_training_without_code(head, tfseg, tmp_path):
     write_numbered(tmp_path, range(5))
     folders = ("--images", tmp_path / "images", "--labels", tmp_path / "labels")
-    words = ("--model", "tiny_unet", "--filters", 4, "--size", 32, "--batch-size", 2)
+    words = ("--model", "tiny_unet", "--size", 32, "--batch-size", 2)
     command = ("train", "--task", "instances", "--head", head, *folders, *words)
     code, printed = tfseg(*command, "--epochs", 2, "--out", tmp_path / "run")
     assert code == 0, printed

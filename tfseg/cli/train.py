@@ -173,8 +173,9 @@ def _refuse_changes(run, config, values, size, given):
         )
     fields = {FIELDS_OF_OPTIONS.get(name, name) for name in given - {"size"}}
     changes = {name: values[name] for name in fields & values.keys()}
-    if changes.get("task", config.task) != config.task:
-        raise _was_started_with(run, [f"--task {config.task}"])
+    for name in ("task", "head"):  # other fields depend on them
+        if changes.get(name, getattr(config, name)) != getattr(config, name):
+            raise _was_started_with(run, [_option(config, name)])
     for name, other in (("epochs", "minutes"), ("minutes", "epochs")):
         if name in changes:
             changes.setdefault(other, None)

@@ -181,7 +181,7 @@ def test_errors_end_in_one_message(error, code, message, monkeypatch, capsys):
     assert message in printed
 
 
-@pytest.mark.parametrize("name", [*FOLDERS, "bccd", "coco64"])
+@pytest.mark.parametrize("name", [*FOLDERS, "bccd", "coco64", "dsb2018_mask_rcnn"])
 def test_the_help_is_the_docstring_and_a_missing_dataset_is_named(
     name, monkeypatch, capsys, tmp_path
 ):

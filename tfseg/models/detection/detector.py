@@ -68,11 +68,15 @@ class Detector(keras.Model):
     def call(self, inputs, training=None, mask=None):
         """Return the detections, or the raw outputs if `training`."""
         if training or self._is_testing:
-            return self.raw(inputs)
+            return self.raw(inputs, training)
         return super().call(inputs, training=training, mask=mask)
 
-    def raw(self, images) -> dict:
+    def raw(self, images, training=None) -> dict:
         """Return the outputs of the feature pyramid and the region proposal network.
+
+        Args:
+            images: (B, H, W, C).
+            training: whether batch normalization uses and updates the statistics of the batch.
 
         Returns:
             dict of lists, one entry per pyramid level: "levels" (B, h, w, C), "objectness"
@@ -85,10 +89,9 @@ class Detector(keras.Model):
             "objectness": proposal_inputs[:count],
             "deltas": proposal_inputs[count : 2 * count],
         }
-        # Made anew each time: an attribute would be saved as a part of the model. The layers find
-        # `training` in Keras' call context.
-        graph = keras.Function(list(self.inputs), outputs)
-        return graph([ops.convert_to_tensor(images, self.inputs[0].dtype)])
+        # Made anew each time: an attribute would be saved as a part of the model.
+        graph = keras.Model(list(self.inputs), outputs)
+        return graph([ops.convert_to_tensor(images, self.inputs[0].dtype)], training=training)
 
     def test_step(self, *arguments):
         """Evaluate one batch, on the raw outputs."""

@@ -220,7 +220,7 @@ def test_missing_files_are_named(boxes):
         Voc(boxes, "val", "detection")
     with pytest.raises(FileNotFoundError, match=r"no folder '.*gone'"):
         Voc(boxes / "gone")
-    with pytest.raises(ValueError, match=r"task='boxes' is unknown.*'segmentation', 'detection'"):
+    with pytest.raises(ValueError, match=r"task='boxes' is unknown.*'detection', 'segmentation'"):
         Voc(boxes, task="boxes")
     (boxes / "JPEGImages" / "two.jpg").unlink()
     with pytest.raises(ValueError, match=r"no file '.*two\.jpg'"):

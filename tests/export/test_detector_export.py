@@ -185,7 +185,8 @@ def test_a_saved_model_has_no_gradient_of_its_own(detector_version):
 @pytest.mark.slow
 def test_the_export_of_keras_serves_a_detector(detector, tmp_path):
     detector.export(tmp_path, verbose=False)
-    found = tf.saved_model.load(str(tmp_path)).serve(IMAGES.astype(np.float32))
+    loaded = tf.saved_model.load(str(tmp_path))  # owns the variables that `serve` reads
+    found = loaded.serve(IMAGES.astype(np.float32))
     require_matches(detections_of(detector, IMAGES), found, "model.export", 1)
 
 

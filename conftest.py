@@ -32,10 +32,13 @@ def pytest_collection_finish():
 
 
 @pytest.fixture(autouse=True)
-def _doctest_folder(request, tmp_path, monkeypatch):
+def _doctest_folder(request):
     """Go to a folder with four RGB images (48 x 64 JPEG) and masks of the ids 0 and 1 (PNG)."""
     if not isinstance(request.node, pytest.DoctestItem):
         return
+    # not as arguments: every test would make a folder
+    tmp_path = request.getfixturevalue("tmp_path")
+    monkeypatch = request.getfixturevalue("monkeypatch")
     for name in ("photos", "labels"):
         (tmp_path / name).mkdir()
     for index in range(4):

@@ -1,3 +1,5 @@
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -55,3 +57,15 @@ def test_images_without_objects_and_other_sizes():
         object_table(np.zeros((3, 2)), np.zeros((2, 3), int))
     with pytest.raises(ValueError, match="object_table: instances is float64, expected integers"):
         object_table(np.zeros((2, 3)), np.zeros((2, 3)))
+
+
+def test_ten_thousand_objects():
+    # squares of 4 x 4 pixels, 2 pixels apart
+    square = np.pad(np.ones((4, 4), int), (0, 2))
+    instances = np.kron(np.arange(1, 10001).reshape(100, 100), square)
+    begin = time.process_time()
+    table = object_table(instances, instances)
+    assert time.process_time() - begin < 2
+    assert (table["area"] == 16).all()
+    assert_allclose(table["mean_intensity"], np.arange(1, 10001))
+    assert_allclose(table["centroid_x"], np.tile(6 * np.arange(100) + 2, 100))

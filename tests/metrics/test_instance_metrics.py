@@ -1,4 +1,5 @@
 import math
+import time
 
 import numpy as np
 import pytest
@@ -115,3 +116,21 @@ def test_a_dataset_without_objects_has_no_scores():
     result = metric.result()
     assert result["count_error"] == 0
     assert math.isnan(result["ap"])
+
+
+def test_ten_thousand_objects():
+    # Squares of 4 x 4 pixels, 2 pixels apart. Predictions are a pixel farther right, so that
+    # 12 pixels of 20 are common: a match at 3 of the 10 thresholds.
+    square = np.pad(np.ones((4, 4), int), (0, 2))
+    target = np.kron(np.arange(1, 10001).reshape(100, 100), square)
+    classes = np.zeros(10000, int)
+    metric = InstanceMetrics()
+    begin = time.process_time()
+    metric.update_state(
+        {"instances": target, "classes": classes},
+        {"instances": np.roll(target, 1, axis=1), "classes": classes},
+    )
+    result = metric.result()
+    assert time.process_time() - begin < 2
+    assert (result["ap50"], result["ap"], result["aji"]) == pytest.approx((1, 0.3, 0.6))
+    assert metric.numbers.tolist() == [[10000, 10000]]

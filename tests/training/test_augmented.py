@@ -198,7 +198,7 @@ def test_the_step_augments_like_sample():
         "boxes": np.tile(np.array([[[5, 5, 20, 20], [0, 0, 0, 0]]], "float32"), (4, 1, 1)),
         "classes": np.tile(np.array([[1, -1]], "int32"), (4, 1)),
     }
-    options = {"scale": (0.75, 1.5), "rotate": 20, "flip": "both", "blur": 1}
+    options = {"scale": (0.75, 1.5), "rotate": 20, "flip": "both"}
     augment = Augment(24, crop="classes", **options)
     model = augmented(network(), augment, seed=5)
 

@@ -10,6 +10,8 @@ from rich.console import Console
 
 from tfseg.training import Progress
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 

@@ -11,6 +11,8 @@ from tfseg.models import tiny_unet
 from tfseg.training import Run, compile_for
 from tfseg.training.fit_checks import takes_0_255, warn_of_wrong_outputs
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 
 def ending_in(activation, channels=2):
     image = keras.Input((4, 4, 3))

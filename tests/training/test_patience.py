@@ -6,6 +6,8 @@ import pytest
 
 from tfseg.training import Run
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 # Best in the third epoch, then three without improvement: with patience 3 the run ends after the
 # sixth.
 SCORES = [0.2, float("nan"), 0.5, 0.4, 0.5, 0.1, 0.9, 0.9]

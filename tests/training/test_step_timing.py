@@ -36,7 +36,7 @@ def test_steps_and_validation_are_timed_after_a_warm_up(monkeypatch, network):
     assert calls == ["train", "validate"] * 2
 
 
-def test_timing_leaves_the_weights_as_they_were(network):
+def test_timing_leaves_the_weights_as_they_were(network, eager):
     train, val = small_readers()
     compile_for(network, steps=100, jit_compile=False)
     before = network.get_weights()

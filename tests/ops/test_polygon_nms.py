@@ -1,4 +1,5 @@
 import functools
+import sys
 from pathlib import Path
 
 import keras
@@ -116,6 +117,25 @@ def test_the_smaller_area_counts():
 def test_boxes_that_overlap_do_not_suppress():
     # Corners of squares that stand on a corner: boxes overlap by 1/4, the squares touch.
     assert kept_rows(SQUARES[:2], [[0, 0], [2, 2]], [0.5, 0.6], 0.01) == [1, 0]
+
+
+def test_an_overlap_equal_to_the_threshold_is_allowed(monkeypatch):
+    # A quarter of either square is in the other, after float32's rounding is undone.
+    module = sys.modules[polygon_nms.__module__]
+    overlaps = module._overlaps
+
+    def exact(rows, others):
+        return ops.round(64 * overlaps(rows, others)) / 64
+
+    monkeypatch.setattr(module, "_overlaps", exact)
+    for centers, threshold, expected in (
+        ([[0, 0], [2, 0]], 0.25, [1, 0]),
+        ([[0, 0], [2, 0]], 0.24, [1]),
+        ([[0, 0], [2, 2]], 0.0, [1, 0]),  # they share a side
+        ([[0, 0], [4, 0]], 0.0, [1, 0]),  # they touch in a corner
+    ):
+        found = polygon_nms(SQUARES[None, :2], [centers], [[0.5, 0.6]], threshold)
+        assert without_padding(*found) == [expected]
 
 
 def test_best_rows_are_kept_and_missing_ones_are_padding():

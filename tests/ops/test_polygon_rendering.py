@@ -7,7 +7,7 @@ import pytest
 from goldens.many_polygons import SIDE, many_polygons
 from skimage.draw import polygon as fill
 
-from tfseg.ops import draw_polygons, ray_directions, render_polygons
+from tfseg.ops import draw_polygons, polygon_rendering, ray_directions, render_polygons
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "polygon_goldens.npz")
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -50,6 +50,14 @@ def test_the_first_polygon_is_on_top():
     assert (first & second).any()
     expected = np.where(first, 1, 2 * second)
     np.testing.assert_array_equal(render_polygons(distances, centers, 10, 14), expected)
+
+
+@pytest.mark.parametrize("pixels", [1, 40, 1000])
+def test_polygons_drawn_in_pieces_overlap_in_the_same_order(pixels, monkeypatch):
+    distances, centers = draw(np.random.default_rng(4), 30, 30.0)  # most cover others
+    at_once = render_polygons(distances, centers, 30, 30)
+    monkeypatch.setattr(polygon_rendering, "PIXELS_AT_ONCE", pixels)
+    np.testing.assert_array_equal(render_polygons(distances, centers, 30, 30), at_once)
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -233,7 +233,7 @@ REFUSED = {
         "1.0000152.*scl_slope",
     ),
     "no objects": (files.yolo(""), as_yolo, "None of 2 samples has an object"),
-    "boxes without area": (files.yolo("0 0.5 0.5 0 0\n"), as_yolo, "left out 2 of them"),
+    "boxes without area": (files.yolo("0 0.5 0.5 0 0\n"), as_yolo, "left out 2 annotations"),
 }
 
 

@@ -43,7 +43,7 @@ def test_a_dataset_without_any_object_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="None of 3 samples has an object. Check the folder"):
         check(reader)
     flat = write(tmp_path / "flat", [FLAT] * 3)
-    with pytest.raises(ValueError, match="left out 3 of them, such as p0: line 1: its box from"):
+    with pytest.raises(ValueError, match="left out 3 annotations, such as p0: line 1: its box"):
         check(flat)
     assert {"no_objects", "dropped_objects"} <= found(diagnose(flat)).keys()
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tfseg.data.readers.base import Reader
-from tfseg.data.readers.problems import first_few, format_problems
+from tfseg.data.readers.problems import dropped_sentence, first_few, format_problems
 from tfseg.doctor.label_mapping import class_weights, count_classes, reader_mapping
 from tfseg.doctor.measure import (
     channel_statistics,
@@ -151,13 +151,9 @@ def _require_valid_objects(reader, samples):
 def _require_objects(reader, samples):
     if any(sample.classes is not None and len(sample.classes) for sample in samples):
         return
-    dropped = ""
-    if reader.dropped:
-        name, reason = reader.dropped[0]
-        dropped = f" The reader left out {len(reader.dropped)} of them, such as {name}: {reason}."
     raise ValueError(
-        f"None of {len(reader)} samples has an object.{dropped} Check the folder or file of the "
-        "labels."
+        f"None of {len(reader)} samples has an object.{dropped_sentence(reader.dropped)} Check the "
+        "folder or file of the labels."
     )
 
 

@@ -55,14 +55,8 @@ class Evaluation:
         "precision" if it is never predicted, "recall" if it is absent from the ground truth.
         """
         scores = self.scores
-        return [
-            {
-                "class": name,
-                **{score: float(scores[score][i]) for score in SCORES},
-                "pixels": int(self.matrix[i].sum()),
-            }
-            for i, name in enumerate(self.class_names)
-        ]
+        scores = {name: scores[name] for name in SCORES}
+        return class_rows(self.class_names, scores, self.matrix.sum(axis=1), "pixels")
 
     def means(self) -> dict:
         """Return the scores over all classes as floats: "mean_iou", "micro_dice" and so on."""
@@ -77,19 +71,65 @@ class Evaluation:
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
-        from rich.text import Text
-
-        table = score_table(title, (*COLUMNS.values(), "pixels"))
         fractions = self.matrix.sum(1) / max(self.matrix.sum(), 1)
-        for row, fraction in zip(self.rows(), fractions, strict=True):
-            cells = [format_score(row[score]) for score in COLUMNS]
-            table.add_row(Text(row["class"]), *cells, f"{fraction:.1%}")
-        table.add_section()
         means = self.means()
-        table.add_row("mean", *(format_score(means[f"mean_{score}"]) for score in COLUMNS), "")
+        table = class_table(
+            title,
+            COLUMNS,
+            self.rows(),
+            {name: means[f"mean_{name}"] for name in COLUMNS},
+            ("pixels", [f"{fraction:.1%}" for fraction in fractions], ""),
+        )
         accuracy = format_score(means["pixel_accuracy"])
         table.caption = f"pixel accuracy {accuracy}; '-': undefined, the class does not occur"
         return table
+
+
+def class_rows(names, scores: dict, counts, counted: str = "objects") -> list[dict]:
+    """Return one dict per class: "class", its scores, and its number of objects or pixels.
+
+    Args:
+        names: C names of the classes.
+        scores: {name: (C,) scores}.
+        counts: (C,) integers.
+        counted: name of the counts.
+    """
+    return [
+        {
+            "class": name,
+            **{score: float(values[i]) for score, values in scores.items()},
+            counted: int(counts[i]),
+        }
+        for i, name in enumerate(names)
+    ]
+
+
+def class_table(title: str, columns: dict, rows: list[dict], means: dict, last=None):
+    """Return a `rich.table.Table` of the classes and their mean.
+
+    Args:
+        title: text above the table.
+        columns: {score: header} of the scores to show.
+        rows: one dict per class, from `class_rows`.
+        means: {score: value} over all classes.
+        last: header, texts of the classes and text of the mean of the last column; None for the
+            numbers of objects.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    if last is None:
+        counts = [row["objects"] for row in rows]
+        last = "objects", map(str, counts), str(sum(counts))
+    header, texts, of_mean = last
+    table = Table("class", title=Text(title), title_justify="left")
+    for column in (*columns.values(), header):
+        table.add_column(column, justify="right")
+    for row, text in zip(rows, texts, strict=True):
+        table.add_row(Text(row["class"]), *(format_score(row[name]) for name in columns), text)
+    table.add_section()
+    table.add_row("mean", *(format_score(means[name]) for name in columns), of_mean)
+    return table
 
 
 def save_scores(folder, means: dict, rows: list[dict], matrix=None) -> None:
@@ -113,17 +153,6 @@ def save_scores(folder, means: dict, rows: list[dict], matrix=None) -> None:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-
-
-def score_table(title: str, columns):
-    """Return an empty `rich.table.Table` with a row per class: its name, then numbers."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("class", title=Text(title), title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="right")
-    return table
 
 
 def _nan_to_none(row):

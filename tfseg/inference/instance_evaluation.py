@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference.evaluation import format_score, save_scores, score_table
+from tfseg.inference.evaluation import class_rows, class_table, save_scores
 from tfseg.inference.instance_predictor import instances_of
 from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models.reader_fit import predicted_stuff, require_fitting_model
@@ -59,14 +59,7 @@ class InstanceEvaluation:
 
     def rows(self) -> list[dict]:
         """Return one dict per class: "class", its scores, and "objects", their number."""
-        return [
-            {
-                "class": name,
-                **{score: float(values[i]) for score, values in self.class_scores.items()},
-                "objects": int(self.object_counts[i]),
-            }
-            for i, name in enumerate(self.names)
-        ]
+        return class_rows(self.names, self.class_scores, self.object_counts)
 
     def means(self) -> dict:
         """Return the scores over all classes: "ap", "pq", "count_error" and so on."""
@@ -93,15 +86,7 @@ class InstanceEvaluation:
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
-        from rich.text import Text
-
-        table = score_table(title, (*COLUMNS.values(), "objects"))
-        for row in self.rows():
-            cells = [format_score(row[name]) for name in COLUMNS]
-            table.add_row(Text(row["class"]), *cells, str(row["objects"]))
-        table.add_section()
-        cells = [format_score(self.scores[name]) for name in COLUMNS]
-        table.add_row("mean", *cells, str(int(self.object_counts.sum())))
+        table = class_table(title, COLUMNS, self.rows(), self.scores)
         table.caption = (
             "AP: TP / (TP + FP + FN) over IoU 0.5 to 0.95; F1, precision and recall at IoU 0.5; "
             "'-': no object"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tfseg.inference.evaluation import format_score, save_scores, score_table
+from tfseg.inference.evaluation import class_rows, class_table, save_scores
 from tfseg.inference.object_predictor import detections_of, without_xla
 from tfseg.metrics import CocoAP, DetectionConfusion
 from tfseg.models import is_detector
@@ -50,14 +50,7 @@ class ObjectEvaluation:
 
     def rows(self) -> list[dict]:
         """Return one dict per class: "class", its scores, and "objects", their number."""
-        return [
-            {
-                "class": name,
-                **{score: float(values[i]) for score, values in self.class_scores.items()},
-                "objects": int(self.object_counts[i]),
-            }
-            for i, name in enumerate(self.object_names)
-        ]
+        return class_rows(self.object_names, self.class_scores, self.object_counts)
 
     def means(self) -> dict:
         """Return the scores over all classes: "ap", "ap50" and so on."""
@@ -76,18 +69,10 @@ class ObjectEvaluation:
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
-        from rich.text import Text
-
         columns = dict(COLUMNS)
         if f"{MASK_PREFIX}ap" in self.scores:
             columns |= {f"{MASK_PREFIX}{name}": f"mask {text}" for name, text in COLUMNS.items()}
-        table = score_table(title, (*columns.values(), "objects"))
-        for row in self.rows():
-            cells = [format_score(row[name]) for name in columns]
-            table.add_row(Text(row["class"]), *cells, str(row["objects"]))
-        table.add_section()
-        cells = [format_score(self.scores[name]) for name in columns]
-        table.add_row("mean", *cells, str(int(self.object_counts.sum())))
+        table = class_table(title, columns, self.rows(), self.scores)
         table.caption = "COCO's AP over IoU 0.5 to 0.95, AR with 100 detections; '-': no object"
         return table
 

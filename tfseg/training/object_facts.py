@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tfseg.data.readers.problems import dropped_sentence
 from tfseg.training.open_data import check_readers, warn_of_ranges
 from tfseg.training.record import DataFacts
 from tfseg.training.task import common_facts
@@ -74,13 +75,9 @@ def objects_of(summary):
 def _require_objects(purpose, reader, summary):
     if len(objects_of(summary)[1]):
         return
-    dropped = ""
-    if reader.dropped:
-        name, reason = reader.dropped[0]
-        dropped = f" The reader left out {len(reader.dropped)} of them, such as {name}: {reason}."
     raise ValueError(
-        f"train: none of the {len(reader)} {purpose} images has an object.{dropped} Check the "
-        "labels."
+        f"train: none of the {len(reader)} {purpose} images has an object."
+        f"{dropped_sentence(reader.dropped)} Check the labels."
     )
 
 

@@ -50,3 +50,23 @@ def format_problems(problems: list[str], most: int = MOST) -> str:
     if len(problems) > most:
         lines.append(f"  ... and {len(problems) - most} more")
     return "\n".join([*lines, *remedies])
+
+
+def dropped_sentence(dropped: list[tuple[str, str]]) -> str:
+    """Return a sentence about annotations that a reader left out, with a space before it.
+
+    Args:
+        dropped: (name, reason) of each, as in `Reader.dropped`.
+
+    Returns:
+        The sentence; empty if there are none.
+
+    Example:
+        >>> dropped_sentence([("a.jpg", "object 1 has no area")])
+        ' The reader left out 1 annotation, such as a.jpg: object 1 has no area.'
+    """
+    if not dropped:
+        return ""
+    annotations = "1 annotation" if len(dropped) == 1 else f"{len(dropped)} annotations"
+    name, reason = dropped[0]
+    return f" The reader left out {annotations}, such as {name}: {reason}."

@@ -23,7 +23,14 @@ DTYPES = {
     "crowd": tf.bool,
     "areas": tf.float32,
 }
-PADDING = {"instances": 0, "boxes": 0, "classes": -1, "crowd": False, "areas": 0}
+PADDING = {
+    "instances": 0,
+    "boxes": 0,
+    "classes": -1,
+    "crowd": False,
+    "areas": 0,
+    "mask_fits": False,
+}
 # Dtype and shape of what a crop's sample also has: its position in the reader, its seed and number,
 # and see `CropSampler.extract`.
 CROP_FIELDS = {
@@ -34,6 +41,7 @@ CROP_FIELDS = {
     "corner": (tf.float32, [2]),
     "class_pixel": (tf.float32, [2]),
 }
+MASK_FITS = {"mask_fits": (tf.bool, [None])}  # of the objects, see `CropSampler.extract`
 MAX_REPORTED = 8  # samples that a warning names
 
 

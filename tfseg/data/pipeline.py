@@ -13,7 +13,7 @@ from tfseg.data.augment import Augment
 from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
-from tfseg.data.loading import CROP_FIELDS, Loader
+from tfseg.data.loading import CROP_FIELDS, MASK_FITS, Loader
 from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
 from tfseg.data.readers.objects import BOX_FIELDS
@@ -237,7 +237,10 @@ def _crop_stream(loader, batch_size, augment, seed, first_step, max_objects):
         return {**piece, "index": position, "key": key}
 
     indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
-    load = loader.stage(read, sides, CROP_FIELDS)
+    extra = dict(CROP_FIELDS)
+    if augment.crop_sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
+        extra |= MASK_FITS
+    load = loader.stage(read, sides, extra)
     dataset = indices.map(load, num_parallel_calls=os.cpu_count())
     dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     stage = _augmented(loader, batch_size, augment, max_objects)

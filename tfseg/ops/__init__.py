@@ -49,6 +49,7 @@ from tfseg.ops.masks import (
 from tfseg.ops.matching import match_boxes, sample_matches
 from tfseg.ops.nms import nms
 from tfseg.ops.object_masks import MASK_THRESHOLD, crop_masks, paste_mask, paste_masks
+from tfseg.ops.pixel_boxes import pixel_boxes
 from tfseg.ops.polygon_nms import polygon_nms
 from tfseg.ops.polygon_rendering import draw_polygons, render_polygons
 from tfseg.ops.polygons import (
@@ -109,6 +110,7 @@ __all__ = [
     "object_probabilities",
     "paste_mask",
     "paste_masks",
+    "pixel_boxes",
     "pixel_targets",
     "polygon_area",
     "polygon_boxes",

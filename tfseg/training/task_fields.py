@@ -21,7 +21,7 @@ BOXLESS_ENCODER = "efficientnet_lite0"  # of networks that have no encoder by de
 DEFAULT_LAYOUT = "light"
 DEFAULT_LOSS = {"CrossEntropy": 1.0, "Dice": 1.0}
 SEMANTIC_AUGMENT = {"size": 256, "scale": (0.7, 1.5), "rotate": 10, "flip": "horizontal"}
-# larger, so that crops contain whole objects; not rotated, since that makes boxes too large
+# larger, so that crops contain whole objects; not rotated, since boxes without masks would be loose
 OBJECT_AUGMENT = {"size": 384, "scale": (0.7, 1.5), "flip": "horizontal"}
 BOXLESS_AUGMENT = {
     # seen from above, cells and particles have no up and down

@@ -27,7 +27,7 @@ from tfseg.data.value_range import check_range
 FLIPS = (None, "horizontal", "vertical", "both")
 CROPS = ("random", "center", "classes")
 INTERPOLATIONS = ("bilinear", "bicubic")
-OBJECTS = (*BOX_FIELDS, "keypoints")
+OBJECTS = (*BOX_FIELDS, "mask_fits", "keypoints")
 MAX_PERSPECTIVE = 0.4
 
 
@@ -42,6 +42,13 @@ class Augment:
     By default every operation is off, and the result is an exact crop. A range is a pair (low,
     high), or a single number v that stands for the range given below. For factors that is
     [1/(1+v), 1+v], sampled log-uniformly.
+
+    Scaling, flips, quarter turns and crops keep boxes exact. Other angles of `rotate`, `shear`,
+    `perspective` and `elastic` turn a box into an oblique shape. If "instances" show the whole
+    object, its new box is the smallest around its pixels. If they do not, because there are no
+    masks or a later object covers a side of it, its new box is the smallest around the oblique
+    shape. That is too large: by a factor of 2 in area for a disc at 45 degrees. Do not use these
+    operations to train on boxes without masks, or use angles of a few degrees.
 
     Args:
         size: side of the crop in pixels, or (height, width).
@@ -221,7 +228,7 @@ class Augment:
                 (B, H, W), "boxes" (B, N, 4), "classes" (B, N), which is -1 for padding, "crowd"
                 (B, N), "areas" (B, N), and "keypoints" (B, K, 2), x and y in pixels as in boxes. A
                 batch of pieces from `CropSampler.extract` also has "random", "extent", "corner"
-                and "class_pixel".
+                and "class_pixel", and may have "mask_fits".
             keys: (B, 2) integers, the seed and the number of each sample.
 
         Returns:

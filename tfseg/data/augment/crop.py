@@ -7,8 +7,11 @@ from keras import ops
 
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.augment.params import IDENTITY, KINDS, draw, to_params
+from tfseg.data.augment.tight_boxes import masks_fit
+from tfseg.data.readers.objects import boxes_or_zero
 
 GEOMETRY = ("scale", "rotate", "shear", "translate", "perspective", "elastic")
+TILTING = ("rotate", "shear", "perspective", "elastic")
 
 
 class CropSampler:
@@ -26,6 +29,7 @@ class CropSampler:
         levels: how many times an image is halved at most before it is resampled.
         shrink: power of 2, at most 8. No crop shows the image at more than 1 / shrink of its size,
             so images can be read at that size.
+        tilts: whether crops may be rotated or warped, so that sides of boxes become oblique.
     """
 
     def __init__(self, size, crop, ranges, probabilities, ignore_index: int = IGNORE_INDEX):
@@ -37,6 +41,7 @@ class CropSampler:
         self.levels = max(0, math.floor(0.5 - math.log2(smallest)))
         self.shrink = 2 ** max(0, min(3, math.floor(-math.log2(largest))))
         self.canvas = self._canvas(smallest)
+        self.tilts = any(name in ranges for name in TILTING)
 
     def _canvas(self, smallest_scale):
         strongest = {name: max(map(abs, bounds)) for name, bounds in self.ranges.items()}
@@ -123,7 +128,8 @@ class CropSampler:
             The sample with pieces of one size, padded with 0 (masks with `ignore_index`), and as
             float32: "random", the numbers from `draw`; "extent" (2,), height and width of the
             image; "corner" (2,), (y, x) of the piece in the image; "class_pixel" (2,), (y, x) of
-            the pixel that the crop contains with `crop="classes"`.
+            the pixel that the crop contains with `crop="classes"`. Samples with "boxes" and
+            "instances" of crops that tilt have "mask_fits" (N,) bool, see `masks_fit`.
         """
         random = draw(np.asarray(key)[None])
         params = to_params(random, self.ranges, self.probabilities)
@@ -138,6 +144,9 @@ class CropSampler:
         fills = {"image": 0, "mask": self.ignore_index, "instances": 0}
         for name in fills.keys() & sample.keys():
             piece[name] = _cut(sample[name], corner, canvas, fills[name])
+        if self.tilts and {"boxes", "instances"} <= sample.keys():
+            around = boxes_or_zero(sample["instances"], len(sample["boxes"]))
+            piece["mask_fits"] = masks_fit(around, sample["boxes"], extent, np)
         return {
             **piece,
             "random": random[0],

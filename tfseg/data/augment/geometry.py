@@ -8,12 +8,14 @@ from keras import ops
 from tfseg.data.augment import mixing
 from tfseg.data.augment.crop import class_pixel, mask_of
 from tfseg.data.augment.params import ELASTIC_GRID, STREAMS
+from tfseg.data.augment.tight_boxes import is_tilted, masks_fit, replace_hulls
 from tfseg.data.readers.extract import MIN_VISIBLE
 from tfseg.ops import (
     box_area,
     crop_matrices,
     move_boxes,
     move_points,
+    pixel_boxes,
     resample,
     smooth_field,
     source_points,
@@ -62,8 +64,8 @@ def move_objects(augment, changed, objects, batch, params, keys):
     Args:
         augment: the `Augment`.
         changed: dict of the augmented images and masks.
-        objects: dict of "boxes" (B, N, 4) and "classes" (B, N), with or without "crowd" (B, N) and
-            "areas" (B, N); or "keypoints" (B, K, 2), or all.
+        objects: dict of "boxes" (B, N, 4) and "classes" (B, N), with or without "crowd" (B, N),
+            "areas" (B, N) and "mask_fits" (B, N); or "keypoints" (B, K, 2), or all.
         batch: the batch before augmentation.
         params: parameters from `to_params`.
         keys: (B, 2) integers, the seed and the number of each sample.
@@ -92,6 +94,9 @@ def move_objects(augment, changed, objects, batch, params, keys):
             moved["crowd"] = ops.cast(objects["crowd"], "bool")
         if "areas" in objects:
             moved["areas"] = ops.cast(objects["areas"], "float32") * params["scale"][:, None] ** 2
+        if augment.crop_sampler.tilts and "instances" in batch:
+            fits = _masks_fit(objects, batch["instances"], extents)
+            moved["tight"] = fits & is_tilted(params)[:, None]
         _replace_objects(changed, moved, regions)
     if "keypoints" in objects:
         points = move_points(objects["keypoints"], to_crop, undisplace)
@@ -99,11 +104,23 @@ def move_objects(augment, changed, objects, batch, params, keys):
     return changed
 
 
+def _masks_fit(objects, instances, extents):
+    """Return (B, N) bool, see `masks_fit`. Pieces of images bring it along."""
+    if "mask_fits" in objects:
+        return ops.cast(objects["mask_fits"], "bool")
+    boxes = ops.cast(objects["boxes"], "float32")
+    return masks_fit(pixel_boxes(instances, ops.shape(boxes)[1]), boxes, extents, ops)
+
+
 def _replace_objects(changed, moved, regions):
     """Add moved objects to `changed`; hardly visible ones get class -1 and no pixels."""
     areas = box_area(moved["boxes"])
     boxes, classes, visible = mixing.mix_boxes(moved["boxes"], moved["classes"], areas, regions)
     removed = (classes < 0) | (visible < MIN_VISIBLE)
+    if "tight" in moved:
+        boxes, removed = replace_hulls(
+            boxes, removed, changed["instances"], moved["tight"], regions
+        )
     changed["boxes"] = ops.where(removed[..., None], 0.0, boxes)
     changed["classes"] = ops.where(removed, -1, classes)
     if "crowd" in moved:

@@ -93,6 +93,27 @@ def boxes_around(instances):
     Raises:
         ValueError: a number in 1..N is on no pixel, so that the object has no box.
     """
+    boxes = boxes_or_zero(instances, int(instances.max(initial=0)))
+    missing = np.flatnonzero(boxes[:, 2] == 0) + 1
+    if missing.size:
+        raise ValueError(
+            f"instances: {missing.size} of {len(boxes)} objects have no pixel: "
+            f"{', '.join(map(str, missing[:8].tolist()))}. Number objects from 1 without gaps, as "
+            "`relabel` does."
+        )
+    return boxes
+
+
+def boxes_or_zero(instances, count: int):
+    """Return the boxes around the objects of a mask, some of which may have no pixel.
+
+    Args:
+        instances: (H, W) integers: 0 for no object, k in 1..count on the pixels of the k-th object.
+        count: number N of objects.
+
+    Returns:
+        (N, 4) float32, see `boxes_around`; 0, 0, 0, 0 for objects without a pixel.
+    """
     # Look only at the first and last pixel of each run in a row: far fewer than all pixels.
     is_last = np.ones(instances.shape, bool)
     is_last[:, :-1] = instances[:, 1:] != instances[:, :-1]
@@ -101,20 +122,13 @@ def boxes_around(instances):
     y, left = np.nonzero(is_first & (instances != 0))
     right = np.nonzero(is_last & (instances != 0))[1]
     objects = instances[y, left].astype(int) - 1
-    count = int(objects.max(initial=-1)) + 1
     low = np.full((count, 2), max(instances.shape))
     high = np.zeros((count, 2), int)
     np.minimum.at(low[:, 0], objects, left)
     np.minimum.at(low[:, 1], objects, y)
     np.maximum.at(high[:, 0], objects, right + 1)
     np.maximum.at(high[:, 1], objects, y + 1)
-    missing = np.flatnonzero(high[:, 0] == 0) + 1
-    if missing.size:
-        raise ValueError(
-            f"instances: {missing.size} of {count} objects have no pixel: "
-            f"{', '.join(map(str, missing[:8].tolist()))}. Number objects from 1 without gaps, as "
-            "`relabel` does."
-        )
+    low[high[:, 0] == 0] = 0
     return np.concatenate([low, high], axis=1).astype(np.float32)
 
 

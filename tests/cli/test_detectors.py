@@ -1,6 +1,7 @@
 """`tfseg train`, `evaluate`, `predict` and `tune` for detectors."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -71,6 +72,25 @@ def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, m
     assert "tfseg tune" not in printed
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names >= FIGURES | {"evaluation.json", "evaluation.csv"}
+
+
+def test_a_fraction_beside_images_to_validate_on_is_refused(tfseg, tmp_path):
+    lists = tmp_path / "voc" / "ImageSets" / "Main"
+    lists.mkdir(parents=True)
+    (tmp_path / "voc" / "Annotations").mkdir()
+    (lists / "val.txt").write_text("a\n")
+    words = ("train", "--task", "detect", "--val-fraction", 0.3, "--out", tmp_path / "run")
+    words += ("--images", tmp_path, "--labels", tmp_path / "voc")
+    code, printed = tfseg(*words)
+    assert code == 2
+    assert "--val-fraction contradicts" in printed
+    assert "which lists the images to validate on" in re.sub(r"[\s│]+", " ", printed)
+    (lists / "val.txt").unlink()
+    code, printed = tfseg(*words)
+    assert (code, "contradicts" in printed) == (1, False)
+    code, printed = tfseg(*words, "--val-images", tmp_path, "--val-labels", tmp_path)
+    assert code == 2
+    assert "--val-fraction contradicts --val-images" in re.sub(r"[\s│]+", " ", printed)
 
 
 @pytest.mark.slow

@@ -103,6 +103,8 @@ def _open_run(params, given):
         require_folders(values, given)
     with quiet_start():
         from tfseg import training
+    if not params["resume"] and "val_fraction" in given:
+        _refuse_val_fraction(values)
     run = training.Run(params["out"])
     if params["resume"]:
         config = run.config
@@ -111,6 +113,20 @@ def _open_run(params, given):
         run.raise_if_exists()
         config = _new_config(values, size, params["out"])
     return config, run
+
+
+def _refuse_val_fraction(values):
+    """Refuse a fraction to validate on if the data says which images those are."""
+    from tfseg.data.readers.open_objects import has_voc_list
+
+    if values["val_images"] is not None:
+        raise typer.BadParameter("--val-fraction contradicts --val-images. Pass only one of them.")
+    labels, task = values["labels"], values["task"]
+    if labels is not None and has_voc_list(labels, task, "val"):
+        raise typer.BadParameter(
+            f"--val-fraction contradicts '{labels}', which lists the images to validate on in "
+            "val.txt in ImageSets. Remove the option, or the list."
+        )
 
 
 def _new_config(values, size, out):

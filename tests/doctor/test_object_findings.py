@@ -53,11 +53,19 @@ def test_statistics_of_objects_are_in_all_reports(tmp_path):
     assert objects.box_ratios == pytest.approx([1, 4 / 3, 4])
     assert report.facts()["objects"] == "3, and 1 crowd"
     assert report.facts()["per image"] == "0 to 2, median 1; 1 without any"
+    # without masks there are no pixels to count, and no weights of classes
+    assert "loss argument" not in report.facts()
+    assert report.class_columns() == ["images", "objects"]
+    assert report.tables()[1].caption is None
     report.save(tmp_path / "report.json")
     saved = json.loads((tmp_path / "report.json").read_text())["objects"]
     assert saved["count"] == 3
     assert saved["default_anchors"]["sizes"] == [32, 64, 128, 256, 512]
     write_html(report, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "<th>objects</th>" in page
+    for word in ("class_weights", "Weight", "unlabeled", "class=bar"):
+        assert word not in page
     page = (tmp_path / "page.html").read_text()
     assert "0 to 2, median 1; 1 without any" in page
     assert "anchor_sizes=" in page

@@ -86,7 +86,8 @@ def doctor(
     if task != Task.semantic:
         _refuse_mask_options(task, {"mask_values": values, **options})
         report = _diagnose_readers(*_open_objects(task, folders, val, names))
-        # it would propose class weights, which detectors do not have
+        # models of objects take no class weights
+        report.with_weights = False
         report.findings = [found for found in report.findings if found.kind != "class_imbalance"]
     elif any(options.values()):
         options |= {"mask_values": values, "ignore_value": ignore_value}

@@ -10,7 +10,6 @@ import numpy as np
 from tfseg.checks import ignore_index_for
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.doctor.findings import plural, size_text
-from tfseg.doctor.numbered_objects import NumberedObjects
 
 SEVERITY_STYLES = {"error": "bold red", "warning": "yellow", "note": "cyan"}
 COLUMN_FORMATS = {
@@ -54,6 +53,7 @@ class Report:
         ignore_value: value on disk of unlabeled pixels.
         objects: `ObjectStatistics` of the training images, or `NumberedObjects` if their masks
             number objects; None without objects.
+        with_weights: whether class weights are shown; models of objects take none.
     """
 
     images: int
@@ -68,6 +68,7 @@ class Report:
     mask_values: dict
     ignore_value: int
     objects: object = None
+    with_weights: bool = True
 
     @property
     def errors(self):
@@ -124,11 +125,10 @@ class Report:
         if self.val_images:
             images = f"{self.images} training, {self.val_images} validation"
         channel_names = {0: "-", 1: "1 (gray)", 3: "3 (RGB)"}
-        objects, loss = {}, {"loss argument": f"class_weights={self.class_weights}"}
-        if self.objects is not None:
-            objects = self.objects.facts()
-        if isinstance(self.objects, NumberedObjects):
-            loss = {}  # models of objects have losses of their own
+        objects = {} if self.objects is None else self.objects.facts()
+        loss = {}
+        if self.with_weights:
+            loss["loss argument"] = f"class_weights={self.class_weights}"
         return {
             "images": images,
             "size": self._size_range(),
@@ -137,6 +137,19 @@ class Report:
             "model argument": f"normalization=({mean}, {std})",
             **loss,
         }
+
+    def class_columns(self) -> list[str]:
+        """Return the names of the columns of the class table, fields of `ClassRow` and more."""
+        shown = {name: True for name in COLUMN_FORMATS}
+        shown["pixels"] = shown["fraction"] = self.has_pixels
+        shown["objects"] = any(row.objects for row in self.classes)
+        shown["weight"] = self.with_weights
+        return [name for name in COLUMN_FORMATS if shown[name]]
+
+    @property
+    def has_pixels(self) -> bool:
+        """Whether labels are masks, and not only boxes."""
+        return any(row.pixels for row in self.classes) or self.ignored_pixels > 0
 
     def _size_range(self):
         if not self.sizes:
@@ -212,20 +225,21 @@ class Report:
         from rich.table import Table
         from rich.text import Text
 
-        columns = list(COLUMN_FORMATS)
-        if not any(row.objects for row in self.classes):
-            columns.remove("objects")
+        columns = self.class_columns()
         table = Table("id", "class")
         for column in columns:
             table.add_column(column, justify="right")
         for row in self.to_dict()["classes"][:CLASSES_SHOWN]:
             cells = [COLUMN_FORMATS[column].format(row[column]) for column in columns]
             table.add_row(str(row["id"]), Text(row["name"]), *cells)
-        table.caption = (
-            f"{self.ignored_pixels:,} unlabeled pixels; weight: median frequency / frequency"
-        )
+        notes = []
+        if self.has_pixels:
+            notes.append(f"{self.ignored_pixels:,} unlabeled pixels")
+        if self.with_weights:
+            notes.append("weight: median frequency / frequency")
         if len(self.classes) > CLASSES_SHOWN:
-            table.caption += f"; {len(self.classes) - CLASSES_SHOWN} more classes"
+            notes.append(f"{len(self.classes) - CLASSES_SHOWN} more classes")
+        table.caption = "; ".join(notes) or None
         return table
 
 

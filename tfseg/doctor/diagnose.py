@@ -21,7 +21,7 @@ from tfseg.doctor.label_mapping import (
     reader_mapping,
 )
 from tfseg.doctor.measure import channel_statistics, measure_all, measure_files, measure_sample
-from tfseg.doctor.numbered_objects import as_one_class, numbered_statistics
+from tfseg.doctor.numbered_objects import NumberedObjects, as_one_class, numbered_statistics
 from tfseg.doctor.object_findings import object_findings, object_statistics
 from tfseg.doctor.reader_findings import reader_findings, stored_turn
 
@@ -136,6 +136,7 @@ def _report(samples, mapping, findings, objects):
         mask_values=mapping.mask_values,
         ignore_value=mapping.ignore_value,
         objects=objects,
+        with_weights=bool(counts.pixels.any()) and not isinstance(objects, NumberedObjects),
     )
 
 

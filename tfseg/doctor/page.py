@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from tfseg import viz
 from tfseg.checks import ignore_index_for
-from tfseg.doctor.dataset_report import NO_CLASS, Report, short_path
+from tfseg.doctor.dataset_report import COLUMN_FORMATS, NO_CLASS, Report, short_path
 
 SIDE = 260  # pixels, longer side of a thumbnail
 MAX_THUMBNAILS = 6  # per finding
@@ -124,37 +124,37 @@ def _class_section(report):
         return ""
     rows = report.to_dict()["classes"]
     colors = viz.palette(len(rows))
-    largest = max(row["fraction"] for row in rows) or 1
-    columns = ["fraction", "pixels", "images", "objects", "weight"]
-    if not any(row["objects"] for row in rows):
-        columns.remove("objects")
-    header = "".join(f"<th>{name}</th>" for name in ("id", "class", "", *columns))
+    columns = report.class_columns()
+    bar = [""] if report.has_pixels else []
+    header = "".join(f"<th>{name}</th>" for name in ("id", "class", *bar, *columns))
     lines = [f"<tr>{header}</tr>"]
+    largest = max(row["fraction"] for row in rows) or 1
     for row, color in zip(rows, colors, strict=True):
         lines.append(_class_line(row, color, largest, columns))
-    note = (
-        f"<p class=small>{report.ignored_pixels:,} unlabeled pixels. In the images below they keep "
-        "their own color; values without a class are magenta. Weight: median frequency / frequency "
-        "of the class.</p>"
-    )
+    note = ""
+    if report.has_pixels:
+        note += (
+            f"{report.ignored_pixels:,} unlabeled pixels. In the images below they keep their own "
+            "color; values without a class are magenta."
+        )
+    if report.with_weights:
+        note += " Weight: median frequency / frequency of the class."
+    note = f"<p class=small>{note}</p>" if note else ""
     return f"<h2>Classes</h2><div class=card><table>{''.join(lines)}</table>{note}</div>"
 
 
 def _class_line(row, color, largest, columns):
     paint = f"background:rgb({color[0]},{color[1]},{color[2]})"
-    texts = {
-        "fraction": f"{row['fraction']:.2%}",
-        "pixels": f"{row['pixels']:,}",
-        "images": row["images"],
-        "objects": row["objects"],
-        "weight": f"{row['weight']:.4f}",
-    }
-    cells = "".join(f"<td>{texts[column]}</td>" for column in columns)
+    bar = ""
+    if "fraction" in columns:
+        width = row["fraction"] / largest
+        bar = f"<td class=bar><i style='{paint};width:{width:.1%}'></i></td>"
+    cells = [COLUMN_FORMATS[column].format(row[column]) for column in columns]
+    cells = "".join(f"<td>{cell}</td>" for cell in cells)
     return (
         f"<tr><td>{row['id']}</td>"
         f"<td><span class=swatch style='{paint}'></span>{escape(row['name'])}</td>"
-        f"<td class=bar><i style='{paint};width:{row['fraction'] / largest:.1%}'></i></td>"
-        f"{cells}</tr>"
+        f"{bar}{cells}</tr>"
     )
 
 

@@ -18,7 +18,13 @@ from tfseg.data import Arrays, pipeline
 from tfseg.inference import detect, evaluate, predict
 from tfseg.losses import CrossEntropy
 from tfseg.metrics import ConfusionMetrics
-from tfseg.training import InstanceScores, TensorBoard, compile_for, instance_targets
+from tfseg.training import (
+    DetectionScores,
+    InstanceScores,
+    TensorBoard,
+    compile_for,
+    instance_targets,
+)
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -240,6 +246,31 @@ def test_a_detector_writes_its_scores_and_draws_its_detections(tmp_path):
     assert np.array_equal(decode(found["samples"][0]), np.asarray(Image.open(file).convert("RGB")))
     with pytest.raises(ValueError, match="a sample has .'classes', 'image'.; expected 'image' and"):
         TensorBoard(tmp_path, [{"image": 0, "classes": 0}], OBJECT_NAMES)
+
+
+def test_a_detector_writes_its_scores_per_class(tmp_path):
+    model = small_detector(masks=False)
+    compile_for(model, "sgd", schedule="constant")
+    model.run_eagerly = True
+    scores = DetectionScores(Scenes(range(1), masks=False))
+    board = TensorBoard(tmp_path, [], OBJECT_NAMES)
+    for callback in (scores, board):
+        callback.set_model(model)
+    board.on_train_begin()
+    scores.on_epoch_end(0, logs := {"loss": 2.0})
+    assert set(model.class_scores) == {"ap", "ap50"}
+    board.on_epoch_end(0, logs)
+    model.class_scores = {"ap": np.array([0.25, np.nan]), "mask_ap": np.array([0.5, 0.75])}
+    board.on_epoch_end(1, logs)
+    board.on_train_end()
+    found = read(tmp_path / "validation")
+    first, second = OBJECT_NAMES
+    assert found[f"ap/{first}"][1] == 0.25
+    assert 1 not in found.get(f"ap/{second}", {})  # without objects, no score
+    assert (found[f"mask_ap/{first}"][1], found[f"mask_ap/{second}"][1]) == (0.5, 0.75)
+    in_scene = [values[0] for tag, values in found.items() if tag.startswith("ap50/")]
+    assert 0 < len(in_scene) == len(set(Scenes(range(1))[0]["classes"].tolist()))
+    assert np.mean(in_scene) == pytest.approx(logs["val_ap50"])
 
 
 def test_an_instance_model_writes_its_scores_and_draws_its_objects(tmp_path):

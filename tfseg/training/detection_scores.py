@@ -17,6 +17,7 @@ class DetectionScores(keras.callbacks.Callback):
     The logs get "val_ap" (mean over IoU 0.5 to 0.95) and "val_ap50" of the boxes, and for models
     with masks "val_mask_ap" and "val_mask_ap50"; see `tfseg.metrics.CocoAP`. The whole images are
     predicted, one at a time. With averaged weights (`compile_for(average=)`) the averages predict.
+    `model.class_scores` gets the same scores per class, for `TensorBoard`.
 
     In the list of callbacks it comes before those that read the logs, such as `Run.callbacks`.
 
@@ -66,6 +67,7 @@ class DetectionScores(keras.callbacks.Callback):
             self._predictor.jit_compile = False
 
     def on_epoch_end(self, epoch, logs=None):
+        self.model.class_scores = None
         if not has_finite_weights(self.model):
             return  # there is nothing to score; `Run.callbacks` stop the training
         with AveragedWeights(self.model):
@@ -84,9 +86,11 @@ class DetectionScores(keras.callbacks.Callback):
             detections = {name: value[0] for name, value in batch.items()}
             for metric in self._metrics.values():
                 metric.update_state(labels, detections)
-        results = {prefix: metric.result() for prefix, metric in self._metrics.items()}
-        return {
-            f"{prefix}{name}": float(result[name])
-            for prefix, result in results.items()
-            for name in SCORES
-        }
+        scores, class_scores = {}, {}
+        for prefix, metric in self._metrics.items():
+            result, per_class = metric.result(), metric.per_class()
+            for name in SCORES:
+                scores[f"{prefix}{name}"] = float(result[name])
+                class_scores[f"{prefix}{name}".removeprefix("val_")] = per_class[name]
+        self.model.class_scores = class_scores
+        return scores

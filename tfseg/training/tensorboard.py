@@ -25,8 +25,9 @@ class TensorBoard(keras.callbacks.Callback):
     to the averages, and the image to the weights themselves.
 
     For detectors and models of `tfseg.models.instances`, "samples" shows the ground truth and the
-    detected objects, and there are no curves per class. `DetectionScores` or `InstanceScores` must
-    come before this callback, so that "epoch_ap" is written.
+    detected objects. `DetectionScores` or `InstanceScores` must come before this callback, so that
+    "epoch_ap" is written. Detectors of several classes have the curves "ap/<class>" and
+    "ap50/<class>", and with masks "mask_ap/<class>" and "mask_ap50/<class>".
 
     View it with `tensorboard --logdir FOLDER`.
 
@@ -121,15 +122,19 @@ class TensorBoard(keras.callbacks.Callback):
 
     def _class_scores(self):
         """Return {tag: value} for the classes that have a score."""
-        if self._matrix is None:
-            return {}
-        metric, found = self._metric, {}
-        scores = scores_of(self._matrix, metric.zero_division, metric.ignored_label)
-        for score in ("iou", "dice"):
-            for name, value in zip(self._class_names, scores[score], strict=True):
-                if not np.isnan(value):
-                    found[f"{score}/{name}"] = float(value)
-        return found
+        names, scores = self._class_names, {}
+        if self._matrix is not None:
+            metric = self._metric
+            scores = scores_of(self._matrix, metric.zero_division, metric.ignored_label)
+            scores = {name: scores[name] for name in ("iou", "dice")}
+        elif is_detector(self.model) and self.model.num_classes > 1:
+            names, scores = self._object_names, self.model.class_scores or {}
+        return {
+            f"{score}/{name}": float(value)
+            for score, values in scores.items()
+            for name, value in zip(names, values, strict=True)
+            if not np.isnan(value)
+        }
 
     def _write_scalars(self, writer, values, epoch):
         with self._writers[writer].as_default():

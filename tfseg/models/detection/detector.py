@@ -29,7 +29,10 @@ class Detector(keras.Model):
     Attributes:
         sampling_seed: `keras.random.SeedGenerator` of the anchors and proposals that are sampled.
             It is a variable of the model. Evaluation always samples the same ones.
+        class_scores: {score: (C,) array} of the last validation by `DetectionScores`; else None.
     """
+
+    class_scores = None
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)

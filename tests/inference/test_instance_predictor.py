@@ -1,104 +1,30 @@
 """Instances of images and of tiles. The models are exact: the image contains their outputs."""
 
-import keras
+import exact_instances
 import numpy as np
 import pytest
 import tensorflow as tf
 from detector_runs import small_detector
-from keras import layers
+from exact_instances import IMAGES, RAYS, center_image, discs, star_image
 
-from tfseg.data import Arrays
 from tfseg.datasets import dsb2018
-from tfseg.inference import instance_predictor, predict_instances, tune_instances
-from tfseg.metrics import average_precision
-from tfseg.models import CropToImage, tiny_unet, with_thresholds
-from tfseg.models.instances import ThingLogits
-from tfseg.ops import object_probabilities, star_distances
-
-RAYS, GRID = 8, 2
-
-
-def select(channels, name):
-    """Return a 1 x 1 convolution that selects channels, or a weighted sum for a matrix."""
-    kernel = np.asarray(channels, np.float32)[None, None]
-    return layers.Conv2D(
-        kernel.shape[-1],
-        1,
-        use_bias=False,
-        kernel_initializer=lambda shape, dtype=None: keras.ops.convert_to_tensor(kernel),
-        name=name,
-    )
+from tfseg.inference import instance_predictor, predict_instances
+from tfseg.models import tiny_unet, with_thresholds
 
 
 @pytest.fixture(scope="module")
 def star_model():
-    """Return a star model for images of an object logit and the distances of each pixel."""
-    image = keras.Input((None, None, 1 + RAYS))
-    eye = np.eye(1 + RAYS)
-    x = layers.AveragePooling2D(1, strides=GRID, padding="same")(image)
-    logits = CropToImage(GRID, name="object_logits")(select(eye[:, :1], "object")(x), image)
-    distances = CropToImage(GRID, name="distances")(select(eye[:, 1:], "rays")(x), image)
-    return keras.Model(image, {"object_logits": logits, "distances": distances}, name="exact_star")
+    return exact_instances.star_model()
 
 
 @pytest.fixture(scope="module")
 def center_model():
-    """Return a center model for images of a class, a center logit and the offsets."""
-    image = keras.Input((None, None, 4))
-    eye = np.eye(4)
-    classes = np.array([[-9, 9], [0, 0], [0, 0], [0, 0]])  # the class is -1 or 1
-    outputs = {
-        "class_logits": ThingLogits((1,), name="class_logits")(
-            select(classes, "classes")(image), image
-        ),
-        "center_logits": CropToImage(name="center_logits")(select(eye[:, 1:2], "c")(image), image),
-        "offsets": CropToImage(name="offsets")(select(eye[:, 2:], "offset")(image), image),
-    }
-    return keras.Model(image, outputs, name="exact_center")
-
-
-def star_image(labels):
-    """Return the image (H, W, 1 + RAYS) for which the star model's outputs are the objects'."""
-    probability = object_probabilities(labels[None])[0].clip(1e-4, 1 - 1e-4)
-    image = np.zeros((*labels.shape, 1 + RAYS), np.float32)
-    image[..., 0] = np.log(probability / (1 - probability))
-    image[::GRID, ::GRID, 1:] = star_distances(labels[None], RAYS, GRID)[0]
-    return image
-
-
-def center_image(labels):
-    """Return the image (H, W, 4) for which the center model's outputs are the objects'."""
-    rows, columns = np.indices(labels.shape)
-    sizes = np.maximum(np.bincount(labels.ravel()), 1)
-    centers = [np.bincount(labels.ravel(), axis.ravel()) / sizes for axis in (rows, columns)]
-    image = np.zeros((*labels.shape, 4), np.float32)
-    image[..., 0] = np.where(labels > 0, 1, -1)
-    image[..., 1] = -9
-    nearest = [np.rint(axis[1:]).astype(int) for axis in centers]
-    image[nearest[0], nearest[1], 1] = 3 - np.linspace(0, 1, len(nearest[0]))
-    image[..., 2] = np.where(labels > 0, centers[0][labels] - rows, 0)
-    image[..., 3] = np.where(labels > 0, centers[1][labels] - columns, 0)
-    return image
-
-
-IMAGES = {"star": star_image, "center": center_image}
+    return exact_instances.center_model()
 
 
 @pytest.fixture
 def models(star_model, center_model):
     return {"star": star_model, "center": center_model}
-
-
-def discs(height=64, width=80):
-    """Return touching discs, one of them cut by the border, and a single pixel."""
-    y, x = np.mgrid[:height, :width]
-    labels = np.zeros((height, width), np.int32)
-    for number, (row, column, radius) in enumerate(
-        [(20, 20, 12), (20, 44, 12), (50, 30, 9), (62, 70, 11), (40, 62, 5)], 1
-    ):
-        labels[np.hypot(y - row, x - column) < radius] = number
-    labels[4, 60] = 6
-    return labels
 
 
 @pytest.fixture(scope="module")
@@ -256,41 +182,3 @@ def test_what_does_not_fit_is_refused(star_model, center_model):
         predict_instances(star_model, image, object_threshold=1.5)
     with pytest.raises(ValueError, match="tile"):
         predict_instances(star_model, image, tile=0)
-
-
-class Exact(Arrays):
-    """Samples with "instances" and the images of an exact model."""
-
-    def __init__(self, images, labels):
-        super().__init__(
-            images, [(map_ > 0).astype(np.uint8) for map_ in labels], ["background", "disc"]
-        )
-        self._labels = labels
-
-    def __getitem__(self, index):
-        return {**super().__getitem__(index), "instances": self._labels[index]}
-
-
-def test_thresholds_are_tuned_by_average_precision(star_model):
-    # The image has one false object with a probability of 0.7: the threshold must be higher.
-    labels = discs()
-    image = star_image(labels)
-    wrong = labels == 5
-    image[wrong, 0] = np.minimum(image[wrong, 0], np.log(0.7 / 0.3))
-    target = np.where(wrong, 0, labels)
-    tuning = tune_instances(star_model, Exact([image] * 2, [target] * 2))
-    assert tuning.object_threshold >= 0.7
-    assert tuning.nms_overlap in (0.3, 0.4, 0.5)
-    assert tuning.ap > tuning.ap_untuned
-    found = predict_instances(star_model, image, None, tuning.object_threshold, tuning.nms_overlap)
-    again = average_precision([target] * 2, [found["instances"]] * 2)["mean_ap"]
-    assert again == pytest.approx(tuning.ap, abs=1e-12)
-
-
-def test_center_thresholds_are_tuned(center_model):
-    labels = discs()
-    image = center_image(labels)
-    image[2, 2, :2] = 1, np.log(0.12 / 0.88)  # a false object of one pixel with a heat of 0.12
-    tuning = tune_instances(center_model, Exact([image] * 2, [labels] * 2))
-    assert (tuning.object_threshold, tuning.nms_overlap, tuning.ap) == (0.15, None, 1.0)
-    assert tuning.ap_untuned < 1

@@ -51,6 +51,7 @@ if JAX:  # compiles each operation of a network by itself, for every size
 NETWORKS = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SMALL]
 STAR = {"head": "star", "rays": 5}
 CENTER = {"head": "center"}
+CENTER_THRESHOLDS = {"object_threshold": 0.1, "nms_overlap": None}
 LOSSES = {
     "star": {
         "object_logits": ObjectProbability(),
@@ -182,9 +183,11 @@ def test_features_are_those_of_the_network():
 def test_settings_are_read_from_the_layers():
     assert instance_settings(built("unet", 1, **STAR)) == InstanceSettings("star", 1, 2, 5)
     center = instance_settings(built("unet", 2, **CENTER))
-    assert center == InstanceSettings("center", 2, thing_ids=(1, 2))
+    assert center == InstanceSettings("center", 2, thing_ids=(1, 2), **CENTER_THRESHOLDS)
     stuff = instances(4, thing_ids=np.array([3, 1]), filters=(2, 4), **CENTER)
-    assert instance_settings(stuff) == InstanceSettings("center", 2, thing_ids=(3, 1))
+    assert instance_settings(stuff) == InstanceSettings(
+        "center", 2, thing_ids=(3, 1), **CENTER_THRESHOLDS
+    )
     assert stuff.output["class_logits"].shape[-1] == 4
     other = MODELS["tiny_unet"](2, filters=4)
     assert not is_instance_model(other)

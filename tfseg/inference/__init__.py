@@ -17,7 +17,8 @@ from tfseg.inference.object_table import object_table
 from tfseg.inference.outlines import outlines
 from tfseg.inference.predictor import predict, predict_logits
 from tfseg.inference.report import report
-from tfseg.inference.tuning import Tuning, tune_offsets, tune_run, with_offsets
+from tfseg.inference.run_tuning import tune_run
+from tfseg.inference.tuning import Tuning, tune_offsets, with_offsets
 from tfseg.ops import top_ids
 
 __all__ = [

@@ -11,6 +11,7 @@ from tfseg.inference.predictor import checked_image
 from tfseg.inference.sliding_windows import for_windows, is_standardized
 from tfseg.models import instance_settings, is_detector, is_instance_model, output_stride
 from tfseg.models.instance_decoding import objects_of, star_candidates
+from tfseg.models.instance_thresholds import check_thresholds, chosen_thresholds
 from tfseg.ops import nms, window_corners
 
 OVERLAP = 0.25  # of neighboring tiles
@@ -34,9 +35,11 @@ def predict_instances(
             and objects should not be larger than that. Each object is found once, as in the
             prediction of the whole image, up to what the network sees of the tiles' borders.
         object_threshold: probability that an object needs, or for detectors its score. None for
-            0.5, or 0.1 for models with head="center". `tune_instances` finds the best value.
+            that of the model: 0.5, or 0.1 with head="center", unless the model was tuned or changed
+            by `tfseg.models.with_object_thresholds`.
         nms_overlap: for models with head="star", overlap (intersection / area of the smaller one)
-            above which the object of a lower score is dropped; None for 0.4.
+            above which the object of a lower score is dropped; None for that of the model, 0.4
+            unless changed.
 
     Returns:
         dict of NumPy arrays: "instances" (H, W) int32, 0 for background and k + 1 for object k,
@@ -107,6 +110,7 @@ def raw_predictions(model, image, tile=None, object_threshold=None) -> dict:
         dict: the outputs for the image, without batch axis; for "star" the candidates above the
         threshold.
     """
+    object_threshold, _ = chosen_thresholds(model, object_threshold)
     is_star = not is_detector(model) and instance_settings(model).head == "star"
     grid = instance_settings(model).grid if is_star else 1
     if tile is None or tile >= max(image.shape[:2]):
@@ -134,17 +138,7 @@ def _check(owner, model, tile, object_threshold, nms_overlap):
     require_instances(owner, model)
     if tile is not None:
         checks.positive_int(owner, "tile", tile)
-    if object_threshold is not None:
-        checks.fraction(owner, "object_threshold", object_threshold)
-    if nms_overlap is None:
-        return
-    checks.fraction(owner, "nms_overlap", nms_overlap)
-    if is_detector(model) or instance_settings(model).head != "star":
-        raise ValueError(
-            f"{owner}: nms_overlap={nms_overlap} is for models with head='star', and the model "
-            f"{model.name!r} has another one. Remove the argument. The IoU threshold of a detector "
-            "is changed by `tfseg.models.with_thresholds`."
-        )
+    check_thresholds(owner, model, object_threshold, nms_overlap)
 
 
 def outputs_of(model, image) -> dict:

@@ -1,65 +1,79 @@
-"""Choose the thresholds of instance models by the average precision on validation images."""
+"""Choose the thresholds of instance models by the score that an evaluation prints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from tfseg import checks
 from tfseg.inference.instance_predictor import finite_image, raw_predictions, require_instances
-from tfseg.metrics import average_precision
+from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models import instance_settings, is_detector
-from tfseg.models.instance_decoding import (
-    CENTER_THRESHOLD,
-    NMS_OVERLAP,
-    OBJECT_THRESHOLD,
-    objects_of,
-)
+from tfseg.models.instance_decoding import objects_of
+from tfseg.models.instance_thresholds import default_thresholds
+from tfseg.models.reader_fit import predicted_stuff, require_fitting_model
 
 THRESHOLDS = tuple(k / 20 for k in range(2, 19))  # 0.1 to 0.9
 CENTER_THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 OVERLAPS = (0.3, 0.4, 0.5)
+INSTANCE_SCORES = ("ap", "ap50", "pq")
 
 
 @dataclass(frozen=True)
 class InstanceTuning:
-    """Thresholds of an instance model and their effect on the average precision.
+    """Thresholds of an instance model and their effect on a score.
 
     Attributes:
-        object_threshold, nms_overlap: best arguments for `predict_instances`; nms_overlap is None
-            for models without.
-        ap: the mean average precision with them, on the images that they were chosen on.
-        ap_untuned: the same with the defaults.
+        score: name of the score that was maximized.
+        score_untuned: the score with the default thresholds.
+        score_cv: the cross-validated score: each fold of images is scored with thresholds chosen on
+            the other folds. It estimates the score on new images.
+        object_threshold, nms_overlap: best thresholds on all images, for `predict_instances` and
+            `tfseg.models.with_object_thresholds`; nms_overlap is None for models without.
     """
 
+    score: str
+    score_untuned: float
+    score_cv: float
     object_threshold: float
     nms_overlap: float | None
-    ap: float
-    ap_untuned: float
+
+    @property
+    def improves(self) -> bool:
+        """Whether the thresholds improve the score on images they were not chosen on."""
+        return self.score_cv > self.score_untuned
 
 
 def tune_instances(
     model,
     reader,
+    score: str = "ap",
     tile: int | None = None,
+    folds: int = 5,
     track: Callable = lambda items, total: items,
 ) -> InstanceTuning:
-    """Find the thresholds that maximize the average precision on a dataset.
+    """Find the thresholds that maximize a score on a dataset.
 
-    The score is "mean_ap" of `tfseg.metrics.average_precision`, over IoU 0.5 to 0.95 and pooled
-    over the images; categories are not distinguished. All combinations of thresholds are scored.
-    Pixels without a label do not count.
+    All combinations of thresholds are scored as by `evaluate_instances`: exactly, over all images
+    together, as the mean over the classes.
 
     Args:
         model: see `predict_instances`.
-        reader: samples with "instances" that the model was not trained on.
+        reader: two or more samples with "instances" and "classes" that the model was not trained
+            on.
+        score: "ap", the mean average precision over IoU 0.5 to 0.95; "ap50", that at an IoU of 0.5;
+            or "pq", the panoptic quality, with that of the stuff if the model predicts stuff.
         tile: see `predict_instances`.
+        folds: number of folds of consecutive images for cross-validation; at most one per image.
         track: wraps the iteration to show progress; called with the indices and their number.
 
     Returns:
-        InstanceTuning. On equal scores, the thresholds closest to the defaults.
+        InstanceTuning. On equal scores, the thresholds closest to the defaults. Use them only if
+        `InstanceTuning.improves`.
 
     Raises:
-        ValueError: the model predicts no instances, or the reader has none.
+        ValueError: the model predicts no instances, or the reader has none, other classes, or a
+            single image.
 
     Example:
         >>> import tfseg
@@ -70,36 +84,79 @@ def tune_instances(
         ...     model, image, None, tuning.object_threshold, tuning.nms_overlap
         ... )
     """
-    require_instances("tune_instances", model)
-    if len(reader) == 0 or "instances" not in reader[0]:
-        raise ValueError(
-            "tune_instances: the reader provides no objects with masks. Open the labels with "
-            "`tfseg.data.open_objects(images, labels, task='instances')`."
-        )
-    choices, default = _choices(model)
-    targets, voids, maps = [], [], {choice: [] for choice in choices}
+    owner = "tune_instances"
+    require_instances(owner, model)
+    checks.one_of(owner, "score", score, INSTANCE_SCORES)
+    folds = _check_reader(owner, model, reader, folds)
+    choices, default = _choices(model), default_thresholds(model)
+    metrics = [{choice: _metric(model, reader, score) for choice in choices} for _ in range(folds)]
     for index in track(range(len(reader)), len(reader)):
-        sample = reader[index]
-        targets.append(sample["instances"])
-        voids.append(sample["mask"] == reader.ignore_index if "mask" in sample else None)
-        for choice, labels in _label_maps(model, sample["image"], tile, choices):
-            maps[choice].append(labels)
-    scores = {
-        choice: average_precision(targets, maps[choice], void=voids)["mean_ap"]
-        for choice in choices
-    }
-    best = max(choices, key=lambda choice: (scores[choice], -_distance(choice, default)))
-    return InstanceTuning(*best, scores[best], scores[default])
+        labels = reader[index]
+        fold = metrics[index * folds // len(reader)]
+        for same, found in _found(model, labels["image"], tile, choices):
+            metric = _metric(model, reader, score)
+            metric.update_state(labels, found)
+            for choice in same:
+                fold[choice].merge_state([metric])
+
+    def total(parts, choice):
+        return _score_of(_metric(model, reader, score), [part[choice] for part in parts], score)
+
+    def best_of(parts):
+        scores = {choice: total(parts, choice) for choice in choices}
+        return max(choices, key=lambda choice: (scores[choice], -_distance(choice, default)))
+
+    others = [[part for part in metrics if part is not fold] for fold in metrics]
+    held_out = [fold[best_of(rest)] for fold, rest in zip(metrics, others, strict=True)]
+    score_cv = _score_of(_metric(model, reader, score), held_out, score)
+    return InstanceTuning(score, total(metrics, default), score_cv, *best_of(metrics))
+
+
+def _check_reader(owner, model, reader, folds):
+    """Raise a ValueError if a reader cannot be tuned on; return the number of folds."""
+    if not {"instances", "classes"} <= set(reader.fields):
+        raise ValueError(
+            f"{owner}: the reader provides {', '.join(reader.fields)}, but no instances and "
+            "classes. Open the labels with `tfseg.data.open_objects(images, labels, "
+            "task='instances')`."
+        )
+    require_fitting_model(owner, model, reader)
+    folds = min(checks.positive_int(owner, "folds", folds), len(reader))
+    if folds < 2:
+        raise ValueError(
+            f"{owner}: got folds={folds} and {len(reader)} images, expected at least two of each: "
+            "thresholds are scored on images they were not chosen on."
+        )
+    return folds
+
+
+def _metric(model, reader, score):
+    """Return a metric without images whose result contains the score."""
+    things, ignored = reader.object_label_ids, reader.ignore_index
+    if score == "pq":
+        return PanopticQuality(things, predicted_stuff(model, reader), ignored)
+    return InstanceMetrics(things, ignored)
+
+
+def _score_of(metric, parts, score):
+    """Return the score of several metrics together; 0 if there are no objects at all.
+
+    Args:
+        metric: one without images, to add the others to.
+        parts: list of metrics of some images each.
+        score: name of the score.
+    """
+    metric.merge_state(parts)
+    return float(np.nan_to_num(metric.result()[score]))
 
 
 def _choices(model):
-    """Return the (object threshold, NMS overlap) to compare, and the default among them."""
+    """Return the (object threshold, NMS overlap) to compare, the default among them."""
     if is_detector(model):
-        return [(value, None) for value in THRESHOLDS], (OBJECT_THRESHOLD, None)
+        return [(value, None) for value in THRESHOLDS]
     if instance_settings(model).head == "star":
-        choices = [(value, overlap) for overlap in OVERLAPS for value in THRESHOLDS]
-        return choices, (OBJECT_THRESHOLD, NMS_OVERLAP)
-    return [(value, None) for value in CENTER_THRESHOLDS], (CENTER_THRESHOLD, None)
+        return [(value, overlap) for overlap in OVERLAPS for value in THRESHOLDS]
+    return [(value, None) for value in CENTER_THRESHOLDS]
 
 
 def _distance(choice, default):
@@ -107,26 +164,34 @@ def _distance(choice, default):
     return abs(choice[0] - default[0]) + overlaps
 
 
-def _label_maps(model, image, tile, choices):
-    """Yield each choice with the label map that it gives; the model predicts the image once."""
+def _found(model, image, tile, choices):
+    """Yield the objects that the choices give, with the choices that give the same ones.
+
+    The model predicts the image once.
+
+    Yields:
+        list of choices; dict of "instances", "classes" and, for centers, "mask".
+    """
     image = finite_image(model, image, "tune_instances")
     lowest = min(threshold for threshold, _ in choices)
     outputs = raw_predictions(model, image, tile, lowest)
     is_center = not is_detector(model) and instance_settings(model).head == "center"
-    found = {}
+    found, same = {}, {}
     for threshold, overlap in choices:
         # A higher threshold removes whole objects: suppression goes by descending score, and an
         # object is drawn behind those of higher scores. Only pixels of centers join other ones.
         key = (threshold if is_center else lowest, overlap)
         if key not in found:
             found[key] = objects_of(model, outputs, image.shape[:2], *key)
-        count = len(found[key]["scores"])
-        if not is_center:
-            count = np.count_nonzero(found[key]["scores"] > threshold)
-        labels = found[key]["instances"]
-        yield (threshold, overlap), np.where(labels <= count, labels, 0).astype(_small(count))
+        scores = found[key]["scores"]
+        count = len(scores) if is_center else np.count_nonzero(scores > threshold)
+        same.setdefault((key, count), []).append((threshold, overlap))
+    for (key, count), group in same.items():
+        yield group, _first_objects(found[key], count)
 
 
-def _small(count):
-    """Return the dtype for numbers up to `count`: the maps of all images are kept in memory."""
-    return np.min_scalar_type(count)
+def _first_objects(found, count):
+    """Return the objects with the highest scores; the mask goes with all of them."""
+    labels = found["instances"]
+    kept = np.where(labels <= count, labels, 0)
+    return {**found, "instances": kept, "classes": found["classes"][:count]}

@@ -7,7 +7,7 @@ is the same as a threshold other than 0.5.
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -127,36 +127,6 @@ def tune_offsets(
         score_cv=_mean_score(_cross_validate(logits, labels, fold_ids, class_score), class_score),
         offsets=tuple(offsets.tolist()),
     )
-
-
-def tune_run(
-    run,
-    reader,
-    score: str = "mean_iou",
-    window: int | tuple[int, int] | None = None,
-    track: Callable = lambda items, total: items,
-) -> Tuning:
-    """Tune the logit offsets of a run's best model; the run keeps them if they improve the score.
-
-    If they do not, the run goes back to plain argmax.
-
-    Args:
-        run: a `tfseg.training.Run`.
-        reader, score, window, track: see `tune_offsets`.
-
-    Returns:
-        Tuning. The run keeps the offsets if `Tuning.improves`.
-
-    Raises:
-        ValueError: see `tune_offsets`.
-    """
-    model = run.model(tuned=False)
-    tuning = tune_offsets(model, reader, score, window=window, track=track)
-    if tuning.improves:
-        run.keep_tuned(with_offsets(model, tuning.offsets), asdict(tuning))
-    else:
-        run.forget_tuning()
-    return tuning
 
 
 def with_offsets(model, offsets) -> keras.Model:

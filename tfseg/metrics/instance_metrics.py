@@ -78,6 +78,18 @@ class InstanceMetrics:
         self._jaccard.append(jaccard_counts(overlaps))
         self._numbers.append((len(overlaps.targets), len(overlaps.predictions)))
 
+    def merge_state(self, metrics) -> None:
+        """Add the images of other metrics of the same classes.
+
+        Args:
+            metrics: iterable of `InstanceMetrics`.
+        """
+        for metric in metrics:
+            self._counts += metric._counts
+            self._image_counts += metric._image_counts
+            self._jaccard += metric._jaccard
+            self._numbers += metric._numbers
+
     def _class_counts(self, overlaps, target_classes, classes):
         """Return (C, T, 3): TP, FP and FN per class and threshold."""
         places = np.zeros(max(self.things, default=0) + 1, int)

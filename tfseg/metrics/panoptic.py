@@ -90,6 +90,17 @@ class PanopticQuality:
         for known, new in zip(self._ious, ious, strict=True):
             known.extend(new)
 
+    def merge_state(self, metrics) -> None:
+        """Add the images of other metrics of the same classes.
+
+        Args:
+            metrics: iterable of `PanopticQuality`.
+        """
+        for metric in metrics:
+            self._counts += metric._counts
+            for known, new in zip(self._ious, metric._ious, strict=True):
+                known.extend(new)
+
     def result(self) -> dict[str, float]:
         """Return the means over the classes.
 

@@ -29,6 +29,7 @@ from tfseg.models.instance_settings import (
     instance_settings,
     is_instance_model,
 )
+from tfseg.models.instance_thresholds import with_object_thresholds
 from tfseg.models.instances import instances
 from tfseg.models.layer_graph import output_activation
 from tfseg.models.linknet import linknet
@@ -121,5 +122,6 @@ __all__ = [
     "unetpp",
     "unfreeze",
     "upernet",
+    "with_object_thresholds",
     "with_thresholds",
 ]

@@ -7,6 +7,7 @@ import numpy as np
 
 from tfseg.models.detection import is_detector
 from tfseg.models.instance_settings import instance_settings
+from tfseg.models.instance_thresholds import chosen_thresholds
 from tfseg.ops import (
     MASK_THRESHOLD,
     describe_instances,
@@ -20,10 +21,6 @@ from tfseg.ops import (
     thing_pixels,
 )
 
-# As StarDist, until `tune_instances` finds better ones for a dataset
-OBJECT_THRESHOLD = 0.5
-NMS_OVERLAP = 0.4
-CENTER_THRESHOLD = 0.1
 MIN_ROWS = 256  # candidates are padded to powers of two, so that few sizes are compiled
 CENTERS_PER_PIXEL = 1 / 16  # peaks are at least 4 pixels apart
 
@@ -42,9 +39,11 @@ def decode_instances(
         outputs: dict of NumPy arrays, the outputs of the model for one image, without batch axis.
         size: (height, width) of the image in pixels.
         object_threshold: probability that the center of an object needs, or for detectors its
-            score. None for 0.5, or 0.1 for "center".
+            score. None for that of the model: 0.5, or 0.1 for "center", unless
+            `with_object_thresholds` has changed it.
         nms_overlap: for "star", overlap (intersection / area of the smaller one) above which the
-            object of a lower score is dropped; None for 0.4. Other models do not use it.
+            object of a lower score is dropped; None for that of the model, 0.4 unless changed.
+            Other models do not use it.
 
     Returns:
         dict: "instances" (H, W) int32, 0 for background and k + 1 for object k, where objects
@@ -53,6 +52,7 @@ def decode_instances(
         pixels. For "center" also "mask" (H, W) int32, the class ids of the model's logits, that
         of the object on its pixels: with "instances" a panoptic segmentation.
     """
+    object_threshold, nms_overlap = chosen_thresholds(model, object_threshold, nms_overlap)
     settings = None if is_detector(model) else instance_settings(model)
     if settings is not None and settings.head == "star":
         outputs = star_candidates(outputs, settings.grid, object_threshold)
@@ -73,6 +73,7 @@ def objects_of(
         outputs: see `decode_instances`; for "star", candidates above the threshold, see
             `star_candidates`.
     """
+    object_threshold, nms_overlap = chosen_thresholds(model, object_threshold, nms_overlap)
     if is_detector(model):
         return detected_objects(outputs, size, object_threshold)
     settings = instance_settings(model)
@@ -81,21 +82,20 @@ def objects_of(
     return center_objects(outputs, settings.thing_ids, object_threshold)
 
 
-def star_candidates(outputs: dict, grid: int, threshold: float | None = None, part=None) -> dict:
+def star_candidates(outputs: dict, grid: int, threshold: float, part=None) -> dict:
     """List the samples whose object probability is above a threshold.
 
     Args:
         outputs: "object_logits" (h, w, 1), "distances" (h, w, rays) and, with several categories,
             "class_logits" (h, w, C).
         grid: distance of the samples in pixels.
-        threshold: None for 0.5.
+        threshold: of the object probability.
         part: pair of slices, the rows and columns of samples to look at; None for all.
 
     Returns:
         dict: "centers" (N, 2) x and y in pixels, "distances" (N, rays), "scores" (N,), "classes"
         (N,) int32.
     """
-    threshold = OBJECT_THRESHOLD if threshold is None else threshold
     part = np.s_[:, :] if part is None else part
     scores = _sigmoid(outputs["object_logits"][part][..., 0])
     rows, columns = np.nonzero(scores > threshold)
@@ -112,15 +112,15 @@ def star_candidates(outputs: dict, grid: int, threshold: float | None = None, pa
     }
 
 
-def star_objects(candidates: dict, size: tuple[int, int], nms_overlap: float | None = None) -> dict:
+def star_objects(candidates: dict, size: tuple[int, int], nms_overlap: float) -> dict:
     """Suppress overlapping candidates and draw the others; see `decode_instances`.
 
     Args:
         candidates: see `star_candidates`.
         size: (height, width) of the image in pixels.
-        nms_overlap: None for 0.4.
+        nms_overlap: see `decode_instances`.
     """
-    kept = suppress(candidates, NMS_OVERLAP if nms_overlap is None else nms_overlap)
+    kept = suppress(candidates, nms_overlap)
     centers, distances = kept["centers"], kept["distances"]
     vertices = np.zeros((0, distances.shape[-1], 2), np.float32)
     if len(centers):
@@ -173,18 +173,17 @@ def _suppression(rays):
     return keras.Model(inputs, _Suppression(dtype="float32")(*inputs))
 
 
-def center_objects(outputs: dict, thing_ids, threshold: float | None = None) -> dict:
+def center_objects(outputs: dict, thing_ids, threshold: float) -> dict:
     """Group the pixels of one image around the peaks of its center heat map.
 
     Args:
         outputs: "class_logits" (H, W, C), "center_logits" (H, W, 1) and "offsets" (H, W, 2).
         thing_ids: class ids of the object categories.
-        threshold: heat that a center needs; None for 0.1.
+        threshold: heat that a center needs.
 
     Returns:
         dict, see `decode_instances`.
     """
-    threshold = CENTER_THRESHOLD if threshold is None else threshold
     heat = _sigmoid(outputs["center_logits"][..., 0])
     most = int(np.ceil(heat.size * CENTERS_PER_PIXEL)) + 1
     centers, scores = (
@@ -204,16 +203,15 @@ def center_objects(outputs: dict, thing_ids, threshold: float | None = None) -> 
     return {**_visible(numbers[ids], scores[order], classes[order]), "mask": mask}
 
 
-def detected_objects(detections: dict, size, threshold: float | None = None) -> dict:
+def detected_objects(detections: dict, size, threshold: float) -> dict:
     """Draw the masks of detections into one label map; see `decode_instances`.
 
     Args:
         detections: "scores" (M,) in descending order, "classes" (M,) with -1 for padding, "boxes"
             (M, 4) and "masks" (M, 28, 28) of one image.
         size: (height, width) of the image in pixels.
-        threshold: score that an object needs; None for 0.5.
+        threshold: score that an object needs.
     """
-    threshold = OBJECT_THRESHOLD if threshold is None else threshold
     wanted = (detections["classes"] >= 0) & (detections["scores"] > threshold)
     boxes, masks = detections["boxes"][wanted], detections["masks"][wanted]
     labels = np.zeros(size, np.int32)

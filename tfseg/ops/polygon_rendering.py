@@ -10,6 +10,7 @@ from tfseg.ops.polygons import polygon_boxes, ray_directions
 
 PIXELS_AT_ONCE = 2**20
 POLYGONS_AT_ONCE = 16
+SQUARES_AT_ONCE = 2**16  # pixels in squares of known size: the arrays stay in the cache
 
 
 def render_polygons(distances, centers, height: int, width: int) -> np.ndarray:
@@ -107,8 +108,8 @@ def draw_polygons(distances, centers, valid, height, width, side: int | None = N
         centers: (B, K, 2) x and y in pixels.
         valid: (B, K) bool, False for rows that are not drawn.
         height, width: size of the images, int or integer tensors.
-        side: number of pixels along a side of squares that contain the polygons; None for that of
-            the largest one. Under JAX and XLA it must be given; larger polygons are cut.
+        side: number of pixels along a side of squares that contain the polygons; None for the
+            smallest squares. Under JAX and XLA it must be given; larger polygons are cut.
 
     Returns:
         (B, height, width) int32: 0 for background, k + 1 where polygon k is.
@@ -119,33 +120,55 @@ def draw_polygons(distances, centers, valid, height, width, side: int | None = N
         return ops.zeros((batch, height, width), "int32")
     distances = ops.where(valid[..., None], distances, 0.0)
     centers = ops.where(valid[..., None], centers, -1.0)  # outside of the image
-    boxes = polygon_boxes(distances, centers)
-    corners = ops.ceil(boxes[..., :2] - 0.5)
-    if side is None:
-        extents = ops.floor(boxes[..., 2:] - 0.5) - corners + 1
-        side = ops.cast(ops.max(extents, initial=1), "int32")
+    corners, extents = _pixels_around(distances, centers, height, width)
     rows = ops.concatenate([distances, centers, corners], axis=-1)
     rows = ops.reshape(rows, (batch * count, rays + 4))
     images = ops.repeat(ops.arange(batch, dtype="int32"), count)
     numbers = count - ops.tile(ops.arange(count, dtype="int32"), [batch])  # the first is highest
+    sides = ops.reshape(extents, (-1,))
+    if side is None:  # the largest first, so that the squares drawn together are of about one size
+        order = ops.argsort(-sides)
+        rows, images, numbers, sides = (
+            ops.take(values, order, axis=0) for values in (rows, images, numbers, sides)
+        )
 
     def is_left(start, canvas):
         return start < batch * count
 
     def draw(start, canvas):
-        part = start + ops.arange(POLYGONS_AT_ONCE)
+        square, together = side, POLYGONS_AT_ONCE
+        if side is None:
+            square = ops.maximum(ops.take(sides, start), 1)
+            together = ops.maximum(SQUARES_AT_ONCE // (square * square), 1)
+        part = start + ops.arange(together)
         part = ops.minimum(part, batch * count - 1)  # the last one again
-        places, inside = _squares(ops.take(rows, part, axis=0), side, height, width)
+        places, inside = _squares(ops.take(rows, part, axis=0), square, height, width)
         places = places + ops.take(images, part)[:, None] * (height * width)
         values = ops.where(inside, ops.take(numbers, part)[:, None], 0)
         places = ops.reshape(ops.where(inside, places, 0), (-1, 1))
         canvas = ops.scatter_update(canvas, places, ops.reshape(values, (-1,)), reduction="max")
-        return start + POLYGONS_AT_ONCE, canvas
+        return start + together, canvas
 
     canvas = ops.zeros((batch * height * width,), "int32")
     canvas = ops.while_loop(is_left, draw, (ops.convert_to_tensor(0, "int32"), canvas))[1]
     canvas = ops.reshape(canvas, (batch, height, width))
     return ops.where(canvas > 0, count + 1 - canvas, 0)
+
+
+def _pixels_around(distances, centers, height, width):
+    """Return the first column and row (..., 2) of polygons in the image, and the longer side (...).
+
+    Args:
+        distances: (..., R).
+        centers: (..., 2) x and y.
+        height, width: size of the image.
+    """
+    boxes = polygon_boxes(distances, centers)
+    first = ops.maximum(ops.ceil(boxes[..., :2] - 0.5), 0.0)
+    ends = ops.stack([ops.cast(width, "float32"), ops.cast(height, "float32")]) - 1
+    last = ops.minimum(ops.floor(boxes[..., 2:] - 0.5), ends)
+    sides = ops.max(last - first, axis=-1) + 1
+    return first, ops.cast(ops.clip(sides, 0, ops.max(ends) + 1), "int32")
 
 
 def _squares(rows, side, height, width):

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def tuned(self) -> Path:
-        """Path of that model with tuned logit offsets; a better epoch removes it."""
+        """Path of that model with tuned offsets or thresholds; a better epoch removes it."""
         return self.folder / "tuned.keras"
 
     @property
@@ -158,8 +158,8 @@ class Run:
         """Load the model of the best epoch.
 
         Args:
-            tuned: load it with tuned logit offsets, if `keep_tuned` was called; it is then not
-                compiled. False for the model as it was trained.
+            tuned: load it with tuned logit offsets or thresholds, if `keep_tuned` was called; it is
+                then not compiled. False for the model as it was trained.
 
         Raises:
             FileNotFoundError: no epoch has ended yet.
@@ -178,10 +178,11 @@ class Run:
         return keras.saving.load_model(file)
 
     def keep_tuned(self, model: keras.Model, tuning: dict) -> None:
-        """Keep the model of the best epoch with tuned logit offsets, see `inference.tune_offsets`.
+        """Keep the model of the best epoch with what `inference.tune_run` found.
 
         Args:
-            model: what `inference.with_offsets` made of `model(tuned=False)`.
+            model: what `inference.with_offsets` or `models.with_object_thresholds` made of
+                `model(tuned=False)`.
             tuning: dict for `tuning.json`, with the scores before and after.
         """
         self.forget_tuning()

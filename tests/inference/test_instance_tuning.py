@@ -1,0 +1,105 @@
+"""Thresholds of instance models. The models are exact: the image contains their outputs."""
+
+import keras
+import numpy as np
+import pytest
+from exact_instances import Exact, center_image, center_model, discs, star_image, star_model
+
+from tfseg.inference import evaluate_instances, predict_instances, tune_instances, tune_run
+from tfseg.models import instance_settings, with_object_thresholds
+from tfseg.training import Run
+
+
+@pytest.fixture(scope="module")
+def star():
+    return star_model()
+
+
+@pytest.fixture(scope="module")
+def false_object():
+    """Return an image with a false object of probability 0.7, and the label map without it."""
+    labels = discs()
+    image = star_image(labels)
+    wrong = labels == 5
+    image[wrong, 0] = np.minimum(image[wrong, 0], np.log(0.7 / 0.3))
+    return image, np.where(wrong, 0, labels)
+
+
+@pytest.mark.parametrize("score", ["ap", "pq"])
+def test_the_best_thresholds_have_the_score_of_an_evaluation(score, star, false_object):
+    image, target = false_object
+    reader = Exact([image] * 2, [target] * 2)
+    tuning = tune_instances(star, reader, score)
+    assert tuning.object_threshold >= 0.7
+    assert tuning.nms_overlap in (0.3, 0.4, 0.5)
+    assert tuning.improves
+    assert tuning.score_cv > tuning.score_untuned
+    untuned = evaluate_instances(star, reader).means()[score]
+    assert tuning.score_untuned == pytest.approx(untuned, abs=1e-12)
+    # both images are the same, so that each fold finds the thresholds of all images
+    thresholds = tuning.object_threshold, tuning.nms_overlap
+    tuned = evaluate_instances(with_object_thresholds(star, *thresholds), reader).means()[score]
+    assert tuning.score_cv == pytest.approx(tuned, abs=1e-12)
+
+
+def test_thresholds_that_help_on_one_image_only_do_not_improve(star, false_object):
+    # On the first image the object of probability 0.7 is false, on the second it is true.
+    image, target = false_object
+    reader = Exact([image] * 2, [target, discs()])
+    tuning = tune_instances(star, reader)
+    assert not tuning.improves
+    assert tuning.score_cv < tuning.score_untuned
+
+
+def test_center_thresholds_are_tuned():
+    labels = discs()
+    image = center_image(labels)
+    image[2, 2, :2] = 1, np.log(0.12 / 0.88)  # a false object of one pixel with a heat of 0.12
+    tuning = tune_instances(center_model(), Exact([image] * 2, [labels] * 2), "ap50")
+    assert (tuning.object_threshold, tuning.nms_overlap) == (0.15, None)
+    assert (tuning.score, tuning.score_cv) == ("ap50", 1.0)
+    assert tuning.score_untuned < 1
+
+
+def test_a_run_keeps_what_improves_it(star, false_object, tmp_path):
+    image, target = false_object
+    run = Run(tmp_path)
+    star.save(run.best)
+    tuning = tune_run(run, Exact([image] * 2, [target] * 2))
+    assert run.tuning()["object_threshold"] == tuning.object_threshold
+    settings = instance_settings(run.model())
+    assert settings.object_threshold == tuning.object_threshold
+    assert settings.nms_overlap == tuning.nms_overlap
+    assert predict_instances(run.model(), image)["instances"].max() == target.max() - 1
+    assert instance_settings(run.model(tuned=False)).object_threshold == 0.5
+    # the same probabilities, but now all of them are right
+    tuning = tune_run(run, Exact([image] * 2, [discs()] * 2))
+    assert not tuning.improves
+    assert run.tuning() is None
+    assert instance_settings(run.model()).object_threshold == 0.5
+
+
+def test_thresholds_are_in_keras_files_and_give_way_to_arguments(star, false_object, tmp_path):
+    image = false_object[0]
+    strict = with_object_thresholds(with_object_thresholds(star, 0.2), nms_overlap=0.9)
+    strict.save(tmp_path / "m.keras")
+    loaded = keras.saving.load_model(tmp_path / "m.keras")
+    settings = instance_settings(loaded)
+    assert (settings.object_threshold, settings.nms_overlap) == (0.2, 0.9)
+    expected = predict_instances(star, image, None, 0.2, 0.9)["instances"]
+    np.testing.assert_array_equal(predict_instances(loaded, image)["instances"], expected)
+    expected = predict_instances(star, image)["instances"]
+    found = predict_instances(loaded, image, None, 0.5, 0.4)["instances"]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_does_not_fit_is_refused(star, false_object):
+    image, target = false_object
+    with pytest.raises(ValueError, match=r"got folds=1 and 1 images, expected at least two"):
+        tune_instances(star, Exact([image], [target]))
+    with pytest.raises(ValueError, match="score='aji' is unknown"):
+        tune_instances(star, Exact([image] * 2, [target] * 2), "aji")
+    with pytest.raises(ValueError, match="object_threshold=1.5 must be at least 0 and below 1"):
+        with_object_thresholds(star, 1.5)
+    with pytest.raises(ValueError, match="nms_overlap=0.3 is for models with head='star'"):
+        with_object_thresholds(center_model(), nms_overlap=0.3)

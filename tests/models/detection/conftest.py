@@ -106,7 +106,8 @@ class Trained(NamedTuple):
 def trained():
     """The model that tests share, see `Trained`."""
     model = small()
-    model.compile(keras.optimizers.Adam(1e-3), jit_compile=False)
+    # to trace the graph takes longer than the steps: test_half_precision_fits_in_a_graph
+    model.compile(keras.optimizers.Adam(1e-3), run_eagerly=True)
     images, labels = batch_of_objects()
     history = model.fit(images, labels, epochs=6, verbose=0).history
     # here, so that tests leave the shared model as it is
@@ -114,4 +115,5 @@ def trained():
     for name, options in EXTREME.items():
         losses = model.fit(images, with_boxes(labels, **options), verbose=0).history
         extreme[name] = {loss: values[0] for loss, values in losses.items()}
+    model.run_eagerly = False
     return Trained(model, history, extreme)

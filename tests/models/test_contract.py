@@ -123,7 +123,7 @@ def test_the_table_of_default_encoders_is_right():
 @pytest.mark.parametrize("name", [*SMALL_NAMES, *REAL], indirect=True)
 def test_logits_have_the_size_of_the_image(name):
     stride = SMALL[name][1]
-    for height, width in [(1, 1), (5, 4), (17, 30), (stride + 1, 2 * stride - 1)]:
+    for height, width in [(1, 1), (stride + 1, 2 * stride - 1)]:
         logits = logits_of(built(name), draw(height, width, batch=1))
         assert logits.shape == (1, height, width, 3)
         assert logits.dtype == np.float32
@@ -281,7 +281,8 @@ def test_a_keras_file_evaluates_to_the_same_digits(tmp_path):
     assert losses[-1] < 0.7 * losses[0]
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
-    model.jit_compile = again.jit_compile = False  # XLA was tested; two more compilations are slow
+    for each in (model, again):  # XLA was tested; two more compilations are slow
+        each.jit_compile, each.run_eagerly = False, True
     digits = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert again.evaluate(images, labels, verbose=0, return_dict=True) == digits
     assert set(digits) == {"loss", "mean_iou", "dice/a", "dice/b", "dice/c"}
@@ -393,6 +394,7 @@ def test_the_other_backend_gives_the_same_logits(saved):
         assert np.abs(logits - expected).max() < 1e-4 * max(1, np.abs(expected).max()), name
 
 
+@pytest.mark.parametrize("name", [*DIFFERENT, "unetpp"], indirect=True)
 def test_one_graph_serves_all_sizes(name):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("JAX compiles once per size")
@@ -408,7 +410,7 @@ def test_one_graph_serves_all_sizes(name):
         assert ops.convert_to_numpy(graph(images)) == pytest.approx(expected, abs=1e-4)
 
 
-# `test_one_graph_serves_all_sizes` has the others, and tests/export the folded layers.
+# `test_one_graph_serves_all_sizes` has other layers, and tests/export the folded ones.
 EXPORTED = ["pspnet", "tiny_unet", "upernet+convnext_tiny", "deeplab_v3_plus+mobilenet_v3_small"]
 
 

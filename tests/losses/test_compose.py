@@ -144,7 +144,8 @@ def test_a_compiled_model_is_saved_and_loaded_with_its_loss(tmp_path):
     labels, images = draw()
     model = keras.Sequential([keras.Input((None, None, 3)), keras.layers.Conv2D(3, 1)])
     theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
-    model.compile("sgd", CrossEntropy(class_weights=(1, 2, 3)) + 0.5 * Dice(smooth=0.1) + theirs)
+    loss = CrossEntropy(class_weights=(1, 2, 3)) + 0.5 * Dice(smooth=0.1) + theirs
+    model.compile("sgd", loss, run_eagerly=TENSORFLOW)
     value = model.evaluate(images, labels, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
@@ -158,7 +159,7 @@ def test_evaluate_passes_sample_weights():
     logits = model.predict(images, verbose=0)
     for weights in (np.array([0.5, 3]), np.random.default_rng(1).random(labels.shape)):
         loss = CrossEntropy() + 0.5 * Dice()
-        model.compile("sgd", loss)
+        model.compile("sgd", loss, run_eagerly=TENSORFLOW)
         value = model.evaluate(images, labels, sample_weight=weights, verbose=0)
         assert value == pytest.approx(float(loss(labels, logits, weights)), rel=1e-5)
         assert value != pytest.approx(float(loss(labels, logits)), rel=1e-2)

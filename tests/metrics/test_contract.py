@@ -124,7 +124,7 @@ class TestMetric:
             measure(cls(4), (labels, logits))
         )
 
-    @pytest.mark.parametrize("label", [4, -1, 254, 256, 2**31 - 1])
+    @pytest.mark.parametrize("label", [4, -1, 2**31 - 1])
     def test_after_an_invalid_label_every_result_is_nan(self, cls, label):
         labels, logits = draw()
         labels[0, 0, :2] = label
@@ -251,11 +251,12 @@ def invalid_targets():
     """Return {name: a target of 3 classes with one invalid pixel}."""
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (8, 3, 5))
+    # of one dtype, since each is compiled; integers are in `TestMetric`
     floating, dense = labels.astype("float32"), np.eye(3, dtype="float32")[labels]
     found = {}
     for name, target, value in (
-        ("above", labels, 3),
-        ("below", labels, -1),
+        ("above", floating, 3),
+        ("below", floating, -1),
         ("fractional", floating, 0.5),
         ("NaN", floating, np.nan),
         ("dense negative", dense, [-0.5, 1, 0]),

@@ -29,8 +29,11 @@ def number(tensor):
     return ops.convert_to_numpy(ops.cast(tensor, "float32"))
 
 
-def value_and_gradients(function, maps, weights, jit_compile=False):
-    """Return the result of a function of feature maps, and the gradients of its weighted sum."""
+def value_and_gradients(function, maps, weights, jit_compile=None):
+    """Return the result of a function of feature maps, and the gradients of its weighted sum.
+
+    It runs eagerly, or if `jit_compile` is False or True as a graph of TensorFlow or XLA.
+    """
     if keras.backend.backend() == "jax":
         import jax
 
@@ -43,7 +46,6 @@ def value_and_gradients(function, maps, weights, jit_compile=False):
         return result, gradients
     import tensorflow as tf
 
-    @tf.function(jit_compile=jit_compile)
     def run(*maps):
         with tf.GradientTape() as tape:
             tape.watch(maps)
@@ -51,6 +53,8 @@ def value_and_gradients(function, maps, weights, jit_compile=False):
             total = tf.reduce_sum(result * weights)
         return result, tape.gradient(total, maps)
 
+    if jit_compile is not None:
+        run = tf.function(run, jit_compile=jit_compile)
     return run(*maps)
 
 

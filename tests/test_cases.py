@@ -357,7 +357,7 @@ def test_images_divided_by_255_are_reported():
     [IMAGE.astype(np.uint16) * 257, IMAGE.astype(np.int16) - 1024, IMAGE.astype(np.float32) / 255],
     ids=["16 bits", "CT", "reflectance"],
 )
-def test_colors_of_other_ranges_are_not_clipped_to_0_255(image):
+def test_colors_of_other_ranges_are_not_clipped_to_0_255(image, without_xla):
     reader = Arrays([image] * 2, [IDS] * 2, NAMES)
     with pytest.raises(ValueError, match="value_range"):
         pipeline(reader, 2, Augment(16, brightness=0.1))

@@ -38,7 +38,7 @@ def bfloat16():
 
 
 def test_batch_normalization_is_fused_and_has_momentum_0_9_in_half_precision(bfloat16):
-    model, features = build("mobilenet_v2", (33, 40, 3), output_stride=8)
+    model, features = build("mobilenet", (33, 40, 3), output_stride=8)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert {(type(layer), layer.momentum) for layer in norms} == {(BatchNorm, 0.9)}
     assert features[-1].dtype == "bfloat16"

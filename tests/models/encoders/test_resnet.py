@@ -53,9 +53,9 @@ def test_features_are_equal_to_torchvision(tmp_path):
 
 @pytest.mark.parametrize("write", [write_zip, write_legacy])
 def test_both_formats_are_loaded(small, tmp_path, write):
-    tensors = published_tensors(resnet.resnet(NAME))
-    write_state_dict(tmp_path / "a.pth", tensors, write)
-    network = resnet.resnet(NAME, tmp_path / "a.pth")
+    network = resnet.resnet(NAME)
+    tensors = published_tensors(network)
+    resnet._load_published(network, write_state_dict(tmp_path / "a.pth", tensors, write))
     layer = network.get_layer("group2_block0_2_conv")
     expected = tensors["layer2.0.conv2.weight"].transpose(2, 3, 1, 0)
     assert np.array_equal(layer.kernel, expected)

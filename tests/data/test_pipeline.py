@@ -20,9 +20,12 @@ from tfseg.data.readers.objects import BOX_FIELDS, boxes_around, object_arrays, 
 from tfseg.metrics import ConfusionMetrics
 
 NAMES = ["ground", "disc", "band"]
-# Shared, so that their kernels are compiled or traced once. `MIXED` runs without XLA.
+# Shared, so that their kernels are compiled or traced once for each shape of a batch: `AUGMENT` by
+# XLA, for batches of 2; `MIXED` without XLA. `FLIPPED` runs eagerly.
 AUGMENT = Augment(24, scale=(0.75, 1.4), rotate=10, flip="both", contrast=0.2, noise=0.02)
-MIXED = uncompiled(Augment(24, scale=(0.75, 1.4), crop="classes", mosaic=0.5, cutmix=0.3))
+FLIPPED = uncompiled(Augment(24, flip="both"))
+MIXED = Augment(24, scale=(0.75, 1.4), crop="classes", mosaic=0.5, cutmix=0.3)
+MIXED.__dict__["_compiled"] = tf.function(MIXED.kernel, autograph=False)
 
 
 # --- readers and batches
@@ -260,7 +263,8 @@ STREAMS = {
 def test_a_stream_continues_from_any_step(stream):
     expected = batches(STREAMS[stream](), 8)
     assert len({digest([batch]) for batch in expected}) > 3  # small datasets may repeat a batch
-    for step in (1, 5):  # in the first and in a later epoch
+    # in the first and in a later epoch
+    for step in (1, 5) if stream == "whole" else (5,):
         assert equal(batches(STREAMS[stream](first_step=step), 8 - step), expected[step:])
 
 
@@ -273,13 +277,12 @@ def test_a_dataset_smaller_than_a_batch_repeats_itself():
 @pytest.mark.parametrize("stream", ["augmented", "mixed objects", "whole, padded"])
 def test_the_number_of_threads_changes_nothing(stream):
     found = []
-    for threads in (1, 2, 16):
+    for threads in (1, 16):
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
         options.threading.max_intra_op_parallelism = threads
         found.append(batches(STREAMS[stream]().with_options(options), 4))
-    assert equal(found[0], found[1])
-    assert equal(found[0], found[2])
+    assert equal(*found)
 
 
 @pytest.mark.slow
@@ -572,7 +575,7 @@ def test_crops_of_images_read_smaller_show_the_same(crop, without_xla):
     reader = Arrays([cv2.GaussianBlur(image, (0, 0), 2)], [mask], NAMES)
     augment = Augment(64, scale=(0.3, 0.5), rotate=20, flip="both", crop=crop)
     assert augment.crop_sampler.shrink == 2
-    for number, batch in enumerate(batches(pipeline(reader, 1, augment, seed=3), 6)):
+    for number, batch in enumerate(batches(pipeline(reader, 1, augment, seed=3), 3)):
         expected = augment.sample(reader[0], 3, number)
         assert np.abs(batch["image"][0] - expected["image"]).mean() < 2
         assert (batch["mask"][0] == expected["mask"]).mean() > 0.97
@@ -592,7 +595,7 @@ def damaged_folder(folder, *names):
 
 
 KINDS = {
-    "training": {"augment": AUGMENT},
+    "training": {"augment": FLIPPED},
     "whole": {"shuffle": True},
     "evaluation": {},
     "padded": {"pad": True},
@@ -631,7 +634,7 @@ def test_skip_changes_nothing_if_all_samples_can_be_read(kind):
     dataset = pipeline(arrays(), 2, on_error="skip", **KINDS[kind])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert equal(batches(expected, 7), batches(dataset, 7))
+        assert equal(batches(expected, 4), batches(dataset, 4))
     assert len(expected) == len(dataset)
     assert expected.element_spec == dataset.element_spec
 
@@ -668,8 +671,15 @@ def shrink_image(file):
     Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(file)
 
 
-@pytest.mark.parametrize("change", [damage, Path.unlink, shrink_image])
-@pytest.mark.parametrize("kind", ["training", "evaluation"])
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("training", damage),
+        ("training", shrink_image),
+        ("evaluation", Path.unlink),
+        ("evaluation", shrink_image),
+    ],
+)
 def test_files_can_be_damaged_between_passes(folder, kind, change):
     reader = damaged_folder(folder)
     raising = pipeline(reader, 3, on_error="raise", **KINDS[kind])
@@ -708,11 +718,12 @@ def resources():
 @pytest.mark.parametrize("kind", ["training", "evaluation"])
 def test_many_epochs_use_no_more_resources_than_few(folder, kind, tmp_path):
     reader = Folder(folder / "images", folder / "masks", NAMES).subset(np.arange(64) % 6)
-    dataset = pipeline(reader, 4, on_error="skip", cache=tmp_path / "cache", **KINDS[kind])
+    options = {"augment": AUGMENT} if kind == "training" else {}
+    dataset = pipeline(reader, 2, on_error="skip", cache=tmp_path / "cache", **options)
     used = []
     for epochs in (3, 8):
         for _ in range(epochs):
-            assert sum(1 for _ in dataset) == 16
+            assert sum(1 for _ in dataset) == 32
         gc.collect()
         used.append(resources())
     resident, threads, files = (used[1] - used[0]).tolist()

@@ -59,24 +59,24 @@ def one_pass(reader, augment, **options):
     return list(pipeline(reader, 2, augment, **options))
 
 
-STREAMS = pytest.mark.parametrize("augment", [None, Augment(8)], ids=["whole", "crops"])
+CROPS = Augment(8)
+STREAMS = pytest.mark.parametrize("augment", [None, CROPS], ids=["whole", "crops"])
 
 
 # ---- labels ----
 
 
-@STREAMS
 @pytest.mark.parametrize(
-    ("value", "message"),
+    ("value", "message", "augment"),
     [
-        (np.uint8(2), "contains values that map to no class: 2 .*mask_values="),
-        (np.int8(-1), "contains values that map to no class: -1 "),
-        (np.uint16(256), "contains values that map to no class: 256 "),  # 0 as a byte
-        (np.float32(0.5), "contains fractions or NaN"),
-        (np.float32("nan"), "contains fractions or NaN"),
+        (np.uint8(2), "contains values that map to no class: 2 .*mask_values=", None),
+        (np.int8(-1), "contains values that map to no class: -1 ", None),
+        (np.uint16(256), "contains values that map to no class: 256 ", CROPS),  # 0 as a byte
+        (np.float32(0.5), "contains fractions or NaN", None),
+        (np.float32("nan"), "contains fractions or NaN", CROPS),
     ],
 )
-def test_masks_that_are_not_class_ids_raise(augment, value, message, without_xla):
+def test_masks_that_are_not_class_ids_raise(value, message, augment, without_xla):
     images, masks = drawn()
     with pytest.raises(tf.errors.OpError) as caught:
         one_pass(Custom(images, with_value(masks, value)), augment)
@@ -131,15 +131,19 @@ def test_masks_of_0_and_255_are_reported(augment, without_xla):
 # ---- images ----
 
 
-@STREAMS
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize(
-    ("scale", "shift", "remedy"),
-    [(1 / 255, 0, "Do not divide images by 255"), (1 / 50, -2.5, "Do not normalize images")],
+    ("dtype", "normalize", "augment"),
+    [
+        (np.float16, False, None),
+        (np.float32, True, None),
+        (np.float32, False, CROPS),
+        (np.float64, True, CROPS),
+    ],
 )
-def test_images_that_were_divided_by_255_are_reported(
-    augment, dtype, scale, shift, remedy, without_xla
-):
+def test_images_that_were_divided_by_255_are_reported(dtype, normalize, augment, without_xla):
+    scale, shift, remedy = 1 / 255, 0, "Do not divide images by 255"
+    if normalize:
+        scale, shift, remedy = 1 / 50, -2.5, "Do not normalize images"
     images, masks = drawn()
     scaled = (images * scale + shift).astype(dtype)
     with pytest.warns(UserWarning, match=f"^pipeline: image[0-3]: the image values .*{remedy}"):
@@ -155,7 +159,7 @@ def test_usual_images_are_not_reported(without_xla):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for usual in (dark, images.astype("float32"), images * 257.0, images - 128.0):
-            one_pass(Custom(usual, masks), Augment(8))
+            one_pass(Custom(usual, masks), CROPS)
         for sixteen in (images.astype(np.uint16) * 257, images.astype(np.int16) - 1024):
             one_pass(Custom(sixteen, masks), None)
         normalized = Augment(8, normalization=(0.5, 0.2))
@@ -218,8 +222,16 @@ def readers_of(dtype):
     }
 
 
-@pytest.mark.parametrize("kind", ["arrays", "subset", "tiles", "boxes"])
-@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    [
+        ("arrays", np.uint16),
+        ("arrays", np.int16),
+        ("subset", np.float32),
+        ("tiles", np.uint16),
+        ("boxes", np.float32),
+    ],
+)
 def test_colors_need_the_range_of_values(kind, dtype):
     reader = readers_of(dtype)[kind]
     message = f"Augment: brightness, noise of {np.dtype(dtype)} images .* Pass value_range="

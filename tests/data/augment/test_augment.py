@@ -136,7 +136,10 @@ def test_samples_without_the_operation_keep_every_byte(name):
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
 def test_samples_without_any_operation_are_exact_crops(interpolation):
     batch, keys = random_batch(16, 41, 50), keys_of(16)
-    operations = {**GEOMETRY, **COLORS, "cutout": 0.4}
+    colors = COLORS
+    if interpolation == "bilinear":  # to compile all of them takes longer than the geometry
+        colors = {"contrast": 0.3, "blur": 1.5}
+    operations = {**GEOMETRY, **colors, "cutout": 0.4}
     del operations["flip"]
     rare = dict.fromkeys(operations, 0.1)
     augment = Augment((24, 33), **operations, probability=rare, interpolation=interpolation)
@@ -185,7 +188,7 @@ def center_of_mass(weights):
 def test_image_and_mask_keep_the_same_center_of_mass(name):
     y, x = np.mgrid[:70, :70]
     disc = (np.hypot(y - 37, x - 32) < 14).astype(np.uint8)
-    changed = change(geometric(name), 128, image=disc[..., None] * np.uint8(255), mask=disc)
+    changed = change(geometric(name), 64, image=disc[..., None] * np.uint8(255), mask=disc)
     image, mask = changed["image"][..., 0] / 255, (changed["mask"] == 1).astype(float)
     visible = mask.sum((1, 2)) > 100
     assert visible.mean() > 0.8
@@ -339,7 +342,7 @@ def rectangles(draw):
 
 
 @pytest.mark.parametrize("name", PROPERTY)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(data=st.data(), number=st.integers(0, 10**6))
 def test_boxes_and_instances_stay_consistent(name, data, number):
     augment = uncompiled(PROPERTY[name])
@@ -494,7 +497,7 @@ def test_boxes_of_pieces_are_those_of_whole_images():
     augment = uncompiled(Augment((24, 32), scale=(0.7, 1.4), rotate=20))
     sample = objects(150, 160)
     whole = {name: value[None] for name, value in sample.items()}
-    for number in range(8):
+    for number in range(4):
         from_piece = augment.sample(sample, 4, number)
         from_whole = arrays(augment(whole, np.array([[4, number]])))
         for name, values in from_piece.items():
@@ -612,11 +615,11 @@ def test_a_sample_does_not_depend_on_its_batch():
         assert alone["image"].dtype == np.float32
         assert alone["mask"].dtype == np.uint8
         assert is_close(alone, {name: values[i] for name, values in together.items()})
-        again = single.sample(sample, 6, 40 + i)
-        assert all(np.array_equal(values, alone[name]) for name, values in again.items())
-        for seed, number in ((6, 41 + i), (7, 40 + i)):
-            other = single.sample(sample, seed, number)
-            assert not np.array_equal(other["image"], alone["image"])
+    again = single.sample(sample, 6, 43)
+    assert all(np.array_equal(values, alone[name]) for name, values in again.items())
+    for seed, number in ((6, 44), (7, 43)):
+        other = single.sample(sample, seed, number)
+        assert not np.array_equal(other["image"], alone["image"])
     dataset = tf.data.Dataset.from_tensors((batch, keys)).map(EVERYTHING)
     assert dataset.element_spec["image"].shape == (4, 32, 32, 3)
     assert is_close(arrays(next(iter(dataset))), together)

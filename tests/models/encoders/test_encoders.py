@@ -199,7 +199,9 @@ def network(name):
             mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
             layer.set_weights([mean, std**2, np.array(0)])
             layer.finalize_state()
-    return network
+    yield network
+    del network, layer, variable
+    keras.backend.clear_session()  # each network and its copies have up to 200 MB
 
 
 def encode_network(network, name, monkeypatch, shape=(None, None, 3), output_stride=32):

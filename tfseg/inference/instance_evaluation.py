@@ -111,6 +111,7 @@ def evaluate_instances(
     object_threshold: float | None = None,
     nms_overlap: float | None = None,
     track: Callable = lambda indices, total: indices,
+    flips: bool = False,
 ) -> InstanceEvaluation:
     """Compare the predicted instances of a model with those of a dataset.
 
@@ -118,7 +119,7 @@ def evaluate_instances(
         model: a model of `tfseg.models.instances`, or a detector with masks, with one class per
             entry of `reader.object_names`.
         reader: a `tfseg.data.Reader` with "instances" and "classes".
-        tile, object_threshold, nms_overlap: see `predict_instances`.
+        tile, object_threshold, nms_overlap, flips: see `predict_instances`.
         track: wraps the iteration to show progress; called with the positions and their number.
 
     Returns:
@@ -152,7 +153,7 @@ def evaluate_instances(
         labels = reader[index]
         image_owner = f"{owner}: {reader.name(index)}"
         found = instances_of(
-            model, labels["image"], tile, object_threshold, nms_overlap, owner=image_owner
+            model, labels["image"], tile, object_threshold, nms_overlap, flips, image_owner
         )
         for metric in (instances, panoptic):
             metric.update_state(labels, found)

@@ -6,7 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tfseg import checks
-from tfseg.inference.instance_predictor import finite_image, raw_predictions, require_instances
+from tfseg.inference.instance_predictor import (
+    finite_image,
+    raw_predictions,
+    require_flippable,
+    require_instances,
+)
 from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models import instance_settings, is_detector
 from tfseg.models.instance_decoding import objects_of
@@ -51,6 +56,7 @@ def tune_instances(
     tile: int | None = None,
     folds: int = 5,
     track: Callable = lambda items, total: items,
+    flips: bool = False,
 ) -> InstanceTuning:
     """Find the thresholds that maximize a score on a dataset.
 
@@ -66,6 +72,7 @@ def tune_instances(
         tile: see `predict_instances`.
         folds: number of folds of consecutive images for cross-validation; at most one per image.
         track: wraps the iteration to show progress; called with the indices and their number.
+        flips: see `predict_instances`.
 
     Returns:
         InstanceTuning. On equal scores, the thresholds closest to the defaults. Use them only if
@@ -86,6 +93,7 @@ def tune_instances(
     """
     owner = "tune_instances"
     require_instances(owner, model)
+    require_flippable(owner, model, flips)
     checks.one_of(owner, "score", score, INSTANCE_SCORES)
     folds = _check_reader(owner, model, reader, folds)
     choices, default = _choices(model), default_thresholds(model)
@@ -93,7 +101,7 @@ def tune_instances(
     for index in track(range(len(reader)), len(reader)):
         labels = reader[index]
         fold = metrics[index * folds // len(reader)]
-        for same, found in _found(model, labels["image"], tile, choices):
+        for same, found in _found(model, labels["image"], tile, choices, flips):
             metric = _metric(model, reader, score)
             metric.update_state(labels, found)
             for choice in same:
@@ -164,7 +172,7 @@ def _distance(choice, default):
     return abs(choice[0] - default[0]) + overlaps
 
 
-def _found(model, image, tile, choices):
+def _found(model, image, tile, choices, flips):
     """Yield the objects that the choices give, with the choices that give the same ones.
 
     The model predicts the image once.
@@ -174,7 +182,7 @@ def _found(model, image, tile, choices):
     """
     image = finite_image(model, image, "tune_instances")
     lowest = min(threshold for threshold, _ in choices)
-    outputs = raw_predictions(model, image, tile, lowest)
+    outputs = raw_predictions(model, image, tile, lowest, flips)
     is_center = not is_detector(model) and instance_settings(model).head == "center"
     found, same = {}, {}
     for threshold, overlap in choices:

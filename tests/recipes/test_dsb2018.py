@@ -1,87 +1,99 @@
-import cv2
+"""Star-convex nuclei: what is trained, and how their outlines follow the light."""
+
+import json
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_array_equal
 
-from tfseg.datasets import dsb2018 as load
-from tfseg.metrics import average_precision
 from tfseg.recipes import dsb2018
+from tfseg.training import Plan, Run, trainer
 
-TOUCHING = np.array(
-    [
-        [0, 0, 0, 0, 0, 0, 0],
-        [0, 1, 1, 1, 2, 2, 2],
-        [0, 1, 1, 1, 2, 2, 2],
-        [0, 1, 1, 1, 2, 2, 2],
-        [0, 0, 0, 0, 0, 0, 0],
-    ]
-)
-RIMS = np.array(
-    [
-        [0, 0, 0, 0, 0, 0, 0],
-        [0, 2, 2, 2, 2, 2, 2],
-        [0, 2, 1, 2, 2, 1, 1],
-        [0, 2, 2, 2, 2, 2, 2],
-        [0, 0, 0, 0, 0, 0, 0],
-    ]
-)
+ROWS, COLUMNS = np.mgrid[:48, :48]
+radii = np.hypot(ROWS - 24, COLUMNS - 24)
 
 
-def certain(classes):
-    return 20 * np.eye(3, dtype=np.float32)[classes]
+def photo(light):
+    """Return a gray RGB image (H, W, 3) of this light."""
+    return np.repeat(np.clip(light, 0, 255)[..., None], 3, axis=-1).astype(np.uint8)
 
 
-def test_a_rim_touches_another_nucleus_or_the_background():
-    assert_array_equal(dsb2018.rims(TOUCHING), RIMS)
+def disc(radius, number=1):
+    return np.where(radii < radius, number, 0)
 
 
-def test_connected_insides_are_split_at_their_neck():
-    y, x = np.mgrid[:30, :56]
-    left, right = (np.hypot(y - 15, x - center) < 11 for center in (15, 36))
-    inside = left | right
-    assert cv2.connectedComponents(inside.astype(np.uint8))[0] == 2  # with the background
-    found = dsb2018.split(certain(np.where(inside, dsb2018.INSIDE, 0)))
-    expected = np.where(left & (x < 26), 1, np.where(inside, 2, 0))
-    assert average_precision([expected], [found])["ap"][:8].min() == 1
-    assert_array_equal(found > 0, inside)
+@pytest.mark.parametrize(("found", "expected"), [(8, 9.9), (10, 10.4), (12, 10.8)])
+def test_an_outline_moves_to_the_level(found, expected):
+    # The light falls from 1 at a radius of 8 to 0 at 12: 1 - (r - 8) / 4 = 0.38 + 0.07 (r - found)
+    light = 210 - 50 * (radii.clip(8, 12) - 8)
+    result = dsb2018.fit_to_light(photo(light), disc(found, number=3))
+    assert set(np.unique(result)) == {0, 3}
+    assert (result[radii < expected - 0.5] == 3).all()
+    assert not result[radii > expected + 0.5].any()
 
 
-@pytest.mark.parametrize("width", [1, 2, 3])
-def test_a_rim_belongs_to_the_nearest_inside(width):
-    nuclei = np.zeros((20, 36), int)
-    nuclei[2:18, 2:18], nuclei[2:18, 18:34] = 1, 2
-    classes = np.where(nuclei, dsb2018.RIM, 0)
-    for left in (2, 18):
-        classes[2 + width : 18 - width, left + width : left + 16 - width] = dsb2018.INSIDE
-    assert_array_equal(dsb2018.split(certain(classes)), nuclei)
+def test_an_outline_moves_outward_by_three_pixels_at_most():
+    light = np.where(radii < 13, 200, 10)
+    result = dsb2018.fit_to_light(photo(light), disc(8))
+    assert 10 < radii[result > 0].max() < 12  # by 3 pixels
+    assert (result[radii < 8] == 1).all()
 
 
-@given(arrays(np.int64, (9, 8), elements=st.integers(0, 2)))
-def test_a_nucleus_covers_no_background_and_is_not_tiny(classes):
-    found = dsb2018.split(certain(classes))
-    assert not found[classes == 0].any()
-    assert np.bincount(found.ravel())[1:].min(initial=dsb2018.MIN_AREA) >= dsb2018.MIN_AREA
+def test_nuclei_do_not_take_pixels_of_each_other():
+    # one is dim: pixels of the bright one are above its level
+    labels = np.zeros((48, 48), int)
+    labels[10:30, 8:20], labels[10:30, 20:32] = 5, 2
+    light = np.select([labels == 5, labels == 2], [200, 100], 10)
+    assert_array_equal(
+        dsb2018.fit_to_light(photo(light), labels)[12:28, 10:30], labels[12:28, 10:30]
+    )
 
 
-def test_rims_without_an_inside_are_nuclei():
-    rim = np.full((5, 5), dsb2018.RIM)
-    found = dsb2018.split(certain(np.pad(np.hstack([rim, np.zeros((5, 3), int), rim]), 2)))
-    assert [len(np.unique(part[part > 0])) for part in (found[:, :7], found[:, 7:], found)] == [
-        1,
-        1,
-        2,
-    ]
+def test_a_nucleus_is_one_piece_without_holes():
+    light = np.where(radii < 12, 200, 10)
+    light[23:26, 31:34] = 10  # dark inside
+    light[23:26, 38:41] = 200  # a speck beside it
+    result = dsb2018.fit_to_light(photo(light), disc(12))
+    assert (result[radii < 11] == 1).all()
+    assert not result[radii > 12.9].any()
 
 
-def test_background_has_no_nuclei():
-    assert not dsb2018.split(certain(np.zeros((5, 7), int))).any()
+def test_a_nucleus_that_is_not_brighter_stays():
+    labels = disc(6)
+    assert_array_equal(dsb2018.fit_to_light(photo(np.full((48, 48), 50)), labels), labels)
 
 
-def test_ground_truth_survives_rims_and_splitting(shared_data):
-    _, val = load(shared_data / "dsb2018_fluo")
-    expected = [val[index]["instances"] for index in range(len(val))]
-    found = [dsb2018.split(certain(dsb2018.rims(nuclei))) for nuclei in expected]
-    assert average_precision(expected, found)["ap"][0] > 0.98  # a few lobed nuclei are split
+def test_an_image_without_nuclei():
+    result = dsb2018.fit_to_light(photo(radii), disc(0))
+    assert result.dtype == np.int32
+    assert not result.any()
+
+
+def test_what_it_trains(monkeypatch, shared_data, tmp_path):
+    found = []
+    monkeypatch.setattr(dsb2018, "run_instance_recipe", lambda *args: found.append(args))
+    monkeypatch.setattr(dsb2018, "score_nuclei", lambda reader, find, out: (len(reader), out))
+    result = dsb2018.run(shared_data / "dsb2018_fluo", 7, tmp_path / "run")
+    assert result == (20, tmp_path / "run")
+    ((config, train, val),) = found
+    assert (config.task, config.head, config.monitor) == ("instances", "star", "val_ap")
+    assert (config.minutes, config.batch_size, config.normalization) == (7.0, 4, "image")
+    assert (len(train), len(val)) == (80, 20)
+
+
+@pytest.mark.slow
+def test_a_short_run_scores_nuclei(monkeypatch, shared_data, tmp_path, capsys):
+    load = dsb2018.dsb2018
+
+    def few(folder):
+        return tuple(reader.subset(range(3)) for reader in load(folder))
+
+    monkeypatch.setattr(dsb2018, "dsb2018", few)
+    monkeypatch.setitem(dsb2018.AUGMENT, "size", 64)
+    monkeypatch.setattr(trainer, "plan_minutes", lambda *_: Plan(1, 2))
+    precision = dsb2018.run(shared_data / "dsb2018_fluo", 1, tmp_path / "run")
+    written = json.loads((tmp_path / "run" / "nuclei.json").read_text())
+    assert written == {"ap": precision["ap"].tolist(), "mean_ap": precision["mean_ap"]}
+    assert "ap50" in json.loads((tmp_path / "run" / "evaluation.json").read_text())
+    assert Run(tmp_path / "run").model().name == "unet_star"
+    assert "Nuclei: AP@0.5" in capsys.readouterr().out

@@ -8,7 +8,7 @@ import keras
 from rich.console import Console
 
 from tfseg.export import saved_model
-from tfseg.inference import report, report_objects, tune_run
+from tfseg.inference import report, report_instances, report_objects, tune_run
 from tfseg.training import Progress, Run, TrainConfig, train
 
 COMPARED = 10  # images on which the export must agree with the model
@@ -103,6 +103,26 @@ def run_object_recipe(config: TrainConfig, train_reader, val_reader, model: kera
     metadata = {"object_names": val_reader.object_names, "metrics": scores.means()}
     _export(model, run, val_reader, metadata, console)
     return scores
+
+
+def run_instance_recipe(config: TrainConfig, train_reader, val_reader) -> keras.Model:
+    """Train a network with a star or center head, then evaluate its best epoch; see `run_recipe`.
+
+    Args:
+        config: the `TrainConfig`, of the task "instances" with the head "star" or "center".
+        train_reader, val_reader: readers to train on, and to select and evaluate on.
+
+    Returns:
+        The model of the best epoch.
+    """
+    console = Console()
+    run = _train(config, train_reader, val_reader, None, console)
+    model = run.model()
+    scores = report_instances(model, val_reader, run.folder, run.history())
+    steps = run.record.plan.steps
+    console.print(scores.table(f"The best of {steps} steps, on {len(val_reader)} images"))
+    console.print(f"Scores and images are in {_shorten(run.folder)}.", soft_wrap=True)
+    return model
 
 
 def _train(config, train_reader, val_reader, model, console):

@@ -6,17 +6,17 @@
 A U-Net with a star head finds nuclei, averaged over the flips of an image; then their outlines move
 to where the light falls to a fixed fraction of theirs. On 20 images, after 900 steps of 4 images
 and 16 minutes of CPU time, validations included, on one core of an AMD EPYC beside other programs:
-AP@0.5 of nuclei NUC50, mean of AP@0.5 to 0.95 NUCAP. The epoch was chosen by the AP of the plain
+AP@0.5 of nuclei 0.807, mean of AP@0.5 to 0.95 0.523. The epoch was chosen by the AP of the plain
 polygons on these images, the threshold and the levels of light on training images. AP is
 TP / (TP + FP + FN), summed over the images, see `average_precision`.
 
 - Polygons without flips, at a threshold of 0.5: 0.776 and 0.421; after 180, 360, 540 and 720 steps
   0.179, 0.629, 0.776 and 0.780 at an IoU of 0.5.
-- Outlines that do not follow the light: POL50 and POLAP.
+- Outlines that do not follow the light: 0.80 and 0.47.
 - Insides and rims of nuclei in place of polygons, split by a watershed, after 300 steps of 8 images
   and 6 minutes on 2 cores of an Intel Xeon: 0.768 and 0.442.
-- On 40 training images half of the nuclei that are missed are not found at all, most of them small
-  or in dense groups. More steps were not tried.
+- Of 64 nuclei missed in 20 training images after 540 steps, 29 are not found at all, 20 of these
+  smaller than 80 pixels; the others are merged or too large. More steps were not tried.
 """
 
 import json

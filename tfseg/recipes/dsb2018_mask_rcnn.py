@@ -4,10 +4,10 @@
     runs/dsb2018_mask_rcnn
 
 On 20 images, after 330 steps of 2 images and 14 minutes of CPU time without the export, on 2 cores
-of an Intel Xeon beside six other programs: AP@0.5 of nuclei 0.705, mean of AP@0.5 to 0.95 0.419, a
-little less than the 0.768 and 0.442 of the U-Net with a watershed in `dsb2018`. COCO's AP50 is
-0.816 for boxes and 0.808 for masks, AP 0.478 and 0.470. AP of the masks after each 110 steps was
-0.359, 0.463 and 0.470.
+of an Intel Xeon beside six other programs: AP@0.5 of nuclei 0.705, mean of AP@0.5 to 0.95 0.419,
+less than the 0.807 and 0.523 of the star-convex polygons in `dsb2018`. COCO's AP50 is 0.816 for
+boxes and 0.808 for masks, AP 0.478 and 0.470. AP of the masks after each 110 steps was 0.359, 0.463
+and 0.470.
 
 With crops rotated by any angle, AP50 after 110 steps was 0.278 for boxes and 0.695 for masks,
 instead of 0.742 and 0.733: the boxes of rotated objects are those around the rotated boxes, and

@@ -53,6 +53,7 @@ def test_statistics_of_objects_are_in_all_reports(tmp_path):
     assert objects.box_ratios == pytest.approx([1, 4 / 3, 4])
     assert report.facts()["objects"] == "3, and 1 crowd"
     assert report.facts()["per image"] == "0 to 2, median 1; 1 without any"
+    assert diagnose(Boxes(boxes[::2])).facts()["per image"] == "1 to 3, median 2"
     # without masks there are no pixels to count, and no weights of classes
     assert "loss argument" not in report.facts()
     assert report.class_columns() == ["images", "objects"]

@@ -39,13 +39,14 @@ class ObjectStatistics:
         """Return {label: text} for the report."""
         low, middle, high = self.per_image
         crowds = f", and {plural(self.crowds, 'crowd')}" if self.crowds else ""
+        without = f"; {self.images_without} without any" if self.images_without else ""
         sizes, ratios = (
             f"{values[0]:.3g} to {values[2]:.3g}, median {values[1]:.3g}"
             for values in (self.box_sizes, self.box_ratios)
         )
         return {
             "objects": f"{self.count}{crowds}",
-            "per image": f"{low} to {high}, median {middle:g}; {self.images_without} without any",
+            "per image": f"{low} to {high}, median {middle:g}{without}",
             "box sizes": f"{sizes} pixels (square root of the area)",
             "box ratios": f"{ratios} (height / width)",
             "anchors": f"the defaults cover {self.default_anchors.coverage:.1%} of the objects, "

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -113,6 +114,7 @@ def test_tables_limit_files_and_classes(clean):
     assert "p4.png" not in text
     assert "class39" in text
     assert "; 2 more classes" in text
+    assert "shows 39 of the classes: class3, class4, class5, " in re.sub(r"\s+", " ", text)
     assert "| class40" not in text
 
 

@@ -11,6 +11,7 @@ from tfseg.doctor.mask_value_findings import mask_value_findings
 IMBALANCE = 10  # report if the most frequent class has this many times the pixels of the rarest
 SMALL_SIDE = 4  # pixels; a shorter object side is less than half a cell of stride 8
 WEIGHTS_SHOWN = 20
+ABSENT_SHOWN = 8  # of more classes without examples, only the first are named
 BACKGROUND_NAMES = ("background", "bg", "_background_", "nothing")
 
 
@@ -137,8 +138,13 @@ def _any_labels(samples):
 
 
 def _absent(no_image, missing):
-    noun = "class" if len(missing) == 1 else "classes"
-    message = f"{no_image} shows the {noun} {first_few(missing, 40)}."
+    if len(missing) > ABSENT_SHOWN:
+        message = (
+            f"{no_image} shows {len(missing)} of the classes: {first_few(missing, ABSENT_SHOWN)}"
+        )
+    else:
+        noun = "class" if len(missing) == 1 else "classes"
+        message = f"{no_image} shows the {noun} {', '.join(missing)}."
     fix = (
         "Label some examples, or remove the name. A class without examples is neither learned nor "
         "evaluated."

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from object_scenes import NAMES, SIDE, draw_scene, write_coco
 from PIL import Image
 
 from tfseg import training
+from tfseg.cli.training_summary import _describe_objects
 from tfseg.data import Coco
 from tfseg.training import Run, TrainConfig
 
@@ -72,6 +74,26 @@ def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, m
     assert "tfseg tune" not in printed
     names = {path.name for path in (tmp_path / "run").iterdir()}
     assert names >= FIGURES | {"evaluation.json", "evaluation.csv"}
+
+
+def test_of_many_classes_few_are_named(capsys):
+    names = [f"class{number}" for number in range(20)]
+    counts = [0] * 18 + [5, 6]
+    data = SimpleNamespace(
+        object_names=names,
+        object_counts=counts,
+        val_object_counts=[1] * 19 + [0],
+        train_names=["a"],
+        val_names=["b"],
+        window=None,
+    )
+    _describe_objects(data)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "validating on 1. Objects: class18 5, class19 6. " in printed
+    assert "the training images have no object of 18 classes: class0, class1, " in printed
+    assert (
+        "class7 ... Warning: the validation images have no object of the class class19." in printed
+    )
 
 
 def test_a_fraction_beside_images_to_validate_on_is_refused(tfseg, tmp_path):

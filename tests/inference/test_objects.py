@@ -128,6 +128,21 @@ def test_an_evaluation_is_saved_and_printed(tmp_path):
     assert cells[-1] == ["7", "0", "7"]
 
 
+def test_the_table_of_many_classes_has_those_with_objects():
+    names = [f"class{number}" for number in range(21)]
+    counts = np.where(np.arange(21) == 7, 4, 0)
+    scores = {name: np.arange(21) / 100 for name in EVALUATION.scores}
+    arguments = (EVALUATION.scores, scores, counts, {}, np.zeros((22, 22)), np.zeros(1))
+    many = ObjectEvaluation(names, *arguments)
+    assert len(many.rows()) == 21
+    table = many.table()
+    cells = [list(column.cells) for column in table.columns]
+    assert list(map(str, cells[0])) == ["class7", "mean"]
+    assert cells[1] == ["0.0700", "0.5000"]
+    assert cells[-1] == ["4", "4"]
+    assert table.caption.endswith("; not shown: 20 classes without objects")
+
+
 def test_a_report_has_tables_and_figures(model, tmp_path):
     history = {"epoch": [1, 2], "loss": [2.0, 1.0], "val_ap": [0.1, 0.2]}
     report_objects(model, Scenes(range(2)), tmp_path / "r", history)

@@ -3,6 +3,7 @@
 from tfseg.cli.console import plural, say
 from tfseg.cli.run_data import warn_if_absent
 
+NAMES_SHOWN = 8  # of many classes, in one sentence
 FEW_STEPS = 200  # below this, a network has hardly learned anything
 
 
@@ -47,15 +48,24 @@ def _describe_window(data):
 
 
 def _describe_objects(data):
+    from tfseg.data.readers.problems import first_few
+
     names = data.object_names
-    counts = [f"{name} {count}" for name, count in zip(names, data.object_counts, strict=True)]
+    counts = [
+        f"{name} {count}"
+        for name, count in zip(names, data.object_counts, strict=True)
+        if count or len(names) <= NAMES_SHOWN
+    ]
     say(f"{_images(data)} Objects: {', '.join(counts)}.")
     for counts, part in (
         (data.object_counts, "training"),
         (data.val_object_counts, "validation"),
     ):
         absent = [name for name, count in zip(names, counts, strict=True) if not count]
-        if absent:
+        if len(absent) > NAMES_SHOWN:
+            few = first_few(absent, NAMES_SHOWN)
+            say(f"Warning: the {part} images have no object of {len(absent)} classes: {few}")
+        elif absent:
             say(f"Warning: the {part} images have no object of the class {', '.join(absent)}.")
     _describe_window(data)
 

@@ -17,6 +17,7 @@ from tfseg.metrics import ConfusionMetrics, scores_of
 # {score: header of the printed table}; the files also contain "specificity"
 COLUMNS = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
 SCORES = (*COLUMNS, "specificity")
+ROWS_SHOWN = 20  # of a printed table that also has rows of classes without objects
 
 
 @dataclass
@@ -73,16 +74,15 @@ class Evaluation:
         """Return a `rich.table.Table` of the classes and their mean."""
         fractions = self.matrix.sum(1) / max(self.matrix.sum(), 1)
         means = self.means()
-        table = class_table(
+        accuracy = format_score(means["pixel_accuracy"])
+        return class_table(
             title,
             COLUMNS,
             self.rows(),
             {name: means[f"mean_{name}"] for name in COLUMNS},
+            f"pixel accuracy {accuracy}; '-': undefined, the class does not occur",
             ("pixels", [f"{fraction:.1%}" for fraction in fractions], ""),
         )
-        accuracy = format_score(means["pixel_accuracy"])
-        table.caption = f"pixel accuracy {accuracy}; '-': undefined, the class does not occur"
-        return table
 
 
 def class_rows(names, scores: dict, counts, counted: str = "objects") -> list[dict]:
@@ -104,14 +104,17 @@ def class_rows(names, scores: dict, counts, counted: str = "objects") -> list[di
     ]
 
 
-def class_table(title: str, columns: dict, rows: list[dict], means: dict, last=None):
+def class_table(title: str, columns: dict, rows: list[dict], means: dict, caption: str, last=None):
     """Return a `rich.table.Table` of the classes and their mean.
+
+    Of more than 20 classes, those without objects are left out, which the caption says.
 
     Args:
         title: text above the table.
         columns: {score: header} of the scores to show.
         rows: one dict per class, from `class_rows`.
         means: {score: value} over all classes.
+        caption: text below the table.
         last: header, texts of the classes and text of the mean of the last column; None for the
             numbers of objects.
     """
@@ -119,10 +122,11 @@ def class_table(title: str, columns: dict, rows: list[dict], means: dict, last=N
     from rich.text import Text
 
     if last is None:
+        rows, caption = _with_objects(rows, caption)
         counts = [row["objects"] for row in rows]
         last = "objects", map(str, counts), str(sum(counts))
     header, texts, of_mean = last
-    table = Table("class", title=Text(title), title_justify="left")
+    table = Table("class", title=Text(title), title_justify="left", caption=caption)
     for column in (*columns.values(), header):
         table.add_column(column, justify="right")
     for row, text in zip(rows, texts, strict=True):
@@ -130,6 +134,14 @@ def class_table(title: str, columns: dict, rows: list[dict], means: dict, last=N
     table.add_section()
     table.add_row("mean", *(format_score(means[name]) for name in columns), of_mean)
     return table
+
+
+def _with_objects(rows, caption):
+    """Return the rows to print and the caption; of many classes only those with objects."""
+    shown = [row for row in rows if row["objects"]]
+    if len(rows) <= ROWS_SHOWN or len(shown) == len(rows):
+        return rows, caption
+    return shown, f"{caption}; not shown: {len(rows) - len(shown)} classes without objects"
 
 
 def save_scores(folder, means: dict, rows: list[dict], matrix=None) -> None:

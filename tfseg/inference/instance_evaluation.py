@@ -86,12 +86,11 @@ class InstanceEvaluation:
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
-        table = class_table(title, COLUMNS, self.rows(), self.scores)
-        table.caption = (
+        caption = (
             "AP: TP / (TP + FP + FN) over IoU 0.5 to 0.95; F1, precision and recall at IoU 0.5; "
             "'-': no object"
         )
-        return table
+        return class_table(title, COLUMNS, self.rows(), self.scores, caption)
 
     def counting_error(self) -> str:
         """Return a sentence about the numbers of objects."""

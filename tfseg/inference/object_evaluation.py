@@ -72,9 +72,8 @@ class ObjectEvaluation:
         columns = dict(COLUMNS)
         if f"{MASK_PREFIX}ap" in self.scores:
             columns |= {f"{MASK_PREFIX}{name}": f"mask {text}" for name, text in COLUMNS.items()}
-        table = class_table(title, columns, self.rows(), self.scores)
-        table.caption = "COCO's AP over IoU 0.5 to 0.95, AR with 100 detections; '-': no object"
-        return table
+        caption = "COCO's AP over IoU 0.5 to 0.95, AR with 100 detections; '-': no object"
+        return class_table(title, columns, self.rows(), self.scores, caption)
 
 
 def evaluate_objects(

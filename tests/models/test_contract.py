@@ -342,12 +342,19 @@ def test_keras_files_are_restored(name, tmp_path):
     assert np.array_equal(logits_of(again, images), logits_of(model, images))
 
 
+# Encoders with layers of their own kinds; files with other real encoders are in test_encoders.py.
+SAVED = [*SMALL_NAMES, "segformer+mit_b0", "upernet+convnext_tiny"]
+# Of a network from a file, only the layers depend on the backend: these have all kinds of ours, and
+# all kinds of Keras but `LayerScale`.
+ALL_LAYERS = ["unet+everything", "fpn", "pspnet", "segformer+mit_b0"]
+
+
 @pytest.fixture(scope="module")
 def saved(plain_encoders, tmp_path_factory):
-    """A folder with all models as compiled `.keras` files, an image and the logits."""
+    """A folder with models as compiled `.keras` files, an image and the logits."""
     folder = tmp_path_factory.mktemp("saved")
     np.save(folder / "images.npy", draw(37, 50, batch=1))
-    for name in SMALL:
+    for name in SAVED:
         model = build(name, normalization=((1, 2, 3), (50, 60, 70)))
         model.compile("sgd", CrossEntropy() + Dice(), metrics=[ConfusionMetrics(3)])
         model.save(folder / f"{name}.keras")
@@ -377,7 +384,7 @@ def logits_of_another_process(folder, names, backend):
 
 @pytest.mark.slow
 def test_a_new_process_loads_all_files(saved):
-    for name, logits in logits_of_another_process(saved, SMALL, keras.backend.backend()).items():
+    for name, logits in logits_of_another_process(saved, SAVED, keras.backend.backend()).items():
         expected = np.load(saved / f"{name}.npy")
         assert logits == pytest.approx(
             expected, abs=1e-5 * max(1, float(np.abs(expected).max()))
@@ -389,9 +396,7 @@ def test_the_other_backend_gives_the_same_logits(saved):
     other = "tensorflow" if keras.backend.backend() == "jax" else "jax"
     if not importlib.util.find_spec(other):
         pytest.skip(f"needs {other}")
-    # the encoders with layers of our own; another one is in test_efficientnet_lite.py
-    names = [*SMALL_NAMES, "segformer+mit_b0", "upernet+convnext_tiny"]
-    for name, logits in logits_of_another_process(saved, names, other).items():
+    for name, logits in logits_of_another_process(saved, ALL_LAYERS, other).items():
         expected = np.load(saved / f"{name}.npy")
         assert np.abs(logits - expected).max() < 1e-4 * max(1, np.abs(expected).max()), name
 
@@ -413,7 +418,7 @@ def test_one_graph_serves_all_sizes(name):
 
 
 # `test_one_graph_serves_all_sizes` has other layers, and tests/export the folded ones.
-EXPORTED = ["pspnet", "tiny_unet", "upernet+convnext_tiny", "deeplab_v3_plus+mobilenet_v3_small"]
+EXPORTED = ["tiny_unet", "upernet+convnext_tiny", "deeplab_v3_plus+mobilenet_v3_small"]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="SavedModels are TensorFlow's")

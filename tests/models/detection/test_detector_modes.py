@@ -12,7 +12,7 @@ from keras import ops
 
 from tfseg.models import freeze
 
-HEADS = ["faster_rcnn", "mask_rcnn"]
+HEADS = ["mask_rcnn"]  # has everything that Faster R-CNN has
 # all anchors, so that every layer gets a gradient
 EVERY_ANCHOR = {"samples": (2048, 16)}
 

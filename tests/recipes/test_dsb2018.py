@@ -58,9 +58,11 @@ def test_a_nucleus_is_one_piece_without_holes():
     assert not result[radii > 12.9].any()
 
 
-def test_a_nucleus_that_is_not_brighter_stays():
-    labels = disc(6)
-    assert_array_equal(dsb2018.fit_to_light(photo(np.full((48, 48), 50)), labels), labels)
+@pytest.mark.parametrize("inside", [20, 50])
+def test_a_nucleus_that_is_not_brighter_stays(inside):
+    labels = disc(10)
+    light = np.where(labels, inside, 50)
+    assert_array_equal(dsb2018.fit_to_light(photo(light), labels), labels)
 
 
 def test_an_image_without_nuclei():

@@ -11,12 +11,17 @@ from keras import layers
 
 from tfseg.export import fold_batch_norm, inspect, keras_runner, litert, onnx, openvino, saved_model
 from tfseg.export.flattening import flatten
-from tfseg.models import unet
+from tfseg.models import tiny_unet, unet
 
 
 @pytest.fixture(scope="module")
 def inner():
     return make_informative(unet(3, filters=(2, 4)))
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    return make_informative(tiny_unet(3, filters=2))
 
 
 def sequential(inner):
@@ -57,14 +62,14 @@ def test_a_model_without_models_inside_is_not_copied(inner):
     assert flatten(inner) is inner
 
 
-def test_a_sequential_model_is_exported(inner, tmp_path):
-    model = sequential(inner)
+def test_a_sequential_model_is_exported(tiny, tmp_path):
+    model = sequential(tiny)
     version = saved_model(model, tmp_path, window=32)
     assert "normalization" not in inspect(version)  # a layer precedes it
     images = noise(2, 21, 30, 3)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     found = served(image=tf.constant(images))["class_ids"].numpy()
-    assert np.mean(found == keras_runner(inner)(images)["class_ids"]) > 0.999
+    assert np.mean(found == keras_runner(tiny)(images)["class_ids"]) > 0.999
 
 
 class Subclass(keras.Model):
@@ -93,14 +98,14 @@ def test_a_subclass_is_refused_with_the_remedy(export, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_remedy_works(inner, tmp_path):
-    model = Subclass(inner)
+def test_the_remedy_works(tiny, tmp_path):
+    model = Subclass(tiny)
     image = keras.Input((None, None, 3))
     version = saved_model(keras.Model(image, model(image)), tmp_path)
     images = noise(2, 21, 30, 3)
     served = tf.saved_model.load(str(version)).signatures["serving_default"]
     found = served(image=tf.constant(images))["class_ids"].numpy()
-    assert np.mean(found == keras_runner(inner)(images)["class_ids"]) > 0.999
+    assert np.mean(found == keras_runner(tiny)(images)["class_ids"]) > 0.999
 
 
 @pytest.mark.parametrize("export", EXPORTS)
@@ -114,19 +119,19 @@ def test_a_model_that_ends_in_an_activation_is_refused(classes, activation, expo
 
 
 @functools.cache
-def half_model(policy):
+def half_model(policy, build, filters):
     """Return a model as a training in mixed precision leaves it."""
     before = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:
-        return make_informative(unet(3, filters=(2, 4)))
+        return make_informative(build(3, filters=filters))
     finally:
         keras.mixed_precision.set_global_policy(before)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_a_model_trained_in_mixed_precision_is_folded_in_float32(policy):
-    model = half_model(policy)
+    model = half_model(policy, unet, (2, 4))
     assert {layer.compute_dtype for layer in model.layers} > {"float32"}
     folded = fold_batch_norm(model)
     assert {layer.compute_dtype for layer in folded.layers} == {"float32"}
@@ -134,5 +139,6 @@ def test_a_model_trained_in_mixed_precision_is_folded_in_float32(policy):
 
 @pytest.mark.parametrize("export", EXPORTS)
 def test_a_model_trained_in_mixed_precision_is_exported(export, tmp_path):
-    EXPORTS[export](half_model("mixed_float16"), tmp_path)  # compares the outputs
+    model = half_model("mixed_float16", tiny_unet, 2)
+    EXPORTS[export](model, tmp_path)  # compares the outputs
     assert any(tmp_path.iterdir())

@@ -47,16 +47,6 @@ def test_an_export_describes_itself(unet_version):
     assert "offsets" not in metadata
 
 
-def test_a_classifier_is_verified_too(classifier_version):
-    metadata = inspect(classifier_version)
-    assert metadata["image_shape"] == [None, None, 3]
-    assert len(metadata["palette"]) == 4
-
-
-def test_the_window_is_reported(bfloat16_windows_version):
-    assert read_metadata(bfloat16_windows_version)["window"] == 32
-
-
 def test_parity_is_reported_if_images_were_passed(tmp_path):
     images = [np.random.default_rng(i).uniform(0, 255, (30 + i, 40, 1)) for i in range(2)]
     model = one_conv(2, (None, None, 1))

@@ -7,7 +7,8 @@ import tensorflow as tf
 from export.informative_models import make_informative, one_conv
 
 from conftest import draw_sample
-from tfseg.export import saved_model, serve_command
+from tfseg.export import inspect, saved_model, serve_command
+from tfseg.export.metadata import read_metadata
 from tfseg.export.postprocess import postprocess
 from tfseg.inference import predict
 from tfseg.models import CropToImage, PadToStride, tiny_unet, unet
@@ -94,6 +95,7 @@ def test_bfloat16_agrees_up_to_its_precision(unet_model, bfloat16_windows_versio
     expected = tf.nn.softmax(unet_model(image[None], training=False))
     difference = np.abs(outputs["probabilities"] - expected).max()
     assert 1e-4 < difference < 0.1  # at 0 the dtype would have no effect
+    assert read_metadata(bfloat16_windows_version)["window"] == 32
 
 
 def test_more_than_256_classes_are_uint16(tmp_path):
@@ -124,6 +126,9 @@ def test_a_classifier_gives_one_class_per_image(classifier_model, classifier_ver
     assert found["ok"].numpy().tolist() == [True, False, True]
     np.testing.assert_allclose(found["probabilities"][0], expected["probabilities"][0], atol=1e-5)
     assert not np.any(found["probabilities"][1])
+    metadata = inspect(classifier_version)
+    assert metadata["image_shape"] == [None, None, 3]
+    assert len(metadata["palette"]) == 4
 
 
 @pytest.mark.parametrize("options", [{"window": 32}, {"outputs": ("rle",)}])

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw_sample, untraced
-from tfseg import cli
+from tfseg import cli, viz
 
 NAMES = "ground,disc,band"
 SMALL = ("--model", "tiny_unet", "--size", "16", "--batch-size", "2", "--epochs", "2")
@@ -68,6 +68,18 @@ def _models_are_loaded_once(monkeypatch):
         return LOADED[content]
 
     monkeypatch.setattr(keras.saving, "load_model", load_once)
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_small(monkeypatch):
+    """Draw coarse figures, faster. Those of the shared runs and of `tests/inference` are whole."""
+    save = viz.save_figure
+
+    def save_small(figure, file, dpi=None):
+        figure.set_layout_engine("none")
+        save(figure, file, dpi=20)
+
+    monkeypatch.setattr(viz, "save_figure", save_small)
 
 
 @pytest.fixture

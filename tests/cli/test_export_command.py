@@ -1,4 +1,4 @@
-"""`tfseg export`: sizes, windows and ranges; `test_predict` compares it with `tfseg predict`."""
+"""Parts of `tfseg export`; `test_predict` exports runs and compares with `tfseg predict`."""
 
 import json
 from pathlib import Path
@@ -13,25 +13,6 @@ from PIL import Image
 from tfseg.cli.export import _images_to_compare, _names, _show, _value_range
 from tfseg.files import write_png
 from tfseg.models import tiny_unet
-
-from .test_evaluate import edit
-
-
-def test_sizes_limits_and_ranges_reach_the_export(run, tfseg, tmp_path, monkeypatch):
-    from tfseg.export import litert_runner
-
-    monkeypatch.chdir(tmp_path)
-    edit(run, lambda record: record["data"].update(window=32))
-    options = ("--format", "litert", "--size", "16,24", "--max-pixels", "500")
-    code, printed = tfseg("export", "--run", run.folder, *options)
-    assert code == 0, printed
-    folder = Path("saved_models/run/1/assets.extra")
-    metadata = json.loads((folder / "tfseg.json").read_text(encoding="utf-8"))
-    assert metadata["window"] == 32
-    assert metadata["max_pixels"] == 500
-    assert metadata["value_range"] == [0, 255]
-    run_file = litert_runner(folder / "model.tflite")
-    assert run_file(np.zeros((1, 16, 24, 3)))["class_ids"].shape == (1, 16, 24)
 
 
 @pytest.mark.parametrize(

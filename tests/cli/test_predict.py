@@ -1,6 +1,5 @@
 """`tfseg predict` and `tfseg export`."""
 
-import json
 import os
 import re
 import shutil
@@ -15,6 +14,8 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 from conftest import draw_sample
 from tfseg import viz
 from tfseg.data import read_image
+from tfseg.export import litert_runner
+from tfseg.export.metadata import read_metadata
 from tfseg.inference import predict_logits
 from tfseg.inference.prediction_files import write_prediction
 from tfseg.training import Run
@@ -66,16 +67,20 @@ def test_export_options(run, trained, tfseg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run.keep_tuned(run.model(), {"score": "mean_iou", "score_cv": 0.5})
     outputs = ("--output", "probabilities", "--output", "rle", "--window", 32)
-    images = ("--images", trained / "images", "--format", "litert")
-    code, printed = tfseg("export", "--run", run.folder, "--out", "x/y", *outputs, *images)
+    images = ("--images", trained / "images", "--format", "litert", "--size", "16,24")
+    limit = ("--max-pixels", 500)
+    code, printed = tfseg("export", "--run", run.folder, "--out", "x/y", *outputs, *images, *limit)
     assert code == 0, printed
     assert "litert" in printed
-    assert Path("x/y/1/assets.extra/model.tflite").is_file()
+    run_file = litert_runner("x/y/1/assets.extra/model.tflite")
+    assert run_file(np.zeros((1, 16, 24, 3)))["class_ids"].shape == (1, 16, 24)
     signatures = tf.saved_model.load("x/y/1").signatures
     assert set(signatures["serving_default"].structured_outputs) == {"class_ids", "probabilities"}
     assert "rle" in signatures["encoded"].structured_outputs
-    metadata = json.loads(Path("x/y/1/assets.extra/tfseg.json").read_text())
+    metadata = read_metadata("x/y/1")
     assert metadata["window"] == 32
+    assert metadata["max_pixels"] == 500
+    assert metadata["value_range"] == [0, 255]
     assert metadata["tuning"] == {"score": "mean_iou", "score_cv": 0.5}
 
 
@@ -107,6 +112,7 @@ def test_a_run_whose_images_are_gone_is_exported_without_them(run, tfseg, tmp_pa
     monkeypatch.chdir(tmp_path)
     folders = {"images": "/nowhere/photos", "masks": "/nowhere/labels"}
     edit(run, lambda record: record["config"].update(folders))
+    edit(run, lambda record: record["data"].update(window=32))
     code, printed = tfseg("export", "--run", run.folder, "--format", "litert")
     assert code == 1
     assert "no folder '/nowhere/photos'" in printed
@@ -115,6 +121,7 @@ def test_a_run_whose_images_are_gone_is_exported_without_them(run, tfseg, tmp_pa
     assert code == 0, printed
     assert "Not compared with the model on images" in printed
     assert "Exported and verified saved_models/run/1, with noise as its only input" in printed
+    assert read_metadata("saved_models/run/1")["window"] == 32
 
 
 def test_images_and_folders_of_mixed_kinds(trained, tfseg, tmp_path):

@@ -1,10 +1,13 @@
 import functools
 import sys
+import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import oracles
+import pytest
+from goldens.many_polygons import many_polygons
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
@@ -122,12 +125,12 @@ def test_boxes_that_overlap_do_not_suppress():
 def test_an_overlap_equal_to_the_threshold_is_allowed(monkeypatch):
     # A quarter of either square is in the other, after float32's rounding is undone.
     module = sys.modules[polygon_nms.__module__]
-    overlaps = module._overlaps
+    overlaps = module.exact_overlaps
 
     def exact(rows, others):
         return ops.round(64 * overlaps(rows, others)) / 64
 
-    monkeypatch.setattr(module, "_overlaps", exact)
+    monkeypatch.setattr(module, "exact_overlaps", exact)
     for centers, threshold, expected in (
         ([[0, 0], [2, 0]], 0.25, [1, 0]),
         ([[0, 0], [2, 0]], 0.24, [1]),
@@ -177,16 +180,16 @@ def test_equal_to_the_greedy_loop(seed, threshold, extent):
         assert kept_rows(*candidates, threshold, valid=valid) == expected
 
 
-def test_more_survivors_than_a_tile_and_more_images_than_one():
+def test_more_candidates_than_a_chunk_and_more_images_than_one():
     rng = np.random.default_rng(7)
-    images = [draw(rng, 600, extent) for extent in (300.0, 40.0)]
+    images = [draw(rng, 1300, extent) for extent in (430.0, 60.0)]
     arrays = [np.stack(arrays) for arrays in zip(*images, strict=True)]
-    found = kept_of_images(*arrays, np.ones((2, 600), bool), 0.4)
+    found = kept_of_images(*arrays, np.ones((2, 1300), bool), 0.4)
     for image, rows in zip(images, found, strict=True):
         expected = expected_rows(*image, 0.4)
         assert expected is not None  # by the choice of the seed
         assert rows == expected
-    assert len(found[0]) > 150  # more than a tile
+    assert len(found[0]) > 400  # more than a tile
 
 
 def test_a_long_chain_of_suppression():
@@ -204,6 +207,26 @@ def test_compiled_equals_the_graph():
     found = run(*map(ops.convert_to_tensor, (*candidates, valid)))
     expected = kept_of_images(*candidates, valid, 0.4)
     assert without_padding(*found) == [expected[0][:100]]
+
+
+@pytest.mark.parametrize("overlap", [0.3, 0.5])
+def test_concave_touching_cut_and_tiny_objects_as_by_stardist(overlap):
+    distances, scores = GOLDENS["shapes_distances"], GOLDENS["shapes_scores"]
+    centers = GOLDENS["shapes_points"][:, ::-1] + 0.5
+    expected = GOLDENS[f"shapes_kept_{overlap}"].tolist()
+    assert len(expected) in (8, 9)
+    assert kept_rows(distances, centers, scores, overlap) == expected
+
+
+def test_ten_thousand_objects_as_by_stardist():
+    points, distances, scores = many_polygons()
+    begin = time.process_time()
+    found = kept_rows(distances, points[:, ::-1] + 0.5, scores, 0.4)
+    assert time.process_time() - begin < 60
+    expected = GOLDENS["many_kept"]
+    assert len(expected) > 11000
+    common = np.intersect1d(found, expected)
+    assert len(common) >= 0.99 * max(len(found), len(expected))
 
 
 def test_survivors_of_stardist():

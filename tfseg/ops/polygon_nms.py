@@ -5,14 +5,24 @@ from typing import Any
 
 from keras import ops
 
-from tfseg.ops.boxes import SMALLEST_AREA
-from tfseg.ops.nms import TILE, count_kept, first_kept, in_tiles, missing_rows
-from tfseg.ops.polygons import polygon_area, polygon_boxes, polygon_overlap
+from tfseg.ops.nms import TILE
+from tfseg.ops.polygon_bounds import (
+    COLUMNS,
+    describe_polygons,
+    exact_overlaps,
+    lower_overlaps,
+    upper_overlaps,
+)
+from tfseg.ops.survivor_map import SurvivorMap, take_rows, write_columns
 
 # Exact overlaps are computed for this many pairs at once. Their arrays stay in a CPU core's cache.
-PAIRS = 32
+PAIRS = 16
 # A tile of polygons is compared with this many survivors at once.
 BLOCK = 512
+# This many polygons look for a survivor near by at once.
+CHUNK = 1024
+# What lower bounds may exceed the overlaps by.
+ROUNDING = 1e-5
 
 
 def polygon_nms(
@@ -54,44 +64,41 @@ def polygon_nms(
     scores = ops.stop_gradient(ops.cast(scores, "float32"))
     valid = ops.ones_like(scores, "bool") if valid is None else ops.cast(valid, "bool")
     max_outputs = ops.shape(scores)[1] if max_outputs is None else max_outputs
-    missing = [[0, 0], [0, missing_rows(scores.shape[1], max_outputs)]]
+    missing = [[0, 0], [0, _missing_rows(scores.shape[1])]]
     lowest = -float("inf")
     scores = ops.pad(ops.where(valid, scores, lowest), missing, constant_values=lowest)
-    rows = ops.where(valid[..., None], _described(distances, centers), 0.0)
+    rows = ops.where(valid[..., None], describe_polygons(distances, centers), 0.0)
     rows = ops.pad(rows, [*missing, [0, 0]])
-    order = ops.top_k(scores, ops.shape(scores)[1] // TILE * TILE)[1]
+    order = ops.top_k(scores, ops.shape(scores)[1] // CHUNK * CHUNK)[1]
     valid = ops.take_along_axis(ops.pad(valid, missing), order, axis=1)
-    greedy = _Greedy(_take(rows, order), valid, overlap_threshold, max_outputs)
-    return first_kept(greedy.survivors(), order, max_outputs)
+    greedy = _Greedy(take_rows(rows, order), valid, overlap_threshold, max_outputs)
+    found, counts = greedy.survivors()
+    kept = ops.arange(max_outputs) < counts[:, None]
+    places = ops.where(kept, found[:, :max_outputs], 0)
+    indices = ops.cast(ops.take_along_axis(order, places, axis=1), "int32")
+    return ops.where(kept, indices, 0), kept
 
 
-def _described(distances, centers):
-    """Return (B, N, R + 7): distances, center, x_max, y_max, -x_min, -y_min and area."""
-    boxes = polygon_boxes(distances, centers)
-    areas = ops.maximum(polygon_area(distances), SMALLEST_AREA)
-    return ops.concatenate(
-        [distances, centers, boxes[..., 2:], -boxes[..., :2], areas[..., None]], axis=-1
-    )
+def _missing_rows(count):
+    """Return how many rows of padding make whole chunks.
 
-
-def _take(rows, indices):
-    """Return the rows (B, K, F) of `rows` (B, N, F) at `indices` (B, K)."""
-    batch, count, width = ops.shape(rows)
-    flat = indices + ops.arange(batch, dtype=indices.dtype)[:, None] * count
-    return ops.take(ops.reshape(rows, (batch * count, width)), flat, axis=0)
+    If the count is unknown, there are enough rows for that and a remainder, which is cut off.
+    """
+    return CHUNK if count is None else -(-max(count, 1) // CHUNK) * CHUNK - count
 
 
 @dataclasses.dataclass(frozen=True)
 class _Greedy:
-    """Greedy suppression of polygons by descending score, one tile of them after the other.
+    """Greedy suppression of polygons by descending score, one chunk of them after the other.
 
-    The polygons of a tile are first compared with the survivors of earlier tiles, then with each
-    other. The bounding boxes give an upper bound on each overlap, and only pairs whose bound is
-    above the threshold are compared exactly: per polygon first the one with the largest bound,
-    since one hit is enough.
+    Most polygons show the same object as one of a higher score. So those of a chunk are first
+    compared with a survivor near by, and few of them remain. These are compared, one tile after the
+    other, with all survivors, then with each other. The bounding boxes give an upper bound on each
+    overlap, and only pairs whose bound is above the threshold are compared: per polygon first the
+    one with the largest bound, since one hit is enough.
 
     Args:
-        rows: (B, N, R + 7), see `_described`; N is a multiple of TILE.
+        rows: (B, N, R + 7), see `describe_polygons`; N is a multiple of CHUNK.
         valid: (B, N) bool, True at the start of each image and False at its end.
         threshold: overlap above which a polygon suppresses another.
         enough: number of survivors after which the search stops.
@@ -103,32 +110,79 @@ class _Greedy:
     enough: int
 
     def survivors(self):
-        """Return (B, N), which polygons survive, with False after `enough` of them."""
-        end = ops.max(count_kept(in_tiles(self.valid)))
-        batch, count = ops.shape(self.valid)
-        # Places of the survivors. The last column takes what is not a survivor.
+        """Return the places (B, M) of the survivors and their number (B,) per image.
+
+        M is larger than `enough`, and an image with more survivors may have some more than that.
+        """
+        batch = ops.shape(self.valid)[0]
+        end = ops.max(ops.sum(ops.cast(self.valid, "int32"), axis=1))
+        near = SurvivorMap.of(self.rows, self.valid)
+
+        def unfinished(chunk, found, counts, names):
+            return ops.logical_and(chunk * CHUNK < end, ops.any(counts < self.enough))
+
+        def add_chunk(chunk, found, counts, names):
+            places = ops.broadcast_to(chunk * CHUNK + ops.arange(CHUNK), (batch, CHUNK))
+            alive = ops.take_along_axis(self.valid, places, axis=1)
+            alive = ops.cond(
+                chunk > 0,
+                lambda: ops.logical_and(alive, self._is_open(places, near.nearest(names, places))),
+                lambda: alive,
+            )
+            return chunk + 1, *self._add_alive(places, alive, near, (found, counts, names))
+
+        # The last column takes what is not a survivor.
         slots = -(-(self.enough + TILE) // BLOCK) * BLOCK
         found = ops.zeros((batch, slots + 1), "int32")
+        state = (0, found, ops.zeros((batch,), "int32"), near.blank())
+        return ops.while_loop(unfinished, add_chunk, state)[1:3]
 
-        def unfinished(tile, keep, found):
-            counts = count_kept(in_tiles(keep))
-            return ops.logical_and(tile * TILE < end, ops.any(counts < self.enough))
+    def _is_open(self, places, rivals):
+        """Return (B, K), whether polygons are not certainly suppressed by their rivals.
 
-        def add_tile(tile, keep, found):
-            counts = count_kept(in_tiles(keep))
-            places = tile * TILE + ops.arange(TILE)
-            rows = ops.take(in_tiles(self.rows), tile, axis=1)
-            alive = ops.take(in_tiles(self.valid), tile, axis=1)
-            alive = self._without_hits(rows, alive, found, counts)
-            kept = self._settle(rows, alive)
+        Args:
+            places: (B, K) of the polygons.
+            rivals: (B, K), a survivor near each of them, or -1.
+        """
+        others = take_rows(self.rows, ops.maximum(rivals, 0))
+        is_hit = self._is_certain(take_rows(self.rows, places), others)
+        return ops.logical_not(ops.logical_and(is_hit, rivals >= 0))
+
+    def _is_certain(self, rows, others):
+        return lower_overlaps(rows, others) > self.threshold + ROUNDING
+
+    def _add_alive(self, places, alive, near, state):
+        """Add the survivors of a chunk.
+
+        Args:
+            places: (B, CHUNK) of its polygons.
+            alive: (B, CHUNK) bool, which of them no survivor is known to suppress.
+            near: the `SurvivorMap`.
+            state: places of the survivors, their number, and the map's names.
+
+        Returns:
+            the new state.
+        """
+        rank = ops.arange(CHUNK)
+        first = ops.argsort(ops.where(alive, rank, rank + CHUNK), axis=1)
+        places = ops.take_along_axis(places, first, axis=1)
+        ends = ops.sum(ops.cast(alive, "int32"), axis=1)
+
+        def unfinished(tile, found, counts, names):
+            return ops.logical_and(tile * TILE < ops.max(ends), ops.any(counts < self.enough))
+
+        def add_tile(tile, found, counts, names):
+            row = tile * TILE + ops.arange(TILE)
+            here = ops.take(places, row, axis=1)
+            rows = take_rows(self.rows, here)
+            kept = self._without_hits(rows, row < ends[:, None], found, counts)
+            kept = self._settle(rows, kept)
             slot = counts[:, None] + ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1
-            slot = ops.where(kept, ops.minimum(slot, slots), slots)
-            found = _write(found, slot, places)
-            is_tile = ops.arange(count // TILE)[:, None] == tile
-            kept = ops.logical_and(is_tile, kept[:, None])
-            return tile + 1, ops.logical_or(keep, ops.reshape(kept, (batch, count))), found
+            found = write_columns(found, slot, here, kept)
+            counts = counts + ops.sum(ops.cast(kept, "int32"), axis=1)
+            return tile + 1, found, counts, near.enter(names, here, kept)
 
-        return ops.while_loop(unfinished, add_tile, (0, ops.zeros_like(self.valid), found))[1]
+        return ops.while_loop(unfinished, add_tile, (0, *state))[1:]
 
     def _without_hits(self, rows, alive, found, counts):
         """Return (B, TILE), which polygons of a tile no earlier survivor suppresses.
@@ -146,7 +200,7 @@ class _Greedy:
 
         def compare(block, alive):
             slots = block * BLOCK + ops.arange(BLOCK)
-            others = _take(self.rows, ops.take(found, slots, axis=1))
+            others = take_rows(self.rows, ops.take(found, slots, axis=1))
             bounds = self._bounds(rows, others)
             bounds = ops.where(slots < counts[:, None, None], bounds, 0.0)
 
@@ -190,17 +244,11 @@ class _Greedy:
 
     def _bounds(self, rows, others):
         """Return (B, K, L) upper bounds on the overlaps; 0 where they exclude a hit."""
-        right, bottom, left, top = (
-            ops.minimum(rows[:, :, None, side], others[:, None, :, side]) for side in range(-5, -1)
-        )
-        smaller = ops.minimum(rows[:, :, None, -1], others[:, None, :, -1])
-        inter = ops.maximum(right + left, 0) * ops.maximum(bottom + top, 0)
-        # The area of a row of padding is 0.
-        bounds = inter / ops.maximum(smaller, SMALLEST_AREA)
+        bounds = upper_overlaps(rows[:, :, None, -COLUMNS:], others[:, None, :, -COLUMNS:])
         return ops.where(bounds > self.threshold, bounds, 0.0)
 
     def _test(self, rows, others, bounds, open_bounds, alive):
-        """Compare some polygons exactly, each with the one of the largest bound.
+        """Compare some polygons, each with the one of the largest bound.
 
         Args:
             rows, others: (B, K, R + 7), (B, L, R + 7).
@@ -213,27 +261,16 @@ class _Greedy:
         """
         best = ops.cast(ops.argmax(open_bounds, axis=2), "int32")
         active = ops.logical_and(alive, ops.any(open_bounds > 0, axis=2))
+        certain = ops.logical_and(active, self._is_certain(rows, take_rows(others, best)))
+        active = ops.logical_and(active, ops.logical_not(certain))
         rank = ops.cumsum(ops.cast(active, "int32"), axis=1) - 1
         chosen = ops.logical_and(active, rank < PAIRS)
         # Of equal values, top_k returns the first ones first.
         places = ops.top_k(ops.cast(active, "int32"), PAIRS)[1]
-        others = _take(others, ops.take_along_axis(best, places, axis=1))
-        overlaps = _overlaps(_take(rows, places), others)
+        others = take_rows(others, ops.take_along_axis(best, places, axis=1))
+        overlaps = exact_overlaps(take_rows(rows, places), others)
         overlaps = ops.take_along_axis(overlaps, ops.clip(rank, 0, PAIRS - 1), axis=1)
-        hit = ops.logical_and(chosen, overlaps > self.threshold)
+        hit = ops.logical_or(certain, ops.logical_and(chosen, overlaps > self.threshold))
         columns = ops.arange(ops.shape(bounds)[2])
         compared = ops.logical_and(chosen[..., None], columns == best[..., None])
         return ops.where(compared, 0.0, bounds), ops.logical_and(alive, ops.logical_not(hit))
-
-
-def _overlaps(rows, others):
-    """Return (B, K) overlaps of rows (B, K, R + 7) with the same rows of others."""
-    return polygon_overlap(rows[..., :-7], rows[..., -7:-5], others[..., :-7], others[..., -7:-5])
-
-
-def _write(target, columns, values):
-    """Return `target` (B, M) with `values` (K,) at `columns` (B, K) of each image."""
-    batch, width = ops.shape(target)
-    flat = ops.reshape(columns + ops.arange(batch)[:, None] * width, (-1, 1))
-    values = ops.reshape(ops.broadcast_to(values, ops.shape(columns)), (-1,))
-    return ops.reshape(ops.scatter_update(ops.reshape(target, (-1,)), flat, values), (batch, width))

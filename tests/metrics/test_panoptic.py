@@ -1,5 +1,5 @@
-import json
 import math
+from pathlib import Path
 
 import numpy as np
 import oracles
@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from PIL import Image
+from numpy.testing import assert_allclose
+from panoptic_cases import COCO_IMAGES, STUFF, THINGS, VOID, change
 
 from tfseg.datasets import coco64
 from tfseg.metrics import PanopticQuality, panoptic_quality
 
-THINGS, STUFF, VOID = [3, 1], [2, 5], 255
+GOLDENS = Path(__file__).parents[1] / "goldens" / "panoptic_goldens.npz"
 
 
 def draw(text):
@@ -158,63 +159,50 @@ def test_one_class_of_things_has_the_panoptic_quality_of_label_maps(labels, foun
     assert metric.result() == pytest.approx(expected, nan_ok=True)
 
 
-STEP = 4  # every fourth pixel, to keep the slow definition fast
+def golden_counts(metric):
+    """Return (C, 4) TP, FP, FN and the sum of IoU."""
+    classes = metric.per_class()
+    iou = np.nan_to_num(classes["sq"]) * classes["tp"]
+    return np.stack([classes["tp"], classes["fp"], classes["fn"], iou], axis=1)
 
 
-def test_real_panoptic_annotations_match_panopticapi(shared_data):
-    reader = coco64("panoptic", shared_data / "coco64")
-    ids = reader.object_label_ids.tolist()
-    stuff = sorted(set(range(len(reader.label_names))) - set(ids))
-    metric, expected, crowds = PanopticQuality(ids, stuff, reader.ignore_index), {}, 0
-    file = shared_data / "coco64/panoptic_segmentation/annotations/panoptic_train2017.json"
-    content = json.loads(file.read_text())
-    names = {category["id"]: category["name"] for category in content["categories"]}
-    entries = {entry["image_id"]: entry for entry in content["annotations"]}
-    for index, image in enumerate(content["images"]):
-        entry = entries[image["id"]]
-        has_crowd = any(segment["iscrowd"] for segment in entry["segments_info"])
-        if index % 8 and not has_crowd:
-            continue
-        crowds += has_crowd
-        labels = reader[index]
-        labels |= {name: labels[name][::STEP, ::STEP] for name in ("instances", "mask")}
-        found = changed(labels, np.random.default_rng(index), len(ids))
-        metric.update_state(labels, found)
-        colors = np.asarray(Image.open(file.with_suffix("") / entry["file_name"]), int)
-        numbers = colors[::STEP, ::STEP] @ (1, 256, 65536)
-        targets = [
-            (numbers == s["id"], reader.label_names.index(names[s["category_id"]]), s["iscrowd"])
-            for s in entry["segments_info"]
-        ]
-        targets = [target for target in targets if target[0].any()]
-        predictions = predicted(found, ids, stuff)
-        counts = oracles.class_panoptic_counts(targets, predictions, numbers == 0)
-        for name, values in counts.items():
-            expected[name] = np.add(expected.get(name, 0), values)
-    assert crowds
-    check_against(metric, [*ids, *stuff], expected)
-
-
-def changed(labels, rng, categories):
-    """Return a prediction: shifted by some pixels, with other classes, missing and merged ones."""
-    instances = np.roll(labels["instances"], (1, 2), (0, 1))
-    classes = labels["classes"].copy()
-    others = rng.random(len(classes)) < 0.2
-    classes[others] = rng.integers(0, categories, others.sum())
-    missing = np.flatnonzero(rng.random(len(classes)) < 0.1) + 1
-    instances = np.where(np.isin(instances, missing), 0, instances)
-    mask = np.roll(labels["mask"], (2, -1), (0, 1))
-    return {"instances": instances, "classes": classes, "mask": mask}
-
-
-def predicted(found, ids, stuff):
-    instances, mask = found["instances"], found["mask"]
-    segments = [
-        (instances == number, ids[category])
-        for number, category in enumerate(found["classes"].tolist(), 1)
+def golden_scores(metric):
+    """Return (3, 3) PQ, SQ and RQ of all classes, things and stuff."""
+    result = metric.result()
+    return [
+        [result[f"{s}{kind}"] for s in ("pq", "sq", "rq")] for kind in ("", "_things", "_stuff")
     ]
-    segments += [((mask == i) & (instances == 0), i) for i in stuff]
-    return [segment for segment in segments if segment[0].any()]
+
+
+def test_small_segments_have_the_scores_of_panopticapi():
+    with np.load(GOLDENS) as goldens:
+        goldens = dict(goldens)
+    sides = [
+        {name: goldens[f"{side}_{name}"] for name in ("instances", "mask", "classes")}
+        for side in ("labels", "found")
+    ]
+    metric = PanopticQuality(THINGS, STUFF)
+    for case in range(len(goldens["labels_mask"])):
+        labels, found = ({name: side[name][case] for name in side} for side in sides)
+        metric.update_state(labels, found)
+    assert_allclose(golden_counts(metric), goldens["random_counts"], rtol=1e-12)
+    assert_allclose(golden_scores(metric), goldens["random_scores"], rtol=1e-12)
+
+
+def test_coco64_has_the_scores_of_panopticapi(shared_data):
+    reader = coco64("panoptic", shared_data / "coco64")
+    things = reader.object_label_ids.tolist()
+    stuff = sorted(set(range(len(reader.label_names))) - set(things))
+    metric = PanopticQuality(things, stuff, reader.ignore_index)
+    crowds = 0
+    for index in COCO_IMAGES:
+        labels = reader[index]
+        crowds += labels["crowd"].sum()
+        metric.update_state(labels, change(labels, index, len(things)))
+    assert crowds == 5
+    with np.load(GOLDENS) as goldens:
+        assert_allclose(golden_counts(metric), goldens["coco_counts"], rtol=1e-12)
+        assert_allclose(golden_scores(metric), goldens["coco_scores"], rtol=1e-12)
 
 
 def test_what_is_wrong_is_named():

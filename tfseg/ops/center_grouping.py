@@ -118,11 +118,13 @@ def nearest_centers(targets: np.ndarray, centers: np.ndarray) -> np.ndarray:
     ids = np.zeros(targets.shape[:2], np.int32)
     if not len(centers):
         return ids
+    rows, columns = np.moveaxis(targets, -1, 0).copy()  # sums along an axis of 2 are slow
     for top in range(0, targets.shape[0], BLOCK):
         for left in range(0, targets.shape[1], BLOCK):
             block = np.s_[top : top + BLOCK, left : left + BLOCK]
             near = _possible_centers(targets[block].reshape(-1, 2), centers)
-            distances = [((targets[block] - centers[k]) ** 2).sum(-1) for k in near]
+            y, x = rows[block], columns[block]
+            distances = [(y - row) ** 2 + (x - column) ** 2 for row, column in centers[near]]
             ids[block] = near[np.argmin(distances, axis=0)] + 1
     return ids
 

@@ -32,7 +32,7 @@ def open_labeled_objects(run, images, labels):
         )
     record = run.record
     if images is not None:
-        task, names = record.config.task, record.data.object_names
+        task, names = record.config.task, record.data.label_names or record.data.object_names
         split = "val" if has_voc_list(labels, task, "val") else "train"
         reader = data.open_objects(images, labels, task, names, split)
         warn_if_trained_on(reader, record, images)

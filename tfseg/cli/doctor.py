@@ -136,7 +136,7 @@ def _open_objects(task, folders, val_folders, class_names):
         if not has_voc_list(folders[1], task, "val"):
             return train, None
         val_folders = folders
-    return train, data.open_objects(*val_folders, task, train.object_names, split="val")
+    return train, data.open_objects(*val_folders, task, train.label_names, split="val")
 
 
 def _diagnose_readers(train, val):

@@ -58,8 +58,9 @@ TaskName = Annotated[
 Labels = Annotated[
     Path | None,
     typer.Option(
-        help="Labels of the objects: a COCO JSON file, a Pascal VOC folder (with its lists train "
-        "and val), or a folder of YOLO files, LabelMe files or PNGs of numbered objects.",
+        help="Labels of the objects: a COCO JSON file (also a panoptic one, with its PNGs in the "
+        "folder of its name), a Pascal VOC folder (with its lists train and val), or a folder of "
+        "YOLO files, LabelMe files or PNGs of numbered objects.",
         rich_help_panel=DATA,
     ),
 ]
@@ -107,8 +108,9 @@ Head = Annotated[
     str | None,
     typer.Option(
         help="With --task detect: faster_rcnn. With --task instances: star (many small round "
-        "objects, such as nuclei) or center (objects of any shape), both without boxes on top of "
-        "--model; or mask_rcnn (default), a detector with masks.",
+        "objects, such as nuclei) or center (objects of any shape, and the stuff of panoptic "
+        "labels), both without boxes on top of --model; or mask_rcnn (default), a detector with "
+        "masks.",
         show_default=False,
         rich_help_panel=MODEL,
     ),

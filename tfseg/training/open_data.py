@@ -41,14 +41,14 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
 
 def _open_objects(config, data):
     """Return the training and the validation reader of objects, or one reader twice."""
-    names = config.class_names if data is None else data.object_names
+    names = config.class_names if data is None else data.label_names or data.object_names
     train = open_objects(config.images, config.labels, config.task, names)
     folders = config.val_images, config.val_labels
     if config.val_images is None:
         if not has_voc_list(config.labels, config.task, "val"):
             return train, train
         folders = config.images, config.labels
-    return train, open_objects(*folders, config.task, train.object_names, split="val")
+    return train, open_objects(*folders, config.task, train.label_names, split="val")
 
 
 def _open_masks(config, data):

@@ -8,6 +8,7 @@ from object_files import (
     coco_boxes,
     labelme,
     numbered,
+    panoptic,
     voc,
     voc_boxes,
     write_image,
@@ -16,7 +17,7 @@ from object_files import (
 )
 from PIL import Image
 
-from tfseg.data import Coco, InstanceMasks, LabelMe, Voc, VocXml, Yolo, open_objects
+from tfseg.data import Coco, CocoPanoptic, InstanceMasks, LabelMe, Voc, VocXml, Yolo, open_objects
 
 # What is written, where its labels are, the kind of the reader, and whether it has masks.
 KINDS = {
@@ -70,6 +71,19 @@ def test_voc_masks_and_splits(tmp_path):
     assert len(open_objects(tmp_path, tmp_path, "instances", names, split="val")) == 1
     with pytest.raises(FileNotFoundError, match=r"no list of names '.*train\.txt'"):
         open_objects(tmp_path, tmp_path, "instances", names)
+
+
+def test_panoptic_files_keep_the_stuff(tmp_path):
+    panoptic(tmp_path)
+    reader = open_objects(tmp_path / "images", tmp_path, "instances")  # alone in its folder
+    assert (type(reader), reader.label_names) == (CocoPanoptic, ["soil", "apple", "plum"])
+    assert reader.object_names == ["apple", "plum"]
+    (tmp_path / "panoptic").mkdir()
+    (tmp_path / "a_segments.png").rename(tmp_path / "panoptic" / "a_segments.png")
+    names = ["background", "plum", "soil"]
+    again = open_objects(tmp_path / "images", tmp_path / "panoptic.json", "detect", names)
+    assert (again.label_names, again.object_names) == (names, ["plum"])
+    assert again[0]["mask"].max() == 255  # apples
 
 
 @pytest.mark.parametrize("place", ["data.yaml", "labels/classes.txt", "obj.names"])

@@ -7,7 +7,7 @@ from tfseg import checks
 from tfseg.checks import is_background
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.file_names import is_hidden
-from tfseg.data.readers.formats import Coco, LabelMe, Voc, VocXml, Yolo
+from tfseg.data.readers.formats import Coco, CocoPanoptic, LabelMe, Voc, VocXml, Yolo
 from tfseg.data.readers.formats.labelme_file import is_labelme
 from tfseg.data.readers.formats.voc import LISTS as VOC_LISTS
 from tfseg.data.readers.instance_masks import InstanceMasks
@@ -18,9 +18,10 @@ from tfseg.data.readers.text_files import read_lines
 
 TASKS = ("detect", "instances")
 YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "config.yaml")
+PANOPTIC_KEY = b'"segments_info"'
 NAME_FILES = ("classes.txt", "obj.names")
 LOOKED_FOR = (
-    "a COCO file (.json), alone in its folder or named directly",
+    "a COCO file (.json), alone in its folder or named directly, also a panoptic one",
     "a folder in the layout of Pascal VOC (ImageSets with Annotations or SegmentationObject), or "
     "of its XML files",
     "a folder of YOLO text files with data.yaml, classes.txt or class_names; or that data.yaml",
@@ -40,17 +41,20 @@ def open_objects(
 
     Args:
         images: folder of images.
-        labels: a COCO file; a folder in the layout of Pascal VOC, whose own images are read; a
-            folder of VOC's XML files; a folder of YOLO text files, a folder that contains it, or
-            its data.yaml; a folder of LabelMe files; or a folder of masks of numbered objects.
+        labels: a COCO file; a panoptic COCO file, whose PNG files are beside it or in the folder
+            of its name; a folder in the layout of Pascal VOC, whose own images are read; a folder
+            of VOC's XML files; a folder of YOLO text files, a folder that contains it, or its
+            data.yaml; a folder of LabelMe files; or a folder of masks of numbered objects.
         task: "detect" needs boxes; "instances" needs a mask of every object.
         class_names: names of the object categories in the order of their ids, with or without the
-            background at the front; None for those of the labels ("object" for masks of numbered
-            objects). Pass `train.object_names` for validation data.
+            background at the front; of a panoptic file those of the stuff, too. None for those of
+            the labels ("object" for masks of numbered objects). Pass `train.label_names` for
+            validation data.
         split: list of names in the layout of Pascal VOC, such as "train" or "val".
 
     Returns:
-        A reader of the format: `Coco`, `Voc`, `VocXml`, `Yolo`, `LabelMe` or `InstanceMasks`.
+        A reader of the format: `Coco`, `CocoPanoptic`, `Voc`, `VocXml`, `Yolo`, `LabelMe` or
+        `InstanceMasks`.
 
     Raises:
         FileNotFoundError: a path is missing, or contains nothing of these formats; the message
@@ -66,11 +70,14 @@ channels of uint8; 2 classes: background, leaf>
     """
     checks.one_of("open_objects", "task", task, TASKS)
     images, labels = Path(images), Path(labels)
-    names = None if class_names is None else list(class_names)
-    if names and is_background(names[0]):
-        names = names[1:]
     if not labels.exists():
         raise FileNotFoundError(f"There is no '{labels}'. Check the path.")
+    names = None if class_names is None else list(class_names)
+    panoptic = _panoptic_file(labels)
+    if panoptic is not None:
+        return _open_panoptic(images, panoptic, names)
+    if names and is_background(names[0]):
+        names = names[1:]
     reader = _open_file(images, labels, names) if labels.is_file() else None
     if reader is None and labels.is_dir():
         reader = _open_folder(images, labels, task, names, split)
@@ -89,6 +96,18 @@ def has_voc_list(labels: str | Path, task: str, split: str) -> bool:
     folder = Path(labels)
     lists = folder / "ImageSets" / VOC_LISTS[_voc_task(folder, task)]
     return (lists / f"{split}.txt").is_file()
+
+
+def _panoptic_file(labels):
+    """Return the panoptic COCO file that labels are, or that is alone in their folder; or None."""
+    files = [labels] if labels.is_file() else [*labels.glob("*.json")]
+    files = [path for path in files if path.suffix.lower() == ".json" and not is_hidden(path)]
+    return files[0] if len(files) == 1 and PANOPTIC_KEY in files[0].read_bytes() else None
+
+
+def _open_panoptic(images, path, names):
+    folder = path.with_suffix("")
+    return CocoPanoptic(images, folder if folder.is_dir() else path.parent, path, names)
 
 
 def _open_file(images, path, names):

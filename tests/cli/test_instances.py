@@ -6,14 +6,15 @@ import shutil
 
 import numpy as np
 import pytest
-from instance_runs import let_find_objects, write_numbered
-from object_scenes import draw_scene
+from instance_runs import let_find_objects, write_numbered, write_panoptic
+from object_scenes import NAMES, draw_scene
 from PIL import Image
 
 from tfseg.data import Coco, InstanceMasks
 from tfseg.inference import object_table, predict_instances
 from tfseg.metrics import average_precision
 from tfseg.training import Run, open_readers
+from tfseg.viz import draw_panoptic
 
 RESULTS = ("instances.png", "overlay.png", "outlines.geojson")
 TABLES = {"counts.csv", "objects.csv", "detections.json"}
@@ -152,13 +153,43 @@ def test_training_without_code(head, tfseg, tmp_path):
     run = Run(tmp_path / "run")
     assert run.data.object_counts[0] + run.data.val_object_counts[0] == total
     assert f"Objects: object {run.data.object_counts[0]}." in printed
-    assert "Best of 2 epochs by validation AP: " in printed
+    score = {"star": "AP", "center": "PQ"}[head]
+    assert f"Best of 2 epochs by validation {score}: " in printed
     assert "Counts: " in printed
     assert "tfseg predict IMAGES --run" in printed
     assert "tfseg export" not in printed
     code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--head", "mask_rcnn")
     assert code == 1
     assert f"was started with --head {head}" in printed
+
+
+@pytest.mark.slow
+def test_things_and_stuff_without_code(tfseg, tmp_path):
+    write_panoptic(tmp_path, range(5))
+    images, labels = ("--images", tmp_path / "images"), ("--labels", tmp_path / "panoptic.json")
+    words = ("--model", "tiny_unet", "--size", 32, "--batch-size", 2)
+    command = ("train", "--task", "instances", "--head", "center", *images, *labels, *words)
+    code, printed = tfseg(*command, "--epochs", 2, "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert "Best of 2 epochs by validation PQ: " in printed
+    run, out = Run(tmp_path / "run"), tmp_path / "out"
+    names = [*NAMES, "sky", "soil"]
+    assert (run.data.label_names, run.data.thing_ids) == (names, [0, 1])
+    code, printed = tfseg("evaluate", "--run", run.folder, *images, *labels)
+    assert code == 0, printed
+    report = rows(run.folder / "evaluation" / "evaluation.csv")
+    assert [row["class"] for row in report] == names
+    code, printed = tfseg("predict", tmp_path / "images", "--run", run.folder, "--out", out)
+    assert code == 0, printed
+    image = draw_scene(3)["image"]
+    found = predict_instances(run.model(), image)
+    assert (np.asarray(Image.open(out / "s3_labels.png")) == found["mask"]).all()
+    overlay = draw_panoptic(image, found["instances"], found["mask"], names)
+    assert (np.asarray(Image.open(out / "s3_overlay.png")) == overlay).all()
+    (out / "s3_labels.png").unlink()
+    again = ("predict", tmp_path / "images", "--run", run.folder, "--out", out)
+    code, printed = tfseg(*again, "--skip-existing")
+    assert "Skipping 4 images with results." in printed
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tfseg.viz import draw_instances, instance_samples, palette
+from tfseg.viz import draw_instances, draw_panoptic, instance_samples, palette, panoptic_samples
 from tfseg.viz.drawn_instances import NUM_COLORS
 
 
@@ -49,3 +49,32 @@ def test_a_figure_has_both_label_maps():
     target, found = (axis.get_images()[0].get_array() for axis in figure.axes)
     assert (target == draw_instances(image, INSTANCES)).all()
     assert not found.any()
+
+
+NAMES = ["cat", "background", "grass", "dog"]
+MASK = draw("2222222 2333001 2333001 2333001 1111111")
+
+
+def test_things_and_stuff_have_the_colors_of_their_classes():
+    image = np.full((5, 7, 3), 100, np.uint8)
+    drawn = draw_panoptic(image, INSTANCES, MASK, NAMES)
+    cat, _, grass, dog = palette(4).astype(int)
+    assert (drawn[MASK == 2] == (100 + grass) // 2).all()
+    assert (drawn[MASK == 1] == 100).all()  # background
+    assert (drawn[INSTANCES == 2] == cat).all()  # all on the outline
+    assert drawn[1, 1].tolist() == dog.tolist()
+    assert drawn[2, 2].tolist() == ((100 + dog) // 2).tolist()
+    unlabeled = draw_panoptic(image, 0 * INSTANCES, np.full((5, 7), 255), NAMES)
+    assert (unlabeled == image).all()
+    with pytest.raises(ValueError, match="draw_panoptic: got labels of shape"):
+        draw_panoptic(image, INSTANCES, MASK.T, NAMES)
+
+
+def test_a_figure_has_labels_and_predictions_with_a_legend():
+    image, labels = np.zeros((5, 7, 3), np.uint8), {"instances": INSTANCES, "mask": MASK}
+    found = {"instances": 0 * INSTANCES, "mask": 0 * MASK + 2}
+    figure = panoptic_samples([image], [labels], [found], ["a"], NAMES)
+    for axis, sample in zip(figure.axes, (labels, found), strict=True):
+        expected = draw_panoptic(image, sample["instances"], sample["mask"], NAMES)
+        assert (axis.get_images()[0].get_array() == expected).all()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cat", "grass", "dog"]

@@ -58,6 +58,7 @@ def predict(
     A run of --task instances writes NAME_instances.png with the numbers of the objects (16 bits;
     above 65,535 objects NAME_instances.tif, 32 bits), NAME_overlay.png, NAME_outlines.geojson, and
     for all images counts.csv, objects.csv (area, position, shape, intensity) and detections.json.
+    If it was trained on panoptic labels, NAME_labels.png has the class ids of things and stuff.
 
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """

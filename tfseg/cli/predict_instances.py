@@ -9,6 +9,8 @@ from tfseg.cli.run_data import require_depth, window_of
 def predict_instances(paths, run, out, thresholds, window, skip_existing):
     """Write the label map, the overlay and the outlines of each image, and tables of all objects.
 
+    Of a run that predicts stuff, also the class ids of all pixels.
+
     Args:
         paths: image files and folders of images.
         run: a `tfseg.training.Run` of the task "instances".
@@ -21,7 +23,11 @@ def predict_instances(paths, run, out, thresholds, window, skip_existing):
     from tfseg.inference.instance_files import existing_map, instance_files, write_instances
 
     files, names, failures = named_images(paths), run.data.object_names, []
-    results = {name: [existing_map(out / name), *instance_files(out / name)] for name in files}
+    has_stuff = run.data.thing_ids is not None
+    label_names = run.data.label_names if has_stuff else None
+    results = {
+        name: [existing_map(out / name), *instance_files(out / name, has_stuff)] for name in files
+    }
     boxes = inference.DetectionFile(out / "detections.json", names, keep=skip_existing)
     tables = inference.ObjectTables(out, names, keep=skip_existing)
     listed = [file for file in files.values() if file in boxes and file in tables]
@@ -29,7 +35,7 @@ def predict_instances(paths, run, out, thresholds, window, skip_existing):
     with boxes, tables:
         predicted = _predicted(to_do, run, thresholds, window, failures)
         for name, image, found, detections in track("predicting")(predicted, len(to_do)):
-            write_instances(out / name, files[name], image, found, names)
+            write_instances(out / name, files[name], image, found, names, label_names)
             boxes.add(files[name], image.shape[:2], detections)
             tables.add(files[name], image, found)
             found_objects += len(found["scores"])

@@ -19,13 +19,15 @@ SECONDS_BETWEEN_SAVES = 30
 OBJECT_COLUMNS = ("image", "number", "class", "score", *TABLE_COLUMNS[1:])
 
 
-def instance_files(stem: Path) -> list[Path]:
+def instance_files(stem: Path, has_stuff: bool = False) -> list[Path]:
     """Return the files that `write_instances` writes, beside the label map.
 
     Args:
         stem: folder and beginning of the names.
+        has_stuff: whether stuff is predicted, too.
     """
-    return [_file(stem, name) for name in ("overlay.png", "outlines.geojson")]
+    names = ["overlay.png", "outlines.geojson", *(["labels.png"] if has_stuff else [])]
+    return [_file(stem, name) for name in names]
 
 
 def existing_map(stem: Path) -> Path:
@@ -34,12 +36,15 @@ def existing_map(stem: Path) -> Path:
     return tiff if tiff.is_file() and not png.is_file() else png
 
 
-def write_instances(stem: Path, image_file: Path, image, found: dict, class_names) -> None:
+def write_instances(
+    stem: Path, image_file: Path, image, found: dict, class_names, label_names=None
+) -> None:
     """Write the objects of an image; each file whole or not at all, the label map last.
 
     NAME_instances.png has 16 bits and contains the numbers of the objects; with more than 65,535
     objects it is NAME_instances.tif with 32 bits, which a GeoTIFF also gets, with its georeference.
-    NAME_overlay.png shows the outlines, and NAME_outlines.geojson contains them.
+    NAME_overlay.png shows the outlines, and NAME_outlines.geojson contains them. With stuff, the
+    overlay shows it, too, and NAME_labels.png has the class ids of all pixels.
 
     Args:
         stem: folder and beginning of the names.
@@ -48,10 +53,17 @@ def write_instances(stem: Path, image_file: Path, image, found: dict, class_name
         found: dict of "instances", "scores" and "classes", see
             `tfseg.inference.predict_instances`.
         class_names: names of the object categories.
+        label_names: names in the order of the ids in masks, of a model that predicts stuff; None
+            for others.
     """
     instances, classes = found["instances"], found["classes"]
-    colored = classes if len(class_names) > 1 else None
-    write_png(_file(stem, "overlay.png"), viz.draw_instances(image, instances, colored))
+    if label_names is not None:
+        drawn = viz.draw_panoptic(image, instances, found["mask"], label_names)
+        ids = found["mask"].astype(np.uint8 if len(label_names) <= 255 else np.uint16)
+        write_png(_file(stem, "labels.png"), ids)
+    else:
+        drawn = viz.draw_instances(image, instances, classes if len(class_names) > 1 else None)
+    write_png(_file(stem, "overlay.png"), drawn)
     colors = viz.palette(len(class_names))
     outlined = outlines_geojson(instances, classes, found["scores"], class_names, colors)
     with atomic_write(_file(stem, "outlines.geojson")) as path:

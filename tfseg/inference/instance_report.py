@@ -7,6 +7,7 @@ from tfseg import viz
 from tfseg.files import check_overwrites
 from tfseg.inference.instance_evaluation import InstanceEvaluation, evaluate_instances
 from tfseg.inference.instance_predictor import instances_of
+from tfseg.models.reader_fit import predicted_stuff
 
 NUM_WORST = 4  # images in worst.png
 DPI = 120
@@ -24,8 +25,8 @@ def report_instances(
     """Evaluate predicted instances and write tables and figures.
 
     The files are evaluation.json, evaluation.csv, image_scores.csv (numbers of objects and F1 of
-    every image), worst.png (true and predicted objects of up to four images with the lowest F1
-    score) and, with a history, curves.png.
+    every image), worst.png (true and predicted objects, and stuff if it is predicted, of up to four
+    images with the lowest F1 score) and, with a history, curves.png.
 
     Args:
         model: see `evaluate_instances`.
@@ -53,14 +54,16 @@ def report_instances(
         check_overwrites([folder / name for name in names])
     evaluation = evaluate_instances(model, reader, tile, object_threshold, track=track)
     evaluation.save(folder)
-    images, targets, found, titles = [], [], [], []
-    for index in evaluation.worst(NUM_WORST).tolist():
-        labels = reader[index]
-        images.append(labels["image"])
-        targets.append(labels["instances"])
-        found.append(instances_of(model, images[-1], tile, object_threshold)["instances"])
-        titles.append(f"{reader.name(index)} (F1 {evaluation.image_scores[index]:.2f})")
-    figure = viz.instance_samples(images, targets, found, titles)
+    worst = evaluation.worst(NUM_WORST).tolist()
+    samples = [reader[index] for index in worst]
+    images = [sample["image"] for sample in samples]
+    found = [instances_of(model, image, tile, object_threshold) for image in images]
+    titles = [f"{reader.name(i)} (F1 {evaluation.image_scores[i]:.2f})" for i in worst]
+    if predicted_stuff(model, reader):
+        figure = viz.panoptic_samples(images, samples, found, titles, reader.label_names)
+    else:
+        numbered = [[labels["instances"] for labels in side] for side in (samples, found)]
+        figure = viz.instance_samples(images, *numbered, titles)
     viz.save_figure(figure, folder / "worst.png", DPI)
     if history:
         viz.save_figure(viz.curves(history), folder / "curves.png", DPI)

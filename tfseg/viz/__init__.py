@@ -9,7 +9,12 @@ from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
 from tfseg.viz.class_colors import blend, color_labels, palette, without_background
 from tfseg.viz.detection_charts import detection_confusion, precision_recall
 from tfseg.viz.detections import draw_detections
-from tfseg.viz.drawn_instances import draw_instances, instance_samples
+from tfseg.viz.drawn_instances import (
+    draw_instances,
+    draw_panoptic,
+    instance_samples,
+    panoptic_samples,
+)
 from tfseg.viz.figures import save_figure
 from tfseg.viz.images import errors, labeled, legend, overlay, samples
 from tfseg.viz.object_samples import object_samples
@@ -26,6 +31,7 @@ __all__ = [
     "detection_confusion",
     "draw_detections",
     "draw_instances",
+    "draw_panoptic",
     "errors",
     "instance_samples",
     "labeled",
@@ -33,6 +39,7 @@ __all__ = [
     "object_samples",
     "overlay",
     "palette",
+    "panoptic_samples",
     "precision_recall",
     "rate_search",
     "regions",

@@ -9,6 +9,7 @@ from instance_runs import instance_config, let_find_objects, small_model
 from numpy.testing import assert_allclose
 from object_scenes import NAMES, SIDE, Scenes
 
+from tfseg.data import Augment
 from tfseg.inference import evaluate_instances
 from tfseg.losses import CenterHeatmap, CrossEntropy, StarDistance
 from tfseg.models import instance_settings, tiny_unet
@@ -16,6 +17,7 @@ from tfseg.training import (
     InstanceScores,
     Run,
     TrainConfig,
+    augmented,
     build_model,
     compile_for,
     instance_targets,
@@ -145,6 +147,11 @@ def test_every_output_has_the_loss_of_its_paper():
         compile_for(model, schedule="constant", class_weights=[1, 2])
 
 
+def test_targets_cannot_be_augmented_in_the_train_step():
+    with pytest.raises(ValueError, match="'tiny_unet_star' are made after the aug.*in the pipel"):
+        augmented(small_model(), Augment(32))
+
+
 def config_of(**changes):
     return TrainConfig(**{"task": "instances", "head": "star", "out": "run", **changes})
 
@@ -154,6 +161,7 @@ def test_defaults_of_the_heads():
     assert (star.model, star.encoder, star.monitor) == ("unet", "efficientnet_lite0", "val_ap")
     assert (star.augment["rotate"], star.augment["flip"]) == (180, "both")
     assert (center.augment["rotate"], center.augment["flip"]) == (10, "horizontal")
+    assert center.monitor == "val_pq"
     assert config_of(model="tiny_unet").encoder is None
     assert config_of(encoder="resnet50").encoder == "resnet50"
     assert (star.is_boxless, star.is_detector, star.has_objects) == (True, False, True)

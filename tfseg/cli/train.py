@@ -25,7 +25,12 @@ from tfseg.cli.options import (
 from tfseg.cli.run_data import report_run
 from tfseg.cli.training_summary import describe_training
 
-MONITORED = {"val_mean_iou": "mean IoU", "val_ap": "AP", "val_mask_ap": "mask AP"}
+MONITORED = {
+    "val_mean_iou": "mean IoU",
+    "val_ap": "AP",
+    "val_mask_ap": "mask AP",
+    "val_pq": "PQ",
+}
 
 
 def train(
@@ -85,6 +90,9 @@ def train(
 
     [cyan]tfseg train --task instances --head star --images photos --labels numbered_masks \\
       --out runs/nuclei[/]
+
+    [cyan]tfseg train --task instances --head center --images photos --labels panoptic.json \\
+      --out runs/streets[/]  things and stuff
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from tfseg.data import Augment
-from tfseg.models import is_detector
+from tfseg.models import is_detector, is_instance_model
 from tfseg.models.detection import Detector
 from tfseg.training.presets import require_outputs
 
@@ -100,7 +100,8 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
         an AugmentedDetector, without `sample_weight`.
 
     Raises:
-        ValueError: the outputs of the model are unknown: a subclass of `keras.Model`.
+        ValueError: the outputs of the model are unknown: a subclass of `keras.Model`. Or it is a
+            model of `tfseg.models.instances`, whose targets are made after the augmentation.
         ValueError: in the first step of `fit`, if colors are changed and their range is unknown.
 
     Example:
@@ -111,6 +112,7 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
         >>> tfseg.training.compile_for(model, steps=10)
     """
     require_outputs("augmented", model)
+    _require_labels(model)
     # `model.outputs` is a flat list, even if the model returns a dict.
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     outputs = keras.tree.pack_sequence_as(model.compute_output_spec(inputs), model.outputs)
@@ -118,3 +120,13 @@ def augmented(model: keras.Model, augment: Augment, seed: int = 0) -> AugmentedM
     wrapped = wrapper(inputs, outputs, name=model.name)
     wrapped.augment, wrapped.seed = augment, seed
     return wrapped
+
+
+def _require_labels(model):
+    """Refuse a model that does not learn from the labels that are augmented."""
+    if is_instance_model(model):
+        raise ValueError(
+            f"augmented: the targets of the model {model.name!r} are made after the augmentation, "
+            "on the CPU. Augment in the pipeline: tfseg.data.pipeline(reader, batch_size, augment)"
+            ".map(tfseg.training.instance_targets(model))."
+        )

@@ -31,7 +31,7 @@ class TrainConfig:
             `tfseg.data.open_objects` reads.
         class_names: names of the class ids 0, 1, 2 ...; a single name is id 1, and 0 is background.
             Required with `masks`. With `labels`: names of the categories 0, 1, 2 ..., without a
-            background; None for those in the labels.
+            background, and of the stuff of panoptic labels; None for those in the labels.
         ignore_value: value of unlabeled pixels in the mask files; -1 if there is none. With
             `colors`, a color.
         mask_values: {value in the mask files: class id}; None if values are class ids, or 0 and 255
@@ -48,8 +48,9 @@ class TrainConfig:
         model: one of `tfseg.models.list_models()`; None if the network is passed to `train`, and
             for detectors.
         head: "faster_rcnn" for the task "detect"; for "instances" "mask_rcnn", or "star" or
-            "center" on top of `model`, see `tfseg.models.instances`. None if a detector is passed
-            to `train`.
+            "center" on top of `model`, see `tfseg.models.instances`. With "center" it also learns
+            the stuff of panoptic labels, see `tfseg.data.CocoPanoptic`. None if a detector is
+            passed to `train`.
         layout: layout of the detector's heads, see `tfseg.models.faster_rcnn`; None for "light".
         size: side, or (height, width), that a detector resizes images to; None to keep them.
         anchor_sizes: for each of the five levels of a detector's pyramid, the size of its anchors
@@ -82,8 +83,8 @@ class TrainConfig:
         class_weights: weights per class for the pixel losses: None, "median" (median frequency
             balancing of the training masks), or one number per class.
         monitor: metric in the logs that selects the best epoch; higher is better. None for
-            "val_mean_iou", "val_ap" (boxes, and the heads "star" and "center") or "val_mask_ap"
-            ("mask_rcnn").
+            "val_mean_iou", "val_ap" (boxes and the head "star"), "val_mask_ap" ("mask_rcnn") or
+            "val_pq" ("center").
         patience: stop after this many epochs without improvement; None to train to the end.
         window: side in pixels of the tiles (validation) and sliding windows (prediction) of larger
             images; None for 1024 if any image has more than 2 megapixels.

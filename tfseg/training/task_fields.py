@@ -15,7 +15,8 @@ BOXLESS_HEADS = ("star", "center")
 HEADS = {"detect": ("faster_rcnn",), "instances": ("mask_rcnn", *BOXLESS_HEADS)}
 TASK_NAMES = (SEMANTIC, *HEADS)
 MONITORS = {SEMANTIC: "val_mean_iou", "detect": "val_ap", "instances": "val_mask_ap"}
-BOXLESS_MONITOR = "val_ap"
+# PQ rates the stuff, too
+BOXLESS_MONITORS = {"star": "val_ap", "center": "val_pq"}
 DEFAULT_MODEL = "unet"
 BOXLESS_ENCODER = "efficientnet_lite0"  # of networks that have no encoder by default
 DEFAULT_LAYOUT = "light"
@@ -40,7 +41,7 @@ DETECTOR_FIELDS = ("head", "labels", "val_labels", *ANCHOR_FIELDS)
 def task_defaults(task: str, head: str | None = None) -> dict:
     """Return {field: value} of the fields whose default depends on the task and the head."""
     if head in BOXLESS_HEADS:
-        augment, loss, monitor = BOXLESS_AUGMENT[head], {}, BOXLESS_MONITOR
+        augment, loss, monitor = BOXLESS_AUGMENT[head], {}, BOXLESS_MONITORS[head]
     elif task == SEMANTIC:
         augment, loss, monitor = SEMANTIC_AUGMENT, DEFAULT_LOSS, MONITORS[task]
     else:  # detectors have losses of their own

@@ -98,9 +98,12 @@ def test_a_center_head_learns_stuff_too(tmp_path, eager):
         epochs=1,
         batch_size=4,
         augment={"size": 32},
+        class_weights="median",
         out=str(tmp_path / "run"),
     )
     run = train(config, StuffScenes(TRAIN), StuffScenes(VAL))
+    weights = run.record.resolved["loss"]["class_logits"]["config"]["class_weights"]
+    assert weights == run.data.median_weights
     assert (run.data.thing_ids, run.data.label_names) == ([1, 2], ["sky", *NAMES, "ground"])
     model = run.model()
     assert model.output["class_logits"].shape[-1] == 4
@@ -143,8 +146,10 @@ def test_every_output_has_the_loss_of_its_paper():
     assert model.loss["center_logits"].weights == (200.0,)
     assert isinstance(model.loss["center_logits"].losses[0], CenterHeatmap)
     assert model.loss["offsets"].weights == (0.01,)
+    compile_for(model, schedule="constant", class_weights=[1, 2])
+    assert model.loss["class_logits"].class_weights == [1, 2]
     with pytest.raises(ValueError, match="class_weights=.* has losses of its own"):
-        compile_for(model, schedule="constant", class_weights=[1, 2])
+        compile_for(small_model(), schedule="constant", class_weights=[1, 2])
 
 
 def test_targets_cannot_be_augmented_in_the_train_step():
@@ -199,6 +204,7 @@ def test_contradictions_are_refused(changes, message):
         ({"head": "center"}, small_model, "has the head 'star', but config.head is 'center'"),
         ({}, small_model, "'tiny_unet_star' has 1 object classes, but the reader has 2: red, gr"),
         ({"head": "mask_rcnn"}, small_model, "needs a detector"),
+        ({"head": "center", "class_weights": (1, 2)}, None, "one number per class: background, r"),
     ],
 )
 def test_models_that_do_not_fit_are_refused(changes, model, message, tmp_path):

@@ -80,8 +80,9 @@ class TrainConfig:
             Heads for objects have losses of their own.
         optimizer, learning_rate, schedule, warmup, clip_norm, average, accumulate: see
             `compile_for`.
-        class_weights: weights per class for the pixel losses: None, "median" (median frequency
-            balancing of the training masks), or one number per class.
+        class_weights: weights per class for the pixel losses, also of the head "center": None,
+            "median" (median frequency balancing of the training masks), or one number per class of
+            the masks.
         monitor: metric in the logs that selects the best epoch; higher is better. None for
             "val_mean_iou", "val_ap" (boxes and the head "star"), "val_mask_ap" ("mask_rcnn") or
             "val_pq" ("center").

@@ -160,7 +160,7 @@ def checked_augment(config) -> dict:
 def checked_loss(config) -> dict:
     """Check the losses of a network for masks, and the weights of its classes."""
     if config.has_objects:
-        return {}
+        return _checked_class_weights(config)
     if not config.loss:
         fail(config, "loss", f'must name a loss, such as {{"{CrossEntropy.__name__}": 1.0}}.')
     weights = {}
@@ -173,14 +173,15 @@ def checked_loss(config) -> dict:
 def _checked_class_weights(config):
     if config.class_weights is None:
         return {}
-    if not any(issubclass(LOSS_CLASSES[name], PixelLoss) for name in config.loss):
+    losses = [LOSS_CLASSES[name] for name in config.loss]
+    if not config.has_objects and not any(issubclass(loss, PixelLoss) for loss in losses):
         fail(config, "class_weights", f"needs a pixel loss; loss={config.loss} has none.")
     if isinstance(config.class_weights, str):
         if config.class_weights != "median":
             fail(config, "class_weights", 'must be None, "median" or one number per class.')
         return {}
     weights = checks.numbers(OWNER, "class_weights", config.class_weights)
-    if config.class_names is not None:
+    if config.class_names is not None and not config.has_objects:
         require_weight_per_class(config, config.class_names)
     return {"class_weights": tuple(weights)}
 

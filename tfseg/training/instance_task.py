@@ -7,6 +7,7 @@ from tfseg.data import center_targets, star_targets, window_for
 from tfseg.models import DEFAULT_ENCODERS, instance_settings, instances, is_instance_model
 from tfseg.models.encoders import require_weights
 from tfseg.models.reader_fit import predicted_stuff, require_fitting_model, stuff_ids
+from tfseg.training.config_checks import require_weight_per_class
 from tfseg.training.instance_scores import InstanceScores
 from tfseg.training.non_finite import explain_object_batches
 from tfseg.training.object_facts import check_objects, object_facts, require_fields
@@ -51,6 +52,7 @@ class InstanceTask(Task):
 
     def check_classes(self, reader):
         require_fields(self.config.task, reader, {"instances", "classes", "boxes"})
+        require_weight_per_class(self.config, reader.label_names)
         if self._model is not None:
             require_fitting_model("train", self._model, reader)
 
@@ -91,7 +93,11 @@ class InstanceTask(Task):
         return None  # `InstanceScores` predicts the validation images
 
     def compile(self, facts, model, plan):
-        compile_for(model, **self.config.optimizer_options(), steps=plan.steps)
+        weights = self.config.class_weights
+        if weights == "median":
+            weights = facts.median_weights
+        options = self.config.optimizer_options()
+        compile_for(model, **options, steps=plan.steps, class_weights=weights)
 
     def callbacks(self, facts, val):
         # the larger images as disjoint tiles, each processed whole

@@ -91,8 +91,8 @@ def compile_for(
         schedule: "cosine", "poly" or "one_cycle", see `tfseg.schedules`; or "constant".
         warmup: fraction of the steps during which the learning rate rises linearly, in [0, 1).
         class_weights: one number per class for the cross entropy, such as those that
-            `tfseg.doctor.check` proposes; None for equal weights. Not for models of objects and
-            classifiers, see `class_weight` of `fit`.
+            `tfseg.doctor.check` proposes; None for equal weights. Of models of objects only for
+            those with head="center"; not for classifiers, see `class_weight` of `fit`.
         clip_norm: maximum global norm of the gradients; None for no clipping.
         average: momentum, such as 0.999, of a moving average of the weights that replaces them when
             `fit` ends (Keras' `use_ema`); None for no average. It rises to this value: update t
@@ -124,8 +124,9 @@ def compile_for(
         _require_own_losses(model, class_weights, loss)
         goal = {}
     elif is_instance_model(model):
-        _require_own_losses(model, class_weights, loss)
-        goal = {"loss": _instance_losses(model)}
+        is_center = "center_logits" in model.output
+        _require_own_losses(model, None if is_center else class_weights, loss)
+        goal = {"loss": _instance_losses(model, class_weights)}
     elif len(model.outputs[0].shape) == 2:
         _require_default_loss(model, class_weights, loss)
         goal = _classification(model)
@@ -241,10 +242,10 @@ def _classification(model):
     return {"loss": loss, "metrics": metrics}
 
 
-def _instance_losses(model):
+def _instance_losses(model, class_weights):
     """Return {output: loss} of an instance model, with the weights of the head's paper."""
     losses = {
-        "class_logits": CrossEntropy(),
+        "class_logits": CrossEntropy(class_weights=class_weights),
         "object_logits": ObjectProbability(),
         "distances": DISTANCE_WEIGHT * StarDistance(),
         "center_logits": HEATMAP_WEIGHT * CenterHeatmap(),

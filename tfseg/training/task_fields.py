@@ -59,6 +59,8 @@ def _foreign_fields(config):
     """Return the names of the fields that do not belong to the task and head of a config."""
     if config.task == SEMANTIC:
         return DETECTOR_FIELDS
+    if config.head == "center":  # class weights are for its classes of pixels
+        return (*(name for name in MASK_FIELDS if name != "class_weights"), *ANCHOR_FIELDS)
     if config.head in BOXLESS_HEADS:
         return (*MASK_FIELDS, *ANCHOR_FIELDS)
     return SEMANTIC_FIELDS

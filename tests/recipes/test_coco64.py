@@ -7,7 +7,7 @@ import pytest
 from keras import ops
 from numpy.testing import assert_allclose, assert_array_equal
 
-from tfseg.data import Reader
+from tfseg.data import Reader, Resize
 from tfseg.models.letterbox import Letterbox
 from tfseg.recipes import coco64, command
 from tfseg.training import Plan, trainer
@@ -41,7 +41,7 @@ class OneObject(Reader):
 
 def test_squares_are_what_the_model_makes_of_whole_images():
     reader = OneObject()
-    squares = coco64.Letterboxed(reader, 16)
+    squares = coco64.Resized(reader, Resize(16))
     assert (len(squares), squares.sizes.tolist(), squares.name(0)) == (1, [[16, 16]], "cat.jpg")
     assert squares.object_names == ["cat"]
     sample = squares[0]

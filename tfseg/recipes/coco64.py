@@ -34,19 +34,24 @@ ANCHOR_SIZES = ((8, 12), (18, 28), (42, 64), (96, 144), (208, 300))
 FROZEN_STAGES = 3
 
 
-class Letterboxed(Reader):
-    """The samples of a reader in squares of one size, placed as the model places whole images.
+class Resized(Reader):
+    """The samples of a reader of objects in one size.
 
     Args:
         reader: a `Reader` of objects.
-        side: of the squares in pixels.
+        resize: the `Resize`, of a policy that makes images equal in size.
     """
 
-    def __init__(self, reader, side: int):
-        self._reader, self._resize = reader, Resize(side)
+    def __init__(self, reader, resize: Resize):
+        self._reader, self._resize = reader, resize
         self.fields = reader.fields
-        sizes = [(side, side)] * len(reader)
+        sizes = [resize.size] * len(reader)
         super().__init__(reader.class_names, sizes, reader.channels, reader.dtype)
+
+    @property
+    def object_names(self) -> list[str]:
+        """Names of the object categories of the other reader."""
+        return self._reader.object_names
 
     def __getitem__(self, index: int) -> dict:
         return self._resize(self._reader[index])
@@ -90,7 +95,8 @@ def run(data=None, minutes: float = 13, out="runs/coco64"):
         learning_rate=1e-3,
         clip_norm=10,
     )
-    return run_object_recipe(config, Letterboxed(images, SIDE), images, model)
+    # placed in squares as the model places whole images
+    return run_object_recipe(config, Resized(images, Resize(SIDE)), images, model)
 
 
 if __name__ == "__main__":

@@ -105,18 +105,22 @@ def run_object_recipe(config: TrainConfig, train_reader, val_reader, model: kera
     return scores
 
 
-def run_instance_recipe(config: TrainConfig, train_reader, val_reader) -> keras.Model:
+def run_instance_recipe(
+    config: TrainConfig, train_reader, val_reader, model: keras.Model | None = None
+) -> keras.Model:
     """Train a network with a star or center head, then evaluate its best epoch; see `run_recipe`.
 
     Args:
         config: the `TrainConfig`, of the task "instances" with the head "star" or "center".
         train_reader, val_reader: readers to train on, and to select and evaluate on.
+        model: model of `tfseg.models.instances` with its initial weights; None for that of the
+            config.
 
     Returns:
         The model of the best epoch.
     """
     console = Console()
-    run = _train(config, train_reader, val_reader, None, console)
+    run = _train(config, train_reader, val_reader, model, console)
     model = run.model()
     scores = report_instances(model, val_reader, run.folder, run.history())
     steps = run.record.plan.steps

@@ -1,6 +1,27 @@
-"""COCO: 16 photographs learned by heart, every pixel: things one by one, and stuff."""
+"""COCO: every pixel of 16 photographs learned by heart, a proof that things and stuff are learned.
 
-from pathlib import Path
+    python -m tfseg.recipes.coco64_panoptic --data ../shared/data/coco64 --minutes 10
+    --out runs/coco64_panoptic
+
+A center head on an FPN separates things without boxes and classifies stuff. The images are those of
+the recipe `coco64`, stretched to squares of 352 pixels; their 43 classes are 21 of things, with 71
+objects, and 22 of stuff. Unlabeled pixels are void. The model is evaluated on the images that it
+was trained on: the scores say nothing about other photographs.
+
+After 442 steps of 4 images: PQ 0.743, of things 0.751, of stuff 0.736; AP of the objects 0.656. It
+took 11 minutes of CPU time with the evaluation, on 1 core of an AMD EPYC beside other programs. PQ
+after each 52 steps:
+
+    0.342  0.522  0.634  0.694  0.706  0.722  0.738  0.742
+
+Low are persons (0.36), cars (0.29) and trucks (0.33), most of them smaller than a cell of the
+features, and bridge and roof (0), which are as small. A longer training was not tried. Others:
+
+- equal class weights, a learning rate of 1e-3 and 384 pixels: 0.174 after 70 steps, 0.498 after
+  315, with most classes of small regions at 0;
+- a U-Net at full resolution in batches of 2, without class weights and frozen stages: 0.034 after
+  308 steps.
+"""
 
 import keras
 import numpy as np
@@ -20,7 +41,7 @@ SIDE = 352
 FROZEN_STAGES = 3
 
 
-def run(data=None, minutes: float = 20, out="runs/coco64_panoptic"):
+def run(data=None, minutes: float = 10, out="runs/coco64_panoptic"):
     """Train and evaluate on the first 16 images, and draw.
 
     Args:
@@ -67,7 +88,7 @@ def class_weights(pixels):
 
     With equal weights, the classes of small objects are learned last.
     """
-    return np.sqrt(np.median(pixels) / pixels).tolist()
+    return np.sqrt(np.median(pixels) / np.maximum(pixels, 1)).tolist()
 
 
 def first_photographs(data, count: int):
@@ -83,7 +104,7 @@ def first_photographs(data, count: int):
     shown = np.unique(np.concatenate([np.unique(images[i]["mask"]) for i in range(count)]))
     class_names = [images.label_names[i] for i in shown if i != images.ignore_index]
     folder = dataset_dir(data, "coco64", SOURCE)
-    panoptic: Path = folder / PANOPTIC
+    panoptic = folder / PANOPTIC
     files = folder / "images/train2017", panoptic, panoptic.with_suffix(".json")
     return CocoPanoptic(*files, class_names=class_names).select(names)
 

@@ -100,7 +100,7 @@ def has_voc_list(labels: str | Path, task: str, split: str) -> bool:
 
 def _panoptic_file(labels):
     """Return the panoptic COCO file that labels are, or that is alone in their folder; or None."""
-    files = [labels] if labels.is_file() else [*labels.glob("*.json")]
+    files = [labels] if labels.is_file() else sorted(labels.iterdir())
     files = [path for path in files if path.suffix.lower() == ".json" and not is_hidden(path)]
     return files[0] if len(files) == 1 and PANOPTIC_KEY in files[0].read_bytes() else None
 

@@ -31,12 +31,15 @@ def test_the_photographs_have_only_classes_that_they_show(shared_data):
 
 def test_what_it_trains(monkeypatch, shared_data, tmp_path):
     monkeypatch.setattr(coco64_panoptic, "instances", lambda *values, **options: (values, options))
+    monkeypatch.setattr(coco64_panoptic, "freeze", lambda model, until: None)
     monkeypatch.setattr(coco64_panoptic, "run_instance_recipe", lambda *values: values)
     config, train, val, model = coco64_panoptic.run(shared_data / "coco64", 7, tmp_path / "run")
     assert (config.task, config.head, config.monitor) == ("instances", "center", "val_pq")
+    weights = dict(zip(train.label_names, config.class_weights, strict=True))
+    assert weights["bridge"] > 5 > 1 > weights["sky-other-merged"]
     assert config.minutes == 7.0
     assert (len(train), train is val) == (16, True)
-    assert train.sizes.tolist() == [[320, 320]] * 16
+    assert train.sizes.tolist() == [[352, 352]] * 16
     (count,), options = model
     assert (count, len(options["thing_ids"])) == (43, 21)
 

@@ -39,7 +39,7 @@ from processes import (
     own_packages_first,
     reset_peak_memory,
     start,
-    start_torchvision,
+    start_with,
 )
 
 HEIGHT, WIDTH, BATCH, OBJECTS, CLASSES = 480, 640, 2, 8, 80
@@ -259,7 +259,7 @@ def sides(head):
         weights = Path(folder) / "weights.pth"
         started, ready = {}, None
         for side in PEERS:
-            process, pipe = start_torchvision(serve_torchvision, side, head, weights)
+            process, pipe = start_with("TORCHVISION_PYTHON", serve_torchvision, side, head, weights)
             if found := pipe.recv():
                 started[side], ready = (process, pipe), found
         parameters, thresholds = ready or (None, dict.fromkeys(rows_of(head)[:-1], 0.05))

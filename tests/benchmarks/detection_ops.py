@@ -28,7 +28,7 @@ from processes import (
     own_packages_first,
     reset_peak_memory,
     start,
-    start_torchvision,
+    start_with,
 )
 
 ROUNDS, BUDGET = 15, 10
@@ -257,8 +257,9 @@ def serve(side, threads, pipe):
 
 def started(side, *arguments):
     """Start a side and return the pipe to it."""
-    begin = start_torchvision if side == "torchvision" else start
-    return begin(*arguments)[1]
+    if side == "torchvision":
+        return start_with("TORCHVISION_PYTHON", *arguments)[1]
+    return start(*arguments)[1]
 
 
 def in_turns(row, pipes):

@@ -20,12 +20,12 @@ def start(function, *arguments):
     return process, ours
 
 
-def start_torchvision(function, *arguments):
-    """Like `start`, with the interpreter TORCHVISION_PYTHON if that is set.
+def start_with(variable, function, *arguments):
+    """Like `start`, with the interpreter that an environment variable names, if it is set.
 
     It must have the version of this one. `function` must call `own_packages_first`.
     """
-    multiprocessing.set_executable(os.environ.get("TORCHVISION_PYTHON", sys.executable))
+    multiprocessing.set_executable(os.environ.get(variable, sys.executable))
     try:
         return start(function, *arguments)
     finally:

@@ -15,6 +15,7 @@ from tfseg.metrics.instance_metrics import InstanceMetrics
 from tfseg.metrics.jaccard import aggregated_jaccard
 from tfseg.metrics.matrix_scores import scores_of
 from tfseg.metrics.panoptic import PanopticQuality
+from tfseg.metrics.rand_error import adapted_rand_error
 from tfseg.metrics.single_scores import (
     CohenKappa,
     FrequencyWeightedIoU,
@@ -63,6 +64,7 @@ __all__ = [
     "PixelAccuracy",
     "PixelMetric",
     "SingleScore",
+    "adapted_rand_error",
     "aggregated_jaccard",
     "average_precision",
     "average_surface_distance",

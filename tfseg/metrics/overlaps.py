@@ -69,6 +69,21 @@ def image_overlaps(owner: str, targets, predictions, void, crowd, combine):
     """
     columns = {"targets": targets, "predictions": predictions, "void": void, "crowd": crowd}
     columns = {name: column for name, column in columns.items() if column is not None}
+    for image, row in image_rows(owner, columns):
+        regions = row.get("void"), row.get("crowd")
+        yield count_overlaps(image, row["targets"], row["predictions"], *regions, combine)
+
+
+def image_rows(owner: str, columns: dict):
+    """Yield (name of an image for messages, {name of a column: its value for this image}).
+
+    Args:
+        owner: name for error messages.
+        columns: {name: iterable of one value per image}.
+
+    Raises:
+        ValueError: the columns differ in length.
+    """
     missing = object()
     rows = itertools.zip_longest(*columns.values(), fillvalue=missing)
     for index, values in enumerate(rows):
@@ -79,9 +94,7 @@ def image_overlaps(owner: str, targets, predictions, void, crowd, combine):
             raise ValueError(
                 f"{owner}: {index} {short[0]}, but more {longer}. Pass one of each per image."
             )
-        regions = row.get("void"), row.get("crowd")
-        image = f"{owner}: image {index}"
-        yield count_overlaps(image, row["targets"], row["predictions"], *regions, combine)
+        yield f"{owner}: image {index}", row
 
 
 def count_overlaps(
@@ -100,7 +113,7 @@ def count_overlaps(
     Raises:
         ValueError: an argument is not as above.
     """
-    target, prediction = _check_pair(owner, target, prediction)
+    target, prediction = check_pair(owner, target, prediction)
     if void is not None:
         target = np.where(_check_void(owner, void, target.shape), VOID, target)
     crowd = _check_crowd(owner, () if crowd is None else crowd)
@@ -166,7 +179,7 @@ def _areas(numbers, pixels):
     return np.bincount(index, pixels, minlength=1).astype(np.int64)[index]
 
 
-def _check_pair(owner, target, prediction):
+def check_pair(owner, target, prediction):
     """Return two label maps as int64; raise a ValueError if they are not a pair of label maps."""
     target = check_label_map(owner, "target", target)
     prediction = check_label_map(owner, "prediction", prediction)

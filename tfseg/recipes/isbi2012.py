@@ -7,12 +7,18 @@ On the last 4 sections of the stack, after 11 minutes on 2 cores of an AMD EPYC 
 too: pixel accuracy 0.919, Dice 0.807 for membranes and 0.949 for cells. On the augmented training
 crops the final pixel accuracy is 0.923: the model does not overfit.
 
-A plain `unet(2, filters=(32, 64, 128, 256))` in batches of 4, with scales of 0.9 to 1.1 and without
-blur and noise, reaches the same in 12 minutes and 480 steps: 0.919, Dice of membranes 0.811. The
-remaining errors are in how wide the membranes were drawn. On the test sections of the challenge,
-which are not public, U-Net has 0.939 after ten hours on a GPU (arXiv:1505.04597: pixel error
-0.0611); only the winner of 2012 was closer to the labels than a second human annotator (Ciresan et
-al., NIPS 2012).
+The cells between the membranes are found by flooding the map of probabilities, see `cells`. Their
+adapted Rand error is 0.066, after 16 CPU minutes that reached 0.918; that of the smoothed image,
+flooded alike, is 0.287. Both use the level for seeds that is best on five training sections.
+
+Tried without success for the pixel accuracy: the sections above and below as channels (0.918), and
+the mean over the eight flips and turns of an image (0.921). A plain `unet(2, filters=(32, 64, 128,
+256))` in batches of 4, with scales of 0.9 to 1.1 and without blur and noise, reaches 0.919 in 12
+minutes and 480 steps. The remaining errors are in how wide the membranes were drawn: 66 to 76 % of
+the wrong pixels are within 2 pixels of a border between the two classes. On the test sections of
+the challenge, which are not public, U-Net has 0.939 after ten hours on a GPU (arXiv:1505.04597:
+pixel error 0.0611); only the winner of 2012 was closer to the labels than a second human annotator
+(Ciresan et al., NIPS 2012).
 """
 
 import cv2

@@ -60,7 +60,19 @@ MaxPixels = Annotated[
 ScoreThreshold = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, help="Lowest score of a detection; by default that of the trained model."
+        min=0,
+        max=1,
+        help="Lowest score of a detection, or lowest probability of an object for runs of --head "
+        "star or center; by default that of the trained or tuned model.",
+    ),
+]
+NmsOverlap = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        max=1,
+        help="For runs of --head star: overlap, as a fraction of the smaller object, above which "
+        "the object of a lower score is dropped; by default that of the trained or tuned model.",
     ),
 ]
 NmsIou = Annotated[
@@ -102,6 +114,7 @@ def export(
     score_threshold: ScoreThreshold = None,
     nms_iou: NmsIou = None,
     max_detections: MaxDetections = None,
+    nms_overlap: NmsOverlap = None,
     inspect: Inspect = None,
 ):
     """Export the best model as the next version of a SavedModel for TF Serving, in any format.
@@ -125,10 +138,11 @@ def export(
     with quiet_start():
         from tfseg import training
     trained = training.Run(run)
-    if trained.config.is_boxless:
-        raise ValueError(
-            f"export: '{run}' predicts instances without boxes, which cannot be exported yet. Use "
-            "`tfseg predict`, or `tfseg.inference.predict_instances`."
+    is_boxless = trained.config.is_boxless
+    if is_boxless and trained.data.window is not None:
+        say(
+            "The SavedModel predicts images whole, not in windows as `tfseg predict` does: large "
+            "images need more memory."
         )
     formats = formats or ()
     count = COMPARED + CALIBRATION if "litert_int8" in formats else COMPARED
@@ -137,15 +151,16 @@ def export(
         trained,
         out or Path("saved_models") / trained.folder.resolve().name,
         outputs=outputs or (),
-        window=window or trained.data.window,
+        window=window if is_boxless else window or trained.data.window,
         max_pixels=max_pixels,
         dtype=dtype,
         formats=formats,
         images=compared,
         size=_parse_size(size),
-        score_threshold=score_threshold,
         nms_iou=nms_iou,
         max_detections=max_detections,
+        nms_overlap=nms_overlap,
+        **{"object_threshold" if is_boxless else "score_threshold": score_threshold},
     )
     note = "" if compared else ", with noise as its only input"
     say(f"Exported and verified {version}{note}.")
@@ -186,11 +201,13 @@ def _export(run, folder, images, **options):
 
 
 def _names(run, model):
-    """Return the names of the classes, or of the object categories of a detector."""
-    from tfseg.models import is_detector
+    """Return the names of the classes, or of object categories, and of stuff if there is any."""
+    from tfseg.models import is_detector, is_instance_model
 
-    if is_detector(model):
-        return {"object_names": run.data.object_names}
+    if is_detector(model) or is_instance_model(model):
+        names = {"object_names": run.data.object_names}
+        has_stuff = getattr(run.data, "thing_ids", None) is not None
+        return {**names, "class_names": run.data.label_names} if has_stuff else names
     return {"class_names": run.data.class_names}
 
 

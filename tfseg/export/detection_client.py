@@ -1,4 +1,4 @@
-"""Client side of a detector's signatures: the same images through all of them."""
+"""Client side of the signatures for objects: the same images through all of them."""
 
 from contextlib import contextmanager
 
@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.export.detection_parity import require_matches
-from tfseg.export.encoded_client import encode_png
+from tfseg.export.encoded_client import encode_png, with_label_maps
 from tfseg.export.trained_range import noise
 
 SIDE = 65  # of the noise on which signatures are compared
@@ -30,7 +30,7 @@ def answers(signatures, images, max_pixels: int) -> dict:
 def _unoptimized():
     """Run functions without TensorFlow's graph optimizer.
 
-    For each signature of a detector it takes longer than to load it and to detect.
+    For each signature it takes longer than to load it and to detect objects.
     """
     optimizer, name = tf.config.optimizer, "disable_meta_optimizer"
     is_disabled = optimizer.get_experimental_options().get(name, False)
@@ -53,6 +53,8 @@ def _answers(signatures, images, max_pixels):
     if "encoded" in signatures and fits and images.dtype in (np.uint8, np.uint16):
         files = tf.constant([encode_png(image) for image in images])
         found["encoded"] = signatures["encoded"](image_bytes=files)
+        if "instances" in found["serving_default"]:
+            found["encoded"] = with_label_maps(found["encoded"])
     return found
 
 

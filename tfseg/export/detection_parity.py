@@ -9,15 +9,17 @@ from tfseg.ops import box_iou
 
 MIN_IOU = 0.99
 MAX_SCORE_DIFFERENCE = 0.01
+ROUNDED_PIXELS = 2  # at the border of an object in a label map, more than 1% of a small one
 MAX_MASK_DIFFERENCE = 0.01  # mean over the pixels of a mask
 
 
 @dataclass(frozen=True)
 class DetectionParity:
-    """Comparison of one format of a detector with the Keras model.
+    """Comparison of one format of a detector or an instance model with the Keras model.
 
     Two detections match if they have the same class, an IoU of at least 0.99, scores within 0.01
-    and masks that differ by at most 0.01 on average.
+    and masks that differ by at most 0.01 on average. The IoU is that of the boxes, or of the pixels
+    in label maps, where up to 2 pixels may differ in small objects.
 
     Attributes:
         format: name of the format, such as "SavedModel".
@@ -83,14 +85,21 @@ def match_detections(first: dict, second: dict) -> Matches:
 
     Args:
         first: dict of "boxes" (M, 4), "scores" (M,), "classes" (M,), -1 for padding, and optionally
-            "masks" (M, S, S).
+            "masks" (M, S, S); or with "instances" (H, W), the pixels of which decide, not the
+            boxes.
         second: the same of the other model.
     """
+    label_maps = [found["instances"] for found in (first, second) if "instances" in found]
     first, second = _without_padding(first), _without_padding(second)
-    iou = np.asarray(box_iou(first["boxes"], second["boxes"]))
+    counts = len(first["scores"]), len(second["scores"])
+    if len(label_maps) == 2:
+        iou, is_close = _compare_label_maps(*label_maps, *counts)
+    else:
+        iou = np.asarray(box_iou(first["boxes"], second["boxes"]))
+        is_close = iou >= MIN_IOU
     distance = np.abs(first["scores"][:, None] - second["scores"])
     fits = first["classes"][:, None] == second["classes"]
-    fits &= (iou >= MIN_IOU) & (distance <= MAX_SCORE_DIFFERENCE)
+    fits &= is_close & (distance <= MAX_SCORE_DIFFERENCE)
     pairs = []
     for index, row in enumerate(fits):
         for other in np.flatnonzero(row)[np.argsort(-iou[index, row], kind="stable")]:
@@ -100,7 +109,6 @@ def match_detections(first: dict, second: dict) -> Matches:
                 break
     pairs = np.array(pairs, int).reshape(-1, 2)
     chosen = tuple(pairs.T)
-    counts = len(first["scores"]), len(second["scores"])
     return Matches(pairs, iou[chosen], distance[chosen], counts)
 
 
@@ -169,6 +177,18 @@ def _without_padding(detections):
         for name in ("boxes", "scores", "classes", "masks")
         if name in detections
     }
+
+
+def _compare_label_maps(first, second, count, other_count):
+    """Return the IoU (count, other_count) of the objects of two label maps, and which are close."""
+    columns = other_count + 1
+    places = first.ravel().astype(np.int64) * columns + second.ravel()
+    pixels = np.bincount(places, minlength=(count + 1) * columns).reshape(count + 1, columns)
+    inter = pixels[1:, 1:]
+    union = pixels[1:].sum(1)[:, None] + pixels[:, 1:].sum(0) - inter
+    iou = inter / np.maximum(union, 1)
+    is_close = (iou >= MIN_IOU) | ((iou > 0.5) & (union - inter <= ROUNDED_PIXELS))
+    return iou, is_close
 
 
 def _have_close_masks(first, second, index, other):

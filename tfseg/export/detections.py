@@ -20,7 +20,12 @@ def with_count(detections: dict) -> dict:
 
 
 def object_names_of(owner: str, model, names) -> list[str]:
-    """Return one name per object category of a detector, "0", "1" ... if `names` is None.
+    """Return one name per object category of a model, "0", "1" ... if `names` is None.
+
+    Args:
+        owner: name for the error message.
+        model: a detector, or the settings of an instance model: what has `num_classes`.
+        names: list of str, or None.
 
     Raises:
         ValueError: the number of names does not fit the model.
@@ -28,7 +33,7 @@ def object_names_of(owner: str, model, names) -> list[str]:
     names = [str(index) for index in range(model.num_classes)] if names is None else list(names)
     if len(names) != model.num_classes:
         raise ValueError(
-            f"{owner}: got {len(names)} object names {names} for a detector with "
+            f"{owner}: got {len(names)} object names {names} for a model with "
             f"{model.num_classes} object categories. Pass one name per category."
         )
     return names
@@ -39,6 +44,29 @@ def blank_like(name: str, value):
     if value.dtype == tf.string:
         return tf.fill(tf.shape(value), "")
     return tf.fill(tf.shape(value), tf.cast(PADDING.get(name, 0), value.dtype))
+
+
+def padded(name: str, value):
+    """Return an output as a dense tensor: rows of padding follow those of images with fewer.
+
+    Args:
+        name: of the output.
+        value: ragged tensor (B, None, ...), or a dense tensor, which is returned as it is.
+    """
+    if not isinstance(value, tf.RaggedTensor):
+        return value
+    blank = "" if value.dtype == tf.string else PADDING.get(name, 0)
+    return value.to_tensor(tf.constant(blank, value.dtype))
+
+
+def spec_of(value):
+    """Return the `fn_output_signature` of `tf.map_fn` for an output with this shape and dtype.
+
+    The number of rows may differ between images if it is unknown; see `padded`.
+    """
+    if value.shape.rank and value.shape[0] is None:
+        return tf.RaggedTensorSpec(value.shape, value.dtype, ragged_rank=0)
+    return tf.TensorSpec(value.shape, value.dtype)
 
 
 def as_object_detection_api(detections: dict, size) -> dict:

@@ -29,7 +29,7 @@ from tfseg.export.trained_range import (
 from tfseg.export.verify import checked_file_size, noise_images
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import image_requests, warmup_image, write_warmup
-from tfseg.models import with_thresholds
+from tfseg.models import is_detector, with_thresholds
 
 COMPARED = 1  # images on which all signatures are compared with the model; formats take more
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
@@ -61,27 +61,34 @@ def export_detector(
     return next_version(folder, write)
 
 
-def require_plain_options(outputs, window, dtype) -> None:
-    """Raise a ValueError if an option of `saved_model` does not apply to detectors."""
+def require_plain_options(model, outputs, window, dtype) -> None:
+    """Raise a ValueError if an option of `saved_model` does not apply to models of objects."""
+    kind = "a detector" if is_detector(model) else "an instance model"
     if len(outputs) or window is not None:
         raise ValueError(
-            f"saved_model: got outputs={tuple(outputs)} and window={window} for a detector, whose "
+            f"saved_model: got outputs={tuple(outputs)} and window={window} for {kind}, whose "
             "outputs are fixed and which takes whole images. Remove them."
         )
     if dtype != "float32":
         raise ValueError(
-            f"saved_model: got dtype={dtype!r} for a detector. Rounding would move its boxes: use "
+            f"saved_model: got dtype={dtype!r} for {kind}. Rounding would move its objects: use "
             "'float32'."
         )
 
 
-def require_no_thresholds(model, thresholds) -> None:
-    """Raise a ValueError if thresholds of detectors are given for another model."""
+def require_no_thresholds(model, thresholds, owners: str) -> None:
+    """Raise a ValueError if thresholds are given that belong to other models.
+
+    Args:
+        model: keras.Model.
+        thresholds: {argument: value or None}.
+        owners: the models that have them, for the message.
+    """
     given = [name for name, value in thresholds.items() if value is not None]
     if given:
         raise ValueError(
-            f"saved_model: got {', '.join(given)} for the model {model.name!r}, which detects no "
-            "objects. Remove them, or pass a model of `tfseg.models.DETECTORS`."
+            f"saved_model: got {', '.join(given)} for the model {model.name!r}, but only {owners} "
+            "have them. Remove them, or pass such a model."
         )
 
 
@@ -131,7 +138,7 @@ def _compare(model, path, details, images):
     """Raise a RuntimeError unless every signature of the SavedModel agrees with the model."""
     value_range = range_to_serve(model, details["value_range"])
     batches = [noise_images(model, value_range=value_range)]
-    batches += [_sent_image(image, value_range)[None] for image in images[:COMPARED]]
+    batches += [sent_image(image, value_range)[None] for image in images[:COMPARED]]
     _compare_candidates(model, batches[0])
     served = tf.saved_model.load(str(path)).signatures
     reference = in_float32(model)
@@ -153,7 +160,7 @@ def _compare_candidates(model, images):
     require_matches(expected, found, "its inference copy", MIN_MATCHES)
 
 
-def _sent_image(image, value_range):
+def sent_image(image, value_range):
     """Return an image in the dtype of whole numbers that signatures take, if it has such values."""
     image = np.asarray(image)
     integers = image.astype(image_dtype(value_range))

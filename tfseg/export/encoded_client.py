@@ -1,4 +1,4 @@
-"""Client side of the signature `encoded`: PNG files in, class ids out."""
+"""Client side of the signature `encoded`: PNG files in, class ids or label maps out."""
 
 import io
 
@@ -25,5 +25,21 @@ def class_ids_from_files(signature, images):
     outputs = signature(image_bytes=tf.constant([encode_png(image) for image in images]))
     if "class_ids" in outputs:
         return outputs["class_ids"].numpy()
-    masks = [Image.open(io.BytesIO(mask)) for mask in outputs["mask_png_bytes"].numpy()]
-    return np.stack([np.asarray(mask) for mask in masks])
+    return _decoded(outputs["mask_png_bytes"])
+
+
+def with_label_maps(outputs: dict) -> dict:
+    """Return the outputs of an instance model for files of one size as those of `serving_default`.
+
+    Args:
+        outputs: of the signature `encoded`. Label maps come from PNG files of 16 bits.
+    """
+    found = {**outputs, "instances": _decoded(outputs["masks_png_bytes"])}
+    if "mask_png_bytes" in outputs:
+        found["mask"] = _decoded(outputs["mask_png_bytes"])
+    return found
+
+
+def _decoded(files):
+    """Return (B, H, W) numbers from a tensor (B,) of PNG files."""
+    return np.stack([np.asarray(Image.open(io.BytesIO(file))) for file in files.numpy()])

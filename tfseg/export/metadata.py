@@ -15,7 +15,7 @@ from tfseg.data import label_names
 from tfseg.export.detection_client import verify_detections
 from tfseg.export.detections import has_detections, object_names_of
 from tfseg.export.encoded_client import class_ids_from_files
-from tfseg.models import normalization_of
+from tfseg.models import instance_settings, is_instance_model, normalization_of
 from tfseg.viz import palette
 
 METADATA_FILE = "assets.extra/tfseg.json"  # TensorFlow reserves this folder for other programs
@@ -172,8 +172,9 @@ def _verify_class_ids(version, metadata):
 
 def _label_facts(model):
     """Return the colors of the classes, and the value of unlabeled pixels if there are masks."""
-    if has_detections(model):
-        return {"palette": palette(model.num_classes + 1)[1:].tolist()}  # without background
+    if has_detections(model) or is_instance_model(model):
+        count = (model if has_detections(model) else instance_settings(model)).num_classes
+        return {"palette": palette(count + 1)[1:].tolist()}  # without background
     classes = max(2, model.output_shape[-1])
     return {"palette": palette(classes).tolist(), "ignore_index": ignore_index_for(classes)}
 

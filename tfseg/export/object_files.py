@@ -5,6 +5,7 @@ import tensorflow as tf
 from tfseg.export.postprocess import run_lengths_json
 
 THRESHOLD = 0.5  # of mask probabilities
+LAST_UINT16 = 65535
 
 
 def object_files(masks, boxes, count, size) -> dict:
@@ -58,6 +59,31 @@ def object_files(masks, boxes, count, size) -> dict:
             tf.concat([run_lengths.stack(), padding], 0), boxes.shape[:1]
         ),
         "masks_png_bytes": tf.io.encode_png(tf.cast(instances, tf.uint16)[..., None]),
+    }
+
+
+def label_map_files(instances, boxes, count) -> dict:
+    """Encode the objects of a label map.
+
+    Args:
+        instances: (H, W) int32, k + 1 on the pixels of object k.
+        boxes: (N, 4) float32 around these pixels, x_min, y_min, x_max, y_max in pixels.
+        count: () int32, the number of objects N.
+
+    Returns:
+        dict of "masks_rle_bytes" (N,) string and "masks_png_bytes" () string, see `object_files`.
+        The PNG has no objects beyond 65,535.
+    """
+
+    def encode(index):
+        left, top, right, bottom = tf.unstack(tf.cast(boxes[index], tf.int32))
+        inside = instances[top:bottom, left:right] == index + 1
+        return _run_lengths(inside, top, left, tf.shape(instances))
+
+    numbers = tf.where(instances <= LAST_UINT16, instances, 0)
+    return {
+        "masks_rle_bytes": tf.map_fn(encode, tf.range(count), fn_output_signature=tf.string),
+        "masks_png_bytes": tf.io.encode_png(tf.cast(numbers, tf.uint16)[..., None]),
     }
 
 

@@ -12,7 +12,9 @@ from rich.table import Table
 
 from tfseg.export.detection_parity import DetectionParity, compare_detections
 from tfseg.export.detections import has_detections, with_count
+from tfseg.export.instance_parity import instances_runner
 from tfseg.export.postprocess import postprocess
+from tfseg.models import is_instance_model
 
 BATCH_SIZES = (1, 8)
 ROUNDS = 5
@@ -74,8 +76,11 @@ def keras_runner(model: keras.Model):
 
     Returns:
         function of an array (B, H, W, C) -> dict with "class_ids" and "probabilities", or, for a
-        detector, with "boxes", "scores", "classes", "num_detections" and, with masks, "masks".
+        detector, with "boxes", "scores", "classes", "num_detections" and, with masks, "masks"; for
+        a model of `tfseg.models.instances` with "instances" in place of "masks".
     """
+    if is_instance_model(model):
+        return instances_runner(model)
     is_detector = has_detections(model)
     finish = with_count if is_detector else postprocess
     # a detector takes seconds to trace, so it is traced once for all sizes
@@ -128,7 +133,8 @@ def parity(
         sizes: {name: size of the file in bytes}.
 
     Returns:
-        list of `Parity`, or for a detector of `DetectionParity`, in the order of `runners`.
+        list of `Parity`, or for a detector or an instance model of `DetectionParity`, in the order
+        of `runners`.
 
     Raises:
         ValueError: there are no images.

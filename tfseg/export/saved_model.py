@@ -18,6 +18,7 @@ from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import check_formats, write_formats
+from tfseg.export.instance_export import export_instances
 from tfseg.export.metadata import class_names_of, require_json, write_metadata
 from tfseg.export.postprocess import postprocess, require_logits
 from tfseg.export.saving import save_quietly
@@ -32,7 +33,7 @@ from tfseg.export.verify import noise_images, require_close
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import image_requests, write_warmup
 from tfseg.export.windowed import windowed
-from tfseg.models import is_detector, output_stride, split_standardize
+from tfseg.models import is_detector, is_instance_model, output_stride, split_standardize
 
 DTYPES = ("float32", "bfloat16")
 OVERLAP = 0.25  # of windows
@@ -55,6 +56,8 @@ def saved_model(
     score_threshold: float | None = None,
     nms_iou: float | None = None,
     max_detections: int | None = None,
+    object_threshold: float | None = None,
+    nms_overlap: float | None = None,
 ) -> Path:
     """Export a model for TF Serving under the next free version number.
 
@@ -91,6 +94,16 @@ def saved_model(
         exports of TensorFlow's object detection API: float32, boxes as y_min, x_min, y_max, x_max
         in fractions of height and width, classes from 1.
 
+    For a model of `tfseg.models.instances`, where M is the largest number of objects of an image in
+    the batch:
+
+    `serving_default`, `uint8`: `instances` (B, H, W) int32, 0 for background and k + 1 for object
+        k; `scores`, `classes`, `boxes` (around the pixels) and `num_detections` as above; for
+        head="center" also `mask` (B, H, W) int32, the class ids of all pixels: with `instances` a
+        panoptic segmentation.
+    `encoded`: in place of the maps `masks_rle_bytes` and `masks_png_bytes` as above, without the
+        objects beyond 65,535 in the PNG; for head="center" also `mask_png_bytes`; `ok`, `reason`.
+
     The folder also contains warm-up requests for TF Serving and metadata, see `inspect`. The
     version appears only after it was loaded and compared with the model, so a server never sees a
     part of it.
@@ -121,6 +134,8 @@ def saved_model(
             the range of the noise on which `formats` are verified. None for 0..255 or unknown.
         score_threshold, nms_iou, max_detections: of a detector, see
             `tfseg.models.with_thresholds`; None keeps those of the model.
+        object_threshold, nms_overlap: of an instance model, see
+            `tfseg.models.with_object_thresholds`; None keeps those of the model.
 
     Returns:
         pathlib.Path of the new version, `<folder>/<version>`.
@@ -141,11 +156,18 @@ def saved_model(
         "nms_iou": nms_iou,
         "max_detections": max_detections,
     }
+    object_thresholds = {"object_threshold": object_threshold, "nms_overlap": nms_overlap}
+    common = (max_pixels, formats, images, size, value_range)
+    if is_detector(model) or is_instance_model(model):
+        require_plain_options(model, outputs, window, dtype)
+    if not is_detector(model):
+        require_no_thresholds(model, thresholds, "detectors")
+    if not is_instance_model(model):
+        require_no_thresholds(model, object_thresholds, "models of `tfseg.models.instances`")
     if is_detector(model):
-        require_plain_options(outputs, window, dtype)
-        common = (max_pixels, formats, images, size, value_range)
         return export_detector(model, folder, metadata, thresholds, *common)
-    require_no_thresholds(model, thresholds)
+    if is_instance_model(model):
+        return export_instances(model, folder, metadata, object_thresholds, *common)
     details = _checked_details(model, outputs, metadata, window, max_pixels, dtype, value_range)
     size = check_formats(model, formats, images, size)
 

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfseg.export.detections import blank_like
+from tfseg.export.detections import blank_like, padded, spec_of
 from tfseg.export.image_decoding import decode_image
 from tfseg.export.postprocess import postprocess, run_lengths, uncertainty
 
@@ -108,7 +108,7 @@ def serve_files(outputs_of, channels: int, max_pixels: int, value_range=None):
 
     Args:
         outputs_of: function of one image (H, W, C) float32 -> dict of its outputs, to which "ok"
-            and "reason" are added.
+            and "reason" are added. Outputs with an unknown number of rows are padded.
         channels, max_pixels, value_range: see `decode_image`.
     """
 
@@ -122,17 +122,15 @@ def serve_files(outputs_of, channels: int, max_pixels: int, value_range=None):
         return {"ok": ok, "reason": reason, **kept}
 
     one = tf.function(respond, autograph=False).get_concrete_function(tf.TensorSpec((), tf.string))
-    spec = {
-        name: tf.TensorSpec(value.shape, value.dtype)
-        for name, value in one.structured_outputs.items()
-    }
+    spec = {name: spec_of(value) for name, value in one.structured_outputs.items()}
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
     )
     def serve(image_bytes):
         image_bytes = tf.ensure_shape(image_bytes, [None])
-        return tf.map_fn(one, image_bytes, fn_output_signature=spec, parallel_iterations=1)
+        found = tf.map_fn(one, image_bytes, fn_output_signature=spec, parallel_iterations=1)
+        return {name: padded(name, value) for name, value in found.items()}
 
     return serve
 

@@ -11,6 +11,7 @@ from tfseg.export.flattening import in_float32
 from tfseg.export.parity import keras_runner
 from tfseg.export.postprocess import require_logits
 from tfseg.export.trained_range import noise
+from tfseg.models import is_instance_model
 
 MIN_AGREEMENT = 0.999  # fraction of class ids; ties between classes may break either way
 MAX_DIFFERENCE = 1e-3  # of probabilities
@@ -19,10 +20,22 @@ MIN_MATCHES = 0.98  # fraction of detections: on noise, scores are close and sup
 
 def check_export(owner: str, model, file: str | Path, suffix: str) -> None:
     """Raise a ValueError unless the outputs of a model can be exported and the suffix fits."""
+    if is_instance_model(model):
+        raise ValueError(f"{owner}: {only_saved_model(model)}")
     if not has_detections(model):
         require_logits(owner, model)
     if Path(file).suffix != suffix:
         raise ValueError(f"{owner}: file='{file}' must end in '{suffix}'.")
+
+
+def only_saved_model(model) -> str:
+    """Return the words that say why an instance model has no other format."""
+    return (
+        f"the model {model.name!r} predicts instances without boxes, and the steps that turn its "
+        "outputs into objects cannot be written as LiteRT, ONNX or OpenVINO. SavedModel is the "
+        "only format, and takes images of any size: `tfseg.export.saved_model(model, folder)`. "
+        "Models of `tfseg.models.mask_rcnn` can be written as LiteRT and ONNX, too."
+    )
 
 
 def noise_images(model, extra_width: int = 0, value_range=None):

@@ -12,6 +12,7 @@ HEAT_THRESHOLD = 0.1
 PEAK_WINDOW = 7
 MAX_CENTERS = 200
 BLOCK = 64  # pixels along a side: few centers are near all pixels of such a block
+FLOAT32_MARGIN = 1 + 1e-5  # of squared distances, which float32 rounds
 
 
 def find_centers(
@@ -138,7 +139,7 @@ def _possible_centers(targets, centers):
     low, high = targets.min(0), targets.max(0)
     outside = np.maximum(np.maximum(low - centers, centers - high), 0)
     farthest = np.maximum(np.abs(centers - low), np.abs(centers - high))
-    limit = (farthest**2).sum(1).min() * (1 + 1e-5)  # float32 rounds
+    limit = (farthest**2).sum(1).min() * FLOAT32_MARGIN
     return np.flatnonzero((outside**2).sum(1) <= limit)
 
 

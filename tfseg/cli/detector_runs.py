@@ -69,11 +69,11 @@ def report_detector_run(run, reader, out, thresholds=None):
     with warnings_said():
         scores = inference.report_objects(model, reader, out, history, track("evaluating"))
     console.print(scores.table(title))
-    if model.has_masks:
-        instances = inference.evaluate_instances(model, reader, track=track("counting objects"))
-        console.print(instances.table(f"{title}: objects with a score above 0.5, without overlap"))
-        say(instances.counting_error())
-        instances.save(Path(out) / "instances")
+    if scores.instances is not None:
+        subtitle = f"{title}: objects with a score above 0.5, without overlap"
+        console.print(scores.instances.table(subtitle))
+        say(scores.instances.counting_error())
+        scores.instances.save(Path(out) / "instances")
     images = "precision_recall.png, confusion.png, worst.png"
     if history:
         images += ", curves.png"

@@ -144,29 +144,52 @@ def evaluate_instances(
             f"{owner}: the reader provides {', '.join(reader.fields)}, but no instances and "
             "classes to compare with. Use a reader of objects with masks."
         )
-    require_fitting_model(owner, model, reader)
-    things, ignored = reader.object_label_ids, reader.ignore_index
-    stuff = predicted_stuff(model, reader)
-    instances, panoptic = InstanceMetrics(things, ignored), PanopticQuality(things, stuff, ignored)
+    scores = InstanceScorer(owner, model, reader)
     for index in track(range(len(reader)), len(reader)):
         labels = reader[index]
         image_owner = f"{owner}: {reader.name(index)}"
         found = instances_of(
             model, labels["image"], tile, object_threshold, nms_overlap, flips, image_owner
         )
-        for metric in (instances, panoptic):
+        scores.add(labels, found)
+    return scores.result()
+
+
+class InstanceScorer:
+    """The metrics behind `evaluate_instances`, for predictions that are there already.
+
+    Args:
+        owner: name for error messages.
+        model: see `evaluate_instances`.
+        reader: see `evaluate_instances`; its samples are added in their order.
+    """
+
+    def __init__(self, owner: str, model, reader):
+        require_fitting_model(owner, model, reader)
+        things, ignored = reader.object_label_ids, reader.ignore_index
+        self._reader, self._stuff = reader, predicted_stuff(model, reader)
+        self._instances = InstanceMetrics(things, ignored)
+        self._panoptic = PanopticQuality(things, self._stuff, ignored)
+
+    def add(self, labels: dict, found: dict) -> None:
+        """Add the labels of a sample, and what `predict_instances` finds in its image."""
+        for metric in (self._instances, self._panoptic):
             metric.update_state(labels, found)
-    classes, qualities = instances.per_class(), panoptic.per_class()
-    nothing = np.full(len(stuff), np.nan)
-    return InstanceEvaluation(
-        names=[*reader.object_names, *(reader.label_names[i] for i in stuff)],
-        scores={**instances.result(), **panoptic.result()},
-        class_scores={
-            **{name: np.concatenate([values, nothing]) for name, values in classes.items()},
-            **{name: qualities[name] for name in ("pq", "sq", "rq")},
-        },
-        object_counts=qualities["tp"] + qualities["fn"],
-        image_names=[reader.name(index) for index in range(len(reader))],
-        image_scores=instances.image_f1,
-        numbers=instances.numbers,
-    )
+
+    def result(self) -> InstanceEvaluation:
+        """Return the scores of all samples."""
+        reader, stuff, instances = self._reader, self._stuff, self._instances
+        classes, qualities = instances.per_class(), self._panoptic.per_class()
+        nothing = np.full(len(stuff), np.nan)
+        return InstanceEvaluation(
+            names=[*reader.object_names, *(reader.label_names[i] for i in stuff)],
+            scores={**instances.result(), **self._panoptic.result()},
+            class_scores={
+                **{name: np.concatenate([values, nothing]) for name, values in classes.items()},
+                **{name: qualities[name] for name in ("pq", "sq", "rq")},
+            },
+            object_counts=qualities["tp"] + qualities["fn"],
+            image_names=[reader.name(index) for index in range(len(reader))],
+            image_scores=instances.image_f1,
+            numbers=instances.numbers,
+        )

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from tfseg.inference.evaluation import class_rows, class_table, save_scores
+from tfseg.inference.instance_evaluation import InstanceEvaluation, InstanceScorer
 from tfseg.inference.object_predictor import detections_of, without_xla
 from tfseg.metrics import CocoAP, DetectionConfusion
-from tfseg.models import is_detector
+from tfseg.models import decode_instances, is_detector
 
 COLUMNS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR"}  # of the printed table
 MASK_PREFIX = "mask_"
@@ -29,6 +30,8 @@ class ObjectEvaluation:
         confusion: (C + 1, C + 1) int64, for `tfseg.viz.detection_confusion`.
         image_scores: one F1 score per image: of the boxes with a score of at least 0.5, at IoU 0.5
             and of the right class; 1 for an image without objects and detections.
+        instances: for models with masks, the `InstanceEvaluation` of the objects with a score above
+            0.5, without overlap; None for others.
 
     Example:
         >>> import numpy as np
@@ -47,6 +50,7 @@ class ObjectEvaluation:
     curves: dict
     confusion: np.ndarray
     image_scores: np.ndarray
+    instances: InstanceEvaluation | None = None
 
     def rows(self) -> list[dict]:
         """Return one dict per class: "class", its scores, and "objects", their number."""
@@ -110,8 +114,9 @@ def evaluate_objects(
     _require_alike(model, reader)
     predictor = without_xla(model)
     counts = np.zeros(model.num_classes, np.int64)
-    metrics = {"": CocoAP(model.num_classes)}
+    metrics, instances = {"": CocoAP(model.num_classes)}, None
     if model.has_masks:
+        instances = InstanceScorer("evaluate_objects", model, reader)
         metrics[MASK_PREFIX] = CocoAP(model.num_classes, kind="masks")
     matrices = []
     for index in track(range(len(reader)), len(reader)):
@@ -122,6 +127,8 @@ def evaluate_objects(
         detections = detections_of(predictor, labels["image"], owner)
         for metric in metrics.values():
             metric.update_state(labels, detections)
+        if instances is not None:
+            instances.add(labels, decode_instances(model, detections, labels["image"].shape[:2]))
         confusion = DetectionConfusion(model.num_classes)
         confusion.update_state(labels, detections)
         matrices.append(confusion.result())
@@ -134,6 +141,7 @@ def evaluate_objects(
         metrics[""].precision_recall(),
         np.sum(matrices, axis=0),
         np.array([_f1(matrix) for matrix in matrices]),
+        None if instances is None else instances.result(),
     )
 
 

@@ -260,6 +260,10 @@ BAD_INPUT = {
         lambda f: Image.new("L", (32, 32), 9).save(f / "masks" / "p1.png"),
         "contains values that map to no class: 9",
     ),
+    "numbered objects": (
+        lambda f: repaint(f, lambda mask: np.arange(mask.size).reshape(mask.shape) // 200),
+        "train with `--task instances --labels` in place of `--masks`",
+    ),
     "truncated": (lambda f: cut_in_half(f / "images" / "p1.jpg"), r"p1\.jpg is damaged"),
     "JPEG mask": (jpeg_mask, r"p1\.jpg is a JPEG used as a mask.*PNG"),
     "black and white with three names": (

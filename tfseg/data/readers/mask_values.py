@@ -3,7 +3,7 @@
 import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, IGNORE_INDEX_INT32, ignore_index_for
-from tfseg.data.readers.problems import IMAGE_REMEDY, MOST, VALUE_REMEDY, first_few
+from tfseg.data.readers.problems import IMAGE_REMEDY, MOST, NUMBER_REMEDY, VALUE_REMEDY, first_few
 
 
 def identity_table(names) -> dict[int, int]:
@@ -203,7 +203,12 @@ def _check_known(found, table, where):
     ignore_index = IGNORE_INDEX if max(table.values()) <= IGNORE_INDEX else IGNORE_INDEX_INT32
     classes = [value for value in sorted(table) if table[value] != ignore_index]
     ignored = [value for value in sorted(table) if table[value] == ignore_index and value >= 0]
-    remedy = IMAGE_REMEDY if len(unknown) > MOST else VALUE_REMEDY
+    drawn = [value for value in found.tolist() if value not in (0, *ignored)]
+    remedy = VALUE_REMEDY
+    if len(unknown) > MOST:
+        remedy = IMAGE_REMEDY
+    elif len(unknown) > 1 and drawn == list(range(1, len(drawn) + 1)):
+        remedy = NUMBER_REMEDY
     raise ValueError(
         f"{where} contains values that map to no class: {first_few(unknown)} "
         f"(classes: {_listed(classes)}; "

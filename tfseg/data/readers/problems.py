@@ -7,7 +7,13 @@ VALUE_REMEDY = (
 )
 IMAGE_REMEDY = (
     "That many values are typical of an image (are images and masks swapped?) or of numbered "
-    "objects. Give every pixel the id of its class, such as (objects > 0) for one class."
+    "objects. Give every pixel the id of its class, such as (objects > 0) for one class; to "
+    "separate numbered objects, train with `--task instances --labels` in place of `--masks`."
+)
+NUMBER_REMEDY = (
+    "Values 1, 2, 3 ... without a class are typical of numbered objects: to separate the objects, "
+    "train with `--task instances --labels` in place of `--masks`; `tfseg.data.InstanceMasks` "
+    f"reads them. If they are classes: {VALUE_REMEDY[0].lower()}{VALUE_REMEDY[1:]}"
 )
 
 
@@ -41,7 +47,7 @@ def format_problems(problems: list[str], most: int = MOST) -> str:
         return problems[0]
     remedies = [
         remedy
-        for remedy in (VALUE_REMEDY, IMAGE_REMEDY)
+        for remedy in (NUMBER_REMEDY, VALUE_REMEDY, IMAGE_REMEDY)
         if any(remedy in problem for problem in problems)
     ]
     for remedy in remedies:

@@ -191,7 +191,7 @@ def test_options_of_segmentation_networks_are_refused(detector, tfseg, tmp_path,
     assert "--probabilities: no meaning for" in printed
     code, printed = tfseg("tune", *run)
     assert code == 1
-    assert "is a run of a detector, but tune fits the decision between the classes" in printed
+    assert "is a run of a detector, which has nothing to tune" in printed
     semantic = ("--run", trained / "run")
     code, printed = tfseg("predict", trained / "images", *semantic, "--score-threshold", 0.5)
     assert code == 2

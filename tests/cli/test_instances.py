@@ -10,9 +10,11 @@ from instance_runs import let_find_objects, write_numbered, write_panoptic
 from object_scenes import NAMES, draw_scene
 from PIL import Image
 
+from tfseg.cli.tune import instance_outcome
 from tfseg.data import Coco, InstanceMasks
-from tfseg.inference import object_table, predict_instances
+from tfseg.inference import InstanceTuning, object_table, predict_instances
 from tfseg.metrics import average_precision
+from tfseg.models import with_object_thresholds
 from tfseg.training import Run, open_readers
 from tfseg.viz import draw_panoptic
 
@@ -131,12 +133,59 @@ def test_foreign_options_and_commands_are_refused(star_run, tfseg):
     code, printed = tfseg("evaluate", *run, "--masks", "m")
     assert code == 2
     assert "--masks: no meaning for" in printed
+    for words, message in (
+        (("--score", "mean_iou"), "--score mean_iou: no meaning for"),
+        (("--masks", "m"), "--masks: no meaning for"),
+    ):
+        code, printed = tfseg("tune", *run, *words)
+        assert code == 2
+        assert message in printed
     code, printed = tfseg("tune", *run)
+    assert code == 1  # two folds of one validation image
+    assert "expected at least two of each" in printed
+    code, printed = tfseg("export", *run, "--format", "onnx")
     assert code == 1
-    assert "is a run of an instance model" in printed
-    code, printed = tfseg("export", *run)
-    assert code == 1
-    assert "predicts instances without boxes, which cannot be exported yet" in printed
+    assert "SavedModel is the only format" in printed
+
+
+def test_tuned_thresholds_reach_predictions_evaluations_and_exports(
+    finder, star_run, tfseg, tmp_path, monkeypatch
+):
+    run = Run(shutil.copytree(finder / "run", tmp_path / "run"))
+    others = ("--images", star_run / "images", "--labels", star_run / "labels")
+    code, printed = tfseg("tune", "--run", run.folder, *others, "--score", "ap50")
+    assert code == 0, printed
+    assert "ap50: " in printed
+    if run.tuning() is None:
+        assert "the run keeps the default thresholds" in printed
+    # whatever these random weights are good for, the thresholds of the run count
+    model = with_object_thresholds(run.model(tuned=False), 0.999999)
+    run.keep_tuned(model, {"score": "ap50", "object_threshold": 0.999999})
+    image = star_run / "images" / "s3.png"
+    code, printed = tfseg("predict", image, "--run", run.folder, "--out", tmp_path / "out")
+    assert "0 objects in 1 image ->" in printed
+    code, printed = tfseg("evaluate", "--run", run.folder, *others)
+    assert "Counts: 0 predicted" in printed
+    monkeypatch.chdir(tmp_path)
+    export = ("export", "--run", run.folder, "--images", star_run / "images", "--nms-overlap", 0.3)
+    code, printed = tfseg(*export)
+    assert code == 0, printed
+    metadata = json.loads((tmp_path / "saved_models/run/1/assets.extra/tfseg.json").read_text())
+    assert metadata["thresholds"] == {"object_threshold": 0.999999, "nms_overlap": 0.3}
+    assert metadata["tuning"]["score"] == "ap50"
+    assert metadata["object_names"] == ["object"]
+    code, printed = tfseg("export", "--inspect", "saved_models/run/1")
+    assert code == 0, printed
+    assert "0 object" in printed
+
+
+def test_outcomes_are_worded():
+    found = InstanceTuning("ap", 0.5, 0.52, 0.6, 0.3)
+    assert "0.5000 before tuning, 0.5200 after" in instance_outcome(found)
+    assert "object threshold 0.6, NMS overlap 0.3." in instance_outcome(found)
+    assert "NMS" not in instance_outcome(InstanceTuning("ap", 0.5, 0.52, 0.15, None))
+    kept = instance_outcome(InstanceTuning("ap", 0.5, 0.5, 0.6, 0.3))
+    assert "No improvement on held-out images; the run keeps the default thresholds." in kept
 
 
 @pytest.mark.slow
@@ -157,7 +206,7 @@ def test_training_without_code(head, tfseg, tmp_path):
     assert f"Best of 2 epochs by validation {score}: " in printed
     assert "Counts: " in printed
     assert "tfseg predict IMAGES --run" in printed
-    assert "tfseg export" not in printed
+    assert "tfseg export --run" in printed
     code, printed = tfseg("train", "--resume", "--out", tmp_path / "run", "--head", "mask_rcnn")
     assert code == 1
     assert f"was started with --head {head}" in printed
@@ -197,6 +246,7 @@ def test_things_and_stuff_without_code(tfseg, tmp_path):
     [
         (("--anchor-sizes", "8,16,32,64,128"), "has no meaning for head='star'. Remove it"),
         (("--masks", "m"), "has no meaning for head='star'. Remove it"),
+        (("--grid", 3), "grid=3 is unknown. Choose from 1, 2, 4."),
     ],
 )
 def test_contradictions_end_with_2(words, message, tfseg, tmp_path):

@@ -90,7 +90,7 @@ LabeledImages = Annotated[
 LabeledObjects = Annotated[
     Path | None,
     typer.Option(
-        "--labels", help="Labels of the objects in --images, for runs of detectors; see `train`."
+        "--labels", help="Labels of the objects in --images, for runs on objects; see `train`."
     ),
 ]
 ScoreThreshold = Annotated[
@@ -98,7 +98,8 @@ ScoreThreshold = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Keep detections with a higher score; by default the model's, 0.05.",
+        help="Keep detections, or objects of --task instances, with a higher score; by default the "
+        "model's, 0.05 for detectors.",
         show_default=False,
         rich_help_panel=DETECTORS,
     ),

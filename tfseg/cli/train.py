@@ -54,6 +54,7 @@ def train(
     max_objects: options.MaxObjects = None,
     model: options.Model = "unet",
     head: options.Head = None,
+    grid: options.Grid = None,
     layout: options.Layout = None,
     input_size: options.InputSize = None,
     anchor_sizes: options.AnchorSizes = None,
@@ -173,10 +174,8 @@ def _train(config, run):
         report_detector_run(run, val, run.folder)
     else:
         report_run(run, val, run.folder, record.config.val_batch_size or record.config.batch_size)
-    commands = [("predict", "IMAGES")]
-    if not record.config.is_boxless:
-        commands.append(("export",))
-    if len(val) > 1 and not record.config.has_objects:
+    commands = [("predict", "IMAGES"), ("export",)]
+    if len(val) > 1 and not record.config.is_detector:
         commands.insert(0, ("tune",))
     say_commands(*(("tfseg", *words, "--run", run.folder) for words in commands))
 

@@ -115,6 +115,15 @@ Head = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+Grid = Annotated[
+    int | None,
+    typer.Option(
+        help="Distance in pixels of the points at which --head star looks for objects: 1 (objects "
+        "of a few pixels), 2 (default) or 4 (large objects, faster).",
+        show_default=False,
+        rich_help_panel=MODEL,
+    ),
+]
 Layout = Annotated[
     str | None,
     typer.Option(

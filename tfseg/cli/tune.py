@@ -5,12 +5,15 @@ from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import quiet_start, say, say_commands, track
+from tfseg.cli.console import quiet_start, say, say_commands, track, warnings_said
+from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign
+from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     EVALUATION_BATCH_SIZE,
     EvaluationBatchSize,
     LabeledImages,
     LabeledMasks,
+    LabeledObjects,
     OtherIgnoreValue,
     OtherWindow,
     RunFolder,
@@ -23,39 +26,83 @@ class Score(StrEnum):
 
     mean_iou = "mean_iou"
     mean_dice = "mean_dice"
+    ap = "ap"
+    ap50 = "ap50"
+    pq = "pq"
+
+
+CLASS_SCORES, INSTANCE_SCORES = ("mean_iou", "mean_dice"), ("ap", "ap50", "pq")
 
 
 def tune(
     run: RunFolder,
-    score: Annotated[Score, typer.Option(help="Metric to maximize.")] = Score.mean_iou,
+    score: Annotated[
+        Score | None,
+        typer.Option(
+            help="Metric to maximize: mean_iou (default) or mean_dice; for instances ap (default), "
+            "ap50 or pq.",
+            show_default=False,
+        ),
+    ] = None,
     images: LabeledImages = None,
     masks: LabeledMasks = None,
+    labels: LabeledObjects = None,
     ignore_value: OtherIgnoreValue = None,
     batch_size: EvaluationBatchSize = None,
     window: OtherWindow = None,
 ):
-    """Tune per-class logit offsets (or the threshold of a single-class model) to maximize a metric.
+    """Tune how a run decides, without training, to maximize a metric on validation images.
 
-    predict, evaluate and export then use the tuned model. The network itself is not trained.
+    For classes of pixels: logit offsets per class, or the threshold of a single class. For runs of
+    --head star and center: the probability that an object needs, and the overlap above which the
+    weaker of two objects is dropped. predict, evaluate and export then use the tuned model.
 
     Example:  [cyan]tfseg tune --run runs/leaves --score mean_dice[/]
+
+    Example:  [cyan]tfseg tune --run runs/nuclei[/]
     """
     with quiet_start():
         from tfseg import inference, training
     trained = training.Run(run)
-    if trained.config.has_objects:
-        kind = "a detector" if trained.config.is_detector else "an instance model"
+    if trained.config.is_detector:
         raise ValueError(
-            f"tune: '{run}' is a run of {kind}, but tune fits the decision between the classes of "
-            "pixels. Use --score-threshold of evaluate and predict for objects."
+            f"tune: '{run}' is a run of a detector, which has nothing to tune: its score is COCO's "
+            "AP, over all score thresholds. Use --score-threshold of evaluate and predict."
         )
-    reader = open_labeled(trained, images, masks, ignore_value)
+    _refuse_foreign(trained, score, masks, labels, ignore_value, batch_size)
+    is_boxless = trained.config.is_boxless
+    if is_boxless:
+        reader = open_labeled_objects(trained, images, labels)
+    else:
+        reader = open_labeled(trained, images, masks, ignore_value)
     window = window_of(trained.data, reader.sizes, window)
-    tuning = inference.tune_run(trained, reader, score.value, window, track("predicting images"))
-    say(outcome(tuning))
+    name = None if score is None else score.value
+    with warnings_said():
+        tuning = inference.tune_run(trained, reader, name, window, track("predicting images"))
+    say(instance_outcome(tuning) if is_boxless else outcome(tuning))
     out = run if images is None else run / "evaluation"
-    report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)
+    if is_boxless:
+        report_instance_run(trained, reader, out, window=window)
+    else:
+        report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)
     say_commands(("tfseg", "predict", "IMAGES", "--run", run), ("tfseg", "export", "--run", run))
+
+
+def _refuse_foreign(run, score, masks, labels, ignore_value, batch_size):
+    """Refuse options that have no meaning for the task of a run."""
+    options = {
+        "--masks": masks,
+        "--labels": labels,
+        "--ignore-value": ignore_value,
+        "--batch-size": batch_size,
+    }
+    refuse_foreign(run, options)
+    scores = INSTANCE_SCORES if run.config.is_boxless else CLASS_SCORES
+    if score is not None and score not in scores:
+        raise typer.BadParameter(
+            f"--score {score.value}: no meaning for '{run.folder}', a run of --task "
+            f"{run.config.task}. Choose from {', '.join(scores)}."
+        )
 
 
 def outcome(tuning) -> str:
@@ -73,3 +120,20 @@ def outcome(tuning) -> str:
     if tuning.at_limit:
         text += " An offset is at the limit of the search: the model may need more training."
     return text
+
+
+def instance_outcome(tuning) -> str:
+    """Word what `tune_run` returned for a run of instances."""
+    text = (
+        f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} after "
+        "(cross-validated)."
+    )
+    if not tuning.improves:
+        return f"{text} No improvement on held-out images; the run keeps the default thresholds."
+    thresholds = f"object threshold {tuning.object_threshold:g}"
+    if tuning.nms_overlap is not None:
+        thresholds += f", NMS overlap {tuning.nms_overlap:g}"
+    return (
+        f"{text} Saved to the run: {thresholds}. Scores on these images are now optimistic, since "
+        "the thresholds were chosen on them."
+    )

@@ -51,6 +51,8 @@ class TrainConfig:
             "center" on top of `model`, see `tfseg.models.instances`. With "center" it also learns
             the stuff of panoptic labels, see `tfseg.data.CocoPanoptic`. None if a detector is
             passed to `train`.
+        grid: distance in pixels of the samples of the head "star": 1, 2 or 4; None for 2. Objects
+            that contain no sample are lost.
         layout: layout of the detector's heads, see `tfseg.models.faster_rcnn`; None for "light".
         size: side, or (height, width), that a detector resizes images to; None to keep them.
         anchor_sizes: for each of the five levels of a detector's pyramid, the size of its anchors
@@ -127,6 +129,7 @@ class TrainConfig:
     # model
     model: str | None = DEFAULT_MODEL
     head: str | None = None
+    grid: int | None = None
     layout: str | None = None
     size: tuple | int | None = None
     anchor_sizes: tuple | None = None

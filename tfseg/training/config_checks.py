@@ -21,6 +21,7 @@ from tfseg.schedules import SCHEDULES
 from tfseg.training.presets import OPTIMIZERS
 from tfseg.training.task_fields import (
     checked_detector_fields,
+    checked_grid,
     checked_task_fields,
     fail,
 )
@@ -231,6 +232,7 @@ CHECKS = (
     checked_colors,
     checked_model,
     checked_model_options,
+    checked_grid,
     checked_detector_fields,
     checked_window,
     checked_duration,

@@ -24,7 +24,7 @@ class InstanceTask(Task):
         if self._model is not None:
             self._require_usable(config.head)
             self._require_unplanned(config)
-            return replace(config, model=None, encoder=None)
+            return replace(config, model=None, encoder=None, grid=None)
         if config.model is None:
             raise ValueError("train: config.model is None, so pass a network as `model`.")
         encoder = config.encoder or DEFAULT_ENCODERS.get(config.model)
@@ -81,6 +81,8 @@ class InstanceTask(Task):
         config = self.config
         options = {"input_shape": (None, None, facts.channels), **config.model_options()}
         options |= normalization_options(config, facts, "weights" in options)
+        if config.grid is not None:
+            options["grid"] = config.grid
         count = len(facts.object_names)
         if facts.thing_ids is not None:
             options["thing_ids"], count = facts.thing_ids, len(facts.label_names)

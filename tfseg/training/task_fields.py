@@ -8,6 +8,7 @@ from tfseg import checks
 from tfseg.models import DEFAULT_ENCODERS
 from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, check_anchors
 from tfseg.models.detection.pyramid import LAYOUTS
+from tfseg.models.instances import GRIDS
 
 SEMANTIC = "semantic"
 # The heads of `tfseg.models.instances`; those of detectors are in `tfseg.models.DETECTORS`.
@@ -58,12 +59,13 @@ def default_encoder(model: str | None, head: str | None) -> str | None:
 def _foreign_fields(config):
     """Return the names of the fields that do not belong to the task and head of a config."""
     if config.task == SEMANTIC:
-        return DETECTOR_FIELDS
-    if config.head == "center":  # class weights are for its classes of pixels
-        return (*(name for name in MASK_FIELDS if name != "class_weights"), *ANCHOR_FIELDS)
-    if config.head in BOXLESS_HEADS:
+        return (*DETECTOR_FIELDS, "grid")
+    if config.head == "star":
         return (*MASK_FIELDS, *ANCHOR_FIELDS)
-    return SEMANTIC_FIELDS
+    if config.head == "center":  # class weights are for its classes of pixels
+        masks = (name for name in MASK_FIELDS if name != "class_weights")
+        return (*masks, *ANCHOR_FIELDS, "grid")
+    return (*SEMANTIC_FIELDS, "grid")
 
 
 def checked_task_fields(config) -> dict:
@@ -96,6 +98,13 @@ def checked_task_fields(config) -> dict:
     if config.model not in (None, DEFAULT_MODEL):
         fail(config, "model", f"contradicts task={config.task!r}. Pass a head instead.")
     return {**missing, "model": None}
+
+
+def checked_grid(config) -> dict:
+    """Check the distance of the samples of the head "star"."""
+    if config.grid is None:
+        return {}
+    return {"grid": checks.one_of("TrainConfig", "grid", config.grid, GRIDS)}
 
 
 def checked_detector_fields(config) -> dict:

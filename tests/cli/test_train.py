@@ -58,7 +58,7 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     default = TrainConfig(out="default", class_names=NAMES.split(","), **folders)
     assert configs.pop() == default
     options = (
-        *("--ignore-value", 11, "--mask-values", "0=0,9=2", "--gray", "--val-fraction", 0.4),
+        *("--ignore-value", 11, "--mask-values", "0=0,9=2", "--gray"),
         *("--val-images", "vi", "--val-masks", "vm", "--model", "unet", "--encoder", "resnet50"),
         *("--weights", "None", "--filters", "4,8,16,32,64", "--size", 64, "--minutes", 1.5),
         *("--batch-size", 3, "--optimizer", "adamw", "--learning-rate", 0.1),
@@ -73,7 +73,6 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
         ignore_value=11,
         mask_values={0: 0, 9: 2},
         gray=True,
-        val_fraction=0.4,
         val_images="vi",
         val_masks="vm",
         model="unet",

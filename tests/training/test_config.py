@@ -53,7 +53,7 @@ def test_json_keeps_every_field():
     assert again == OTHER
     default = TrainConfig(out="elsewhere")
     # contradict normalization="image" and mask_values
-    unset = {"window", "colors"} | set(DETECTOR_FIELDS) | {"task"}
+    unset = {"window", "colors", "grid"} | set(DETECTOR_FIELDS) | {"task"}
     for field in fields(TrainConfig):
         same = getattr(OTHER, field.name) == getattr(default, field.name)
         assert same == (field.name in unset), field.name

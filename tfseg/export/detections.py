@@ -56,7 +56,9 @@ def padded(name: str, value):
     if not isinstance(value, tf.RaggedTensor):
         return value
     blank = "" if value.dtype == tf.string else PADDING.get(name, 0)
-    return value.to_tensor(tf.constant(blank, value.dtype))
+    dense = value.to_tensor(tf.constant(blank, value.dtype))
+    # `tf.map_fn` over an empty batch leaves out the inner sides, such as the 4 of boxes
+    return tf.reshape(dense, tf.concat([tf.shape(dense)[:2], value.shape[2:]], 0))
 
 
 def spec_of(value):

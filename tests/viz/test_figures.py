@@ -110,9 +110,8 @@ def test_names_without_a_font_become_ids(monkeypatch):
 def test_characters_are_taken_from_an_installed_font(recwarn):
     # matplotlib installs fonts of symbols that its default font, DejaVu Sans, does not have
     default = font_manager.get_font(font_manager.findfont("DejaVu Sans")).get_charmap()
-    fonts = [font for font in font_manager.fontManager.ttflist if font.name == "STIXNonUnicode"]
-    symbols = set(font_manager.get_font(fonts[0].fname).get_charmap()) - set(default)
-    name = f"leaf {chr(min(symbols))}"
+    symbols = font_manager.get_font(font_manager.findfont("STIXNonUnicode")).get_charmap()
+    name = f"leaf {chr(min(set(symbols) - set(default)))}"
     assert readable_names(["stem", name])[0] == ["stem", name]
     sample = {"image": np.zeros((4, 4, 3), np.uint8)}
     for figure in (
@@ -122,6 +121,14 @@ def test_characters_are_taken_from_an_installed_font(recwarn):
         viz.trade_off([name], [1], [0.5], [1]),
     ):
         figure.savefig(io.BytesIO(), format="png", dpi=20)
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_characters_of_an_italic_font_alone_are_not_drawn(recwarn):
+    upright = font_manager.get_font(font_manager.findfont("STIXNonUnicode")).get_charmap()
+    italic = font_manager.get_font(font_manager.findfont("STIXNonUnicode:italic")).get_charmap()
+    for symbol in sorted(set(italic) - set(upright))[:3]:
+        viz.legend([f"leaf {chr(symbol)}"]).savefig(io.BytesIO(), format="png", dpi=20)
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 

@@ -41,7 +41,7 @@ def font_file(text: str) -> str | None:
     name, available = _best_font(frozenset(characters))
     if not characters <= available:
         return None
-    return font_manager.findfont(font_manager.FontProperties([name]))
+    return _file_of(name)
 
 
 def _fonts_for(texts):
@@ -72,5 +72,11 @@ def _characters(path):
 def _best_font(missing):
     """Return (family, code points) of the installed font that has the most missing characters."""
     fonts = [font for font in font_manager.fontManager.ttflist if PLACEHOLDERS not in font.name]
+    # italic files may have characters that the upright file, which is drawn, lacks
+    fonts = [font for font in fonts if font.style == "normal"]
     best = max(fonts, key=lambda font: len(missing & _characters(font.fname)))
-    return best.name, _characters(best.fname)
+    return best.name, _characters(_file_of(best.name))
+
+
+def _file_of(family):
+    return font_manager.findfont(font_manager.FontProperties(family=[family]))

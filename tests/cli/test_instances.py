@@ -148,6 +148,7 @@ def test_foreign_options_and_commands_are_refused(star_run, tfseg):
     assert "SavedModel is the only format" in printed
 
 
+@pytest.mark.slow
 def test_tuned_thresholds_reach_predictions_evaluations_and_exports(
     finder, star_run, tfseg, tmp_path, monkeypatch
 ):

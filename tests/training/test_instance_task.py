@@ -241,7 +241,7 @@ def finder():
     model = small_model()
     compile_for(model, "sgd", schedule="constant", average=0.5)
     let_find_objects(model, Scenes(range(1))[0]["image"])
-    model.runeager = True
+    model.run_eagerly = True
     return model
 
 

@@ -107,10 +107,7 @@ def _refuse_foreign(run, score, masks, labels, ignore_value, batch_size):
 
 def outcome(tuning) -> str:
     """Word what `tune_run` returned."""
-    text = (
-        f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} after "
-        "(cross-validated)."
-    )
+    text = _scores(tuning)
     if not tuning.improves:
         return f"{text} No improvement on held-out images; the run keeps plain argmax."
     text += (
@@ -124,10 +121,7 @@ def outcome(tuning) -> str:
 
 def instance_outcome(tuning) -> str:
     """Word what `tune_run` returned for a run of instances."""
-    text = (
-        f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} after "
-        "(cross-validated)."
-    )
+    text = _scores(tuning)
     if not tuning.improves:
         return f"{text} No improvement on held-out images; the run keeps the default thresholds."
     thresholds = f"object threshold {tuning.object_threshold:g}"
@@ -136,4 +130,11 @@ def instance_outcome(tuning) -> str:
     return (
         f"{text} Saved to the run: {thresholds}. Scores on these images are now optimistic, since "
         "the thresholds were chosen on them."
+    )
+
+
+def _scores(tuning):
+    return (
+        f"{tuning.score}: {tuning.score_untuned:.4f} before tuning, {tuning.score_cv:.4f} after "
+        "(cross-validated)."
     )

@@ -5,12 +5,35 @@ from contextlib import contextmanager
 import numpy as np
 import tensorflow as tf
 
-from tfseg.export.detection_parity import require_matches
+from tfseg.export.detection_parity import MIN_MATCHES, require_matches
 from tfseg.export.encoded_client import encode_png, with_label_maps
-from tfseg.export.trained_range import noise
+from tfseg.export.trained_range import image_dtype, noise
+from tfseg.export.verify import noise_images
 
 SIDE = 65  # of the noise on which signatures are compared
-MIN_MATCHES = 0.98  # fraction of detections; batches and single images round differently
+COMPARED = 1  # images on which all signatures are compared with the model; formats take more
+
+
+def compared_batches(model, images, value_range) -> list:
+    """Return the batches on which signatures are compared with the model: noise, then an image.
+
+    Args:
+        model: the exported model.
+        images: list of (H, W, C) images; the first ones are used.
+        value_range: see `noise_images`.
+
+    Returns:
+        list of (B, H, W, C) arrays, in the dtype of whole numbers that signatures take, if they
+        have such values.
+    """
+    sent = [_sent_image(image, value_range)[None] for image in images[:COMPARED]]
+    return [noise_images(model, value_range=value_range), *sent]
+
+
+def _sent_image(image, value_range):
+    image = np.asarray(image)
+    integers = image.astype(image_dtype(value_range))
+    return integers if np.array_equal(integers, image) else image.astype(np.float32)
 
 
 def answers(signatures, images, max_pixels: int) -> dict:

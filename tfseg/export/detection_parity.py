@@ -9,6 +9,9 @@ from tfseg.ops import box_iou
 
 MIN_IOU = 0.99
 MAX_SCORE_DIFFERENCE = 0.01
+# Fraction of detections. On noise, scores are close and suppress each other; batches and single
+# images round differently.
+MIN_MATCHES = 0.98
 ROUNDED_PIXELS = 2  # at the border of an object in a label map, more than 1% of a small one
 MAX_MASK_DIFFERENCE = 0.01  # mean over the pixels of a mask
 

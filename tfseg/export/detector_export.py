@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.detection_client import MIN_MATCHES, answers
-from tfseg.export.detection_parity import require_matches
+from tfseg.export.detection_client import answers, compared_batches
+from tfseg.export.detection_parity import MIN_MATCHES, require_matches
 from tfseg.export.detection_signatures import (
     detection_file_signature,
     detection_signature,
@@ -21,17 +20,15 @@ from tfseg.export.metadata import require_json, write_metadata
 from tfseg.export.saving import save_quietly
 from tfseg.export.trained_range import (
     checked_range,
-    image_dtype,
     range_to_serve,
     serves_files,
     serves_uint8,
 )
-from tfseg.export.verify import checked_file_size, noise_images
+from tfseg.export.verify import checked_file_size
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import image_requests, warmup_image, write_warmup
 from tfseg.models import is_detector, with_thresholds
 
-COMPARED = 1  # images on which all signatures are compared with the model; formats take more
 THRESHOLDS = ("score_threshold", "nms_iou", "max_detections")
 
 
@@ -137,8 +134,7 @@ def _serves_object_detection_api(model, value_range):
 def _compare(model, path, details, images):
     """Raise a RuntimeError unless every signature of the SavedModel agrees with the model."""
     value_range = range_to_serve(model, details["value_range"])
-    batches = [noise_images(model, value_range=value_range)]
-    batches += [sent_image(image, value_range)[None] for image in images[:COMPARED]]
+    batches = compared_batches(model, images, value_range)
     _compare_candidates(model, batches[0])
     served = tf.saved_model.load(str(path)).signatures
     reference = in_float32(model)
@@ -158,13 +154,6 @@ def _compare_candidates(model, images):
     expected = in_float32(candidates)(images, training=False)
     found = fold_batch_norm(candidates)(images, training=False)
     require_matches(expected, found, "its inference copy", MIN_MATCHES)
-
-
-def sent_image(image, value_range):
-    """Return an image in the dtype of whole numbers that signatures take, if it has such values."""
-    image = np.asarray(image)
-    integers = image.astype(image_dtype(value_range))
-    return integers if np.array_equal(integers, image) else image.astype(np.float32)
 
 
 def _warmup_requests(model, details):

@@ -7,9 +7,8 @@ import tensorflow as tf
 
 from tfseg import checks
 from tfseg.checks import BACKGROUND
-from tfseg.export.detection_client import answers
+from tfseg.export.detection_client import answers, compared_batches
 from tfseg.export.detections import object_names_of
-from tfseg.export.detector_export import sent_image
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import write_formats
@@ -22,13 +21,12 @@ from tfseg.export.instance_signatures import (
 from tfseg.export.metadata import require_json, write_metadata
 from tfseg.export.saving import save_quietly
 from tfseg.export.trained_range import checked_range, range_to_serve, serves_files, serves_uint8
-from tfseg.export.verify import noise_images, only_saved_model
+from tfseg.export.verify import only_saved_model
 from tfseg.export.versions import next_version
 from tfseg.export.warmup import image_requests, write_warmup
 from tfseg.models import instance_settings, with_object_thresholds
 from tfseg.models.instance_settings import OUTPUTS
 
-COMPARED = 1  # images on which all signatures are compared with the model
 HIGHEST_THRESHOLD = 0.999  # thresholds are below 1
 CANDIDATES = 20  # samples of noise that are objects or centers in the comparison
 
@@ -115,8 +113,7 @@ def _write(model, path, details):
 def _compare(model, path, details, images):
     """Raise a RuntimeError unless every signature of the SavedModel agrees with the model."""
     value_range = range_to_serve(model, details["value_range"])
-    batches = [noise_images(model, value_range=value_range)]
-    batches += [sent_image(image, value_range)[None] for image in images[:COMPARED]]
+    batches = compared_batches(model, images, value_range)
     _compare_candidates(model, batches[0])
     served = tf.saved_model.load(str(path)).signatures
     reference = in_float32(model)

@@ -3,11 +3,10 @@
 import numpy as np
 
 from tfseg.data.readers.objects import boxes_around
-from tfseg.export.detection_parity import require_matches
+from tfseg.export.detection_parity import MIN_MATCHES, require_matches
 from tfseg.export.detections import PADDING
 from tfseg.models import decode_instances
 
-MIN_MATCHES = 0.98  # fraction of objects; batches and single images round differently
 MIN_AGREEMENT = 0.999  # fraction of the pixels of the mask
 
 

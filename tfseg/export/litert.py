@@ -11,7 +11,7 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
-from tfseg.export.detection_parity import require_matches
+from tfseg.export.detection_parity import MIN_MATCHES, require_matches
 from tfseg.export.detections import has_detections
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import fold_batch_norm, inference_function
@@ -21,7 +21,7 @@ from tfseg.export.parity import keras_runner, run_one_by_one
 from tfseg.export.postprocess import with_class_ids
 from tfseg.export.quantizing import equalize_concatenations, sensitive_layers
 from tfseg.export.trained_range import checked_range, range_to_serve, serves_uint8
-from tfseg.export.verify import MIN_MATCHES, check_export, checked_file_size
+from tfseg.export.verify import check_export, checked_file_size
 from tfseg.files import atomic_write
 
 QUANTIZE = (None, "float16", "dynamic", "int8")

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
-from tfseg.export.detection_parity import require_matches
+from tfseg.export.detection_parity import MIN_MATCHES, require_matches
 from tfseg.export.detections import has_detections
 from tfseg.export.flattening import in_float32
 from tfseg.export.parity import keras_runner
@@ -15,7 +15,6 @@ from tfseg.models import is_instance_model
 
 MIN_AGREEMENT = 0.999  # fraction of class ids; ties between classes may break either way
 MAX_DIFFERENCE = 1e-3  # of probabilities
-MIN_MATCHES = 0.98  # fraction of detections: on noise, scores are close and suppress each other
 
 
 def check_export(owner: str, model, file: str | Path, suffix: str) -> None:

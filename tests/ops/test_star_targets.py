@@ -53,6 +53,11 @@ def test_distances_of_a_pixel_end_half_a_pixel_away():
     assert object_probabilities(pixel)[0, 1, 1] == 1
 
 
+def test_objects_may_be_larger_than_an_int8_counts():
+    distances = star_distances(np.ones((1, 3, 400), int), rays=4)
+    np.testing.assert_array_equal(distances[0, 1, 100], [299.5, 1.5, 100.5, 1.5])
+
+
 def test_rays_run_from_the_x_axis_towards_the_y_axis_down():
     # The pixel has 2 more of its object on the right, 1 below, 0 on the left and above.
     instances = np.array([[[7, 7, 7], [7, 0, 0]]])

@@ -81,7 +81,7 @@ def _count_steps(flat, starts, offsets, steps):
             # Rays that have left their object can leave the image: clipped, they read any pixel.
             stays &= flat.take(here + offset, mode="clip") == numbers
             passed += stays
-        steps[active] = done + 1 + passed
+        steps[active] = np.float32(done + 1) + passed  # more than an int8 holds
         done += STEPS_AT_ONCE
         kept = np.flatnonzero(stays)
         active, here, numbers = active[kept], here[kept], numbers[kept]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -139,6 +140,18 @@ def test_what_a_training_found_is_printed(run, tfseg, configs):
     assert "validated and predicted in windows of 512 pixels" in printed
     assert "Warning: only" not in printed
     assert "nothing left to train" in describe(lambda record: record["plan"].update(epochs=2))
+
+
+def test_warnings_are_messages_without_a_place_in_the_code(monkeypatch, folder, tfseg):
+    def warn(config, callbacks, track):
+        warnings.showwarning("anchors: few fit.", UserWarning, __file__, 1)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(training, "train", warn)
+    code, printed = tfseg(*train_words(folder), "--out", folder / "run")
+    assert code == 1
+    assert "Warning: anchors: few fit." in printed
+    assert ".py" not in printed
 
 
 def test_gray_images_and_black_and_white_masks(gray_trained, tfseg):

@@ -2,12 +2,13 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import accept_all_characters, console, quiet_start, stderr
+from tfseg.cli.console import accept_all_characters, console, print_warning, quiet_start, stderr
 from tfseg.cli.doctor import doctor
 from tfseg.cli.evaluate import evaluate
 from tfseg.cli.export import export
@@ -32,6 +33,7 @@ def main():
     # Commands only write files. A notebook sets a backend that other environments may lack, and
     # matplotlib would not even be imported.
     os.environ["MPLBACKEND"] = "agg"
+    warnings.showwarning = print_warning
     try:
         app()
     except (ValueError, OSError, ImportError, RuntimeError) as error:

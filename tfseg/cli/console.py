@@ -78,3 +78,14 @@ def warnings_said():
         finally:
             for text in dict.fromkeys(str(warning.message) for warning in caught):
                 say(f"Warning: {text}")
+
+
+def print_warning(message, category, *location) -> None:
+    """Print a warning of ours as a message of the command, as `warnings.showwarning`.
+
+    Other categories, which are for programmers, keep their place in the code.
+    """
+    if issubclass(category, UserWarning):
+        say(f"Warning: {message}")
+    else:
+        stderr.print(warnings.formatwarning(message, category, *location[:2]), markup=False)

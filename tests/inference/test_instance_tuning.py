@@ -1,11 +1,21 @@
 """Thresholds of instance models. The models are exact: the image contains their outputs."""
 
+import dataclasses
+import itertools
+
 import keras
 import numpy as np
 import pytest
-from exact_instances import Exact, center_image, center_model, discs, star_image, star_model
+from exact_instances import IMAGES, Exact, center_image, center_model, discs, star_image, star_model
 
-from tfseg.inference import evaluate_instances, predict_instances, tune_instances, tune_run
+from tfseg.inference import (
+    evaluate_instances,
+    instance_tuning,
+    predict_instances,
+    tune_instances,
+    tune_run,
+)
+from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models import instance_settings, with_object_thresholds
 from tfseg.training import Run
 
@@ -40,6 +50,58 @@ def test_the_best_thresholds_have_the_score_of_an_evaluation(score, star, false_
     thresholds = tuning.object_threshold, tuning.nms_overlap
     tuned = evaluate_instances(with_object_thresholds(star, *thresholds), reader).means()[score]
     assert tuning.score_cv == pytest.approx(tuned, abs=1e-12)
+
+
+def slow_tuning(model, reader, score, choices, default):
+    """Tune with a prediction and a metric per choice and image; each image is a fold."""
+    metrics = []
+    for index in range(len(reader)):
+        labels, of_choice = reader[index], {}
+        for choice in choices:
+            of_choice[choice] = PanopticQuality([1]) if score == "pq" else InstanceMetrics()
+            found = predict_instances(model, labels["image"], None, *choice)
+            of_choice[choice].update_state(labels, found)
+        metrics.append(of_choice)
+
+    def total(parts):
+        metric = PanopticQuality([1]) if score == "pq" else InstanceMetrics()
+        metric.merge_state(parts)
+        return metric.result()[score]
+
+    def distance(choice):
+        return sum(abs(x - y) for x, y in zip(choice, default, strict=True) if y is not None)
+
+    def best(images):
+        scores = {choice: total([image[choice] for image in images]) for choice in choices}
+        return max(choices, key=lambda choice: (scores[choice], -distance(choice)))
+
+    held_out = [
+        image[best(metrics[:place] + metrics[place + 1 :])] for place, image in enumerate(metrics)
+    ]
+    return total([image[default] for image in metrics]), total(held_out), *best(metrics)
+
+
+@pytest.mark.parametrize("score", ["ap", "ap50", "pq"])
+@pytest.mark.parametrize("head", ["star", "center"])
+def test_tuning_is_that_of_a_prediction_per_choice(head, score, star, monkeypatch):
+    thresholds, overlaps = (0.1, 0.3, 0.5, 0.7), (0.3, 0.4)
+    monkeypatch.setattr(instance_tuning, "THRESHOLDS", thresholds)
+    monkeypatch.setattr(instance_tuning, "OVERLAPS", overlaps)
+    monkeypatch.setattr(instance_tuning, "CENTER_THRESHOLDS", thresholds)
+    choices = list(itertools.product(thresholds, overlaps if head == "star" else [None]))
+    images = [IMAGES[head](discs()) for _ in range(3)]
+    generator = np.random.default_rng(0)
+    for image in images:  # many false objects, and true ones that are not exact
+        image += generator.normal(0, 2, image.shape)
+    if head == "star":
+        images = [np.concatenate([i[..., :1], i[..., 1:].clip(0)], -1) for i in images]
+    model = star if head == "star" else center_model()
+    reader = Exact(images, [discs()] * 3)
+    tuning = tune_instances(model, reader, score)
+    expected = slow_tuning(
+        model, reader, score, choices, (0.5, 0.4) if head == "star" else (0.1, None)
+    )
+    assert dataclasses.astuple(tuning) == (score, *expected)
 
 
 def test_thresholds_that_help_on_one_image_only_do_not_improve(star, false_object):

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.testing import assert_equal
 
 from tfseg.metrics import InstanceMetrics, aggregated_jaccard, average_precision
 
@@ -107,6 +108,21 @@ def test_scores_are_those_of_the_label_maps_of_each_class(several):
     targets, predictions = [image[0] for image in several], [image[2] for image in several]
     aji = aggregated_jaccard(targets, predictions)
     assert metric.result()["aji"] == pytest.approx(aji, nan_ok=True)
+
+
+@given(images, arrays("uint8", (3, 6), elements=st.sampled_from([0, 1, 3, VOID])))
+@settings(deadline=None, max_examples=100)
+def test_the_first_objects_have_the_scores_of_a_map_without_the_others(image, mask):
+    target, target_classes, prediction, classes = image
+    labels = {"instances": target, "classes": target_classes, "mask": mask}
+    found = {"instances": prediction, "classes": classes}
+    metrics = InstanceMetrics(THINGS).of_first_objects(labels, found, range(5))
+    for count, metric in metrics.items():
+        kept = np.where(prediction <= count, prediction, 0)
+        alone = InstanceMetrics(THINGS)
+        alone.update_state(labels, {"instances": kept, "classes": classes[:count]})
+        assert_equal(metric.result(), alone.result())
+        assert_equal(metric.per_class(), alone.per_class())
 
 
 def test_a_dataset_without_objects_has_no_scores():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_equal
 from panoptic_cases import COCO_IMAGES, STUFF, THINGS, VOID, change
 
 from tfseg.datasets import coco64
@@ -157,6 +157,18 @@ def test_one_class_of_things_has_the_panoptic_quality_of_label_maps(labels, foun
     void = (labels["mask"] == VOID) & (labels["instances"] == 0)
     expected = panoptic_quality([labels["instances"]], [found["instances"]], void=[void])
     assert metric.result() == pytest.approx(expected, nan_ok=True)
+
+
+@given(samples, samples)
+@settings(deadline=None, max_examples=100)
+def test_the_first_objects_have_the_scores_of_a_prediction_without_the_others(labels, found):
+    found["mask"][found["instances"] > 0] = THINGS[0]  # removed objects leave no stuff
+    metrics = PanopticQuality(THINGS, STUFF).of_first_objects(labels, found, range(5))
+    for count, metric in metrics.items():
+        kept = np.where(found["instances"] <= count, found["instances"], 0)
+        alone = scores((labels, {**found, "instances": kept, "classes": found["classes"][:count]}))
+        assert_equal(metric.result(), alone.result())
+        assert_equal(metric.per_class(), alone.per_class())
 
 
 def golden_counts(metric):

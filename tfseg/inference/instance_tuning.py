@@ -101,11 +101,11 @@ def tune_instances(
     for index in track(range(len(reader)), len(reader)):
         labels = reader[index]
         fold = metrics[index * folds // len(reader)]
-        for same, found in _found(model, labels["image"], tile, choices, flips):
-            metric = _metric(model, reader, score)
-            metric.update_state(labels, found)
-            for choice in same:
-                fold[choice].merge_state([metric])
+        for found, groups in _found(model, labels["image"], tile, choices, flips):
+            scored = _metric(model, reader, score).of_first_objects(labels, found, groups)
+            for count, group in groups.items():
+                for choice in group:
+                    fold[choice].merge_state([scored[count]])
 
     def total(parts, choice):
         return _score_of(_metric(model, reader, score), [part[choice] for part in parts], score)
@@ -173,33 +173,30 @@ def _distance(choice, default):
 
 
 def _found(model, image, tile, choices, flips):
-    """Yield the objects that the choices give, with the choices that give the same ones.
+    """Yield the objects of an image, and how many of them the choices keep.
 
     The model predicts the image once.
 
     Yields:
-        list of choices; dict of "instances", "classes" and, for centers, "mask".
+        dict of "instances", "classes" and, for centers, "mask"; {number of first objects: choices
+        that keep these}.
     """
     image = finite_image(model, image, "tune_instances")
     lowest = min(threshold for threshold, _ in choices)
     outputs = raw_predictions(model, image, tile, lowest, flips)
-    is_center = not is_detector(model) and instance_settings(model).head == "center"
-    found, same = {}, {}
-    for threshold, overlap in choices:
-        # A higher threshold removes whole objects: suppression goes by descending score, and an
-        # object is drawn behind those of higher scores. Only pixels of centers join other ones.
-        key = (threshold if is_center else lowest, overlap)
-        if key not in found:
-            found[key] = objects_of(model, outputs, image.shape[:2], *key)
-        scores = found[key]["scores"]
-        count = len(scores) if is_center else np.count_nonzero(scores > threshold)
-        same.setdefault((key, count), []).append((threshold, overlap))
-    for (key, count), group in same.items():
-        yield group, _first_objects(found[key], count)
-
-
-def _first_objects(found, count):
-    """Return the objects with the highest scores; the mask goes with all of them."""
-    labels = found["instances"]
-    kept = np.where(labels <= count, labels, 0)
-    return {**found, "instances": kept, "classes": found["classes"][:count]}
+    if not is_detector(model) and instance_settings(model).head == "center":
+        # Pixels of a center below the threshold join other centers.
+        for choice in choices:
+            found = objects_of(model, outputs, image.shape[:2], *choice)
+            yield found, {len(found["classes"]): [choice]}
+        return
+    # A higher threshold removes whole objects: suppression goes by descending score, and an object
+    # is drawn behind those of higher scores.
+    for overlap in dict.fromkeys(overlap for _, overlap in choices):
+        found = objects_of(model, outputs, image.shape[:2], lowest, overlap)
+        groups = {}
+        for choice in choices:
+            if choice[1] == overlap:
+                count = int(np.count_nonzero(found["scores"] > choice[0]))
+                groups.setdefault(count, []).append(choice)
+        yield found, groups

@@ -1,7 +1,7 @@
 """All scores of predicted instances in one pass over a dataset."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -64,6 +64,32 @@ class InstanceMetrics:
         Raises:
             ValueError: the arrays are not as above, or differ in size.
         """
+        self._add(*self._overlaps(labels, found))
+
+    def of_first_objects(self, labels: dict, found: dict, counts: Iterable[int]) -> dict:
+        """Score an image with only the first of its predicted objects, for several numbers of them.
+
+        The pixels are counted once. This is for objects in descending order of their scores, to
+        compare thresholds.
+
+        Args:
+            labels, found: see `update_state`.
+            counts: numbers of objects to keep; the others become background.
+
+        Returns:
+            {number of objects: `InstanceMetrics` of this image alone}.
+
+        Raises:
+            ValueError: see `update_state`.
+        """
+        overlaps, *classes = self._overlaps(labels, found)
+        metrics = {count: InstanceMetrics(self.things, self.ignore_index) for count in counts}
+        for count, metric in metrics.items():
+            metric._add(overlaps.first(count), *classes)
+        return metrics
+
+    def _overlaps(self, labels, found):
+        """Return the overlaps of an image, and the classes of its targets and predictions."""
         owner = "InstanceMetrics"
         target = target_segments(owner, labels, self.things, (), self.ignore_index)
         prediction = predicted_segments(owner, found, self.things, ())
@@ -72,7 +98,11 @@ class InstanceMetrics:
         overlaps = count_overlaps(
             owner, np.where(is_void, 0, objects), prediction.numbers, void=is_void
         )
-        counts = self._class_counts(overlaps, target.classes, prediction.classes)
+        return overlaps, target.classes, prediction.classes
+
+    def _add(self, overlaps, target_classes, classes):
+        """Add an image; see `_overlaps`."""
+        counts = self._class_counts(overlaps, target_classes, classes)
         self._counts += counts
         self._image_counts.append(counts.sum(axis=0))
         self._jaccard.append(jaccard_counts(overlaps))

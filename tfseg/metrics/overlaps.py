@@ -1,7 +1,7 @@
 """Overlaps of target and predicted objects, and what of the predictions is void or crowd."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,6 +54,20 @@ class Overlaps:
         for numbers in (self.prediction, self.target):
             kept = kept[np.unique(numbers[kept], return_index=True)[1]]
         return kept
+
+    def first(self, count: int) -> "Overlaps":
+        """Return the overlaps without the predicted objects whose number is above `count`."""
+        pairs, objects = self.prediction <= count, self.predictions <= count
+        return replace(
+            self,
+            target=self.target[pairs],
+            prediction=self.prediction[pairs],
+            intersection=self.intersection[pairs],
+            union=self.union[pairs],
+            predictions=self.predictions[objects],
+            prediction_areas=self.prediction_areas[objects],
+            left_out=self.left_out[objects],
+        )
 
 
 def image_overlaps(owner: str, targets, predictions, void, crowd, combine):

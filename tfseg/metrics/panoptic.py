@@ -1,7 +1,7 @@
 """Panoptic quality of things and stuff, per class."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -74,6 +74,37 @@ class PanopticQuality:
         Raises:
             ValueError: the arrays are not as above, or differ in size.
         """
+        target, prediction = self._segments(labels, found)
+        self._add(count_pairs(target.numbers, prediction.numbers), target, prediction)
+
+    def of_first_objects(self, labels: dict, found: dict, counts: Iterable[int]) -> dict:
+        """Score an image with only the first of its predicted objects, for several numbers of them.
+
+        The pixels are counted once. This is for objects in descending order of their scores, to
+        compare thresholds.
+
+        Args:
+            labels, found: see `update_state`.
+            counts: numbers of objects to keep; the others become background.
+
+        Returns:
+            {number of objects: `PanopticQuality` of this image alone}.
+
+        Raises:
+            ValueError: see `update_state`.
+        """
+        target, prediction = self._segments(labels, found)
+        targets, predictions, pixels = count_pairs(target.numbers, prediction.numbers)
+        is_object = predictions <= len(found["classes"])  # numbers above are stuff
+        metrics = {}
+        for count in counts:
+            kept = np.where(is_object & (predictions > count), 0, predictions)
+            metrics[count] = PanopticQuality(self.things, self.stuff, self.ignore_index)
+            metrics[count]._add((targets, kept, pixels), target, prediction)
+        return metrics
+
+    def _segments(self, labels, found):
+        """Return the `Segments` of the ground truth and of the prediction."""
         owner = "PanopticQuality"
         target = target_segments(owner, labels, self.things, self.stuff, self.ignore_index)
         prediction = predicted_segments(owner, found, self.things, self.stuff)
@@ -82,10 +113,14 @@ class PanopticQuality:
                 f"{owner}: the labels have the shape {target.numbers.shape}, the prediction "
                 f"{prediction.numbers.shape}. Expected one size."
             )
+        return target, prediction
+
+    def _add(self, pairs, target, prediction):
+        """Add an image; see `_match_segments`."""
         ids = [*self.things, *self.stuff]
         places = np.zeros(max(ids, default=0) + 1, int)
         places[ids] = np.arange(len(ids))
-        ious, counts = _match_segments(target, prediction, places, len(ids))
+        ious, counts = _match_segments(pairs, target, prediction, places, len(ids))
         self._counts += counts
         for known, new in zip(self._ious, ious, strict=True):
             known.extend(new)
@@ -149,9 +184,16 @@ def check_ids(owner: str, things, stuff) -> tuple[list[int], list[int]]:
     return [int(i) for i in things], [int(i) for i in stuff]
 
 
-def _match_segments(target, prediction, places, count):
-    """Return a list of the IoU of the matches per class, and the (C, 3) TP, FP and FN."""
-    targets, predictions, pixels = count_pairs(target.numbers, prediction.numbers)
+def _match_segments(pairs, target, prediction, places, count):
+    """Return a list of the IoU of the matches per class, and the (C, 3) TP, FP and FN.
+
+    Args:
+        pairs: numbers of the target, numbers of the prediction and pixels (P,), see `count_pairs`.
+        target, prediction: their `Segments`.
+        places: table of the place of each id in masks among the classes.
+        count: number of classes, C.
+    """
+    targets, predictions, pixels = pairs
     iou = pixels / pair_unions(targets, predictions, pixels)
     is_segment = (targets > 0) & (targets < VOID)
     # 0 and VOID have no class and are no crowd

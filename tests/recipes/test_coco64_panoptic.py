@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tfseg.datasets import coco64
+from tfseg.export import inspect
 from tfseg.models.reader_fit import stuff_ids
 from tfseg.recipes import coco64_panoptic
 from tfseg.training import Plan, trainer
@@ -53,3 +54,7 @@ def test_a_short_run_learns_things_and_stuff(monkeypatch, shared_data, tmp_path)
     coco64_panoptic.run(shared_data / "coco64", 1, tmp_path / "run")
     scores = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert scores["pq"] > 0.1
+    metadata = inspect(tmp_path / "run" / "saved_model" / "1")
+    photographs = coco64_panoptic.first_photographs(shared_data / "coco64", 2)
+    assert metadata["class_names"] == photographs.label_names
+    assert metadata["metrics"]["pq"] == scores["pq"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
+from tfseg.export import inspect
 from tfseg.recipes import dsb2018
 from tfseg.training import Plan, Run, trainer
 
@@ -99,3 +100,6 @@ def test_a_short_run_scores_nuclei(monkeypatch, shared_data, tmp_path, capsys):
     assert "ap50" in json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert Run(tmp_path / "run").model().name == "unet_star"
     assert "Nuclei: AP@0.5" in capsys.readouterr().out
+    metadata = inspect(tmp_path / "run" / "saved_model" / "1")
+    assert (metadata["head"], metadata["object_names"]) == ("star", ["nucleus"])
+    assert "ap50" in metadata["metrics"]

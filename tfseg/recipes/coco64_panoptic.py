@@ -42,12 +42,12 @@ FROZEN_STAGES = 3
 
 
 def run(data=None, minutes: float = 10, out="runs/coco64_panoptic"):
-    """Train and evaluate on the first 16 images, and draw.
+    """Train and evaluate on the first 16 images, draw and export.
 
     Args:
         data: folder of the dataset; None for `coco64` in TFSEG_DATA.
         minutes: duration of the training.
-        out: folder of the run, with scores and images.
+        out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:
         The model of the best epoch.

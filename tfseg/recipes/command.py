@@ -94,21 +94,15 @@ def run_object_recipe(config: TrainConfig, train_reader, val_reader, model: kera
     Returns:
         `ObjectEvaluation` of the best epoch.
     """
-    console = Console()
-    run = _train(config, train_reader, val_reader, model, console)
-    model = run.model()
-    scores = report_objects(model, val_reader, run.folder, run.history())
-    steps = run.record.plan.steps
-    console.print(scores.table(f"The best of {steps} steps, on {len(val_reader)} images"))
-    metadata = {"object_names": val_reader.object_names, "metrics": scores.means()}
-    _export(model, run, val_reader, metadata, console)
-    return scores
+    return _run_objects(config, train_reader, val_reader, model, report_objects)[1]
 
 
 def run_instance_recipe(
     config: TrainConfig, train_reader, val_reader, model: keras.Model | None = None
 ) -> keras.Model:
-    """Train a network with a star or center head, then evaluate its best epoch; see `run_recipe`.
+    """Train a star or center head, then evaluate its best epoch, draw and export it.
+
+    See `run_recipe`.
 
     Args:
         config: the `TrainConfig`, of the task "instances" with the head "star" or "center".
@@ -119,14 +113,22 @@ def run_instance_recipe(
     Returns:
         The model of the best epoch.
     """
+    return _run_objects(config, train_reader, val_reader, model, report_instances)[0]
+
+
+def _run_objects(config, train_reader, val_reader, model, report_scores):
+    """Return the model of the best epoch and its evaluation, by `report_scores`."""
     console = Console()
     run = _train(config, train_reader, val_reader, model, console)
     model = run.model()
-    scores = report_instances(model, val_reader, run.folder, run.history())
+    scores = report_scores(model, val_reader, run.folder, run.history())
     steps = run.record.plan.steps
     console.print(scores.table(f"The best of {steps} steps, on {len(val_reader)} images"))
-    console.print(f"Scores and images are in {_shorten(run.folder)}.", soft_wrap=True)
-    return model
+    metadata = {"object_names": run.data.object_names, "metrics": scores.means()}
+    if run.data.thing_ids is not None:  # the model predicts stuff, too
+        metadata["class_names"] = run.data.label_names
+    _export(model, run, val_reader, metadata, console)
+    return model, scores
 
 
 def _train(config, train_reader, val_reader, model, console):

@@ -52,12 +52,15 @@ RING = 4  # width of the ring behind these in which the background is measured
 
 
 def run(data=None, minutes: float = 30, out="runs/dsb2018"):
-    """Train on 80 images, select the best epoch on 20, evaluate the nuclei of these and draw them.
+    """Train on 80 images, select the best epoch on 20, evaluate and draw it on these, and export it.
+
+    The SavedModel finds the polygons of a single prediction: flips and outlines that follow the
+    light are steps of this recipe.
 
     Args:
         data: folder of the dataset; None for `dsb2018_fluo` in TFSEG_DATA.
         minutes: duration of the training.
-        out: folder of the run, with scores and images.
+        out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:
         dict "ap" (10,) and "mean_ap", see `average_precision`, on the 20 images.

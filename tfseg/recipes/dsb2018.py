@@ -52,7 +52,7 @@ RING = 4  # width of the ring behind these in which the background is measured
 
 
 def run(data=None, minutes: float = 30, out="runs/dsb2018"):
-    """Train on 80 images, select the best epoch on 20, evaluate and draw it on these, and export it.
+    """Train on 80 images, select the best epoch on 20, evaluate, draw and export it.
 
     The SavedModel finds the polygons of a single prediction: flips and outlines that follow the
     light are steps of this recipe.

@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 
+from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers import Reader
 from tfseg.data.readers.mask_values import distinct_values, single_class_warning
 from tfseg.data.readers.objects import BOX_FIELDS
@@ -44,12 +45,18 @@ class LabelChecks:
             return sample
         mask = self._whole_numbers(np.asarray(sample["mask"]), index)
         # The first test is enough for most masks, and much faster.
-        if mask.size and (mask.min() < 0 or mask.max() >= self._count):
+        if mask.size and (mask.min() < 0 or self._largest_id(mask) >= self._count):
             self._check_ids(mask, index)
         mask = mask.astype(self._reader.mask_dtype, copy=False)
         if not self._is_decided:
             self._watch_classes(mask, index)
         return {**sample, "mask": mask}
+
+    def _largest_id(self, mask):
+        """Return the largest id in a mask; of uint8 masks without ignored pixels, -1 for none."""
+        if mask.dtype == np.uint8 and self._ignore_index == IGNORE_INDEX:
+            return int((mask + np.uint8(1)).max()) - 1  # 255, which is ignored, becomes 0
+        return mask.max()
 
     def _whole_numbers(self, mask, index):
         """Return the mask as (H, W), or raise a ValueError."""
@@ -147,8 +154,8 @@ class ImageChecks:
             found = value_range(image)
             self._check_finite(image, index)
         if self._checks_range and found is not None:
-            self._extend(*found, index)
-            warning = self._range_problem()
+            is_news = self._extend(*found, index)
+            warning = self._range_problem() if is_news else None
             if warning is not None:
                 self._checks_range = False
                 warnings.warn(warning, stacklevel=2)
@@ -165,11 +172,18 @@ class ImageChecks:
         )
 
     def _extend(self, low, high, index):
-        """Extend the range of the values seen; remember which sample did."""
+        """Extend the range of the values seen; return whether that can be a problem."""
+        was_enough = self._is_enough()
         self._indices.add(index)
-        if low < self._low or high > self._high:
+        is_wider = low < self._low or high > self._high
+        if is_wider:
             self._name = self._reader.name(index)
         self._low, self._high = min(low, self._low), max(high, self._high)
+        return is_wider or not was_enough
+
+    def _is_enough(self):
+        """Whether enough images were seen to say that they are dark."""
+        return len(self._indices) >= min(MIN_SAMPLES, len(self._reader))
 
     def _range_problem(self):
         """Return a warning about the values seen, or None."""
@@ -183,7 +197,7 @@ class ImageChecks:
                     f"color operations clip them to {low:.6g}..{high:.6g}. Pass the range of the "
                     "images as `value_range` to Augment."
                 )
-        if len(self._indices) < min(MIN_SAMPLES, len(self._reader)):
+        if not self._is_enough():
             return None
         if self._expected is not None:
             return range_warning(self._low, self._high, self._expected, owner)

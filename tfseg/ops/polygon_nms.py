@@ -257,20 +257,41 @@ class _Greedy:
             alive: (B, K) bool.
 
         Returns:
-            bounds, with 0 for the pairs that were compared; and alive, without the polygons hit.
+            bounds, with 0 for the pairs that were compared exactly; and alive, without the
+            polygons hit.
         """
         best = ops.cast(ops.argmax(open_bounds, axis=2), "int32")
         active = ops.logical_and(alive, ops.any(open_bounds > 0, axis=2))
         certain = ops.logical_and(active, self._is_certain(rows, take_rows(others, best)))
         active = ops.logical_and(active, ops.logical_not(certain))
-        rank = ops.cumsum(ops.cast(active, "int32"), axis=1) - 1
-        chosen = ops.logical_and(active, rank < PAIRS)
-        # Of equal values, top_k returns the first ones first.
-        places = ops.top_k(ops.cast(active, "int32"), PAIRS)[1]
-        others = take_rows(others, ops.take_along_axis(best, places, axis=1))
-        overlaps = exact_overlaps(take_rows(rows, places), others)
-        overlaps = ops.take_along_axis(overlaps, ops.clip(rank, 0, PAIRS - 1), axis=1)
-        hit = ops.logical_or(certain, ops.logical_and(chosen, overlaps > self.threshold))
+        hit = ops.logical_or(certain, self._exact_hits(rows, others, best, active))
         columns = ops.arange(ops.shape(bounds)[2])
-        compared = ops.logical_and(chosen[..., None], columns == best[..., None])
+        compared = ops.logical_and(active[..., None], columns == best[..., None])
         return ops.where(compared, 0.0, bounds), ops.logical_and(alive, ops.logical_not(hit))
+
+    def _exact_hits(self, rows, others, best, active):
+        """Return (B, K), which polygons overlap the one at `best` by more than the threshold.
+
+        Args:
+            rows, others: (B, K, R + 7), (B, L, R + 7); K is a multiple of `PAIRS`.
+            best: (B, K) places among the others.
+            active: (B, K) bool, which polygons to compare; False is returned for the rest.
+        """
+        batch, count = ops.shape(active)
+        rank = ops.arange(count)
+        order = ops.argsort(ops.where(active, rank, rank + count), axis=1)  # the active ones first
+        waiting = ops.max(ops.sum(ops.cast(active, "int32"), axis=1))
+
+        def is_left(start, hit):
+            return start < waiting
+
+        def compare(start, hit):
+            places = ops.take(order, start + ops.arange(PAIRS), axis=1)
+            rivals = take_rows(others, ops.take_along_axis(best, places, axis=1))
+            is_hit = exact_overlaps(take_rows(rows, places), rivals) > self.threshold
+            wanted = ops.take_along_axis(active, places, axis=1)
+            return start + PAIRS, write_columns(hit, places, is_hit, wanted)
+
+        # The last column takes what is not wanted.
+        hit = ops.zeros((batch, count + 1), "bool")
+        return ops.while_loop(is_left, compare, (0, hit))[1][:, :-1]

@@ -23,7 +23,7 @@ from tfseg.export.detection_parity import match_detections
 from tfseg.export.encoded_client import encode_png
 from tfseg.export.instance_graph import nearest_in_graph
 from tfseg.export.instance_parity import instances_runner, require_same_objects
-from tfseg.export.instance_signatures import instance_file_signature
+from tfseg.export.instance_signatures import instance_file_signature, object_decoder
 from tfseg.export.object_files import label_map_files
 from tfseg.inference import predict_instances
 from tfseg.models import decode_instances, tiny_unet, with_object_thresholds
@@ -225,7 +225,8 @@ def test_what_does_not_fit_is_refused(models, tmp_path):
 
 def test_a_model_of_fixed_size_takes_files_of_any_size():
     model = small_model("center", input_shape=(32, 48, 3))
-    serve = instance_file_signature(model, model, (32, 48, 3), 10**6)
+    decode = object_decoder(model)
+    serve = instance_file_signature(model, decode, model, (32, 48, 3), 10**6)
     large = np.kron(IMAGES[0, :32, :48], np.ones((2, 3, 1), np.uint8))  # 64 x 144
     outputs = serve(tf.constant([encode_png(large)]))
     resized = tf.image.resize(large[None].astype(np.float32), (32, 48), antialias=True)

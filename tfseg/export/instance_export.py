@@ -17,6 +17,7 @@ from tfseg.export.instance_signatures import (
     batch_of_objects,
     instance_file_signature,
     instance_signature,
+    object_decoder,
 )
 from tfseg.export.metadata import require_json, write_metadata
 from tfseg.export.saving import save_quietly
@@ -99,13 +100,14 @@ def _write(model, path, details):
     """Write the SavedModel itself."""
     shape = model.input_shape[1:]
     outputs_of = as_constants(fold_batch_norm(model), (None, *shape))
+    decode = object_decoder(model)
     value_range = range_to_serve(model, details["value_range"])
-    signatures = {"serving_default": instance_signature(model, outputs_of, shape, tf.float32)}
+    signatures = {"serving_default": instance_signature(decode, outputs_of, shape, tf.float32)}
     if serves_uint8(value_range):
-        signatures["uint8"] = instance_signature(model, outputs_of, shape, tf.uint8)
+        signatures["uint8"] = instance_signature(decode, outputs_of, shape, tf.uint8)
     if serves_files(model, value_range):
         signatures["encoded"] = instance_file_signature(
-            model, outputs_of, shape, details["max_pixels"], value_range
+            model, decode, outputs_of, shape, details["max_pixels"], value_range
         )
     save_quietly(path, signatures)
 
@@ -136,9 +138,11 @@ def _compare_candidates(model, images):
     candidates = with_object_thresholds(model, _threshold_of(1 / (1 + np.exp(-logits))))
     expected = objects_on_host(candidates, outputs, images.shape[1:3])
 
+    decode = object_decoder(candidates)
+
     @tf.function(autograph=False)  # as in the SavedModel
     def objects(outputs):
-        return batch_of_objects(candidates, outputs, tf.constant(images.shape))
+        return batch_of_objects(decode, outputs, tf.constant(images.shape))
 
     found = objects(fold_batch_norm(candidates)(images, training=False))
     require_same_objects(expected, found, "its inference copy")

@@ -1,5 +1,7 @@
 """The functions behind the signatures of an exported instance model."""
 
+from functools import partial
+
 import tensorflow as tf
 
 from tfseg.export.detections import blank_like, padded, spec_of
@@ -10,7 +12,22 @@ from tfseg.export.signatures import image_or_blank, serve_files
 LABEL_MAPS = ("instances", "mask")
 
 
-def instance_signature(model, outputs_of, shape, dtype):
+def object_decoder(model):
+    """Return the tf.function (outputs for one image, size) -> dict, see `objects_in_graph`.
+
+    All signatures call it, so that it is traced and saved once.
+
+    Args:
+        model: a model of `tfseg.models.instances`, whose thresholds are used.
+    """
+    outputs = {
+        name: tf.TensorSpec(output.shape[1:], output.dtype) for name, output in model.output.items()
+    }
+    specs = [outputs, tf.TensorSpec((2,), tf.int32)]
+    return tf.function(partial(objects_in_graph, model), input_signature=specs, autograph=False)
+
+
+def instance_signature(decode, outputs_of, shape, dtype):
     """Return the tf.function image (B, H, W, C) -> dict of label maps and rows of objects.
 
     M is the largest number of objects of an image in the batch. An empty batch, and images without
@@ -22,7 +39,7 @@ def instance_signature(model, outputs_of, shape, dtype):
     "mask" (B, H, W) int32, class ids, for the center head.
 
     Args:
-        model: a model of `tfseg.models.instances`, whose thresholds are used.
+        decode: result of `object_decoder`.
         outputs_of: function (B, H, W, C) float32 -> dict of the model's outputs.
         shape: (H, W, C) of the image, with None for any size.
         dtype: dtype of the images.
@@ -34,7 +51,7 @@ def instance_signature(model, outputs_of, shape, dtype):
     def serve(image):
         image = tf.ensure_shape(image, (None, *shape))
         has_pixels, shown = image_or_blank(image, shape)
-        found = batch_of_objects(model, outputs_of(tf.cast(shown, tf.float32)), tf.shape(shown))
+        found = batch_of_objects(decode, outputs_of(tf.cast(shown, tf.float32)), tf.shape(shown))
         return {
             name: _empty_unless(has_pixels, name, value, tf.shape(image), shape)
             for name, value in found.items()
@@ -43,28 +60,20 @@ def instance_signature(model, outputs_of, shape, dtype):
     return serve
 
 
-def batch_of_objects(model, outputs: dict, image_shape) -> dict:
+def batch_of_objects(decode, outputs: dict, image_shape) -> dict:
     """Return the objects of a batch; see `instance_signature`.
 
     Args:
-        model: a model of `tfseg.models.instances`.
-        outputs: dict of its outputs for the batch.
+        decode: result of `object_decoder`.
+        outputs: dict of the model's outputs for the batch.
         image_shape: (4,) int32, the shape of the images.
     """
-
-    @tf.function(autograph=False)
-    def decode(outputs):
-        return objects_in_graph(model, outputs, image_shape[1:3])
-
-    image_specs = {
-        name: tf.TensorSpec(value.shape[1:], value.dtype) for name, value in outputs.items()
-    }
-    results = decode.get_concrete_function(image_specs).structured_outputs
+    results = decode.get_concrete_function().structured_outputs
     spec = {
         name: tf.TensorSpec(value.shape, value.dtype) if name in LABEL_MAPS else spec_of(value)
         for name, value in results.items()
     }
-    found = tf.map_fn(decode, outputs, fn_output_signature=spec)
+    found = tf.map_fn(lambda row: decode(row, image_shape[1:3]), outputs, fn_output_signature=spec)
     return {name: padded(name, value) for name, value in found.items()}
 
 
@@ -82,7 +91,7 @@ def _empty_unless(has_pixels, name, value, image_shape, shape):
     return tf.ensure_shape(output, (None, *sides))
 
 
-def instance_file_signature(model, outputs_of, shape, max_pixels: int, value_range=None):
+def instance_file_signature(model, decode, outputs_of, shape, max_pixels: int, value_range=None):
     """Return the tf.function image_bytes (B,) string -> dict of outputs, file by file.
 
     Files may have different sizes. Outputs, of which those of `detection_file_signature` have the
@@ -96,13 +105,14 @@ def instance_file_signature(model, outputs_of, shape, max_pixels: int, value_ran
     "mask_png_bytes" (B,) string, the class ids as PNG files, for the center head.
 
     Args:
-        model, outputs_of, shape: see `instance_signature`.
+        model: a model of `tfseg.models.instances`, whose thresholds are used.
+        decode, outputs_of, shape: see `instance_signature`.
         max_pixels: maximum height x width of an image.
         value_range: see `decode_image`.
     """
 
     def file_outputs(image):
-        found = _objects_at_image_size(model, outputs_of, image, shape)
+        found = _objects_at_image_size(model, decode, outputs_of, image, shape)
         instances, mask = found.pop("instances"), found.pop("mask", None)
         files = label_map_files(instances, found["boxes"], found["num_detections"])
         if mask is not None:
@@ -114,7 +124,7 @@ def instance_file_signature(model, outputs_of, shape, max_pixels: int, value_ran
     return serve_files(file_outputs, shape[2], max_pixels, value_range)
 
 
-def _objects_at_image_size(model, outputs_of, image, shape):
+def _objects_at_image_size(model, decode, outputs_of, image, shape):
     """Return the objects in an image (H, W, C) at its size.
 
     A model of fixed size gets the resized image, and its label map is resized back.
@@ -126,4 +136,5 @@ def _objects_at_image_size(model, outputs_of, image, shape):
         sides = tf.stack([height or own_size[0], width or own_size[1]])
         shown = tf.image.resize(shown, sides, antialias=True)
     outputs = {name: value[0] for name, value in outputs_of(shown).items()}
-    return objects_in_graph(model, outputs, tf.shape(shown)[1:3], own_size if is_resized else None)
+    size = tf.shape(shown)[1:3]
+    return objects_in_graph(model, outputs, size, own_size) if is_resized else decode(outputs, size)

@@ -86,15 +86,21 @@ def test_losses_and_weights_stay_finite(trained):
     assert all(np.isfinite(weights).all() for weights in trained.model.get_weights())
 
 
+@pytest.mark.slow
+def test_evaluate_in_a_graph_equals_an_eager_call(model, objects, losses):
+    found = model.evaluate(*objects, verbose=0, return_dict=True)
+    assert found == pytest.approx(losses, rel=1e-4)
+
+
 def test_evaluate_and_predict_equal_eager_calls(model, objects, losses, detections):
     images, labels = objects
-    evaluated = model.evaluate(images, labels, verbose=0, return_dict=True)
+    with untraced():  # tests/export traces the detections, and notebook 08 the losses
+        evaluated = model.evaluate(images, labels, verbose=0, return_dict=True)
+        again = model.evaluate(images, labels, verbose=0, return_dict=True)
+        found = model.predict(images, verbose=0)
     assert evaluated == pytest.approx(losses, rel=1e-4)
     assert min(evaluated.values()) > 0
-    again = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert again == pytest.approx(evaluated, rel=1e-6)  # threads add in any order
-    with untraced():  # tests/export traces the detections
-        found = model.predict(images, verbose=0)
     assert {name: (values.shape, values.dtype) for name, values in found.items()} == {
         "boxes": ((2, 7, 4), np.float32),
         "scores": ((2, 7), np.float32),

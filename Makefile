@@ -11,8 +11,10 @@ demo: .venv/demo.stamp
 # A test file stays on one process, so that its compiled models are built once.
 PYTEST := $(BIN)/pytest -n 2 --dist loadfile
 
+# The longest files come first, the notebooks, so that no process waits for the other in the end.
 test: .venv/test.stamp
-	$(PYTEST) --doctest-modules --nbmake --nbmake-timeout=1200 notebooks tests tfseg
+	$(PYTEST) --no-loadscope-reorder --doctest-modules --nbmake --nbmake-timeout=1200 \
+		notebooks tests tfseg
 
 test-slow: .venv/test.stamp
 	$(PYTEST) -m slow

@@ -199,6 +199,7 @@ def test_a_long_chain_of_suppression():
     assert kept_rows(np.full((300, 4), 2.0), centers, -left, 0.5) == list(range(0, 300, 2))
 
 
+@pytest.mark.slow
 def test_compiled_equals_the_graph():
     rng = np.random.default_rng(5)
     candidates = [array[None].astype("float32") for array in draw(rng, 300, 40.0)]

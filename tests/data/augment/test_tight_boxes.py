@@ -228,6 +228,7 @@ def test_boxes_of_mixed_crops_are_tight(mixing):
     assert count[False] > 0
 
 
+@pytest.mark.slow
 def test_compiled_equals_eager():
     samples = [sample_of(*SHAPES), sample_of(*SHAPES[::-1])]
     batch = {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}

@@ -8,12 +8,13 @@ os.environ["CI"] = "true"  # OpenVINO sends no telemetry
 import keras
 import pytest
 import tensorflow as tf
-from export.detector_models import REQUESTS, answer, images_of, small_detector
+from export.detector_models import REQUESTS, answer, small_detector
 from export.informative_models import MAX_PIXELS, make_informative, one_conv
 from keras import layers
 from plain_encoder import FEATURE_LAYERS, PLAIN, WIDTHS
 
 from tfseg.export import inspect, saved_model
+from tfseg.export.detection_client import unoptimized
 from tfseg.models import build, cnn_classifier, unet, with_thresholds
 from tfseg.models.encoders import ENCODERS
 from tfseg.models.encoders.encoder import Encoder
@@ -134,15 +135,12 @@ def detector():
 
 @pytest.fixture(scope="session")
 def detector_version(tmp_path_factory):
-    """A SavedModel and a LiteRT file of a small Mask R-CNN; thresholds are set at export."""
+    """A SavedModel of a small Mask R-CNN; thresholds are set at export."""
     return saved_model(
         small_detector(),
         tmp_path_factory.mktemp("detector") / "cells",
         metadata={"object_names": ["cell", "dust"]},
         max_pixels=MAX_PIXELS,
-        formats=("litert",),
-        images=list(images_of(2, 64, 96)),
-        size=(64, 96),
         score_threshold=0.7,
         max_detections=6,
     )
@@ -152,10 +150,12 @@ def detector_version(tmp_path_factory):
 def served_detector(detector_version):
     """The answers to `REQUESTS` by name, and the result of `inspect`.
 
-    Both are made at once: every module sets a seed, after which TensorFlow optimizes anew.
+    Both are made at once and without TensorFlow's graph optimizer, so that `inspect` uses the same
+    functions: every module sets a seed, after which TensorFlow prepares them anew.
     """
     loaded = tf.saved_model.load(str(detector_version))
-    answers = {name: answer(loaded.signatures, *request) for name, request in REQUESTS.items()}
+    with unoptimized():
+        answers = {name: answer(loaded.signatures, *request) for name, request in REQUESTS.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tf.saved_model, "load", lambda _: loaded)
         return answers, inspect(detector_version)

@@ -30,20 +30,16 @@ SERVER = """
 import pickle, sys
 import tensorflow as tf
 
-requests, found = pickle.load(open(sys.argv[1], "rb")), []
-for version in sys.argv[3:]:
-    signatures = tf.saved_model.load(version).signatures
-    answers = {}
-    for name, (signature, arrays) in requests.items():
-        inputs = {
-            key: tf.constant(value, tf.string if value.dtype == object else None)
-            for key, value in arrays.items()
-        }
-        outputs = signatures[signature](**inputs)
-        answers[name] = {key: value.numpy() for key, value in outputs.items()}
-    found.append(answers)
+signatures, answers = tf.saved_model.load(sys.argv[3]).signatures, {}
+for name, (signature, arrays) in pickle.load(open(sys.argv[1], "rb")).items():
+    inputs = {
+        key: tf.constant(value, tf.string if value.dtype == object else None)
+        for key, value in arrays.items()
+    }
+    outputs = signatures[signature](**inputs)
+    answers[name] = {key: value.numpy() for key, value in outputs.items()}
 assert "tfseg" not in sys.modules
-pickle.dump(found, open(sys.argv[2], "wb"))
+pickle.dump(answers, open(sys.argv[2], "wb"))
 """
 
 
@@ -57,10 +53,10 @@ def finding_model(head):
     return model
 
 
-def answers_of_another_process(versions, folder):
-    """Return the answers to `REQUESTS` of each version, from a process that does not have tfseg."""
+def answers_of_another_process(version, folder):
+    """Return the answers of a version to `REQUESTS`, from a process that does not have tfseg."""
     requests, results = folder / "requests.pickle", folder / "answers.pickle"
     requests.write_bytes(pickle.dumps(REQUESTS))
-    command = [sys.executable, "-c", SERVER, requests, results, *versions]
+    command = [sys.executable, "-c", SERVER, requests, results, version]
     subprocess.run(list(map(str, command)), check=True, cwd=folder, timeout=600)
     return pickle.loads(results.read_bytes())

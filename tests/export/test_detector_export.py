@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
-from export.c_api import bits, library_path, run_client
+from export.c_api import library_path, run_client
 from export.detector_models import (
     EMPTY,
     IMAGES,
@@ -33,6 +33,7 @@ from tfseg.export import (
 from tfseg.export.detection_parity import require_matches
 from tfseg.export.detection_signatures import detection_file_signature, detection_signature
 from tfseg.export.encoded_client import encode_png
+from tfseg.export.parity import keras_runner, parity
 from tfseg.models import tiny_unet, with_thresholds
 from tfseg.ops import paste_masks
 
@@ -62,15 +63,20 @@ def test_arrays_give_the_detections_of_the_model(detector, detector_version, det
 @pytest.mark.skipif(
     library_path() is None, reason="the installed TensorFlow contains no libtensorflow_cc.so.2"
 )
-def test_the_c_api_gives_the_same_bits(detector_version, detector_answers):
-    names = ("floats", "detection", "files", "no files", "detection, no images")
+def test_the_c_api_gives_the_same_detections(detector_version, detector_answers):
+    # with TensorFlow's graph optimizer, which `detector_answers` leave out: it changes the rounding
+    names = ("detection", "files", "no files", "detection, no images")
     found = run_client(detector_version, [REQUESTS[name] for name in names])
     for name, outputs in zip(names, found, strict=True):
         expected = detector_answers[name]
         assert outputs.keys() == expected.keys()
         for key, value in expected.items():
-            assert outputs[key].shape == value.shape
-            assert bits(outputs[key]) == bits(value), (name, key)
+            served = outputs[key]
+            assert (served.shape, served.dtype) == (value.shape, value.dtype), key
+            if value.dtype == object:
+                assert (served == b"").tolist() == (value == b"").tolist(), key
+            else:
+                np.testing.assert_allclose(served, value, rtol=0, atol=1e-3, err_msg=key)
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -142,7 +148,7 @@ def test_no_files_have_no_outputs(detector_answers):
     assert detector_answers["no files"]["masks_rle_bytes"].shape == (0, 6)
 
 
-def test_an_export_describes_itself_and_its_parity(detector_version, served_detector):
+def test_an_export_describes_itself(detector_version, served_detector):
     metadata = served_detector[1]
     assert metadata["object_names"] == ["cell", "dust"]
     assert metadata["head"] == metadata["model"] == "mask_rcnn"
@@ -153,22 +159,36 @@ def test_an_export_describes_itself_and_its_parity(detector_version, served_dete
     }
     assert len(metadata["palette"]) == 2
     assert "ignore_index" not in metadata
-    rows = metadata["parity"]
-    assert [row["format"] for row in rows] == ["Keras", "SavedModel", "litert"]
-    assert all(row["agreement"] == 1 and row["smallest_iou"] > 0.99 for row in rows)
-    assert rows[0]["detections"] > 0
     warmup = detector_version / "assets.extra/tf_serving_warmup_requests"
     requests = [record.numpy() for record in tf.data.TFRecordDataset(str(warmup))]
     assert sum(b"input_tensor" in request for request in requests) == 1
     assert len(requests) == 4
 
 
-def test_a_litert_file_gives_the_detections_of_the_model(detector, detector_version):
+@pytest.mark.slow
+def test_a_litert_file_gives_the_detections_of_the_model(detector, tmp_path):
     images = images_of(2, 64, 96)
-    run = litert_runner(detector_version / "assets.extra/model.tflite")
+    run = litert_runner(litert(detector, tmp_path / "m.tflite", size=(64, 96)))
     found = run(images)
     assert found["masks"].shape == (2, 6, 28, 28)
     require_matches(detections_of(detector, images), found, "litert", 1)
+    rows = parity({"Keras": keras_runner(detector), "litert": run}, images)
+    assert all(row.agreement == 1 and row.smallest_iou > 0.99 for row in rows)
+    assert rows[0].detections > 0
+
+
+def test_other_formats_get_the_images_and_their_size(detector, tmp_path, monkeypatch):
+    given = []
+    for name in ("_write", "_compare"):
+        monkeypatch.setattr(EXPORT, name, lambda *_: None)
+    monkeypatch.setattr(EXPORT, "write_formats", lambda *arguments: given.append(arguments))
+    images = list(images_of(2, 64, 96))
+    names = ["cell", "dust"]
+    options = {"formats": ("litert",), "images": images, "size": (64, 96)}
+    saved_model(detector, tmp_path / "name", metadata={"object_names": names}, **options)
+    [(_, model, *rest)] = given
+    assert model.name == detector.name
+    assert rest == [("litert",), images, names, (64, 96), None]
 
 
 def test_a_saved_model_has_no_gradient_of_its_own(detector_version):

@@ -1,5 +1,6 @@
 """Instance models without boxes as SavedModels, which a process without tfseg serves."""
 
+import functools
 import io
 import json
 import sys
@@ -8,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tensorflow as tf
+from exact_instances import star_model
 from export.instance_models import (
     IMAGES,
     ODD,
@@ -23,43 +25,58 @@ from tfseg.export.detection_parity import match_detections
 from tfseg.export.encoded_client import encode_png
 from tfseg.export.instance_graph import nearest_in_graph
 from tfseg.export.instance_parity import instances_runner, require_same_objects
-from tfseg.export.instance_signatures import instance_file_signature, object_decoder
+from tfseg.export.instance_signatures import (
+    instance_file_signature,
+    instance_signature,
+    object_decoder,
+)
 from tfseg.export.object_files import label_map_files
 from tfseg.inference import predict_instances
 from tfseg.models import decode_instances, tiny_unet, with_object_thresholds
 from tfseg.ops import nearest_centers
 
 EXPORT = sys.modules["tfseg.export.instance_export"]
-HEADS = ("star", "center")
+# Tracing of star polygons takes longer than all else: `test_a_graph_finds_star_objects` is quick.
+HEADS = (pytest.param("star", marks=pytest.mark.slow), "center")
 THRESHOLDS = {"star": {"nms_overlap": 0.3}, "center": {"object_threshold": 0.105}}
 
 
 @pytest.fixture(scope="module")
 def models():
-    return {head: with_object_thresholds(finding_model(head), **THRESHOLDS[head]) for head in HEADS}
+    return {
+        head: with_object_thresholds(finding_model(head), **thresholds)
+        for head, thresholds in THRESHOLDS.items()
+    }
 
 
 @pytest.fixture(scope="module")
-def versions(tmp_path_factory):
-    """The exports of both heads; thresholds are set at export."""
+def version_of(tmp_path_factory):
+    """The function head -> its export, whose thresholds are set at export."""
     folder = tmp_path_factory.mktemp("instances")
     names = {"star": {}, "center": {"class_names": ["sky", "cell", "wall", "dust", "sea"]}}
-    return {
-        head: saved_model(
+
+    @functools.cache
+    def export(head):
+        return saved_model(
             finding_model(head),
             folder / head,
             metadata=names[head],
             images=[IMAGES[0]],
             **THRESHOLDS[head],
         )
-        for head in HEADS
-    }
+
+    return export
 
 
 @pytest.fixture(scope="module")
-def answers(versions, tmp_path_factory):
-    found = answers_of_another_process(versions.values(), tmp_path_factory.mktemp("server"))
-    return dict(zip(versions, found, strict=True))
+def answers_of(version_of, tmp_path_factory):
+    """The function head -> answers of its export to `REQUESTS`."""
+
+    @functools.cache
+    def serve(head):
+        return answers_of_another_process(version_of(head), tmp_path_factory.mktemp("server"))
+
+    return serve
 
 
 def assert_same(outputs, row, expected):
@@ -76,10 +93,10 @@ def assert_same(outputs, row, expected):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_batches_and_odd_sizes_give_the_objects_of_the_model(head, models, answers):
+def test_batches_and_odd_sizes_give_the_objects_of_the_model(head, models, answers_of):
     counts = []
     for name, images in (("floats", IMAGES), ("uint8", IMAGES), ("odd", ODD[None])):
-        outputs = answers[head][name]
+        outputs = answers_of(head)[name]
         assert outputs["instances"].dtype == outputs["classes"].dtype == np.int32
         for row, image in enumerate(images):
             expected = predict_instances(models[head], image)
@@ -92,12 +109,30 @@ def test_batches_and_odd_sizes_give_the_objects_of_the_model(head, models, answe
     assert min(counts) > 1
 
 
+def test_a_graph_finds_star_objects(models):
+    model = models["star"]
+    serve = instance_signature(object_decoder(model), model, (None, None, 3), tf.uint8)
+    outputs = {name: value.numpy() for name, value in serve(IMAGES).items()}
+    for row, image in enumerate(IMAGES):
+        expected = predict_instances(model, image)
+        np.testing.assert_array_equal(outputs["instances"][row], expected["instances"])
+        assert_same(outputs, row, expected)
+    assert np.unique(outputs["num_detections"]).size == 2
+    assert {name: value.shape for name, value in serve(IMAGES[:0]).items()} == {
+        "instances": (0, 64, 64),
+        "scores": (0, 0),
+        "classes": (0, 0),
+        "boxes": (0, 0, 4),
+        "num_detections": (0,),
+    }
+
+
 @pytest.mark.parametrize("head", HEADS)
-def test_images_without_objects_or_pixels(head, models, answers):
+def test_images_without_objects_or_pixels(head, models, answers_of):
     expected = predict_instances(models[head], np.zeros((20, 30, 3), np.uint8))
-    assert_same(answers[head]["black"], 0, expected)
+    assert_same(answers_of(head)["black"], 0, expected)
     for name, shape in (("no images", (0, 20, 30)), ("no rows", (2, 0, 30))):
-        outputs = answers[head][name]
+        outputs = answers_of(head)[name]
         assert outputs["instances"].shape == shape
         assert outputs["scores"].shape == outputs["classes"].shape == (shape[0], 0)
         assert outputs["boxes"].shape == (shape[0], 0, 4)
@@ -119,8 +154,8 @@ def read_png(file):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_files_of_mixed_sizes_have_run_lengths_and_pngs(head, models, answers):
-    outputs = answers[head]["files"]
+def test_files_of_mixed_sizes_have_run_lengths_and_pngs(head, models, answers_of):
+    outputs = answers_of(head)["files"]
     for row, image in ((0, IMAGES[0]), (2, ODD)):
         expected = predict_instances(models[head], image)
         assert_same(outputs, row, expected)
@@ -137,23 +172,23 @@ def test_files_of_mixed_sizes_have_run_lengths_and_pngs(head, models, answers):
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_a_broken_file_has_no_objects_and_a_reason(head, answers):
-    outputs = answers[head]["files"]
+def test_a_broken_file_has_no_objects_and_a_reason(head, answers_of):
+    outputs = answers_of(head)["files"]
     assert outputs["ok"].tolist() == [True, False, True]
     assert outputs["reason"].tolist() == [b"", b"The file is not a JPEG or PNG.", b""]
     assert outputs["num_detections"][1] == 0
     assert (outputs["classes"][1] == -1).all()
     assert outputs["masks_png_bytes"][1] == b""
     assert not any(outputs["masks_rle_bytes"][1])
-    outputs = answers[head]["no files"]
+    outputs = answers_of(head)["no files"]
     assert outputs["boxes"].shape == (0, 0, 4)
     assert outputs["masks_rle_bytes"].shape == (0, 0)
     assert outputs["masks_png_bytes"].shape == (0,)
 
 
 @pytest.mark.parametrize("head", HEADS)
-def test_an_export_describes_itself_and_its_parity(head, versions):
-    metadata = inspect(versions[head])
+def test_an_export_describes_itself_and_its_parity(head, version_of):
+    metadata = inspect(version_of(head))
     assert metadata["head"] == head
     assert metadata["outputs"][:2] == ["instances", "scores"]
     if head == "star":
@@ -167,11 +202,11 @@ def test_an_export_describes_itself_and_its_parity(head, versions):
     assert [row["format"] for row in rows] == ["Keras", "SavedModel"]
     assert all(row["agreement"] == 1 and row["smallest_iou"] > 0.99 for row in rows)
     assert rows[0]["detections"] > 1
-    warmup = versions[head] / "assets.extra/tf_serving_warmup_requests"
+    warmup = version_of(head) / "assets.extra/tf_serving_warmup_requests"
     assert len(list(tf.data.TFRecordDataset(str(warmup)))) == 3
 
 
-@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("head", THRESHOLDS)
 def test_an_export_that_disagrees_with_the_model_is_rejected(head, models, tmp_path, monkeypatch):
     def shifted(_, images, limit):
         found = instances_runner(models[head])(images)
@@ -236,6 +271,21 @@ def test_a_model_of_fixed_size_takes_files_of_any_size():
     numbers = read_png(outputs["masks_png_bytes"][0].numpy())
     np.testing.assert_array_equal(numbers, np.kron(expected, np.ones((2, 3), int)))
     np.testing.assert_array_equal(outputs["boxes"][0], boxes_around(numbers))
+
+
+def test_hidden_objects_are_left_out():
+    model = with_object_thresholds(star_model(), nms_overlap=0.6)
+    image = np.zeros((16, 26, 9), np.float32)
+    image[..., 0] = -9
+    # squares in descending order of scores: the first two hide the third
+    for column, half, logit in ((6, 2.2, 4), (10, 2.2, 3), (8, 1.9, 2), (20, 1.9, 1)):
+        image[8, column] = [logit, *[half, half * 2**0.5] * 4]
+    outputs = {name: value[0].numpy() for name, value in model(image[None]).items()}
+    found = object_decoder(model)(outputs, tf.constant([16, 26]))
+    expected = decode_instances(model, outputs, (16, 26))["instances"]
+    np.testing.assert_array_equal(found["instances"], expected)
+    assert np.unique(expected).tolist() == [0, 1, 2, 3]
+    assert found["scores"].numpy() == pytest.approx(1 / (1 + np.exp([-4, -3, -1])))
 
 
 def test_the_nearest_centers_in_a_graph_are_those_of_the_host():

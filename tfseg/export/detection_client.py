@@ -45,12 +45,12 @@ def answers(signatures, images, max_pixels: int) -> dict:
             are sent to `serving_default` alone.
         max_pixels: maximum height x width of an encoded image.
     """
-    with _unoptimized():
+    with unoptimized():
         return _answers(signatures, images, max_pixels)
 
 
 @contextmanager
-def _unoptimized():
+def unoptimized():
     """Run functions without TensorFlow's graph optimizer.
 
     For each signature it takes longer than to load it and to detect objects.

@@ -46,6 +46,13 @@ def test_a_validation_curve_is_thick_and_has_the_color_of_its_training_curve():
     assert (training.get_linestyle(), validation.get_linestyle()) == ("--", "-")
 
 
+def test_scores_of_validations_only_are_plotted():
+    # those of objects are not computed in training
+    scores = viz.curves({"loss": [2.0], "val_ap": [0.1], "val_pq": [0.2]}).axes[1]
+    assert list(lines_of(scores)) == ["val_ap", "val_pq"]
+    assert scores.get_legend() is not None
+
+
 def test_every_loss_is_on_the_left():
     losses, scores = viz.curves({"head_loss": [1.0], "loss": [2.0], "dice": [0.5]}).axes
     assert list(lines_of(losses)) == ["head_loss", "loss"]

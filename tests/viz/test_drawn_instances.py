@@ -29,6 +29,13 @@ def test_objects_at_the_border_of_the_image_are_outlined():
     assert (drawn.any(-1) == draw("111 1.1 111")).all()
 
 
+def test_outlines_of_all_numbers_are_seen_on_black():
+    numbers = np.arange(1, NUM_COLORS + 1)[None]
+    drawn = draw_instances(np.zeros((1, NUM_COLORS)), numbers)[0]
+    assert len(np.unique(drawn, axis=0)) == NUM_COLORS
+    assert drawn.max(axis=1).min() > 100
+
+
 def test_colors_of_classes_and_of_numbers():
     image = np.zeros((5, 7), np.uint8)
     by_class = draw_instances(image, INSTANCES, classes=[4, 4])

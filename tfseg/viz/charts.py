@@ -16,7 +16,8 @@ def curves(history: dict):
 
     Args:
         history: {name: one value per epoch}, such as `model.fit(...).history`. A validation curve
-            ("val_" + name) is drawn as a thick line in the color of its training curve.
+            ("val_" + name) is drawn as a thick line in the color of its training curve, if there is
+            one.
 
     Returns:
         matplotlib Figure.
@@ -27,9 +28,8 @@ def curves(history: dict):
         >>> [line.get_label() for line in figure.axes[0].lines]
         ['loss', 'val_loss']
     """
-    names = [
-        name for name in history if not name.startswith("val_") and name not in ("epoch", "seconds")
-    ]
+    names = dict.fromkeys(name.removeprefix("val_") for name in history)
+    names = [name for name in names if name not in ("epoch", "seconds")]
     losses = [name for name in names if "loss" in name]
     scores = [name for name in names if "loss" not in name and "learning_rate" not in name]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")

@@ -11,6 +11,8 @@ from tfseg.viz.label_maps import class_ids
 from tfseg.viz.rgb import as_rgb, row_bands
 
 NUM_COLORS = 12  # more objects repeat the colors
+# An outline whose brightest channel is below this is not seen on the dark ground of microscopy.
+DARKEST = 100
 
 
 def draw_instances(image, instances, classes=None, alpha: float = 0.25):
@@ -91,8 +93,9 @@ def draw_panoptic(image, instances, mask, class_names: list[str], alpha: float =
 def _colors(count, classes):
     """Return (count + 1, 3) colors of the numbers 0..count."""
     if classes is None:
-        numbers = (np.arange(count + 1) - 1) % NUM_COLORS
-        return palette(NUM_COLORS)[numbers]
+        colors = palette(2 * NUM_COLORS)
+        colors = colors[colors.max(axis=1) >= DARKEST][:NUM_COLORS]
+        return colors[(np.arange(count + 1) - 1) % NUM_COLORS]
     classes = np.asarray(classes, int)
     if len(classes) < count:
         raise ValueError(

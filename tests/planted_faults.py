@@ -152,9 +152,9 @@ FAULTS = [
     Fault("coco-outside-counts", "metrics", "metrics/coco_curves.py",
           "fp = (found < 0) & ~is_outside[:, area, None]",
           "fp = found < 0"),
-    Fault("coco-columns", "metrics", "metrics/object_regions.py",
+    Fault("coco-rows", "metrics", "metrics/object_regions.py",
           "first = left * size[0] + top",
-          "first = left * size[1] + top"),
+          "first = left * size[0]"),  # a wrong column would let pycocotools loop forever
     Fault("detections-duplicate", "metrics", "metrics/detection_confusion.py",
           "can_match = ~targets.crowd | (classes[:, None] == targets.classes)",
           "can_match = classes[:, None] == targets.classes"),

@@ -128,16 +128,22 @@ def classifier_version(classifier_model, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def detector():
-    """A small Mask R-CNN with the thresholds of `detector_version`."""
-    return with_thresholds(small_detector(), score_threshold=0.7, max_detections=6)
+def base_detector():
+    """A small Mask R-CNN with default thresholds."""
+    return small_detector()
 
 
 @pytest.fixture(scope="session")
-def detector_version(tmp_path_factory):
-    """A SavedModel of a small Mask R-CNN; thresholds are set at export."""
+def detector(base_detector):
+    """The Mask R-CNN with the thresholds of `detector_version`."""
+    return with_thresholds(base_detector, score_threshold=0.7, max_detections=6)
+
+
+@pytest.fixture(scope="session")
+def detector_version(base_detector, tmp_path_factory):
+    """A SavedModel of the Mask R-CNN; thresholds are set at export."""
     return saved_model(
-        small_detector(),
+        base_detector,
         tmp_path_factory.mktemp("detector") / "cells",
         metadata={"object_names": ["cell", "dust"]},
         max_pixels=MAX_PIXELS,

@@ -226,6 +226,7 @@ assert reference() is None
 """
 
 
+@pytest.mark.slow
 def test_a_prediction_in_windows_keeps_no_model_alive():
     subprocess.run([sys.executable, "-c", MODEL_IS_RELEASED], check=True)
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfseg.data.augment.params import STREAMS
 from tfseg.data.exit_gate import until_exit
+from tfseg.data.native.sample_store import SampleStore
 from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
 from tfseg.data.readers.objects import BOX_FIELDS
@@ -55,6 +56,7 @@ class Loader:
         shrink: read samples at 1 / shrink of their size, see `Reader.read`.
         image_checks: the `ImageChecks` of the samples; None for those of images without a range.
         max_objects: number of objects that every sample is padded or cut to; None to keep all.
+        store: a `SampleStore` that keeps the samples in memory, or None.
 
     Attributes:
         fields: names in every sample, in the order of `FIELDS`.
@@ -75,8 +77,9 @@ class Loader:
         shrink: int = 1,
         image_checks: ImageChecks | None = None,
         max_objects: int | None = None,
+        store: SampleStore | None = None,
     ):
-        self.reader, self.on_error = reader, on_error
+        self.reader, self.on_error, self._store = reader, on_error, store
         self.resize, self.shrink, self.max_objects = resize, shrink, max_objects
         self.fields = [name for name in FIELDS if name in reader.fields]
         self.padding = {"image": 0, "mask": reader.ignore_index} | PADDING
@@ -100,11 +103,15 @@ class Loader:
 
     def sample(self, index: int) -> dict:
         """Return sample `index`; raise an error that names it if it cannot be read."""
+        if self._store is not None and index in self._store:
+            return self._store.read(index)
         size = self.reader.sizes[index]
         shrink = self.shrink if self.resize is None else self.resize.shrink(*size)
         sample = self._labels.check(self.reader.read(index, shrink), index)
         self._images.check(np.asarray(sample["image"]), index)
         self._check_size(sample, -(-size // shrink), index)
+        if self._store is not None:
+            self._store.write(index, sample)
         if self.resize is not None:
             sample = self.resize(sample, size, self.reader.ignore_index)
         if self.max_objects is None or "boxes" not in sample:
@@ -113,6 +120,13 @@ class Loader:
         batch, left_out = keep_largest(batch, self.max_objects)
         self.note_left_out([index], left_out)
         return {name: value[0] for name, value in batch.items()}
+
+    def accepted_range(self) -> tuple[float, float] | None:
+        """Return the lowest and highest value of images that need no check by Python anymore.
+
+        None as long as every sample is to be checked.
+        """
+        return self._images.accepted_range() if self._labels.is_decided else None
 
     def note_left_out(self, indices, counts) -> None:
         """Remember for `report` how many objects of samples were left out."""

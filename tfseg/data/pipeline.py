@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -14,6 +15,9 @@ from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.loading import CROP_FIELDS, MASK_FITS, Loader
+from tfseg.data.native.batch_reader import piece_stage
+from tfseg.data.native.file_source import file_source
+from tfseg.data.native.sample_store import sample_store
 from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
 from tfseg.data.readers.objects import BOX_FIELDS
@@ -49,6 +53,12 @@ def pipeline(
     Images that `augment` or `resize` shows at half of their size or less are read at a half, a
     quarter or an eighth of it, which is faster for JPEG files.
 
+    TensorFlow itself reads the samples of a training stream of crops, without Python per image, so
+    that it makes use of many cores: samples of any reader without objects after they were read once
+    with `cache="memory"`, and without a cache those of a `Folder`, or a part of it, if its images
+    are upright JPEGs, or PNGs of 8 or of 16 bit, and its masks are PNGs of gray levels or palette
+    indices, one per image. Python reads everything else. The batches are the same.
+
     Samples are checked as they are read: masks must contain class ids, and images that are not in
     the range of values which a model expects are warned of.
 
@@ -81,7 +91,7 @@ def pipeline(
         tf.data.Dataset of (B, H, W, C) images, float32 or of the reader's dtype, and (B, H, W)
         masks, uint8, or int32 with more than 255 classes. For readers with boxes the second element
         is a dict of all labels: "boxes" (B, N, 4), "classes", "crowd" and "areas" (B, N) are padded
-        with boxes of class -1.
+        with boxes of class -1. Its attribute `read_by` is "TensorFlow" or "Python".
 
     Raises:
         ValueError: an argument is out of range, two of them exclude each other, or the reader is
@@ -110,13 +120,26 @@ def pipeline(
     image_checks = _image_checks(reader, augment, value_range)
     # Crops show a part of the objects: those are cut after the augmentation.
     limit = max_objects if augment is None else None
-    loader = Loader(cached(reader, cache), on_error, resize, shrink, image_checks, limit)
-    if augment is None and not shuffle:
-        return _evaluation_stream(loader, batch_size, pad)
-    if augment is None:
-        return _whole_image_stream(loader, batch_size, seed, first_step, pad)
-    augment = augment.scaled_by(shrink)
-    return _crop_stream(loader, batch_size, augment, seed, first_step, max_objects)
+    # Keras' other backends cannot compute crops inside TensorFlow functions.
+    may_be_native = augment is not None and keras.backend.backend() == "tensorflow"
+    store = sample_store(reader, shrink) if may_be_native and cache == "memory" else None
+    if store is None:
+        reader = cached(reader, cache)
+    loader = Loader(reader, on_error, resize, shrink, image_checks, limit, store)
+    source = None
+    if store is not None:
+        source = store.source()
+    elif may_be_native and cache is None:
+        source = file_source(loader)
+    if augment is not None:
+        augment = augment.scaled_by(shrink)
+        dataset = _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects)
+    elif shuffle:
+        dataset = _whole_image_stream(loader, batch_size, seed, first_step, pad)
+    else:
+        dataset = _evaluation_stream(loader, batch_size, pad)
+    dataset.read_by = "Python" if source is None else "TensorFlow"
+    return dataset
 
 
 def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range):
@@ -226,23 +249,28 @@ def _whole_image_stream(loader, batch_size, seed, first_step, pad):
     return _finish(dataset, steps, loader)
 
 
-def _crop_stream(loader, batch_size, augment, seed, first_step, max_objects):
+def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects):
     largest = loader.sizes.max(axis=0)
-    sides = np.minimum(augment.crop_sampler.canvas, largest).tolist()
+    sampler = augment.crop_sampler
+    sides = np.minimum(sampler.canvas, largest).tolist()
 
     def read(index, number):
         key = np.array([seed, number])
         position, sample = loader.sample_or_next(index)
-        piece = augment.crop_sampler.extract(sample, key, largest)
+        piece = sampler.extract(sample, key, largest)
         return {**piece, "index": position, "key": key}
 
     indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
-    extra = dict(CROP_FIELDS)
-    if augment.crop_sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
-        extra |= MASK_FITS
-    load = loader.stage(read, sides, extra)
-    dataset = indices.map(load, num_parallel_calls=os.cpu_count())
-    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
+    if source is None:
+        extra = dict(CROP_FIELDS)
+        if sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
+            extra |= MASK_FITS
+        load = loader.stage(read, sides, extra)
+        dataset = indices.map(load, num_parallel_calls=os.cpu_count())
+        dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
+    else:
+        load = piece_stage(loader, source, sampler, sides, seed, read)
+        dataset = indices.batch(batch_size, drop_remainder=True).map(load, num_parallel_calls=2)
     stage = _augmented(loader, batch_size, augment, max_objects)
     dataset = dataset.map(stage, num_parallel_calls=2)
     return _finish(dataset, steps, loader, reports=max_objects is not None)

@@ -12,6 +12,7 @@ from tfseg.data.readers.problems import first_few
 from tfseg.data.value_range import DEFAULT_RANGE, range_warning, value_range
 
 MIN_SAMPLES = 4  # read before images are said to be dark: a single one may well be
+LARGEST = float(np.finfo(np.float64).max)
 MAX_CLIPPED = 0.01  # how far values may exceed `Augment.value_range`, as a fraction of its span
 
 
@@ -20,6 +21,9 @@ class LabelChecks:
 
     Args:
         reader: a `Reader`.
+
+    Attributes:
+        is_decided: whether two classes occurred, or all samples were read.
     """
 
     def __init__(self, reader: Reader):
@@ -27,7 +31,7 @@ class LabelChecks:
         self._count, self._ignore_index = len(reader.label_names), reader.ignore_index
         self._num_objects = len(reader.object_names)
         self._values, self._indices = set(), set()
-        self._is_decided = False  # whether there are two classes, or it was warned of one
+        self.is_decided = "mask" not in reader.fields
 
     def check(self, sample: dict, index: int) -> dict:
         """Return the sample, with its mask as class ids (H, W) of the reader's dtype.
@@ -48,7 +52,7 @@ class LabelChecks:
         if mask.size and (mask.min() < 0 or self._largest_id(mask) >= self._count):
             self._check_ids(mask, index)
         mask = mask.astype(self._reader.mask_dtype, copy=False)
-        if not self._is_decided:
+        if not self.is_decided:
             self._watch_classes(mask, index)
         return {**sample, "mask": mask}
 
@@ -108,9 +112,9 @@ class LabelChecks:
         self._values |= distinct_values(mask)
         self._indices.add(index)
         if len(self._values - {self._ignore_index}) > 1:
-            self._is_decided = True
+            self.is_decided = True
         elif len(self._indices) == len(self._reader):
-            self._is_decided = True
+            self.is_decided = True
             values = np.array(sorted(self._values), self._reader.mask_dtype)
             warning = single_class_warning("pipeline", [values], self._reader.label_names)
             if warning is not None:
@@ -159,6 +163,17 @@ class ImageChecks:
             if warning is not None:
                 self._checks_range = False
                 warnings.warn(warning, stacklevel=2)
+
+    def accepted_range(self) -> tuple[float, float] | None:
+        """Return the lowest and highest value of images that need no check anymore, or None.
+
+        NaN and infinity are never among them.
+        """
+        if not self._checks_range:
+            return -LARGEST, LARGEST
+        if len(self._indices) < min(MIN_SAMPLES, len(self._reader)):
+            return None
+        return self._low, self._high
 
     def _check_finite(self, image, index):
         # min and max are NaN if any pixel is, and faster than isfinite

@@ -137,9 +137,8 @@ class CropSampler:
         pixel = None
         if self.crop == "classes":
             pixel = class_pixel(mask_of(sample)[None], params, np, self.ignore_index)
-        center = self.crop_center(params, extent[None], pixel, np)[0]
         canvas = np.array(self.canvas if largest is None else np.minimum(self.canvas, largest))
-        corner = self._piece_corner(center, extent, canvas)
+        corner = self.piece_corners(params, extent[None], pixel, canvas)[0]
         piece = dict(sample)
         fills = {"image": 0, "mask": self.ignore_index, "instances": 0}
         for name in fills.keys() & sample.keys():
@@ -155,13 +154,20 @@ class CropSampler:
             "class_pixel": np.zeros(2, "float32") if pixel is None else pixel[0],
         }
 
-    def _piece_corner(self, center, extent, canvas):
-        """Return the (y, x) int corner of a piece around a crop's center.
+    def piece_corners(self, params, extents, class_pixel, canvas):
+        """Return the (B, 2) int (y, x) corners of pieces around the centers of crops.
 
-        It is a multiple of 2**levels: then halving the piece averages the same pixels as halving
+        They are multiples of 2**levels: then halving the piece averages the same pixels as halving
         the whole image. With levels 2, corner 5.3 becomes 4 * ceil(5.3 / 4) = 8.
+
+        Args:
+            params: parameters from `to_params`.
+            extents: (B, 2) float32 heights and widths of the images.
+            class_pixel: see `crop_center`.
+            canvas: (height, width) array, the size of the pieces.
         """
-        corner = np.clip(center + 0.5 - canvas / 2, 0, np.maximum(extent - canvas, 0))
+        center = self.crop_center(params, extents, class_pixel, np)
+        corner = np.clip(center + 0.5 - canvas / 2, 0, np.maximum(extents - canvas, 0))
         block = 2**self.levels
         return block * np.ceil(corner / block).astype(int)
 

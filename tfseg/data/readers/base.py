@@ -192,6 +192,15 @@ class Reader:
         """Return the sample's image file; None if there is not exactly one."""
         return None
 
+    def plain_files(self) -> tuple[list, dict] | None:
+        """Return how `pipeline` may read the samples from their files itself.
+
+        Returns:
+            list of (image, mask) of all samples, and {value on disk: class id}. None if there is
+            more to a sample than one file for its image and one for its mask.
+        """
+        return None
+
     @property
     def has_exact_rle(self) -> bool:
         """Whether `object_rle` shows more than "instances": whole objects behind others, crowds."""

@@ -164,6 +164,15 @@ class Folder(Reader):
         """Return the file of an image."""
         return self._files[index][0]
 
+    def plain_files(self) -> tuple[list, dict] | None:
+        """Return the files of images and masks; see `Reader.plain_files`."""
+        # A subclass may change what is read.
+        if type(self) is not Folder or not self._table:
+            return None
+        if any(len(masks) > 1 for _, masks in self._files):
+            return None
+        return [(image, masks[0]) for image, masks in self._files], self._table
+
     def version_key(self, index: int) -> list | None:
         """Return sizes and times of the files and what mask values mean; None if a file is gone."""
         try:

@@ -2,6 +2,8 @@
 
 import io
 import struct
+import zlib
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -32,6 +34,54 @@ def without_metadata(path) -> io.BytesIO | None:
                 data = file.read(length + 4)  # with the checksum
                 parts.append(struct.pack(">I", length) + kind + data)
     return io.BytesIO(b"".join(parts))
+
+
+class PngLayout(NamedTuple):
+    """What the header of a PNG says, and where its pixels start.
+
+    Attributes:
+        width, height: in pixels.
+        bits: per channel, or per index into the palette.
+        color_type: 0 gray, 2 RGB, 3 palette, 4 gray with alpha, 6 RGB with alpha.
+        interlace: 1 if rows are stored in seven passes, else 0.
+        is_animated: whether there are several frames.
+        start: position of the first chunk of pixels.
+    """
+
+    width: int
+    height: int
+    bits: int
+    color_type: int
+    interlace: int
+    is_animated: bool
+    start: int
+
+    def head(self) -> bytes:
+        """Return the start of a PNG without a palette, for the chunks of pixels to follow.
+
+        The indices of a palette become gray levels.
+        """
+        color_type = 0 if self.color_type == 3 else self.color_type
+        sizes = self.width, self.height, self.bits, color_type, 0, 0, self.interlace
+        chunk = b"IHDR" + struct.pack(">IIBBBBB", *sizes)
+        return SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+
+
+def read_layout(path) -> PngLayout | None:
+    """Return the layout of a PNG, or None if it is not one or is damaged before its pixels."""
+    with open(path, "rb") as file:
+        if file.read(len(SIGNATURE)) != SIGNATURE:
+            return None
+        header, is_animated = None, False
+        for kind, length in _chunks(file):
+            if kind == b"IHDR" and length == 13:
+                header = struct.unpack(">IIBBBBB", file.read(length))
+            is_animated |= kind == b"acTL"
+            if kind == b"IDAT" and header is not None:
+                width, height, bits, color_type, _, _, interlace = header
+                start = file.tell() - 8
+                return PngLayout(width, height, bits, color_type, interlace, is_animated, start)
+    return None
 
 
 def png_orientation(path) -> int:

@@ -45,6 +45,14 @@ class Subset(Reader):
         """Return the file of the sample's image in the other reader."""
         return self._reader.image_path(int(self._indices[index]))
 
+    def plain_files(self) -> tuple[list, dict] | None:
+        """Return the files of these samples; see `Reader.plain_files`."""
+        found = self._reader.plain_files() if type(self) is Subset else None
+        if found is None:
+            return None
+        files, table = found
+        return [files[index] for index in self._indices], table
+
     @property
     def has_exact_rle(self) -> bool:
         """Whether the other reader has exact masks of the objects; see `Reader.has_exact_rle`."""

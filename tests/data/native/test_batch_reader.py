@@ -1,0 +1,287 @@
+"""Batches that TensorFlow reads are equal to the bit to those that Python reads."""
+
+import sys
+import warnings
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from conftest import draw_sample
+from tfseg.data import Arrays, Augment, Folder, Resize, pipeline, reading_error
+from tfseg.data.augment.crop import CropSampler
+
+NAMES = ["ground", "disc", "band"]
+COUNT = 6
+pytestmark = pytest.mark.usefixtures("without_xla")
+
+
+def write_folder(folder, sizes=((48, 56),), suffix="jpg", mask_values=(0, 1, 2), convert=None):
+    """Write six images and masks; the sizes repeat."""
+    for name in ("images", "masks"):
+        (folder / name).mkdir()
+    for index in range(COUNT):
+        image, mask = draw_sample(index, *sizes[index % len(sizes)])
+        image = image if convert is None else convert(image, index)
+        cv2.imwrite(str(folder / "images" / f"p{index}.{suffix}"), image[..., ::-1])
+        mask = np.array(mask_values)[mask]
+        mask = mask.astype(np.uint8 if mask.max() < 256 else np.uint16)
+        Image.fromarray(mask).save(folder / "masks" / f"p{index}.png")
+    return folder
+
+
+def reader_of(folder, names=NAMES, **options):
+    return Folder(folder / "images", folder / "masks", names, **options)
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_folder(tmp_path)
+
+
+@pytest.fixture
+def extracted(monkeypatch):
+    """List the samples of which Python cuts the pieces."""
+    seen, extract = [], CropSampler.extract
+
+    def spy(sampler, sample, key, largest=None):
+        seen.append(int(key[1]))
+        return extract(sampler, sample, key, largest)
+
+    monkeypatch.setattr(CropSampler, "extract", spy)
+    return seen
+
+
+def by_python(monkeypatch, reader, *arguments, **options):
+    """Create a pipeline that Python reads."""
+    with monkeypatch.context() as patch:
+        module = sys.modules["tfseg.data.pipeline"]
+        patch.setattr(module, "file_source", lambda loader: None)
+        patch.setattr(module, "sample_store", lambda *arguments: None)
+        dataset = pipeline(reader, *arguments, **options)
+    assert dataset.read_by == "Python"
+    return dataset
+
+
+def batches(dataset, passes):
+    return [(image.numpy(), mask.numpy()) for _ in range(passes) for image, mask in dataset]
+
+
+def compare(monkeypatch, extracted, reader, batch_size, augment, passes=4, python=None, **options):
+    """Check that both read the same, and that TensorFlow reads the last pass."""
+    expected = batches(by_python(monkeypatch, reader, batch_size, augment, **options), passes)
+    dataset = pipeline(reader, batch_size, augment, **options)
+    assert dataset.read_by == "TensorFlow"
+    found = batches(dataset, passes - 1)
+    del extracted[:]
+    found += batches(dataset, 1)
+    assert len(extracted) == (0 if python is None else python)
+    assert len(found) == len(expected)
+    for pair, expected_pair in zip(found, expected, strict=True):
+        for array, expected_array in zip(pair, expected_pair, strict=True):
+            assert array.dtype == expected_array.dtype
+            assert np.array_equal(array, expected_array)
+    return found
+
+
+AUGMENTS = {
+    "crop": Augment(24),
+    "center": Augment(24, crop="center", translate=0.3),
+    "classes": Augment(24, crop="classes", scale=(0.8, 1.3)),
+    "classes read smaller": Augment(12, crop="classes", scale=(0.3, 0.5)),
+    "scaled and rotated": Augment(24, scale=(0.7, 1.4), rotate=30, flip="both", noise=0.02),
+    "levels": Augment(12, scale=(0.2, 0.9), rotate=10),
+    "levels of classes": Augment(12, scale=(0.2, 0.9), crop="classes"),
+    "read at a half": Augment(12, scale=(0.3, 0.5), rotate=20),
+    "read at a quarter": Augment(8, scale=(0.15, 0.25)),
+    "larger than the images": Augment(70, scale=(0.9, 1.2)),
+    "everything": Augment(
+        24, scale=0.3, shear=8, perspective=0.1, elastic=2, mosaic=0.4, cutmix=0.4, cutout=0.3
+    ),
+}
+
+
+@pytest.mark.parametrize("augment", AUGMENTS)
+def test_files_are_read_as_by_python(augment, files, monkeypatch, extracted):
+    found = compare(monkeypatch, extracted, reader_of(files), 2, AUGMENTS[augment], seed=3)
+    assert {value for _, mask in found for value in np.unique(mask)} >= {0, 1, 2}
+
+
+@pytest.mark.parametrize("augment", ["classes", "levels", "read at a half"])
+@pytest.mark.parametrize("source", ["files", "memory"])
+def test_images_of_different_sizes(augment, source, tmp_path, monkeypatch, extracted):
+    write_folder(tmp_path, sizes=((48, 56), (61, 43), (34, 90), (41, 41)), suffix="png")
+    options = {"cache": "memory"} if source == "memory" else {}
+    reader = reader_of(tmp_path)
+    compare(monkeypatch, extracted, reader, 3, AUGMENTS[augment], seed=-7, **options)
+
+
+@pytest.mark.parametrize("augment", ["classes", "everything", "read at a half"])
+def test_samples_in_memory_are_read_as_by_python(augment, monkeypatch, extracted):
+    samples = [draw_sample(i) for i in range(COUNT)]
+    reader = Arrays(*zip(*samples, strict=True), NAMES)
+    compare(monkeypatch, extracted, reader, 2, AUGMENTS[augment], cache="memory", seed=2**40 + 3)
+
+
+def test_a_stream_continues_from_any_step(files, monkeypatch, extracted):
+    augment = AUGMENTS["scaled and rotated"]
+    full = compare(monkeypatch, extracted, reader_of(files), 2, augment, seed=3)
+    later = compare(monkeypatch, extracted, reader_of(files), 2, augment, 3, seed=3, first_step=4)
+    for pair, expected in zip(later, full[4:], strict=False):
+        assert all(map(np.array_equal, pair, expected))
+
+
+def test_a_dataset_smaller_than_a_batch(files, monkeypatch, extracted):
+    reader = reader_of(files).subset([4, 1, 2])
+    compare(monkeypatch, extracted, reader, 5, AUGMENTS["crop"])
+
+
+def test_parts_of_a_folder(files, monkeypatch, extracted):
+    train, _ = reader_of(files).split(0.3)
+    compare(monkeypatch, extracted, train.subset([2, 0, 2, 1]), 2, AUGMENTS["crop"])
+
+
+def deep(image, index):
+    return image.astype(np.uint16) * (100 + index)
+
+
+@pytest.mark.parametrize("augment", ["scaled and rotated", "read at a half"])
+def test_deep_images(augment, tmp_path, monkeypatch, extracted):
+    reader = reader_of(write_folder(tmp_path, suffix="png", convert=deep))
+    assert reader.dtype == np.float32
+    options = {"value_range": (0, 65535)}
+    found = compare(monkeypatch, extracted, reader, 2, AUGMENTS[augment], **options)
+    assert max(image.max() for image, _ in found) > 20000
+
+
+@pytest.mark.parametrize(
+    ("names", "mask_values", "options"),
+    [
+        (["disc"], (0, 255, 255), {}),  # read as 0 and 1
+        (NAMES, (0, 1, 11), {"ignore_value": 11}),
+        (NAMES, (9, 30, 200), {"mask_values": {9: 2, 30: 0, 200: 1}}),
+        ([f"class{i}" for i in range(300)], (255, 7, 299), {}),
+        ([f"class{i}" for i in range(300)], (255, 7, 65535), {}),
+    ],
+)
+def test_values_of_masks(names, mask_values, options, tmp_path, monkeypatch, extracted):
+    reader = reader_of(write_folder(tmp_path, mask_values=mask_values), names, **options)
+    found = compare(monkeypatch, extracted, reader, 2, AUGMENTS["classes"])
+    assert found[0][1].dtype == reader.mask_dtype
+
+
+# --- what is left to Python
+
+
+def damage(file):
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def save_mask(value, size=(48, 56)):
+    def change(file):
+        mask = np.zeros(size, np.uint8)
+        mask[5, 7] = value
+        Image.fromarray(mask).save(file)
+
+    return change
+
+
+def save_image(file):
+    Image.fromarray(np.zeros((9, 8, 3), np.uint8)).save(file)
+
+
+CHANGES = {
+    "truncated image": ("images/p2.jpg", damage, r"p2\.jpg is damaged"),
+    "truncated mask": ("masks/p2.png", damage, r"p2\.png is damaged"),
+    "no image": ("images/p2.jpg", lambda file: file.unlink(), r"There is no file '.*p2\.jpg'"),
+    "empty mask": ("masks/p2.png", lambda file: file.write_bytes(b""), r"p2\.png is empty"),
+    "small image": ("images/p2.jpg", save_image, "p2: its image is 9 x 8, but"),
+    "small mask": ("masks/p2.png", save_mask(1, (48, 55)), "p2: its mask is 48 x 55, but"),
+    "unknown value": ("masks/p2.png", save_mask(9), r"p2\.png contains values .*: 9 "),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_errors_name_the_file(change, files, monkeypatch, extracted):
+    file, function, message = CHANGES[change]
+    options = {"augment": AUGMENTS["crop"], "batch_size": 3}
+    dataset = pipeline(reader_of(files), **options)
+    skipping = pipeline(reader_of(files), **options, on_error="skip")
+    expected = by_python(monkeypatch, reader_of(files), **options, on_error="skip")
+    for stream in (dataset, skipping, expected):
+        batches(stream, 2)
+    del extracted[:]
+    function(files / file)
+    with pytest.raises(tf.errors.OpError) as caught:
+        batches(dataset, 1)
+    with pytest.raises(OSError, match=message):
+        raise reading_error(caught.value)
+    assert len(extracted) <= 3  # the batch with the file
+    with pytest.warns(UserWarning, match=rf"(?s)1 sample was skipped:\n  p2: .*{message}"):
+        found = batches(skipping, 1)
+    with pytest.warns(UserWarning, match="1 sample was skipped"):
+        expected_batches = batches(expected, 1)
+    for pair, expected_pair in zip(found, expected_batches, strict=True):
+        assert all(map(np.array_equal, pair, expected_pair))
+
+
+def test_images_out_of_range_are_warned_of(tmp_path, extracted):
+    def bright(image, index):
+        return image.astype(np.uint16) * (250 if index == 5 else 1)
+
+    reader = reader_of(write_folder(tmp_path, suffix="png", convert=bright))
+    augment = Augment(24, contrast=0.2, value_range=(0, 255))
+    dataset = pipeline(reader.subset([0, 1, 2, 3, 4] * 8 + [5]), 1, augment)
+    seen, warned = [], []
+    for _ in range(2):
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always")
+            batches(dataset, 1)
+        seen.append(len(extracted))
+        warned += [str(warning.message) for warning in raised]
+    assert len(warned) == 1
+    assert "p5: the image values are in 0..6" in warned[0]
+    assert seen[0] < 30  # most samples are read by TensorFlow
+
+
+def test_samples_of_a_single_class_are_all_checked(tmp_path, extracted):
+    reader = reader_of(write_folder(tmp_path, mask_values=(255, 255, 1)), NAMES)
+    dataset = pipeline(reader, 2, AUGMENTS["crop"])
+    with pytest.warns(UserWarning, match="the masks contain the class 'disc'"):
+        batches(dataset, 1)
+    assert len(extracted) == COUNT
+    batches(dataset, 1)
+    assert len(extracted) == COUNT
+
+
+class Changed(Folder):
+    """A reader of a user that changes what a folder contains."""
+
+    def read(self, index, shrink=1):
+        sample = super().read(index, shrink)
+        return {**sample, "image": 255 - sample["image"]}
+
+
+def test_other_readers_are_read_by_python(files, tmp_path):
+    folders = files / "images", files / "masks", NAMES
+    for reader in (Changed(*folders), Folder(*folders).tiles(30)):
+        assert pipeline(reader, 2, AUGMENTS["crop"]).read_by == "Python"
+    reader = Folder(*folders)
+    assert pipeline(reader, 2, AUGMENTS["crop"], cache=tmp_path / "cache").read_by == "Python"
+    assert pipeline(reader, 2).read_by == "Python"
+    assert pipeline(reader, 2, shuffle=True, resize=Resize(20)).read_by == "Python"
+    objects = Folder(files / "images", files / "masks", ["disc"], instances=True)
+    assert pipeline(objects, 2, AUGMENTS["crop"], cache="memory").read_by == "Python"
+
+
+@pytest.mark.slow
+def test_compiled_batches_are_equal_too(files, monkeypatch, extracted):
+    monkeypatch.undo()
+    augment = Augment(24, scale=(0.4, 1.4), rotate=10, contrast=0.2)
+    expected = batches(by_python(monkeypatch, reader_of(files), 2, augment), 3)
+    for pair, expected_pair in zip(
+        batches(pipeline(reader_of(files), 2, augment), 3), expected, strict=True
+    ):
+        assert all(map(np.array_equal, pair, expected_pair))

@@ -101,6 +101,11 @@ class Loader:
         image = [*sides, self.reader.channels]
         return {**shapes, "image": image, "mask": sides, "instances": sides}
 
+    def specs(self, sides, extra=None):
+        """Return {name: (dtype, shape)} of samples, see `stage`."""
+        shapes = self.shapes(sides)
+        return {name: (self.dtypes[name], shapes[name]) for name in self.fields} | (extra or {})
+
     def sample(self, index: int) -> dict:
         """Return sample `index`; raise an error that names it if it cannot be read."""
         if self._store is not None and index in self._store:
@@ -172,8 +177,7 @@ class Loader:
             sides: [height, width] of these samples, None where they differ.
             extra: {name: (dtype, shape)} of what else they contain; None for nothing.
         """
-        extra, shapes = extra or {}, self.shapes(sides)
-        specs = {name: (self.dtypes[name], shapes[name]) for name in self.fields} | extra
+        specs = self.specs(sides, extra)
         dtypes = [dtype for dtype, _ in specs.values()]
 
         def blank():

@@ -15,8 +15,9 @@ from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.loading import CROP_FIELDS, MASK_FITS, Loader
-from tfseg.data.native.batch_reader import piece_stage
+from tfseg.data.native.batch_reader import batch_stage
 from tfseg.data.native.file_source import file_source
+from tfseg.data.native.pieces import piece_cutter, piece_placer
 from tfseg.data.native.sample_store import sample_store
 from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
@@ -53,11 +54,11 @@ def pipeline(
     Images that `augment` or `resize` shows at half of their size or less are read at a half, a
     quarter or an eighth of it, which is faster for JPEG files.
 
-    TensorFlow itself reads the samples of a training stream of crops, without Python per image, so
-    that it makes use of many cores: samples of any reader without objects after they were read once
-    with `cache="memory"`, and without a cache those of a `Folder`, or a part of it, if its images
-    are upright JPEGs, or PNGs of 8 or of 16 bit, and its masks are PNGs of gray levels or palette
-    indices, one per image. Python reads everything else. The batches are the same.
+    TensorFlow itself reads samples where it can, without Python per image, and so makes use of many
+    cores: with `cache="memory"` those of any reader without objects, after they were read once; and
+    without a cache those of a `Folder`, or a part of it, if its images are upright JPEGs, or PNGs
+    of 8 or of 16 bit, and its masks are PNGs of gray levels or palette indices, one per image.
+    Python reads everything else, and with `resize` or `pad`. The batches are the same.
 
     Samples are checked as they are read: masks must contain class ids, and images that are not in
     the range of values which a model expects are warned of.
@@ -121,23 +122,24 @@ def pipeline(
     # Crops show a part of the objects: those are cut after the augmentation.
     limit = max_objects if augment is None else None
     # Keras' other backends cannot compute crops inside TensorFlow functions.
-    may_be_native = augment is not None and keras.backend.backend() == "tensorflow"
-    store = sample_store(reader, shrink) if may_be_native and cache == "memory" else None
-    if store is None:
-        reader = cached(reader, cache)
-    loader = Loader(reader, on_error, resize, shrink, image_checks, limit, store)
-    source = None
-    if store is not None:
-        source = store.source()
-    elif may_be_native and cache is None:
-        source = file_source(loader)
+    may_be_native = keras.backend.backend() == "tensorflow" and resize is None and not pad
+    with tf.device("CPU:0"):
+        store = sample_store(reader, shrink) if may_be_native and cache == "memory" else None
+        if store is None:
+            reader = cached(reader, cache)
+        loader = Loader(reader, on_error, resize, shrink, image_checks, limit, store)
+        source = None
+        if store is not None:
+            source = store.source()
+        elif may_be_native and cache is None:
+            source = file_source(loader)
     if augment is not None:
         augment = augment.scaled_by(shrink)
         dataset = _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects)
     elif shuffle:
-        dataset = _whole_image_stream(loader, batch_size, seed, first_step, pad)
+        dataset = _whole_image_stream(loader, source, batch_size, seed, first_step, pad)
     else:
-        dataset = _evaluation_stream(loader, batch_size, pad)
+        dataset = _evaluation_stream(loader, source, batch_size, pad)
     dataset.read_by = "Python" if source is None else "TensorFlow"
     return dataset
 
@@ -192,18 +194,25 @@ def _image_checks(reader, augment, value_range):
     return ImageChecks(reader, value_range or augment.value_range, clipped, normalized)
 
 
-def _evaluation_stream(loader, batch_size, pad):
+def _evaluation_stream(loader, source, batch_size, pad):
     order, firsts, ends = _batch_ranges(loader.sizes, batch_size, pad)
-    load = loader.stage(loader.sample_or_blank, loader.sides)
+    order = tf.constant(order)
+    ranges = tf.data.Dataset.from_tensor_slices((firsts, ends))
+    if source is None:
+        load = loader.stage(loader.sample_or_blank, loader.sides)
 
-    def load_batch(first, end):
-        samples = tf.data.Dataset.from_tensor_slices(tf.constant(order)[first:end])
-        samples = samples.map(load, num_parallel_calls=os.cpu_count())
-        return _batched(samples, batch_size, loader.padding)
+        def load_batch(first, end):
+            samples = tf.data.Dataset.from_tensor_slices(order[first:end])
+            samples = samples.map(load, num_parallel_calls=os.cpu_count())
+            return _batched(samples, batch_size, loader.padding)
 
-    dataset = tf.data.Dataset.from_tensor_slices((firsts, ends)).interleave(
-        load_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
-    )
+        dataset = ranges.interleave(
+            load_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
+        )
+    else:
+        specs = loader.specs(loader.sides)
+        load = batch_stage(source, specs, source.sample, loader.sample_or_blank)
+        dataset = ranges.map(lambda first, end: load(order[first:end]), num_parallel_calls=2)
     return _finish(dataset, len(firsts), loader)
 
 
@@ -234,7 +243,7 @@ def _batch_ranges(sizes, batch_size, pad):
     return order, firsts, ends
 
 
-def _whole_image_stream(loader, batch_size, seed, first_step, pad):
+def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
     if not pad and len(np.unique(loader.sizes, axis=0)) > 1:
         raise ValueError(
             "pipeline: the images differ in size. Pass `resize`, `pad=True` or an `augment`."
@@ -243,9 +252,14 @@ def _whole_image_stream(loader, batch_size, seed, first_step, pad):
     def read(index, number):
         return loader.sample_or_next(index)[1]
 
-    indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
-    dataset = indices.map(loader.stage(read, loader.sides), num_parallel_calls=os.cpu_count())
-    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
+    dataset, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
+    if source is None:
+        load = loader.stage(read, loader.sides)
+        dataset = dataset.map(load, num_parallel_calls=os.cpu_count())
+        dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
+    else:
+        load = batch_stage(source, loader.specs(loader.sides), source.sample, read)
+        dataset = dataset.batch(batch_size, drop_remainder=True).map(load, num_parallel_calls=2)
     return _finish(dataset, steps, loader)
 
 
@@ -269,7 +283,9 @@ def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_obje
         dataset = indices.map(load, num_parallel_calls=os.cpu_count())
         dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     else:
-        load = piece_stage(loader, source, sampler, sides, seed, read)
+        place = piece_placer(sampler, loader.sizes, sides, seed)
+        cut = piece_cutter(source.read, sampler, sides)
+        load = batch_stage(source, loader.specs(sides, CROP_FIELDS), cut, read, place)
         dataset = indices.batch(batch_size, drop_remainder=True).map(load, num_parallel_calls=2)
     stage = _augmented(loader, batch_size, augment, max_objects)
     dataset = dataset.map(stage, num_parallel_calls=2)

@@ -1,100 +1,84 @@
-"""Batches of pieces that TensorFlow reads where it can, and Python where it cannot."""
+"""Batches that TensorFlow reads where it can, and Python where it cannot."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.augment.crop import CropSampler
-from tfseg.data.augment.params import draw, to_params
 from tfseg.data.exit_gate import until_exit
-from tfseg.data.loading import CROP_FIELDS, Loader
-from tfseg.data.native.pieces import piece_cutter
 from tfseg.data.native.source import Source
 
 
-def piece_stage(loader: Loader, source: Source, sampler: CropSampler, canvas, seed: int, extract):
-    """Return a tf.data stage that reads a batch of pieces, with one call of Python per batch.
+def batch_stage(
+    source: Source, specs: dict, native: Callable, python: Callable, place: Callable | None = None
+) -> Callable:
+    """Return a tf.data stage that reads a batch of samples, with one call of Python per batch.
 
-    Python reads the batch again if TensorFlow is not ready for it, fails, or finds a sample that is
-    not as it should be. So there is one place that raises, skips and warns.
+    Python reads all samples of the batch if TensorFlow is not ready for it, fails, or finds a
+    sample that is not as it should be. So there is one place that raises, skips and warns.
 
     Args:
-        loader: the `Loader` of the samples.
-        source: their `Source`.
-        sampler: the `CropSampler`.
-        canvas: (height, width) of the pieces.
-        seed: random seed.
-        extract: function of a sample's position and its number in the stream, with which Python
-            reads a piece: a dict of arrays.
+        source: the `Source` of the samples.
+        specs: {name: (dtype, shape)} of what samples contain. None in a shape differs from batch to
+            batch.
+        native: function of tensors, a row of what `place` returns. It returns a dict of tensors,
+            and whether they are as Python would read them.
+        python: function of a sample's integers that returns a dict of arrays.
+        place: function of the integers of a batch, (B,) arrays, that returns a tuple of arrays with
+            a row per sample. None for the integers themselves.
 
     Returns:
-        Function of the (B,) positions of samples and their (B,) numbers in the stream, which
+        Function of (B,) tensors of integers, the first of which are the positions of samples. It
         returns a dict of tensors.
     """
-    fields = {
-        "image": (loader.dtypes["image"], [*canvas, loader.reader.channels]),
-        "mask": (loader.dtypes["mask"], [*canvas]),
-        **CROP_FIELDS,
-    }
-    sizes, canvas = loader.sizes, np.array(canvas)
     threads = os.cpu_count()
     pool = ThreadPoolExecutor(threads)
-
-    cut = piece_cutter(source.read, sampler, canvas)
-    specs = {name: tf.TensorSpec(shape, dtype) for name, (dtype, shape) in fields.items()}
+    signature = {name: tf.TensorSpec(shape, dtype) for name, (dtype, shape) in specs.items()}
+    dtypes = [dtype for dtype, _ in specs.values()]
 
     # Prepared once. As a part of the dataset it would be prepared again for every pass.
-    @tf.function(autograph=False)
-    def read(*batch):
-        pieces, are_sound = tf.map_fn(
-            lambda rows: cut(*rows),
-            batch,
-            fn_output_signature=(specs, tf.TensorSpec([], tf.bool)),
+    @tf.function(autograph=False, reduce_retracing=True)
+    def read(*rows):
+        arrays, are_sound = tf.map_fn(
+            lambda row: native(*row),
+            rows,
+            fn_output_signature=(signature, tf.TensorSpec([], tf.bool)),
             parallel_iterations=threads,
         )
-        return pieces, tf.reduce_all(are_sound)
+        return arrays, tf.reduce_all(are_sound)
 
-    def try_read(indices, numbers):
+    def try_read(batch):
         """Return a batch, or None if Python must read it."""
-        if not source.ready(indices):
+        if not source.ready(batch[0]):
             return None
-        placed = _place(sampler, sizes[indices], canvas, seed, numbers)
+        rows = batch if place is None else place(*batch)
         try:
-            pieces, are_sound = read(*map(tf.constant, (indices, *placed)))
+            with tf.device("CPU:0"):  # accelerators do not decode, and slices are not worth a copy
+                arrays, are_sound = read(*map(tf.constant, rows))
         except tf.errors.OpError:
             return None
-        return pieces if are_sound else None
+        return arrays if are_sound else None
 
-    def load(indices, numbers):
-        indices, numbers = indices.numpy(), numbers.numpy()
-        pieces = try_read(indices, numbers)
-        if pieces is None:
-            samples = list(pool.map(extract, indices.tolist(), numbers.tolist()))
-            pieces = {name: np.stack([sample[name] for sample in samples]) for name in fields}
-        return [tf.cast(pieces[name], dtype) for name, (dtype, _) in fields.items()]
+    def load(*batch):
+        batch = [integers.numpy() for integers in batch]
+        arrays = try_read(batch)
+        if arrays is None:
+            samples = list(pool.map(python, *(integers.tolist() for integers in batch)))
+            arrays = {name: np.stack([sample[name] for sample in samples]) for name in specs}
+        return [tf.cast(arrays[name], dtype) for name, (dtype, _) in specs.items()]
 
-    def stage(indices, numbers):
+    def stage(*batch):
+        size = batch[0].shape[0]
+
         def blank():
-            return [tf.zeros([len(indices), *shape], dtype) for dtype, shape in fields.values()]
+            shapes = [[size or 1, *(side or 1 for side in shape)] for _, shape in specs.values()]
+            return [tf.zeros(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
 
-        dtypes = [dtype for dtype, _ in fields.values()]
-        arrays = tf.py_function(until_exit(load, blank), [indices, numbers], dtypes)
-        for array, (_, shape) in zip(arrays, fields.values(), strict=True):
-            array.set_shape([indices.shape[0], *shape])
-        return dict(zip(fields, arrays, strict=True))
+        arrays = tf.py_function(until_exit(load, blank), batch, dtypes)
+        for array, spec in zip(arrays, signature.values(), strict=True):
+            array.set_shape([size, *spec.shape])
+        return dict(zip(specs, arrays, strict=True))
 
     return stage
-
-
-def _place(sampler, sizes, canvas, seed, numbers):
-    """Return keys, random numbers, sizes and corners of pieces, see `CropSampler.extract`."""
-    keys = np.stack([np.full_like(numbers, seed), numbers], axis=1)
-    random = draw(keys)
-    extents = sizes.astype("float32")
-    params = to_params(random, sampler.ranges, sampler.probabilities)
-    # With `crop="classes"` places are only known with the masks: these corners are not used.
-    pixels = np.zeros_like(extents) if sampler.crop == "classes" else None
-    corners = sampler.piece_corners(params, extents, pixels, canvas)
-    return keys, random, extents, corners.astype("int32")

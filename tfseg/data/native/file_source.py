@@ -1,5 +1,6 @@
 """Images and masks in files that TensorFlow reads."""
 
+import numpy as np
 import tensorflow as tf
 
 from tfseg.data.native.image_decoding import image_decoder
@@ -32,7 +33,7 @@ def file_source(loader) -> Source | None:
 
     def ready(_):
         accepted = loader.accepted_range()
-        if accepted is not None:
+        if accepted is not None and reader.dtype != np.uint8:
             bounds.assign(accepted)
         return accepted is not None
 

@@ -1,10 +1,41 @@
 """`CropSampler.extract` with TensorFlow: the piece of an image that a random crop needs."""
 
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
 from tfseg.data.augment.crop import CropSampler
-from tfseg.data.augment.params import to_params
+from tfseg.data.augment.params import draw, to_params
+
+
+def piece_placer(sampler: CropSampler, sizes, canvas, seed: int):
+    """Return a function that draws the random numbers of a batch and places its pieces.
+
+    NumPy computes them for the whole batch at once, as `CropSampler.extract` does for a sample.
+
+    Args:
+        sampler: the `CropSampler`.
+        sizes: (N, 2) heights and widths of the samples.
+        canvas: (height, width) of the pieces.
+        seed: random seed.
+
+    Returns:
+        Function of the (B,) positions of samples and their (B,) numbers in the stream. It returns a
+        tuple of arrays with B rows, each of which the function of `piece_cutter` takes.
+    """
+    canvas = np.asarray(canvas)
+
+    def place(indices, numbers):
+        keys = np.stack([np.full_like(numbers, seed), numbers], axis=1)
+        random = draw(keys)
+        params = to_params(random, sampler.ranges, sampler.probabilities)
+        extents = sizes[indices].astype("float32")
+        # With `crop="classes"` places are only known with the masks: these corners are not used.
+        pixels = np.zeros_like(extents) if sampler.crop == "classes" else None
+        corners = sampler.piece_corners(params, extents, pixels, canvas)
+        return indices, keys, random, extents, corners.astype("int32")
+
+    return place
 
 
 def piece_cutter(read, sampler: CropSampler, canvas):

@@ -16,3 +16,8 @@ class Source(NamedTuple):
 
     ready: Callable
     read: Callable
+
+    def sample(self, index, *_):
+        """Return a whole sample as a dict of "image" and "mask", and whether it is sound."""
+        image, mask, is_sound = self.read(index)
+        return {"image": image, "mask": mask}, is_sound

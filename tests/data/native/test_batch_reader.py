@@ -42,7 +42,7 @@ def files(tmp_path):
 
 
 @pytest.fixture
-def read_by_python(monkeypatch):
+def reread(monkeypatch):
     """List the samples that Python reads."""
     seen, sample = [], Loader.sample
 
@@ -69,15 +69,15 @@ def batches(dataset, passes):
     return [(image.numpy(), mask.numpy()) for _ in range(passes) for image, mask in dataset]
 
 
-def compare(monkeypatch, read_by_python, reader, batch_size, augment, passes=3, **options):
+def compare(monkeypatch, reread, reader, batch_size, augment, passes=3, **options):
     """Check that both read the same, and that TensorFlow reads the last pass."""
     expected = batches(by_python(monkeypatch, reader, batch_size, augment, **options), passes)
     dataset = pipeline(reader, batch_size, augment, **options)
     assert dataset.read_by == "TensorFlow"
     found = batches(dataset, passes - 1)
-    del read_by_python[:]
+    del reread[:]
     found += batches(dataset, 1)
-    assert not read_by_python
+    assert not reread
     assert len(found) == len(expected)
     for pair, expected_pair in zip(found, expected, strict=True):
         for array, expected_array in zip(pair, expected_pair, strict=True):
@@ -104,8 +104,8 @@ AUGMENTS = {
 
 
 @pytest.mark.parametrize("augment", AUGMENTS)
-def test_files_are_read_as_by_python(augment, files, monkeypatch, read_by_python):
-    found = compare(monkeypatch, read_by_python, reader_of(files), 2, AUGMENTS[augment], seed=3)
+def test_files_are_read_as_by_python(augment, files, monkeypatch, reread):
+    found = compare(monkeypatch, reread, reader_of(files), 2, AUGMENTS[augment], seed=3)
     assert {value for _, mask in found for value in np.unique(mask)} >= {0, 1, 2}
 
 
@@ -113,51 +113,47 @@ def test_files_are_read_as_by_python(augment, files, monkeypatch, read_by_python
     ("augment", "source"),
     [("classes", "files"), ("levels", "files"), ("read at a half", "files"), ("levels", "memory")],
 )
-def test_images_of_different_sizes(augment, source, tmp_path, monkeypatch, read_by_python):
+def test_images_of_different_sizes(augment, source, tmp_path, monkeypatch, reread):
     write_folder(tmp_path, sizes=((48, 56), (61, 43), (34, 90), (41, 41)), suffix="png")
     options = {"cache": "memory"} if source == "memory" else {}
     reader = reader_of(tmp_path)
-    compare(monkeypatch, read_by_python, reader, 3, AUGMENTS[augment], seed=-7, **options)
+    compare(monkeypatch, reread, reader, 3, AUGMENTS[augment], seed=-7, **options)
 
 
 @pytest.mark.parametrize("augment", ["classes", "read at a half"])
-def test_samples_in_memory_are_read_as_by_python(augment, monkeypatch, read_by_python):
+def test_samples_in_memory_are_read_as_by_python(augment, monkeypatch, reread):
     samples = [draw_sample(i) for i in range(COUNT)]
     reader = Arrays(*zip(*samples, strict=True), NAMES)
-    compare(
-        monkeypatch, read_by_python, reader, 2, AUGMENTS[augment], cache="memory", seed=2**40 + 3
-    )
+    compare(monkeypatch, reread, reader, 2, AUGMENTS[augment], cache="memory", seed=2**40 + 3)
 
 
-def test_a_stream_continues_from_any_step(files, monkeypatch, read_by_python):
+def test_a_stream_continues_from_any_step(files, monkeypatch, reread):
     augment = AUGMENTS["scaled and rotated"]
-    full = compare(monkeypatch, read_by_python, reader_of(files), 2, augment, seed=3)
-    later = compare(
-        monkeypatch, read_by_python, reader_of(files), 2, augment, 2, seed=3, first_step=4
-    )
+    full = compare(monkeypatch, reread, reader_of(files), 2, augment, seed=3)
+    later = compare(monkeypatch, reread, reader_of(files), 2, augment, 2, seed=3, first_step=4)
     for pair, expected in zip(later, full[4:], strict=False):
         assert all(map(np.array_equal, pair, expected))
 
 
-def test_a_dataset_smaller_than_a_batch(files, monkeypatch, read_by_python):
+def test_a_dataset_smaller_than_a_batch(files, monkeypatch, reread):
     reader = reader_of(files).subset([4, 1, 2])
-    compare(monkeypatch, read_by_python, reader, 5, AUGMENTS["crop"])
+    compare(monkeypatch, reread, reader, 5, AUGMENTS["crop"])
 
 
-def test_parts_of_a_folder(files, monkeypatch, read_by_python):
+def test_parts_of_a_folder(files, monkeypatch, reread):
     train, _ = reader_of(files).split(0.3)
-    compare(monkeypatch, read_by_python, train.subset([2, 0, 2, 1]), 2, AUGMENTS["crop"])
+    compare(monkeypatch, reread, train.subset([2, 0, 2, 1]), 2, AUGMENTS["crop"])
 
 
 def deep(image, index):
     return image.astype(np.uint16) * (100 + index)
 
 
-def test_deep_images(tmp_path, monkeypatch, read_by_python):
+def test_deep_images(tmp_path, monkeypatch, reread):
     reader = reader_of(write_folder(tmp_path, suffix="png", convert=deep))
     assert reader.dtype == np.float32
     options = {"value_range": (0, 65535)}
-    found = compare(monkeypatch, read_by_python, reader, 2, AUGMENTS["read at a half"], **options)
+    found = compare(monkeypatch, reread, reader, 2, AUGMENTS["read at a half"], **options)
     assert max(image.max() for image, _ in found) > 20000
 
 
@@ -171,21 +167,21 @@ def test_deep_images(tmp_path, monkeypatch, read_by_python):
         ([f"class{i}" for i in range(300)], (255, 7, 65535), {}),
     ],
 )
-def test_values_of_masks(names, mask_values, options, tmp_path, monkeypatch, read_by_python):
+def test_values_of_masks(names, mask_values, options, tmp_path, monkeypatch, reread):
     reader = reader_of(write_folder(tmp_path, mask_values=mask_values), names, **options)
-    found = compare(monkeypatch, read_by_python, reader, 2, None)
+    found = compare(monkeypatch, reread, reader, 2, None)
     assert found[0][1].dtype == reader.mask_dtype
 
 
 @pytest.mark.parametrize("source", ["files", "memory"])
 @pytest.mark.parametrize("kind", ["evaluation", "several sizes", "shuffled"])
-def test_whole_images(kind, source, tmp_path, monkeypatch, read_by_python):
+def test_whole_images(kind, source, tmp_path, monkeypatch, reread):
     sizes = ((48, 56), (61, 43)) if kind == "several sizes" else ((48, 56),)
     reader = reader_of(write_folder(tmp_path, sizes))
     options = {"cache": "memory"} if source == "memory" else {}
     if kind == "shuffled":
         options |= {"shuffle": True, "seed": 3, "first_step": 1}
-    found = compare(monkeypatch, read_by_python, reader, 4, None, **options)
+    found = compare(monkeypatch, reread, reader, 4, None, **options)
     specs = pipeline(reader, 4, **options).element_spec
     assert specs == by_python(monkeypatch, reader, 4, **options).element_spec
     shapes = [image.shape for image, _ in found]
@@ -236,7 +232,7 @@ CHANGES = {
     [(change, None) for change in CHANGES]
     + [("truncated image", AUGMENTS["crop"]), ("unknown value", AUGMENTS["crop"])],
 )
-def test_errors_name_the_file(change, augment, files, monkeypatch, read_by_python):
+def test_errors_name_the_file(change, augment, files, monkeypatch, reread):
     file, function, message = CHANGES[change]
     options = {"augment": augment, "batch_size": 3}
     dataset = pipeline(reader_of(files), **options)
@@ -244,13 +240,13 @@ def test_errors_name_the_file(change, augment, files, monkeypatch, read_by_pytho
     expected = by_python(monkeypatch, reader_of(files), **options, on_error="skip")
     for stream in (dataset, skipping, expected):
         batches(stream, 2)
-    del read_by_python[:]
+    del reread[:]
     function(files / file)
     with pytest.raises(tf.errors.OpError) as caught:
         batches(dataset, 1)
     with pytest.raises(OSError, match=message):
         raise reading_error(caught.value)
-    assert len(read_by_python) <= 3  # the batch with the file
+    assert len(reread) <= 3  # the batch with the file
     with pytest.warns(UserWarning, match=rf"(?s)1 sample was skipped:\n  p2: .*{message}"):
         found = batches(skipping, 1)
     with pytest.warns(UserWarning, match="1 sample was skipped"):
@@ -259,7 +255,7 @@ def test_errors_name_the_file(change, augment, files, monkeypatch, read_by_pytho
         assert all(map(np.array_equal, pair, expected_pair))
 
 
-def test_images_out_of_range_are_warned_of(tmp_path, read_by_python):
+def test_images_out_of_range_are_warned_of(tmp_path, reread):
     def bright(image, index):
         return image.astype(np.uint16) * (250 if index == 5 else 1)
 
@@ -271,21 +267,21 @@ def test_images_out_of_range_are_warned_of(tmp_path, read_by_python):
         with warnings.catch_warnings(record=True) as raised:
             warnings.simplefilter("always")
             batches(dataset, 1)
-        seen.append(len(read_by_python))
+        seen.append(len(reread))
         warned += [str(warning.message) for warning in raised]
     assert len(warned) == 1
     assert "p5: the image values are in 0..6" in warned[0]
     assert seen[0] < 30  # most samples are read by TensorFlow
 
 
-def test_samples_of_a_single_class_are_all_checked(tmp_path, read_by_python):
+def test_samples_of_a_single_class_are_all_checked(tmp_path, reread):
     reader = reader_of(write_folder(tmp_path, mask_values=(255, 255, 1)), NAMES)
     dataset = pipeline(reader, 2, AUGMENTS["crop"])
     with pytest.warns(UserWarning, match="the masks contain the class 'disc'"):
         batches(dataset, 1)
-    assert len(read_by_python) == COUNT
+    assert len(reread) == COUNT
     batches(dataset, 1)
-    assert len(read_by_python) == COUNT
+    assert len(reread) == COUNT
 
 
 class Changed(Folder):
@@ -296,7 +292,7 @@ class Changed(Folder):
         return {**sample, "image": 255 - sample["image"]}
 
 
-def test_other_readers_are_read_by_python(files, tmp_path):
+def test_other_readers_are_reread(files, tmp_path):
     folders = files / "images", files / "masks", NAMES
     for reader in (Changed(*folders), Folder(*folders).tiles(30)):
         assert pipeline(reader, 2, AUGMENTS["crop"]).read_by == "Python"
@@ -309,7 +305,7 @@ def test_other_readers_are_read_by_python(files, tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_batches_are_equal_too(files, monkeypatch, read_by_python):
+def test_compiled_batches_are_equal_too(files, monkeypatch, reread):
     monkeypatch.undo()
     augment = Augment(24, scale=(0.4, 1.4), rotate=10, contrast=0.2)
     expected = batches(by_python(monkeypatch, reader_of(files), 2, augment), 3)

@@ -17,7 +17,8 @@ images, masks = np.zeros((64, 32, 32, 3), np.uint8), np.tile(np.eye(32, dtype=np
 reader, augment = Slow(images, masks, ["a", "b"]), Augment(16)
 augment.__dict__["_compiled"] = augment.kernel
 whole, crops = iter(pipeline(reader, 4)), iter(pipeline(reader, 4, augment))
-next(whole), next(crops), next(crops)
+stored = iter(pipeline(reader, 4, augment, cache="memory"))
+next(whole), next(crops), next(crops), next(stored)
 print("end")
 """
 

@@ -15,7 +15,7 @@ from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.loading import CROP_FIELDS, MASK_FITS, Loader
-from tfseg.data.native.batch_reader import batch_stage
+from tfseg.data.native.batch_reader import BATCHES_AT_ONCE, batch_stage
 from tfseg.data.native.file_source import file_source
 from tfseg.data.native.pieces import piece_cutter, piece_placer
 from tfseg.data.native.sample_store import sample_store
@@ -128,10 +128,8 @@ def pipeline(
         if store is None:
             reader = cached(reader, cache)
         loader = Loader(reader, on_error, resize, shrink, image_checks, limit, store)
-        source = None
-        if store is not None:
-            source = store.source()
-        elif may_be_native and cache is None:
+        source = None if store is None else store.source()
+        if may_be_native and cache is None:
             source = file_source(loader)
     if augment is not None:
         augment = augment.scaled_by(shrink)
@@ -212,7 +210,9 @@ def _evaluation_stream(loader, source, batch_size, pad):
     else:
         specs = loader.specs(loader.sides)
         load = batch_stage(source, specs, source.sample, loader.sample_or_blank)
-        dataset = ranges.map(lambda first, end: load(order[first:end]), num_parallel_calls=2)
+        dataset = ranges.map(
+            lambda first, end: load(order[first:end]), num_parallel_calls=BATCHES_AT_ONCE
+        )
     return _finish(dataset, len(firsts), loader)
 
 
@@ -259,7 +259,8 @@ def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
         dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     else:
         load = batch_stage(source, loader.specs(loader.sides), source.sample, read)
-        dataset = dataset.batch(batch_size, drop_remainder=True).map(load, num_parallel_calls=2)
+        dataset = dataset.batch(batch_size, drop_remainder=True)
+        dataset = dataset.map(load, num_parallel_calls=BATCHES_AT_ONCE)
     return _finish(dataset, steps, loader)
 
 
@@ -286,7 +287,8 @@ def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_obje
         place = piece_placer(sampler, loader.sizes, sides, seed)
         cut = piece_cutter(source.read, sampler, sides)
         load = batch_stage(source, loader.specs(sides, CROP_FIELDS), cut, read, place)
-        dataset = indices.batch(batch_size, drop_remainder=True).map(load, num_parallel_calls=2)
+        dataset = indices.batch(batch_size, drop_remainder=True)
+        dataset = dataset.map(load, num_parallel_calls=BATCHES_AT_ONCE)
     stage = _augmented(loader, batch_size, augment, max_objects)
     dataset = dataset.map(stage, num_parallel_calls=2)
     return _finish(dataset, steps, loader, reports=max_objects is not None)

@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.native.source import Source
+
+# Python gains nothing from more threads, and batches of large images need memory.
+BATCHES_AT_ONCE = min(8, os.cpu_count())
 
 
 def batch_stage(
@@ -34,7 +36,6 @@ def batch_stage(
         returns a dict of tensors.
     """
     threads = os.cpu_count()
-    pool = ThreadPoolExecutor(threads)
     signature = {name: tf.TensorSpec(shape, dtype) for name, (dtype, shape) in specs.items()}
     dtypes = [dtype for dtype, _ in specs.values()]
 
@@ -65,7 +66,7 @@ def batch_stage(
         batch = [integers.numpy() for integers in batch]
         arrays = try_read(batch)
         if arrays is None:
-            samples = list(pool.map(python, *(integers.tolist() for integers in batch)))
+            samples = [python(*integers) for integers in np.stack(batch, axis=1).tolist()]
             arrays = {name: np.stack([sample[name] for sample in samples]) for name in specs}
         return [tf.cast(arrays[name], dtype) for name, (dtype, _) in specs.items()]
 

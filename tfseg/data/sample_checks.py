@@ -171,9 +171,7 @@ class ImageChecks:
         """
         if not self._checks_range:
             return -LARGEST, LARGEST
-        if len(self._indices) < min(MIN_SAMPLES, len(self._reader)):
-            return None
-        return self._low, self._high
+        return (self._low, self._high) if self._is_enough() else None
 
     def _check_finite(self, image, index):
         # min and max are NaN if any pixel is, and faster than isfinite

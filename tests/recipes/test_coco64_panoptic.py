@@ -40,7 +40,7 @@ def test_what_it_trains(monkeypatch, shared_data, tmp_path):
     assert weights["bridge"] > 5 > 1 > weights["sky-other-merged"]
     assert config.minutes == 7.0
     assert (len(train), train is val) == (16, True)
-    assert train.sizes.tolist() == [[352, 352]] * 16
+    assert train.sizes.tolist() == [[416, 416]] * 16
     (count,), options = model
     assert (count, len(options["thing_ids"])) == (43, 21)
 

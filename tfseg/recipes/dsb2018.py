@@ -16,7 +16,12 @@ TP / (TP + FP + FN), summed over the images, see `average_precision`.
 - Insides and rims of nuclei in place of polygons, split by a watershed, after 300 steps of 8 images
   and 6 minutes on 2 cores of an Intel Xeon: 0.768 and 0.442.
 - Of 64 nuclei missed in 20 training images after 540 steps, 29 are not found at all, 20 of these
-  smaller than 80 pixels; the others are merged or too large. More steps were not tried.
+  smaller than 80 pixels; the others are merged or too large.
+- Images enlarged to twice their size, crops that show every class alike, 1500 steps and 27 minutes
+  of CPU time: 0.813 and 0.513; without nuclei that are less than 10 levels brighter than what
+  surrounds them 0.820 and 0.517. Of 100 nuclei missed, 54 are smaller than 40 pixels, and 38
+  are merged with another one. 20 training images score 0.824 and 0.523: it is not overfitting.
+  Without elastic deformation, blur and noise, 0.744 after 720 steps instead of 0.773 after 750.
 """
 
 import json

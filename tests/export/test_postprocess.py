@@ -24,6 +24,10 @@ def test_probabilities_are_a_softmax():
     assert outputs["probabilities"].numpy()[0] == pytest.approx([0.25, 0.75])
 
 
+def test_uncertainty_of_equal_classes_is_1():
+    assert float(uncertainty(tf.fill([5], 0.2))) == pytest.approx(1)
+
+
 def test_uncertainty_of_a_sigmoid_is_1_at_one_half():
     assert uncertainty(tf.constant([[0.5], [1.0], [0.0]])).numpy() == pytest.approx([1, 0, 0])
     # -(log2(1/4) / 4 + 3 log2(3/4) / 4) = 0.5 + 0.75 * log2(4 / 3)

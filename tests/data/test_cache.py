@@ -9,7 +9,7 @@ from PIL import Image
 
 from conftest import draw_sample
 from tfseg.data import Arrays, Augment, Folder, Reader, Resize, pipeline
-from tfseg.data.cache import cached
+from tfseg.data.cache import _write_arrays, cached
 
 NAMES = ["ground", "disc", "band"]
 
@@ -152,7 +152,8 @@ def flip_byte(path):
         lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(bytes(path.stat().st_size)),
-        lambda path: np.savez(path, image=np.zeros((2, 2, 3))),
+        lambda path: _write_arrays(path, {"image": np.zeros((2, 2, 3))}),
+        lambda path: path.write_bytes(b"[]\n"),
     ],
 )
 def test_damaged_files_are_decoded_again(tmp_path, damage):
@@ -160,7 +161,7 @@ def test_damaged_files_are_decoded_again(tmp_path, damage):
     reader = cached(spy, tmp_path)
     expected = reader[1]
     spy.seen.clear()
-    damage(tmp_path / "1.npz")
+    damage(tmp_path / "1.raw")
     for _ in range(2):
         assert same_sample(reader[1], expected)
     assert spy.seen == {1: 1}
@@ -169,33 +170,32 @@ def test_damaged_files_are_decoded_again(tmp_path, damage):
 def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     reader = cached(Spy(), tmp_path)
 
-    def full(file, **_):
-        file.write(b"half")
+    def full(path, arrays):
+        path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr("tfseg.data.cache._write_arrays", full)
     with pytest.raises(OSError, match="No space left"):
         reader[0]
     assert [path.name for path in tmp_path.iterdir()] == ["reader.json"]
 
 
 def test_a_killed_process_leaves_a_usable_folder(tmp_path, monkeypatch):
-    written, left, save = tmp_path / "written", tmp_path / "left", np.savez
+    written, left = tmp_path / "written", tmp_path / "left"
     reader = cached(Spy(), written)
     for i in range(2):
         reader[i]
 
-    def half(file, **arrays):
-        save(file, **arrays)
-        file.truncate(file.tell() // 2)
-        file.flush()
+    def half(path, arrays):
+        _write_arrays(path, arrays)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         shutil.copytree(written, left)  # what a process leaves that is killed now
 
-    monkeypatch.setattr(np, "savez", half)
-    reader[2]
-    assert sorted(path.name for path in left.glob("[0-9]*")) == ["0.npz", "1.npz"]
-    assert sum(path.name.endswith("-2.npz") for path in left.iterdir()) == 1
-    monkeypatch.setattr(np, "savez", save)
+    with monkeypatch.context() as patch:
+        patch.setattr("tfseg.data.cache._write_arrays", half)
+        reader[2]
+    assert sorted(path.name for path in left.glob("[0-9]*")) == ["0.raw", "1.raw"]
+    assert sum(path.name.endswith("-2.raw") for path in left.iterdir()) == 1
     spy = Spy()
     reader = cached(spy, left)
     spy.seen.clear()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 import zlib
 from pathlib import Path
 
@@ -72,16 +71,43 @@ class _DiskCache(_Cache):
 
     def read(self, index, shrink=1):
         """Return a sample at 1 / `shrink` of its size; every size is decoded once."""
-        path = self._folder / (f"{index}.npz" if shrink == 1 else f"{index}_{shrink}.npz")
+        path = self._folder / (f"{index}.raw" if shrink == 1 else f"{index}_{shrink}.raw")
         try:
-            with path.open("rb") as file, np.load(file) as arrays:
-                return {name: arrays[name] for name in self.fields}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+            arrays = _read_arrays(path)
+            return {name: arrays[name] for name in self.fields}
+        except (OSError, ValueError, KeyError, TypeError):
             pass  # missing or damaged
         sample = super().read(index, shrink)
-        with atomic_write(path) as part, part.open("wb") as file:
-            np.savez(file, **sample)
+        with atomic_write(path) as part:
+            _write_arrays(part, {name: np.asarray(sample[name]) for name in self.fields})
         return sample
+
+
+# Not NumPy's own format: it parses its header with the module ast, which fails at random in threads
+# of Python 3.11 ("AST constructor recursion depth mismatch").
+def _write_arrays(path, arrays):
+    """Write {name: array} as a line of JSON, then their bytes."""
+    data = b"".join(array.tobytes() for array in arrays.values())
+    header = {
+        "checksum": zlib.crc32(data),
+        "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
+    }
+    with path.open("wb") as file:
+        file.write(json.dumps(header).encode() + b"\n")
+        file.write(data)
+
+
+def _read_arrays(path):
+    """Return what `_write_arrays` wrote; raise a ValueError if it is damaged."""
+    with path.open("rb") as file:
+        header, data = json.loads(file.readline()), file.read()
+    if zlib.crc32(data) != header["checksum"]:
+        raise ValueError(f"{path} is damaged.")
+    arrays, start = {}, 0
+    for name, (dtype, shape) in header["arrays"].items():
+        arrays[name] = np.ndarray(shape, dtype, data, start).copy()  # aligned and writable
+        start += arrays[name].nbytes
+    return arrays
 
 
 def _fingerprint(reader):

@@ -15,7 +15,7 @@ from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.loading import CROP_FIELDS, MASK_FITS, Loader
-from tfseg.data.native.batch_reader import BATCHES_AT_ONCE, batch_stage
+from tfseg.data.native.batch_reader import BATCHES_AT_ONCE, BatchReader
 from tfseg.data.native.file_source import file_source
 from tfseg.data.native.pieces import piece_cutter, piece_placer
 from tfseg.data.native.sample_store import sample_store
@@ -121,16 +121,7 @@ def pipeline(
     image_checks = _image_checks(reader, augment, value_range)
     # Crops show a part of the objects: those are cut after the augmentation.
     limit = max_objects if augment is None else None
-    # Keras' other backends cannot compute crops inside TensorFlow functions.
-    may_be_native = keras.backend.backend() == "tensorflow" and resize is None and not pad
-    with tf.device("CPU:0"):
-        store = sample_store(reader, shrink) if may_be_native and cache == "memory" else None
-        if store is None:
-            reader = cached(reader, cache)
-        loader = Loader(reader, on_error, resize, shrink, image_checks, limit, store)
-        source = None if store is None else store.source()
-        if may_be_native and cache is None:
-            source = file_source(loader)
+    loader, source = _open(reader, cache, on_error, resize, pad, shrink, image_checks, limit)
     if augment is not None:
         augment = augment.scaled_by(shrink)
         dataset = _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects)
@@ -140,6 +131,21 @@ def pipeline(
         dataset = _evaluation_stream(loader, source, batch_size, pad)
     dataset.read_by = "Python" if source is None else "TensorFlow"
     return dataset
+
+
+def _open(reader, cache, on_error, resize, pad, shrink, image_checks, max_objects):
+    """Return the `Loader` of a pipeline, and the `Source` of its samples or None for Python."""
+    # Keras' other backends cannot compute crops inside TensorFlow functions.
+    may_be_native = keras.backend.backend() == "tensorflow" and resize is None and not pad
+    with tf.device("CPU:0"):
+        store = sample_store(reader, shrink) if may_be_native and cache == "memory" else None
+        if store is None:
+            reader = cached(reader, cache)
+        loader = Loader(reader, on_error, resize, shrink, image_checks, max_objects, store)
+        source = None if store is None else store.source()
+        if may_be_native and cache is None:
+            source = file_source(loader)
+    return loader, source
 
 
 def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range):
@@ -209,7 +215,7 @@ def _evaluation_stream(loader, source, batch_size, pad):
         )
     else:
         specs = loader.specs(loader.sides)
-        load = batch_stage(source, specs, source.sample, loader.sample_or_blank)
+        load = BatchReader(source, specs, source.sample, loader.sample_or_blank)
         dataset = ranges.map(
             lambda first, end: load(order[first:end]), num_parallel_calls=BATCHES_AT_ONCE
         )
@@ -258,7 +264,7 @@ def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
         dataset = dataset.map(load, num_parallel_calls=os.cpu_count())
         dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     else:
-        load = batch_stage(source, loader.specs(loader.sides), source.sample, read)
+        load = BatchReader(source, loader.specs(loader.sides), source.sample, read)
         dataset = dataset.batch(batch_size, drop_remainder=True)
         dataset = dataset.map(load, num_parallel_calls=BATCHES_AT_ONCE)
     return _finish(dataset, steps, loader)
@@ -286,7 +292,7 @@ def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_obje
     else:
         place = piece_placer(sampler, loader.sizes, sides, seed)
         cut = piece_cutter(source.read, sampler, sides)
-        load = batch_stage(source, loader.specs(sides, CROP_FIELDS), cut, read, place)
+        load = BatchReader(source, loader.specs(sides, CROP_FIELDS), cut, read, place)
         dataset = indices.batch(batch_size, drop_remainder=True)
         dataset = dataset.map(load, num_parallel_calls=BATCHES_AT_ONCE)
     stage = _augmented(loader, batch_size, augment, max_objects)

@@ -3,8 +3,8 @@
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.native.image_decoding import image_decoder
-from tfseg.data.native.mask_decoding import mask_decoder
+from tfseg.data.native.image_decoder import image_decoder
+from tfseg.data.native.mask_decoder import mask_decoder
 from tfseg.data.native.source import Source
 
 

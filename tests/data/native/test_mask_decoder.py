@@ -4,7 +4,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.data import read_mask
-from tfseg.data.native.mask_decoding import block_centers, mask_decoder, translation
+from tfseg.data.native.mask_decoder import block_centers, mask_decoder, translation
 from tfseg.data.readers import extract
 from tfseg.data.readers.mask_values import to_class_ids
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 from PIL import Image
 
 from tfseg.data import read_image
-from tfseg.data.native.image_decoding import block_means, image_decoder
+from tfseg.data.native.image_decoder import block_means, image_decoder
 from tfseg.data.readers import extract
 
 RNG = np.random.default_rng(0)

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +49,15 @@ def test_packages_are_attributes():
     assert tfseg.viz.overlay
     with pytest.raises(AttributeError, match="no attribute 'utils'. It has: classical, data"):
         _ = tfseg.utils
+
+
+def test_a_file_name_means_one_thing():
+    files = Path(tfseg.__file__).parent.rglob("*.py")
+    # A command is beside the function that it calls, a recipe beside its dataset.
+    shared = {"__init__.py", "__main__.py", "base.py"}
+    names = Counter(
+        file.name
+        for file in files
+        if file.parent.name not in ("cli", "recipes") and file.name not in shared
+    )
+    assert [name for name, count in names.items() if count > 1] == []

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfseg.export.detections import as_object_detection_api, blank_like
+from tfseg.export.detection_outputs import as_object_detection_api, blank_like
 from tfseg.export.object_files import object_files
 from tfseg.export.signatures import image_or_blank, serve_files
 

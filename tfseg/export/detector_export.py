@@ -6,13 +6,13 @@ import tensorflow as tf
 
 from tfseg import checks
 from tfseg.export.detection_client import answers, compared_batches
+from tfseg.export.detection_outputs import object_names_of, with_count
 from tfseg.export.detection_parity import MIN_MATCHES, require_matches
 from tfseg.export.detection_signatures import (
     detection_file_signature,
     detection_signature,
     object_detection_api_signature,
 )
-from tfseg.export.detections import object_names_of, with_count
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import check_formats, write_formats

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from tfseg.export.detections import has_detections, with_count
+from tfseg.export.detection_outputs import has_detections, with_count
 from tfseg.export.flattening import flatten
 from tfseg.export.postprocess import postprocess
 from tfseg.models.decoders import PixelShuffle

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfseg import checks
 from tfseg.checks import BACKGROUND
 from tfseg.export.detection_client import answers, compared_batches
-from tfseg.export.detections import object_names_of
+from tfseg.export.detection_outputs import object_names_of
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import as_constants, fold_batch_norm
 from tfseg.export.formats import write_formats

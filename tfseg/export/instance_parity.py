@@ -3,8 +3,8 @@
 import numpy as np
 
 from tfseg.data.readers.objects import boxes_around
+from tfseg.export.detection_outputs import PADDING
 from tfseg.export.detection_parity import MIN_MATCHES, require_matches
-from tfseg.export.detections import PADDING
 from tfseg.models import decode_instances
 
 MIN_AGREEMENT = 0.999  # fraction of the pixels of the mask

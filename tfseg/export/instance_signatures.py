@@ -4,7 +4,7 @@ from functools import partial
 
 import tensorflow as tf
 
-from tfseg.export.detections import blank_like, padded, spec_of
+from tfseg.export.detection_outputs import blank_like, padded, spec_of
 from tfseg.export.instance_graph import objects_in_graph
 from tfseg.export.object_files import label_map_files
 from tfseg.export.signatures import image_or_blank, serve_files

@@ -11,8 +11,8 @@ import tensorflow as tf
 from tensorflow.lite.python.convert_phase import ConverterError
 
 from tfseg import checks
+from tfseg.export.detection_outputs import has_detections
 from tfseg.export.detection_parity import MIN_MATCHES, require_matches
-from tfseg.export.detections import has_detections
 from tfseg.export.flattening import in_float32
 from tfseg.export.folding import fold_batch_norm, inference_function
 from tfseg.export.int8_images import resize_image, split_samples

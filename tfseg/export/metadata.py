@@ -13,7 +13,7 @@ import tfseg
 from tfseg.checks import ignore_index_for
 from tfseg.data import label_names
 from tfseg.export.detection_client import verify_detections
-from tfseg.export.detections import has_detections, object_names_of
+from tfseg.export.detection_outputs import has_detections, object_names_of
 from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.models import instance_settings, is_instance_model, normalization_of
 from tfseg.viz import palette

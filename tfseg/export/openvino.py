@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg import checks
-from tfseg.export.detections import has_detections
+from tfseg.export.detection_outputs import has_detections
 from tfseg.export.folding import as_constants, fold_batch_norm, image_spec
 from tfseg.export.parity import run_one_by_one
 from tfseg.export.saving import save_quietly

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from rich.table import Table
 
+from tfseg.export.detection_outputs import has_detections, with_count
 from tfseg.export.detection_parity import DetectionParity, compare_detections
-from tfseg.export.detections import has_detections, with_count
 from tfseg.export.instance_parity import instances_runner
 from tfseg.export.postprocess import postprocess
 from tfseg.models import is_instance_model

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from tfseg.export.detections import blank_like, padded, spec_of
+from tfseg.export.detection_outputs import blank_like, padded, spec_of
 from tfseg.export.image_decoding import decode_image
 from tfseg.export.postprocess import postprocess, run_lengths, uncertainty
 

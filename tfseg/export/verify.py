@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
+from tfseg.export.detection_outputs import has_detections
 from tfseg.export.detection_parity import MIN_MATCHES, require_matches
-from tfseg.export.detections import has_detections
 from tfseg.export.flattening import in_float32
 from tfseg.export.parity import keras_runner
 from tfseg.export.postprocess import require_logits

@@ -8,7 +8,7 @@ images instead.
 from tfseg.viz.charts import confusion_matrix, curves, rate_search, reliability
 from tfseg.viz.class_colors import blend, color_labels, palette, without_background
 from tfseg.viz.detection_charts import detection_confusion, precision_recall
-from tfseg.viz.detections import draw_detections
+from tfseg.viz.drawn_detections import draw_detections
 from tfseg.viz.drawn_instances import (
     draw_instances,
     draw_panoptic,

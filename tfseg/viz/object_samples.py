@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 
-from tfseg.viz.detections import draw_detections
+from tfseg.viz.drawn_detections import draw_detections
 from tfseg.viz.figures import finish_figure
 from tfseg.viz.fonts import families_for
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tfseg.export.detections import as_object_detection_api, object_names_of, with_count
+from tfseg.export.detection_outputs import as_object_detection_api, object_names_of, with_count
 
 DETECTIONS = {
     "boxes": tf.constant([[[10.0, 20, 30, 60], [0, 0, 0, 0]]]),

@@ -284,7 +284,7 @@ FAULTS = [
     Fault("native-not-reread", "data", "data/native/batch_reader.py",
           "return arrays if are_sound else None",
           "return arrays"),
-    Fault("first-step", "data", "data/pipeline.py",
+    Fault("first-step", "data", "data/sample_order.py",
           "current = step.assign_add(steps) - steps",
           "current = step.assign_add(steps)"),
     Fault("exif-ignored", "data", "data/readers/image_files.py",

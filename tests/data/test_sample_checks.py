@@ -183,6 +183,16 @@ def test_images_outside_the_trained_range_are_reported(factor, dtype, trained):
         one_pass(Custom(images, masks), None, value_range=trained)
 
 
+def test_an_image_outside_the_range_is_reported_after_many_inside():
+    images, masks = drawn(count=8, dtype=np.float32)
+    images[:7] /= 255
+    checks = ImageChecks(Custom(images, masks), expected=(0, 1))
+    for index in range(7):
+        checks.check(images[index], index)
+    with pytest.warns(UserWarning, match=r"^pipeline: image7: .* was trained on"):
+        checks.check(images[7], 7)
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_images_that_colors_would_clip_are_reported(dtype, without_xla):
     images, masks = drawn(dtype=dtype)

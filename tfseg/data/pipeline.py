@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import keras
@@ -24,6 +23,7 @@ from tfseg.data.readers import Reader
 from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.resize import Resize
 from tfseg.data.sample_checks import ImageChecks
+from tfseg.data.sample_order import batch_ranges, endless_order
 from tfseg.data.value_range import check_range
 
 ON_ERROR = ("raise", "skip")
@@ -199,7 +199,7 @@ def _image_checks(reader, augment, value_range):
 
 
 def _evaluation_stream(loader, source, batch_size, pad):
-    order, firsts, ends = _batch_ranges(loader.sizes, batch_size, pad)
+    order, firsts, ends = batch_ranges(loader.sizes, batch_size, pad)
     order = tf.constant(order)
     ranges = tf.data.Dataset.from_tensor_slices((firsts, ends))
     if source is None:
@@ -222,33 +222,6 @@ def _evaluation_stream(loader, source, batch_size, pad):
     return _finish(dataset, len(firsts), loader)
 
 
-def _batch_ranges(sizes, batch_size, pad):
-    """Group samples of one size into batches: sizes A B A A and batch size 2 give (0 2) (3) (1).
-
-    Args:
-        sizes: (N, 2) heights and widths.
-        batch_size: largest number of samples per batch.
-        pad: batch samples of different sizes together, in their order.
-
-    Returns:
-        The order of the samples, here 0 2 3 1, and lists of where batches start and end in it, here
-        0 2 3 and 2 3 4.
-    """
-    count = len(sizes)
-    if pad:
-        order, groups = np.arange(count), np.zeros(count, int)
-    else:  # padding would change what the model sees at the borders
-        groups = np.unique(sizes, axis=0, return_inverse=True)[1].ravel()
-        order = np.argsort(groups, kind="stable")
-    edges = [0, *(np.flatnonzero(np.diff(groups[order])) + 1).tolist(), count]
-    firsts, ends = [], []
-    for start, stop in pairwise(edges):
-        for first in range(start, stop, batch_size):
-            firsts.append(first)
-            ends.append(min(first + batch_size, stop))
-    return order, firsts, ends
-
-
 def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
     if not pad and len(np.unique(loader.sizes, axis=0)) > 1:
         raise ValueError(
@@ -258,7 +231,7 @@ def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
     def read(index, number):
         return loader.sample_or_next(index)[1]
 
-    dataset, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
+    dataset, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
     if source is None:
         load = loader.stage(read, loader.sides)
         dataset = dataset.map(load, num_parallel_calls=os.cpu_count())
@@ -281,7 +254,7 @@ def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_obje
         piece = sampler.extract(sample, key, largest)
         return {**piece, "index": position, "key": key}
 
-    indices, steps = _endless_order(len(loader.sizes), batch_size, seed, first_step)
+    indices, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
     if source is None:
         extra = dict(CROP_FIELDS)
         if sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
@@ -298,36 +271,6 @@ def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_obje
     stage = _augmented(loader, batch_size, augment, max_objects)
     dataset = dataset.map(stage, num_parallel_calls=2)
     return _finish(dataset, steps, loader, reports=max_objects is not None)
-
-
-def _endless_order(count, batch_size, seed, first_step):
-    """Return a dataset of (sample index, number in the stream) and its length in steps.
-
-    Every pass over the dataset is the next epoch. With 5 samples and batches of 2, an epoch has 2
-    steps: numbers 0 to 3 are its samples, and a stream that starts at step 3 begins with number 6,
-    the third sample of the second epoch.
-    """
-    steps = max(1, count // batch_size)
-    epoch_size = steps * batch_size
-    step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
-
-    def shuffled(epoch):
-        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
-        indices = tf.random.experimental.stateless_shuffle(
-            tf.range(count, dtype=tf.int64), seed=seeds
-        )
-        # A dataset smaller than one batch repeats itself.
-        return tf.tile(indices, [-(-epoch_size // count)])[:epoch_size]
-
-    def order(_):
-        # Runs at the start of every pass over the dataset.
-        current = step.assign_add(steps) - steps
-        first, epoch = current % steps * batch_size, current // steps
-        indices = tf.concat([shuffled(epoch), shuffled(epoch + 1)], 0)[first : first + epoch_size]
-        numbers = current * batch_size + tf.range(epoch_size, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((indices, numbers))
-
-    return tf.data.Dataset.range(1).flat_map(order), steps
 
 
 def _augmented(loader, batch_size, augment, max_objects):

@@ -78,21 +78,7 @@ class PanopticQuality:
         self._add(count_pairs(target.numbers, prediction.numbers), target, prediction)
 
     def of_first_objects(self, labels: dict, found: dict, counts: Iterable[int]) -> dict:
-        """Score an image with only the first of its predicted objects, for several numbers of them.
-
-        The pixels are counted once. This is for objects in descending order of their scores, to
-        compare thresholds.
-
-        Args:
-            labels, found: see `update_state`.
-            counts: numbers of objects to keep; the others become background.
-
-        Returns:
-            {number of objects: `PanopticQuality` of this image alone}.
-
-        Raises:
-            ValueError: see `update_state`.
-        """
+        """Do what `InstanceMetrics.of_first_objects` does; stuff is kept."""
         target, prediction = self._segments(labels, found)
         targets, predictions, pixels = count_pairs(target.numbers, prediction.numbers)
         is_object = predictions <= len(found["classes"])  # numbers above are stuff

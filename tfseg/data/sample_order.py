@@ -1,0 +1,69 @@
+"""Which samples a pipeline reads, and in which order."""
+
+from itertools import pairwise
+
+import numpy as np
+import tensorflow as tf
+
+
+def batch_ranges(sizes, batch_size: int, pad: bool):
+    """Group samples of one size into batches: sizes A B A A and batch size 2 give (0 2) (3) (1).
+
+    Args:
+        sizes: (N, 2) heights and widths.
+        batch_size: largest number of samples per batch.
+        pad: batch samples of different sizes together, in their order.
+
+    Returns:
+        The order of the samples, here 0 2 3 1, and lists of where batches start and end in it, here
+        0 2 3 and 2 3 4.
+    """
+    count = len(sizes)
+    if pad:
+        order, groups = np.arange(count), np.zeros(count, int)
+    else:  # padding would change what the model sees at the borders
+        groups = np.unique(sizes, axis=0, return_inverse=True)[1].ravel()
+        order = np.argsort(groups, kind="stable")
+    edges = [0, *(np.flatnonzero(np.diff(groups[order])) + 1).tolist(), count]
+    firsts, ends = [], []
+    for start, stop in pairwise(edges):
+        for first in range(start, stop, batch_size):
+            firsts.append(first)
+            ends.append(min(first + batch_size, stop))
+    return order, firsts, ends
+
+
+def endless_order(count: int, batch_size: int, seed: int, first_step: int):
+    """Return a dataset of (sample index, number in the stream) and its length in steps.
+
+    Every pass over the dataset is the next epoch. With 5 samples and batches of 2, an epoch has 2
+    steps: numbers 0 to 3 are its samples, and a stream that starts at step 3 begins with number 6,
+    the third sample of the second epoch.
+
+    Args:
+        count: number of samples.
+        batch_size: number of samples per step.
+        seed: random seed of the order.
+        first_step: number of the step that the first pass begins with.
+    """
+    steps = max(1, count // batch_size)
+    epoch_size = steps * batch_size
+    step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
+
+    def shuffled(epoch):
+        seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
+        indices = tf.random.experimental.stateless_shuffle(
+            tf.range(count, dtype=tf.int64), seed=seeds
+        )
+        # A dataset smaller than one batch repeats itself.
+        return tf.tile(indices, [-(-epoch_size // count)])[:epoch_size]
+
+    def order(_):
+        # Runs at the start of every pass over the dataset.
+        current = step.assign_add(steps) - steps
+        first, epoch = current % steps * batch_size, current // steps
+        indices = tf.concat([shuffled(epoch), shuffled(epoch + 1)], 0)[first : first + epoch_size]
+        numbers = current * batch_size + tf.range(epoch_size, dtype=tf.int64)
+        return tf.data.Dataset.from_tensor_slices((indices, numbers))
+
+    return tf.data.Dataset.range(1).flat_map(order), steps

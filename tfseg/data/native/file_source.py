@@ -1,10 +1,9 @@
-"""Images and masks in files that TensorFlow reads."""
+"""Samples on disk that TensorFlow reads."""
 
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.native.image_decoder import image_decoder
-from tfseg.data.native.mask_decoder import mask_decoder
+from tfseg.data.native.sample_decoder import sample_decoder
 from tfseg.data.native.source import Source
 
 
@@ -16,17 +15,11 @@ def file_source(loader) -> Source | None:
     Args:
         loader: a `Loader`.
     """
-    reader, shrink = loader.reader, loader.shrink
-    found = reader.plain_files()
-    # Pillow reads images that are smaller than a block at their full size.
-    if found is None or reader.sizes.min() < shrink:
+    reader = loader.reader
+    if set(reader.fields) != {"image", "mask"}:
         return None
-    files, table = found
-    decode_mask = mask_decoder([mask for _, mask in files], table, shrink)
-    if decode_mask is None:
-        return None
-    decode_image = image_decoder([image for image, _ in files], reader.channels, shrink)
-    if decode_image is None:
+    decode = sample_decoder(reader, np.arange(len(reader)), loader.shrink)
+    if decode is None:
         return None
     sizes = tf.constant(loader.sizes, tf.int32)
     bounds = tf.Variable([0, 0], dtype=tf.float64, trainable=False)
@@ -38,8 +31,8 @@ def file_source(loader) -> Source | None:
         return accepted is not None
 
     def read(index):
-        image = tf.cast(decode_image(index), loader.dtypes["image"])
-        mask, is_known = decode_mask(index)
+        image, mask, is_known = decode(index)
+        image = tf.cast(image, loader.dtypes["image"])
         is_sound = is_known & _has_size(image, sizes[index]) & _has_size(mask, sizes[index])
         if image.dtype != tf.uint8:
             is_sound &= _is_within(image, bounds)

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.native.png_files import png_reader
+from tfseg.data.native.stored_bytes import bytes_reader
 from tfseg.data.readers.png_chunks import read_layout
 
 VALUE_TYPES = (0, 3)  # color types of PNGs: gray levels, and indices into a palette
@@ -36,7 +36,8 @@ def mask_decoder(files: list, table: dict[int, int], shrink: int):
     if len(is_deep) > 1:
         return None
     dtype = tf.uint16 if is_deep.pop() else tf.uint8
-    read = png_reader(files, layouts)
+    heads = [layout.head_of_values() for layout in layouts]
+    read = bytes_reader(files, heads, [layout.start for layout in layouts])
     # libpng scales gray levels of less than 8 bit to 0..255: 3 of 2 bit is 255.
     factors = tf.constant([max(1, 255 // (2**layout.bits - 1)) for layout in layouts], dtype)
     has_factors = any(layout.bits < 8 for layout in layouts)

@@ -196,8 +196,8 @@ class Reader:
         """Return how `pipeline` may read the samples from their files itself.
 
         Returns:
-            list of (image, mask) of all samples, and {value on disk: class id}. None if there is
-            more to a sample than one file for its image and one for its mask.
+            list of (image, mask) of all samples, and {value or color on disk: class id}. None if
+            there is more to a sample than one file for its image and one for its mask.
         """
         return None
 

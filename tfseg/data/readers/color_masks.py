@@ -48,6 +48,11 @@ class ColorTable:
         self._ids = np.zeros(2**24, np.uint16 if self._dtype == np.uint8 else np.int32)
         self._ids[_packed(self._colors)] = ids
 
+    def table(self) -> dict[tuple, int]:
+        """Return {(red, green, blue): class id}."""
+        ids = self._ids[_packed(self._colors)].astype(int) - 1
+        return dict(zip(map(tuple, self._colors.tolist()), ids.tolist(), strict=True))
+
     def class_ids(self, mask, where):
         """Translate colors to class ids.
 

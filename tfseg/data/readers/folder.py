@@ -167,11 +167,12 @@ class Folder(Reader):
     def plain_files(self) -> tuple[list, dict] | None:
         """Return the files of images and masks; see `Reader.plain_files`."""
         # A subclass may change what is read.
-        if type(self) is not Folder or not self._table:
+        table = self._table if self._colors is None else self._colors.table()
+        if type(self) is not Folder or not table:
             return None
         if any(len(masks) > 1 for _, masks in self._files):
             return None
-        return [(image, masks[0]) for image, masks in self._files], self._table
+        return [(image, masks[0]) for image, masks in self._files], table
 
     def version_key(self, index: int) -> list | None:
         """Return sizes and times of the files and what mask values mean; None if a file is gone."""

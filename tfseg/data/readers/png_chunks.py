@@ -45,6 +45,7 @@ class PngLayout(NamedTuple):
         color_type: 0 gray, 2 RGB, 3 palette, 4 gray with alpha, 6 RGB with alpha.
         interlace: 1 if rows are stored in seven passes, else 0.
         is_animated: whether there are several frames.
+        palette: red, green and blue of each index, one byte each; empty if there is none.
         start: position of the first chunk of pixels.
     """
 
@@ -54,17 +55,31 @@ class PngLayout(NamedTuple):
     color_type: int
     interlace: int
     is_animated: bool
+    palette: bytes
     start: int
 
     def head(self) -> bytes:
-        """Return the start of a PNG without a palette, for the chunks of pixels to follow.
+        """Return the start of a PNG without metadata, for the chunks of pixels to follow."""
+        has_palette = self.color_type == 3
+        return self._start(self.color_type) + (self._full_palette() if has_palette else b"")
 
-        The indices of a palette become gray levels.
-        """
-        color_type = 0 if self.color_type == 3 else self.color_type
+    def head_of_values(self) -> bytes:
+        """Return the same for a PNG in which the indices of a palette become gray levels."""
+        return self._start(0 if self.color_type == 3 else self.color_type)
+
+    def _start(self, color_type):
         sizes = self.width, self.height, self.bits, color_type, 0, 0, self.interlace
-        chunk = b"IHDR" + struct.pack(">IIBBBBB", *sizes)
-        return SIGNATURE + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        return SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", *sizes))
+
+    def _full_palette(self):
+        """Return the chunk of the palette; colors that it lacks are black, as Pillow reads them."""
+        length = 3 * 2**self.bits
+        return _chunk(b"PLTE", self.palette[:length].ljust(length, b"\0"))
+
+
+def _chunk(kind, data):
+    content = kind + data
+    return struct.pack(">I", len(data)) + content + struct.pack(">I", zlib.crc32(content))
 
 
 def read_layout(path) -> PngLayout | None:
@@ -72,15 +87,25 @@ def read_layout(path) -> PngLayout | None:
     with open(path, "rb") as file:
         if file.read(len(SIGNATURE)) != SIGNATURE:
             return None
-        header, is_animated = None, False
+        header, is_animated, palette = None, False, b""
         for kind, length in _chunks(file):
             if kind == b"IHDR" and length == 13:
                 header = struct.unpack(">IIBBBBB", file.read(length))
+            if kind == b"PLTE":
+                palette = file.read(length)
             is_animated |= kind == b"acTL"
             if kind == b"IDAT" and header is not None:
                 width, height, bits, color_type, _, _, interlace = header
-                start = file.tell() - 8
-                return PngLayout(width, height, bits, color_type, interlace, is_animated, start)
+                return PngLayout(
+                    width=width,
+                    height=height,
+                    bits=bits,
+                    color_type=color_type,
+                    interlace=interlace,
+                    is_animated=is_animated,
+                    palette=palette,
+                    start=file.tell() - 8,
+                )
     return None
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from tfseg.checks import IGNORE_INDEX, one_of
 from tfseg.data.readers.base import Reader
+from tfseg.data.readers.extract import shrink_labels
 from tfseg.data.readers.file_names import FileFinder, is_hidden
 from tfseg.data.readers.image_files import read_image, read_mask
 from tfseg.data.readers.mask_values import identity_table, to_class_ids
@@ -148,15 +149,16 @@ class Cityscapes(Reader):
         return [name for name in self.class_names if name in OBJECT_LABELS]
 
     def __getitem__(self, index: int) -> dict:
+        return self.read(index)
+
+    def read(self, index: int, shrink: int = 1) -> dict:
+        """Return a sample at 1 / `shrink` of its size, see `Reader.read`."""
         image, mask, *instances = self._files[index]
-        sample = {
-            "image": read_image(image, self.channels).astype(self.dtype, copy=False),
-            "mask": to_class_ids(read_mask(mask), self.mask_values, mask),
-        }
+        labels = {"mask": to_class_ids(read_mask(mask), self.mask_values, mask)}
         if instances:
-            table = self._object_ids()
-            sample.update(_read_instances(instances[0], table))
-        return sample
+            labels.update(_read_instances(instances[0], self._object_ids()))
+        pixels = read_image(image, self.channels, shrink).astype(self.dtype, copy=False)
+        return {"image": pixels, **shrink_labels(labels, shrink)}
 
     def _object_ids(self):
         """Return {id in labelIds: object category, None if its objects are ignored}."""
@@ -175,6 +177,12 @@ class Cityscapes(Reader):
     def image_path(self, index: int) -> Path:
         """Return the file of the sample's image."""
         return self._files[index][0]
+
+    def plain_files(self) -> tuple[list, dict] | None:
+        """Return the files of images and masks; see `Reader.plain_files`."""
+        if type(self) is not Cityscapes or self.fields != ("image", "mask"):
+            return None
+        return self._files, self.mask_values
 
 
 def _frames(folder):

@@ -8,10 +8,11 @@ import numpy as np
 
 from tfseg.checks import BACKGROUND, is_background, one_of
 from tfseg.data.readers.base import Reader, check_class_names
+from tfseg.data.readers.extract import shrink_labels
 from tfseg.data.readers.file_names import FileFinder, same_form
 from tfseg.data.readers.formats.voc_xml import names_in, read_objects
 from tfseg.data.readers.image_files import read_image, read_mask
-from tfseg.data.readers.mask_values import to_class_ids
+from tfseg.data.readers.mask_values import identity_table, to_class_ids
 from tfseg.data.readers.objects import (
     BOX_FIELDS,
     OBJECT_FIELDS,
@@ -134,7 +135,8 @@ class Voc(Reader):
         ]
         names = list(NAMES if class_names is None else check_class_names(class_names))
         self._open([BACKGROUND, *names[is_background(names[0]) :]], masks)
-        self.mask_values = {class_id: class_id for class_id in range(len(self.class_names))}
+        self.mask_values = identity_table(self.class_names)
+        self._table = {**self.mask_values, self.ignore_index: self.ignore_index}
         if class_names is None:
             self.palette = colormap(len(self.class_names))
 
@@ -169,16 +171,23 @@ class Voc(Reader):
         super().__init__(class_names, *read_headers(self._files))
 
     def __getitem__(self, index: int) -> dict:
-        image, *masks = self._files[index]
-        sample = {"image": read_image(image, self.channels).astype(self.dtype, copy=False)}
+        return self.read(index)
+
+    def read(self, index: int, shrink: int = 1) -> dict:
+        """Return a sample at 1 / `shrink` of its size, see `Reader.read`. Fast for JPEGs."""
+        pixels = read_image(self._files[index][0], self.channels, shrink)
+        labels = shrink_labels(self._labels(index), shrink)
+        return {"image": pixels.astype(self.dtype, copy=False), **labels}
+
+    def _labels(self, index):
+        """Return the mask and the objects of a sample, those that it has."""
+        masks = self._files[index][1:]
         if not masks:
-            boxes, classes = self._objects[index]
-            return {**sample, **object_arrays(boxes, classes)}
-        table = {**self.mask_values, self.ignore_index: self.ignore_index}
-        sample["mask"] = to_class_ids(read_mask(masks[0]), table, masks[0])
-        if len(masks) > 1:
-            sample.update(_read_instances(masks[1], sample["mask"], len(self.label_names)))
-        return sample
+            return object_arrays(*self._objects[index])
+        mask = to_class_ids(read_mask(masks[0]), self._table, masks[0])
+        if len(masks) == 1:
+            return {"mask": mask}
+        return {"mask": mask, **_read_instances(masks[1], mask, len(self.label_names))}
 
     def name(self, index: int) -> str:
         """Return the name in the list: the image's file name without its suffix."""
@@ -187,6 +196,12 @@ class Voc(Reader):
     def image_path(self, index: int) -> Path:
         """Return the file of the sample's image."""
         return self._files[index][0]
+
+    def plain_files(self) -> tuple[list, dict] | None:
+        """Return the files of images and masks; see `Reader.plain_files`."""
+        if type(self) is not Voc or self.fields != ("image", "mask"):
+            return None
+        return self._files, self._table
 
 
 def colormap(count: int):

@@ -3,7 +3,9 @@
 from tfseg.data.native.color_mask_decoder import color_mask_decoder
 from tfseg.data.native.image_decoder import image_decoder
 from tfseg.data.native.mask_decoder import mask_decoder
+from tfseg.data.native.record_decoder import record_decoder
 from tfseg.data.readers import Reader
+from tfseg.data.readers.formats.tfrecord import TFRecords
 from tfseg.data.readers.subset import Subset
 
 
@@ -22,6 +24,8 @@ def sample_decoder(reader: Reader, indices, shrink: int):
     # A subclass may change what is read.
     if type(reader) is Subset:
         return sample_decoder(reader.reader, reader.indices[indices], shrink)
+    if type(reader) is TFRecords:
+        return record_decoder(reader, indices, shrink)
     return _file_decoder(reader, indices, shrink)
 
 

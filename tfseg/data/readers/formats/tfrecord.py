@@ -156,6 +156,10 @@ class TFRecords(Reader):
         """Return the sample's name in the original reader."""
         return self._names[index]
 
+    def places(self) -> list[tuple[Path, int]]:
+        """Return the file of each record, and its offset in it."""
+        return [(self._folder / shard["file"], offset) for shard, offset, _ in self._records]
+
     def verify(self) -> None:
         """Read all files and compare them with their checksums.
 

@@ -1,0 +1,96 @@
+"""Decode samples of `TFRecords` with TensorFlow."""
+
+import os
+
+import tensorflow as tf
+
+from tfseg.data.native.image_decoder import block_means
+from tfseg.data.native.mask_decoder import block_centers, translation
+from tfseg.data.readers.mask_values import identity_table
+
+PNG_DTYPES = ("uint8", "uint16")
+# Dtypes of which `tf.io.decode_raw` reads numbers, and those whose sums over blocks are exact.
+RAW_DTYPES = ("uint8", "uint16", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
+EXACT_DTYPES = ("uint8", "uint16", "int8", "int16")
+FIELDS = ("image", "mask")
+DESCRIPTION = ("format", "dtype")  # features of a field, beside its shape
+MASK_DTYPES = {"uint8": tf.uint8, "int32": tf.uint16}  # of masks, and of the PNGs that they become
+
+
+def record_decoder(reader, indices, shrink: int):
+    """Return a function that reads samples of a `TFRecords`, if TensorFlow can read them.
+
+    The checksum in each record is verified, not that in the index.
+
+    Args:
+        reader: a `TFRecords` of images and masks.
+        indices: (N,) positions of the samples in it.
+        shrink: see `Reader.read`.
+
+    Returns:
+        see `sample_decoder`. None if the images are integers or fractions whose means over blocks
+        depend on the order of the pixels, or integers of 32 bit.
+    """
+    dtype, channels = str(reader.dtype), reader.channels
+    is_png = dtype in PNG_DTYPES and channels in (1, 3)
+    if dtype == "int32" or dtype not in (RAW_DTYPES if shrink == 1 else EXACT_DTYPES):
+        return None
+    places, mask_dtype = reader.places(), str(reader.mask_dtype)
+    read_example = _example_reader([places[index] for index in indices])
+    expected = {
+        "image/format": b"png" if is_png else b"raw",
+        "image/dtype": dtype.encode(),
+        "mask/format": b"png",
+        "mask/dtype": mask_dtype.encode(),
+    }
+    if not _is_first_as_expected(read_example, expected):
+        return None
+    table = {**identity_table(reader.label_names), reader.ignore_index: reader.ignore_index}
+    translate = translation(table, MASK_DTYPES[mask_dtype])
+
+    def decode(index):
+        example = read_example(index)
+        is_sound = _is_as_expected(example, expected)
+        if is_png:
+            image = tf.io.decode_png(example["image"], channels, reader.dtype)
+        else:
+            values = tf.io.decode_raw(example["image"], reader.dtype)
+            image = tf.reshape(values, [*tf.unstack(example["image/shape"])[:2], channels])
+        values = tf.io.decode_png(example["mask"], 1, MASK_DTYPES[mask_dtype])[..., 0]
+        mask, is_known = translate(values)
+        return block_means(image, shrink), block_centers(mask, shrink), is_sound & is_known
+
+    return decode
+
+
+def _example_reader(places):
+    """Return a function that parses the record at one of these places."""
+    paths = tf.constant([os.fsencode(path) for path, _ in places])
+    offsets = tf.constant([offset for _, offset in places], tf.int64)
+    names = [*FIELDS, *(f"{name}/{part}" for name in FIELDS for part in DESCRIPTION)]
+    features = {name: tf.io.FixedLenFeature([], tf.string) for name in names}
+    features["image/shape"] = tf.io.FixedLenFeature([3], tf.int64)
+
+    def read(index):
+        # `tf.data.TFRecordDataset` has no offsets.
+        records = tf.raw_ops.TFRecordDatasetV2(
+            filenames=paths[index][None],
+            compression_type="",
+            buffer_size=tf.constant(0, tf.int64),
+            byte_offsets=offsets[index][None],
+        )
+        records = tf.data.experimental.from_variant(records, tf.TensorSpec([], tf.string))
+        return tf.io.parse_single_example(records.take(1).get_single_element(), features)
+
+    return read
+
+
+def _is_as_expected(example, expected):
+    return tf.reduce_all([example[name] == value for name, value in expected.items()])
+
+
+def _is_first_as_expected(read_example, expected):
+    try:
+        return bool(_is_as_expected(read_example(0), expected))
+    except tf.errors.OpError:
+        return False

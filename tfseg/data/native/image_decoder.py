@@ -1,12 +1,12 @@
 """Decode image files with TensorFlow as `read_image` does."""
 
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from tfseg.data.native.stored_bytes import bytes_reader
+from tfseg.data.readers.file_scan import scan
 from tfseg.data.readers.orientation import (
     COLUMNS_REVERSED,
     ROWS_REVERSED,
@@ -53,8 +53,7 @@ def image_decoder(files: list, channels: int, shrink: int):
         Function of the position of a file, which returns (H, W, channels) uint8, or uint16 if any
         image has 16 bit; or None.
     """
-    with ThreadPoolExecutor() as pool:
-        stored = list(pool.map(lambda file: _stored_image(file, channels, shrink), files))
+    stored = scan(lambda file: _stored_image(file, channels, shrink), files)
     if None in stored:
         return None
     read = bytes_reader(files, [image.head for image in stored], [image.start for image in stored])

@@ -2,10 +2,10 @@
 
 import itertools
 import re
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from tfseg.data.readers.file_scan import scan
 from tfseg.data.readers.image_files import read_header
 from tfseg.data.readers.problems import format_problems
 
@@ -123,8 +123,7 @@ def read_headers(files):
     Raises:
         ValueError: files that are not images, or masks of another size; every one is named.
     """
-    with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(_header, files))
+    headers = scan(_header, files)
     problems = [header for header in headers if isinstance(header, str)]
     if problems:
         raise ValueError(format_problems(problems))

@@ -37,7 +37,7 @@ def records(folder, dtype="uint8", channels=3, count=3):
 def test_records_are_those_of_the_reader(dtype, channels, count, shrinks, tmp_path):
     reader = records(tmp_path, dtype, channels, count).subset([2, 0, 1, 0])
     for shrink in shrinks:
-        decode = tf.function(sample_decoder(reader, np.arange(4), shrink))
+        decode = tf.function(sample_decoder(reader, np.arange(4), shrink).read)
         for index in range(4):
             image, mask, is_sound = decode(tf.constant(index))
             expected = reader.read(index, shrink)
@@ -56,7 +56,7 @@ def test_records_that_are_left_to_python(tmp_path):
 @pytest.mark.parametrize("position", [30, 3])  # in the content, and in the length
 def test_damaged_records_raise(position, tmp_path):
     reader = records(tmp_path)
-    decode = sample_decoder(reader, np.arange(3), 1)
+    decode = sample_decoder(reader, np.arange(3), 1).read
     path, offset = reader.places()[1]
     assert offset > 0
     data = bytearray(path.read_bytes())
@@ -78,6 +78,19 @@ def test_other_class_ids_are_not_sound(tmp_path):
 
     images = np.zeros((2, 4, 5, 1), np.uint8)
     reader = Wrong(images, np.full((2, 4, 5), 2, np.uint8), ["a", "b", "c"])
-    decode = sample_decoder(write_tfrecords(reader, tmp_path), np.arange(2), 1)
+    decode = sample_decoder(write_tfrecords(reader, tmp_path), np.arange(2), 1).read
     assert decode(0)[2]
     assert not decode(1)[2]
+
+
+def test_records_of_another_dtype_raise(tmp_path):
+    class Wrong(Arrays):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return {**sample, "image": sample["image"].astype(["uint8", "uint16"][index])}
+
+    reader = Wrong(np.zeros((2, 4, 5, 1), np.uint8), np.zeros((2, 4, 5), np.uint8), ["a"])
+    decode = tf.function(sample_decoder(write_tfrecords(reader, tmp_path), np.arange(2), 1).read)
+    assert decode(tf.constant(0))[2]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="another format or dtype"):
+        decode(tf.constant(1))

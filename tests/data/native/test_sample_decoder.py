@@ -73,7 +73,7 @@ READERS = {
 
 def check_equal(reader, shrink):
     """Check that TensorFlow decodes the samples that a reader reads."""
-    decode = tf.function(sample_decoder(reader, np.arange(len(reader)), shrink))
+    decode = tf.function(sample_decoder(reader, np.arange(len(reader)), shrink).read)
     for index in range(len(reader)):
         image, mask, is_sound = decode(tf.constant(index, tf.int64))
         expected = reader.read(index, shrink)
@@ -105,7 +105,7 @@ def test_masks_that_python_refuses_are_not_sound(convert, tmp_path):
     reader = color_folder(convert)(tmp_path)
     with pytest.raises(ValueError, match=r"p0\.png (contains|has)"):
         reader[0]
-    assert not sample_decoder(reader, np.arange(3), 1)(0)[2]
+    assert not sample_decoder(reader, np.arange(3), 1).read(0)[2]
 
 
 class Changed(Folder):

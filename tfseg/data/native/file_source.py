@@ -18,8 +18,8 @@ def file_source(loader) -> Source | None:
     reader = loader.reader
     if set(reader.fields) != {"image", "mask"}:
         return None
-    decode = sample_decoder(reader, np.arange(len(reader)), loader.shrink)
-    if decode is None:
+    decoder = sample_decoder(reader, np.arange(len(reader)), loader.shrink)
+    if decoder is None:
         return None
     sizes = tf.constant(loader.sizes, tf.int32)
     bounds = tf.Variable([0, 0], dtype=tf.float64, trainable=False)
@@ -31,7 +31,7 @@ def file_source(loader) -> Source | None:
         return accepted is not None
 
     def read(index):
-        image, mask, is_known = decode(index)
+        image, mask, is_known = decoder.read(index)
         image = tf.cast(image, loader.dtypes["image"])
         is_sound = is_known & _has_size(image, sizes[index]) & _has_size(mask, sizes[index])
         if image.dtype != tf.uint8:

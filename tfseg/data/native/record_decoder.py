@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from tfseg.data.native.decoder import Decoder
 from tfseg.data.native.image_decoder import block_means
 from tfseg.data.native.mask_decoder import block_centers, translation
 from tfseg.data.readers.mask_values import identity_table
@@ -17,26 +18,24 @@ DESCRIPTION = ("format", "dtype")  # features of a field, beside its shape
 MASK_DTYPES = {"uint8": tf.uint8, "int32": tf.uint16}  # of masks, and of the PNGs that they become
 
 
-def record_decoder(reader, indices, shrink: int):
-    """Return a function that reads samples of a `TFRecords`, if TensorFlow can read them.
+def record_decoder(reader, indices, shrink: int) -> Decoder | None:
+    """Return what reads samples of a `TFRecords`; None if TensorFlow cannot read them.
 
-    The checksum in each record is verified, not that in the index.
+    It cannot read images of 32-bit integers, nor with `shrink` those whose means over blocks depend
+    on the order of the pixels. The checksum in each record is verified, not that in the index.
 
     Args:
         reader: a `TFRecords` of images and masks.
         indices: (N,) positions of the samples in it.
         shrink: see `Reader.read`.
-
-    Returns:
-        see `sample_decoder`. None if the images are integers or fractions whose means over blocks
-        depend on the order of the pixels, or integers of 32 bit.
     """
     dtype, channels = str(reader.dtype), reader.channels
     is_png = dtype in PNG_DTYPES and channels in (1, 3)
     if dtype == "int32" or dtype not in (RAW_DTYPES if shrink == 1 else EXACT_DTYPES):
         return None
-    places, mask_dtype = reader.places(), str(reader.mask_dtype)
-    read_example = _example_reader([places[index] for index in indices])
+    all_places, mask_dtype = reader.places(), str(reader.mask_dtype)
+    places = [all_places[index] for index in indices]
+    read_example = _example_reader(places)
     expected = {
         "image/format": b"png" if is_png else b"raw",
         "image/dtype": dtype.encode(),
@@ -50,7 +49,7 @@ def record_decoder(reader, indices, shrink: int):
 
     def decode(index):
         example = read_example(index)
-        is_sound = _is_as_expected(example, expected)
+        tf.debugging.Assert(_is_as_expected(example, expected), ["another format or dtype"])
         if is_png:
             image = tf.io.decode_png(example["image"], channels, reader.dtype)
         else:
@@ -58,9 +57,10 @@ def record_decoder(reader, indices, shrink: int):
             image = tf.reshape(values, [*tf.unstack(example["image/shape"])[:2], channels])
         values = tf.io.decode_png(example["mask"], 1, MASK_DTYPES[mask_dtype])[..., 0]
         mask, is_known = translate(values)
-        return block_means(image, shrink), block_centers(mask, shrink), is_sound & is_known
+        return block_means(image, shrink), block_centers(mask, shrink), is_known
 
-    return decode
+    files = [f"{path}, byte {offset}" for path, offset in places]
+    return Decoder(decode, files, table)
 
 
 def _example_reader(places):

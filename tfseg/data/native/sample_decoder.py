@@ -1,6 +1,7 @@
 """Decode the samples of a reader with TensorFlow."""
 
 from tfseg.data.native.color_mask_decoder import color_mask_decoder
+from tfseg.data.native.decoder import Decoder
 from tfseg.data.native.image_decoder import image_decoder
 from tfseg.data.native.mask_decoder import mask_decoder
 from tfseg.data.native.record_decoder import record_decoder
@@ -9,17 +10,13 @@ from tfseg.data.readers.formats.tfrecord import TFRecords
 from tfseg.data.readers.subset import Subset
 
 
-def sample_decoder(reader: Reader, indices, shrink: int):
-    """Return a function that reads samples as `reader.read` does, if TensorFlow can read them.
+def sample_decoder(reader: Reader, indices, shrink: int) -> Decoder | None:
+    """Return what reads samples as `reader.read` does; None if TensorFlow cannot read them.
 
     Args:
         reader: a `Reader` of images and masks.
         indices: (N,) positions of the samples in it.
         shrink: see `Reader.read`.
-
-    Returns:
-        Function of 0 to N - 1, a tensor, which returns the image (H, W, C) and the mask (H, W) of a
-        sample, integers of any dtype, and whether they are as Python would read them; or None.
     """
     # A subclass may change what is read.
     if type(reader) is Subset:
@@ -36,12 +33,16 @@ def _file_decoder(reader, indices, shrink):
     if found is None or reader.sizes[indices].min() < shrink:
         return None
     files, table = found
+    images, masks = zip(*(files[index] for index in indices), strict=True)
     has_colors = any(isinstance(value, tuple) for value in table)
-    mask_files = [files[index][1] for index in indices]
-    decode_mask = (color_mask_decoder if has_colors else mask_decoder)(mask_files, table, shrink)
+    decode_mask = (color_mask_decoder if has_colors else mask_decoder)(masks, table, shrink)
     if decode_mask is None:
         return None
-    decode_image = image_decoder([files[index][0] for index in indices], reader.channels, shrink)
+    decode_image = image_decoder(images, reader.channels, shrink)
     if decode_image is None:
         return None
-    return lambda index: (decode_image(index), *decode_mask(index))
+    return Decoder(
+        read=lambda index: (decode_image(index), *decode_mask(index)),
+        files=[f"{image}, {mask}" for image, mask in zip(images, masks, strict=True)],
+        table=table,
+    )

@@ -1,12 +1,12 @@
 """Decode mask files with TensorFlow as `read_mask` and `to_class_ids` do."""
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
 from tfseg.data.native.stored_bytes import bytes_reader
+from tfseg.data.readers.file_scan import scan
 from tfseg.data.readers.png_chunks import read_layout
 
 VALUE_TYPES = (0, 3)  # color types of PNGs: gray levels, and indices into a palette
@@ -28,8 +28,7 @@ def mask_decoder(files: list, table: dict[int, int], shrink: int):
         Function of the position of a file, which returns (H, W) integer class ids, and whether all
         values are in the table; or None.
     """
-    with ThreadPoolExecutor() as pool:
-        layouts = list(pool.map(read_layout, files))
+    layouts = scan(read_layout, files)
     if any(layout is None or not _has_values(layout) for layout in layouts):
         return None
     is_deep = {layout.bits == 16 for layout in layouts}

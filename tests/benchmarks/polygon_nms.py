@@ -1,7 +1,8 @@
 """Time of the suppression of star-convex polygons, compared with StarDist's C++ code.
 
 Both get the same 5,000 candidates with 32 rays, as a network gives them: many around each object
-("crowded": 100 objects, "usual": 500) or few ("sparse": 2,000), on one thread. tfseg runs in a
+("crowded": 100 objects, "usual": 500) or few ("sparse": 2,000); or as one that has learned little
+gives them ("jagged": outlines that differ from ray to ray), on one thread. tfseg runs in a
 TensorFlow graph and compiled by XLA. They run in processes of their own and take turns. StarDist
 (0.9.2) may be installed elsewhere; without it there are no ratios:
 
@@ -23,12 +24,17 @@ import numpy as np
 from processes import answer, start
 
 ROUNDS, CANDIDATES, RAYS, OVERLAP = 7, 5000, 32, 0.4
-ROWS = {"crowded": 100, "usual": 500, "sparse": 2000}
+ROWS = {"crowded": (100, 0.05), "usual": (500, 0.05), "sparse": (2000, 0.05), "jagged": (100, 0.6)}
 SIDES = ("tfseg", "tfseg XLA", "stardist")
 
 
-def candidates(objects):
-    """Return distances (N, R), centers (N, 2) and scores (N,) by descending score."""
+def candidates(objects, noise):
+    """Return distances (N, R), centers (N, 2) and scores (N,) by descending score.
+
+    Args:
+        objects: how many objects there are.
+        noise: std of the logarithm of the distances of candidates for one object.
+    """
     rng = np.random.default_rng(0)
     side = 32 * int(np.ceil(objects**0.5))
     cells = rng.permutation(int(np.ceil(objects**0.5)) ** 2)[:objects]
@@ -38,7 +44,7 @@ def candidates(objects):
     owner = rng.integers(0, objects, CANDIDATES)
     shift = np.round(rng.normal(0, 0.25, (CANDIDATES, 2)) * radii[owner])
     distances = radii * np.exp(waves - waves.mean(-1, keepdims=True))
-    distances = distances[owner] * np.exp(rng.normal(0, 0.05, (CANDIDATES, RAYS)))
+    distances = distances[owner] * np.exp(rng.normal(0, noise, (CANDIDATES, RAYS)))
     scores = np.exp(-np.hypot(*shift.T) / 10) * rng.uniform(0.8, 1, CANDIDATES)
     order = np.argsort(-scores)
     arrays = (distances[order], np.round(middles[owner] + shift)[order], scores[order])
@@ -59,19 +65,19 @@ def tfseg_steps(xla):
     def suppress(*arrays):
         return polygon_nms(*arrays, OVERLAP)[1]
 
-    def step(objects):
-        constants = [tf.constant(array[None]) for array in candidates(objects)]
+    def step(objects, noise):
+        constants = [tf.constant(array[None]) for array in candidates(objects, noise)]
         return lambda: int(np.count_nonzero(suppress(*constants)))
 
-    return {row: step(objects) for row, objects in ROWS.items()}
+    return {row: step(*arguments) for row, arguments in ROWS.items()}
 
 
 def stardist_steps():
     """Return {row: step}; a step returns the number of polygons kept."""
     from stardist.nms import non_maximum_suppression_inds
 
-    def step(objects):
-        distances, centers, scores = candidates(objects)
+    def step(objects, noise):
+        distances, centers, scores = candidates(objects, noise)
         points = np.ascontiguousarray(centers[:, ::-1])  # row and column
 
         def suppress():
@@ -82,7 +88,7 @@ def stardist_steps():
 
         return suppress
 
-    return {row: step(objects) for row, objects in ROWS.items()}
+    return {row: step(*arguments) for row, arguments in ROWS.items()}
 
 
 def steps_of(side):

@@ -1,5 +1,4 @@
 import functools
-import sys
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from tfseg.ops import polygon_nms
+from tfseg.ops import polygon_nms, polygon_pairs
 
 GOLDENS = np.load(Path(__file__).parents[1] / "goldens" / "polygon_goldens.npz")
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -124,13 +123,12 @@ def test_boxes_that_overlap_do_not_suppress():
 
 def test_an_overlap_equal_to_the_threshold_is_allowed(monkeypatch):
     # A quarter of either square is in the other, after float32's rounding is undone.
-    module = sys.modules[polygon_nms.__module__]
-    overlaps = module.exact_overlaps
+    overlaps = polygon_pairs.exact_overlaps
 
     def exact(rows, others):
         return ops.round(64 * overlaps(rows, others)) / 64
 
-    monkeypatch.setattr(module, "exact_overlaps", exact)
+    monkeypatch.setattr(polygon_pairs, "exact_overlaps", exact)
     for centers, threshold, expected in (
         ([[0, 0], [2, 0]], 0.25, [1, 0]),
         ([[0, 0], [2, 0]], 0.24, [1]),
@@ -190,6 +188,19 @@ def test_more_candidates_than_a_chunk_and_more_images_than_one():
         assert expected is not None  # by the choice of the seed
         assert rows == expected
     assert len(found[0]) > 400  # more than a tile
+
+
+@pytest.mark.parametrize("threshold", [0.4, 0.6])
+def test_jagged_polygons_that_all_overlap(threshold):
+    # As of a network after a few steps. The first tile has more near pairs than fit in one list.
+    rng = np.random.default_rng(11)
+    distances = 8 * np.exp(rng.normal(0, 0.7, (400, 16)))
+    centers = rng.uniform(0, 32, (400, 2))
+    candidates = distances, centers, rng.random(400)
+    expected = expected_rows(*candidates, threshold)
+    assert expected is not None  # by the choice of the seed
+    assert 15 < len(expected) < 300
+    assert kept_rows(*candidates, threshold) == expected
 
 
 def test_a_long_chain_of_suppression():

@@ -46,6 +46,20 @@ def upper_overlaps(rows, others):
     return inter / ops.maximum(smaller, SMALLEST_AREA)
 
 
+def may_overlap(rows, others, threshold):
+    """Return whether `upper_overlaps` is above a threshold, without a division.
+
+    Args:
+        rows, others: described polygons, whose shapes broadcast.
+        threshold: in [0, 1].
+    """
+    right, bottom, left, top = (
+        ops.minimum(rows[..., side], others[..., side]) for side in range(-5, -1)
+    )
+    limit = ops.minimum(threshold * rows[..., -1], threshold * others[..., -1])
+    return ops.maximum(right + left, 0) * (bottom + top) > limit
+
+
 def lower_overlaps(rows, others):
     """Return lower bounds on overlaps, from polygons with fewer rays inside of these.
 

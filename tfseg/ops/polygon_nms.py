@@ -6,23 +6,23 @@ from typing import Any
 from keras import ops
 
 from tfseg.ops.nms import TILE
-from tfseg.ops.polygon_bounds import (
-    COLUMNS,
-    describe_polygons,
-    exact_overlaps,
-    lower_overlaps,
-    upper_overlaps,
+from tfseg.ops.polygon_bounds import describe_polygons, lower_overlaps
+from tfseg.ops.polygon_cells import CELL_COLUMNS, cell_side, describe_cells
+from tfseg.ops.polygon_pairs import (
+    ABOVE,
+    ROUNDING,
+    UNSURE,
+    near_pairs,
+    pair_verdicts,
+    without_hits,
+    without_overlaps,
 )
-from tfseg.ops.survivor_map import SurvivorMap, take_rows, write_columns
+from tfseg.ops.survivor_map import SurvivorMap, take_rows, write_columns, write_rows
 
-# Exact overlaps are computed for this many pairs at once. Their arrays stay in a CPU core's cache.
-PAIRS = 16
 # A tile of polygons is compared with this many survivors at once.
 BLOCK = 512
 # This many polygons look for a survivor near by at once.
 CHUNK = 1024
-# What lower bounds may exceed the overlaps by.
-ROUNDING = 1e-5
 
 
 def polygon_nms(
@@ -93,9 +93,9 @@ class _Greedy:
 
     Most polygons show the same object as one of a higher score. So those of a chunk are first
     compared with a survivor near by, and few of them remain. These are compared, one tile after the
-    other, with all survivors, then with each other. The bounding boxes give an upper bound on each
-    overlap, and only pairs whose bound is above the threshold are compared: per polygon first the
-    one with the largest bound, since one hit is enough.
+    other, with all survivors, then with each other. Most pairs are decided by bounds on their
+    overlap, from the boxes and then from the cells that both cover. The exact overlap is computed
+    of the others.
 
     Args:
         rows: (B, N, R + 7), see `describe_polygons`; N is a multiple of CHUNK.
@@ -117,11 +117,12 @@ class _Greedy:
         batch = ops.shape(self.valid)[0]
         end = ops.max(ops.sum(ops.cast(self.valid, "int32"), axis=1))
         near = SurvivorMap.of(self.rows, self.valid)
+        side = cell_side(self.rows, self.valid)
 
-        def unfinished(chunk, found, counts, names):
+        def unfinished(chunk, found, known, counts, names):
             return ops.logical_and(chunk * CHUNK < end, ops.any(counts < self.enough))
 
-        def add_chunk(chunk, found, counts, names):
+        def add_chunk(chunk, found, known, counts, names):
             places = ops.broadcast_to(chunk * CHUNK + ops.arange(CHUNK), (batch, CHUNK))
             alive = ops.take_along_axis(self.valid, places, axis=1)
             alive = ops.cond(
@@ -129,13 +130,16 @@ class _Greedy:
                 lambda: ops.logical_and(alive, self._is_open(places, near.nearest(names, places))),
                 lambda: alive,
             )
-            return chunk + 1, *self._add_alive(places, alive, near, (found, counts, names))
+            state = found, known, counts, names
+            return chunk + 1, *self._add_alive(places, alive, near, side, state)
 
         # The last column takes what is not a survivor.
         slots = -(-(self.enough + TILE) // BLOCK) * BLOCK
         found = ops.zeros((batch, slots + 1), "int32")
-        state = (0, found, ops.zeros((batch,), "int32"), near.blank())
-        return ops.while_loop(unfinished, add_chunk, state)[1:3]
+        known = ops.zeros((batch, slots + 1, self.rows.shape[-1] + CELL_COLUMNS))
+        state = (0, found, known, ops.zeros((batch,), "int32"), near.blank())
+        found, _, counts, _ = ops.while_loop(unfinished, add_chunk, state)[1:]
+        return found, counts
 
     def _is_open(self, places, rivals):
         """Return (B, K), whether polygons are not certainly suppressed by their rivals.
@@ -145,20 +149,18 @@ class _Greedy:
             rivals: (B, K), a survivor near each of them, or -1.
         """
         others = take_rows(self.rows, ops.maximum(rivals, 0))
-        is_hit = self._is_certain(take_rows(self.rows, places), others)
-        return ops.logical_not(ops.logical_and(is_hit, rivals >= 0))
+        overlaps = lower_overlaps(take_rows(self.rows, places), others)
+        return ops.logical_or(overlaps <= self.threshold + ROUNDING, rivals < 0)
 
-    def _is_certain(self, rows, others):
-        return lower_overlaps(rows, others) > self.threshold + ROUNDING
-
-    def _add_alive(self, places, alive, near, state):
+    def _add_alive(self, places, alive, near, side, state):
         """Add the survivors of a chunk.
 
         Args:
             places: (B, CHUNK) of its polygons.
             alive: (B, CHUNK) bool, which of them no survivor is known to suppress.
             near: the `SurvivorMap`.
-            state: places of the survivors, their number, and the map's names.
+            side: (B, 1) side of the cells of `describe_cells`.
+            state: places of the survivors, their rows, their number, and the map's names.
 
         Returns:
             the new state.
@@ -168,29 +170,31 @@ class _Greedy:
         places = ops.take_along_axis(places, first, axis=1)
         ends = ops.sum(ops.cast(alive, "int32"), axis=1)
 
-        def unfinished(tile, found, counts, names):
+        def unfinished(tile, found, known, counts, names):
             return ops.logical_and(tile * TILE < ops.max(ends), ops.any(counts < self.enough))
 
-        def add_tile(tile, found, counts, names):
+        def add_tile(tile, found, known, counts, names):
             row = tile * TILE + ops.arange(TILE)
             here = ops.take(places, row, axis=1)
             rows = take_rows(self.rows, here)
-            kept = self._without_hits(rows, row < ends[:, None], found, counts)
+            rows = ops.concatenate([rows, describe_cells(rows, side)], axis=-1)
+            kept = self._without_hits(rows, row < ends[:, None], known, counts)
             kept = self._settle(rows, kept)
             slot = counts[:, None] + ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1
             found = write_columns(found, slot, here, kept)
+            known = write_rows(known, slot, rows, kept)
             counts = counts + ops.sum(ops.cast(kept, "int32"), axis=1)
-            return tile + 1, found, counts, near.enter(names, here, kept)
+            return tile + 1, found, known, counts, near.enter(names, here, kept)
 
         return ops.while_loop(unfinished, add_tile, (0, *state))[1:]
 
-    def _without_hits(self, rows, alive, found, counts):
+    def _without_hits(self, rows, alive, known, counts):
         """Return (B, TILE), which polygons of a tile no earlier survivor suppresses.
 
         Args:
-            rows: (B, TILE, R + 7) of the tile.
+            rows: (B, TILE, F) of the tile, described with their cells.
             alive: (B, TILE) bool, which of them to look at.
-            found: (B, slots + 1), the places of the survivors.
+            known: (B, slots + 1, F), the rows of the survivors.
             counts: (B,), how many there are.
         """
         last = ops.max(counts)
@@ -200,17 +204,11 @@ class _Greedy:
 
         def compare(block, alive):
             slots = block * BLOCK + ops.arange(BLOCK)
-            others = take_rows(self.rows, ops.take(found, slots, axis=1))
-            bounds = self._bounds(rows, others)
-            bounds = ops.where(slots < counts[:, None, None], bounds, 0.0)
-
-            def is_open(bounds, alive):
-                return ops.any(ops.logical_and(alive, ops.any(bounds > 0, axis=2)))
-
-            def test(bounds, alive):
-                return self._test(rows, others, bounds, bounds, alive)
-
-            return block + 1, ops.while_loop(is_open, test, (bounds, alive))[1]
+            others = ops.take(known, slots, axis=1)
+            pairs = near_pairs(rows, others, self.threshold)
+            pairs = ops.logical_and(pairs, alive[..., None])
+            pairs = ops.logical_and(pairs, slots < counts[:, None, None])
+            return block + 1, without_hits(rows, others, pairs, alive, self.threshold)
 
         return ops.while_loop(is_left, compare, (0, alive))[1]
 
@@ -222,76 +220,27 @@ class _Greedy:
         decided, so each round decides something.
 
         Args:
-            rows: (B, TILE, R + 7).
+            rows: (B, TILE, F), described with their cells.
             alive: (B, TILE) bool, which of them are not suppressed by earlier survivors.
         """
         place = ops.arange(TILE)
-        bounds = ops.where(place < place[:, None], self._bounds(rows, rows), 0.0)
+        pairs = ops.logical_and(near_pairs(rows, rows, self.threshold), place < place[:, None])
+        pairs = ops.logical_and(pairs, ops.logical_and(alive[..., None], alive[:, None]))
+        verdicts = pair_verdicts(rows, rows, pairs, self.threshold)
+        is_certain = verdicts == ABOVE
 
-        def is_open(bounds, alive, kept):
+        def is_open(is_unsure, alive, kept):
             return ops.any(alive != kept)
 
-        def decide(bounds, alive, kept):
-            bounds = ops.where(alive[:, None], bounds, 0.0)
-            is_free = ops.logical_not(ops.any(bounds > 0, axis=2))
+        def decide(is_unsure, alive, kept):
+            threats = ops.logical_and(ops.logical_or(is_certain, is_unsure), alive[:, None])
+            is_free = ops.logical_not(ops.any(threats, axis=2))
             kept = ops.logical_and(alive, ops.logical_or(kept, is_free))
-            bounds, alive = self._test(
-                rows, rows, bounds, ops.where(kept[:, None], bounds, 0.0), alive
-            )
-            return bounds, alive, kept
+            hit = ops.any(ops.logical_and(is_certain, kept[:, None]), axis=2)
+            alive = ops.logical_and(alive, ops.logical_not(hit))
+            pairs = ops.logical_and(is_unsure, kept[:, None])
+            alive = without_overlaps(rows, rows, pairs, alive, self.threshold)
+            return ops.logical_and(is_unsure, ops.logical_not(kept[:, None])), alive, kept
 
-        return ops.while_loop(is_open, decide, (bounds, alive, ops.zeros_like(alive)))[2]
-
-    def _bounds(self, rows, others):
-        """Return (B, K, L) upper bounds on the overlaps; 0 where they exclude a hit."""
-        bounds = upper_overlaps(rows[:, :, None, -COLUMNS:], others[:, None, :, -COLUMNS:])
-        return ops.where(bounds > self.threshold, bounds, 0.0)
-
-    def _test(self, rows, others, bounds, open_bounds, alive):
-        """Compare some polygons, each with the one of the largest bound.
-
-        Args:
-            rows, others: (B, K, R + 7), (B, L, R + 7).
-            bounds: (B, K, L) of all pairs.
-            open_bounds: (B, K, L) of the pairs that may be compared now; 0 for others.
-            alive: (B, K) bool.
-
-        Returns:
-            bounds, with 0 for the pairs that were compared exactly; and alive, without the
-            polygons hit.
-        """
-        best = ops.cast(ops.argmax(open_bounds, axis=2), "int32")
-        active = ops.logical_and(alive, ops.any(open_bounds > 0, axis=2))
-        certain = ops.logical_and(active, self._is_certain(rows, take_rows(others, best)))
-        active = ops.logical_and(active, ops.logical_not(certain))
-        hit = ops.logical_or(certain, self._exact_hits(rows, others, best, active))
-        columns = ops.arange(ops.shape(bounds)[2])
-        compared = ops.logical_and(active[..., None], columns == best[..., None])
-        return ops.where(compared, 0.0, bounds), ops.logical_and(alive, ops.logical_not(hit))
-
-    def _exact_hits(self, rows, others, best, active):
-        """Return (B, K), which polygons overlap the one at `best` by more than the threshold.
-
-        Args:
-            rows, others: (B, K, R + 7), (B, L, R + 7); K is a multiple of `PAIRS`.
-            best: (B, K) places among the others.
-            active: (B, K) bool, which polygons to compare; False is returned for the rest.
-        """
-        batch, count = ops.shape(active)
-        rank = ops.arange(count)
-        order = ops.argsort(ops.where(active, rank, rank + count), axis=1)  # the active ones first
-        waiting = ops.max(ops.sum(ops.cast(active, "int32"), axis=1))
-
-        def is_left(start, hit):
-            return start < waiting
-
-        def compare(start, hit):
-            places = ops.take(order, start + ops.arange(PAIRS), axis=1)
-            rivals = take_rows(others, ops.take_along_axis(best, places, axis=1))
-            is_hit = exact_overlaps(take_rows(rows, places), rivals) > self.threshold
-            wanted = ops.take_along_axis(active, places, axis=1)
-            return start + PAIRS, write_columns(hit, places, is_hit, wanted)
-
-        # The last column takes what is not wanted.
-        hit = ops.zeros((batch, count + 1), "bool")
-        return ops.while_loop(is_left, compare, (0, hit))[1][:, :-1]
+        state = (verdicts == UNSURE, alive, ops.zeros_like(alive))
+        return ops.while_loop(is_open, decide, state)[2]

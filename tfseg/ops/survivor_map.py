@@ -27,13 +27,20 @@ def write_columns(target, columns, values, wanted):
 
     The last column takes the other values, and those of columns beyond it.
     """
-    batch, width = ops.shape(target)
-    columns = ops.where(wanted, ops.minimum(columns, width - 1), width - 1)
-    places = ops.reshape(columns + ops.arange(batch)[:, None] * width, (-1, 1))
-    values = ops.reshape(values, (-1,))
-    return ops.reshape(
-        ops.scatter_update(ops.reshape(target, (-1,)), places, values), (batch, width)
-    )
+    return write_rows(target[..., None], columns, values[..., None], wanted)[..., 0]
+
+
+def write_rows(target, slots, rows, wanted):
+    """Return `target` (B, M, F) with `rows` (B, K, F) at `slots` (B, K) where `wanted` (B, K).
+
+    The last slot takes the other rows, and those of slots beyond it.
+    """
+    batch, count, width = ops.shape(target)
+    slots = ops.where(wanted, ops.minimum(slots, count - 1), count - 1)
+    places = ops.reshape(slots + ops.arange(batch)[:, None] * count, (-1, 1))
+    flat = ops.reshape(target, (batch * count, width))
+    flat = ops.scatter_update(flat, places, ops.reshape(rows, (-1, width)))
+    return ops.reshape(flat, (batch, count, width))
 
 
 @dataclasses.dataclass(frozen=True)

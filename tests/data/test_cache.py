@@ -80,12 +80,13 @@ def test_every_size_is_cached(cache):
 def test_batches_are_the_same_with_a_cache(cache, options, without_xla):
     spy = Spy(5)
     expected, dataset = pipeline(Spy(5), **options), pipeline(spy, **options, cache=cache)
-    spy.seen.clear()
     for _ in range(2):
         for batch, cached_batch in zip(expected, dataset, strict=True):
             for values, cached_values in zip(batch, cached_batch, strict=True):
                 assert np.array_equal(values, cached_values)
-    assert spy.seen == {i: 1 for i in range(5)}
+    # A folder's first sample is read once more, to recognize the dataset.
+    first = 1 if cache == "memory" else 2
+    assert spy.seen == {0: first} | {i: 1 for i in range(1, 5)}
 
 
 def test_a_new_reader_uses_the_files_of_an_earlier_one(tmp_path):

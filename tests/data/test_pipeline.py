@@ -605,7 +605,9 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_errors_name_the_file(folder, kind):
     reader = damaged_folder(folder, "p3")
-    with pytest.raises(tf.errors.OpError, match=r"p3\.jpg is damaged"):
+    # TensorFlow reads all of these but those that are padded.
+    message = r"p3\.jpg is damaged|p3 \(.*p3\.jpg, .*p3\.png\): a file is missing or damaged"
+    with pytest.raises(tf.errors.OpError, match=message):
         batches(pipeline(reader, 3, **KINDS[kind]), 4)
 
 

@@ -194,11 +194,20 @@ def test_an_image_outside_the_range_is_reported_after_many_inside():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
-def test_images_that_colors_would_clip_are_reported(dtype, without_xla):
+def test_images_that_colors_would_clip_are_refused(dtype, without_xla):
     images, masks = drawn(dtype=dtype)
     augment = Augment(8, brightness=0.1, value_range=(0, 1))
-    with pytest.warns(UserWarning, match=r"color operations clip them to 0\.\.1\. Pass the range"):
+    message = r"is in 0\.\.255: the image has values outside of 0\.\.1, to which the color"
+    with pytest.raises(tf.errors.OpError, match=r"image\d " + message):
         one_pass(Custom(images, masks), augment)
+    with pytest.raises(ValueError, match="Augment: the image " + message):
+        augment.sample({"image": images[0]})
+
+
+def test_dark_images_within_a_narrow_range_are_accepted(without_xla):
+    images, masks = drawn()
+    augment = Augment(8, brightness=0.1, value_range=(0, 100))
+    one_pass(Custom(images // 3, masks), augment)
 
 
 def test_nan_is_reported_once():

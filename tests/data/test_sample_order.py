@@ -19,7 +19,7 @@ def test_a_later_start_continues_the_stream():
     def numbered(first_step, passes):
         dataset, steps = endless_order(5, 2, seed=0, first_step=first_step)
         assert steps == 2
-        return [(int(i), int(n)) for _ in range(passes) for i, n in dataset]
+        return [(int(i), int(n)) for _ in range(passes) for i, n in dataset.unbatch()]
 
     whole = numbered(0, 3)
     assert [number for _, number in whole] == list(range(12))

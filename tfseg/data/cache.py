@@ -11,6 +11,9 @@ from tfseg.data.readers import Reader
 from tfseg.data.readers.subset import Subset
 from tfseg.files import atomic_write
 
+# Bytes before the arrays in a file of the cache; more only for many arrays.
+HEADER = 1024
+
 
 def cached(reader: Reader, cache: str | Path | None) -> Reader:
     """Return a reader that decodes every sample once.
@@ -26,7 +29,7 @@ def cached(reader: Reader, cache: str | Path | None) -> Reader:
     """
     if cache is None:
         return reader
-    return _MemoryCache(reader) if cache == "memory" else _DiskCache(reader, Path(cache))
+    return _MemoryCache(reader) if cache == "memory" else DiskCache(reader, Path(cache))
 
 
 class _Cache(Subset):
@@ -50,7 +53,7 @@ class _MemoryCache(_Cache):
         return dict(self._samples[key])
 
 
-class _DiskCache(_Cache):
+class DiskCache(_Cache):
     """One file of raw arrays per sample, written whole or not at all."""
 
     def __init__(self, reader, folder):
@@ -69,9 +72,13 @@ class _DiskCache(_Cache):
                 "before it was changed. Delete the folder, or use another one."
             )
 
+    def file(self, index: int, shrink: int) -> Path:
+        """Return the file of a sample at 1 / `shrink` of its size, which may not exist yet."""
+        return self._folder / (f"{index}.raw" if shrink == 1 else f"{index}_{shrink}.raw")
+
     def read(self, index, shrink=1):
         """Return a sample at 1 / `shrink` of its size; every size is decoded once."""
-        path = self._folder / (f"{index}.raw" if shrink == 1 else f"{index}_{shrink}.raw")
+        path = self.file(index, shrink)
         try:
             arrays = _read_arrays(path)
             return {name: arrays[name] for name in self.fields}
@@ -86,14 +93,14 @@ class _DiskCache(_Cache):
 # Not NumPy's own format: it parses its header with the module ast, which fails at random in threads
 # of Python 3.11 ("AST constructor recursion depth mismatch").
 def _write_arrays(path, arrays):
-    """Write {name: array} as a line of JSON, then their bytes."""
+    """Write {name: array} as a line of JSON, padded to `HEADER` bytes, then their bytes."""
     data = b"".join(array.tobytes() for array in arrays.values())
     header = {
         "checksum": zlib.crc32(data),
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
     with path.open("wb") as file:
-        file.write(json.dumps(header).encode() + b"\n")
+        file.write(json.dumps(header).encode().ljust(HEADER - 1) + b"\n")
         file.write(data)
 
 

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tfseg.data.augment.params import STREAMS
 from tfseg.data.exit_gate import until_exit
-from tfseg.data.native.sample_store import SampleStore
 from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
 from tfseg.data.readers.objects import BOX_FIELDS
@@ -32,10 +31,10 @@ PADDING = {
     "areas": 0,
     "mask_fits": False,
 }
-# Dtype and shape of what a crop's sample also has: its position in the reader, its seed and number,
-# and see `CropSampler.extract`.
-CROP_FIELDS = {
-    "index": (tf.int64, []),
+MOST_CHECKED = 64  # samples that Python checks before TensorFlow reads them
+# Dtype and shape of what a crop's sample also has: its seed and number, and see
+# `CropSampler.extract`.
+PIECE_FIELDS = {
     "key": (tf.int64, [2]),
     "random": (tf.float32, [len(STREAMS)]),
     "extent": (tf.float32, [2]),
@@ -56,7 +55,6 @@ class Loader:
         shrink: read samples at 1 / shrink of their size, see `Reader.read`.
         image_checks: the `ImageChecks` of the samples; None for those of images without a range.
         max_objects: number of objects that every sample is padded or cut to; None to keep all.
-        store: a `SampleStore` that keeps the samples in memory, or None.
 
     Attributes:
         fields: names in every sample, in the order of `FIELDS`.
@@ -77,9 +75,8 @@ class Loader:
         shrink: int = 1,
         image_checks: ImageChecks | None = None,
         max_objects: int | None = None,
-        store: SampleStore | None = None,
     ):
-        self.reader, self.on_error, self._store = reader, on_error, store
+        self.reader, self.on_error = reader, on_error
         self.resize, self.shrink, self.max_objects = resize, shrink, max_objects
         self.fields = [name for name in FIELDS if name in reader.fields]
         self.padding = {"image": 0, "mask": reader.ignore_index} | PADDING
@@ -108,15 +105,11 @@ class Loader:
 
     def sample(self, index: int) -> dict:
         """Return sample `index`; raise an error that names it if it cannot be read."""
-        if self._store is not None and index in self._store:
-            return self._store.read(index)
         size = self.reader.sizes[index]
         shrink = self.shrink if self.resize is None else self.resize.shrink(*size)
         sample = self._labels.check(self.reader.read(index, shrink), index)
         self._images.check(np.asarray(sample["image"]), index)
         self._check_size(sample, -(-size // shrink), index)
-        if self._store is not None:
-            self._store.write(index, sample)
         if self.resize is not None:
             sample = self.resize(sample, size, self.reader.ignore_index)
         if self.max_objects is None or "boxes" not in sample:
@@ -126,12 +119,22 @@ class Loader:
         self.note_left_out([index], left_out)
         return {name: value[0] for name, value in batch.items()}
 
-    def accepted_range(self) -> tuple[float, float] | None:
-        """Return the lowest and highest value of images that need no check by Python anymore.
+    def check_first_samples(self) -> bool:
+        """Check samples, spread over the reader, until it is clear that they are as expected.
 
-        None as long as every sample is to be checked.
+        Returns:
+            Whether the others need no check of their classes and their range. Not if all masks seem
+            to have a single class.
+
+        Raises:
+            OSError, ValueError: a sample cannot be read.
         """
-        return self._images.accepted_range() if self._labels.is_decided else None
+        count = len(self.reader)
+        for index in np.linspace(0, count - 1, min(count, MOST_CHECKED), dtype=int).tolist():
+            self.sample(index)
+            if self._labels.is_decided and self._images.is_decided:
+                return True
+        return False
 
     def note_left_out(self, indices, counts) -> None:
         """Remember for `report` how many objects of samples were left out."""
@@ -263,8 +266,12 @@ def _common(lengths):
 def reading_error(error: Exception) -> OSError | None:
     """Return the reader's error behind a TensorFlow error, or None if it has another cause.
 
-    TensorFlow raises errors from Python code as its own, with the message inside a traceback.
+    TensorFlow raises errors from Python code as its own, with the message inside a traceback, and
+    those from its own code as failed assertions.
     """
+    asserted = re.search(r"assertion failed: \[(.+)\]$", str(error), re.MULTILINE)
+    if asserted is not None:
+        return OSError(asserted.group(1))
     messages = re.findall(
         r"^(?:OS|Value|FileNotFound|Permission|IsADirectory)Error: (.+)$", str(error), re.MULTILINE
     )

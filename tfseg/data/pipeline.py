@@ -13,11 +13,12 @@ from tfseg.data.augment import Augment
 from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
-from tfseg.data.loading import CROP_FIELDS, MASK_FITS, Loader
-from tfseg.data.native.batch_reader import BATCHES_AT_ONCE, BatchReader
+from tfseg.data.loading import MASK_FITS, PIECE_FIELDS, Loader
+from tfseg.data.native.batch_reader import BatchReader
+from tfseg.data.native.cache_source import cache_source
 from tfseg.data.native.file_source import file_source
 from tfseg.data.native.pieces import piece_cutter, piece_placer
-from tfseg.data.native.sample_store import sample_store
+from tfseg.data.native.sample_store import can_store, stored_source
 from tfseg.data.object_limit import keep_largest
 from tfseg.data.readers import Reader
 from tfseg.data.readers.objects import BOX_FIELDS
@@ -121,7 +122,10 @@ def pipeline(
     image_checks = _image_checks(reader, augment, value_range)
     # Crops show a part of the objects: those are cut after the augmentation.
     limit = max_objects if augment is None else None
-    loader, source = _open(reader, cache, on_error, resize, pad, shrink, image_checks, limit)
+    clipped = augment.value_range if augment is not None and augment.changes_colors else None
+    loader, source = _open(
+        reader, cache, on_error, resize, pad, shrink, image_checks, limit, clipped
+    )
     if augment is not None:
         augment = augment.scaled_by(shrink)
         dataset = _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects)
@@ -133,19 +137,23 @@ def pipeline(
     return dataset
 
 
-def _open(reader, cache, on_error, resize, pad, shrink, image_checks, max_objects):
+def _open(reader, cache, on_error, resize, pad, shrink, image_checks, max_objects, clipped):
     """Return the `Loader` of a pipeline, and the `Source` of its samples or None for Python."""
     # Keras' other backends cannot compute crops inside TensorFlow functions.
-    may_be_native = keras.backend.backend() == "tensorflow" and resize is None and not pad
+    may_be_native = keras.backend.backend() == "tensorflow" and on_error == "raise"
+    is_native = may_be_native and resize is None and not pad and can_store(reader)
+    is_stored = is_native and cache == "memory"
+    reader = reader if is_stored else cached(reader, cache)
+    loader = Loader(reader, on_error, resize, shrink, image_checks, max_objects)
+    if not is_native:
+        return loader, None
     with tf.device("CPU:0"):
-        store = sample_store(reader, shrink) if may_be_native and cache == "memory" else None
-        if store is None:
-            reader = cached(reader, cache)
-        loader = Loader(reader, on_error, resize, shrink, image_checks, max_objects, store)
-        source = None if store is None else store.source()
-        if may_be_native and cache is None:
-            source = file_source(loader)
-    return loader, source
+        if is_stored:
+            return loader, stored_source(loader)
+        open_source = file_source if cache is None else cache_source
+        source = open_source(loader, clipped)
+        is_enough = source is not None and loader.check_first_samples()
+        return loader, source if is_enough else None
 
 
 def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range):
@@ -202,23 +210,20 @@ def _evaluation_stream(loader, source, batch_size, pad):
     order, firsts, ends = batch_ranges(loader.sizes, batch_size, pad)
     order = tf.constant(order)
     ranges = tf.data.Dataset.from_tensor_slices((firsts, ends))
-    if source is None:
-        load = loader.stage(loader.sample_or_blank, loader.sides)
+    if source is not None:
+        read = BatchReader(source, source.sample, loader.specs(loader.sides))
+        dataset = _mapped(ranges, lambda first, end: read(order[first:end]))
+        return _finish(dataset, len(firsts), loader)
+    load = loader.stage(loader.sample_or_blank, loader.sides)
 
-        def load_batch(first, end):
-            samples = tf.data.Dataset.from_tensor_slices(order[first:end])
-            samples = samples.map(load, num_parallel_calls=os.cpu_count())
-            return _batched(samples, batch_size, loader.padding)
+    def load_batch(first, end):
+        samples = tf.data.Dataset.from_tensor_slices(order[first:end])
+        samples = samples.map(load, num_parallel_calls=os.cpu_count())
+        return _batched(samples, batch_size, loader.padding)
 
-        dataset = ranges.interleave(
-            load_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
-        )
-    else:
-        specs = loader.specs(loader.sides)
-        load = BatchReader(source, specs, source.sample, loader.sample_or_blank)
-        dataset = ranges.map(
-            lambda first, end: load(order[first:end]), num_parallel_calls=BATCHES_AT_ONCE
-        )
+    dataset = ranges.interleave(
+        load_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
+    )
     return _finish(dataset, len(firsts), loader)
 
 
@@ -227,19 +232,19 @@ def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
         raise ValueError(
             "pipeline: the images differ in size. Pass `resize`, `pad=True` or an `augment`."
         )
+    dataset, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
+    if source is not None:
+        read = BatchReader(source, source.sample, loader.specs(loader.sides))
+        dataset = _mapped(dataset, lambda indices, _: read(indices))
+        return _finish(dataset, steps, loader)
 
-    def read(index, number):
+    def load(index, number):
         return loader.sample_or_next(index)[1]
 
-    dataset, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
-    if source is None:
-        load = loader.stage(read, loader.sides)
-        dataset = dataset.map(load, num_parallel_calls=os.cpu_count())
-        dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
-    else:
-        load = BatchReader(source, loader.specs(loader.sides), source.sample, read)
-        dataset = dataset.batch(batch_size, drop_remainder=True)
-        dataset = dataset.map(load, num_parallel_calls=BATCHES_AT_ONCE)
+    dataset = dataset.unbatch().map(
+        loader.stage(load, loader.sides), num_parallel_calls=os.cpu_count()
+    )
+    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     return _finish(dataset, steps, loader)
 
 
@@ -247,30 +252,35 @@ def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_obje
     largest = loader.sizes.max(axis=0)
     sampler = augment.crop_sampler
     sides = np.minimum(sampler.canvas, largest).tolist()
+    dataset, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
+    if source is not None:
+        place = piece_placer(sampler, loader.sizes, sides, seed)
+        cut = piece_cutter(source.read, sampler, sides)
+        read = BatchReader(source, cut, loader.specs(sides, PIECE_FIELDS), place)
+        dataset = _mapped(_mapped(dataset, read), lambda batch: augment(batch, batch.pop("key")))
+        return _finish(dataset, steps, loader)
 
-    def read(index, number):
+    def load(index, number):
         key = np.array([seed, number])
         position, sample = loader.sample_or_next(index)
         piece = sampler.extract(sample, key, largest)
         return {**piece, "index": position, "key": key}
 
-    indices, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
-    if source is None:
-        extra = dict(CROP_FIELDS)
-        if sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
-            extra |= MASK_FITS
-        load = loader.stage(read, sides, extra)
-        dataset = indices.map(load, num_parallel_calls=os.cpu_count())
-        dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
-    else:
-        place = piece_placer(sampler, loader.sizes, sides, seed)
-        cut = piece_cutter(source.read, sampler, sides)
-        load = BatchReader(source, loader.specs(sides, CROP_FIELDS), cut, read, place)
-        dataset = indices.batch(batch_size, drop_remainder=True)
-        dataset = dataset.map(load, num_parallel_calls=BATCHES_AT_ONCE)
+    extra = PIECE_FIELDS | {"index": (tf.int64, [])}
+    if sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
+        extra |= MASK_FITS
+    stage = loader.stage(load, sides, extra)
+    dataset = dataset.unbatch().map(stage, num_parallel_calls=os.cpu_count())
+    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
     stage = _augmented(loader, batch_size, augment, max_objects)
     dataset = dataset.map(stage, num_parallel_calls=2)
     return _finish(dataset, steps, loader, reports=max_objects is not None)
+
+
+def _mapped(dataset, function):
+    """Return a dataset of the results of a function of tensors."""
+    plain = tf.autograph.experimental.do_not_convert(function)
+    return dataset.map(plain, num_parallel_calls=2, deterministic=True)
 
 
 def _augmented(loader, batch_size, augment, max_objects):
@@ -331,9 +341,11 @@ def _finish(dataset, steps, loader, reports=False):
     # epoch's iterator ends: `fit` stopped for 8 to 50 s after the last step. Nothing here needs it.
     options.autotune.enabled = False
     dataset = dataset.map(_image_and_labels)
+
     if reports or loader.on_error == "skip" or loader.max_objects is not None:
         dataset = dataset.concatenate(_call_at_end(loader.report, dataset))
-    dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
+    if dataset.cardinality() != steps:  # a worker of the tf.data service may see a part of them
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(2).with_options(options)
 
 

@@ -9,11 +9,14 @@ from tfseg.data.readers import Reader
 from tfseg.data.readers.mask_values import distinct_values, single_class_warning
 from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.readers.problems import first_few
-from tfseg.data.value_range import DEFAULT_RANGE, range_warning, value_range
+from tfseg.data.value_range import (
+    DEFAULT_RANGE,
+    range_warning,
+    refuse_clipping,
+    value_range,
+)
 
 MIN_SAMPLES = 4  # read before images are said to be dark: a single one may well be
-LARGEST = float(np.finfo(np.float64).max)
-MAX_CLIPPED = 0.01  # how far values may exceed `Augment.value_range`, as a fraction of its span
 
 
 class LabelChecks:
@@ -122,7 +125,7 @@ class LabelChecks:
 
 
 class ImageChecks:
-    """Warns, once of each, about images out of range or with NaN.
+    """Warns, once of each, about images out of range or with NaN; refuses those that are clipped.
 
     Args:
         reader: a `Reader`.
@@ -149,14 +152,19 @@ class ImageChecks:
         Args:
             image: (H, W, C).
             index: position of the sample.
+
+        Raises:
+            ValueError: color operations would clip its values.
         """
-        if not self._checks_range and not self._checks_finite:
+        if not self._checks_range and not self._checks_finite and self._clipped is None:
             return
         if image.dtype == np.uint8:
             found = DEFAULT_RANGE  # whatever occurs
         else:
             found = value_range(image)
             self._check_finite(image, index)
+        if self._clipped is not None:
+            refuse_clipping(f"pipeline: {self._reader.name(index)}", image, self._clipped)
         if self._checks_range and found is not None:
             is_news = self._extend(*found, index)
             warning = self._range_problem() if is_news else None
@@ -164,14 +172,10 @@ class ImageChecks:
                 self._checks_range = False
                 warnings.warn(warning, stacklevel=2)
 
-    def accepted_range(self) -> tuple[float, float] | None:
-        """Return the lowest and highest value of images that need no check anymore, or None.
-
-        NaN and infinity are never among them.
-        """
-        if not self._checks_range:
-            return -LARGEST, LARGEST
-        return (self._low, self._high) if self._is_enough() else None
+    @property
+    def is_decided(self) -> bool:
+        """Whether images like those seen need no check anymore."""
+        return not self._checks_range or self._is_enough()
 
     def _check_finite(self, image, index):
         # min and max are NaN if any pixel is, and faster than isfinite
@@ -201,15 +205,6 @@ class ImageChecks:
     def _range_problem(self):
         """Return a warning about the values seen, or None."""
         owner = f"pipeline: {self._name}"
-        if self._clipped is not None:
-            low, high = self._clipped
-            margin = MAX_CLIPPED * (high - low)
-            if self._low < low - margin or self._high > high + margin:
-                return (
-                    f"{owner}: the image values are in {self._low:.6g}..{self._high:.6g}, but the "
-                    f"color operations clip them to {low:.6g}..{high:.6g}. Pass the range of the "
-                    "images as `value_range` to Augment."
-                )
         if not self._is_enough():
             return None
         if self._expected is not None:

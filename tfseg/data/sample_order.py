@@ -5,6 +5,8 @@ from itertools import pairwise
 import numpy as np
 import tensorflow as tf
 
+UNKNOWN = np.iinfo(np.int64).min  # instead of the first step of a pass that has not begun
+
 
 def batch_ranges(sizes, batch_size: int, pad: bool):
     """Group samples of one size into batches: sizes A B A A and batch size 2 give (0 2) (3) (1).
@@ -34,11 +36,12 @@ def batch_ranges(sizes, batch_size: int, pad: bool):
 
 
 def endless_order(count: int, batch_size: int, seed: int, first_step: int):
-    """Return a dataset of (sample index, number in the stream) and its length in steps.
+    """Return a dataset of the samples of each step, and its length in steps.
 
-    Every pass over the dataset is the next epoch. With 5 samples and batches of 2, an epoch has 2
-    steps: numbers 0 to 3 are its samples, and a stream that starts at step 3 begins with number 6,
-    the third sample of the second epoch.
+    An element is the (batch_size,) indices of samples and their numbers in the stream. Every pass
+    over the dataset is the next epoch. With 5 samples and batches of 2, an epoch has 2 steps:
+    numbers 0 to 3 are its samples, and a stream that starts at step 3 begins with number 6, the
+    third sample of the second epoch.
 
     Args:
         count: number of samples.
@@ -48,7 +51,7 @@ def endless_order(count: int, batch_size: int, seed: int, first_step: int):
     """
     steps = max(1, count // batch_size)
     epoch_size = steps * batch_size
-    step = tf.Variable(first_step, dtype=tf.int64, trainable=False)
+    next_pass = tf.Variable(first_step, dtype=tf.int64, trainable=False)
 
     def shuffled(epoch):
         seeds = tf.stack([tf.constant(seed, tf.int64), epoch])
@@ -58,12 +61,21 @@ def endless_order(count: int, batch_size: int, seed: int, first_step: int):
         # A dataset smaller than one batch repeats itself.
         return tf.tile(indices, [-(-epoch_size // count)])[:epoch_size]
 
-    def order(_):
-        # Runs at the start of every pass over the dataset.
-        current = step.assign_add(steps) - steps
-        first, epoch = current % steps * batch_size, current // steps
+    def begin():
+        start = next_pass.assign_add(steps) - steps
+        first, epoch = start % steps * batch_size, start // steps
         indices = tf.concat([shuffled(epoch), shuffled(epoch + 1)], 0)[first : first + epoch_size]
-        numbers = current * batch_size + tf.range(epoch_size, dtype=tf.int64)
-        return tf.data.Dataset.from_tensor_slices((indices, numbers))
+        return start, tf.ensure_shape(indices, [epoch_size])
 
-    return tf.data.Dataset.range(1).flat_map(order), steps
+    def next_batch(state, step):
+        # The state of a pass begins with its first element: a worker of the tf.data service may see
+        # any part of the steps.
+        start, indices = tf.cond(state[0] == UNKNOWN, begin, lambda: state)
+        first = step * batch_size
+        numbers = start * batch_size + first + tf.range(batch_size, dtype=tf.int64)
+        batch = tf.ensure_shape(indices[first : first + batch_size], [batch_size])
+        return (start, indices), (batch, numbers)
+
+    state = tf.constant(UNKNOWN, tf.int64), tf.zeros([epoch_size], tf.int64)
+    plain = tf.autograph.experimental.do_not_convert(next_batch)
+    return tf.data.Dataset.range(steps).scan(state, plain), steps

@@ -10,6 +10,7 @@ NORMALIZED_MAX = 10.0  # images from which a mean was subtracted have a few stds
 DEPTHS = (UNIT_MAX, 255, 4095, 65535)  # largest values of 0..1, 8-bit, 12-bit and 16-bit images
 # A model whose normalization has mean and std in these limits was trained on 0..255.
 MEANS_OF_8_BIT, STDS_OF_8_BIT = (10, 245), (2, 160)
+MAX_CLIPPED = 0.01  # how far values may exceed `Augment.value_range`, as a fraction of its span
 MAX_DARKER = 6  # images as dark as that, with fewer bits than those of the training, are reported
 
 
@@ -41,6 +42,55 @@ def check_range(owner: str, bounds) -> None:
         raise ValueError(
             f"{owner}: value_range={bounds!r} must be (lowest, highest), such as (0, 255)."
         )
+
+
+def accepted_bounds(bounds) -> tuple[float, float]:
+    """Return the lowest and the highest value that color operations may clip to (low, high).
+
+    Example:
+        >>> accepted_bounds((0, 200))
+        (-2.0, 202.0)
+    """
+    low, high = bounds
+    margin = MAX_CLIPPED * (high - low)
+    return low - margin, high + margin
+
+
+def can_be_clipped(dtype, bounds) -> bool:
+    """Return whether images of a dtype can have values that color operations clip to (low, high).
+
+    Example:
+        >>> can_be_clipped("uint8", (0, 255)), can_be_clipped("uint8", (0, 1))
+        (False, True)
+    """
+    low, high = bounds
+    return dtype != np.uint8 or low > DEFAULT_RANGE[0] or high < DEFAULT_RANGE[1]
+
+
+def refuse_clipping(where: str, image, bounds) -> None:
+    """Raise a ValueError if color operations, which clip to (low, high), would change an image.
+
+    Args:
+        where: name of the image.
+        image: array of any shape and real dtype.
+        bounds: (low, high).
+    """
+    found = value_range(image) if can_be_clipped(image.dtype, bounds) else None
+    lowest, highest = accepted_bounds(bounds)
+    if found is not None and not (lowest <= found[0] and found[1] <= highest):
+        raise ValueError(f"{where} is in {found[0]:.6g}..{found[1]:.6g}: {clipped_text(bounds)}")
+
+
+def clipped_text(bounds) -> str:
+    """Return the sentences about an image with values that color operations would clip.
+
+    Args:
+        bounds: (low, high) that they clip to.
+    """
+    return (
+        f"the image has values outside of {bounds[0]:.6g}..{bounds[1]:.6g}, to which the color "
+        "operations would clip them. Pass the range of the images as `value_range` to Augment."
+    )
 
 
 def range_warning(

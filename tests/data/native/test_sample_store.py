@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfseg.data import Arrays, Reader
-from tfseg.data.native.sample_store import sample_store
+from tfseg.data.native.sample_store import SampleStore, can_store
 
 SIZES = [(3, 5), (4, 2)]
 
@@ -18,29 +18,32 @@ def arrays(dtype="uint8", count=3):
 @pytest.mark.parametrize("count", [3, 300])
 def test_samples_are_read_as_they_were_written(dtype, count):
     reader = arrays(dtype, count)
-    store = sample_store(reader)
-    source = store.source()
-    assert 1 not in store
-    for index in (1, 0):
-        assert not source.ready(np.array([0, 1]))
-        store.write(index, reader[index])
-    assert 1 in store
-    assert source.ready(np.array([0, 1]))
+    assert can_store(reader)
+    store = SampleStore(reader.sizes, reader.channels, reader.dtype, reader.mask_dtype)
+    store.fill(reader.__getitem__)
+    source = store.source(["a", "b"])
     for index in range(2):
-        image, mask, is_sound = source.read(tf.constant(index, tf.int64))
-        assert is_sound
-        sample, expected = store.read(index), reader[index]
+        image, mask, problem = source.read(tf.constant(index, tf.int64))
+        assert problem == 0
         assert (image.dtype, mask.dtype) == (dtype, reader.mask_dtype)
-        assert np.array_equal(image, expected["image"])
-        assert np.array_equal(mask, expected["mask"])
-        for name, array in expected.items():
-            assert sample[name].dtype == array.dtype
-            assert np.array_equal(sample[name], array)
+        assert np.array_equal(image, reader[index]["image"])
+        assert np.array_equal(mask, reader[index]["mask"])
+
+
+def test_tensorflow_shares_the_memory():
+    store = SampleStore(np.array(SIZES), 2, np.float32, np.uint8)
+    reader = arrays("float32")
+    store.fill(reader.__getitem__)
+    read = store.source(["a", "b"]).read
+    store.fill(lambda index: {name: array + 1 for name, array in reader[index].items()})
+    image, mask, _ = read(tf.constant(1, tf.int64))
+    assert np.array_equal(image, reader[1]["image"] + 1)
+    assert np.array_equal(mask, reader[1]["mask"] + 1)
 
 
 def test_readers_that_do_not_fit():
     class Boxes(Reader):
         fields = ("image", "boxes", "classes")
 
-    assert sample_store(Boxes(["a", "b"], SIZES, 3, np.uint8)) is None
-    assert sample_store(arrays("uint32")) is None
+    assert not can_store(Boxes(["a", "b"], SIZES, 3, np.uint8))
+    assert not can_store(arrays("uint32"))

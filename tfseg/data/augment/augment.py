@@ -22,7 +22,7 @@ from tfseg.data.augment.params import (
     to_params,
 )
 from tfseg.data.readers.objects import BOX_FIELDS
-from tfseg.data.value_range import check_range
+from tfseg.data.value_range import check_range, refuse_clipping
 
 FLIPS = (None, "horizontal", "vertical", "both")
 CROPS = ("random", "center", "classes")
@@ -82,8 +82,9 @@ class Augment:
             size or less are averaged first. Masks are read at the nearest pixel.
         fill: value outside the image, a number or one per channel. Masks are `ignore_index` there.
         value_range: lowest and highest value of the images. Color operations, from `brightness` to
-            `jpeg`, clip to it. None is 0..255 for uint8 images; images of other dtypes need a range
-            if there is any color operation. `pipeline` can provide it.
+            `jpeg`, clip to it; `pipeline` and `sample` refuse images that exceed it by more than a
+            hundredth of its span. None is 0..255 for uint8 images; images of other dtypes need a
+            range if there is any color operation. `pipeline` can provide it.
         normalization: (mean, std), numbers or one per channel, applied last. None for models that
             normalize by themselves, as those of `tfseg.models` do.
         ignore_index: mask value of pixels without a label. `pipeline` sets it to the reader's.
@@ -212,8 +213,12 @@ class Augment:
 
         Raises:
             ValueError: there are color operations, the image is not uint8, and `value_range` is
-                None.
+                None; or the image has values outside of it.
         """
+        image = np.asarray(sample["image"])
+        bounds = color_range(self, image.dtype)
+        if bounds is not None:
+            refuse_clipping("Augment: the image", image, bounds)
         key = np.array([seed, number])
         piece = self.crop_sampler.extract(sample, key)
         batch = {name: np.asarray(value)[None] for name, value in piece.items()}

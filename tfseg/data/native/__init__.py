@@ -1,11 +1,12 @@
 """Training samples read and cropped by TensorFlow, without Python per image.
 
 Python reads one sample at a time under its global lock, so that more cores are of little use to it.
-Here one TensorFlow function per batch reads what needs no Python: PNG and JPEG files,
-TFRecords (`sample_decoder`), and samples in memory (`sample_store`). The batches are equal to the
-bit to those that Python reads.
+Here all that happens to a sample is a part of the graph of the `Dataset`: a `Source` reads it from
+files, records, the memory or a cache, `pieces` draws the random numbers and cuts what a crop needs, and
+`batch_reader` reads the samples of a batch in parallel. The batches are equal to the bit to those
+that Python reads, and the graph can be run by another process.
 
-Whatever TensorFlow cannot read as Python does (a damaged file, a value that maps to no class, an
-image out of range) is left to Python, which reads such a batch again (`batch_reader`), and raises,
-skips or warns as always. So only one place knows what is wrong with a sample, and what to say.
+What needs Python (other formats, objects, skipping samples that cannot be read) is left to
+`tfseg.data.loading`; `pipeline` decides it when it is opened. A graph cannot say much about a
+sample that turns out to be damaged later: it names the sample and its files.
 """

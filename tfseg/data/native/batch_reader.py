@@ -1,93 +1,91 @@
-"""Batches that TensorFlow reads where it can, and Python where it cannot."""
+"""Batches of samples that TensorFlow reads, as a stage of tf.data without Python."""
 
 import os
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
-from tfseg.data.exit_gate import until_exit
-from tfseg.data.native.source import Source
-
-# Python gains nothing from more threads, and batches of large images need memory.
-BATCHES_AT_ONCE = min(8, os.cpu_count())
+from tfseg.data.native.source import SOUND, UNREADABLE, Source
 
 
 class BatchReader:
-    """A stage of tf.data that reads a batch of samples, with one call of Python per batch.
+    """A stage of tf.data that reads the samples of a batch in parallel.
 
-    Python reads all samples of the batch if TensorFlow is not ready for it, fails, or finds a
-    sample that is not as it should be. So there is one place that raises, skips and warns.
+    A sample that cannot be read as it should be ends the stream, with an error that names it.
 
     Args:
         source: the `Source` of the samples.
+        make: function of tensors, a row of what `place` returns. It returns a sample as a dict of
+            tensors, and what is wrong with it, see `Source.read`.
         specs: {name: (dtype, shape)} of what samples contain. None in a shape differs from batch to
             batch.
-        native: function of tensors, a row of what `place` returns. It returns a dict of tensors,
-            and whether they are as Python would read them.
-        python: function of a sample's integers that returns a dict of arrays.
-        place: function of the integers of a batch, (B,) arrays, that returns a tuple of arrays with
-            a row per sample. None for the integers themselves.
+        place: function of the integers of a batch, (B,) tensors, that returns a tuple of tensors
+            with a row per sample. None for the integers themselves.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        specs: dict,
-        native: Callable,
-        python: Callable,
-        place: Callable | None = None,
-    ):
-        self._source, self._native, self._python, self._place = source, native, python, place
-        self._specs = {name: tf.TensorSpec(shape, dtype) for name, (dtype, shape) in specs.items()}
-        # Traced once. As a part of the dataset it would be traced again for every pass.
-        self._read = tf.function(self._read_rows, autograph=False, reduce_retracing=True)
+    def __init__(self, source: Source, make: Callable, specs: dict, place: Callable | None = None):
+        self._source, self._make, self._specs, self._place = source, make, specs, place
 
-    def __call__(self, *batch):
+    def __call__(self, indices, *integers):
         """Return a batch as a dict of tensors.
 
         Args:
-            *batch: (B,) tensors of integers, the first of which are the positions of samples.
+            indices: (B,) positions of samples.
+            *integers: (B,) tensors that `place` takes beside them.
         """
-        size, specs = batch[0].shape[0], self._specs.values()
+        rows = (indices, *integers)
+        rows = rows if self._place is None else self._place(*rows)
+        batch, problems, places = self._read(rows)
+        with tf.control_dependencies([self._require_sound(indices, problems, places)]):
+            return {
+                name: tf.ensure_shape(batch[name], [indices.shape[0], *shape])
+                for name, (_, shape) in self._specs.items()
+            }
 
-        def blank():
-            shapes = [[size or 1, *(side or 1 for side in spec.shape)] for spec in specs]
-            return [tf.zeros(shape, spec.dtype) for shape, spec in zip(shapes, specs, strict=True)]
+    def _read(self, rows):
+        """Return the samples that can be read, their problems, and their rows (n,) in the batch.
 
-        dtypes = [spec.dtype for spec in specs]
-        arrays = tf.py_function(until_exit(self._load, blank), batch, dtypes)
-        for array, spec in zip(arrays, specs, strict=True):
-            array.set_shape([size, *spec.shape])
-        return dict(zip(self._specs, arrays, strict=True))
-
-    def _load(self, *batch):
-        """Return the arrays of a batch in the order of their names."""
-        batch = [integers.numpy() for integers in batch]
-        arrays = self._try_native(batch)
-        if arrays is None:
-            samples = [self._python(*integers) for integers in np.stack(batch, axis=1).tolist()]
-            arrays = {name: np.stack([sample[name] for sample in samples]) for name in self._specs}
-        return [tf.cast(arrays[name], spec.dtype) for name, spec in self._specs.items()]
-
-    def _try_native(self, batch):
-        """Return a batch as a dict, or None if Python must read it."""
-        if not self._source.ready(batch[0]):
-            return None
-        rows = batch if self._place is None else self._place(*batch)
-        try:
-            with tf.device("CPU:0"):  # accelerators do not decode, and slices are not worth a copy
-                arrays, are_sound = self._read(*map(tf.constant, rows))
-        except tf.errors.OpError:
-            return None
-        return arrays if are_sound else None
-
-    def _read_rows(self, *rows):
-        """Return a batch as a dict, and whether all samples are as Python would read them."""
-        arrays, are_sound = tf.map_fn(
-            lambda row: self._native(*row),
-            rows,
-            fn_output_signature=(self._specs, tf.TensorSpec([], tf.bool)),
-            parallel_iterations=os.cpu_count(),
+        If there is none, there is a blank sample of row -1.
+        """
+        count = tf.shape(rows[0])[0]
+        samples = tf.data.Dataset.from_tensor_slices((rows, tf.range(count)))
+        samples = samples.map(
+            tf.autograph.experimental.do_not_convert(self._sample),
+            num_parallel_calls=os.cpu_count(),
+            deterministic=True,
         )
-        return arrays, tf.reduce_all(are_sound)
+        # A graph cannot catch errors, but a dataset can leave out the elements that raise them.
+        batch = samples.ignore_errors().batch(tf.cast(count, tf.int64))
+        blank = {
+            name: tf.zeros([1 if side is None else side for side in shape], dtype)
+            for name, (dtype, shape) in self._specs.items()
+        }
+        nothing = tf.data.Dataset.from_tensors((blank, UNREADABLE, -1)).batch(1)
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.experimental_optimization.apply_default_optimizations = False
+        return batch.concatenate(nothing).take(1).with_options(options).get_single_element()
+
+    def _sample(self, row, place):
+        sample, problem = self._make(*row)
+        return (
+            {
+                name: tf.ensure_shape(tf.cast(sample[name], dtype), shape)
+                for name, (dtype, shape) in self._specs.items()
+            },
+            problem,
+            place,
+        )
+
+    def _require_sound(self, indices, problems, places):
+        """Return an operation that raises an error unless all samples are as they should be."""
+        rows = tf.range(tf.shape(indices)[0])
+        # The problem of each row; those left out are unreadable.
+        found = tf.where(
+            tf.reduce_any(rows[:, None] == places, axis=1),
+            tf.math.unsorted_segment_max(problems, places, tf.size(rows)),
+            UNREADABLE,
+        )
+        first = tf.argmax(found != SOUND)
+        text = self._source.describe(indices[first], found[first])
+        return tf.debugging.Assert(tf.reduce_all(found == SOUND), [text])

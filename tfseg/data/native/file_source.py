@@ -4,48 +4,50 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.native.sample_decoder import sample_decoder
-from tfseg.data.native.source import Source
+from tfseg.data.native.source import OUT_OF_RANGE, SOUND, UNKNOWN_VALUES, Source
+from tfseg.data.value_range import accepted_bounds, can_be_clipped
 
 
-def file_source(loader) -> Source | None:
+def file_source(loader, clipped=None) -> Source | None:
     """Return the `Source` of the files of a loader's reader; None if TensorFlow cannot read them.
-
-    It is ready as soon as Python has checked the first samples, see `Loader.accepted_range`.
 
     Args:
         loader: a `Loader`.
+        clipped: (low, high) that color operations clip the images to; None if they do not.
     """
     reader = loader.reader
-    if set(reader.fields) != {"image", "mask"}:
-        return None
     decoder = sample_decoder(reader, np.arange(len(reader)), loader.shrink)
     if decoder is None:
         return None
-    sizes = tf.constant(loader.sizes, tf.int32)
-    bounds = tf.Variable([0, 0], dtype=tf.float64, trainable=False)
-
-    def ready(_):
-        accepted = loader.accepted_range()
-        if accepted is not None and reader.dtype != np.uint8:
-            bounds.assign(accepted)
-        return accepted is not None
+    sizes, dtypes = tf.constant(loader.sizes, tf.int32), loader.dtypes
+    range_problem = range_check(reader.dtype, clipped)
 
     def read(index):
         image, mask, is_known = decoder.read(index)
-        image = tf.cast(image, loader.dtypes["image"])
-        is_sound = is_known & _has_size(image, sizes[index]) & _has_size(mask, sizes[index])
-        if image.dtype != tf.uint8:
-            is_sound &= _is_within(image, bounds)
-        return image, tf.cast(mask, loader.dtypes["mask"]), is_sound
+        for array in (image, mask):
+            tf.debugging.assert_equal(tf.shape(array)[:2], sizes[index])
+        image = tf.cast(image, dtypes["image"])
+        problem = tf.where(is_known, range_problem(image), UNKNOWN_VALUES)
+        return image, tf.cast(mask, dtypes["mask"]), problem
 
-    return Source(ready, read)
-
-
-def _has_size(array, size):
-    return tf.reduce_all(tf.shape(array)[:2] == size)
+    names = [f"{reader.name(index)} ({files})" for index, files in enumerate(decoder.files)]
+    return Source(read, names, decoder.table, clipped)
 
 
-def _is_within(image, bounds):
-    """Return whether all values are in a range."""
-    low, high = tf.reduce_min(image), tf.reduce_max(image)
-    return (tf.cast(low, tf.float64) >= bounds[0]) & (tf.cast(high, tf.float64) <= bounds[1])
+def range_check(dtype, clipped):
+    """Return a function of an image that returns `OUT_OF_RANGE` or `SOUND`.
+
+    Args:
+        dtype: of the images.
+        clipped: see `file_source`.
+    """
+    if clipped is None or not can_be_clipped(dtype, clipped):
+        return lambda image: SOUND
+    low, high = accepted_bounds(clipped)
+
+    def check(image):
+        lowest, highest = tf.reduce_min(image), tf.reduce_max(image)
+        is_within = (tf.cast(lowest, tf.float64) >= low) & (tf.cast(highest, tf.float64) <= high)
+        return tf.where(is_within, SOUND, OUT_OF_RANGE)
+
+    return check

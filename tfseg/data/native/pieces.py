@@ -1,6 +1,5 @@
 """`CropSampler.extract` with TensorFlow: the piece of an image that a random crop needs."""
 
-import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -11,8 +10,6 @@ from tfseg.data.augment.params import draw, to_params
 def piece_placer(sampler: CropSampler, sizes, canvas, seed: int):
     """Return a function that draws the random numbers of a batch and places its pieces.
 
-    NumPy computes them for the whole batch at once, as `CropSampler.extract` does for a sample.
-
     Args:
         sampler: the `CropSampler`.
         sizes: (N, 2) heights and widths of the samples.
@@ -20,20 +17,22 @@ def piece_placer(sampler: CropSampler, sizes, canvas, seed: int):
         seed: random seed.
 
     Returns:
-        Function of the (B,) positions of samples and their (B,) numbers in the stream. It returns a
-        tuple of arrays with B rows, each of which the function of `piece_cutter` takes.
+        Function of tensors, the (B,) positions of samples and their (B,) numbers in the stream. It
+        returns a tuple of tensors with B rows, each of which the function of `piece_cutter` takes.
     """
-    canvas = np.asarray(canvas)
+    sizes = tf.constant(sizes, tf.float32)
 
     def place(indices, numbers):
-        keys = np.stack([np.full_like(numbers, seed), numbers], axis=1)
+        keys = tf.stack([tf.fill(tf.shape(numbers), tf.constant(seed, tf.int64)), numbers], axis=1)
         random = draw(keys)
-        params = to_params(random, sampler.ranges, sampler.probabilities)
-        extents = sizes[indices].astype("float32")
-        # With `crop="classes"` places are only known with the masks: these corners are not used.
-        pixels = np.zeros_like(extents) if sampler.crop == "classes" else None
-        corners = sampler.piece_corners(params, extents, pixels, canvas)
-        return indices, keys, random, extents, corners.astype("int32")
+        extents = tf.gather(sizes, indices)
+        # With `crop="classes"` places are only known with the masks.
+        corners = tf.zeros_like(extents, tf.int32)
+        if sampler.crop != "classes":
+            params = to_params(random, sampler.ranges, sampler.probabilities)
+            centers = sampler.crop_center(params, extents, None, ops)
+            corners = _piece_corners(centers, extents, canvas, 2**sampler.levels)
+        return indices, keys, random, extents, corners
 
     return place
 
@@ -49,28 +48,27 @@ def piece_cutter(read, sampler: CropSampler, canvas):
     Returns:
         Function of tensors: the sample's position, its key (2,), its random numbers, its height and
         width (2,) float32, and the (2,) int32 corner of the piece, which is not used with
-        `crop="classes"`. It returns a dict as `CropSampler.extract` does, with "index" and "key",
-        and whether the sample is as Python would read it.
+        `crop="classes"`. It returns a dict as `CropSampler.extract` does, with "key", and
+        what is wrong with the sample.
     """
 
     def cut(index, key, random, extent, corner):
-        image, mask, is_sound = read(index)
+        image, mask, problem = read(index)
         pixel = tf.zeros([2])
         if sampler.crop == "classes":
             params = to_params(random[None], sampler.ranges, sampler.probabilities)
             pixel = class_pixel(mask, params, sampler.ignore_index)
             center = sampler.crop_center(params, extent[None], pixel[None], ops)[0]
-            corner = _piece_corner(center, extent, canvas, 2**sampler.levels)
+            corner = _piece_corners(center, extent, canvas, 2**sampler.levels)
         return {
             "image": _cut(image, corner, canvas, 0),
             "mask": _cut(mask, corner, canvas, sampler.ignore_index),
-            "index": index,
             "key": key,
             "random": random,
             "extent": extent,
             "corner": tf.cast(corner, tf.float32),
             "class_pixel": pixel,
-        }, is_sound
+        }, problem
 
     return cut
 
@@ -110,15 +108,15 @@ def _nth(values, fraction):
     return values[tf.minimum(number, count - 1)]
 
 
-def _piece_corner(center, extent, canvas, block):
-    """Return the (y, x) int32 corner of a piece, see `CropSampler.piece_corners`.
+def _piece_corners(centers, extents, canvas, block):
+    """Return the (..., 2) int32 (y, x) corners of pieces, see `CropSampler.piece_corners`.
 
-    It may be one block off, since TensorFlow rounds exponentials differently. That changes no crop:
-    both pieces contain what it shows.
+    They may be one block off, since TensorFlow rounds exponentials differently. That changes no
+    crop: both pieces contain what it shows.
     """
     side = tf.constant(canvas, tf.float32)
-    corner = tf.clip_by_value(center + 0.5 - side / 2, 0, tf.maximum(extent - side, 0))
-    return block * tf.cast(tf.math.ceil(corner / block), tf.int32)
+    corners = tf.clip_by_value(centers + 0.5 - side / 2, 0.0, tf.maximum(extents - side, 0.0))
+    return block * tf.cast(tf.math.ceil(corners / block), tf.int32)
 
 
 def _cut(array, corner, canvas, fill):

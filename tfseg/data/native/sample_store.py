@@ -1,29 +1,21 @@
-"""Samples in memory that TensorFlow reads without Python."""
+"""Samples in memory that TensorFlow reads without a copy of them."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.native.source import Source
+from tfseg.data.native.source import SOUND, Source
 from tfseg.data.readers import Reader
 
-# Dtypes that `tf.io.decode_raw` reads.
+# Dtypes that TensorFlow shares with NumPy.
 DTYPES = ("uint8", "uint16", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
-
-
-def sample_store(reader: Reader, shrink: int = 1) -> "SampleStore | None":
-    """Return a store for samples read at 1 / `shrink` of their size; None if it does not suit them.
-
-    Args:
-        reader: a `Reader`. It must have images and masks only.
-        shrink: see `Reader.read`.
-    """
-    if set(reader.fields) != {"image", "mask"} or str(reader.dtype) not in DTYPES:
-        return None
-    return SampleStore(-(-reader.sizes // shrink), reader.channels, reader.dtype, reader.mask_dtype)
+ALIGNMENT = 64  # bytes; TensorFlow copies arrays that start elsewhere
 
 
 class SampleStore:
-    """Images and masks in memory. Python writes them, TensorFlow and Python read them.
+    """Images and masks in memory, one after the other in one array each.
 
     Args:
         sizes: (N, 2) heights and widths of the samples.
@@ -34,52 +26,81 @@ class SampleStore:
 
     def __init__(self, sizes, channels: int, dtype, mask_dtype):
         self._sizes = np.asarray(sizes, np.int64)
-        self._suffixes = {"image": (channels,), "mask": ()}
-        self._dtypes = {"image": np.dtype(dtype), "mask": np.dtype(mask_dtype)}
-        # Strings, because tables of tensors need one size.
-        self._tables = {
-            name: tf.lookup.experimental.MutableHashTable(
-                tf.int64, tf.string, "", experimental_is_anonymous=True
-            )
-            for name in self._dtypes
-        }
-        self._stored = set()
+        self._images = _Rows(self._sizes, (channels,), dtype)
+        self._masks = _Rows(self._sizes, (), mask_dtype)
 
-    def __contains__(self, index: int) -> bool:
-        return index in self._stored
+    def fill(self, load) -> None:
+        """Store all samples, read by several threads.
 
-    def write(self, index: int, sample: dict) -> None:
-        """Store a sample: a dict of "image" (H, W, C) and "mask" (H, W)."""
-        key = tf.constant(index, tf.int64)
-        for name, table in self._tables.items():
-            array = np.asarray(sample[name], self._dtypes[name])
-            table.insert(key, tf.constant(array.tobytes()))
-        self._stored.add(index)
+        Args:
+            load: function of a position that returns a dict of "image" (H, W, C) and "mask"
+                (H, W).
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(lambda index: self._store(index, load(index)), range(len(self))):
+                pass  # raises what a thread raised
 
-    def read(self, index: int) -> dict:
-        """Return a sample as read-only NumPy arrays."""
-        key = tf.constant(index, tf.int64)
-        return {
-            name: np.frombuffer(self._tables[name].lookup(key).numpy(), dtype).reshape(
-                *self._sizes[index], *self._suffixes[name]
-            )
-            for name, dtype in self._dtypes.items()
-        }
+    def __len__(self) -> int:
+        return len(self._sizes)
 
-    def source(self) -> Source:
-        """Return the `Source` of these samples. It is ready for batches that are stored."""
-        sizes = tf.constant(self._sizes)
+    def _store(self, index, sample):
+        self._images[index][...] = sample["image"]
+        self._masks[index][...] = sample["mask"]
 
-        def ready(indices):
-            return self._stored.issuperset(indices.tolist())
+    def source(self, names: list) -> Source:
+        """Return the `Source` of the samples, after `fill`.
 
-        def array(name, index):
-            flat = tf.io.decode_raw(self._tables[name].lookup(index), self._dtypes[name])
-            suffix = self._suffixes[name]
-            values = tf.reshape(flat, [sizes[index, 0], sizes[index, 1], *suffix])
-            return tf.ensure_shape(values, [None, None, *suffix])
+        Args:
+            names: names of the samples.
+        """
+        images, masks = self._images.reader(), self._masks.reader()
+        return Source(lambda index: (images(index), masks(index), SOUND), names)
+
+
+class _Rows:
+    """Arrays of different sizes in one array of aligned memory."""
+
+    def __init__(self, sizes, suffix, dtype):
+        dtype = np.dtype(dtype)
+        self._sizes, self._suffix = sizes, suffix
+        self._lengths = sizes.prod(axis=1) * int(np.prod(suffix))
+        step = ALIGNMENT // dtype.itemsize
+        self._starts = np.cumsum([0, *(-(-self._lengths // step) * step)])
+        memory = np.empty(self._starts[-1] + step, dtype)
+        first = -memory.ctypes.data % ALIGNMENT // dtype.itemsize
+        self._values = memory[first : first + self._starts[-1]]
+
+    def __getitem__(self, index):
+        start, length = self._starts[index], self._lengths[index]
+        return self._values[start : start + length].reshape(*self._sizes[index], *self._suffix)
+
+    def reader(self):
+        """Return a function of a position, a tensor, that returns the array there."""
+        # Shared, not copied: `tf.constant` would take the memory twice.
+        values = tf.experimental.dlpack.from_dlpack(self._values.__dlpack__())
+        starts, lengths = tf.constant(self._starts), tf.constant(self._lengths)
+        sizes, suffix = tf.constant(self._sizes), self._suffix
 
         def read(index):
-            return array("image", index), array("mask", index), True
+            flat = values[starts[index] : starts[index] + lengths[index]]
+            array = tf.reshape(flat, tf.concat([sizes[index], suffix], 0))
+            return tf.ensure_shape(array, [None, None, *suffix])
 
-        return Source(ready, read)
+        return read
+
+
+def can_store(reader: Reader) -> bool:
+    """Return whether samples of a reader are images and masks that TensorFlow can share."""
+    return set(reader.fields) == {"image", "mask"} and str(reader.dtype) in DTYPES
+
+
+def stored_source(loader) -> Source:
+    """Read all samples of a `Loader` into memory; return their `Source`.
+
+    Raises:
+        OSError, ValueError: a sample cannot be read.
+    """
+    reader = loader.reader
+    store = SampleStore(loader.sizes, reader.channels, reader.dtype, reader.mask_dtype)
+    store.fill(loader.sample)
+    return store.source([reader.name(index) for index in range(len(reader))])

@@ -1,23 +1,51 @@
 """How TensorFlow reads samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfseg.data.readers.problems import VALUE_REMEDY
+from tfseg.data.value_range import clipped_text
+
+# What can be wrong with a sample.
+SOUND, UNREADABLE, UNKNOWN_VALUES, OUT_OF_RANGE = range(4)
+UNREADABLE_TEXT = (
+    ": a file is missing or damaged, or its size has changed. Copy it again, or create the reader "
+    "again."
+)
 
 
 class Source(NamedTuple):
     """Samples that TensorFlow can read.
 
     Attributes:
-        ready: takes the (B,) positions of a batch, a NumPy array, and returns whether TensorFlow
-            can read it now.
-        read: takes the position of a sample, a tensor, and returns its image (H, W, C), its mask
-            (H, W), and whether they are as Python would read them.
+        read: takes the position of a sample, a scalar tensor, and returns its image (H, W, C), its
+            mask (H, W), and an int32 that says what is wrong with it. Raises if it is unreadable.
+        names: names of the samples and their files.
+        table: {value of a mask: class id}; None if the values need no check.
+        clipped: (low, high) that color operations clip the images to; None if they do not.
     """
 
-    ready: Callable
     read: Callable
+    names: Sequence[str]
+    table: dict | None = None
+    clipped: tuple | None = None
 
-    def sample(self, index, *_):
-        """Return a whole sample as a dict of "image" and "mask", and whether it is sound."""
-        image, mask, is_sound = self.read(index)
-        return {"image": image, "mask": mask}, is_sound
+    def sample(self, index):
+        """Return a whole sample as a dict of "image" and "mask", and what is wrong with it."""
+        image, mask, problem = self.read(index)
+        return {"image": image, "mask": mask}, problem
+
+    def describe(self, index, problem) -> tf.Tensor:
+        """Return a string tensor that says what is wrong with a sample."""
+        texts = {SOUND: "", UNREADABLE: UNREADABLE_TEXT, UNKNOWN_VALUES: "", OUT_OF_RANGE: ""}
+        if self.table is not None:
+            known = ", ".join(map(str, sorted(self.table)))
+            texts[UNKNOWN_VALUES] = (
+                f": the mask contains values that map to no class (known: {known}). {VALUE_REMEDY}"
+            )
+        if self.clipped is not None:
+            texts[OUT_OF_RANGE] = f": {clipped_text(self.clipped)}"
+        text = tf.constant(list(texts.values()))[problem]
+        return tf.strings.join(["pipeline: ", tf.constant(self.names)[index], text])

@@ -48,7 +48,7 @@ def run_tfseg():
 def run_by_python():
     import tfseg.data  # noqa: F401
 
-    sys.modules["tfseg.data.pipeline"].file_source = lambda loader: None
+    sys.modules["tfseg.data.pipeline"].file_source = lambda *arguments: None
     return run_tfseg()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from tfseg.data.augment.crop import CropSampler
 from tfseg.data.augment.params import STREAMS
 from tfseg.data.exit_gate import until_exit
 from tfseg.data.object_limit import keep_largest
@@ -97,6 +98,10 @@ class Loader:
         shapes = {name: [rows, 4] if name == "boxes" else [rows] for name in BOX_FIELDS}
         image = [*sides, self.reader.channels]
         return {**shapes, "image": image, "mask": sides, "instances": sides}
+
+    def piece_sides(self, sampler: CropSampler) -> list[int]:
+        """Return the [height, width] of the pieces that crops need."""
+        return np.minimum(sampler.canvas, self.sizes.max(axis=0)).tolist()
 
     def specs(self, sides, extra=None):
         """Return {name: (dtype, shape)} of samples, see `stage`."""

@@ -1,6 +1,5 @@
 """From a reader to batches for `model.fit` and `model.evaluate`."""
 
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,18 +12,16 @@ from tfseg.data.augment import Augment
 from tfseg.data.augment.color_ops import color_range
 from tfseg.data.cache import cached
 from tfseg.data.exit_gate import until_exit
-from tfseg.data.loading import MASK_FITS, PIECE_FIELDS, Loader
-from tfseg.data.native.batch_reader import BatchReader
+from tfseg.data.loading import Loader
 from tfseg.data.native.cache_source import cache_source
 from tfseg.data.native.file_source import file_source
-from tfseg.data.native.pieces import piece_cutter, piece_placer
 from tfseg.data.native.sample_store import can_store, stored_source
-from tfseg.data.object_limit import keep_largest
+from tfseg.data.native.streams import read_by_tensorflow
+from tfseg.data.python_streams import read_by_python
 from tfseg.data.readers import Reader
-from tfseg.data.readers.objects import BOX_FIELDS
 from tfseg.data.resize import Resize
 from tfseg.data.sample_checks import ImageChecks
-from tfseg.data.sample_order import batch_ranges, endless_order
+from tfseg.data.sample_order import each_once, endless_order
 from tfseg.data.value_range import check_range
 
 ON_ERROR = ("raise", "skip")
@@ -55,14 +52,21 @@ def pipeline(
     Images that `augment` or `resize` shows at half of their size or less are read at a half, a
     quarter or an eighth of it, which is faster for JPEG files.
 
-    TensorFlow itself reads samples where it can, without Python per image, and so makes use of many
-    cores: with `cache="memory"` those of any reader without objects, after they were read once; and
-    without a cache those of a `Folder`, or a part of it, if its images are upright JPEGs, or PNGs
-    of 8 or of 16 bit, and its masks are PNGs of gray levels or palette indices, one per image.
-    Python reads everything else, and with `resize` or `pad`. The batches are the same.
+    Where it can, TensorFlow reads samples without Python, and so makes use of many cores: nothing
+    in the dataset's graph calls Python, so it also works with the `tf.data` service. These are the
+    samples of images and masks of
 
-    Samples are checked as they are read: masks must contain class ids, and images that are not in
-    the range of values which a model expects are warned of.
+    - `Folder`, `Voc`, `Cityscapes` and `TFRecords`, and parts of them, with one JPEG or PNG per
+      image and one PNG per mask;
+    - any reader with `cache="memory"` or a folder as cache, which is filled when the pipeline is
+      opened.
+
+    Python reads everything else, and with `resize`, `pad` or `on_error="skip"`. The batches are the
+    same. `read_by` of the dataset says which of them reads.
+
+    Samples are checked: masks must contain class ids, and images that are not in the range of
+    values which a model expects are warned of. If TensorFlow reads them, Python checks a few of
+    them first, when the pipeline is opened.
 
     Args:
         reader: a `Reader`.
@@ -98,8 +102,9 @@ def pipeline(
     Raises:
         ValueError: an argument is out of range, two of them exclude each other, or the reader is
             empty. Or `augment` changes colors of images that are not uint8, without a range.
-        tf.errors.OpError: from the dataset, if a sample cannot be read or its mask contains values
-            that are not class ids.
+        OSError, ValueError: a sample that is read when the pipeline is opened cannot be read, or
+            its mask contains values that are not class ids.
+        tf.errors.OpError: from the dataset, the same of later samples. The error names the sample.
 
     Warns:
         UserWarning: images are not in the expected range, as after a division by 255; all masks
@@ -128,11 +133,18 @@ def pipeline(
     )
     if augment is not None:
         augment = augment.scaled_by(shrink)
-        dataset = _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects)
-    elif shuffle:
-        dataset = _whole_image_stream(loader, source, batch_size, seed, first_step, pad)
+    elif shuffle and not pad:
+        _check_one_size(loader.sizes)
+    if augment is not None or shuffle:
+        order, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
     else:
-        dataset = _evaluation_stream(loader, source, batch_size, pad)
+        order, steps = each_once(loader.sizes, batch_size, pad)
+    if source is not None:
+        dataset = read_by_tensorflow(order, loader, source, augment, seed)
+    else:
+        dataset = read_by_python(order, loader, batch_size, augment, seed, max_objects)
+    reports = max_objects is not None or on_error == "skip"
+    dataset = _finish(dataset, steps, loader.report if reports else None)
     dataset.read_by = "Python" if source is None else "TensorFlow"
     return dataset
 
@@ -176,6 +188,13 @@ def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error
         )
 
 
+def _check_one_size(sizes):
+    if len(np.unique(sizes, axis=0)) > 1:
+        raise ValueError(
+            "pipeline: the images differ in size. Pass `resize`, `pad=True` or an `augment`."
+        )
+
+
 def _check_max_objects(reader, max_objects):
     checks.positive_int("pipeline", "max_objects", max_objects)
     if "boxes" not in reader.fields:
@@ -206,144 +225,21 @@ def _image_checks(reader, augment, value_range):
     return ImageChecks(reader, value_range or augment.value_range, clipped, normalized)
 
 
-def _evaluation_stream(loader, source, batch_size, pad):
-    order, firsts, ends = batch_ranges(loader.sizes, batch_size, pad)
-    order = tf.constant(order)
-    ranges = tf.data.Dataset.from_tensor_slices((firsts, ends))
-    if source is not None:
-        read = BatchReader(source, source.sample, loader.specs(loader.sides))
-        dataset = _mapped(ranges, lambda first, end: read(order[first:end]))
-        return _finish(dataset, len(firsts), loader)
-    load = loader.stage(loader.sample_or_blank, loader.sides)
-
-    def load_batch(first, end):
-        samples = tf.data.Dataset.from_tensor_slices(order[first:end])
-        samples = samples.map(load, num_parallel_calls=os.cpu_count())
-        return _batched(samples, batch_size, loader.padding)
-
-    dataset = ranges.interleave(
-        load_batch, cycle_length=2, num_parallel_calls=2, deterministic=True
-    )
-    return _finish(dataset, len(firsts), loader)
-
-
-def _whole_image_stream(loader, source, batch_size, seed, first_step, pad):
-    if not pad and len(np.unique(loader.sizes, axis=0)) > 1:
-        raise ValueError(
-            "pipeline: the images differ in size. Pass `resize`, `pad=True` or an `augment`."
-        )
-    dataset, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
-    if source is not None:
-        read = BatchReader(source, source.sample, loader.specs(loader.sides))
-        dataset = _mapped(dataset, lambda indices, _: read(indices))
-        return _finish(dataset, steps, loader)
-
-    def load(index, number):
-        return loader.sample_or_next(index)[1]
-
-    dataset = dataset.unbatch().map(
-        loader.stage(load, loader.sides), num_parallel_calls=os.cpu_count()
-    )
-    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
-    return _finish(dataset, steps, loader)
-
-
-def _crop_stream(loader, source, batch_size, augment, seed, first_step, max_objects):
-    largest = loader.sizes.max(axis=0)
-    sampler = augment.crop_sampler
-    sides = np.minimum(sampler.canvas, largest).tolist()
-    dataset, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
-    if source is not None:
-        place = piece_placer(sampler, loader.sizes, sides, seed)
-        cut = piece_cutter(source.read, sampler, sides)
-        read = BatchReader(source, cut, loader.specs(sides, PIECE_FIELDS), place)
-        dataset = _mapped(_mapped(dataset, read), lambda batch: augment(batch, batch.pop("key")))
-        return _finish(dataset, steps, loader)
-
-    def load(index, number):
-        key = np.array([seed, number])
-        position, sample = loader.sample_or_next(index)
-        piece = sampler.extract(sample, key, largest)
-        return {**piece, "index": position, "key": key}
-
-    extra = PIECE_FIELDS | {"index": (tf.int64, [])}
-    if sampler.tilts and {"boxes", "instances"} <= set(loader.fields):
-        extra |= MASK_FITS
-    stage = loader.stage(load, sides, extra)
-    dataset = dataset.unbatch().map(stage, num_parallel_calls=os.cpu_count())
-    dataset = _batched(dataset, batch_size, loader.padding, drop_remainder=True)
-    stage = _augmented(loader, batch_size, augment, max_objects)
-    dataset = dataset.map(stage, num_parallel_calls=2)
-    return _finish(dataset, steps, loader, reports=max_objects is not None)
-
-
-def _mapped(dataset, function):
-    """Return a dataset of the results of a function of tensors."""
-    plain = tf.autograph.experimental.do_not_convert(function)
-    return dataset.map(plain, num_parallel_calls=2, deterministic=True)
-
-
-def _augmented(loader, batch_size, augment, max_objects):
-    """Return a stage that turns a batch of pieces into a batch of crops."""
-    names, shapes = loader.fields, loader.shapes(augment.size)
-    for name in BOX_FIELDS:
-        shapes[name] = [max_objects, *shapes[name][1:]]
-    dtypes = [tf.float32 if name == "image" else loader.dtypes[name] for name in names]
-
-    def stage(batch):
-        keys, indices = batch.pop("key"), batch.pop("index")
-
-        def change(keys, indices, *arrays):
-            changed = augment(dict(zip(batch, arrays, strict=True)), keys)
-            if max_objects is not None:
-                changed = {name: value.numpy() for name, value in changed.items()}
-                changed, left_out = keep_largest(changed, max_objects)
-                loader.note_left_out(indices.numpy(), left_out)
-            return [changed[name] for name in names]
-
-        def blank():
-            return [
-                tf.zeros([batch_size, *(side or 0 for side in shapes[name])], dtype)
-                for name, dtype in zip(names, dtypes, strict=True)
-            ]
-
-        # Called through Python, the kernel is compiled once; as a part of the dataset it would be
-        # compiled again for every pass.
-        function = until_exit(change, blank)
-        changed = tf.py_function(function, [keys, indices, *batch.values()], dtypes)
-        for name, array in zip(names, changed, strict=True):
-            array.set_shape([batch_size, *shapes[name]])
-        return dict(zip(names, changed, strict=True))
-
-    return stage
-
-
-def _batched(samples, batch_size, padding, drop_remainder=False):
-    """Batch samples; pad those that differ in size or in their number of objects."""
-    if all(spec.shape.is_fully_defined() for spec in samples.element_spec.values()):
-        return samples.batch(batch_size, drop_remainder=drop_remainder)  # several times as fast
-    values = {
-        name: tf.constant(padding.get(name, 0), spec.dtype)
-        for name, spec in samples.element_spec.items()
-    }
-    return samples.padded_batch(batch_size, padding_values=values, drop_remainder=drop_remainder)
-
-
 def _image_and_labels(batch):
     """Return the image, and the mask or a dict of all labels, as `model.fit` expects."""
     image = batch.pop("image")
     return image, batch["mask"] if batch.keys() == {"mask"} else batch
 
 
-def _finish(dataset, steps, loader, reports=False):
+def _finish(dataset, steps, report):
+    """Return the dataset as `model.fit` expects it, which calls `report` at its end if any."""
     options = tf.data.Options()
     # The autotune thread sleeps up to a minute, and TensorFlow 2.21 waits for it to wake up when an
     # epoch's iterator ends: `fit` stopped for 8 to 50 s after the last step. Nothing here needs it.
     options.autotune.enabled = False
     dataset = dataset.map(_image_and_labels)
-
-    if reports or loader.on_error == "skip" or loader.max_objects is not None:
-        dataset = dataset.concatenate(_call_at_end(loader.report, dataset))
+    if report is not None:
+        dataset = dataset.concatenate(_call_at_end(report, dataset))
     if dataset.cardinality() != steps:  # a worker of the tf.data service may see a part of them
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(steps))
     return dataset.prefetch(2).with_options(options)

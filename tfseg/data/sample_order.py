@@ -35,6 +35,20 @@ def batch_ranges(sizes, batch_size: int, pad: bool):
     return order, firsts, ends
 
 
+def each_once(sizes, batch_size: int, pad: bool):
+    """Return a dataset of the samples of each batch, every sample once, and its length.
+
+    An element is the indices of samples and their numbers in the stream, as of `endless_order`.
+
+    Args:
+        sizes, batch_size, pad: see `batch_ranges`.
+    """
+    order, firsts, ends = batch_ranges(sizes, batch_size, pad)
+    order, numbers = tf.constant(order), tf.range(len(order), dtype=tf.int64)
+    ranges = tf.data.Dataset.from_tensor_slices((firsts, ends))
+    return ranges.map(lambda first, end: (order[first:end], numbers[first:end])), len(firsts)
+
+
 def endless_order(count: int, batch_size: int, seed: int, first_step: int):
     """Return a dataset of the samples of each step, and its length in steps.
 

@@ -69,7 +69,8 @@ def by_python(monkeypatch, reader, *arguments, **options):
         module = sys.modules["tfseg.data.pipeline"]
         patch.setattr(module, "can_store", lambda reader: False)
         if hasattr(Augment._compiled, "fget"):  # without XLA, which rounds alike everywhere
-            patch.setattr(module, "_augmented", augmented_in_graph)
+            streams = sys.modules["tfseg.data.python_streams"]
+            patch.setattr(streams, "_augmented", augmented_in_graph)
         dataset = pipeline(reader, *arguments, **options)
     assert dataset.read_by == "Python"
     return dataset

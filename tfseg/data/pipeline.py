@@ -19,6 +19,7 @@ from tfseg.data.native.sample_store import can_store, stored_source
 from tfseg.data.native.streams import read_by_tensorflow
 from tfseg.data.python_streams import read_by_python
 from tfseg.data.readers import Reader
+from tfseg.data.readers.tiles import are_tiles
 from tfseg.data.resize import Resize
 from tfseg.data.sample_checks import ImageChecks
 from tfseg.data.sample_order import each_once, endless_order
@@ -56,8 +57,8 @@ def pipeline(
     in the dataset's graph calls Python, so it also works with the `tf.data` service. These are the
     samples of images and masks of
 
-    - `Folder`, `Voc`, `Cityscapes` and `TFRecords`, and parts of them, with one JPEG or PNG per
-      image and one PNG per mask;
+    - `Folder`, `Voc`, `Cityscapes` and `TFRecords` with one JPEG or PNG per image and one PNG per
+      mask, parts of them, and their tiles in random order;
     - any reader with `cache="memory"` or a folder as cache, which is filled when the pipeline is
       opened.
 
@@ -128,9 +129,13 @@ def pipeline(
     # Crops show a part of the objects: those are cut after the augmentation.
     limit = max_objects if augment is None else None
     clipped = augment.value_range if augment is not None and augment.changes_colors else None
-    loader, source = _open(
-        reader, cache, on_error, resize, pad, shrink, image_checks, limit, clipped
-    )
+    # Python keeps the last images, which TensorFlow would decode again for every tile.
+    are_kept = augment is None and not shuffle and cache is None and are_tiles(reader)
+    needs_python = are_kept or on_error == "skip" or resize is not None or pad
+    is_native = not needs_python and can_store(reader) and _is_tensorflow()
+    reader = reader if is_native and cache == "memory" else cached(reader, cache)
+    loader = Loader(reader, on_error, resize, shrink, image_checks, limit)
+    source = _open_source(loader, cache, clipped) if is_native else None
     if augment is not None:
         augment = augment.scaled_by(shrink)
     elif shuffle and not pad:
@@ -149,23 +154,19 @@ def pipeline(
     return dataset
 
 
-def _open(reader, cache, on_error, resize, pad, shrink, image_checks, max_objects, clipped):
-    """Return the `Loader` of a pipeline, and the `Source` of its samples or None for Python."""
-    # Keras' other backends cannot compute crops inside TensorFlow functions.
-    may_be_native = keras.backend.backend() == "tensorflow" and on_error == "raise"
-    is_native = may_be_native and resize is None and not pad and can_store(reader)
-    is_stored = is_native and cache == "memory"
-    reader = reader if is_stored else cached(reader, cache)
-    loader = Loader(reader, on_error, resize, shrink, image_checks, max_objects)
-    if not is_native:
-        return loader, None
+def _is_tensorflow():
+    """Whether Keras can compute crops inside TensorFlow functions."""
+    return keras.backend.backend() == "tensorflow"
+
+
+def _open_source(loader, cache, clipped):
+    """Return the `Source` of the samples; None if TensorFlow cannot read them."""
     with tf.device("CPU:0"):
-        if is_stored:
-            return loader, stored_source(loader)
-        open_source = file_source if cache is None else cache_source
-        source = open_source(loader, clipped)
-        is_enough = source is not None and loader.check_first_samples()
-        return loader, source if is_enough else None
+        if cache == "memory":
+            return stored_source(loader)
+        source = file_source(loader, clipped) if cache is None else cache_source(loader, clipped)
+        is_checked = source is not None and loader.check_first_samples()
+    return source if is_checked else None
 
 
 def _check_arguments(reader, batch_size, augment, shuffle, resize, pad, on_error, value_range):

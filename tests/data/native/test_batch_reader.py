@@ -1,5 +1,6 @@
 """Batches that TensorFlow reads are equal to the bit to those that Python reads."""
 
+import re
 import sys
 
 import cv2
@@ -9,7 +10,7 @@ import tensorflow as tf
 from PIL import Image
 
 from conftest import draw_sample
-from tfseg.data import Arrays, Augment, Folder, Resize, pipeline, reading_error
+from tfseg.data import Arrays, Augment, Folder, Resize, pipeline, reading_error, write_tfrecords
 from tfseg.data.loading import Loader
 
 NAMES = ["ground", "disc", "band"]
@@ -165,6 +166,22 @@ def test_a_dataset_smaller_than_a_batch(files, monkeypatch, reread):
 def test_parts_of_a_folder(files, monkeypatch, reread):
     train, _ = reader_of(files).split(0.3)
     compare(monkeypatch, reread, train.subset([2, 0, 2, 1]), 2, AUGMENTS["crop"])
+
+
+def test_tiles(files, monkeypatch, reread):
+    tiles = reader_of(files).tiles(30)
+    compare(monkeypatch, reread, tiles.subset([7, 3, 0]), 2, None, 2, shuffle=True)
+
+
+def test_records(files, tmp_path, monkeypatch, reread):
+    records = write_tfrecords(reader_of(files), tmp_path / "records", shard_size=4)
+    compare(monkeypatch, reread, records, 3, None, 2)
+    dataset = pipeline(records, 2)
+    path, offset = records.places()[5]
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(tf.errors.OpError) as caught:
+        batches(dataset, 1)
+    assert re.search(rf"p5 \({path}, byte {offset}\): a file is missing", str(caught.value))
 
 
 def deep(image, index):
@@ -335,9 +352,9 @@ class Changed(Folder):
 
 def test_other_readers_are_left_to_python(files):
     folders = files / "images", files / "masks", NAMES
-    for reader in (Changed(*folders), Folder(*folders).tiles(30)):
-        assert pipeline(reader, 2, AUGMENTS["crop"]).read_by == "Python"
+    assert pipeline(Changed(*folders), 2, AUGMENTS["crop"]).read_by == "Python"
     reader = Folder(*folders)
+    assert pipeline(reader.tiles(30).subset([2, 0]), 2).read_by == "Python"
     assert pipeline(reader, 2, AUGMENTS["crop"], on_error="skip").read_by == "Python"
     assert pipeline(reader, 2, pad=True).read_by == "Python"
     assert pipeline(reader, 2, shuffle=True, resize=Resize(20)).read_by == "Python"

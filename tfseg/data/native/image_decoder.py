@@ -19,6 +19,7 @@ from tfseg.data.readers.png_chunks import read_layout
 # (color type, bits) of the PNGs that are read: see `PngLayout`.
 GRAY_PNGS = {(0, 1), (0, 2), (0, 4), (0, 8), (4, 8), (0, 16)}
 COLOR_PNGS = {(2, 8), (6, 8), (2, 16), (6, 16), (3, 1), (3, 2), (3, 4), (3, 8)}
+EXACT_DTYPES = ("uint8", "uint16", "int8", "int16")  # of images that `block_means` averages
 JPEG, PNG, DEEP_PNG = "JPEG", "PNG", "PNG of 16 bit"
 
 
@@ -125,7 +126,7 @@ def _upright(image, turn):
 
 
 def block_means(image, shrink: int):
-    """Average blocks of pixels of an integer image, see `extract.block_means`."""
+    """Average blocks of pixels of an image, one of `EXACT_DTYPES`; see `extract.block_means`."""
     if shrink == 1:
         return image
     size = tf.shape(image)[:2]

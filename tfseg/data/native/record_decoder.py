@@ -5,14 +5,13 @@ import os
 import tensorflow as tf
 
 from tfseg.data.native.decoder import Decoder
-from tfseg.data.native.image_decoder import block_means
+from tfseg.data.native.image_decoder import EXACT_DTYPES, block_means
 from tfseg.data.native.mask_decoder import block_centers, translation
 from tfseg.data.readers.mask_values import identity_table
 
 PNG_DTYPES = ("uint8", "uint16")
-# Dtypes of which `tf.io.decode_raw` reads numbers, and those whose sums over blocks are exact.
+# Dtypes that `tf.io.decode_raw` reads.
 RAW_DTYPES = ("uint8", "uint16", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
-EXACT_DTYPES = ("uint8", "uint16", "int8", "int16")
 FIELDS = ("image", "mask")
 DESCRIPTION = ("format", "dtype")  # features of a field, beside its shape
 MASK_DTYPES = {"uint8": tf.uint8, "int32": tf.uint16}  # of masks, and of the PNGs that they become

@@ -8,6 +8,7 @@ from tfseg import checks
 from tfseg.data.readers.base import Reader
 from tfseg.data.readers.cached import thread_safe_lru
 from tfseg.data.readers.extract import extract, visible_boxes
+from tfseg.data.readers.subset import Subset
 from tfseg.ops import window_corners
 
 CACHED_IMAGES = 2  # whole samples in memory while their tiles are read one after the other
@@ -19,12 +20,16 @@ class Tiles(Reader):
     Args:
         reader: a `Reader`.
         places: list of (index of the sample, corner (y, x), size (height, width)).
+
+    Attributes:
+        reader: the other reader.
+        places: as above.
     """
 
     def __init__(self, reader: Reader, places):
-        self._reader = reader
+        self.reader = reader
         self._whole = thread_safe_lru(reader.__getitem__, CACHED_IMAGES)
-        self._places = places
+        self.places = places
         self.fields = reader.fields
         self.mask_values = reader.mask_values
         self.palette = reader.palette
@@ -36,32 +41,32 @@ class Tiles(Reader):
     @property
     def object_names(self) -> list[str]:
         """Names of the object categories of the other reader."""
-        return self._reader.object_names
+        return self.reader.object_names
 
     def __getitem__(self, index: int) -> dict:
-        sample, corner, size = self._places[index]
+        sample, corner, size = self.places[index]
         return extract(self._whole(sample), corner, size)
 
     def name(self, index: int) -> str:
         """Return "<name of the sample>/<y>_<x>" with the upper left corner of the tile."""
-        sample, (y, x), _ = self._places[index]
-        return f"{self._reader.name(sample)}/{y}_{x}"
+        sample, (y, x), _ = self.places[index]
+        return f"{self.reader.name(sample)}/{y}_{x}"
 
     def image_path(self, index: int):
         """Return the file of the whole image."""
-        return self._reader.image_path(self._places[index][0])
+        return self.reader.image_path(self.places[index][0])
 
     @property
     def has_exact_rle(self) -> bool:
         """Whether the whole images have exact masks of the objects; see `Reader.has_exact_rle`."""
-        return self._reader.has_exact_rle
+        return self.reader.has_exact_rle
 
     def object_rle(self, index: int) -> list[dict]:
         """Return the masks of the tile's objects; see `Reader.object_rle`."""
         coco = checks.require_package("pycocotools.mask", "coco")
-        sample, (top, left), _ = self._places[index]
+        sample, (top, left), _ = self.places[index]
         height, width = self.sizes[index]
-        regions = self._reader.object_rle(sample)
+        regions = self.reader.object_rle(sample)
         boxes = self._whole(sample)["boxes"]
         kept = visible_boxes(boxes, (top, left), (height, width))[2]
         parts = []
@@ -72,7 +77,14 @@ class Tiles(Reader):
 
     def version_key(self, index: int) -> list | None:
         """Return the version key of the whole sample."""
-        return self._reader.version_key(self._places[index][0])
+        return self.reader.version_key(self.places[index][0])
+
+
+def are_tiles(reader: Reader) -> bool:
+    """Return whether the samples of a reader are tiles, or some of them."""
+    while type(reader) is Subset:
+        reader = reader.reader
+    return type(reader) is Tiles
 
 
 def covering_tiles(sizes, size, overlap: float = 0.0):

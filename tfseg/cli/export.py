@@ -186,14 +186,15 @@ def _export(run, folder, images, **options):
     tuning = run.tuning()
     if tuning is not None:
         metadata["tuning"] = tuning
-    version = exporting.saved_model(
-        model,
-        folder,
-        metadata=metadata,
-        images=images,
-        value_range=_value_range(run.data),
-        **options,
-    )
+    with console.status("exporting, and comparing with the Keras model"):
+        version = exporting.saved_model(
+            model,
+            folder,
+            metadata=metadata,
+            images=images,
+            value_range=_value_range(run.data),
+            **options,
+        )
     if images:
         rows = json.loads((version / PARITY_FILE).read_text("utf-8"))
         console.print(exporting.parity_table(exporting.read_parity(rows)))

@@ -1,4 +1,5 @@
 import functools
+import sys
 import time
 from pathlib import Path
 
@@ -201,6 +202,16 @@ def test_jagged_polygons_that_all_overlap(threshold):
     assert expected is not None  # by the choice of the seed
     assert 15 < len(expected) < 300
     assert kept_rows(*candidates, threshold) == expected
+
+
+def test_more_survivors_than_cells_are_kept_of(monkeypatch):
+    monkeypatch.setattr(sys.modules[polygon_nms.__module__], "KEPT", 20)
+    candidates = draw(np.random.default_rng(7), 500, 200.0)
+    expected = expected_rows(*candidates, 0.4)
+    assert expected is not None  # by the choice of the seed
+    assert len(expected) > 128
+    found = polygon_nms(*(array[None] for array in candidates), 0.4)
+    assert without_padding(*found) == [expected]
 
 
 def test_a_long_chain_of_suppression():

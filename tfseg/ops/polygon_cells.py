@@ -74,6 +74,13 @@ def describe_cells(rows, side):
     return ops.concatenate([covered, columns, lines, outside, area], axis=-1)
 
 
+def unknown_cells(rows, side):
+    """Return what `describe_cells` does for polygons of which no bounds are known."""
+    area = rows[..., -1:] / side[..., None] ** 2
+    nothing = ops.zeros((*ops.shape(rows)[:2], CELL_COLUMNS - 2))
+    return ops.concatenate([nothing, area, area], axis=-1)
+
+
 def _covered(vertices, cells):
     """Return the area of polygons in each cell, (B, K, SIDE, SIDE) of rows and columns.
 

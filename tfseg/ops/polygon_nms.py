@@ -7,7 +7,7 @@ from keras import ops
 
 from tfseg.ops.nms import TILE
 from tfseg.ops.polygon_bounds import describe_polygons, lower_overlaps
-from tfseg.ops.polygon_cells import CELL_COLUMNS, cell_side, describe_cells
+from tfseg.ops.polygon_cells import CELL_COLUMNS, cell_side, describe_cells, unknown_cells
 from tfseg.ops.polygon_pairs import (
     ABOVE,
     ROUNDING,
@@ -23,6 +23,8 @@ from tfseg.ops.survivor_map import SurvivorMap, take_rows, write_columns, write_
 BLOCK = 512
 # This many polygons look for a survivor near by at once.
 CHUNK = 1024
+# The cells of this many survivors are kept. TensorFlow copies them once per tile.
+KEPT = 16384
 
 
 def polygon_nms(
@@ -136,7 +138,8 @@ class _Greedy:
         # The last column takes what is not a survivor.
         slots = -(-(self.enough + TILE) // BLOCK) * BLOCK
         found = ops.zeros((batch, slots + 1), "int32")
-        known = ops.zeros((batch, slots + 1, self.rows.shape[-1] + CELL_COLUMNS))
+        most = min(slots, KEPT) if isinstance(slots, int) else ops.minimum(slots, KEPT)
+        known = ops.zeros((batch, most + 1, CELL_COLUMNS))
         state = (0, found, known, ops.zeros((batch,), "int32"), near.blank())
         found, _, counts, _ = ops.while_loop(unfinished, add_chunk, state)[1:]
         return found, counts
@@ -160,7 +163,7 @@ class _Greedy:
             alive: (B, CHUNK) bool, which of them no survivor is known to suppress.
             near: the `SurvivorMap`.
             side: (B, 1) side of the cells of `describe_cells`.
-            state: places of the survivors, their rows, their number, and the map's names.
+            state: places of the survivors, their cells, their number, and the map's names.
 
         Returns:
             the new state.
@@ -178,25 +181,26 @@ class _Greedy:
             here = ops.take(places, row, axis=1)
             rows = take_rows(self.rows, here)
             rows = ops.concatenate([rows, describe_cells(rows, side)], axis=-1)
-            kept = self._without_hits(rows, row < ends[:, None], known, counts)
+            kept = self._without_hits(rows, row < ends[:, None], (found, known, counts), side)
             kept = self._settle(rows, kept)
             slot = counts[:, None] + ops.cumsum(ops.cast(kept, "int32"), axis=1) - 1
             found = write_columns(found, slot, here, kept)
-            known = write_rows(known, slot, rows, kept)
+            known = write_rows(known, slot, rows[..., -CELL_COLUMNS:], kept)
             counts = counts + ops.sum(ops.cast(kept, "int32"), axis=1)
             return tile + 1, found, known, counts, near.enter(names, here, kept)
 
         return ops.while_loop(unfinished, add_tile, (0, *state))[1:]
 
-    def _without_hits(self, rows, alive, known, counts):
+    def _without_hits(self, rows, alive, survivors, side):
         """Return (B, TILE), which polygons of a tile no earlier survivor suppresses.
 
         Args:
             rows: (B, TILE, F) of the tile, described with their cells.
             alive: (B, TILE) bool, which of them to look at.
-            known: (B, slots + 1, F), the rows of the survivors.
-            counts: (B,), how many there are.
+            survivors: their places (B, slots + 1), the cells of the first ones, and their number.
+            side: (B, 1) side of the cells.
         """
+        found, known, counts = survivors
         last = ops.max(counts)
 
         def is_left(block, alive):
@@ -204,7 +208,10 @@ class _Greedy:
 
         def compare(block, alive):
             slots = block * BLOCK + ops.arange(BLOCK)
-            others = ops.take(known, slots, axis=1)
+            others = take_rows(self.rows, ops.take(found, slots, axis=1))
+            cells = ops.take(known, ops.minimum(slots, ops.shape(known)[1] - 1), axis=1)
+            cells = ops.where(slots[:, None] < KEPT, cells, unknown_cells(others, side))
+            others = ops.concatenate([others, cells], axis=-1)
             pairs = near_pairs(rows, others, self.threshold)
             pairs = ops.logical_and(pairs, alive[..., None])
             pairs = ops.logical_and(pairs, slots < counts[:, None, None])

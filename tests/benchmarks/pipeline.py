@@ -1,28 +1,32 @@
-"""Images per second from CamVid files to augmented batches: `pipeline`, decoding only, and torch.
+"""Images per second from CamVid files to augmented batches: `pipeline`, its parts, and torch.
 
 `pipeline` uses an affine transform, crop, flip and color jitter, 360 x 480 -> 16 x 256 x 256.
-"read by Python" is the same, but TensorFlow reads no files itself. "decode only" reads the same
-files with the functions of Python and as many threads, and drops them. If torch and albumentations
-are installed, a DataLoader with two workers and OpenCV does the same as `pipeline`. Each runs in
-its own process, and they take turns of one epoch. Ratios are medians over the turns. At the end
-`pipeline` runs 20 epochs, and its memory is measured after each.
+"from memory" is the same with `cache="memory"`, and "read by Python" the same, but TensorFlow reads
+no files itself. "decode only" decodes the same files in a bare map of tf.data, and "warp only"
+augments batches that are in memory: the CPU time of both is the least that `pipeline` needs. If
+torch and albumentations are installed, a DataLoader with two workers and OpenCV does the same as
+`pipeline`. Each runs in its own process, and they take turns of one epoch of a stream that goes on,
+as in `tfseg train`. Ratios are medians over the turns.
 
-Decoding and augmentation share the two cores, so the augmentation leaves less time for decoding.
-The CPU time per image shows how much of the processor each needs.
+Then for `pipeline`: the seconds until the first batch of an epoch, when the kernel was compiled
+before; how long Python's global lock is held per image, measured by a thread that always wants it;
+and the memory after each of 20 epochs.
 """
 
+import itertools
 import json
 import multiprocessing
 import os
 import statistics
 import sys
+import threading
 import time
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 BATCH, SIZE, TURNS, EPOCHS = 16, 256, 5, 20
-TARGETS = {"decode only": 0.9}
+TARGETS = {"torch DataLoader": 1.2, "of the parts": 0.9, "between epochs": 0.5, "lock": 0.05}
 SCALE, ANGLE, JITTER = (0.75, 1.4), 10, 0.2
 DATA = Path(os.environ.get("TFSEG_DATA", Path(__file__).parents[3] / "shared" / "data")) / "camvid"
 
@@ -33,16 +37,31 @@ def reader():
     return camvid(DATA)[0]
 
 
-def run_tfseg():
-    import keras  # noqa: F401
-
-    from tfseg.data import Augment, pipeline
+def augmentation():
+    from tfseg.data import Augment
 
     color = {"brightness": JITTER, "contrast": JITTER, "saturation": JITTER}
-    batches = pipeline(
-        reader(), BATCH, Augment(SIZE, scale=SCALE, rotate=ANGLE, flip="horizontal", **color)
-    )
-    return lambda: sum(len(images) for images, _ in batches)
+    return Augment(SIZE, scale=SCALE, rotate=ANGLE, flip="horizontal", **color)
+
+
+def batches(cache=None):
+    from tfseg.data import pipeline
+
+    return pipeline(reader(), BATCH, augmentation(), cache=cache)
+
+
+def counted(dataset):
+    """Return a function that runs the next epoch of a stream and returns the number of images."""
+    stream = iter(dataset.repeat())
+    return lambda: sum(len(images) for images, _ in itertools.islice(stream, len(dataset)))
+
+
+def run_tfseg():
+    return counted(batches())
+
+
+def run_from_memory():
+    return counted(batches("memory"))
 
 
 def run_by_python():
@@ -53,15 +72,33 @@ def run_by_python():
 
 
 def run_decode_only():
-    from concurrent.futures import ThreadPoolExecutor
-
-    from tfseg.data import read_image, read_mask
+    import tensorflow as tf
 
     pairs = [(DATA / "train" / f"{s}.jpg", DATA / "trainannot" / f"{s}.png") for s in names()]
-    pool = ThreadPoolExecutor(os.cpu_count())
-    return lambda: sum(
-        pool.map(lambda pair: bool(read_image(pair[0], 3).size and read_mask(pair[1]).size), pairs)
-    )
+    files = [list(map(str, paths)) for paths in zip(*pairs, strict=True)]
+
+    def decode(image, mask):
+        image = tf.io.decode_jpeg(tf.io.read_file(image), 3, dct_method="INTEGER_ACCURATE")
+        return image, tf.io.decode_png(tf.io.read_file(mask), 1)
+
+    dataset = tf.data.Dataset.from_tensor_slices(tuple(files))
+    dataset = dataset.map(decode, num_parallel_calls=os.cpu_count())
+    return lambda: int(dataset.reduce(0, lambda count, pair: count + 1))
+
+
+def run_warp_only():
+    import numpy as np
+    import tensorflow as tf
+
+    augment = augmentation()
+    sampler, samples = augment.crop_sampler, reader()
+    pieces = [sampler.extract(samples[index], np.array([0, index])) for index in range(BATCH)]
+    pieces = {name: np.stack([piece[name] for piece in pieces]) for name in pieces[0]}
+    keys = np.stack([np.zeros(BATCH, int), np.arange(BATCH)], axis=1)
+    steps = len(samples) // BATCH
+    dataset = tf.data.Dataset.from_tensors((pieces, keys)).repeat(steps)
+    dataset = dataset.map(augment, num_parallel_calls=2)
+    return lambda: BATCH * int(dataset.reduce(0, lambda count, batch: count + 1))
 
 
 def names():
@@ -109,24 +146,71 @@ def run_torch():
 
 SOURCES = {
     "tfseg": run_tfseg,
+    "from memory": run_from_memory,
     "read by Python": run_by_python,
     "decode only": run_decode_only,
+    "warp only": run_warp_only,
     "torch DataLoader": run_torch,
 }
 
 
 def serve(name, pipe):
-    """Run an epoch per request, and send (images, seconds, CPU seconds, MiB)."""
+    """Answer each request with measurements of an epoch: see `measure` and `first_batch`."""
     try:
         run = SOURCES[name]()
         run()
         pipe.send("ready")
     except ImportError:
         pipe.send("")
-    while pipe.recv():
-        began, cpu = time.perf_counter(), cpu_seconds()
-        count = run()
-        pipe.send((count, time.perf_counter() - began, cpu_seconds() - cpu, memory()))
+    dataset = None
+    while request := pipe.recv():
+        if request == "first batch":
+            dataset = dataset or batches()
+            pipe.send(first_batch(dataset))
+        else:
+            pipe.send(lock_seconds(run) if request == "lock" else measure(run))
+
+
+def measure(run):
+    """Run an epoch and return (images, seconds, CPU seconds, MiB)."""
+    began, cpu = time.perf_counter(), cpu_seconds()
+    count = run()
+    return count, time.perf_counter() - began, cpu_seconds() - cpu, memory()
+
+
+def first_batch(dataset):
+    """Return the seconds until the first batch of an epoch."""
+    began = time.perf_counter()
+    iterator = iter(dataset)
+    next(iterator)
+    return time.perf_counter() - began
+
+
+def lock_seconds(run):
+    """Return how long others held Python's global lock per image (Linux).
+
+    A thread computes all the time. When it neither runs nor waits for a core, it waits for the
+    lock.
+    """
+    state = {"is_over": False}
+
+    def spin():
+        stat = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat")
+        began, before = time.perf_counter_ns(), busy(stat)
+        while not state["is_over"]:
+            sum(range(100))
+        state["waited"] = time.perf_counter_ns() - began - (busy(stat) - before)
+
+    def busy(stat):
+        """Return the nanoseconds that the thread ran or waited for a core."""
+        return sum(map(int, stat.read_text().split()[:2]))
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    images = run()
+    state["is_over"] = True
+    thread.join()
+    return state["waited"] / 1e9 / images
 
 
 def cpu_seconds():
@@ -166,42 +250,55 @@ def main():
         if ours.recv():
             pipes[name] = ours
         else:
-            ours.send(False)
+            ours.send(None)
 
-    def run_epoch(name):
-        pipes[name].send(True)
+    def ask(name, request="epoch"):
+        pipes[name].send(request)
         return pipes[name].recv()
 
-    turns = [{name: run_epoch(name) for name in pipes} for _ in range(TURNS)]
+    turns = [{name: ask(name) for name in pipes} for _ in range(TURNS)]
     rates, cpu, ratios = {}, {}, {}
     for name in pipes:
         rates[name] = statistics.median(rate(turn[name]) for turn in turns)
         cpu[name] = statistics.median(turn[name][2] / turn[name][0] for turn in turns)
         if name != "tfseg":
             ratios[name] = statistics.median(rate(t["tfseg"]) / rate(t[name]) for t in turns)
+    # By CPU time: the parts alone do not use all cores all the time.
+    ratios["of the parts"] = (cpu["decode only"] + cpu["warp only"]) / cpu["tfseg"]
     for name in pipes:
         line = f"{name}: {rates[name]:.0f} images/s, {1e3 * cpu[name]:.2f} ms of CPU per image"
         if name in ratios:
-            line += f"; the rate of tfseg is {ratios[name]:.2f} of it"
-        if name in TARGETS:
-            line += f" (target {TARGETS[name]})"
+            line += f"; the rate of tfseg is {ratios[name]:.2f} of it{target(name)}"
         print(line, flush=True)
-    used = [run_epoch("tfseg")[3] for _ in range(EPOCHS)]
+    parts = ratios["of the parts"]
+    print(f"CPU time of both parts / of tfseg: {parts:.2f}{target('of the parts')}", flush=True)
+    first = statistics.median([ask("tfseg", "first batch") for _ in range(TURNS + 1)][1:])
+    print(f"first batch of an epoch: {first:.2f} s{target('between epochs')}", flush=True)
+    lock = {name: 1e3 * ask(name, "lock") for name in ("tfseg", "read by Python")}
+    for name, held in lock.items():
+        print(f"lock held by {name}: {held:.3f} ms per image{target('lock')}", flush=True)
+    used = [ask("tfseg")[3] for _ in range(EPOCHS)]
     after = ", ".join(f"{used[epoch - 1]:.0f}" for epoch in (1, 5, 10, 20))
     print(f"memory after epochs 1, 5, 10, 20: {after} MiB")
     for pipe in pipes.values():
-        pipe.send(False)
+        pipe.send(None)
     print(
         json.dumps(
             {
                 "images_per_second": rates,
                 "cpu": cpu,
                 "ratio": ratios,
+                "first_batch": first,
+                "lock": lock,
                 "memory": used,
                 "targets": TARGETS,
             }
         )
     )
+
+
+def target(name):
+    return f" (target {TARGETS[name]})" if name in TARGETS else ""
 
 
 if __name__ == "__main__":

@@ -59,11 +59,16 @@ def test_a_nucleus_is_one_piece_without_holes():
     assert not result[radii > 12.9].any()
 
 
-@pytest.mark.parametrize("inside", [20, 50])
-def test_a_nucleus_that_is_not_brighter_stays(inside):
-    labels = disc(10)
-    light = np.where(labels, inside, 50)
-    assert_array_equal(dsb2018.fit_to_light(photo(light), labels), labels)
+@pytest.mark.parametrize(("inside", "stays"), [(20, False), (50, False), (62, False), (64, True)])
+def test_a_nucleus_is_brighter_than_what_surrounds_it(inside, stays):
+    light = np.where(disc(10), inside, 50)
+    result = dsb2018.fit_to_light(photo(light), disc(10))
+    assert (result.any(), (result[radii < 9] == 1).all()) == (stays, stays)
+
+
+def test_a_nucleus_that_fills_the_image_stays():
+    labels = np.ones((48, 48), int)
+    assert_array_equal(dsb2018.fit_to_light(photo(90 * labels), labels), labels)
 
 
 def test_an_image_without_nuclei():

@@ -73,6 +73,7 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
         *("--ignore-value", 11, "--mask-values", "0=0,9=2", "--gray"),
         *("--val-images", "vi", "--val-masks", "vm", "--model", "unet", "--encoder", "resnet50"),
         *("--weights", "None", "--filters", "4,8,16,32,64", "--size", 64, "--minutes", 1.5),
+        *("--patience", 4),
         *("--batch-size", 3, "--optimizer", "adamw", "--learning-rate", 0.1),
         *("--class-weights", "median", "--window", 64, "--seed", 7),
     )
@@ -94,6 +95,7 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
         augment={**default.augment, "size": 64},
         epochs=None,
         minutes=1.5,
+        patience=4,
         batch_size=3,
         optimizer="adamw",
         learning_rate=0.1,
@@ -203,10 +205,40 @@ def test_resume_accepts_the_same_options_and_refuses_others(run, trained, tfseg)
         (("--class-names", "a,b"), f"--class-names {NAMES}"),
         (("--minutes", 5), "--epochs 2"),
         (("--epochs", 3), "--epochs 2"),
+        (("--patience", 3), "no --patience"),
     ):
         code, printed = tfseg("train", "--resume", "--out", run.folder, *option)
         assert code == 1
         assert f"was started with {message}. Remove the option" in printed
+
+
+def test_a_run_out_of_patience_says_so_and_trains_no_further(run, tfseg):
+    record = json.loads((run.folder / "run.json").read_text())
+    record["config"] |= {"epochs": 5, "patience": 1}
+    record["plan"]["epochs"] = 5
+    schedule = record["resolved"]["optimizer"]["config"]["learning_rate"]["config"]
+    schedule["steps"] = 5 * record["plan"]["steps_per_epoch"]
+    (run.folder / "run.json").write_text(json.dumps(record))
+    _set_scores(run, [0.9, 0.1])
+    code, printed = tfseg("train", "--resume", "--out", run.folder, "--patience", 1)
+    assert code == 0, printed
+    assert "Stopped after 2 of 5 epochs: no improvement for 1 epoch." in printed
+    assert "Best of 2 epochs by validation mean IoU: 1." in printed
+    assert len(run.history()["epoch"]) == 2
+    code, printed = tfseg("train", "--resume", "--out", run.folder, "--patience", 2)
+    assert code == 1
+    assert "was started with --patience 1. Remove the option" in printed
+
+
+def _set_scores(run, scores):
+    """Replace the monitored scores in the history of a run."""
+    lines = (run.folder / "history.csv").read_text().splitlines()
+    column = lines[0].split(",").index("val_mean_iou")
+    for row, score in enumerate(scores, start=1):
+        cells = lines[row].split(",")
+        cells[column] = str(score)
+        lines[row] = ",".join(cells)
+    (run.folder / "history.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_a_run_of_a_script_is_not_resumed_by_the_command(run, tfseg):
@@ -334,6 +366,7 @@ def test_problems_in_both_parts_are_reported_together(tfseg, tmp_path):
         (("--val-images", "images"), "Pass --val-images and --val-masks together"),
         (("--epochs", "0"), "Invalid value for '--epochs'"),
         (("--epochs", "3", "--minutes", "3"), "epochs=3 contradicts minutes=3"),
+        (("--patience", "0"), "Invalid value for '--patience'"),
         (("--learning-rate", "0"), "must be a finite number above 0"),
         (("--normalize-each", "--window", "64"), "contradicts normalization"),
         (("--encoder", "resnet5"), "Did you mean 'resnet50'"),

@@ -7,7 +7,7 @@ import typer
 
 from tfseg.cli import train_options as options
 from tfseg.cli.config_values import FIELDS_OF_OPTIONS, config_values, require_folders
-from tfseg.cli.console import console, quiet_start, say, say_commands, track
+from tfseg.cli.console import console, plural, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
@@ -66,6 +66,7 @@ def train(
     size: options.Size = None,
     epochs: options.Epochs = 20,
     minutes: options.Minutes = None,
+    patience: options.Patience = None,
     batch_size: BatchSize = 8,
     optimizer: options.OptimizerName = options.Optimizer.adam,
     learning_rate: options.LearningRate = None,
@@ -168,7 +169,7 @@ def _train(config, run):
         _say_interrupted(run)
         raise typer.Exit(130) from None
     record = run.record
-    _say_best(run.history(), record.config.monitor)
+    _say_best(run.history(), record)
     _, val = training.open_readers(record.config, record.data)
     if record.config.is_boxless:
         report_instance_run(run, val, run.folder)
@@ -257,8 +258,14 @@ def _say_interrupted(run):
     say_commands(("tfseg", "train", "--resume", "--out", run.folder))
 
 
-def _say_best(history, monitor):
+def _say_best(history, record):
+    monitor, patience = record.config.monitor, record.config.patience
     scores = [-math.inf if math.isnan(score) else score for score in history[monitor]]
     best = max(range(len(scores)), key=lambda i: scores[i])
     name = MONITORED.get(monitor, monitor)
+    if patience is not None and len(scores) < record.plan.epochs:
+        say(
+            f"Stopped after {len(scores)} of {record.plan.epochs} epochs: no improvement for "
+            f"{plural(patience, 'epoch')}."
+        )
     say(f"Best of {len(scores)} epochs by validation {name}: {best + 1}.")

@@ -220,6 +220,16 @@ Minutes = Annotated[
         rich_help_panel=TRAINING,
     ),
 ]
+Patience = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Stop after this many epochs in a row without a better validation score; by default "
+        "train to the end.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
 OptimizerName = Annotated[
     Optimizer,
     typer.Option(help="Adam, AdamW, or SGD with Nesterov momentum.", rich_help_panel=TRAINING),

@@ -10,6 +10,8 @@ IGNORE_INDEX = 255
 # The same with more than 255 classes: then 255 is a class, and masks are int32.
 IGNORE_INDEX_INT32 = 65535
 BACKGROUND = "background"
+# Ends of the names of metrics that are best when low; Keras' names and ours.
+LOW_IS_BEST = ("loss", "error", "distance", "crossentropy", "divergence", "mse", "mae")
 
 
 def label_names(class_names: Sequence[str]) -> list[str]:
@@ -27,6 +29,16 @@ def is_background(name: str) -> bool:
         (True, False)
     """
     return name.strip("_ ").casefold() == BACKGROUND
+
+
+def low_is_best(metric: str) -> bool:
+    """Return whether a metric is a loss, an error or a distance, by its name.
+
+    Example:
+        >>> low_is_best("val_loss"), low_is_best("val_mean_iou")
+        (True, False)
+    """
+    return metric.endswith(LOW_IS_BEST)
 
 
 def ignore_index_for(num_classes: int) -> int:

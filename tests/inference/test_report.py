@@ -62,9 +62,9 @@ def test_a_report_shows_four_evenly_spaced_samples(reader, drawn, tmp_path):
 
 def test_a_history_is_drawn_as_curves(reader, drawn, tmp_path):
     history = {"loss": [2.0, 1.0]}
-    report(PixelModel(), reader.subset([3]), tmp_path, history)
+    report(PixelModel(), reader.subset([3]), tmp_path, history, monitor="val_loss")
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([*FILES, "curves.png"])
-    assert drawn["curves"] == (history,)
+    assert drawn["curves"] == (history, "val_loss")
     assert len(drawn["samples"][0]) == 1  # a reader of one sample
 
 

@@ -65,6 +65,55 @@ def test_a_history_without_scores_has_an_empty_chart():
     assert (list(scores.lines), scores.get_legend()) == ([], None)
 
 
+@pytest.mark.parametrize(
+    ("monitor", "label"),
+    [
+        ("val_mean_iou", "best: epoch 2, val_mean_iou 0.3000"),
+        ("val_loss", "best: epoch 2, val_loss 2.0000"),  # the lowest
+        ("mean_iou", "best: epoch 2, mean_iou 0.4000"),
+    ],
+)
+def test_the_best_epoch_is_marked_in_both_charts(monitor, label):
+    for axis in viz.curves(HISTORY, monitor).axes:
+        mark = axis.lines[-1]
+        assert (mark.get_label(), list(mark.get_xdata())) == (label, [2, 2])
+        assert label in [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_the_first_of_equal_epochs_is_the_best_and_epochs_without_a_score_are_not():
+    history = {"loss": [3.0, 2.0, 1.0, 0.5], "val_ap": [float("nan"), 0.5, 0.5, None]}
+    for axis in viz.curves(history, "val_ap").axes:
+        assert list(axis.lines[-1].get_xdata()) == [2, 2]
+
+
+@pytest.mark.parametrize("scores", [{}, {"val_ap": [None, float("nan")]}])
+def test_without_a_score_no_epoch_is_marked(scores):
+    losses, _ = viz.curves({"loss": [2.0, 1.0], **scores}, "val_ap").axes
+    assert list(lines_of(losses)) == ["loss"]
+
+
+def test_scores_in_a_narrow_range_fill_the_axis_without_the_first_ones():
+    history = {"loss": [9.0, 3, 2, 2, 2, 2], "val_ap": [0.1, 0.6, 0.7, 0.8, 0.79, 0.84]}
+    losses, scores = viz.curves(history, "val_ap").axes
+    # 0.79 to 0.84, with a tenth of 0.05 on both sides
+    assert scores.get_ylim() == pytest.approx((0.785, 0.845))
+    assert losses.get_ylim()[1] > 9
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        [0.1, 0.6, 0.7, 0.55, 0.79, 0.84],  # a fall in the later half
+        [0.1, 0.8, 0.8, 0.8, 0.8],  # too few epochs
+        [None, 0.2, 0.1, None, None, None],
+        [0.5] * 6,
+    ],
+)
+def test_other_scores_are_all_shown(scores):
+    bottom, top = viz.curves({"loss": [1.0], "val_ap": scores}).axes[1].get_ylim()
+    assert all(bottom < score < top for score in scores if score is not None)
+
+
 @pytest.mark.parametrize("history", [[1], [1, 2], [1, 2, 3, 4]])
 def test_epochs_are_whole_numbers(history):
     axis = viz.curves({"loss": history}).axes[0]

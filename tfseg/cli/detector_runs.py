@@ -67,7 +67,9 @@ def report_detector_run(run, reader, out, thresholds=None):
     model = models.with_thresholds(run.model(), **(thresholds or {}))
     title = f"{run.folder.name} on {plural(len(reader), 'image')}"
     with warnings_said():
-        scores = inference.report_objects(model, reader, out, history, track("evaluating"))
+        scores = inference.report_objects(
+            model, reader, out, history, track("evaluating"), run.config.monitor
+        )
     console.print(scores.table(title))
     if scores.instances is not None:
         subtitle = f"{title}: objects with a score above 0.5, without overlap"

@@ -22,7 +22,14 @@ def report_instance_run(run, reader, out, score_threshold=None, window=None):
     tile = window_of(run.data, reader.sizes, window)
     with warnings_said():
         scores = inference.report_instances(
-            run.model(), reader, out, history, tile, score_threshold, track("evaluating")
+            run.model(),
+            reader,
+            out,
+            history,
+            tile,
+            score_threshold,
+            track("evaluating"),
+            monitor=run.config.monitor,
         )
     console.print(scores.table(f"{run.folder.name} on {plural(len(reader), 'image')}"))
     say(f"{scores.counting_error()} Aggregated Jaccard index {scores.means()['aji']:.4f}.")

@@ -185,7 +185,14 @@ def report_run(run, reader, out, batch_size, window=None):
     batch_size = data.batch_for(reader.sizes, batch_size)
     with warnings_said():
         scores = inference.report(
-            run.model(), reader, out, history, batch_size, track("evaluating"), window
+            run.model(),
+            reader,
+            out,
+            history,
+            batch_size,
+            track("evaluating"),
+            window,
+            monitor=run.config.monitor,
         )
     console.print(scores.table(f"{run.folder.name} on {plural(len(reader), 'image')}"))
     images = "samples.png, confusion.png"

@@ -21,6 +21,7 @@ def report_instances(
     tile: int | None = None,
     object_threshold: float | None = None,
     track: Callable = lambda indices, total: indices,
+    monitor: str | None = None,
 ) -> InstanceEvaluation:
     """Evaluate predicted instances and write tables and figures.
 
@@ -35,6 +36,8 @@ def report_instances(
         history: {name: one value per epoch}, or None.
         tile, object_threshold: see `predict_instances`.
         track: see `evaluate_instances`.
+        monitor: name of the values in `history` that select the best epoch, which curves.png
+            marks; None for no mark.
 
     Returns:
         InstanceEvaluation.
@@ -66,5 +69,5 @@ def report_instances(
         figure = viz.instance_samples(images, *numbered, titles)
     viz.save_figure(figure, folder / "worst.png", DPI)
     if history:
-        viz.save_figure(viz.curves(history), folder / "curves.png", DPI)
+        viz.save_figure(viz.curves(history, monitor), folder / "curves.png", DPI)
     return evaluation

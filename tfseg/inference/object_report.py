@@ -19,6 +19,7 @@ def report_objects(
     folder: str | Path,
     history: dict | None = None,
     track: Callable = lambda indices, total: indices,
+    monitor: str | None = None,
 ) -> ObjectEvaluation:
     """Evaluate a detector and write tables and figures.
 
@@ -32,6 +33,8 @@ def report_objects(
         folder: output folder; created if missing.
         history: {name: one value per epoch}, or None.
         track: see `evaluate_objects`.
+        monitor: name of the values in `history` that select the best epoch, which curves.png
+            marks; None for no mark.
 
     Returns:
         ObjectEvaluation.
@@ -57,7 +60,7 @@ def report_objects(
         "worst.png": _draw_worst(model, reader, evaluation),
     }
     if history:
-        figures["curves.png"] = viz.curves(history)
+        figures["curves.png"] = viz.curves(history, monitor)
     for name, figure in figures.items():
         viz.save_figure(figure, folder / name, DPI)
     return evaluation

@@ -23,6 +23,7 @@ def report(
     batch_size: int = 8,
     track: Callable = lambda batches, total: batches,
     window: int | tuple[int, int] | None = None,
+    monitor: str | None = None,
 ) -> Evaluation:
     """Evaluate a model and write tables and figures.
 
@@ -35,6 +36,8 @@ def report(
         folder: output folder; created if missing.
         history: {name: one value per epoch}, or None.
         batch_size, track, window: see `evaluate`.
+        monitor: name of the values in `history` that select the best epoch, which curves.png
+            marks; None for no mark.
 
     Returns:
         Evaluation.
@@ -67,5 +70,5 @@ def report(
     figure = viz.samples(images, masks, predictions, evaluation.class_names)
     viz.save_figure(figure, folder / "samples.png", DPI)
     if history:
-        viz.save_figure(viz.curves(history), folder / "curves.png", DPI)
+        viz.save_figure(viz.curves(history, monitor), folder / "curves.png", DPI)
     return evaluation

@@ -62,7 +62,7 @@ def run(console, out="runs/brain_tissue", export_to="saved_models/brain_tissue")
     _remove_old_demo(out)
     trained, folder = _train(console, train_slab, val_slab, out), Path(out)
     model = trained.model()
-    scores = report(model, test_slab, folder, trained.history())
+    scores = report(model, test_slab, folder, trained.history(), monitor=trained.config.monitor)
     console.print(scores.table("Test slab"))
     metadata = {"class_names": test_slab.class_names, "metrics": scores.means()}
     version = saved_model(model, export_to, metadata=metadata)

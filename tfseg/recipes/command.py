@@ -72,7 +72,7 @@ def run_recipe(
             f"after (cross-validated). {outcome}"
         )
     model = run.model()
-    scores = report(model, val_reader, run.folder, run.history())
+    scores = report(model, val_reader, run.folder, run.history(), monitor=run.config.monitor)
     steps = run.record.plan.steps
     title = f"The best of {steps} steps, on {len(val_reader)} validation images"
     console.print(scores.table(title))
@@ -122,7 +122,7 @@ def _run_objects(config, train_reader, val_reader, model, report_scores):
     console = Console()
     run = _train(config, train_reader, val_reader, model, console)
     model = run.model()
-    scores = report_scores(model, val_reader, run.folder, run.history())
+    scores = report_scores(model, val_reader, run.folder, run.history(), monitor=run.config.monitor)
     steps = run.record.plan.steps
     console.print(scores.table(f"The best of {steps} steps, on {len(val_reader)} images"))
     metadata = {"object_names": run.data.object_names, "metrics": scores.means()}

@@ -6,6 +6,7 @@ import warnings
 import keras
 import numpy as np
 
+from tfseg.checks import low_is_best
 from tfseg.files import atomic_write, remove_leftovers
 from tfseg.training.averages import AveragedWeights, guard_validations, unguard_validations
 from tfseg.training.fit_checks import (
@@ -14,9 +15,6 @@ from tfseg.training.fit_checks import (
     warn_of_wrong_outputs,
 )
 from tfseg.training.non_finite import NonFiniteLossError, has_finite_weights
-
-# Ends of the names of scores that are best when low; Keras' names and ours.
-LOW_IS_BEST = ("loss", "error", "distance", "crossentropy", "divergence", "mse", "mae")
 
 
 def state_variables(model: keras.Model) -> dict:
@@ -251,7 +249,7 @@ def lower_is_better(monitor: str, model: keras.Model) -> bool:
         direction = getattr(metric, "_direction", None)
         if metric.name == name and direction is not None:
             return direction == "down"
-    return name.endswith(LOW_IS_BEST)
+    return low_is_best(name)
 
 
 def _metrics(model):

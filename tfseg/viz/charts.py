@@ -3,51 +3,93 @@
 import matplotlib.pyplot as plt
 import numpy as np
 
+from tfseg.checks import low_is_best
 from tfseg.viz.class_colors import palette
 from tfseg.viz.figures import finish_figure
 from tfseg.viz.fonts import readable_names
 
 MOST_CELLS_WITH_TEXT = 40  # per side of a confusion matrix; larger ones do not grow further
+MIN_EPOCHS = 6  # with fewer, all scores are shown
+NARROW = 1 / 3  # of the range of all scores: with less in the later half, low first scores are cut
+MARGIN, MIN_MARGIN = 0.1, 0.001  # around the scores: a fraction of their range, but at least this
 MIN_TEXT = 0.005  # smaller fractions of a confusion matrix are not printed
 
 
-def curves(history: dict):
+def curves(history: dict, monitor: str | None = None):
     """Plot a training history: losses on the left, scores on the right.
+
+    If the scores of the later half of the epochs are in a narrow range, it fills the axis: lower
+    scores of the first epochs are cut off.
 
     Args:
         history: {name: one value per epoch}, such as `model.fit(...).history`. A validation curve
             ("val_" + name) is drawn as a thick line in the color of its training curve, if there is
             one.
+        monitor: name of the values that select the best epoch, which is marked by a vertical line:
+            the highest, or the lowest of a loss, an error or a distance. None for no mark.
 
     Returns:
         matplotlib Figure.
 
     Example:
         >>> import tfseg
-        >>> figure = tfseg.viz.curves({"loss": [0.9, 0.4], "val_loss": [1.0, 0.6]})
+        >>> history = {"loss": [0.9, 0.4], "val_loss": [0.5, 0.6]}
+        >>> figure = tfseg.viz.curves(history, monitor="val_loss")
         >>> [line.get_label() for line in figure.axes[0].lines]
-        ['loss', 'val_loss']
+        ['loss', 'val_loss', 'best: epoch 1, val_loss 0.5000']
     """
     names = dict.fromkeys(name.removeprefix("val_") for name in history)
     names = [name for name in names if name not in ("epoch", "seconds")]
     losses = [name for name in names if "loss" in name]
     scores = [name for name in names if "loss" not in name and "learning_rate" not in name]
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    _plot_curves(axes[0], history, losses, "loss")
-    _plot_curves(axes[1], history, scores, "score")
+    mark = _best_epoch(history, monitor)
+    _plot_curves(axes[0], history, losses, "loss", mark)
+    _plot_curves(axes[1], history, scores, "score", mark)
+    keys = [key for name in scores for key in (name, f"val_{name}") if key in history]
+    _fit_scores(axes[1], [np.array(history[key], float) for key in keys])
     return finish_figure(figure)
 
 
-def _plot_curves(axis, history, names, title):
+def _best_epoch(history, monitor):
+    """Return (number of the best epoch, label of its mark), or None if no epoch has a score."""
+    values = np.array(history.get(monitor, []), float)  # None becomes NaN
+    if not np.isfinite(values).any():
+        return None
+    best = np.nanargmin(values) if low_is_best(monitor) else np.nanargmax(values)
+    return best + 1, f"best: epoch {best + 1}, {monitor} {values[best]:.4f}"
+
+
+def _fit_scores(axis, rows):
+    """Let the axis begin near the lowest score of the later half of the epochs, if that helps.
+
+    Args:
+        axis: of the scores.
+        rows: list of arrays of scores by epoch.
+    """
+    later = [row[len(row) // 2 :] for row in rows if len(row) >= MIN_EPOCHS]
+    if not np.isfinite(np.concatenate([*later, []])).any():
+        return
+    scores = np.concatenate(rows)
+    low, high = np.nanmin(np.concatenate(later)), np.nanmax(scores)
+    if high - low < NARROW * (high - np.nanmin(scores)):
+        margin = max(MARGIN * (high - low), MIN_MARGIN)
+        axis.set_ylim(low - margin, high + margin)
+
+
+def _plot_curves(axis, history, names, title, mark):
     colors = palette(max(len(names), 1)) / 255
     for name, color in zip(names, colors, strict=False):
         _plot_curve(axis, history, name, color=color, lw=1, ls="--")
         _plot_curve(axis, history, f"val_{name}", color=color, lw=2)
+    if names and mark is not None:
+        epoch, label = mark
+        axis.axvline(epoch, color="gray", lw=1, ls=":", label=label)
     axis.set(xlabel="epoch", title=title)
     axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     axis.grid(alpha=0.3)
     if names:
-        axis.legend()
+        axis.legend(fontsize="small")
 
 
 def _plot_curve(axis, history, name, **style):

@@ -263,15 +263,22 @@ def main():
         cpu[name] = statistics.median(turn[name][2] / turn[name][0] for turn in turns)
         if name != "tfseg":
             ratios[name] = statistics.median(rate(t["tfseg"]) / rate(t[name]) for t in turns)
-    # By CPU time: the parts alone do not use all cores all the time.
-    ratios["of the parts"] = (cpu["decode only"] + cpu["warp only"]) / cpu["tfseg"]
+    ratios["of the parts"] = statistics.median(
+        rate(t["tfseg"]) * (1 / rate(t["decode only"]) + 1 / rate(t["warp only"])) for t in turns
+    )
+    # The parts alone may leave cores idle, which the CPU time does not show.
+    ratios["of their CPU"] = (cpu["decode only"] + cpu["warp only"]) / cpu["tfseg"]
     for name in pipes:
         line = f"{name}: {rates[name]:.0f} images/s, {1e3 * cpu[name]:.2f} ms of CPU per image"
         if name in ratios:
             line += f"; the rate of tfseg is {ratios[name]:.2f} of it{target(name)}"
         print(line, flush=True)
     parts = ratios["of the parts"]
-    print(f"CPU time of both parts / of tfseg: {parts:.2f}{target('of the parts')}", flush=True)
+    print(
+        f"of what both parts allow: {parts:.2f}{target('of the parts')}, by CPU time "
+        f"{ratios['of their CPU']:.2f}",
+        flush=True,
+    )
     first = statistics.median([ask("tfseg", "first batch") for _ in range(TURNS + 1)][1:])
     print(f"first batch of an epoch: {first:.2f} s{target('between epochs')}", flush=True)
     lock = {name: 1e3 * ask(name, "lock") for name in ("tfseg", "read by Python")}

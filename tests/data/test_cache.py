@@ -168,6 +168,47 @@ def test_damaged_files_are_decoded_again(tmp_path, damage):
     assert spy.seen == {1: 1}
 
 
+class Wrong(Spy):
+    """Arrays of which one mask has an id that is no class."""
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return {**sample, "mask": sample["mask"] + np.uint8(7)} if index == 2 else sample
+
+
+@pytest.mark.parametrize("on_error", ["raise", "skip"])
+def test_invalid_masks_are_refused_whenever_a_cache_is_opened(on_error, cache):
+    if on_error == "skip":  # which fills the cache
+        with pytest.warns(UserWarning, match="1 sample was skipped"):
+            list(pipeline(Wrong(), 2, cache=cache, on_error="skip"))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="map to no class: 7"):
+            pipeline(Wrong(), 2, cache=cache)
+
+
+def test_files_of_an_older_version_are_written_again(tmp_path):
+    expected = [image.numpy() for image, _ in pipeline(Spy(), 2, cache=tmp_path)]
+    for path in tmp_path.glob("*.raw"):
+        path.write_bytes(path.read_bytes().lstrip())  # the header was not padded
+    spy = Spy()
+    found = [image.numpy() for image, _ in pipeline(spy, 2, cache=tmp_path)]
+    assert all(map(np.array_equal, found, expected))
+    assert spy.seen == {0: 2, 1: 1, 2: 1, 3: 1}  # the first also to recognize the dataset
+
+
+@pytest.mark.parametrize("dtype", [">u2", "int64"])
+def test_masks_of_other_dtypes_are_cached(dtype, cache):
+    class Other(Spy):
+        def __getitem__(self, index):
+            sample = super().__getitem__(index)
+            return {**sample, "mask": sample["mask"].astype(dtype)}
+
+    for (_, mask), (_, expected) in zip(
+        pipeline(Other(), 2, cache=cache), pipeline(Spy(), 2), strict=True
+    ):
+        assert np.array_equal(mask, expected)
+
+
 def test_a_full_disk_leaves_no_partial_file(tmp_path, monkeypatch):
     reader = cached(Spy(), tmp_path)
 

@@ -193,3 +193,5 @@ def test_reading_error_returns_the_error_of_the_reader(error):
     assert (type(found), str(found)) == (OSError, "file1.png is damaged")
     other = tf.errors.InvalidArgumentError(None, None, "ValueError: something else")
     assert reading_error(other) is None
+    foreign = tf.errors.InvalidArgumentError(None, None, "assertion failed: [a loss of the user]")
+    assert reading_error(foreign) is None

@@ -11,7 +11,7 @@ from tfseg.data.readers import Reader
 from tfseg.data.readers.subset import Subset
 from tfseg.files import atomic_write
 
-# Bytes before the arrays in a file of the cache; more only for many arrays.
+# Bytes before the arrays in a file of the cache; several times as many only for many arrays.
 HEADER = 1024
 
 
@@ -93,21 +93,31 @@ class DiskCache(_Cache):
 # Not NumPy's own format: it parses its header with the module ast, which fails at random in threads
 # of Python 3.11 ("AST constructor recursion depth mismatch").
 def _write_arrays(path, arrays):
-    """Write {name: array} as a line of JSON, padded to `HEADER` bytes, then their bytes."""
+    """Write {name: array} as a line of JSON, padded to multiples of `HEADER`, then their bytes."""
     data = b"".join(array.tobytes() for array in arrays.values())
     header = {
         "checksum": zlib.crc32(data),
         "arrays": {name: [array.dtype.str, array.shape] for name, array in arrays.items()},
     }
     with path.open("wb") as file:
-        file.write(json.dumps(header).encode().ljust(HEADER - 1) + b"\n")
+        line = json.dumps(header).encode() + b"\n"
+        file.write(line.rjust(-(-len(line) // HEADER) * HEADER))
         file.write(data)
+
+
+def stored_arrays(path: Path) -> dict:
+    """Return {name: [dtype, shape]} of the arrays in a file of a disk cache."""
+    with path.open("rb") as file:
+        return json.loads(file.readline())["arrays"]
 
 
 def _read_arrays(path):
     """Return what `_write_arrays` wrote; raise a ValueError if it is damaged."""
     with path.open("rb") as file:
-        header, data = json.loads(file.readline()), file.read()
+        line, data = file.readline(), file.read()
+    header = json.loads(line)
+    if len(line) % HEADER:
+        raise ValueError(f"{path} was written by an older version.")
     if zlib.crc32(data) != header["checksum"]:
         raise ValueError(f"{path} is damaged.")
     arrays, start = {}, 0

@@ -1,7 +1,9 @@
 """Samples as tensors for tf.data."""
 
+import os
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +34,7 @@ PADDING = {
     "areas": 0,
     "mask_fits": False,
 }
-MOST_CHECKED = 64  # samples that Python checks before TensorFlow reads them
+LEAST_CHECKED, MOST_CHECKED = 8, 64  # samples that Python checks before TensorFlow reads them
 # Dtype and shape of what a crop's sample also has: its seed and number, and see
 # `CropSampler.extract`.
 PIECE_FIELDS = {
@@ -124,8 +126,18 @@ class Loader:
         self.note_left_out([index], left_out)
         return {name: value[0] for name, value in batch.items()}
 
+    def check_all(self) -> None:
+        """Check all samples, with several threads.
+
+        Raises:
+            OSError, ValueError: a sample cannot be read, or is not as it should be.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            for _ in pool.map(lambda index: bool(self.sample(index)), range(len(self.reader))):
+                pass  # raises what a thread raised
+
     def check_first_samples(self) -> bool:
-        """Check samples, spread over the reader, until it is clear that they are as expected.
+        """Check samples from all over the reader until it is clear that they are as expected.
 
         Returns:
             Whether the others need no check of their classes and their range. Not if all masks seem
@@ -135,9 +147,11 @@ class Loader:
             OSError, ValueError: a sample cannot be read.
         """
         count = len(self.reader)
-        for index in np.linspace(0, count - 1, min(count, MOST_CHECKED), dtype=int).tolist():
+        chosen = np.random.default_rng(0).permutation(count)[:MOST_CHECKED].tolist()
+        for number, index in enumerate(chosen, start=1):
             self.sample(index)
-            if self._labels.is_decided and self._images.is_decided:
+            is_decided = self._labels.is_decided and self._images.is_decided
+            if is_decided and number >= min(count, LEAST_CHECKED):
                 return True
         return False
 
@@ -274,7 +288,7 @@ def reading_error(error: Exception) -> OSError | None:
     TensorFlow raises errors from Python code as its own, with the message inside a traceback, and
     those from its own code as failed assertions.
     """
-    asserted = re.search(r"assertion failed: \[(.+)\]$", str(error), re.MULTILINE)
+    asserted = re.search(r"assertion failed: \[(pipeline: .+)\]$", str(error), re.MULTILINE)
     if asserted is not None:
         return OSError(asserted.group(1))
     messages = re.findall(

@@ -15,7 +15,7 @@ from tfseg.data.exit_gate import until_exit
 from tfseg.data.loading import Loader
 from tfseg.data.native.cache_source import cache_source
 from tfseg.data.native.file_source import file_source
-from tfseg.data.native.sample_store import can_store, stored_source
+from tfseg.data.native.sample_store import has_plain_samples, stored_source
 from tfseg.data.native.streams import read_by_tensorflow
 from tfseg.data.python_streams import read_by_python
 from tfseg.data.readers import Reader
@@ -54,20 +54,20 @@ def pipeline(
     quarter or an eighth of it, which is faster for JPEG files.
 
     Where it can, TensorFlow reads samples without Python, and so makes use of many cores: nothing
-    in the dataset's graph calls Python, so it also works with the `tf.data` service. These are the
-    samples of images and masks of
+    in the dataset's graph calls Python. So it also works with the `tf.data` service: repeat it
+    before `distribute`, whose passes all begin anew. These are the samples of images and masks of
 
     - `Folder`, `Voc`, `Cityscapes` and `TFRecords` with one JPEG or PNG per image and one PNG per
       mask, parts of them, and their tiles in random order;
-    - any reader with `cache="memory"` or a folder as cache, which is filled when the pipeline is
-      opened.
+    - any reader with `cache="memory"` or a folder as cache. It is filled, and every sample in it
+      checked, when the pipeline is opened.
 
     Python reads everything else, and with `resize`, `pad` or `on_error="skip"`. The batches are the
     same. `read_by` of the dataset says which of them reads.
 
     Samples are checked: masks must contain class ids, and images that are not in the range of
-    values which a model expects are warned of. If TensorFlow reads them, Python checks a few of
-    them first, when the pipeline is opened.
+    values which a model expects are warned of. If TensorFlow reads files, Python checks a few of
+    them first, when the pipeline is opened; if these show a single class, Python reads all.
 
     Args:
         reader: a `Reader`.
@@ -124,26 +124,23 @@ def pipeline(
         _check_max_objects(reader, max_objects)
     if augment is not None:
         augment = _for_reader(augment, reader, value_range)
+    is_endless = augment is not None or bool(shuffle)
     shrink = 1 if augment is None else augment.crop_sampler.shrink
     image_checks = _image_checks(reader, augment, value_range)
     # Crops show a part of the objects: those are cut after the augmentation.
     limit = max_objects if augment is None else None
-    clipped = augment.value_range if augment is not None and augment.changes_colors else None
-    # Python keeps the last images, which TensorFlow would decode again for every tile.
-    are_kept = augment is None and not shuffle and cache is None and are_tiles(reader)
-    needs_python = are_kept or on_error == "skip" or resize is not None or pad
-    is_native = not needs_python and can_store(reader) and _is_tensorflow()
+    needs_python = on_error == "skip" or resize is not None or pad
+    is_native = not needs_python and _may_be_native(reader, cache, is_endless)
     reader = reader if is_native and cache == "memory" else cached(reader, cache)
     loader = Loader(reader, on_error, resize, shrink, image_checks, limit)
-    source = _open_source(loader, cache, clipped) if is_native else None
-    if augment is not None:
-        augment = augment.scaled_by(shrink)
-    elif shuffle and not pad:
+    if is_endless and augment is None and not pad:
         _check_one_size(loader.sizes)
-    if augment is not None or shuffle:
+    source = _open_source(loader, cache, image_checks.clipped) if is_native else None
+    if is_endless:
         order, steps = endless_order(len(loader.sizes), batch_size, seed, first_step)
     else:
         order, steps = each_once(loader.sizes, batch_size, pad)
+    augment = None if augment is None else augment.scaled_by(shrink)
     if source is not None:
         dataset = read_by_tensorflow(order, loader, source, augment, seed)
     else:
@@ -154,17 +151,21 @@ def pipeline(
     return dataset
 
 
-def _is_tensorflow():
-    """Whether Keras can compute crops inside TensorFlow functions."""
-    return keras.backend.backend() == "tensorflow"
+def _may_be_native(reader, cache, is_endless):
+    """Return whether TensorFlow may read the samples of a reader."""
+    # Python keeps the last images, which TensorFlow would decode again for every tile.
+    are_kept = not is_endless and cache is None and are_tiles(reader)
+    # Keras' other backends cannot compute crops inside TensorFlow functions.
+    is_tensorflow = keras.backend.backend() == "tensorflow"
+    return is_tensorflow and not are_kept and has_plain_samples(reader)
 
 
 def _open_source(loader, cache, clipped):
     """Return the `Source` of the samples; None if TensorFlow cannot read them."""
     with tf.device("CPU:0"):
-        if cache == "memory":
-            return stored_source(loader)
-        source = file_source(loader, clipped) if cache is None else cache_source(loader, clipped)
+        if cache is not None:
+            return stored_source(loader) if cache == "memory" else cache_source(loader, clipped)
+        source = file_source(loader, clipped)
         is_checked = source is not None and loader.check_first_samples()
     return source if is_checked else None
 

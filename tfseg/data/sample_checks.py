@@ -133,11 +133,14 @@ class ImageChecks:
             then only floating point images that do not reach 1.5, or look normalized, are reported.
         clipped: (low, high) that color operations clip the images to, or None.
         normalized: whether the pipeline normalizes the images.
+
+    Attributes:
+        clipped: as above.
     """
 
     def __init__(self, reader: Reader, expected=None, clipped=None, normalized: bool = False):
         self._reader = reader
-        self._expected, self._clipped = expected or clipped, clipped
+        self._expected, self.clipped = expected or clipped, clipped
         self._is_float = reader.dtype.kind == "f"
         # The dtype says enough of images without a range to compare with.
         has_range = self._expected is not None
@@ -156,15 +159,15 @@ class ImageChecks:
         Raises:
             ValueError: color operations would clip its values.
         """
-        if not self._checks_range and not self._checks_finite and self._clipped is None:
+        if not self._checks_range and not self._checks_finite and self.clipped is None:
             return
         if image.dtype == np.uint8:
             found = DEFAULT_RANGE  # whatever occurs
         else:
             found = value_range(image)
             self._check_finite(image, index)
-        if self._clipped is not None:
-            refuse_clipping(f"pipeline: {self._reader.name(index)}", image, self._clipped)
+        if self.clipped is not None:
+            refuse_clipping(f"pipeline: {self._reader.name(index)}", image, self.clipped)
         if self._checks_range and found is not None:
             is_news = self._extend(*found, index)
             warning = self._range_problem() if is_news else None

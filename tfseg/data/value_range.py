@@ -64,7 +64,7 @@ def can_be_clipped(dtype, bounds) -> bool:
         (False, True)
     """
     low, high = bounds
-    return dtype != np.uint8 or low > DEFAULT_RANGE[0] or high < DEFAULT_RANGE[1]
+    return np.dtype(dtype) != np.uint8 or low > DEFAULT_RANGE[0] or high < DEFAULT_RANGE[1]
 
 
 def refuse_clipping(where: str, image, bounds) -> None:

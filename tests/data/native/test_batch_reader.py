@@ -1,5 +1,6 @@
 """Batches that TensorFlow reads are equal to the bit to those that Python reads."""
 
+import os
 import re
 import sys
 
@@ -68,7 +69,7 @@ def by_python(monkeypatch, reader, *arguments, **options):
     """Create a pipeline that Python reads."""
     with monkeypatch.context() as patch:
         module = sys.modules["tfseg.data.pipeline"]
-        patch.setattr(module, "can_store", lambda reader: False)
+        patch.setattr(module, "has_plain_samples", lambda reader: False)
         if hasattr(Augment._compiled, "fget"):  # without XLA, which rounds alike everywhere
             streams = sys.modules["tfseg.data.python_streams"]
             patch.setattr(streams, "_augmented", augmented_in_graph)
@@ -323,8 +324,20 @@ def test_values_a_little_out_of_range_are_clipped(tmp_path):
 
 def test_the_first_samples_are_checked_when_a_pipeline_is_opened(tmp_path):
     reader = reader_of(write_folder(tmp_path, mask_values=(0, 9, 1)))
-    with pytest.raises(ValueError, match=r"p0\.png contains values that map to no class: 9"):
+    with pytest.raises(ValueError, match=r"p\d\.png contains values that map to no class: 9"):
         pipeline(reader, 2)
+
+
+def test_names_that_are_not_utf_8(files):
+    for folder, suffix in (("images", ".jpg"), ("masks", ".png")):
+        old = files / folder / f"p2{suffix}"
+        old.rename(files / folder / (os.fsdecode(b"m\xfcller") + suffix))
+    dataset = pipeline(reader_of(files), 3)
+    assert dataset.read_by == "TensorFlow"
+    assert len(batches(dataset, 1)) == 2
+    damage(next((files / "images").glob("m*ller.jpg")))
+    with pytest.raises(tf.errors.OpError, match=r"m.+xfcller"):
+        batches(dataset, 1)
 
 
 # --- what is left to Python

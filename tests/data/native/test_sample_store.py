@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from tfseg.data import Arrays, Reader
-from tfseg.data.native.sample_store import SampleStore, can_store
+from tfseg.data.native.sample_store import SampleStore, has_plain_samples
 
 SIZES = [(3, 5), (4, 2)]
 
@@ -18,7 +18,7 @@ def arrays(dtype="uint8", count=3):
 @pytest.mark.parametrize("count", [3, 300])
 def test_samples_are_read_as_they_were_written(dtype, count):
     reader = arrays(dtype, count)
-    assert can_store(reader)
+    assert has_plain_samples(reader)
     store = SampleStore(reader.sizes, reader.channels, reader.dtype, reader.mask_dtype)
     store.fill(reader.__getitem__)
     source = store.source(["a", "b"])
@@ -45,5 +45,5 @@ def test_readers_that_do_not_fit():
     class Boxes(Reader):
         fields = ("image", "boxes", "classes")
 
-    assert not can_store(Boxes(["a", "b"], SIZES, 3, np.uint8))
-    assert not can_store(arrays("uint32"))
+    assert not has_plain_samples(Boxes(["a", "b"], SIZES, 3, np.uint8))
+    assert not has_plain_samples(arrays("uint32"))

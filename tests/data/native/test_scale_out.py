@@ -63,6 +63,22 @@ def test_two_workers_of_the_service_share_the_steps(augment, folder, without_xla
     assert sorted(map(np.sum, found)) == sorted(map(np.sum, expected))
 
 
+def test_repeated_passes_of_the_service_differ(folder, without_xla):
+    service = tf.data.experimental.service
+    dispatcher = service.DispatchServer()
+    worker = service.WorkerServer(service.WorkerConfig(dispatcher.target.split("://")[1]))
+    expected = pipeline(reader_of(folder), 2, AUGMENT)
+    expected = arrays(expected) + arrays(expected)
+    shared = (
+        pipeline(reader_of(folder), 2, AUGMENT)
+        .repeat(2)
+        .apply(service.distribute(service.ShardingPolicy.DYNAMIC, dispatcher.target))
+    )
+    found = arrays(shared)
+    assert worker is not None
+    assert sorted(map(np.sum, found)) == sorted(map(np.sum, expected))
+
+
 def test_batches_can_be_saved_and_loaded(folder, tmp_path, without_xla):
     expected = arrays(pipeline(reader_of(folder), 3, AUGMENT))
     pipeline(reader_of(folder), 3, AUGMENT).save(str(tmp_path / "saved"))

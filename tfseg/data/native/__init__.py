@@ -7,6 +7,6 @@ and `batch_reader` reads the samples of a batch in parallel. The batches are equ
 those that Python reads, and the graph can be run by another process.
 
 What needs Python (other formats, objects, skipping samples that cannot be read) is left to
-`tfseg.data.loading`; `pipeline` decides it when it is opened. A graph cannot say much about a
-sample that turns out to be damaged later: it names the sample and its files.
+`tfseg.data.python_streams`; `pipeline` decides it when it is opened. A graph cannot say much about
+a sample that turns out to be damaged later: it names the sample and its files.
 """

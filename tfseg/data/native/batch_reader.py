@@ -55,7 +55,7 @@ class BatchReader:
             deterministic=True,
         )
         # A graph cannot catch errors, but a dataset can leave out the elements that raise them.
-        batch = samples.ignore_errors().batch(tf.cast(count, tf.int64))
+        batch = samples.ignore_errors(log_warning=True).batch(tf.cast(count, tf.int64))
         blank = {
             name: tf.zeros([1 if side is None else side for side in shape], dtype)
             for name, (dtype, shape) in self._specs.items()

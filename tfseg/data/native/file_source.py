@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfseg.data.native.sample_decoder import sample_decoder
-from tfseg.data.native.source import OUT_OF_RANGE, SOUND, UNKNOWN_VALUES, Source
+from tfseg.data.native.source import OUT_OF_RANGE, SOUND, UNKNOWN_VALUES, Source, name_tensor
 from tfseg.data.value_range import accepted_bounds, can_be_clipped
 
 
@@ -30,7 +30,9 @@ def file_source(loader, clipped=None) -> Source | None:
         problem = tf.where(is_known, range_problem(image), UNKNOWN_VALUES)
         return image, tf.cast(mask, dtypes["mask"]), problem
 
-    names = [f"{reader.name(index)} ({files})" for index, files in enumerate(decoder.files)]
+    names = name_tensor(
+        f"{reader.name(index)} ({files})" for index, files in enumerate(decoder.files)
+    )
     return Source(read, names, decoder.table, clipped)
 
 
@@ -46,6 +48,8 @@ def range_check(dtype, clipped):
     low, high = accepted_bounds(clipped)
 
     def check(image):
+        if image.dtype.is_floating:  # Python warns of NaN
+            image = tf.where(tf.math.is_finite(image), image, tf.constant(low, image.dtype))
         lowest, highest = tf.reduce_min(image), tf.reduce_max(image)
         is_within = (tf.cast(lowest, tf.float64) >= low) & (tf.cast(highest, tf.float64) <= high)
         return tf.where(is_within, SOUND, OUT_OF_RANGE)

@@ -66,7 +66,8 @@ def image_decoder(files: list, channels: int, shrink: int):
     numbers = tf.constant([ways.index(image[:3]) for image in stored])
 
     def decode(index):
-        branches = [partial(function, read(index)) for function in functions]
+        data = read(index)
+        branches = [partial(function, data) for function in functions]
         return tf.switch_case(numbers[index], branches)
 
     return decode

@@ -70,7 +70,7 @@ def translation(table: dict[int, int], dtype):
     table = {value: class_id for value, class_id in table.items() if 0 <= value <= dtype.max}
     kept = next(value for value in itertools.count() if table.get(value) != value)
     changed = {value: class_id for value, class_id in table.items() if value >= kept}
-    if len(changed) > MOST_CHANGED or max(table.values()) > dtype.max:
+    if len(changed) > MOST_CHANGED or max(table.values(), default=0) > dtype.max:
         return _by_lookup(table, dtype)
 
     def translate(values):

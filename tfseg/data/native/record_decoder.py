@@ -10,8 +10,6 @@ from tfseg.data.native.mask_decoder import block_centers, translation
 from tfseg.data.readers.mask_values import identity_table
 
 PNG_DTYPES = ("uint8", "uint16")
-# Dtypes that `tf.io.decode_raw` reads.
-RAW_DTYPES = ("uint8", "uint16", "int8", "int16", "int32", "int64", "float16", "float32", "float64")
 FIELDS = ("image", "mask")
 DESCRIPTION = ("format", "dtype")  # features of a field, beside its shape
 MASK_DTYPES = {"uint8": tf.uint8, "int32": tf.uint16}  # of masks, and of the PNGs that they become
@@ -30,7 +28,7 @@ def record_decoder(reader, indices, shrink: int) -> Decoder | None:
     """
     dtype, channels = str(reader.dtype), reader.channels
     is_png = dtype in PNG_DTYPES and channels in (1, 3)
-    if dtype == "int32" or dtype not in (RAW_DTYPES if shrink == 1 else EXACT_DTYPES):
+    if dtype == "int32" or (shrink > 1 and dtype not in EXACT_DTYPES):
         return None
     all_places, mask_dtype = reader.places(), str(reader.mask_dtype)
     places = [all_places[index] for index in indices]

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import tensorflow as tf
 
-from tfseg.data.native.source import SOUND, Source
+from tfseg.data.native.source import SOUND, Source, name_tensor
 from tfseg.data.readers import Reader
 
 # Dtypes that TensorFlow shares with NumPy.
@@ -44,14 +44,18 @@ class SampleStore:
         return len(self._sizes)
 
     def _store(self, index, sample):
-        self._images[index][...] = sample["image"]
-        self._masks[index][...] = sample["mask"]
+        for rows, array in ((self._images, sample["image"]), (self._masks, sample["mask"])):
+            if rows[index].shape != array.shape:
+                raise ValueError(
+                    f"Sample {index} has an array {array.shape}, expected {rows[index].shape}."
+                )
+            rows[index][...] = array
 
-    def source(self, names: list) -> Source:
+    def source(self, names: tf.Tensor) -> Source:
         """Return the `Source` of the samples, after `fill`.
 
         Args:
-            names: names of the samples.
+            names: see `Source`.
         """
         images, masks = self._images.reader(), self._masks.reader()
         return Source(lambda index: (images(index), masks(index), SOUND), names)
@@ -89,8 +93,8 @@ class _Rows:
         return read
 
 
-def can_store(reader: Reader) -> bool:
-    """Return whether samples of a reader are images and masks that TensorFlow can share."""
+def has_plain_samples(reader: Reader) -> bool:
+    """Return whether samples of a reader are images and masks of dtypes that TensorFlow shares."""
     return set(reader.fields) == {"image", "mask"} and str(reader.dtype) in DTYPES
 
 
@@ -103,4 +107,4 @@ def stored_source(loader) -> Source:
     reader = loader.reader
     store = SampleStore(loader.sizes, reader.channels, reader.dtype, reader.mask_dtype)
     store.fill(loader.sample)
-    return store.source([reader.name(index) for index in range(len(reader))])
+    return store.source(name_tensor(map(reader.name, range(len(reader)))))

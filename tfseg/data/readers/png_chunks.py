@@ -90,7 +90,10 @@ def read_layout(path) -> PngLayout | None:
         header, is_animated, palette = None, False, b""
         for kind, length in _chunks(file):
             if kind == b"IHDR" and length == 13:
-                header = struct.unpack(">IIBBBBB", file.read(length))
+                content = file.read(length)
+                if len(content) < length:
+                    return None
+                header = struct.unpack(">IIBBBBB", content)
             if kind == b"PLTE":
                 palette = file.read(length)
             is_animated |= kind == b"acTL"

@@ -14,6 +14,7 @@ from PIL import Image
 from tfseg import training
 from tfseg.cli.training_summary import _describe_objects
 from tfseg.data import Coco
+from tfseg.inference import predict_instances
 from tfseg.training import Run, TrainConfig
 
 pytestmark = pytest.mark.usefixtures("eager")
@@ -189,13 +190,85 @@ def test_options_of_segmentation_networks_are_refused(detector, tfseg, tmp_path,
     code, printed = tfseg("predict", detector / "images", *run, "--probabilities", "npy")
     assert code == 2
     assert "--probabilities: no meaning for" in printed
+    for words in (("--score", "mean_iou"), ("--window", 64), ("--masks", "m")):
+        code, printed = tfseg("tune", *run, *words)
+        assert code == 2
+        assert words[0] in printed
+        assert "no meaning for" in printed
     code, printed = tfseg("tune", *run)
-    assert code == 1
-    assert "is a run of a detector, which has nothing to tune" in printed
+    assert code == 1  # two folds of one validation image
+    assert "expected at least two of each" in printed
     semantic = ("--run", trained / "run")
     code, printed = tfseg("predict", trained / "images", *semantic, "--score-threshold", 0.5)
     assert code == 2
     assert "--score-threshold: no meaning for" in printed
+
+
+def test_detectors_of_boxes_have_nothing_to_tune(detector, tfseg, tmp_path):
+    run = copied(detector, tmp_path)
+    file = run.folder / "run.json"
+    record = json.loads(file.read_text())
+    record["config"] |= {"task": "detect", "head": "faster_rcnn"}
+    file.write_text(json.dumps(record))
+    code, printed = tfseg("tune", "--run", run.folder)
+    assert code == 1
+    assert "is a run of --task detect, which has nothing to tune" in printed
+
+
+@pytest.fixture
+def tuned(detector, tfseg, tmp_path):
+    """Return a run with another object threshold than 0.5, chosen by `tfseg tune`.
+
+    The network of two steps is not sure of anything: its scores are near 1/3. What it finds is
+    made the ground truth, so it is right about all objects above that, and finds none at 0.5.
+    """
+    run = copied(detector, tmp_path)
+    words = ("predict", detector / "images", "--run", run.folder, "--out", tmp_path / "found")
+    code, printed = tfseg(*words, "--score-threshold", 0.3)
+    assert code == 0, printed
+    labels = ("--images", detector / "images", "--labels", tmp_path / "found" / "detections.json")
+    code, printed = tfseg("tune", "--run", run.folder, *labels, "--score", "ap50")
+    assert code == 0, printed
+    threshold = run.tuning()["object_threshold"]
+    assert threshold < 0.5
+    assert f"Saved to the run: object threshold {threshold:g}. Scores" in printed
+    assert f"objects with a score above {threshold:g}, without overlap" in printed
+    return run
+
+
+def test_tuned_thresholds_reach_predictions_and_evaluations(tuned, detector, tfseg, tmp_path):
+    image, out = detector / "images" / "s3.png", tmp_path / "out"
+    words = ("predict", image, "--run", tuned.folder, "--out", out)
+    code, printed = tfseg(*words)
+    assert code == 0, printed
+    instances = np.asarray(Image.open(out / "s3_instances.png"))
+    expected = predict_instances(
+        tuned.model(tuned=False), draw_scene(3)["image"], None, tuned.tuning()["object_threshold"]
+    )
+    assert expected["instances"].any()
+    assert (instances == expected["instances"]).all()
+    code, printed = tfseg(*words, "--score-threshold", 0.9)
+    assert "0 objects in 1 image" in printed
+    code, printed = tfseg("evaluate", "--run", tuned.folder)
+    assert code == 0, printed
+    assert f"a score above {tuned.tuning()['object_threshold']:g}, without overlap" in printed
+    code, printed = tfseg("evaluate", "--run", tuned.folder, "--score-threshold", 0.9)
+    assert "a score above 0.9, without overlap" in printed
+    assert "Counts: 0 predicted" in printed
+
+
+@pytest.mark.slow
+def test_tuned_thresholds_reach_exports(tuned, detector, tfseg, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    export = ("export", "--run", tuned.folder, "--images", detector / "images")
+    for version, words in ((1, ()), (2, ("--score-threshold", 0.2))):
+        code, printed = tfseg(*export, *words)
+        assert code == 0, printed
+        file = tmp_path / f"saved_models/run/{version}/assets.extra/tfseg.json"
+        metadata = json.loads(file.read_text())
+        expected = tuned.tuning()["object_threshold"] if version == 1 else 0.2
+        assert metadata["thresholds"]["score_threshold"] == expected
+        assert metadata["tuning"] == tuned.tuning()
 
 
 def test_resume_refuses_another_task_and_other_anchors(detector, tfseg):

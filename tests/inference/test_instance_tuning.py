@@ -6,17 +6,22 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from detector_runs import small_detector
 from exact_instances import IMAGES, Exact, center_image, center_model, discs, star_image, star_model
+from object_scenes import Scenes
 
+from tfseg.data.readers.objects import boxes_around
 from tfseg.inference import (
     evaluate_instances,
+    evaluate_objects,
+    instance_predictor,
     instance_tuning,
     predict_instances,
     tune_instances,
     tune_run,
 )
 from tfseg.metrics import InstanceMetrics, PanopticQuality
-from tfseg.models import instance_settings, with_object_thresholds
+from tfseg.models import instance_settings, with_object_thresholds, with_thresholds
 from tfseg.models.instance_decoding import suppress
 from tfseg.training import Run
 
@@ -53,19 +58,19 @@ def test_the_best_thresholds_have_the_score_of_an_evaluation(score, star, false_
     assert tuning.score_cv == pytest.approx(tuned, abs=1e-12)
 
 
-def slow_tuning(model, reader, score, choices, default):
+def slow_tuning(model, reader, score, choices, default, things=(1,)):
     """Tune with a prediction and a metric per choice and image; each image is a fold."""
     metrics = []
     for index in range(len(reader)):
         labels, of_choice = reader[index], {}
         for choice in choices:
-            of_choice[choice] = PanopticQuality([1]) if score == "pq" else InstanceMetrics()
+            of_choice[choice] = _metric(score, things)
             found = predict_instances(model, labels["image"], None, *choice)
             of_choice[choice].update_state(labels, found)
         metrics.append(of_choice)
 
     def total(parts):
-        metric = PanopticQuality([1]) if score == "pq" else InstanceMetrics()
+        metric = _metric(score, things)
         metric.merge_state(parts)
         return metric.result()[score]
 
@@ -80,6 +85,10 @@ def slow_tuning(model, reader, score, choices, default):
         image[best(metrics[:place] + metrics[place + 1 :])] for place, image in enumerate(metrics)
     ]
     return total([image[default] for image in metrics]), total(held_out), *best(metrics)
+
+
+def _metric(score, things):
+    return PanopticQuality(things) if score == "pq" else InstanceMetrics(things)
 
 
 @pytest.mark.parametrize("score", ["ap", "ap50", "pq"])
@@ -157,6 +166,87 @@ def test_center_thresholds_are_tuned():
     assert (tuning.object_threshold, tuning.nms_overlap) == (0.15, None)
     assert (tuning.score, tuning.score_cv) == ("ap50", 1.0)
     assert tuning.score_untuned < 1
+
+
+class Found(Scenes):
+    """Scenes whose objects are those that a detector finds with a threshold."""
+
+    def __init__(self, indices, model, threshold):
+        super().__init__(indices)
+        for scene in self._scenes:
+            found = predict_instances(model, scene["image"], None, threshold)
+            instances, classes = found["instances"], found["classes"]
+            scene.update(
+                instances=instances,
+                classes=classes,
+                mask=np.array([0, *(classes + 1)], np.uint8)[instances],
+                boxes=boxes_around(instances),
+                crowd=np.zeros(len(classes), bool),
+                areas=np.bincount(instances.ravel())[1:].astype(np.float32),
+            )
+
+
+@pytest.fixture(scope="module")
+def detector():
+    """Return a Mask R-CNN whose random weights give scores between 0.1 and 0.7."""
+    keras.utils.set_random_seed(0)
+    model = small_detector()
+    logits = model.get_layer("box_head").get_layer("class_logits")
+    logits.kernel.assign(1000 * logits.kernel)
+    logits.bias.assign([0, 1.5, 1.5])
+    return model
+
+
+@pytest.fixture(scope="module")
+def predicted():
+    """Return {bytes of an image: outputs of the detector}, which are the same for any choice."""
+    return {}
+
+
+@pytest.fixture
+def _predict_once(predicted, monkeypatch, eager):
+    predict = instance_predictor.outputs_of
+
+    def outputs_of(model, image, flips=False):
+        key = image.tobytes()
+        if key not in predicted:
+            predicted[key] = predict(model, image, flips)
+        return predicted[key]
+
+    monkeypatch.setattr(instance_predictor, "outputs_of", outputs_of)
+
+
+@pytest.mark.usefixtures("_predict_once")
+@pytest.mark.parametrize("score", ["ap", "ap50", "pq"])
+@pytest.mark.parametrize("threshold", [0.25, 0.6])
+def test_the_score_that_objects_of_detectors_need_is_tuned(threshold, score, detector):
+    reader = Found(range(4), detector, threshold)
+    tuning = tune_instances(detector, reader, score)
+    choices = [(value, None) for value in instance_tuning.THRESHOLDS]
+    things = reader.object_label_ids
+    expected = slow_tuning(detector, reader, score, choices, (0.5, None), things)
+    assert dataclasses.astuple(tuning) == (score, *expected)
+    assert tuning.object_threshold == threshold
+    assert tuning.improves
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_run_of_a_detector_keeps_its_object_threshold(detector, tmp_path):
+    run, reader = Run(tmp_path), Found([0, 1], detector, 0.25)
+    detector.save(run.best)
+    assert tune_run(run, reader).improves
+    tuned = with_thresholds(run.model(), nms_iou=0.5)  # does not change it
+    image = reader[0]["image"]
+    found = predict_instances(tuned, image)
+    assert len(found["scores"]) > len(predict_instances(detector, image)["scores"])
+    np.testing.assert_array_equal(found["instances"], reader[0]["instances"])
+    evaluation = evaluate_objects(run.model(), reader)
+    assert evaluation.object_threshold == 0.25
+    assert evaluation.instances.means()["ap"] == 1
+    # the detections themselves stay the same
+    assert evaluation.scores["ap"] == evaluate_objects(detector, reader).scores["ap"]
+    with pytest.raises(ValueError, match="has no head for instances"):
+        with_object_thresholds(small_detector(masks=False), 0.3)
 
 
 def test_a_run_keeps_what_improves_it(star, false_object, tmp_path):

@@ -59,12 +59,15 @@ def report_detector_run(run, reader, out, thresholds=None):
         reader: a reader of objects.
         out: folder of the results.
         thresholds: {argument of `tfseg.models.with_thresholds`: value or None}; None for those of
-            the model.
+            the model. The score threshold is also that of the objects of label maps.
     """
     from tfseg import inference, models
 
     history = run.history() if Path(out) == run.folder else None
-    model = models.with_thresholds(run.model(), **(thresholds or {}))
+    thresholds = thresholds or {}
+    model = models.with_thresholds(run.model(), **thresholds)
+    if model.has_masks:
+        model = models.with_object_thresholds(model, thresholds.get("score_threshold"))
     title = f"{run.folder.name} on {plural(len(reader), 'image')}"
     with warnings_said():
         scores = inference.report_objects(
@@ -72,7 +75,8 @@ def report_detector_run(run, reader, out, thresholds=None):
         )
     console.print(scores.table(title))
     if scores.instances is not None:
-        subtitle = f"{title}: objects with a score above 0.5, without overlap"
+        score = f"{scores.object_threshold:g}"
+        subtitle = f"{title}: objects with a score above {score}, without overlap"
         console.print(scores.instances.table(subtitle))
         say(scores.instances.counting_error())
         scores.instances.save(Path(out) / "instances")

@@ -178,7 +178,7 @@ def _train(config, run):
     else:
         report_run(run, val, run.folder, record.config.val_batch_size or record.config.batch_size)
     commands = [("predict", "IMAGES"), ("export",)]
-    if len(val) > 1 and not record.config.is_detector:
+    if len(val) > 1 and record.config.task != "detect":
         commands.insert(0, ("tune",))
     say_commands(*(("tfseg", *words, "--run", run.folder) for words in commands))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import quiet_start, say, say_commands, track, warnings_said
-from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign
+from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign, report_detector_run
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     EVALUATION_BATCH_SIZE,
@@ -54,8 +54,9 @@ def tune(
     """Tune how a run decides, without training, to maximize a metric on validation images.
 
     For classes of pixels: logit offsets per class, or the threshold of a single class. For runs of
-    --head star and center: the probability that an object needs, and the overlap above which the
-    weaker of two objects is dropped. predict, evaluate and export then use the tuned model.
+    --task instances: the probability or score that an object needs, and with --head star the
+    overlap above which the weaker of two objects is dropped. predict, evaluate and export then use
+    the tuned model.
 
     Example:  [cyan]tfseg tune --run runs/leaves --score mean_dice[/]
 
@@ -64,40 +65,44 @@ def tune(
     with quiet_start():
         from tfseg import inference, training
     trained = training.Run(run)
-    if trained.config.is_detector:
+    config = trained.config
+    if config.task == "detect":
         raise ValueError(
-            f"tune: '{run}' is a run of a detector, which has nothing to tune: its score is COCO's "
-            "AP, over all score thresholds. Use --score-threshold of evaluate and predict."
+            f"tune: '{run}' is a run of --task detect, which has nothing to tune: its score is "
+            "COCO's AP, over all score thresholds. Use --score-threshold of evaluate and predict."
         )
-    _refuse_foreign(trained, score, masks, labels, ignore_value, batch_size)
-    is_boxless = trained.config.is_boxless
-    if is_boxless:
+    _refuse_foreign(trained, score, masks, labels, ignore_value, batch_size, window)
+    if config.has_objects:
         reader = open_labeled_objects(trained, images, labels)
     else:
         reader = open_labeled(trained, images, masks, ignore_value)
-    window = window_of(trained.data, reader.sizes, window)
+    if not config.is_detector:
+        window = window_of(trained.data, reader.sizes, window)
     name = None if score is None else score.value
     with warnings_said():
         tuning = inference.tune_run(trained, reader, name, window, track("predicting images"))
-    say(instance_outcome(tuning) if is_boxless else outcome(tuning))
+    say(instance_outcome(tuning) if config.has_objects else outcome(tuning))
     out = run if images is None else run / "evaluation"
-    if is_boxless:
+    if config.is_boxless:
         report_instance_run(trained, reader, out, window=window)
+    elif config.is_detector:
+        report_detector_run(trained, reader, out)
     else:
         report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)
     say_commands(("tfseg", "predict", "IMAGES", "--run", run), ("tfseg", "export", "--run", run))
 
 
-def _refuse_foreign(run, score, masks, labels, ignore_value, batch_size):
+def _refuse_foreign(run, score, masks, labels, ignore_value, batch_size, window):
     """Refuse options that have no meaning for the task of a run."""
     options = {
         "--masks": masks,
         "--labels": labels,
         "--ignore-value": ignore_value,
         "--batch-size": batch_size,
+        "--window": window,
     }
     refuse_foreign(run, options)
-    scores = INSTANCE_SCORES if run.config.is_boxless else CLASS_SCORES
+    scores = INSTANCE_SCORES if run.config.has_objects else CLASS_SCORES
     if score is not None and score not in scores:
         raise typer.BadParameter(
             f"--score {score.value}: no meaning for '{run.folder}', a run of --task "

@@ -40,7 +40,7 @@ def export_detector(
     The arguments are those of `saved_model`, which describes the signatures and calls this
     function, with the thresholds as a dict.
     """
-    model = with_thresholds(model, **thresholds)
+    model = _served(model, thresholds)
     details = _checked_details(model, metadata, max_pixels, value_range)
     size = check_formats(model, formats, images, size)
     if formats:
@@ -56,6 +56,18 @@ def export_detector(
         write_metadata(version, model, details)
 
     return next_version(folder, write)
+
+
+def _served(model, thresholds):
+    """Return the detector with the thresholds of its export.
+
+    If a model was tuned, its export answers with the detections that are objects.
+    """
+    own = model.get_layer("detections")
+    if thresholds["score_threshold"] is None and own.object_threshold is not None:
+        lowest = max(own.score_threshold, own.object_threshold)
+        thresholds = {**thresholds, "score_threshold": lowest}
+    return with_thresholds(model, **thresholds)
 
 
 def require_plain_options(model, outputs, window, dtype) -> None:

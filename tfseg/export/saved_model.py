@@ -133,7 +133,8 @@ def saved_model(
             trained on. It is kept in the metadata, decides on the signatures for integers, and is
             the range of the noise on which `formats` are verified. None for 0..255 or unknown.
         score_threshold, nms_iou, max_detections: of a detector, see
-            `tfseg.models.with_thresholds`; None keeps those of the model.
+            `tfseg.models.with_thresholds`; None keeps those of the model, and as score threshold
+            the object threshold of a detector that was tuned.
         object_threshold, nms_overlap: of an instance model, see
             `tfseg.models.with_object_thresholds`; None keeps those of the model.
 

@@ -12,6 +12,7 @@ from tfseg.inference.instance_predictor import (
     require_flippable,
     require_instances,
 )
+from tfseg.inference.object_predictor import without_xla
 from tfseg.metrics import InstanceMetrics, PanopticQuality
 from tfseg.models import instance_settings, is_detector
 from tfseg.models.instance_decoding import draw_stars, objects_of, star_objects, suppress
@@ -65,7 +66,8 @@ def tune_instances(
     All combinations of thresholds are scored as by `evaluate_instances`: exactly, over all images
     together, as the mean over the classes. Models with head="star" that have learned little find
     thousands of objects, whose suppression takes long. So thresholds are left out at which an image
-    has more objects than 100 plus 4 times as many as are annotated.
+    has more objects than 100 plus 4 times as many as are annotated. Of detectors only the score
+    that an object needs is chosen; the IoU of their suppression stays.
 
     Args:
         model: see `predict_instances`.
@@ -100,6 +102,8 @@ def tune_instances(
     require_flippable(owner, model, flips)
     checks.one_of(owner, "score", score, INSTANCE_SCORES)
     folds = _check_reader(owner, model, reader, folds)
+    if is_detector(model):
+        model = without_xla(model)
     choices, default = _choices(model), default_thresholds(model)
     images_of = dict.fromkeys(choices, 0)
     metrics = [{choice: _metric(model, reader, score) for choice in choices} for _ in range(folds)]

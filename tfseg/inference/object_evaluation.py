@@ -11,6 +11,7 @@ from tfseg.inference.instance_evaluation import InstanceEvaluation, InstanceScor
 from tfseg.inference.object_predictor import detections_of, without_xla
 from tfseg.metrics import CocoAP, DetectionConfusion
 from tfseg.models import decode_instances, is_detector
+from tfseg.models.instance_thresholds import DETECTOR_THRESHOLD, chosen_thresholds
 
 COLUMNS = {"ap": "AP", "ap50": "AP50", "ap75": "AP75", "ar100": "AR"}  # of the printed table
 MASK_PREFIX = "mask_"
@@ -28,10 +29,12 @@ class ObjectEvaluation:
         object_counts: (C,) number of objects per class, without crowds.
         curves: precision by recall of the boxes at IoU 0.5, for `tfseg.viz.precision_recall`.
         confusion: (C + 1, C + 1) int64, for `tfseg.viz.detection_confusion`.
-        image_scores: one F1 score per image: of the boxes with a score of at least 0.5, at IoU 0.5
+        image_scores: one F1 score per image: of the boxes from the object threshold on, at IoU 0.5
             and of the right class; 1 for an image without objects and detections.
         instances: for models with masks, the `InstanceEvaluation` of the objects with a score above
-            0.5, without overlap; None for others.
+            the object threshold, without overlap; None for others.
+        object_threshold: score that an object needs: 0.5, unless the model was tuned or changed by
+            `tfseg.models.with_object_thresholds`.
 
     Example:
         >>> import numpy as np
@@ -51,6 +54,7 @@ class ObjectEvaluation:
     confusion: np.ndarray
     image_scores: np.ndarray
     instances: InstanceEvaluation | None = None
+    object_threshold: float = DETECTOR_THRESHOLD
 
     def rows(self) -> list[dict]:
         """Return one dict per class: "class", its scores, and "objects", their number."""
@@ -118,6 +122,7 @@ def evaluate_objects(
     if model.has_masks:
         instances = InstanceScorer("evaluate_objects", model, reader)
         metrics[MASK_PREFIX] = CocoAP(model.num_classes, kind="masks")
+    threshold, _ = chosen_thresholds(model)
     matrices = []
     for index in track(range(len(reader)), len(reader)):
         labels = dict(reader[index])
@@ -129,7 +134,7 @@ def evaluate_objects(
             metric.update_state(labels, detections)
         if instances is not None:
             instances.add(labels, decode_instances(model, detections, labels["image"].shape[:2]))
-        confusion = DetectionConfusion(model.num_classes)
+        confusion = DetectionConfusion(model.num_classes, score_threshold=threshold)
         confusion.update_state(labels, detections)
         matrices.append(confusion.result())
         counts += np.bincount(labels["classes"][~labels["crowd"]], minlength=model.num_classes)
@@ -142,6 +147,7 @@ def evaluate_objects(
         np.sum(matrices, axis=0),
         np.array([_f1(matrix) for matrix in matrices]),
         None if instances is None else instances.result(),
+        threshold,
     )
 
 

@@ -72,4 +72,6 @@ def _draw_worst(model, reader, evaluation):
         samples.append(reader[index])
         detections.append(detections_of(model, samples[-1]["image"]))
         titles.append(f"{reader.name(index)} (F1 {evaluation.image_scores[index]:.2f})")
-    return viz.object_samples(samples, detections, evaluation.object_names, titles)
+    return viz.object_samples(
+        samples, detections, evaluation.object_names, titles, evaluation.object_threshold
+    )

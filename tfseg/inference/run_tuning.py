@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from tfseg.inference.instance_tuning import InstanceTuning, tune_instances
 from tfseg.inference.tuning import Tuning, tune_offsets, with_offsets
-from tfseg.models import is_instance_model, with_object_thresholds
+from tfseg.models import is_detector, is_instance_model, with_object_thresholds
 
 
 def tune_run(
@@ -18,7 +18,8 @@ def tune_run(
     """Tune a run's best model; the run keeps the result if it improves the score.
 
     For a model of classes the logit offsets are tuned, for a model of `tfseg.models.instances` its
-    thresholds. If they do not improve the score, the run goes back to the model as it was trained.
+    thresholds, for a detector with masks the score that an object needs. If they do not improve the
+    score, the run goes back to the model as it was trained.
 
     Args:
         run: a `tfseg.training.Run`.
@@ -34,7 +35,7 @@ def tune_run(
         ValueError: see `tune_offsets` and `tune_instances`.
     """
     model = run.model(tuned=False)
-    if is_instance_model(model):
+    if is_instance_model(model) or is_detector(model):
         tuning = tune_instances(model, reader, score or "ap", window, track=track)
         thresholds = tuning.object_threshold, tuning.nms_overlap
         tuned = with_object_thresholds(model, *thresholds)

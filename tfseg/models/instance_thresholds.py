@@ -5,6 +5,7 @@ from keras import layers
 
 from tfseg import checks
 from tfseg.models.detection import is_detector
+from tfseg.models.detection.assemble import with_detections
 from tfseg.models.instance_settings import (
     NMS_OVERLAP,
     OBJECT_THRESHOLDS,
@@ -14,7 +15,7 @@ from tfseg.models.instance_settings import (
 )
 from tfseg.models.layer_graph import input_tensors
 
-DETECTOR_THRESHOLD = 0.5  # of scores, for a label map
+DETECTOR_THRESHOLD = 0.5  # of scores, for a label map, unless the model has another
 
 
 @keras.saving.register_keras_serializable(package="tfseg")
@@ -46,12 +47,13 @@ def with_object_thresholds(
     """Return a model that shares the layers of an instance model and keeps other objects.
 
     `tfseg.inference.predict_instances`, `tfseg.inference.evaluate_instances` and
-    `tfseg.export.saved_model` use the thresholds of the model unless they are given others.
+    `tfseg.export.saved_model` use the thresholds of the model unless they are given others. The
+    detections of a detector stay the same, but `saved_model` exports only those that are objects.
 
     Args:
-        model: a model of `instances`. It is not changed.
-        object_threshold: probability that an object needs, in [0, 1); None to keep that of the
-            model.
+        model: a model of `instances`, or a detector with masks. It is not changed.
+        object_threshold: probability that an object needs, or for detectors its score, in [0, 1);
+            None to keep that of the model.
         nms_overlap: for head="star", overlap (intersection / area of the smaller one) above which
             the object of a lower score is dropped, in [0, 1); None to keep that of the model.
 
@@ -72,6 +74,8 @@ def with_object_thresholds(
     """
     owner = "with_object_thresholds"
     check_thresholds(owner, model, object_threshold, nms_overlap)
+    if is_detector(model) and model.has_masks:
+        return with_detections(model, owner, object_threshold=object_threshold)
     object_threshold, nms_overlap = chosen_thresholds(model, object_threshold, nms_overlap)
     name = OUTPUTS[instance_settings(model).head][0]
     logits = model.output[name]
@@ -106,11 +110,13 @@ def chosen_thresholds(model, object_threshold=None, nms_overlap=None):
     """Return the object threshold and the NMS overlap: those given, or else the model's.
 
     Args:
-        model: a model of `instances`, or a detector, whose object threshold is 0.5.
+        model: a model of `instances`, or a detector.
         object_threshold, nms_overlap: numbers, or None.
     """
-    own = DETECTOR_THRESHOLD, None
-    if not is_detector(model):
+    if is_detector(model):
+        kept = model.get_layer("detections").object_threshold
+        own = DETECTOR_THRESHOLD if kept is None else kept, None
+    else:
         settings = instance_settings(model)
         own = settings.object_threshold, settings.nms_overlap
     return (

@@ -7,7 +7,13 @@ from tfseg.viz.figures import finish_figure
 from tfseg.viz.fonts import families_for
 
 
-def object_samples(samples, detections, class_names: list[str], titles: list[str]):
+def object_samples(
+    samples,
+    detections,
+    class_names: list[str],
+    titles: list[str],
+    score_threshold: float = 0.5,
+):
     """Plot the objects of images and what was detected side by side, one image per row.
 
     Args:
@@ -16,6 +22,7 @@ def object_samples(samples, detections, class_names: list[str], titles: list[str
         detections: sequence of dicts, see `draw_detections`.
         class_names: names of the object classes in the order of their ids, without background.
         titles: one per image.
+        score_threshold: lowest score of the detections that are drawn.
 
     Returns:
         matplotlib Figure.
@@ -42,7 +49,7 @@ def object_samples(samples, detections, class_names: list[str], titles: list[str
             (row[0], sample, f"{title}: ground truth"),
             (row[1], found, "detections"),
         ):
-            axis.imshow(draw_detections(sample["image"], objects, class_names))
+            axis.imshow(draw_detections(sample["image"], objects, class_names, score_threshold))
             axis.set_title(text, fontfamily=families_for([text]))
             axis.set_axis_off()
     return finish_figure(figure)

@@ -152,13 +152,33 @@ def with_thresholds(
             f"with_thresholds: model={model!r} is not a detector. Pass a model from faster_rcnn or "
             "mask_rcnn."
         )
+    thresholds = score_threshold, nms_iou, max_detections, None
+    return with_detections(model, "with_thresholds", *thresholds)
+
+
+def with_detections(
+    model: Detector,
+    owner: str,
+    score_threshold: float | None = None,
+    nms_iou: float | None = None,
+    max_detections: int | None = None,
+    object_threshold: float | None = None,
+) -> Detector:
+    """Do what `with_thresholds` does, and change the object threshold, too.
+
+    Args:
+        model, score_threshold, nms_iou, max_detections: see `with_thresholds`.
+        owner: name for error messages.
+        object_threshold: see `Detections`; None to keep that of the model.
+    """
     old = model.get_layer("detections")
     chosen = {
         "score_threshold": old.score_threshold if score_threshold is None else score_threshold,
         "nms_iou": old.nms_iou if nms_iou is None else nms_iou,
         "max_detections": old.max_detections if max_detections is None else max_detections,
+        "object_threshold": old.object_threshold if object_threshold is None else object_threshold,
     }
-    new = detections_layer("with_thresholds", old.size, **chosen)
+    new = detections_layer(owner, old.size, **chosen)
     levels = input_tensors(model.get_layer("box_roi_align"))[:-1]
     masks = None
     if model.has_masks:
@@ -167,18 +187,26 @@ def with_thresholds(
 
 
 def detections_layer(
-    owner: str, size, score_threshold: float, nms_iou: float, max_detections: int
+    owner: str,
+    size,
+    score_threshold: float,
+    nms_iou: float,
+    max_detections: int,
+    object_threshold: float | None = None,
 ) -> Detections:
     """Check the thresholds and return the layer "detections"; see `Detections`."""
     if size is not None:
         size = checks.positive_ints(owner, "size", size)
         if len(size) != 2:
             raise ValueError(f"{owner}: size={tuple(size)} must be (height, width) in pixels.")
+    if object_threshold is not None:
+        object_threshold = checks.fraction(owner, "object_threshold", object_threshold)
     return Detections(
         checks.fraction(owner, "score_threshold", score_threshold),
         checks.fraction(owner, "nms_iou", nms_iou),
         checks.positive_int(owner, "max_detections", max_detections),
         size,
+        object_threshold,
         name="detections",
     )
 

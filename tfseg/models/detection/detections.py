@@ -24,6 +24,8 @@ class Detections(layers.Layer):
         nms_iou: a detection is dropped if its IoU with a better one of its class is above this.
         max_detections: number of detections per image.
         size: (height, width) of the canvas that images are resized to; None if they are not.
+        object_threshold: score that a detection needs to be an object of a label map; None for the
+            default. The layer only keeps it, for `.keras` files.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Detections(layers.Layer):
         nms_iou: float = 0.5,
         max_detections: int = 100,
         size: tuple | None = None,
+        object_threshold: float | None = None,
         **kwargs,
     ):
         kwargs["dtype"] = "float32"
@@ -39,6 +42,7 @@ class Detections(layers.Layer):
         self.score_threshold, self.nms_iou = score_threshold, nms_iou
         self.max_detections = max_detections
         self.size = None if size is None else tuple(size)
+        self.object_threshold = object_threshold
 
     def call(self, class_logits, box_deltas, proposals, valid, image):
         """Return boxes (B, M, 4) in pixels of the canvas, scores (B, M) and classes (B, M)."""
@@ -70,6 +74,7 @@ class Detections(layers.Layer):
             "nms_iou": self.nms_iou,
             "max_detections": self.max_detections,
             "size": self.size,
+            "object_threshold": self.object_threshold,
         }
 
 

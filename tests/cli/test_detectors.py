@@ -222,11 +222,14 @@ def tuned(detector, tfseg, tmp_path):
     The network of two steps is not sure of anything: its scores are near 1/3. What it finds is
     made the ground truth, so it is right about all objects above that, and finds none at 0.5.
     """
-    run = copied(detector, tmp_path)
-    words = ("predict", detector / "images", "--run", run.folder, "--out", tmp_path / "found")
+    run, photos = copied(detector, tmp_path), tmp_path / "photos"
+    photos.mkdir()
+    for name in ("s2.png", "s3.png"):
+        shutil.copy(detector / "images" / name, photos)
+    words = ("predict", photos, "--run", run.folder, "--out", tmp_path / "found")
     code, printed = tfseg(*words, "--score-threshold", 0.3)
     assert code == 0, printed
-    labels = ("--images", detector / "images", "--labels", tmp_path / "found" / "detections.json")
+    labels = ("--images", photos, "--labels", tmp_path / "found" / "detections.json")
     code, printed = tfseg("tune", "--run", run.folder, *labels, "--score", "ap50")
     assert code == 0, printed
     threshold = run.tuning()["object_threshold"]
@@ -238,8 +241,7 @@ def tuned(detector, tfseg, tmp_path):
 
 def test_tuned_thresholds_reach_predictions_and_evaluations(tuned, detector, tfseg, tmp_path):
     image, out = detector / "images" / "s3.png", tmp_path / "out"
-    words = ("predict", image, "--run", tuned.folder, "--out", out)
-    code, printed = tfseg(*words)
+    code, printed = tfseg("predict", image, "--run", tuned.folder, "--out", out)
     assert code == 0, printed
     instances = np.asarray(Image.open(out / "s3_instances.png"))
     expected = predict_instances(
@@ -247,8 +249,6 @@ def test_tuned_thresholds_reach_predictions_and_evaluations(tuned, detector, tfs
     )
     assert expected["instances"].any()
     assert (instances == expected["instances"]).all()
-    code, printed = tfseg(*words, "--score-threshold", 0.9)
-    assert "0 objects in 1 image" in printed
     code, printed = tfseg("evaluate", "--run", tuned.folder)
     assert code == 0, printed
     assert f"a score above {tuned.tuning()['object_threshold']:g}, without overlap" in printed

@@ -98,8 +98,8 @@ ScoreThreshold = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Keep detections, or objects of --task instances, with a higher score; by default the "
-        "model's, 0.05 for detectors.",
+        help="Keep detections, or objects of --task instances, with a higher score; by default "
+        "that of the trained or tuned model, such as 0.05 for detections and 0.5 for objects.",
         show_default=False,
         rich_help_panel=DETECTORS,
     ),

@@ -15,7 +15,13 @@ from plain_encoder import FEATURE_LAYERS, PLAIN, WIDTHS
 
 from tfseg.export import inspect, saved_model
 from tfseg.export.detection_client import unoptimized
-from tfseg.models import build, cnn_classifier, unet, with_thresholds
+from tfseg.models import (
+    build,
+    cnn_classifier,
+    unet,
+    with_object_thresholds,
+    with_thresholds,
+)
 from tfseg.models.encoders import ENCODERS
 from tfseg.models.encoders.encoder import Encoder
 
@@ -141,9 +147,9 @@ def detector(base_detector):
 
 @pytest.fixture(scope="session")
 def detector_version(base_detector, tmp_path_factory):
-    """A SavedModel of the Mask R-CNN; thresholds are set at export."""
+    """A SavedModel of the Mask R-CNN; thresholds are set at export, whatever those of the model."""
     return saved_model(
-        base_detector,
+        with_object_thresholds(base_detector, 0.2),
         tmp_path_factory.mktemp("detector") / "cells",
         metadata={"object_names": ["cell", "dust"]},
         max_pixels=MAX_PIXELS,

@@ -169,7 +169,7 @@ def test_damaged_files_are_decoded_again(tmp_path, damage):
 
 
 class Wrong(Spy):
-    """Arrays of which one mask has an id that is no class."""
+    """Arrays of which one mask has an id that is not a class."""
 
     def __getitem__(self, index):
         sample = super().__getitem__(index)

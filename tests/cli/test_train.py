@@ -118,6 +118,34 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     )
 
 
+def test_without_names_the_classes_are_found_and_said(configs, trained, tfseg, tmp_path):
+    data = ("train", "--images", trained / "images", "--masks", trained / "masks")
+    code, printed = tfseg(*data, "--out", tmp_path / "run")
+    assert code == 0, printed
+    names = "class_0, class_1, class_2"
+    assert f"Class names: {names} (the masks contain 0 to 2). To change them, pass" in printed
+    assert configs.pop().class_names == tuple(names.split(", "))
+    _, printed = tfseg(*data, "--ignore-value", 2, "--out", tmp_path / "other")
+    assert configs.pop().class_names == ("background", "foreground")
+
+
+def test_names_and_colors_of_a_file_beside_the_masks_fill_the_config(configs, tfseg, tmp_path):
+    fill(tmp_path, 2)
+    repaint(tmp_path, lambda mask: np.stack([40 * mask, mask, mask], axis=-1))
+    data = ("train", "--images", tmp_path / "images", "--masks", tmp_path / "masks")
+    code, printed = tfseg(*data, "--out", tmp_path / "run")
+    assert code == 1
+    assert "pass: --colors class_0=0/0/0,class_1=40/1/1,class_2=80/2/2 " in printed
+    assert not configs
+    (tmp_path / "class_dict.csv").write_text("name,r,g,b\nvoid,0,0,0\na,40,1,1\nb,80,2,2\n")
+    code, printed = tfseg(*data, "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert f"(from {tmp_path / 'class_dict.csv'}, with their colors; void is ignored)" in printed
+    config = configs.pop()
+    assert config.class_names == ("a", "b")
+    assert (config.colors, config.ignore_value) == ({"a": (40, 1, 1), "b": (80, 2, 2)}, (0, 0, 0))
+
+
 def test_the_next_commands_are_shown(configs, trained, tfseg, tmp_path):
     _, printed = tfseg(*train_words(trained), "--out", tmp_path / "run")
     assert "Best of 2 epochs by validation mean IoU: " in printed
@@ -396,7 +424,7 @@ def test_a_training_that_diverges_ends_with_1_and_the_reason(trained, tfseg, tmp
 def test_missing_options_are_named(tfseg, tmp_path):
     code, printed = tfseg("train", "--images", "x", "--out", tmp_path / "run")
     assert code == 2
-    assert "--masks, --class-names required, except with --resume" in printed
+    assert "--masks required, except with --resume" in printed
 
 
 def test_a_folder_that_is_not_free_is_refused_before_images_are_read(trained, tfseg):

@@ -62,8 +62,7 @@ def require_folders(values: dict, given: set) -> None:
     if not is_semantic and values["head"] not in BOXLESS_HEADS and "model" in given:
         raise typer.BadParameter(f"--model contradicts --task {values['task']}. Pass --head.")
     targets = "masks" if is_semantic else "labels"
-    needed = ("images", targets, "class_names") if is_semantic else ("images", targets)
-    missing = [f"--{name.replace('_', '-')}" for name in needed if values[name] is None]
+    missing = [f"--{name}" for name in ("images", targets) if values[name] is None]
     if missing:
         raise typer.BadParameter(f"{', '.join(missing)} required, except with --resume.")
     if (values["val_images"] is None) != (values[f"val_{targets}"] is None):

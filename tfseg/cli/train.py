@@ -6,7 +6,8 @@ from dataclasses import replace
 import typer
 
 from tfseg.cli import train_options as options
-from tfseg.cli.config_values import FIELDS_OF_OPTIONS, config_values, require_folders
+from tfseg.cli.class_guess import guessed_classes
+from tfseg.cli.config_values import FIELDS_OF_OPTIONS, SEMANTIC, config_values, require_folders
 from tfseg.cli.console import console, plural, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
 from tfseg.cli.instance_runs import report_instance_run
@@ -80,6 +81,8 @@ def train(
     """Train a network on a folder of images, and a folder of masks or the labels of objects.
 
     Masks are PNG files of class ids (0, 1, 2 ...); masks of two classes may be black and white.
+    Without --class-names the names are those in a file such as classes.txt beside the masks, or
+    class_0, class_1 ...
 
     Examples:
 
@@ -121,6 +124,8 @@ def _open_run(params, given):
         _refuse_changes(run, config, values, size, given)
     else:
         run.raise_if_exists()
+        if values["task"] == SEMANTIC and values["class_names"] is None:
+            values |= guessed_classes(values)
         config = _new_config(values, size, params["out"])
     return config, run
 

@@ -7,13 +7,12 @@ import numpy as np
 from tfseg.checks import IGNORE_INDEX
 from tfseg.data.readers.problems import IMAGE_REMEDY, MOST, first_few
 from tfseg.doctor.findings import Finding, mask_names, plural
-from tfseg.doctor.numbered_objects import numbered_statistics
+from tfseg.doctor.numbered_objects import number_objects, numbered_statistics
 
 MAX_COLORS = 255  # a mask with more colors is a photograph, or was smoothed
 COLORS_SHOWN = 40
 VALUES_SHOWN = 40
 MAX_STRAY = 0.25  # stray pixels, as a fraction of the white pixels, in nearly black-and-white masks
-MIN_OBJECTS = 8  # masks that number this many objects or fewer may be class ids
 
 
 def mask_value_findings(samples, mapping):
@@ -175,18 +174,10 @@ def _nearly_black_and_white(samples, mapping, strays, severity):
 
 
 def _number_objects(samples, mapping):
-    """Return whether every mask contains 1, 2, ... N, with a different N in some masks."""
-    highest = set()
-    for sample in samples:
-        if sample.labels is None:
-            continue
-        values = [
-            value for value in sample.labels.values.tolist() if value and not mapping.ignores(value)
-        ]
-        if values != list(range(1, len(values) + 1)):
-            return False
-        highest.add(len(values))
-    return len(highest) > 1 and max(highest) > MIN_OBJECTS
+    masks = [sample.labels.values.tolist() for sample in samples if sample.labels is not None]
+    return number_objects(
+        [[value for value in values if value and not mapping.ignores(value)] for values in masks]
+    )
 
 
 def _numbered_objects(samples, mapping, severity):

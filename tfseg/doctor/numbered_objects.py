@@ -8,6 +8,7 @@ import numpy as np
 from tfseg.checks import BACKGROUND
 
 MANY_OBJECTS = 5  # in the median image; with fewer, a detector is an alternative
+MIN_OBJECTS = 8  # masks that number this many objects or fewer may be class ids
 SMALL_FRACTION = 1 / 6  # of the shorter side of the image, up to which objects are small
 
 
@@ -60,6 +61,20 @@ def numbered_statistics(samples, mapping) -> NumberedObjects:
     sizes = [float(diameters.min()), float(np.median(diameters)), float(diameters.max())]
     head = fitting_head(per_image[1], sizes[1], side)
     return NumberedObjects(int(counts.sum()), per_image, sizes, _command(train, head))
+
+
+def number_objects(values: list) -> bool:
+    """Return whether every mask contains 1, 2, ... N, with a different N in some masks.
+
+    Args:
+        values: for each mask, its values without 0 and the ignored value.
+    """
+    highest = set()
+    for found in values:
+        if set(found) != set(range(1, len(found) + 1)):
+            return False
+        highest.add(len(found))
+    return len(highest) > 1 and max(highest) > MIN_OBJECTS
 
 
 def fitting_head(per_image: float, diameter: float, side: float) -> str:

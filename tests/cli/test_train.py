@@ -42,7 +42,7 @@ def configs(monkeypatch, trained):
 
 def test_training_leaves_a_complete_run(trained):
     files = {"best.keras", "confusion.png", "curves.png", "evaluation.csv", "evaluation.json"}
-    files |= {"history.csv", "run.json", "samples.png", "state"}
+    files |= {"history.csv", "image_scores.csv", "run.json", "samples.png", "state"}
     assert {path.name for path in (trained / "run").iterdir()} == files
     run = Run(trained / "run")
     assert run.config.class_names == tuple(NAMES.split(","))

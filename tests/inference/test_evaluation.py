@@ -34,6 +34,16 @@ def expected_matrix(model, samples, **options):
     return matrix.tolist()
 
 
+def assert_image_counts(images, reader, matrices):
+    """Compare the counts of each image with those of its confusion matrix."""
+    assert images.names == [reader.name(index) for index in range(len(reader))]
+    matrices = np.array(matrices)
+    tp = np.diagonal(matrices, axis1=1, axis2=2)
+    assert images.tp.tolist() == tp.tolist()
+    assert images.fp.tolist() == (matrices.sum(1) - tp).tolist()
+    assert images.fn.tolist() == (matrices.sum(2) - tp).tolist()
+
+
 def test_scores_of_a_small_matrix():
     evaluation = Evaluation(NAMES, MATRIX)
     ground, disc, band = evaluation.rows()
@@ -107,6 +117,9 @@ def test_evaluation_counts_predictions_of_images_of_any_size(small_unet):
     )
     assert evaluation.matrix.tolist() == expected_matrix(small_unet, samples)
     assert totals == [2]
+    # images of one size are batched together: 0 and 2, then 1
+    each = [expected_matrix(small_unet, [sample]) for sample in samples]
+    assert_image_counts(evaluation.images, reader, each)
 
 
 def test_a_single_class_is_compared_with_background():
@@ -116,6 +129,12 @@ def test_a_single_class_is_compared_with_background():
     assert evaluation.class_names == ["background", "disc"]
     is_disc = np.stack(masks) == 1
     assert evaluation.matrix.sum(1).tolist() == [np.sum(~is_disc), np.sum(is_disc)]
+
+
+def test_a_model_with_other_classes_is_refused():
+    image, mask = draw_sample(0)
+    with pytest.raises(ValueError, match="model has 2 output channels, but the masks have 3 class"):
+        evaluate(PixelModel(2), Arrays([image], [mask], NAMES), window=16)
 
 
 @pytest.mark.parametrize(
@@ -133,10 +152,14 @@ def test_every_labeled_pixel_of_the_original_image_counts_once(options):
     samples[0][1][:5] = 255
     samples[2][1][3, 4] = 255
     model = PixelModel()
-    matrix = evaluate(model, Arrays(*zip(*samples, strict=True), NAMES), **options).matrix
+    reader = Arrays(*zip(*samples, strict=True), NAMES)
+    evaluation = evaluate(model, reader, **options)
+    matrix = evaluation.matrix
     counts = np.sum([np.bincount(mask[mask < 255], minlength=3) for _, mask in samples], axis=0)
     assert matrix.sum(1).tolist() == counts.tolist()
     assert matrix.tolist() == expected_matrix(model, samples, **options)
+    each = [expected_matrix(model, [sample], **options) for sample in samples]
+    assert_image_counts(evaluation.images, reader, each)
 
 
 def test_labels_that_are_not_classes_are_an_error():

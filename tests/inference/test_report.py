@@ -11,7 +11,9 @@ from tfseg.data import Arrays
 from tfseg.inference import evaluate, predict, report
 
 NAMES = ["ground", "disc", "band"]
-FILES = ["confusion.png", "evaluation.csv", "evaluation.json", "samples.png"]
+FILES = [
+    *("confusion.png", "evaluation.csv", "evaluation.json", "image_scores.csv", "samples.png"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -198,4 +198,4 @@ def report_run(run, reader, out, batch_size, window=None):
     images = "samples.png, confusion.png"
     if history:
         images += ", curves.png"
-    say(f"Tables and images in {out}: evaluation.json, evaluation.csv, {images}.")
+    say(f"Tables and images in {out}: evaluation.json, evaluation.csv, image_scores.csv, {images}.")

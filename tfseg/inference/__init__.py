@@ -5,6 +5,7 @@ from tfseg.inference.baseline import baseline
 from tfseg.inference.comparison import compare, scores_table
 from tfseg.inference.detection_file import DetectionFile
 from tfseg.inference.evaluation import Evaluation, evaluate
+from tfseg.inference.image_scores import ImageScores
 from tfseg.inference.instance_evaluation import InstanceEvaluation, evaluate_instances
 from tfseg.inference.instance_files import ObjectTables
 from tfseg.inference.instance_predictor import predict_instances
@@ -24,6 +25,7 @@ from tfseg.ops import top_ids
 __all__ = [
     "DetectionFile",
     "Evaluation",
+    "ImageScores",
     "InstanceEvaluation",
     "InstanceTuning",
     "ObjectEvaluation",

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
-from tfseg.data import Resize, pipeline
-from tfseg.inference.predictor import logits_of
-from tfseg.metrics import ConfusionMetrics, scores_of
+from tfseg.data import Resize
+from tfseg.inference.image_scores import ImageScores
+from tfseg.inference.pixel_counts import PixelCounts
+from tfseg.metrics import scores_of
 
 # {score: header of the printed table}; the files also contain "specificity"
 COLUMNS = {"dice": "Dice", "iou": "IoU", "precision": "precision", "recall": "recall"}
 SCORES = (*COLUMNS, "specificity")
+IMAGE_SCORES_FILE = "image_scores.csv"
 ROWS_SHOWN = 20  # of a printed table that also has rows of classes without objects
 
 
@@ -27,6 +28,7 @@ class Evaluation:
     Attributes:
         class_names: C names.
         matrix: (C, C) int64 pixel counts; rows are true classes, columns predicted classes.
+        images: `ImageScores`, the scores of each image; None if only the matrix is known.
 
     Example:
         >>> import numpy as np
@@ -41,6 +43,7 @@ class Evaluation:
 
     class_names: list
     matrix: np.ndarray
+    images: ImageScores | None = None
 
     @property
     def scores(self) -> dict:
@@ -66,9 +69,12 @@ class Evaluation:
     def save(self, folder: str | Path):
         """Write evaluation.json (all scores and the matrix) and evaluation.csv (one row per class).
 
-        Undefined scores are null in the JSON file and empty in the CSV file.
+        With scores of each image also image_scores.csv, one row per image in the order of the
+        reader. Undefined scores are null in the JSON file and empty in the CSV files.
         """
         save_scores(folder, self.means(), self.rows(), self.matrix)
+        if self.images is not None:
+            self.images.save(Path(folder) / IMAGE_SCORES_FILE)
 
     def table(self, title: str = "Scores"):
         """Return a `rich.table.Table` of the classes and their mean."""
@@ -220,32 +226,18 @@ def evaluate(
             f"evaluate: the reader provides {', '.join(reader.fields)}, but no mask to compare "
             "with. Use a reader with masks."
         )
-    metric = ConfusionMetrics(reader.num_classes)
+    counts = PixelCounts(model, reader)
     is_float = np.dtype(reader.dtype).kind == "f"  # may have NaN, which are reported by name
     if resize is None and window is None and not is_float:
-        _count_batches(model, metric, pipeline(reader, batch_size), track)
+        counts.add_batches(batch_size, track)
     else:
-        for index in track(range(len(reader)), len(reader)):
-            sample = reader[index]
-            owner = f"evaluate: {reader.name(index)}"
-            logits = logits_of(model, sample["image"], resize, window, owner=owner)
-            metric.update_state(sample["mask"][None], logits[None])
-    if int(metric.invalid):
+        counts.add_images(resize, window, track)
+    if counts.invalid:
         raise ValueError(
-            f"evaluate: the masks have {int(metric.invalid)} pixels with labels that are not "
+            f"evaluate: the masks have {counts.invalid} pixels with labels that are not "
             f"classes. Expected 0 to {max(reader.num_classes, 2) - 1}, or {reader.ignore_index} to "
             "ignore a pixel. Check the masks with `tfseg doctor`."
         )
-    return Evaluation(reader.label_names, np.asarray(metric.matrix))
-
-
-def _count_batches(model, metric, batches, track):
-    @tf.function(input_signature=batches.element_spec)
-    def count(images, labels):
-        masks = labels["mask"] if isinstance(labels, dict) else labels
-        metric.update_state(masks, model(images, training=False))
-
-    # TensorFlow warns of retracing at the fifth evaluation if the function is called directly
-    count = count.get_concrete_function()
-    for images, labels in track(batches, len(batches)):
-        count(images, labels)
+    names = [reader.name(index) for index in range(len(reader))]
+    images = ImageScores(names, reader.label_names, *counts.of_images)
+    return Evaluation(reader.label_names, counts.matrix, images)

@@ -27,8 +27,9 @@ def report(
 ) -> Evaluation:
     """Evaluate a model and write tables and figures.
 
-    The files are evaluation.json, evaluation.csv, confusion.png, samples.png (image, ground truth,
-    prediction and errors of up to four samples) and, with a history, curves.png.
+    The files are evaluation.json, evaluation.csv, image_scores.csv (scores of every image),
+    confusion.png, samples.png (image, ground truth, prediction and errors of up to four samples)
+    and, with a history, curves.png.
 
     Args:
         model: a model of `tfseg.models`.
@@ -53,7 +54,7 @@ def report(
         >>> scores = tfseg.inference.report(model, reader.subset([0]), "scores")
         >>> from pathlib import Path
         >>> sorted(file.name for file in Path("scores").iterdir())
-        ['confusion.png', 'evaluation.csv', 'evaluation.json', 'samples.png']
+        ['confusion.png', 'evaluation.csv', 'evaluation.json', 'image_scores.csv', 'samples.png']
     """
     folder = Path(folder)
     if not (folder / "run.json").is_file():  # the folder of a run contains only what tfseg wrote

@@ -3,6 +3,7 @@ import pytest
 
 from conftest import draw_sample
 from tfseg import viz
+from tfseg.viz.error_maps import ERROR_COLORS, IGNORED_COLOR
 
 NAMES = ["ground", "disc", "band"]
 
@@ -66,12 +67,13 @@ def test_samples_show_image_ground_truth_prediction_and_errors():
     predictions = [np.array([[0, 1, 1], [0, 1, 0]]), np.zeros((2, 3), int)]
     figure = viz.samples(images, masks, predictions, NAMES)
     titles = [axis.get_title() for axis in figure.axes]
-    assert titles == ["image", "ground truth", "prediction", "errors (orange)", "", "", "", ""]
+    assert titles == ["image", "ground truth", "prediction", "errors", "", "", "", ""]
     image, truth, prediction, errors = figure.axes[:4]
     assert np.array_equal(shown(image), images[0])
     assert np.array_equal(shown(truth), viz.color_labels(masks[0], 3))
     assert np.array_equal(shown(prediction), viz.color_labels(predictions[0], 3))
-    wrong = (shown(errors) == (213, 94, 0)).all(-1)
+    assert np.array_equal(shown(errors), viz.errors(images[0], masks[0], predictions[0], 255, None))
+    wrong = (shown(errors) == ERROR_COLORS["wrong class"]).all(-1)
     assert wrong.tolist() == [[False, True, False], [False, False, True]]
     assert np.array_equal(shown(figure.axes[4]), images[1])
     assert (shown(figure.axes[7]) == 100).all()
@@ -85,10 +87,55 @@ def test_samples_without_predictions_have_two_columns():
     assert legend_names(figure) == ["ground", "band", "ignored"]
 
 
-def test_errors_mark_only_wrong_pixels():
-    mask, prediction = np.array([[0, 1, 255]]), np.array([[0, 0, 1]])
-    marked = viz.errors(np.full((1, 3, 3), 50, np.uint8), mask, prediction)
-    assert marked[0].tolist() == [[25] * 3, [213, 94, 0], [25] * 3]
+@pytest.mark.parametrize(
+    ("names", "kinds"),
+    [
+        (["leaf"], ["missed", "false alarm"]),
+        (["dry", "leaf"], ["missed", "false alarm"]),
+        (["background", "leaf", "stem"], ["missed", "false alarm", "wrong class"]),
+        (NAMES, ["wrong class"]),
+    ],
+)
+def test_errors_have_a_legend_of_the_kinds_that_are_possible(names, kinds):
+    image, mask = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), int)
+    figure = viz.samples([image], [mask], [mask], names)
+    _, errors = figure.legends
+    assert [text.get_text() for text in errors.get_texts()] == kinds
+    mask[0] = 255
+    errors = viz.samples([image], [mask], [mask], names).legends[1]
+    assert [text.get_text() for text in errors.get_texts()] == [*kinds, "ignored"]
+    colors = [patch.get_facecolor()[:3] for patch in errors.get_patches()]
+    expected = [ERROR_COLORS[kind] for kind in kinds] + [IGNORED_COLOR]
+    assert np.allclose(colors, np.array(expected) / 255)
+
+
+def test_samples_tell_missed_objects_from_false_alarms():
+    image, names = np.zeros((1, 2, 3), np.uint8), ["stem", "background", "leaf"]
+    figure = viz.samples([image], [[[0, 1]]], [[[1, 2]]], names)
+    expected = [ERROR_COLORS["missed"], ERROR_COLORS["false alarm"]]
+    assert shown(figure.axes[3])[0].tolist() == list(map(list, expected))
+
+
+def test_samples_have_titles_not_wider_than_their_images():
+    image, mask = np.zeros((4, 6, 3), np.uint8), np.zeros((4, 6), int)
+    name = "a" * 30 + "b" * 30
+    titles = [f"{name}\nbest", "second"]
+    figure = viz.samples([image] * 2, [mask] * 2, [mask] * 2, NAMES, titles)
+    first, second = (figure.axes[index].get_title() for index in (0, 4))
+    assert first == "a" * 15 + "..." + "b" * 16 + "\nbest"
+    assert second == "second"
+    assert figure.axes[1].get_title() == "ground truth"
+
+
+def test_the_legends_of_classes_and_errors_do_not_overlap():
+    names = ["background", *(f"a class with a long name {index}" for index in range(9))]
+    image, mask = np.zeros((20, 30, 3), np.uint8), np.arange(600).reshape(20, 30) % 10
+    figure = viz.samples([image], [mask], [mask], names)
+    figure.draw_without_rendering()
+    boxes = [legend.get_window_extent() for legend in figure.legends]
+    assert boxes[0].x1 < boxes[1].x0
+    lowest = min(axis.get_window_extent().y0 for axis in figure.axes)
+    assert all(0 <= box.y0 < box.y1 <= lowest for box in boxes)
 
 
 def test_a_legend_of_overlays_leaves_out_the_background():
@@ -202,8 +249,9 @@ def test_255_is_a_class_of_more_than_255():
     image, mask = np.full((1, 3, 3), 50, np.uint8), np.array([[255, 65535, 0]], np.int32)
     figure = viz.samples([image], [mask], [np.zeros_like(mask)], names)
     assert legend_names(figure) == ["background", "class 255", "ignored"]
-    marked = (shown(figure.axes[3]) == (213, 94, 0)).all(-1)
-    assert marked.tolist() == [[True, False, False]]
+    missed, ignored, _ = shown(figure.axes[3])[0].tolist()
+    assert missed == list(ERROR_COLORS["missed"])
+    assert ignored == list(IGNORED_COLOR)
     ids = viz.without_background(mask, names)
     assert ids.tolist() == [[255, 65535, 65535]]
     assert np.array_equal(

@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-
 from tfseg import viz
+from tfseg.data.readers.image_listing import printable
 from tfseg.files import check_overwrites
-from tfseg.inference.evaluation import Evaluation, evaluate
+from tfseg.inference.evaluation import Evaluation, evaluate, format_score
 from tfseg.inference.predictor import predict
 
-NUM_SAMPLES = 4  # shown in samples.png, evenly spaced over the reader
+NUM_WORST = 2  # shown in samples.png, after the best and the median image
 DPI = 120
 FIGURES = ("confusion.png", "samples.png", "curves.png")
 
@@ -28,8 +27,8 @@ def report(
     """Evaluate a model and write tables and figures.
 
     The files are evaluation.json, evaluation.csv, image_scores.csv (scores of every image),
-    confusion.png, samples.png (image, ground truth, prediction and errors of up to four samples)
-    and, with a history, curves.png.
+    confusion.png, samples.png (image, ground truth, prediction and errors of the images with the
+    highest, the median and the two lowest mean IoUs) and, with a history, curves.png.
 
     Args:
         model: a model of `tfseg.models`.
@@ -63,13 +62,42 @@ def report(
     evaluation.save(folder)
     figure = viz.confusion_matrix(evaluation.matrix, evaluation.class_names)
     viz.save_figure(figure, folder / "confusion.png", DPI)
-    indices = np.unique(np.linspace(0, len(reader) - 1, NUM_SAMPLES).astype(int))
-    samples = [reader[i] for i in indices]
-    images = [sample["image"] for sample in samples]
-    masks = [sample["mask"] for sample in samples]
-    predictions = [predict(model, image, window=window) for image in images]
-    figure = viz.samples(images, masks, predictions, evaluation.class_names)
+    figure = _draw_samples(model, reader, evaluation, window)
     viz.save_figure(figure, folder / "samples.png", DPI)
     if history:
         viz.save_figure(viz.curves(history, monitor), folder / "curves.png", DPI)
     return evaluation
+
+
+def _draw_samples(model, reader, evaluation, window):
+    kinds = _images_to_show(evaluation.images.ranking())
+    samples = [reader[index] for index in kinds]
+    images = [sample["image"] for sample in samples]
+    masks = [sample["mask"] for sample in samples]
+    predictions = [predict(model, image, window=window) for image in images]
+    scores, names = evaluation.images.mean_iou, evaluation.images.names
+    titles = [
+        f"{printable(names[index])}\n{kind}: mean IoU {format_score(scores[index])}"
+        for index, kind in kinds.items()
+    ]
+    return viz.samples(images, masks, predictions, evaluation.class_names, titles)
+
+
+def _images_to_show(ranking):
+    """Return {position: "best", "median" or "worst"}, each image once.
+
+    Args:
+        ranking: positions of the images from the best to the worst.
+    """
+    if not len(ranking):  # no image has a labeled pixel
+        return {0: "unlabeled"}
+    chosen = {
+        "best": ranking[:1],
+        "median": ranking[[(len(ranking) - 1) // 2]],
+        "worst": ranking[-NUM_WORST:],
+    }
+    kinds = {}
+    for kind, indices in chosen.items():
+        for index in indices.tolist():
+            kinds.setdefault(index, kind)
+    return kinds

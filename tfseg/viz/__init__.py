@@ -15,8 +15,9 @@ from tfseg.viz.drawn_instances import (
     instance_samples,
     panoptic_samples,
 )
+from tfseg.viz.error_maps import errors
 from tfseg.viz.figures import save_figure
-from tfseg.viz.images import errors, labeled, legend, overlay, samples
+from tfseg.viz.images import labeled, legend, overlay, samples
 from tfseg.viz.object_samples import object_samples
 from tfseg.viz.region_outlines import regions
 from tfseg.viz.rgb import as_rgb

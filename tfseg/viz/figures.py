@@ -16,11 +16,24 @@ FREE_ROWS = 3  # of a legend, for which every figure has space
 DPI = 120
 
 
-def add_legend(figure, label_maps, class_names: list[str], loc: str = "outside lower center"):
+def add_legend(
+    figure,
+    label_maps,
+    class_names: list[str],
+    loc: str = "outside lower center",
+    width: float | None = None,
+):
     """Add a legend of the classes that occur in the label maps.
 
     A legend outside of the axes with many rows makes the figure higher, so that it never covers
     the images.
+
+    Args:
+        figure: matplotlib Figure.
+        label_maps: sequence of class ids.
+        class_names: names in the order of their ids.
+        loc: place of the legend, as in matplotlib.
+        width: of the legend in inches; None for the width of the figure.
     """
     present = functools.reduce(np.union1d, [np.unique(labels) for labels in label_maps])
     colors = palette(len(class_names)) / 255
@@ -33,7 +46,7 @@ def add_legend(figure, label_maps, class_names: list[str], loc: str = "outside l
     if ignore_index_for(len(class_names)) in present:
         patches.append(Patch(facecolor="white", edgecolor="gray", label="ignored"))
     labels = [patch.get_label() for patch in patches]
-    columns = min(max(1, len(patches)), legend_columns(figure.get_figwidth(), labels))
+    columns = min(max(1, len(patches)), legend_columns(width or figure.get_figwidth(), labels))
     rows = -(-len(patches) // columns)  # rounds up
     if loc.startswith("outside") and rows > FREE_ROWS:
         figure.set_figheight(figure.get_figheight() + ROW_HEIGHT * (rows - FREE_ROWS))

@@ -4,14 +4,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.patches import Rectangle
 
-from tfseg.checks import IGNORE_INDEX, ignore_index_for, is_background, label_names
+from tfseg.checks import ignore_index_for, is_background, label_names
 from tfseg.viz.class_colors import blend, color_labels, palette
+from tfseg.viz.error_maps import add_error_legend, background_id, errors
 from tfseg.viz.figures import add_legend, finish_figure, legend_columns
 from tfseg.viz.fonts import families_for
 from tfseg.viz.label_maps import class_ids
 from tfseg.viz.rgb import as_rgb
 
-ERROR_COLOR = (213, 94, 0)  # RGB, orange
+TITLE_LETTERS = 34  # that fit above an image of 3 inches
+TITLE_HEIGHT = 0.4  # inches
 STRIPE = 3  # pixels, across
 
 
@@ -45,8 +47,11 @@ def overlay(image, labels, class_names: list[str], alpha: float = 0.5):
     return finish_figure(figure)
 
 
-def samples(images, masks, predictions, class_names: list[str]):
+def samples(images, masks, predictions, class_names: list[str], titles: list[str] | None = None):
     """Plot image, ground truth, prediction and errors side by side, one sample per row.
+
+    The colors of errors are those of `errors`, with a legend of their own. Objects are missed, or
+    false alarms, if there is a background: a class named "background", or the first of two classes.
 
     Args:
         images: sequence of (H, W, C).
@@ -55,6 +60,7 @@ def samples(images, masks, predictions, class_names: list[str]):
         predictions: sequence of class ids like `masks`, or None to plot image and ground truth
             only.
         class_names: names in the order of their ids. A single name is id 1; id 0 is background.
+        titles: one text per sample, above its image, or None.
 
     Returns:
         matplotlib Figure.
@@ -70,34 +76,67 @@ def samples(images, masks, predictions, class_names: list[str]):
         ['image', 'ground truth']
     """
     class_names = label_names(class_names)
-    num_classes = len(class_names)
-    titles = ["image", "ground truth"]
-    if predictions is not None:
-        titles += ["prediction", "errors (orange)"]
     sizes = [np.shape(image)[:2] for image in images]
-    masks = _checked_labels(masks, sizes)
+    masks = label_maps = _checked_labels(masks, sizes)
+    headers = ["image", "ground truth"]
     if predictions is not None:
+        headers += ["prediction", "errors"]
         predictions = _checked_labels(predictions, sizes)
+        label_maps = masks + predictions
     rows, (height, width) = len(images), sizes[0]
+    row_height = 3 * height / width + (0 if titles is None else TITLE_HEIGHT)
     figure, axes = plt.subplots(
         rows,
-        len(titles),
-        figsize=(3 * len(titles), 3 * rows * height / width + 0.8),
+        len(headers),
+        figsize=(3 * len(headers), rows * row_height + 0.8),
         squeeze=False,
         layout="constrained",
     )
-    label_maps = list(masks)
     for row, (image, mask) in enumerate(zip(images, masks, strict=True)):
-        cells = [as_rgb(image), color_labels(mask, num_classes)]
-        if predictions is not None:
-            prediction = predictions[row]
-            wrong = errors(image, mask, prediction, ignore_index_for(num_classes))
-            cells += [color_labels(prediction, num_classes), wrong]
-            label_maps.append(prediction)
-        for axis, cell, title in zip(axes[row], cells, titles, strict=True):
-            _show(axis, cell, title if row == 0 else None)
-    add_legend(figure, label_maps, class_names)
+        prediction = None if predictions is None else predictions[row]
+        cells = _cells(image, mask, prediction, class_names)
+        for axis, cell, header in zip(axes[row], cells, headers, strict=True):
+            _show(axis, cell, header if row == 0 else None)
+        if titles is not None:
+            _show_title(axes[row][0], titles[row])
+    _add_legends(figure, label_maps, masks, class_names, has_errors=predictions is not None)
     return finish_figure(figure)
+
+
+def _cells(image, mask, prediction, class_names):
+    """Return the images of a row of `samples`; without a prediction, the first two."""
+    count = len(class_names)
+    cells = [as_rgb(image), color_labels(mask, count)]
+    if prediction is None:
+        return cells
+    background = background_id(class_names)
+    wrong = errors(image, mask, prediction, ignore_index_for(count), background)
+    return [*cells, color_labels(prediction, count), wrong]
+
+
+def _show_title(axis, title):
+    """Write a title above an image, in place of its header and not wider than the image."""
+    lines = [_shorten(line) for line in title.splitlines()]
+    text = "\n".join(lines)
+    axis.set_title(text, fontsize=9, fontfamily=families_for(lines))
+
+
+def _shorten(line):
+    """Replace the middle of a long line, since names often differ at their ends."""
+    if len(line) <= TITLE_LETTERS:
+        return line
+    half = TITLE_LETTERS // 2
+    return f"{line[: half - 2]}...{line[1 - half :]}"
+
+
+def _add_legends(figure, label_maps, masks, class_names, has_errors):
+    if not has_errors:
+        add_legend(figure, label_maps, class_names)
+        return
+    width = figure.get_figwidth() * 3 / 4  # the legend of errors is below their column
+    add_legend(figure, label_maps, class_names, "outside lower left", width)
+    ignored = ignore_index_for(len(class_names))
+    add_error_legend(figure, class_names, any((mask == ignored).any() for mask in masks))
 
 
 def _checked_labels(label_maps, sizes):
@@ -210,37 +249,6 @@ def _draw_boxes(axis, sample, colors):
             linewidth=1.5,
         )
         axis.add_patch(rectangle)
-
-
-def errors(image, mask, prediction, ignore_index: int = IGNORE_INDEX):
-    """Return the darkened image with wrong pixels in orange; ignored pixels are never wrong.
-
-    Args:
-        image: (H, W, C) or (H, W), see `as_rgb`.
-        mask: (H, W) or (H, W, 1) class ids.
-        prediction: class ids like `mask`.
-        ignore_index: label in `mask` of the pixels that are ignored.
-
-    Returns:
-        (H, W, 3) uint8 RGB.
-
-    Raises:
-        ValueError: the labels are not class ids, or have another size than the image.
-
-    Example:
-        >>> import numpy as np
-        >>> import tfseg
-        >>> image = np.full((1, 2), 100, np.uint8)
-        >>> tfseg.viz.errors(image, mask=[[0, 1]], prediction=[[0, 0]]).tolist()
-        [[[50, 50, 50], [213, 94, 0]]]
-    """
-    image = as_rgb(image)
-    mask = class_ids("errors", mask, image.shape[:2])
-    prediction = class_ids("errors", prediction, image.shape[:2])
-    wrong = (prediction != mask) & (mask != ignore_index)
-    result = image // 2
-    result[wrong] = ERROR_COLOR
-    return result
 
 
 def legend(class_names: list[str]):

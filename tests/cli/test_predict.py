@@ -44,6 +44,8 @@ def test_predictions_and_the_export_agree_at_the_original_size(
     code, printed = tfseg("export", "--run", trained / "run")
     assert code == 0, printed
     assert "saved_models/run/1" in printed
+    program = "import tensorflow as tf model = tf.saved_model.load('saved_models/run/1')"
+    assert f"SavedModel in Python: {program}" in printed
     served = tf.saved_model.load("saved_models/run/1").signatures["serving_default"]
     answer = served(image=tf.constant(read_image(file)[None], tf.float32))["class_ids"][0]
     assert np.array_equal(answer, labels)
@@ -72,6 +74,7 @@ def test_export_options(run, trained, tfseg, tmp_path, monkeypatch):
     code, printed = tfseg("export", "--run", run.folder, "--out", "x/y", *outputs, *images, *limit)
     assert code == 0, printed
     assert "litert" in printed
+    assert "image = np.zeros((1, 16, 24, 3), np.float32)" in printed
     run_file = litert_runner("x/y/1/assets.extra/model.tflite")
     assert run_file(np.zeros((1, 16, 24, 3)))["class_ids"].shape == (1, 16, 24)
     signatures = tf.saved_model.load("x/y/1").signatures

@@ -35,15 +35,14 @@ def plural(count: int, noun: str) -> str:
 
 def say_commands(*commands) -> None:
     """Print the next commands to try; each is a sequence of words."""
-    say("Next:")
-    for command in commands:
-        console.print(
-            f"  {shlex.join(map(str, command))}",
-            style="cyan",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+    say_program("Next:", "\n".join(shlex.join(map(str, command)) for command in commands))
+
+
+def say_program(title: str, text: str) -> None:
+    """Print a title, and under it lines of code to copy, which are never broken."""
+    say(title)
+    lines = "\n".join(f"  {line}" for line in text.splitlines())
+    console.print(lines, style="cyan", markup=False, highlight=False, soft_wrap=True)
 
 
 def track(description: str):

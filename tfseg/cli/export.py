@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from tfseg.cli.console import console, quiet_start, say, say_commands
+from tfseg.cli.console import console, quiet_start, say, say_commands, say_program
 from tfseg.cli.image_paths import without_results
 from tfseg.cli.options import given_options, split
 
@@ -147,6 +147,7 @@ def export(
     formats = formats or ()
     count = COMPARED + CALIBRATION if "litert_int8" in formats else COMPARED
     compared = _images_to_compare(trained, images, count, required=bool(formats))
+    size = _parse_size(size)
     version = _export(
         trained,
         out or Path("saved_models") / trained.folder.resolve().name,
@@ -156,7 +157,7 @@ def export(
         dtype=dtype,
         formats=formats,
         images=compared,
-        size=_parse_size(size),
+        size=size,
         nms_iou=nms_iou,
         max_detections=max_detections,
         nms_overlap=nms_overlap,
@@ -167,6 +168,8 @@ def export(
     from tfseg import export as exporting
 
     say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))
+    for example in exporting.calling_examples(version, size):
+        say_program(f"{example.title}:", example.text)
 
 
 def _export(run, folder, images, **options):

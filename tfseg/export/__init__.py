@@ -1,5 +1,6 @@
 """Export a trained model to SavedModel, LiteRT, ONNX or OpenVINO, and compare the results."""
 
+from tfseg.export.calling_examples import CallingExample, calling_examples
 from tfseg.export.detection_parity import DetectionParity
 from tfseg.export.folding import fold_batch_norm
 from tfseg.export.formats import FORMATS
@@ -19,8 +20,10 @@ from tfseg.export.saved_model import saved_model, serve_command
 
 __all__ = [
     "FORMATS",
+    "CallingExample",
     "DetectionParity",
     "Parity",
+    "calling_examples",
     "fold_batch_norm",
     "inspect",
     "keras_runner",

@@ -1,5 +1,6 @@
 """`tfseg predict` and `tfseg export`."""
 
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ from tfseg.inference import predict_logits
 from tfseg.inference.prediction_files import write_prediction
 from tfseg.training import Run
 
+from .conftest import NAMES
 from .test_evaluate import edit
 
 
@@ -53,7 +55,12 @@ def test_predictions_and_the_export_agree_at_the_original_size(
     assert "agreement" in printed  # the table of formats, on the validation images
     code, printed = tfseg("export", "--inspect", "saved_models/run/1")
     assert code == 0, printed
-    assert "0 ground 1 disc 2 band" in printed
+    assert "network: tiny_unet images: any size, 3 channels, values 0 to 255" in printed
+    assert "id class dice iou precision recall specificity pixels 0 ground" in printed
+    evaluation = json.loads((trained / "run" / "evaluation.json").read_text())
+    iou = [row["iou"] for row in evaluation["classes"]]
+    for class_id, (name, score) in enumerate(zip(NAMES.split(","), iou, strict=True)):
+        assert re.search(rf" {class_id} {name} \S+ {score:.4f} ", printed)
     assert re.search(r"metrics:\s+mean_iou: 0\.\d+", printed)
     assert re.search(r"files_sha256:\s.*saved_model.pb: [0-9a-f]{64}", printed)
     assert "SavedModel" in printed

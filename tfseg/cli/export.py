@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from tfseg.cli.console import console, quiet_start, say, say_commands, say_program
+from tfseg.cli.export_metadata import network_of, scores_of_run, show_metadata
 from tfseg.cli.image_paths import without_results
 from tfseg.cli.options import given_options, split
 
@@ -133,7 +133,8 @@ def export(
         _require_alone(context, "inspect")
         with quiet_start():
             from tfseg import export as exporting
-        _show(exporting.inspect(inspect))
+        show_metadata(exporting.inspect(inspect))
+        say("All files are unchanged, and the signatures answer.")
         return
     with quiet_start():
         from tfseg import training
@@ -185,7 +186,7 @@ def _export(run, folder, images, **options):
     from tfseg.export.metadata import PARITY_FILE
 
     model = run.model()
-    metadata = {**_names(run, model), "metrics": _scores(run)}
+    metadata = {**_names(run, model), "network": network_of(run, model), **scores_of_run(run)}
     tuning = run.tuning()
     if tuning is not None:
         metadata["tuning"] = tuning
@@ -245,15 +246,6 @@ def _require_alone(context, option):
         )
 
 
-def _scores(run):
-    """Return the scores of a run's evaluation that are single numbers; None before there is one."""
-    file = run.folder / "evaluation.json"
-    if not file.is_file():
-        return None
-    report = json.loads(file.read_text("utf-8"))
-    return {name: value for name, value in report.items() if isinstance(value, float)}
-
-
 def _images_to_compare(run, images, count, required):
     """Return images of a folder, or of the run's validation images; [] if there are none.
 
@@ -285,25 +277,3 @@ def _images_to_compare(run, images, count, required):
             return []
         found = [reader[index]["image"] for index in spread(len(reader), count)]
     return [image[:COMPARED_SIDE, :COMPARED_SIDE] for image in found]
-
-
-def _show(metadata):
-    """Print the metadata of a version: classes in their colors first, the table of formats last."""
-    from tfseg import export as exporting
-
-    parity, palette = metadata.pop("parity", None), metadata.pop("palette")
-    names = metadata.pop("object_names" if "object_names" in metadata else "class_names")
-    for class_id, (name, color) in enumerate(zip(names, palette, strict=True)):
-        # Spaces on the color: the encoding of a log file may lack the full block.
-        swatch = ("  ", "on rgb({},{},{})".format(*color))
-        console.print(Text.assemble("  ", swatch, f" {class_id} {name}"))
-    for name, value in metadata.items():
-        if not isinstance(value, dict):
-            say(f"{name}: {value}")
-            continue
-        say(f"{name}:")
-        for key, part in value.items():
-            say(f"  {key}: {part}")
-    if parity:
-        console.print(exporting.parity_table(exporting.read_parity(parity)))
-    say("All files are unchanged, and the signatures answer.")

@@ -75,8 +75,8 @@ def test_network_images_and_scores_are_shown_first(capsys):
             [
                 "network: fpn, encoder resnet50",
                 "images: any size, 3 channels, values 0 to 4095",
-                "normalization: inside the model, (value - mean) / std with mean 100.5, 90, 80 and std 50, "
-                "45, 40",
+                "normalization: inside the model, (value - mean) / std with mean 100.5, 90, 80 "
+                "and std 50, 45, 40",
                 "id class dice iou pixels",
                 "0 sky 0.7500 0.6000 90",
                 "1 car - - 0",

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from conftest import draw_sample
 from tfseg import viz
@@ -114,6 +115,19 @@ def test_samples_tell_missed_objects_from_false_alarms():
     figure = viz.samples([image], [[[0, 1]]], [[[1, 2]]], names)
     expected = [ERROR_COLORS["missed"], ERROR_COLORS["false alarm"]]
     assert shown(figure.axes[3])[0].tolist() == list(map(list, expected))
+
+
+@pytest.mark.parametrize(("rows", "count"), [(1, 3), (4, 12), (2, 40)])
+def test_titles_and_legends_are_inside_the_figure(rows, count):
+    image, mask = np.zeros((36, 48, 3), np.uint8), np.arange(36 * 48).reshape(36, 48) % count
+    names, titles = [f"class_{i}" for i in range(count)], ["name\nbest: mean IoU 0.5"] * rows
+    figure = viz.samples([image] * rows, [mask] * rows, [mask] * rows, names, titles)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    artists = [*(axis.title for axis in figure.axes), *figure.legends]
+    boxes = [artist.get_window_extent(canvas.get_renderer()) for artist in artists]
+    assert min(box.y0 for box in boxes) > 0
+    assert max(box.y1 for box in boxes) < figure.bbox.y1
 
 
 def test_samples_have_titles_not_wider_than_their_images():

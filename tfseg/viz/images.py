@@ -13,7 +13,7 @@ from tfseg.viz.label_maps import class_ids
 from tfseg.viz.rgb import as_rgb
 
 TITLE_LETTERS = 34  # that fit above an image of 3 inches
-TITLE_HEIGHT = 0.4  # inches
+TITLE_HEIGHT = 0.5  # inches, two lines and what is around them
 STRIPE = 3  # pixels, across
 
 
@@ -88,7 +88,7 @@ def samples(images, masks, predictions, class_names: list[str], titles: list[str
     figure, axes = plt.subplots(
         rows,
         len(headers),
-        figsize=(3 * len(headers), rows * row_height + 0.8),
+        figsize=(3 * len(headers), rows * row_height + 1),
         squeeze=False,
         layout="constrained",
     )

@@ -131,10 +131,7 @@ def export(
         )
     if inspect is not None:
         _require_alone(context, "inspect")
-        with quiet_start():
-            from tfseg import export as exporting
-        show_metadata(exporting.inspect(inspect))
-        say("All files are unchanged, and the signatures answer.")
+        _inspect(inspect)
         return
     with quiet_start():
         from tfseg import training
@@ -166,6 +163,19 @@ def export(
     )
     note = "" if compared else ", with noise as its only input"
     say(f"Exported and verified {version}{note}.")
+    _say_how_to_call(version, size)
+
+
+def _inspect(version):
+    """Print the metadata of an exported version, whose files and signatures are verified."""
+    with quiet_start():
+        from tfseg import export as exporting
+    show_metadata(exporting.inspect(version))
+    say("All files are unchanged, and the signatures answer.")
+
+
+def _say_how_to_call(version, size):
+    """Print the commands that inspect and serve a version, and programs that call its files."""
     from tfseg import export as exporting
 
     say_commands(("tfseg", "export", "--inspect", version), exporting.serve_command(version))

@@ -61,7 +61,7 @@ def test_validation_masks_count_too(tmp_path):
         (([0, 50], [100, 255]), "from 0: 0, 50, 100. If .* pass --mask-values 0=0,50=1,100=2;"),
         (([0, 0], [255, 0, 255, 0])[:1], "a single class .*the masks contain 0\\)"),
         (([7, 255],), "a single class .*contain 7; 255 is ignored.*--ignore-value"),
-        (([*range(0, 250, 5)],), "there are 50 from 0 to 245, .*`tfseg doctor`"),
+        (([*range(0, 250, 5)],), "from 0: there are 50 from 0 to 245, .*`tfseg doctor`"),
         (([*range(10)], [*range(8)]), "number objects: .* up to 9.* `--task instances --labels "),
         (
             ([[0, 0, 0], [9, 8, 7]],),

@@ -269,9 +269,9 @@ def _gaps(masks, ids):
     text = f"The values in the masks in '{masks}' do not number classes from 0: "
     if len(ids) > VALUES_SHOWN:
         return (
-            f"there are {len(ids)} from {ids[0]} to {ids[-1]}, as images have and masks that were "
-            "smoothed or resized. `tfseg doctor` describes them; pass --class-names if they are "
-            "class ids."
+            f"{text}there are {len(ids)} from {ids[0]} to {ids[-1]}, as images have and masks that "
+            "were smoothed or resized. `tfseg doctor` describes them; pass --class-names if they "
+            "are class ids."
         )
     option = ",".join(f"{value}={class_id}" for class_id, value in enumerate(ids))
     return (

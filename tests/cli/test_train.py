@@ -164,7 +164,7 @@ def test_what_a_training_found_is_printed(run, tfseg, configs):
         return tfseg("train", "--resume", "--out", run.folder)[1]
 
     def half_done(record):
-        record["plan"] = {"epochs": 3, "steps_per_epoch": 2}
+        record["length"] = {"epochs": 3, "steps_per_epoch": 2}
         record["data"]["class_pixels"] = [600, 400, 0]
         record["data"]["ignored_pixels"] = 24
 
@@ -175,13 +175,13 @@ def test_what_a_training_found_is_printed(run, tfseg, configs):
     assert "windows" not in printed
 
     def large(record):
-        record["plan"] = {"epochs": 3, "steps_per_epoch": 100}
+        record["length"] = {"epochs": 3, "steps_per_epoch": 100}
         record["data"]["window"] = 512
 
     printed = describe(large)
     assert "validated and predicted in windows of 512 pixels" in printed
     assert "Warning: only" not in printed
-    assert "nothing left to train" in describe(lambda record: record["plan"].update(epochs=2))
+    assert "nothing left to train" in describe(lambda record: record["length"].update(epochs=2))
 
 
 def test_warnings_are_messages_without_a_place_in_the_code(monkeypatch, folder, tfseg):
@@ -244,9 +244,9 @@ def test_resume_accepts_the_same_options_and_refuses_others(run, trained, tfseg)
 def test_a_run_out_of_patience_says_so_and_trains_no_further(run, tfseg):
     record = json.loads((run.folder / "run.json").read_text())
     record["config"] |= {"epochs": 5, "patience": 1}
-    record["plan"]["epochs"] = 5
+    record["length"]["epochs"] = 5
     schedule = record["resolved"]["optimizer"]["config"]["learning_rate"]["config"]
-    schedule["steps"] = 5 * record["plan"]["steps_per_epoch"]
+    schedule["steps"] = 5 * record["length"]["steps_per_epoch"]
     (run.folder / "run.json").write_text(json.dumps(record))
     _set_scores(run, [0.9, 0.1])
     code, printed = tfseg("train", "--resume", "--out", run.folder, "--patience", 1)

@@ -54,7 +54,7 @@ def test_from_data_to_a_served_model(tmp_path, monkeypatch):
     assert {"samples.png", "curves.png", "best.keras", "run.json"} <= files
     assert not files & {"state", "served.npy"}
     run = Run(tmp_path / "run")
-    assert (run.config.dataset, run.record.plan.steps) == ("brain_tissue", 2)
+    assert (run.config.dataset, run.record.length.steps) == ("brain_tissue", 2)
     assert run.record.resolved["optimizer"]["config"]["learning_rate"]["config"] == {
         "initial_learning_rate": 3e-3,
         "decay_steps": 2,

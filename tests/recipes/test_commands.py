@@ -13,7 +13,7 @@ from tfseg.data import Arrays
 from tfseg.inference import Tuning
 from tfseg.models import tiny_unet
 from tfseg.recipes import camvid, command
-from tfseg.training import Plan, Run, TrainConfig, trainer
+from tfseg.training import Run, TrainConfig, TrainingLength, trainer
 
 FOLDERS = {"camvid": "camvid", "isbi2012": "isbi2012_em"}
 
@@ -84,7 +84,7 @@ def test_run_recipe_trains_tunes_reports_and_exports(tmp_path, monkeypatch, caps
         return folder / "1"
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trainer, "plan_minutes", lambda *_: Plan(2, 2))
+    monkeypatch.setattr(trainer, "length_for_minutes", lambda *_: TrainingLength(2, 2))
     monkeypatch.setattr(command, "tune_run", tune)
     monkeypatch.setattr(command, "saved_model", export)
     keras.utils.set_random_seed(0)

@@ -31,6 +31,13 @@ def test_runs_of_before_the_value_range_was_kept_are_read(finished):
     assert RunRecord.from_json(json.dumps(values), "run.json").data.value_range is None
 
 
+def test_runs_whose_length_was_named_plan_are_read(finished):
+    values = json.loads(Run(finished).record.to_json())
+    values["plan"] = values.pop("length")
+    assert values["plan"] == {"epochs": 3, "steps_per_epoch": 2}
+    assert RunRecord.from_json(json.dumps(values), "run.json") == Run(finished).record
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "3"])
 def test_a_damaged_file_is_an_error(text):
     with pytest.raises(ValueError, match=r"run.json is damaged .* Start a new run"):
@@ -40,7 +47,7 @@ def test_a_damaged_file_is_an_error(text):
 def test_missing_and_unknown_entries_are_an_error(finished):
     complete = json.loads(Run(finished).record.to_json())
     del complete["schema"]
-    for part in (None, "data", "plan"):
+    for part in (None, "data", "length"):
         for changes in ({"unknown": 1}, {}):
             values = json.loads(json.dumps(complete))
             entry = values if part is None else values[part]

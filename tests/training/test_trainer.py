@@ -13,9 +13,9 @@ from tfseg.metrics import ConfusionMetrics
 from tfseg.models import tiny_unet
 from tfseg.training import (
     DataFacts,
-    Plan,
     Run,
     TrainConfig,
+    TrainingLength,
     build_model,
     semantic_task,
     train,
@@ -77,8 +77,8 @@ def test_a_run_contains_what_determined_it(finished):
     images = np.stack([train_reader[i]["image"] for i in range(4)])
     assert data.mean == pytest.approx(images.mean((0, 1, 2)))
     assert data.std == pytest.approx(images.std((0, 1, 2)))
-    assert run.record.plan == Plan(epochs=3, steps_per_epoch=2)
-    assert run.record.plan.steps == 6
+    assert run.record.length == TrainingLength(epochs=3, steps_per_epoch=2)
+    assert run.record.length.steps == 6
     assert set(run.record.versions) == {"tfseg", "keras", "tensorflow", "numpy"}
 
 
@@ -276,19 +276,19 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
 
 @pytest.mark.slow
 def test_the_planned_minutes_survive_a_kill(monkeypatch, tmp_path):
-    plans = []
+    asked = []
 
-    def plan(minutes, model, batches, validation, scores):
-        plans.append(minutes)
+    def length(minutes, model, batches, validation, scores):
+        asked.append(minutes)
         model.train_on_batch(*next(iter(batches)))
-        return Plan(epochs=4, steps_per_epoch=3)
+        return TrainingLength(epochs=4, steps_per_epoch=3)
 
-    monkeypatch.setattr(trainer, "plan_minutes", plan)
+    monkeypatch.setattr(trainer, "length_for_minutes", length)
     config = small_config(tmp_path / "run", epochs=None, minutes=2)
     with pytest.raises(KeyboardInterrupt):
         train(config, *small_readers(), callbacks=[Kill(3)])
     run = train(config, *small_readers())
-    assert plans == [2.0]  # not timed again
+    assert asked == [2.0]  # not timed again
     assert run.history()["epoch"] == [1, 2, 3, 4]
     # 12 steps in all: the cosine ends at 0
     rate = run.model().optimizer.learning_rate
@@ -332,12 +332,12 @@ def test_a_damaged_file_is_named_and_the_run_continues_once_it_is_repaired(
     assert "Traceback" not in str(error.value)
     damaged.write_bytes(whole)
 
-    def plan(minutes, model, batches, validation, scores):
+    def length(minutes, model, batches, validation, scores):
         damaged.write_bytes(whole[:400])
         for part in (batches, validation):
             list(part)
 
-    monkeypatch.setattr(trainer, "plan_minutes", plan)
+    monkeypatch.setattr(trainer, "length_for_minutes", length)
     minutes = replace(config, out=str(tmp_path / "minutes"), epochs=None, minutes=1)
     with pytest.raises(OSError, match=r"p4\.jpg"):
         train(minutes)
@@ -439,7 +439,7 @@ def test_the_compiler_gets_the_values_of_the_config(monkeypatch):
     changes = {"optimizer": "sgd", "learning_rate": 0.2, "schedule": "poly", "warmup": 0.3}
     changes |= {"clip_norm": 2.0, "average": 0.9, "accumulate": 2}
     config = small_config("run", **changes, loss={"Focal": 3.0})
-    SemanticTask(config).compile(FACTS, "model", Plan(4, 5))
+    SemanticTask(config).compile(FACTS, "model", TrainingLength(4, 5))
     loss = found.pop("loss")
     assert (type(loss.losses[0]).__name__, loss.weights) == ("Focal", (3.0,))
     assert found == {"model": "model", "steps": 20, **changes}

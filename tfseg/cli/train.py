@@ -268,9 +268,9 @@ def _say_best(history, record):
     scores = [-math.inf if math.isnan(score) else score for score in history[monitor]]
     best = max(range(len(scores)), key=lambda i: scores[i])
     name = MONITORED.get(monitor, monitor)
-    if patience is not None and len(scores) < record.plan.epochs:
+    if patience is not None and len(scores) < record.length.epochs:
         say(
-            f"Stopped after {len(scores)} of {record.plan.epochs} epochs: no improvement for "
+            f"Stopped after {len(scores)} of {record.length.epochs} epochs: no improvement for "
             f"{plural(patience, 'epoch')}."
         )
     say(f"Best of {len(scores)} epochs by validation {name}: {best + 1}.")

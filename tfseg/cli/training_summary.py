@@ -10,18 +10,18 @@ FEW_STEPS = 200  # below this, a network has hardly learned anything
 def describe_training(run):
     """Print what a training that begins has found in its data."""
     record = run.record
-    data, plan = record.data, record.plan
+    data, length = record.data, record.length
     if record.config.has_objects:
         _describe_objects(data)
     else:
         _describe_masks(data)
     done = len(run.history().get("epoch", []))
-    if done >= plan.epochs:
+    if done >= length.epochs:
         say(f"All {done} epochs are done: nothing left to train.")
-    elif plan.steps < FEW_STEPS and record.config.minutes is None:
+    elif length.steps < FEW_STEPS and record.config.minutes is None:
         say(
-            f"Warning: only {plan.steps} training steps. Raise --epochs or lower --batch-size for "
-            "a useful model."
+            f"Warning: only {length.steps} training steps. Raise --epochs or lower --batch-size "
+            "for a useful model."
         )
 
 

@@ -73,7 +73,7 @@ def run_recipe(
         )
     model = run.model()
     scores = report(model, val_reader, run.folder, run.history(), monitor=run.config.monitor)
-    steps = run.record.plan.steps
+    steps = run.record.length.steps
     title = f"The best of {steps} steps, on {len(val_reader)} validation images"
     console.print(scores.table(title))
     metadata = {"class_names": val_reader.class_names, "metrics": scores.means()}
@@ -123,7 +123,7 @@ def _run_objects(config, train_reader, val_reader, model, report_scores):
     run = _train(config, train_reader, val_reader, model, console)
     model = run.model()
     scores = report_scores(model, val_reader, run.folder, run.history(), monitor=run.config.monitor)
-    steps = run.record.plan.steps
+    steps = run.record.length.steps
     console.print(scores.table(f"The best of {steps} steps, on {len(val_reader)} images"))
     metadata = {"object_names": run.data.object_names, "metrics": scores.means()}
     if run.data.thing_ids is not None:  # the model predicts stuff, too

@@ -12,7 +12,7 @@ from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_like, open_readers
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
-from tfseg.training.record import DataFacts, Plan, RunRecord
+from tfseg.training.record import DataFacts, RunRecord, TrainingLength
 from tfseg.training.run import Run
 from tfseg.training.tensorboard import TensorBoard
 from tfseg.training.trainer import build_model, train
@@ -27,7 +27,7 @@ __all__ = [
     "InstanceScores",
     "NonFiniteLossError",
     "OneCycle",
-    "Plan",
+    "TrainingLength",
     "Poly",
     "Progress",
     "RateSearch",

@@ -88,8 +88,8 @@ class DetectionTask(Task):
     def validation_batches(self, facts, val):
         return None  # `DetectionScores` predicts the validation images; losses say little of boxes
 
-    def compile(self, facts, model, plan):
-        compile_for(model, **self.config.optimizer_options(), steps=plan.steps)
+    def compile(self, facts, model, length):
+        compile_for(model, **self.config.optimizer_options(), steps=length.steps)
 
     def callbacks(self, facts, val):
         return [DetectionScores(val)]

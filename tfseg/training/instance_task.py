@@ -94,12 +94,12 @@ class InstanceTask(Task):
     def validation_batches(self, facts, val):
         return None  # `InstanceScores` predicts the validation images
 
-    def compile(self, facts, model, plan):
+    def compile(self, facts, model, length):
         weights = self.config.class_weights
         if weights == "median":
             weights = facts.median_weights
         options = self.config.optimizer_options()
-        compile_for(model, **options, steps=plan.steps, class_weights=weights)
+        compile_for(model, **options, steps=length.steps, class_weights=weights)
 
     def callbacks(self, facts, val):
         # the larger images as disjoint tiles, each processed whole

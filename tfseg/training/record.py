@@ -69,7 +69,7 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingLength:
     """How long a training takes.
 
     Attributes:
@@ -94,14 +94,14 @@ class RunRecord:
         config: the `TrainConfig`. If `train` got a compiled model, it did not use the fields of
             the optimizer, the schedule and the loss: `resolved` has the real ones.
         data: what was found in the data.
-        plan: how long the training takes.
+        length: how long the training takes.
         resolved: optimizer and loss with all their arguments, and a digest of the architecture.
         versions: {package: version}.
     """
 
     config: TrainConfig
     data: DataFacts
-    plan: Plan
+    length: TrainingLength
     resolved: dict
     versions: dict
 
@@ -136,10 +136,11 @@ class RunRecord:
         data = values["data"]
         if data["mask_values"] is not None:  # JSON turns keys into strings
             data["mask_values"] = {int(value): i for value, i in data["mask_values"].items()}
+        key = "length" if "length" in values else "plan"  # as older versions named it
         return cls(
             config=TrainConfig(**values["config"]),
             data=DataFacts(**data),
-            plan=Plan(**values["plan"]),
+            length=TrainingLength(**values[key]),
             resolved=values["resolved"],
             versions=values["versions"],
         )

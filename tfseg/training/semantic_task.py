@@ -87,10 +87,10 @@ class SemanticTask(Task):
         cache, values = self._cache("val"), range_of_images(facts)
         return pipeline(val, batch_size, cache=cache, value_range=values)
 
-    def compile(self, facts, model, plan):
+    def compile(self, facts, model, length):
         config = self.config
         loss = config.build_loss(facts.median_weights)
-        compile_for(model, **config.optimizer_options(), steps=plan.steps, loss=loss)
+        compile_for(model, **config.optimizer_options(), steps=length.steps, loss=loss)
 
     def explain(self, batches, reader, model):
         return explain_batches(batches, reader, model)

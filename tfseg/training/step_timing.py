@@ -5,15 +5,17 @@ import time
 
 import keras
 
-from tfseg.training.record import Plan
+from tfseg.training.record import TrainingLength
 
 MAX_ROUNDS = 20  # each ends with a validation
 VALIDATION_FRACTION = 0.2  # of the time, at most
 TIMED_STEPS = 10  # after as many to warm up
 
 
-def plan_minutes(minutes: float, model: keras.Model, batches, validation, scores=()) -> Plan:
-    """Time some steps and a validation, and plan rounds that take `minutes` together.
+def length_for_minutes(
+    minutes: float, model: keras.Model, batches, validation, scores=()
+) -> TrainingLength:
+    """Time some steps and a validation, and return rounds that take `minutes` together.
 
     There are 20 rounds, or fewer if their validations would take more than a fifth of the time.
 
@@ -43,7 +45,7 @@ def plan_minutes(minutes: float, model: keras.Model, batches, validation, scores
             f"TrainConfig: minutes={minutes:g} are too few for this model and data. It needs at "
             f"least {(validating + step) / 60:.1f} minutes."
         )
-    return Plan(rounds, steps)
+    return TrainingLength(rounds, steps)
 
 
 def _time_steps(model, batches, validation, scores=()):

@@ -10,7 +10,7 @@ from tfseg.training.config import TrainConfig
 from tfseg.training.fit_checks import takes_0_255
 from tfseg.training.open_data import sample_names
 from tfseg.training.presets import require_outputs
-from tfseg.training.record import DataFacts, Plan
+from tfseg.training.record import DataFacts, TrainingLength
 
 
 class Task:
@@ -84,7 +84,7 @@ class Task:
         """Return batches that contain every validation image once; None for no validation loss."""
         raise NotImplementedError
 
-    def compile(self, facts: DataFacts, model: keras.Model, plan: Plan) -> None:
+    def compile(self, facts: DataFacts, model: keras.Model, length: TrainingLength) -> None:
         """Compile a network for a training of this length."""
         raise NotImplementedError
 

@@ -16,14 +16,14 @@ from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_readers, require_alike, sample_names
 from tfseg.training.record import (
     DataFacts,
-    Plan,
     RunRecord,
+    TrainingLength,
     package_versions,
     resolved_defaults,
 )
 from tfseg.training.run import Run
 from tfseg.training.semantic_task import SemanticTask
-from tfseg.training.step_timing import plan_minutes
+from tfseg.training.step_timing import length_for_minutes
 from tfseg.training.task import Task
 from tfseg.training.task_fields import BOXLESS_HEADS
 
@@ -100,20 +100,20 @@ def train(
 
     validation, scores = task.validation_batches(facts, val), task.callbacks(facts, val)
     if stored is not None:
-        plan = stored.plan
+        length = stored.length
     else:
-        plan = _plan(task, facts, model, len(train), training, validation, scores)
+        length = _length(task, facts, model, len(train), training, validation, scores)
     if not compiled:
-        task.compile(facts, model, plan)
-    record = RunRecord(config, facts, plan, resolved_defaults(model), package_versions())
+        task.compile(facts, model, length)
+    record = RunRecord(config, facts, length, resolved_defaults(model), package_versions())
     if stored is None:
         run.create(record)  # only now: everything that can be wrong was checked
     else:
         stored.require_same_defaults(record)
     try:
-        _fit(config, run, plan, model, training, validation, scores, callbacks)
+        _fit(config, run, length, model, training, validation, scores, callbacks)
     except NonFiniteLossError as error:
-        raise _explained(error, task, plan, model, (train, samples), (val, validation)) from None
+        raise _explained(error, task, length, model, (train, samples), (val, validation)) from None
     return run
 
 
@@ -134,29 +134,29 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
     return task_of(config)(config).build_model(data)
 
 
-def _fit(config, run, plan, model, training, validation, scores, callbacks):
+def _fit(config, run, length, model, training, validation, scores, callbacks):
     done = run.restore(model)
     kept = run.callbacks(done, config.monitor, config.patience)
     with _naming_damaged_files():
         model.fit(
-            training(first_step=done * plan.steps_per_epoch).repeat(),
+            training(first_step=done * length.steps_per_epoch).repeat(),
             validation_data=validation,
-            epochs=plan.epochs,
+            epochs=length.epochs,
             initial_epoch=done,
-            steps_per_epoch=plan.steps_per_epoch,
+            steps_per_epoch=length.steps_per_epoch,
             callbacks=[*scores, *kept, *callbacks],  # the run keeps what the scores add to the logs
             shuffle=False,  # the pipeline shuffles
             verbose=0,
         )
 
 
-def _explained(error, task, plan, model, train, val):
+def _explained(error, task, length, model, train, val):
     """Return the error of a loss that is not finite, with what is wrong with its batch.
 
     Args:
         error: NonFiniteLossError.
         task: the `Task`.
-        plan: `Plan` of the training.
+        length: `TrainingLength` of the training.
         model: the model.
         train, val: pairs of a reader and its batches, those of the training as a function and
             without the targets.
@@ -166,7 +166,7 @@ def _explained(error, task, plan, model, train, val):
         batches = batches or ()
     else:
         reader, training = train
-        step = error.epoch * plan.steps_per_epoch + error.batch
+        step = error.epoch * length.steps_per_epoch + error.batch
         batches = itertools.islice(training(first_step=step), 1)
     text = task.explain(batches, reader, model)
     return NonFiniteLossError(f"train: {error} {text}", error.epoch, error.batch)
@@ -212,10 +212,10 @@ def _open(task, train, val, stored):
     return train, val
 
 
-def _plan(task, facts, model, samples, training, validation, scores):
+def _length(task, facts, model, samples, training, validation, scores):
     config = task.config
     if config.minutes is None:
-        return Plan(config.epochs, config.steps_per_epoch(samples))
-    task.compile(facts, model, Plan(epochs=1, steps_per_epoch=1000))
+        return TrainingLength(config.epochs, config.steps_per_epoch(samples))
+    task.compile(facts, model, TrainingLength(epochs=1, steps_per_epoch=1000))
     with _naming_damaged_files():
-        return plan_minutes(config.minutes, model, training(), validation or (), scores)
+        return length_for_minutes(config.minutes, model, training(), validation or (), scores)

@@ -118,6 +118,26 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     )
 
 
+def test_groups_are_counted_and_kept_apart(trained, tfseg, tmp_path):
+    words = (*train_words(trained), *SMALL[:-1], "1", "--val-fraction", "0.34")
+    code, printed = tfseg(*words, "--groups", r"p([0-3]|\d)", "--out", tmp_path / "run")
+    assert code == 0, printed
+    assert "6 groups of 1 image; validating on 2 of them." in printed
+    (tmp_path / "pairs.csv").write_text("".join(f"p{i},{min(i, 3)}\n" for i in range(6)))
+    code, printed = tfseg(*words, "--groups", tmp_path / "pairs.csv", "--out", tmp_path / "pairs")
+    assert code == 0, printed
+    assert "4 groups of 1 to 3 images; validating on 2 of them." in printed
+    data = Run(tmp_path / "pairs").data
+    assert set(data.val_names) <= {"p0", "p1", "p2"}  # 2.04 images are wanted
+    code, printed = tfseg("train", "--resume", "--groups", "other", "--out", tmp_path / "pairs")
+    assert code == 1
+    assert re.search(r"was started with --groups \S*pairs\.csv\. Remove the option", printed)
+    code, printed = tfseg(*words, "--groups", r"patient\d", "--out", tmp_path / "none")
+    assert code == 1
+    assert r"the pattern 'patient\d' gives no group for 6 of 6 names: p0, p1" in printed
+    assert not (tmp_path / "none").exists()
+
+
 def test_without_names_the_classes_are_found_and_said(configs, trained, tfseg, tmp_path):
     data = ("train", "--images", trained / "images", "--masks", trained / "masks")
     code, printed = tfseg(*data, "--out", tmp_path / "run")
@@ -393,6 +413,11 @@ def test_problems_in_both_parts_are_reported_together(tfseg, tmp_path):
         (("--mask-values", "0=0,9=3"), "class ids [3]; expected 0 to 2"),
         (("--optimizer", "adamm"), "Invalid value for '--optimizer'"),
         (("--val-images", "images"), "Pass --val-images and --val-masks together"),
+        (("--groups", "(p"), "'(p' is not a regular expression"),
+        (
+            ("--groups", "p", "--val-images", "v", "--val-masks", "v"),
+            "groups='p' contradicts val_images",
+        ),
         (("--epochs", "0"), "Invalid value for '--epochs'"),
         (("--epochs", "3", "--minutes", "3"), "epochs=3 contradicts minutes=3"),
         (("--patience", "0"), "Invalid value for '--patience'"),

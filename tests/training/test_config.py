@@ -52,12 +52,13 @@ def test_json_keeps_every_field():
     again = TrainConfig.from_json(OTHER.to_json())
     assert again == OTHER
     default = TrainConfig(out="elsewhere")
-    # contradict normalization="image" and mask_values
-    unset = {"window", "colors", "grid"} | set(DETECTOR_FIELDS) | {"task"}
+    # contradict normalization="image", mask_values and val_images
+    unset = {"window", "colors", "grid", "groups"} | set(DETECTOR_FIELDS) | {"task"}
     for field in fields(TrainConfig):
         same = getattr(OTHER, field.name) == getattr(default, field.name)
         assert same == (field.name in unset), field.name
     assert TrainConfig.from_json(replace(default, window=64).to_json()).window == 64
+    assert TrainConfig.from_json(replace(default, groups=r"p\d").to_json()).groups == r"p\d"
     colors = dict(zip(FOLDERS["class_names"], [[1, 2, 3], [4, 5, 6], [7, 8, 9]], strict=True))
     colored = TrainConfig(**FOLDERS, colors=colors, ignore_value=[0, 0, 0], out="elsewhere")
     assert colored.colors["disc"] == (4, 5, 6)
@@ -119,6 +120,13 @@ def test_folders_become_absolute(tmp_path, monkeypatch):
     for name, folder in (("images", "photos"), ("cache", "kept"), ("weights", "w.h5")):
         assert getattr(config, name) == str(tmp_path.resolve() / folder)
     assert config.out == str(tmp_path.resolve() / "run")
+
+
+def test_a_file_of_groups_becomes_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = str(tmp_path / "a.csv")
+    assert TrainConfig(out="run", groups="a.csv").groups == table
+    assert TrainConfig(out="run", groups="a.csv:slide").groups == f"{table}:slide"
 
 
 def test_the_augmentation_is_complete():
@@ -193,6 +201,12 @@ def test_differences_leave_out_what_does_not_change_the_training():
         ({"colors": {"ground": (1, 2, 3)}}, "Classes without a color: disc, band"),
         ({"mask_values": {9: 3}}, r"has the class ids \[3\]; expected 0 to 2, or 255"),
         ({"val_fraction": 1.0}, "val_fraction=1.0 must be above 0 and below 1"),
+        ({"groups": "(p"}, r"groups: '\(p' is not a regular expression \(missing \), .*not a file"),
+        ({"groups": ["p0", "p1"]}, r"must be a regular expression or a file, FILE.csv\[:COLUMN\]"),
+        (
+            {"groups": "p", "val_images": "v", "val_masks": "v"},
+            "groups='p' contradicts val_images, which are validated on. Remove one.",
+        ),
         ({"model": "lrasp"}, "model='lrasp' is unknown.*Did you mean 'lraspp'"),
         ({"encoder": "resnet5"}, "encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
         ({"model": "tiny_unet", "encoder": "resnet50"}, "tiny_unet: option='encoder' is unknown"),

@@ -49,6 +49,20 @@ def test_the_split_depends_on_fraction_and_seed(folder):
     assert len(splits) > 1
 
 
+def test_groups_stay_together_and_the_run_keeps_them(folder, tmp_path):
+    table = tmp_path / "pairs.csv"
+    table.write_text("image,pair\n" + "".join(f"p{i}.jpg,{i // 2}\n" for i in range(6)))
+    by_table = config(folder, groups=f"{table}:pair")
+    train, val = open_readers(by_table)
+    assert len(train) == 4
+    assert {int(name[1]) // 2 for name in names(val)} == {int(names(val)[0][1]) // 2}
+    table.unlink()
+    again = open_readers(by_table, Facts(train, val))
+    assert [names(reader) for reader in again] == [names(train), names(val)]
+    with pytest.raises(FileNotFoundError, match="no table of groups"):
+        open_readers(by_table)
+
+
 def test_a_run_keeps_its_samples_when_the_folder_grows(folder):
     train, val = open_readers(config(folder))
     facts = Facts(train, val)
@@ -134,10 +148,15 @@ def test_a_voc_folder_is_validated_on_its_list_val(tmp_path):
     (lists / "train.txt").write_text("a\nb")
     objects = TrainConfig(task="detect", images=images, labels=tmp_path, val_fraction=0.5, out="r")
     assert len(open_readers(objects)[0]) == 1  # no list: one image is split off
+    assert len(open_readers(replace(objects, groups="[ab]"))[0]) == 1
+    with pytest.raises(ValueError, match="'a' gives no group for 1 of 2 names: b"):
+        open_readers(replace(objects, groups="a"))
     (lists / "val.txt").write_text("b")
     (lists / "train.txt").write_text("a")
     train, val = open_readers(objects)
     assert (names(train), names(val)) == (["a"], ["b"])
+    with pytest.raises(ValueError, match=r"groups='.' contradicts '.*', which lists the images"):
+        open_readers(replace(objects, groups="."))
 
 
 def test_without_folders_readers_are_needed(folder):

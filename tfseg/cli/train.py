@@ -52,6 +52,7 @@ def train(
     val_masks: ValMasks = None,
     val_labels: options.ValLabels = None,
     val_fraction: options.ValFraction = 0.2,
+    groups: options.Groups = None,
     max_objects: options.MaxObjects = None,
     model: options.Model = "unet",
     head: options.Head = None,
@@ -98,6 +99,8 @@ def train(
 
     [cyan]tfseg train --task instances --head center --images photos --labels panoptic.json \\
       --out runs/streets[/]  things and stuff
+
+    [cyan]tfseg train --groups '(patient\\d+)_.*' --images ...[/]  no patient is in both parts
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """

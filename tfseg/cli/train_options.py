@@ -98,6 +98,16 @@ ValFraction = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Groups = Annotated[
+    str | None,
+    typer.Option(
+        help="Keep the images of one patient, slide or sequence together, in training or in "
+        "validation: a regular expression for their names, such as '(patient\\d+)_.*', or a CSV "
+        "file of names and groups, as FILE.csv or FILE.csv:COLUMN.",
+        show_default=False,
+        rich_help_panel=DATA,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(

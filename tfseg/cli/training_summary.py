@@ -11,11 +11,13 @@ def describe_training(run):
     """Print what a training that begins has found in its data."""
     record = run.record
     data, length = record.data, record.length
+    done = len(run.history().get("epoch", []))
+    if record.config.groups is not None and not done:
+        _describe_groups(record.config.groups, data)
     if record.config.has_objects:
         _describe_objects(data)
     else:
         _describe_masks(data)
-    done = len(run.history().get("epoch", []))
     if done >= length.epochs:
         say(f"All {done} epochs are done: nothing left to train.")
     elif length.steps < FEW_STEPS and record.config.minutes is None:
@@ -23,6 +25,14 @@ def describe_training(run):
             f"Warning: only {length.steps} training steps. Raise --epochs or lower --batch-size "
             "for a useful model."
         )
+
+
+def _describe_groups(groups, data):
+    from tfseg.data.groups import group_keys, group_sizes
+
+    keys = group_keys([*data.train_names, *data.val_names], groups)
+    val = len(set(keys[len(data.train_names) :]))
+    say(f"{group_sizes(keys)}; validating on {val} of them.")
 
 
 def _describe_masks(data):

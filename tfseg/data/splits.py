@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from tfseg import checks
-from tfseg.data.readers.file_names import same_form
-from tfseg.data.readers.pillow_files import SUFFIXES
+from tfseg.data.groups import group_keys
+from tfseg.data.readers.file_names import same_form, without_suffix
 from tfseg.data.readers.problems import first_few
 from tfseg.data.readers.text_files import read_lines
 
@@ -71,7 +71,7 @@ def indices_of(reader, names) -> list[int]:
     index = {reader.name(i): i for i in range(len(reader))}
     # Lists may have the suffixes of the files, and names in another Unicode form than on disk.
     index = {same_form(name): i for name, i in index.items()} | index
-    names = [name if name in index else _without_suffix(same_form(name)) for name in names]
+    names = [name if name in index else without_suffix(same_form(name)) for name in names]
     unknown = [name for name in names if name not in index]
     if unknown:
         raise ValueError(
@@ -80,12 +80,6 @@ def indices_of(reader, names) -> list[int]:
             "samples."
         )
     return [index[name] for name in names]
-
-
-def _without_suffix(name):
-    """Return a name without the suffix of an image file, if it has one."""
-    stem, _, suffix = name.rpartition(".")
-    return stem if f".{suffix.lower()}" in SUFFIXES else name
 
 
 def read_names(path) -> list[str]:
@@ -106,6 +100,8 @@ def _group_numbers(owner, reader, groups, minimum):
     count = len(reader)
     if groups is None:
         keys = range(count)
+    elif isinstance(groups, str):
+        keys = group_keys([reader.name(i) for i in range(count)], groups)
     elif callable(groups):
         keys = [groups(reader.name(i)) for i in range(count)]
     else:

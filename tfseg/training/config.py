@@ -43,6 +43,9 @@ class TrainConfig:
         val_images, val_masks, val_labels: folders to validate on; None to split off
             `val_fraction`, or, if `labels` are in the layout of Pascal VOC, for its list "val".
         val_fraction: fraction of the samples to validate on, above 0 and below 1.
+        groups: which samples stay together, such as the images of one patient: a regular expression
+            for their names, or a CSV file; see `tfseg.data.Reader.split`. None if each sample may
+            be trained or validated on.
         dataset: name of the dataset, for runs whose readers are passed to `train`.
         cache: keep decoded samples: "memory", or a folder to create; None to decode each time.
         model: one of `tfseg.models.list_models()`; None if the network is passed to `train`, and
@@ -124,6 +127,7 @@ class TrainConfig:
     val_masks: str | None = None
     val_labels: str | None = None
     val_fraction: float = 0.2
+    groups: str | None = None
     dataset: str | None = None
     cache: str | None = None
     # model

@@ -6,7 +6,7 @@ numbers, strings, tuples and dicts, as they come back from JSON.
 """
 
 from dataclasses import asdict, fields
-from numbers import Integral, Real
+from numbers import Integral
 from pathlib import Path
 
 from tfseg import checks
@@ -19,6 +19,7 @@ from tfseg.models import list_encoders, list_models
 from tfseg.models.build import check_options
 from tfseg.schedules import SCHEDULES
 from tfseg.training.presets import OPTIMIZERS
+from tfseg.training.split_checks import checked_split
 from tfseg.training.task_fields import (
     checked_detector_fields,
     checked_grid,
@@ -43,14 +44,11 @@ def checked_folders(config) -> dict:
         fail(config, "val_images", f"needs images and {targets} to train on.")
     if config.masks is not None and config.class_names is None:
         raise ValueError(f"{OWNER}: images and masks need class_names.")
-    if not isinstance(config.val_fraction, Real) or not 0 < config.val_fraction < 1:
-        fail(config, "val_fraction", "must be above 0 and below 1.")
     folders = ["out", "images", targets, "val_images", f"val_{targets}"]
     if config.cache != "memory":
         folders.append("cache")
     paths = {name: getattr(config, name) for name in folders}
-    paths = {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
-    return {**paths, "val_fraction": float(config.val_fraction)}
+    return {name: str(Path(path).resolve()) for name, path in paths.items() if path is not None}
 
 
 def checked_classes(config) -> dict:
@@ -227,6 +225,7 @@ def check_seed(owner: str, seed) -> int:
 CHECKS = (
     checked_task_fields,
     checked_folders,
+    checked_split,
     checked_classes,
     checked_mask_values,
     checked_colors,

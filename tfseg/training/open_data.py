@@ -27,7 +27,8 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
 
     Raises:
         FileNotFoundError: a folder is missing or empty.
-        ValueError: files do not match, or a sample of the run is missing.
+        ValueError: files do not match, a sample of the run is missing, or the config's groups do
+            not fit the samples.
     """
     if config.images is None:
         raise ValueError("TrainConfig: images=None names no folder. Pass readers: train and val.")
@@ -35,7 +36,12 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
     if data is not None:
         return _select(train, data.train_names), _select(val, data.val_names)
     if val is train:
-        return train.split(config.val_fraction, config.seed)
+        return train.split(config.val_fraction, config.seed, config.groups)
+    if config.groups is not None:
+        raise ValueError(
+            f"TrainConfig: groups={config.groups!r} contradicts '{config.labels}', which lists the "
+            "images to validate on in val.txt in ImageSets. Remove the groups, or the list."
+        )
     return train, val
 
 

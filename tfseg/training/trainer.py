@@ -196,6 +196,11 @@ def _open(task, train, val, stored):
         raise ValueError(
             f"train: got readers, but config.images={config.images!r} names a folder. Pass either."
         )
+    if config.groups is not None:
+        raise ValueError(
+            f"train: got readers, which are split already, and groups={config.groups!r}. Pass the "
+            "groups to `Reader.split`, and groups=None here."
+        )
     names = tuple(task.class_names(train))
     if config.class_names not in (None, names):
         raise ValueError(

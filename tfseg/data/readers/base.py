@@ -247,7 +247,7 @@ class Reader:
         self,
         val_fraction: float,
         seed: int = 0,
-        groups: Callable | Sequence | None = None,
+        groups: Callable | Sequence | str | None = None,
         stratify: bool = False,
     ) -> tuple["Reader", "Reader"]:
         """Split the samples at random into a training and a validation reader.
@@ -261,7 +261,10 @@ class Reader:
                 `groups` or `stratify`.
             seed: random seed; the same seed gives the same split.
             groups: function of a sample's name, such as `lambda name: name[:6]`, or a list of one
-                key per sample. Samples with the same key stay together.
+                key per sample. Samples with the same key stay together. Or a string: a regular
+                expression such as r"(patient\\d+)_.*", whose first group in parentheses (without
+                one, the whole match) is the key, or a CSV file of names and keys, as "FILE.csv" or
+                "FILE.csv:COLUMN".
             stratify: whether both sides contain each class in about the same proportion
                 (iterative stratification: Sechidis et al. 2011,
                 doi:10.1007/978-3-642-23808-6_10). Reads every sample once.
@@ -286,7 +289,7 @@ class Reader:
         self,
         k: int,
         seed: int = 0,
-        groups: Callable | Sequence | None = None,
+        groups: Callable | Sequence | str | None = None,
         stratify: bool = False,
     ) -> list[tuple["Reader", "Reader"]]:
         """Split the samples into k folds for cross-validation.

@@ -3,6 +3,8 @@
 import unicodedata
 from pathlib import Path, PurePosixPath
 
+from tfseg.data.readers.pillow_files import SUFFIXES
+
 
 def is_hidden(path: Path) -> bool:
     """Return whether a file is hidden, such as the "._" files of macOS beside every file."""
@@ -17,6 +19,12 @@ def same_form(name: str) -> str:
 def with_slashes(name: str) -> str:
     """Return a path of Windows with forward slashes."""
     return name.replace("\\", "/")
+
+
+def without_suffix(name: str) -> str:
+    """Return a name without the suffix of an image file, if it has one."""
+    stem, _, suffix = name.rpartition(".")
+    return stem if f".{suffix.lower()}" in SUFFIXES else name
 
 
 class FileFinder:

@@ -1,0 +1,30 @@
+"""The checks of the fields of a `TrainConfig` that say which samples are validated on."""
+
+from numbers import Real
+from pathlib import Path
+
+from tfseg.data.groups import compile_pattern, table_of
+from tfseg.training.task_fields import fail
+
+
+def checked_split(config) -> dict:
+    """Check the fraction and the groups; a file of groups becomes an absolute path."""
+    if not isinstance(config.val_fraction, Real) or not 0 < config.val_fraction < 1:
+        fail(config, "val_fraction", "must be above 0 and below 1.")
+    checked = {"val_fraction": float(config.val_fraction)}
+    if config.groups is not None:
+        checked["groups"] = _checked_groups(config)
+    return checked
+
+
+def _checked_groups(config):
+    if config.val_images is not None:
+        fail(config, "groups", "contradicts val_images, which are validated on. Remove one.")
+    if not isinstance(config.groups, str):
+        fail(config, "groups", "must be a regular expression or a file, FILE.csv[:COLUMN].")
+    file, column = table_of(config.groups)
+    if file is None:
+        compile_pattern(config.groups)
+        return config.groups
+    file = str(Path(file).resolve())
+    return file if column is None else f"{file}:{column}"

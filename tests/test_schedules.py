@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfseg.schedules import SCHEDULES, Cosine, OneCycle, Poly
+from tfseg.schedules import SCHEDULES, Cosine, MovableEnd, OneCycle, Poly
 
 
 def values(schedule, steps):
@@ -41,3 +41,44 @@ def test_serialization_with_an_optimizer(name):
     again = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
     steps = (0, 3, 5, 30, 50)
     assert values(again._learning_rate, steps) == values(optimizer._learning_rate, steps)
+
+
+def test_a_moved_end_continues_where_the_schedule_was_and_ends_at_its_end():
+    plain = Cosine(1.0, 1000, 200)
+    schedule = MovableEnd(plain)
+    assert values(schedule, (0, 100, 700)) == values(plain, (0, 100, 700))
+    schedule.move_end(0, 100)  # ten steps of `plain` per step
+    assert values(schedule, (5, 20, 60)) == pytest.approx(values(plain, (50, 200, 600)), abs=1e-6)
+    schedule.move_end(60, 260)  # the other 400 in 200 steps: two per step
+    steps = (60, 160, 260, 300)
+    assert values(schedule, steps) == pytest.approx([0.5, *values(plain, (800, 1000)), 0], abs=1e-6)
+    schedule.move_end(160, 170)
+    steps = (160, 165, 170)
+    expected = values(plain, (800, 900, 1000))
+    assert values(schedule, steps) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_moved_end_is_used_by_a_compiled_model_and_kept_in_its_file(tmp_path):
+    schedule = MovableEnd(Poly(1.0, 1000, 1))
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    model.compile(keras.optimizers.SGD(schedule), Linear())
+    schedule.move_end(0, 10)
+
+    def change(steps):
+        """Return by how much the weight falls: the sum of the learning rates."""
+        before = float(model.weights[0][0, 0])
+        model.fit(np.ones((steps, 1)), np.ones((steps, 1)), batch_size=1, verbose=0)
+        return before - float(model.weights[0][0, 0])
+
+    change(5)
+    schedule.move_end(5, 6)
+    assert change(1) == pytest.approx(0.5**0.9, abs=2e-3)  # (1 - 499/999)**0.9
+    assert change(3) == 0
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", {"Linear": Linear})
+    assert values(loaded.optimizer._learning_rate, (5, 6)) == values(schedule, (5, 6))
+
+
+class Linear(keras.losses.Loss):
+    def call(self, y_true, y_pred):
+        return y_pred

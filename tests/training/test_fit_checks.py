@@ -89,14 +89,14 @@ def test_compile_for_warns_and_measures_probabilities_as_such():
     assert scores["pixel_accuracy"] == 1
 
 
-@pytest.mark.parametrize(("epochs", "accumulate"), [(4, None), (8, 2)])
+@pytest.mark.parametrize(("epochs", "accumulate"), [(4, None), (4, 2)])
 def test_a_training_beyond_its_learning_rate_is_warned_of(tmp_path, epochs, accumulate):
     model = ending_in("linear")
     compile_for(model, steps=4, accumulate=accumulate, jit_compile=False)
     x, y = np.ones((2, 4, 4, 3)), np.zeros((2, 4, 4))
     options = {"batch_size": 1, "verbose": 0, "epochs": epochs}
     callbacks = Run(tmp_path / "run").callbacks(monitor="mean_iou")
-    message = rf"ends after {4 // (accumulate or 1)} updates, but this training has 8: the last"
+    message = "ends after 4 steps, but this training has 8: the last"
     with pytest.warns(UserWarning, match=message):
         model.fit(x, y, callbacks=callbacks, **options)
 

@@ -43,12 +43,11 @@ def warn_of_ended_schedule(owner: str, model: keras.Model, steps: int) -> None:
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     length = schedule_option(model, "steps")
     # the sum of one number: under MirroredStrategy, int() of a Keras variable fails
-    done = int(keras.ops.sum(optimizer.iterations))
-    updates = done + steps // (optimizer.gradient_accumulation_steps or 1)
-    if length is not None and updates > TOLERATED * length:
+    total = steps + int(keras.ops.sum(optimizer._iterations))  # batches, also if they accumulate
+    if length is not None and total > TOLERATED * length:
         warnings.warn(
-            f"{owner}: the learning rate ends after {length} updates, but this training has "
-            f"{updates}: the last ones hardly change the model. Compile it with "
+            f"{owner}: the learning rate ends after {length} steps, but this training has "
+            f"{total}: the last ones hardly change the model. Compile it with "
             f"compile_for(model, steps=epochs * len(batches)).",
             stacklevel=3,
         )

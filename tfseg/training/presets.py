@@ -154,7 +154,7 @@ def _build_optimizer(name, learning_rate, steps, schedule, warmup, clip_norm, av
     if learning_rate is not None:
         peak = checks.above_zero(owner, "learning_rate", learning_rate)
     batches = 1 if accumulate is None else checks.positive_int(owner, "accumulate", accumulate)
-    rate = _scheduled_rate(peak, steps, schedule, warmup, batches)
+    rate = _scheduled_rate(peak, steps, schedule, warmup)
     options = {"gradient_accumulation_steps": batches if batches > 1 else None}
     if clip_norm is not None:
         options["global_clipnorm"] = checks.above_zero(owner, "clip_norm", clip_norm)
@@ -164,8 +164,8 @@ def _build_optimizer(name, learning_rate, steps, schedule, warmup, clip_norm, av
     return preset.build_averaged(rate, use_ema=True, ema_momentum=momentum, **options)
 
 
-def _scheduled_rate(peak, steps, schedule, warmup, batches):
-    """Return the learning rate or schedule; `batches` are those of one update of the weights."""
+def _scheduled_rate(peak, steps, schedule, warmup):
+    """Return the learning rate or schedule, which counts batches also while they accumulate."""
     owner = "compile_for"
     checks.one_of(owner, "schedule", schedule, tuple(SCHEDULES))
     checks.fraction(owner, "warmup", warmup)
@@ -177,9 +177,7 @@ def _scheduled_rate(peak, steps, schedule, warmup, batches):
             'steps=epochs * len(batches), or schedule="constant".'
         )
     steps = checks.positive_int(owner, "steps", steps)
-    # The schedule counts updates of the weights: 20 steps of accumulate=2 are 10 updates.
-    updates = max(1, steps // batches)
-    return SCHEDULES[schedule](peak, updates, max(1, round(warmup * updates)))
+    return SCHEDULES[schedule](peak, steps, max(1, round(warmup * steps)))
 
 
 def _segmentation_loss(class_weights, loss):

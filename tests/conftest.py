@@ -104,6 +104,20 @@ def star_run(tmp_path_factory):
 
 
 @pytest.fixture
+def fixed_length(monkeypatch):
+    """Return a function that gives trainings by minutes a number of epochs and steps in each."""
+    from tfseg.training import TrainingLength, pace, trainer
+
+    def fix(epochs, steps):
+        ends = [steps * number for number in range(1, epochs + 1)]
+        length = TrainingLength(epochs, steps, 1.0, 1.0, ends, [[0, ends[-1]]])
+        monkeypatch.setattr(trainer, "length_in_minutes", lambda *_: length)
+        monkeypatch.setattr(pace, "CHECKS", 1e-9)
+
+    return fix
+
+
+@pytest.fixture
 def folder(tmp_path):
     """Six images (JPEG) and masks (PNG) of three classes, in `images` and `masks`."""
     for name in ("images", "masks"):

@@ -38,7 +38,7 @@ def copied(detector, tmp_path):
 def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, monkeypatch):
     found = []
 
-    def copy(config, callbacks, track):
+    def copy(config, callbacks, track, frame):
         found.append(config)
         run = copied(detector, tmp_path)
         callbacks[0].on_train_begin({})

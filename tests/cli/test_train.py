@@ -27,7 +27,7 @@ def configs(monkeypatch, trained):
     """Return the list of configs that `tfseg train` passes to a `train` that only copies a run."""
     found = []
 
-    def copy(config, callbacks, track):
+    def copy(config, callbacks, track, frame):
         found.append(config)
         run = Run(config.out)
         if run.can_start():
@@ -205,7 +205,7 @@ def test_what_a_training_found_is_printed(run, tfseg, configs):
 
 
 def test_warnings_are_messages_without_a_place_in_the_code(monkeypatch, folder, tfseg):
-    def warn(config, callbacks, track):
+    def warn(config, callbacks, track, frame):
         warnings.showwarning("anchors: few fit.", UserWarning, __file__, 1)
         raise ValueError("enough")
 

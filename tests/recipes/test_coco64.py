@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from tfseg.data import Reader, Resize
 from tfseg.models.letterbox import Letterbox
 from tfseg.recipes import coco64, command
-from tfseg.training import TrainingLength, trainer
 
 
 class OneObject(Reader):
@@ -67,11 +66,11 @@ def test_what_it_trains(monkeypatch, shared_data, tmp_path):
 
 # With two images of 128 x 128 pixels, 20 steps suffice to find something.
 @pytest.mark.slow
-def test_a_short_run_learns_boxes_and_masks(monkeypatch, shared_data, tmp_path):
+def test_a_short_run_learns_boxes_and_masks(monkeypatch, shared_data, tmp_path, fixed_length):
     monkeypatch.setattr(coco64, "IMAGES", 2)
     monkeypatch.setattr(coco64, "SIDE", 128)
     monkeypatch.setattr(coco64, "SIZE", (128, 128))
-    monkeypatch.setattr(trainer, "length_for_minutes", lambda *_: TrainingLength(1, 20))
+    fixed_length(1, 20)
     monkeypatch.setattr(command, "_export", lambda *_: None)
     scores = coco64.run(shared_data / "coco64", 1, tmp_path / "run")
     written = json.loads((tmp_path / "run" / "evaluation.json").read_text())

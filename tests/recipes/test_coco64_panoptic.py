@@ -9,7 +9,6 @@ from tfseg.datasets import coco64
 from tfseg.export import inspect
 from tfseg.models.reader_fit import stuff_ids
 from tfseg.recipes import coco64_panoptic
-from tfseg.training import TrainingLength, trainer
 
 
 def test_the_photographs_have_only_classes_that_they_show(shared_data):
@@ -47,10 +46,10 @@ def test_what_it_trains(monkeypatch, shared_data, tmp_path):
 
 # With two images of 128 x 128 pixels, 30 steps suffice to find something.
 @pytest.mark.slow
-def test_a_short_run_learns_things_and_stuff(monkeypatch, shared_data, tmp_path):
+def test_a_short_run_learns_things_and_stuff(monkeypatch, shared_data, tmp_path, fixed_length):
     monkeypatch.setattr(coco64_panoptic, "IMAGES", 2)
     monkeypatch.setattr(coco64_panoptic, "SIDE", 128)
-    monkeypatch.setattr(trainer, "length_for_minutes", lambda *_: TrainingLength(1, 30))
+    fixed_length(1, 30)
     coco64_panoptic.run(shared_data / "coco64", 1, tmp_path / "run")
     scores = json.loads((tmp_path / "run" / "evaluation.json").read_text())
     assert scores["pq"] > 0.1

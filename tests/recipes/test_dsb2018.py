@@ -8,7 +8,7 @@ from numpy.testing import assert_array_equal
 
 from tfseg.export import inspect
 from tfseg.recipes import dsb2018
-from tfseg.training import Run, TrainingLength, trainer
+from tfseg.training import Run
 
 ROWS, COLUMNS = np.mgrid[:48, :48]
 radii = np.hypot(ROWS - 24, COLUMNS - 24)
@@ -90,7 +90,7 @@ def test_what_it_trains(monkeypatch, shared_data, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_short_run_scores_nuclei(monkeypatch, shared_data, tmp_path, capsys):
+def test_a_short_run_scores_nuclei(monkeypatch, shared_data, tmp_path, capsys, fixed_length):
     load = dsb2018.dsb2018
 
     def few(folder):
@@ -98,7 +98,7 @@ def test_a_short_run_scores_nuclei(monkeypatch, shared_data, tmp_path, capsys):
 
     monkeypatch.setattr(dsb2018, "dsb2018", few)
     monkeypatch.setitem(dsb2018.AUGMENT, "size", 64)
-    monkeypatch.setattr(trainer, "length_for_minutes", lambda *_: TrainingLength(1, 2))
+    fixed_length(1, 2)
     precision = dsb2018.run(shared_data / "dsb2018_fluo", 1, tmp_path / "run")
     written = json.loads((tmp_path / "run" / "nuclei.json").read_text())
     assert written == {"ap": precision["ap"].tolist(), "mean_ap": precision["mean_ap"]}

@@ -5,7 +5,6 @@ import json
 import pytest
 
 from tfseg.recipes import command, dsb2018_mask_rcnn
-from tfseg.training import TrainingLength, trainer
 
 
 def test_what_it_trains(monkeypatch, shared_data, tmp_path):
@@ -32,7 +31,9 @@ class Trained:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:train. the anchors overlap only")  # of so small images
-def test_a_short_run_scores_boxes_masks_and_nuclei(monkeypatch, shared_data, tmp_path):
+def test_a_short_run_scores_boxes_masks_and_nuclei(
+    monkeypatch, shared_data, tmp_path, fixed_length
+):
     load = dsb2018_mask_rcnn.dsb2018
 
     def few(folder):
@@ -41,7 +42,7 @@ def test_a_short_run_scores_boxes_masks_and_nuclei(monkeypatch, shared_data, tmp
     monkeypatch.setattr(dsb2018_mask_rcnn, "dsb2018", few)
     monkeypatch.setattr(dsb2018_mask_rcnn, "SIZE", (128, 128))
     monkeypatch.setitem(dsb2018_mask_rcnn.AUGMENT, "size", 128)
-    monkeypatch.setattr(trainer, "length_for_minutes", lambda *_: TrainingLength(1, 2))
+    fixed_length(1, 2)
     monkeypatch.setattr(command, "_export", lambda *_: None)
     precision = dsb2018_mask_rcnn.run(shared_data / "dsb2018_fluo", 1, tmp_path / "run")
     written = json.loads((tmp_path / "run" / "nuclei.json").read_text())

@@ -3,57 +3,65 @@ import numpy as np
 import pytest
 
 from tfseg.data import pipeline
-from tfseg.training import TrainingLength, compile_for, step_timing
+from tfseg.training import TimeFrame, compile_for, step_timing
+from tfseg.training.run_callback import state_variables
 
 from .conftest import small_readers
 
 
-def test_rounds_fill_the_minutes(monkeypatch, network):
-    def length(seconds, step, validation):
-        monkeypatch.setattr(step_timing, "_time_steps", lambda *_: (step, validation))
-        return step_timing.length_for_minutes(seconds / 60, network, None, None)
-
-    # 20 rounds of 5 s each: a validation of 1 s and four steps of 1 s
-    assert length(100, 1.0, 1.0) == TrainingLength(20, 4)
-    # 20 validations of 4 s would take 80 of 100 s: 5 rounds of 20 s, each with four steps of 4 s
-    assert length(100, 4.0, 4.0) == TrainingLength(5, 4)
-    assert length(10, 1.0, 4.0) == TrainingLength(1, 6)
-    assert length(100, 1.0, 0.0) == TrainingLength(20, 5)
-    with pytest.raises(ValueError, match=r"minutes=0.5 are too few .* at least 0.6 minutes"):
-        length(30, 5.0, 30.0)
+def in_minutes(minutes, network, frame):
+    return step_timing.length_in_minutes(minutes, network, None, None, (), frame)
 
 
-def test_steps_and_validation_are_timed_after_a_warm_up(monkeypatch, network):
+def test_the_time_that_is_left_is_filled(monkeypatch, network):
+    monkeypatch.setattr(step_timing, "time_steps", lambda *_: (2.0, 4.0))
+    monkeypatch.setattr(step_timing.time, "monotonic", lambda: 1020.0)
+    # of 600 s, 20 are over and 30 + 2.5 * 4 are for what follows
+    length = in_minutes(10, network, TimeFrame(1000.0, validations=2.5, seconds=30))
+    assert length == step_timing.length_for(540.0, 2.0, 4.0)
+    with pytest.raises(ValueError, match=r"minutes=1 are too few .* at least 1.1 minutes"):
+        in_minutes(1, network, TimeFrame(1000.0, validations=2.5, seconds=30))
+
+
+class Clock(keras.callbacks.Callback):
+    """A clock that only training steps and validations advance."""
+
+    def __init__(self, step, validations):
+        super().__init__()
+        self.now, self.step, self.validations, self.steps = 0.0, step, iter(validations), 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.steps += 1
+        self.now += 50 if self.steps == 1 else self.step  # the first one compiles
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.now += next(self.validations)
+
+
+def timed(network, monkeypatch, clock, seconds=1000):
     train, val = small_readers()
-    compile_for(network, steps=100, jit_compile=False)
-    clock = iter([0, 3 * step_timing.TIMED_STEPS, 100, 107])
-    calls = []
-    monkeypatch.setattr(step_timing.time, "monotonic", lambda: next(clock))
-    monkeypatch.setattr(step_timing, "_train", lambda *_: calls.append("train"))
-    monkeypatch.setattr(step_timing, "_validate", lambda *_: calls.append("validate"))
+    compile_for(network, "adam", steps=100, jit_compile=False)
+    monkeypatch.setattr(step_timing.time, "monotonic", lambda: clock.now)
     batches = pipeline(train, 2, shuffle=True)
-    assert step_timing._time_steps(network, batches, pipeline(val, 2)) == (3.0, 7)
-    assert calls == ["train", "validate"] * 2
+    return step_timing.time_steps(network, batches, pipeline(val, 2), [clock], seconds)
 
 
-def test_timing_leaves_the_weights_as_they_were(network, eager):
-    train, val = small_readers()
-    compile_for(network, steps=100, jit_compile=False)
-    before = network.get_weights()
-    batches = pipeline(train, 2, shuffle=True)
-    length = step_timing.length_for_minutes(100, network, batches, pipeline(val, 2))
-    assert (length.epochs, length.steps_per_epoch > 1) == (20, True)
-    assert int(network.optimizer.iterations) == 2 * step_timing.TIMED_STEPS
+@pytest.mark.usefixtures("eager")
+def test_steps_and_a_short_validation_are_timed_after_a_warm_up(network, monkeypatch):
+    clock = Clock(0.5, [20, 7])
+    assert timed(network, monkeypatch, clock) == (0.5, 7)
+    assert clock.steps == 2 + 10 + 1  # 5 s of steps, and one before the second validation
+    clock = Clock(8, [60])  # a long validation is not repeated
+    assert timed(network, monkeypatch, clock) == (8, 60)
+    assert clock.steps == 2 + 3
+
+
+@pytest.mark.usefixtures("eager")
+def test_timing_leaves_the_model_as_it_was(network, monkeypatch):
+    before = [value.copy() for value in network.get_weights()]
+    timed(network, monkeypatch, Clock(0.1, [1, 1]))
+    assert int(network.optimizer.iterations) == 0
     for value, kept in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(value, kept)
-
-
-def test_scores_are_a_part_of_the_validation(network):
-    calls = []
-
-    class Score(keras.callbacks.Callback):
-        def on_epoch_end(self, epoch, logs=None):
-            calls.append((self.model, logs))
-
-    step_timing._validate(network, (), [Score()])
-    assert calls == [(network, {})]
+    momenta = list(state_variables(network).values())[len(before) :]
+    assert all(float(keras.ops.max(keras.ops.abs(value))) == 0 for value in momenta)

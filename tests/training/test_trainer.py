@@ -1,3 +1,4 @@
+import itertools
 import json
 import sys
 from dataclasses import replace
@@ -17,10 +18,12 @@ from tfseg.training import (
     TrainConfig,
     TrainingLength,
     build_model,
+    pace,
     semantic_task,
     train,
     trainer,
 )
+from tfseg.training.length import length_for
 from tfseg.training.semantic_task import SemanticTask
 from tfseg.training.task_fields import DETECTOR_FIELDS
 
@@ -274,16 +277,40 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
         train(small_config(tmp_path), *small_readers())
 
 
+def test_a_changed_length_survives_a_kill(monkeypatch, tmp_path):
+    lengths = []
+
+    def length(*_):
+        return lengths[-1] if lengths else length_for(60, 1.0, 1.0)
+
+    monkeypatch.setattr(trainer, "length_in_minutes", length)
+    ticks = itertools.count(0, 1.0)  # more than one per step and validation
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(ticks))
+    config = small_config(tmp_path / "killed", epochs=None, minutes=1)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, *small_readers(), callbacks=[Kill(2)])
+    lengths.append(Run(config.out).record.length)
+    assert len(lengths[0].moves) > 2
+    resumed = train(config, *small_readers())
+    assert resumed.record.length == lengths[0]
+    assert len(resumed.history()["epoch"]) == lengths[0].epochs
+    assert int(resumed.model().optimizer.iterations) <= lengths[0].steps
+    # as a training that has this length from the beginning
+    monkeypatch.setattr(pace, "CHECKS", 1e-9)
+    other = replace(config, out=str(tmp_path / "whole"))
+    assert_same_training(resumed, train(other, *small_readers()))
+
+
 @pytest.mark.slow
 def test_the_planned_minutes_survive_a_kill(monkeypatch, tmp_path):
     asked = []
 
-    def length(minutes, model, batches, validation, scores):
+    def length(minutes, model, batches, validation, scores, frame):
         asked.append(minutes)
-        model.train_on_batch(*next(iter(batches)))
-        return TrainingLength(epochs=4, steps_per_epoch=3)
+        ends = [3, 6, 9, 12]
+        return TrainingLength(4, 3, 1.0, 1.0, ends, moves=[[0, 12]])
 
-    monkeypatch.setattr(trainer, "length_for_minutes", length)
+    monkeypatch.setattr(trainer, "length_in_minutes", length)
     config = small_config(tmp_path / "run", epochs=None, minutes=2)
     with pytest.raises(KeyboardInterrupt):
         train(config, *small_readers(), callbacks=[Kill(3)])
@@ -332,12 +359,12 @@ def test_a_damaged_file_is_named_and_the_run_continues_once_it_is_repaired(
     assert "Traceback" not in str(error.value)
     damaged.write_bytes(whole)
 
-    def length(minutes, model, batches, validation, scores):
+    def length(minutes, model, batches, validation, scores, frame):
         damaged.write_bytes(whole[:400])
         for part in (batches, validation):
             list(part)
 
-    monkeypatch.setattr(trainer, "length_for_minutes", length)
+    monkeypatch.setattr(trainer, "length_in_minutes", length)
     minutes = replace(config, out=str(tmp_path / "minutes"), epochs=None, minutes=1)
     with pytest.raises(OSError, match=r"p4\.jpg"):
         train(minutes)

@@ -1,6 +1,7 @@
 """`tfseg train`."""
 
 import math
+import time
 from dataclasses import replace
 
 import typer
@@ -26,6 +27,9 @@ from tfseg.cli.options import (
 from tfseg.cli.run_data import report_run
 from tfseg.cli.training_summary import describe_training
 
+# of the time of --minutes that is kept for the results
+EVALUATION = 1.5  # times a validation of the training
+DRAWING = 8.0  # seconds, with loading the model
 MONITORED = {
     "val_mean_iou": "mean IoU",
     "val_ap": "AP",
@@ -104,7 +108,8 @@ def train(
 
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
-    _train(*_open_run(context.params, set(given_options(context))))
+    began = time.monotonic()
+    _train(*_open_run(context.params, set(given_options(context))), began)
 
 
 def _open_run(params, given):
@@ -159,8 +164,8 @@ def _new_config(values, size, out):
         raise typer.BadParameter(str(error).removeprefix("TrainConfig: ")) from error
 
 
-def _train(config, run):
-    """Train, and print what happens and the result."""
+def _train(config, run, began):
+    """Train, and print what happens and the result; `began` is when the minutes did."""
     import keras
 
     from tfseg import training
@@ -169,10 +174,16 @@ def _train(config, run):
     task_of(config)(config)  # raises if the weights of the encoder are missing
     if config.minutes is not None and run.can_start():
         say(f"Timing some steps, to plan {config.minutes:g} minutes.")
+    frame = training.TimeFrame(began, validations=EVALUATION, seconds=DRAWING)
     describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: describe_training(run))
     try:
         with training.Progress(console) as progress:
-            training.train(config, callbacks=[describe, progress], track=track("checking images"))
+            training.train(
+                config,
+                callbacks=[describe, progress],
+                track=track("checking images"),
+                frame=frame,
+            )
     except KeyboardInterrupt:
         _say_interrupted(run)
         raise typer.Exit(130) from None

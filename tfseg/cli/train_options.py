@@ -225,7 +225,8 @@ Epochs = Annotated[
 Minutes = Annotated[
     float | None,
     typer.Option(
-        help="Train for this long, instead of --epochs.",
+        help="Train and evaluate in this time, instead of --epochs: the number of steps follows "
+        "the speed of the machine, also if it changes.",
         show_default=False,
         rich_help_panel=TRAINING,
     ),

@@ -42,7 +42,7 @@ def run(data=None, minutes: float = 28, out="runs/bccd"):
 
     Args:
         data: folder of the dataset; None for `bccd` in TFSEG_DATA.
-        minutes: duration of the training.
+        minutes: duration of the training, with evaluation and export.
         out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:

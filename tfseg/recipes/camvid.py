@@ -115,7 +115,7 @@ def run(data=None, minutes: float = 88, out="runs/camvid"):
 
     Args:
         data: folder of the dataset; None for `camvid` in TFSEG_DATA.
-        minutes: duration of the training.
+        minutes: duration of the training, with evaluation and export.
         out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:

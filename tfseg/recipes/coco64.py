@@ -66,7 +66,7 @@ def run(data=None, minutes: float = 13, out="runs/coco64"):
 
     Args:
         data: folder of the dataset; None for `coco64` in TFSEG_DATA.
-        minutes: duration of the training.
+        minutes: duration of the training, with evaluation and export.
         out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:

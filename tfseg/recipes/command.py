@@ -2,6 +2,7 @@
 
 import argparse
 import inspect
+import time
 from pathlib import Path
 
 import keras
@@ -9,9 +10,12 @@ from rich.console import Console
 
 from tfseg.export import saved_model
 from tfseg.inference import report, report_instances, report_objects, tune_run
-from tfseg.training import Progress, Run, TrainConfig, train
+from tfseg.training import Progress, Run, TimeFrame, TrainConfig, train
 from tfseg.training.trainer import task_of
 
+# of the time of --minutes that is kept for the results
+EVALUATIONS = 2.0  # in validations of the training: tuning, evaluation and drawing
+EXPORT = 45.0  # seconds
 COMPARED = 10  # images on which the export must agree with the model
 
 
@@ -27,7 +31,9 @@ def command(recipe) -> None:
     )
     parser.add_argument("--data", help="folder of the dataset; by default its folder in TFSEG_DATA")
     parser.add_argument(
-        "--minutes", type=float, help="duration of the training (default: %(default)g)"
+        "--minutes",
+        type=float,
+        help="duration of the training, with evaluation and export (default: %(default)g)",
     )
     parser.add_argument(
         "--out",
@@ -137,8 +143,9 @@ def _train(config, train_reader, val_reader, model, console):
     task_of(config)(config, model)  # raises if the weights of the encoder are missing
     if config.minutes is not None and Run(config.out).can_start():
         console.print(f"Timing some steps, to plan {config.minutes:g} minutes.")
+    frame = TimeFrame(time.monotonic(), EVALUATIONS, EXPORT)
     with Progress(console) as progress:
-        return train(config, train_reader, val_reader, model, [progress])
+        return train(config, train_reader, val_reader, model, [progress], frame=frame)
 
 
 def _export(model, run, val_reader, metadata, console):

@@ -80,7 +80,7 @@ def run(data=None, minutes: float = 30, out="runs/dsb2018"):
 
     Args:
         data: folder of the dataset; None for `dsb2018_fluo` in TFSEG_DATA.
-        minutes: duration of the training.
+        minutes: duration of the training, with evaluation and export.
         out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:

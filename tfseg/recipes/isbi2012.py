@@ -58,7 +58,7 @@ def run(data=None, minutes: float = 10, out="runs/isbi2012"):
 
     Args:
         data: folder of the dataset; None for `isbi2012_em` in TFSEG_DATA.
-        minutes: duration of the training.
+        minutes: duration of the training, with evaluation and export.
         out: folder of the run, with scores, images and `saved_model/`.
 
     Returns:

@@ -8,11 +8,13 @@ from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.determinism import deterministic
 from tfseg.training.instance_scores import InstanceScores
 from tfseg.training.instance_task import instance_targets
+from tfseg.training.length import TrainingLength
 from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_like, open_readers
+from tfseg.training.pace import TimeFrame
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
-from tfseg.training.record import DataFacts, RunRecord, TrainingLength
+from tfseg.training.record import DataFacts, RunRecord
 from tfseg.training.run import Run
 from tfseg.training.tensorboard import TensorBoard
 from tfseg.training.trainer import build_model, train
@@ -34,6 +36,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "TensorBoard",
+    "TimeFrame",
     "TrainConfig",
     "augmented",
     "build_model",

@@ -72,9 +72,11 @@ class TrainConfig:
             or, for 8-bit images and an encoder, normalize as the encoder was trained; "image": use
             the mean and std of each image, which suits microscopy.
         epochs: passes over the training samples; 20 if `minutes` is None too.
-        minutes: duration of the training instead of `epochs`: it is split into at most 20 rounds of
-            as many steps as the machine can do, each followed by a validation. There are fewer if
-            validations would take more than a fifth of the time.
+        minutes: duration of the training instead of `epochs`, from the call of `train`: it is split
+            into at most 20 rounds of as many steps as the machine can do, each followed by a
+            validation. There are fewer if validations would take more than a fifth of the time. If
+            the machine becomes slower or faster, the rest of the training and of its learning-rate
+            schedule becomes shorter or longer. A run that is resumed trains what it had planned.
         batch_size: number of images per training step.
         val_batch_size: number of images per validation step; None for `batch_size`, less for large
             images.

@@ -58,6 +58,8 @@ def schedule_option(model: keras.Model, name: str):
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     schedule = optimizer.get_config()["learning_rate"]
     config = schedule.get("config") if isinstance(schedule, dict) else None
+    if isinstance(config, dict) and "schedule" in config:  # MovableEnd: `steps` are not its own
+        config = {"peak": config["schedule"]["config"]["peak"]}
     return config.get(name) if isinstance(config, dict) else None  # of a function it is a name
 
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 import tfseg
 from tfseg.training.config import TrainConfig
+from tfseg.training.length import TrainingLength
 
 SCHEMA = 1
 # Not part of what is trained: Keras numbers names within a process ("dice" becomes "dice_1"), and
@@ -66,24 +67,6 @@ class DataFacts:
     max_objects: int | None = None
     label_names: list | None = None
     thing_ids: list | None = None
-
-
-@dataclass(frozen=True)
-class TrainingLength:
-    """How long a training takes.
-
-    Attributes:
-        epochs: number of rounds that end with a validation.
-        steps_per_epoch: number of training steps in each.
-    """
-
-    epochs: int
-    steps_per_epoch: int
-
-    @property
-    def steps(self) -> int:
-        """The number of training steps."""
-        return self.epochs * self.steps_per_epoch
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from tfseg import checks
 from tfseg.files import atomic_write
 from tfseg.training.config import TrainConfig
+from tfseg.training.length import TrainingLength
 from tfseg.training.record import DataFacts, RunRecord
 from tfseg.training.run_callback import KeepRun, state_variables
 
@@ -151,6 +152,12 @@ class Run:
                 "`fit` of your own, leave `create` out: `callbacks` create the folder."
             )
         self.raise_if_exists()
+        with atomic_write(self.folder / "run.json") as path:
+            path.write_text(record.to_json(), encoding="utf-8")
+
+    def keep_length(self, length: TrainingLength) -> None:
+        """Write another length of the training into `run.json`."""
+        record = replace(self.record, length=length)
         with atomic_write(self.folder / "run.json") as path:
             path.write_text(record.to_json(), encoding="utf-8")
 

@@ -1,74 +1,100 @@
-"""How many training steps fit into the minutes of a training."""
+"""How long a training step and a validation take on this machine, as it is."""
 
-import itertools
 import time
 
 import keras
 
-from tfseg.training.record import TrainingLength
+from tfseg.training.length import TrainingLength, length_for
+from tfseg.training.pace import TimeFrame
+from tfseg.training.run_callback import state_variables
 
-MAX_ROUNDS = 20  # each ends with a validation
-VALIDATION_FRACTION = 0.2  # of the time, at most
-TIMED_STEPS = 10  # after as many to warm up
+WARM_UP = 2  # steps, which compile and fill the pipeline
+TIMED_STEPS = (3, 30)  # at least and at most
+TIMED_SECONDS = 5
+SHORT_VALIDATION = 0.05  # of the minutes: it is repeated, since the first one compiles
+ENDLESS = 10**9  # steps of a round that a callback ends
 
 
-def length_for_minutes(
-    minutes: float, model: keras.Model, batches, validation, scores=()
+def length_in_minutes(
+    minutes: float, model: keras.Model, batches, validation, scores, frame: TimeFrame
 ) -> TrainingLength:
-    """Time some steps and a validation, and return rounds that take `minutes` together.
-
-    There are 20 rounds, or fewer if their validations would take more than a fifth of the time.
-
-    The machine is timed as it is: what else runs on it costs steps now and minutes later. Compiling
-    and saving take additional time. The model keeps its weights.
+    """Time some steps and a validation, and return the rounds that fill the rest of the minutes.
 
     Args:
-        minutes: duration of the training with its validations.
-        model: a compiled model.
-        batches: training batches.
-        validation: validation batches.
-        scores: callbacks that score the model after each validation.
+        minutes: duration of the training.
+        model, batches, validation, scores: see `time_steps`.
+        frame: when the minutes began, and what follows the training.
 
     Raises:
-        ValueError: the minutes are too few for one step and a validation.
+        ValueError: the minutes are too few for a step and a validation.
     """
-    weights = model.get_weights()
-    step, validating = _time_steps(model, batches, validation, scores)
-    model.set_weights(weights)
-    seconds = minutes * 60
-    rounds = MAX_ROUNDS
-    if validating > 0:
-        rounds = max(1, min(MAX_ROUNDS, int(VALIDATION_FRACTION * seconds / validating)))
-    steps = int((seconds / rounds - validating) / step)
-    if steps < 1:
+    step, validating = time_steps(model, batches, validation, scores, 60 * minutes)
+    left = frame.time_left(minutes, validating)
+    missing = step + validating - left
+    if missing > 0:
         raise ValueError(
             f"TrainConfig: minutes={minutes:g} are too few for this model and data. It needs at "
-            f"least {(validating + step) / 60:.1f} minutes."
+            f"least {minutes + missing / 60:.1f} minutes."
         )
-    return TrainingLength(rounds, steps)
+    return length_for(left, step, validating)
 
 
-def _time_steps(model, batches, validation, scores=()):
-    """Return the seconds of a training step and of a validation."""
-    batches = iter(batches.repeat())
-    _train(model, batches)
-    _validate(model, validation, scores)  # the first call compiles, and fills a cache
-    began = time.monotonic()
-    _train(model, batches)
-    step = (time.monotonic() - began) / TIMED_STEPS
-    began = time.monotonic()
-    _validate(model, validation, scores)
-    return step, time.monotonic() - began
+def time_steps(model: keras.Model, batches, validation, scores, seconds: float):
+    """Train some steps, validate, and return how long each takes.
+
+    Everything about the model is then as it was before.
+
+    Args:
+        model: a compiled model.
+        batches: training batches.
+        validation: validation batches, or None.
+        scores: callbacks that score the model after each validation.
+        seconds: duration of the whole training.
+
+    Returns:
+        (seconds per step, seconds per validation).
+    """
+    model.optimizer.build(model.trainable_variables)
+    variables = state_variables(model).values()
+    before = [keras.ops.convert_to_numpy(variable) for variable in variables]
+    watch = _Watch(SHORT_VALIDATION * seconds)
+    model.fit(
+        batches.repeat(),
+        validation_data=validation,
+        epochs=2,
+        steps_per_epoch=ENDLESS,
+        callbacks=[*scores, watch],  # it times the scores, too
+        shuffle=False,
+        verbose=0,
+    )
+    for variable, value in zip(variables, before, strict=True):
+        variable.assign(value)
+    return watch.step, watch.validation
 
 
-def _train(model, batches):
-    for images, *labels in itertools.islice(batches, TIMED_STEPS):
-        model.train_on_batch(images, *labels)
+class _Watch(keras.callbacks.Callback):
+    """Times a round of some steps with a validation, and a second validation if it is short.
 
+    Args:
+        short: seconds that a short validation takes at most.
+    """
 
-def _validate(model, batches, scores):
-    for images, *labels in batches:
-        model.test_on_batch(images, *labels)
-    for callback in scores:
-        callback.set_model(model)
-        callback.on_epoch_end(0, {})
+    def __init__(self, short):
+        super().__init__()
+        self._short, self._ends, self.step, self.validation = short, [], None, None
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._ends.append(time.monotonic())
+        if self.step is not None:
+            self.model.stop_training = True  # a second round, for its validation
+            return
+        steps = len(self._ends) - WARM_UP
+        seconds = self._ends[-1] - self._ends[WARM_UP - 1] if steps > 0 else 0
+        least, most = TIMED_STEPS
+        if steps >= most or (steps >= least and seconds >= TIMED_SECONDS):
+            self.step = seconds / steps
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.validation = time.monotonic() - self._ends[-1]
+        self.model.stop_training = epoch > 0 or self.validation > self._short

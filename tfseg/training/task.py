@@ -8,9 +8,10 @@ import numpy as np
 from tfseg.data import pipeline
 from tfseg.training.config import TrainConfig
 from tfseg.training.fit_checks import takes_0_255
+from tfseg.training.length import TrainingLength
 from tfseg.training.open_data import sample_names
 from tfseg.training.presets import require_outputs
-from tfseg.training.record import DataFacts, TrainingLength
+from tfseg.training.record import DataFacts
 
 
 class Task:

@@ -1,6 +1,7 @@
 """The trainer: the only place where data, model, loss and `fit` meet."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -12,21 +13,18 @@ from tfseg.data import Reader, reading_error
 from tfseg.training.config import TrainConfig
 from tfseg.training.detection_task import DetectionTask
 from tfseg.training.instance_task import InstanceTask
+from tfseg.training.length import TrainingLength
 from tfseg.training.non_finite import NonFiniteLossError
 from tfseg.training.open_data import open_readers, require_alike, sample_names
-from tfseg.training.record import (
-    DataFacts,
-    RunRecord,
-    TrainingLength,
-    package_versions,
-    resolved_defaults,
-)
+from tfseg.training.pace import Pace, Rounds, TimeFrame, let_end_move
+from tfseg.training.record import DataFacts, RunRecord, package_versions, resolved_defaults
 from tfseg.training.run import Run
 from tfseg.training.semantic_task import SemanticTask
-from tfseg.training.step_timing import length_for_minutes
+from tfseg.training.step_timing import ENDLESS, length_in_minutes
 from tfseg.training.task import Task
 from tfseg.training.task_fields import BOXLESS_HEADS
 
+MOVABLE_STEPS = 1000  # of a schedule that is then stretched to the steps of the training
 TASKS = {"semantic": SemanticTask, "detect": DetectionTask, "instances": DetectionTask}
 
 
@@ -42,6 +40,7 @@ def train(
     model: keras.Model | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     track: Callable = lambda samples, total: samples,
+    frame: TimeFrame | None = None,
 ) -> Run:
     """Train as `config` says; a run that was interrupted continues after its last epoch.
 
@@ -58,6 +57,8 @@ def train(
         callbacks: additional Keras callbacks, such as `Progress` and `TensorBoard`.
         track: wraps the iteration over the samples to show progress; called with them and their
             number.
+        frame: what else belongs to `config.minutes` than this function, see `TimeFrame`; None for
+            nothing.
 
     Returns:
         Run: the folder with `run.json`, `history.csv`, and the model of the best epoch.
@@ -80,6 +81,7 @@ def train(
         >>> run.history()["epoch"], run.model().name
         ([1.0], 'tiny_unet')
     """
+    frame = frame or TimeFrame(time.monotonic())
     task = task_of(config)(config, model)
     config, run = task.config, Run(config.out)
     stored = run.stored(config)
@@ -92,28 +94,27 @@ def train(
     keras.utils.set_random_seed(config.seed)
     if model is None:
         model = task.build_model(facts)
-    compiled = model.compiled
     samples = partial(task.training_batches, facts, train, config.augmentation())
 
     def training(first_step=0):
         return task.with_targets(samples(first_step=first_step), model, train)
 
     validation, scores = task.validation_batches(facts, val), task.callbacks(facts, val)
-    if stored is not None:
-        length = stored.length
-    else:
-        length = _length(task, facts, model, len(train), training, validation, scores)
-    if not compiled:
-        task.compile(facts, model, length)
+    length = _length_in_epochs(config, train) if stored is None else stored.length
+    if not model.compiled:
+        _compile(task, facts, model, length)
+    if length is None:
+        with _naming_damaged_files():
+            length = length_in_minutes(config.minutes, model, training(), validation, scores, frame)
     record = RunRecord(config, facts, length, resolved_defaults(model), package_versions())
     if stored is None:
         run.create(record)  # only now: everything that can be wrong was checked
     else:
         stored.require_same_defaults(record)
     try:
-        _fit(config, run, length, model, training, validation, scores, callbacks)
+        _fit(config, run, length, model, training, validation, scores, callbacks, frame)
     except NonFiniteLossError as error:
-        raise _explained(error, task, length, model, (train, samples), (val, validation)) from None
+        raise _explained(error, task, run, model, (train, samples), (val, validation)) from None
     return run
 
 
@@ -134,29 +135,56 @@ def build_model(config: TrainConfig, data: DataFacts) -> keras.Model:
     return task_of(config)(config).build_model(data)
 
 
-def _fit(config, run, length, model, training, validation, scores, callbacks):
+def _length_in_epochs(config, train):
+    """Return the length of a new training; None if it is by minutes, which must be measured."""
+    if config.minutes is not None:
+        return None
+    return TrainingLength(config.epochs, config.steps_per_epoch(len(train)))
+
+
+def _compile(task, facts, model, length):
+    """Compile a network; by minutes with a schedule whose end `Rounds` moves to the real one."""
+    if length is not None and length.ends is None:
+        task.compile(facts, model, length)
+        return
+    task.compile(facts, model, TrainingLength(1, MOVABLE_STEPS))
+    let_end_move(model)
+
+
+def _fit(config, run, length, model, training, validation, scores, callbacks, frame):
     done = run.restore(model)
     kept = run.callbacks(done, config.monitor, config.patience)
+    rounds, steps = [], length.steps_per_epoch
+    if length.ends is not None:
+        rounds, steps = [_rounds(config, run, length, done, frame)], ENDLESS
     with _naming_damaged_files():
         model.fit(
-            training(first_step=done * length.steps_per_epoch).repeat(),
+            training(first_step=length.steps_after(done)).repeat(),
             validation_data=validation,
             epochs=length.epochs,
             initial_epoch=done,
-            steps_per_epoch=length.steps_per_epoch,
-            callbacks=[*scores, *kept, *callbacks],  # the run keeps what the scores add to the logs
+            steps_per_epoch=steps,
+            # the run keeps what the scores add to the logs
+            callbacks=[*rounds, *scores, *kept, *callbacks],
             shuffle=False,  # the pipeline shuffles
             verbose=0,
         )
 
 
-def _explained(error, task, length, model, train, val):
+def _rounds(config, run, length, done, frame):
+    """Return the callback that ends the rounds: on time, or after a kill as they are recorded."""
+    if done:
+        return Rounds(length, done)
+    return Pace(length, config.minutes, frame, run.keep_length)
+
+
+def _explained(error, task, run, model, train, val):
     """Return the error of a loss that is not finite, with what is wrong with its batch.
 
     Args:
         error: NonFiniteLossError.
         task: the `Task`.
-        length: `TrainingLength` of the training.
+        run: the `Run`.
         model: the model.
         train, val: pairs of a reader and its batches, those of the training as a function and
             without the targets.
@@ -166,7 +194,7 @@ def _explained(error, task, length, model, train, val):
         batches = batches or ()
     else:
         reader, training = train
-        step = error.epoch * length.steps_per_epoch + error.batch
+        step = run.record.length.steps_after(error.epoch) + error.batch
         batches = itertools.islice(training(first_step=step), 1)
     text = task.explain(batches, reader, model)
     return NonFiniteLossError(f"train: {error} {text}", error.epoch, error.batch)
@@ -215,12 +243,3 @@ def _open(task, train, val, stored):
                     "Pass the same readers, or start a new run."
                 )
     return train, val
-
-
-def _length(task, facts, model, samples, training, validation, scores):
-    config = task.config
-    if config.minutes is None:
-        return TrainingLength(config.epochs, config.steps_per_epoch(samples))
-    task.compile(facts, model, TrainingLength(epochs=1, steps_per_epoch=1000))
-    with _naming_damaged_files():
-        return length_for_minutes(config.minutes, model, training(), validation or (), scores)

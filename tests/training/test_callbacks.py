@@ -1,5 +1,6 @@
 import copy
 import io
+import itertools
 import pickle
 import re
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from tfseg.training import Progress
+from tfseg.training import Progress, callbacks
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -52,11 +53,35 @@ def test_a_resumed_run_counts_the_remaining_steps():
     assert "/6" in printed  # two epochs of three steps
 
 
-def test_a_file_gets_only_lines():
-    assert [line[:11] for line in fit(epochs=2, terminal=False).split("\n") if line.strip()] == [
-        "epoch   1/2",
-        "epoch   2/2",
-    ]
+def test_a_file_gets_only_lines_with_the_remaining_time(monkeypatch):
+    ticks = itertools.count(0, 15)
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: next(ticks))
+    lines = fit(epochs=2, terminal=False).splitlines()
+    assert [line.strip() for line in lines] == lines
+    steps = [line for line in lines if "step" in line]
+    assert 1 <= len(steps) <= 4
+    pattern = r"epoch   [12]/2  step [123]/3(, about \d+ (s|min).* left)?"
+    assert all(re.fullmatch(pattern, line) for line in steps)
+    first, last = [line for line in lines if "val loss" in line]
+    assert re.fullmatch(r"epoch   1/2  loss [\d.]+  val loss [\d.]+  [\w ]+, about .+ left", first)
+    assert re.fullmatch(r"epoch   2/2  loss [\d.]+  val loss [\d.]+  [\w ]+", last)
+
+
+def test_the_remaining_time_follows_a_changed_length(monkeypatch):
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: progress.now)
+    console = Console(file=io.StringIO(), width=20)
+    progress = Progress(console)
+    progress.now = 0.0
+    progress.set_params({"epochs": 4, "steps": 10})
+    progress.on_train_begin()
+    progress.on_epoch_begin(1)
+    for batch in range(10):
+        progress.now += 2
+        progress.on_train_batch_end(batch)
+    progress.params.update(epochs=3)
+    progress.on_epoch_end(1, {"loss": 0.5})
+    # nine steps of 2 s were measured; ten of 40 are left
+    assert console.file.getvalue() == "epoch   2/3  loss 0.5000  20 s, about 20 s left\n"
 
 
 def test_copies_as_kerastuner_makes_them_print_to_the_same_console():

@@ -4,11 +4,15 @@ import contextlib
 import os
 import shlex
 import sys
+import time
 import warnings
 
 from rich.console import Console
 from rich.progress import track as rich_track
 
+from tfseg.durations import Remaining
+
+LINE_EVERY = 30  # seconds, where there is no bar
 console = Console()
 stderr = Console(stderr=True)
 
@@ -24,8 +28,11 @@ def accept_all_characters() -> None:
 
 
 def say(text: str) -> None:
-    """Print text without interpreting rich's markup, for class names such as [x]."""
-    console.print(text, markup=False, highlight=False)
+    """Print text without interpreting rich's markup, for class names such as [x].
+
+    Lines are wrapped on a terminal, not in a file.
+    """
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def plural(count: int, noun: str) -> str:
@@ -46,10 +53,32 @@ def say_program(title: str, text: str) -> None:
 
 
 def track(description: str):
-    """Return the `track` argument of library functions: it shows a bar while they iterate."""
-    return lambda items, total: rich_track(
-        items, description, total=total, console=console, transient=True
-    )
+    """Return the `track` argument of library functions: it shows a bar while they iterate.
+
+    In a file there is a line every 30 seconds instead.
+    """
+
+    def show(items, total):
+        if console.is_terminal:
+            return rich_track(items, description, total=total, console=console, transient=True)
+        return _print_progress(items, description, total)
+
+    return show
+
+
+def _print_progress(items, description, total):
+    remaining, last_line = Remaining(), time.monotonic()
+    for done, item in enumerate(items, start=1):
+        yield item
+        remaining.advance()
+        if time.monotonic() - last_line >= LINE_EVERY:
+            say(f"{description}: {done} of {total}{remaining.text(total - done)}")
+            last_line = time.monotonic()
+
+
+def spinner(text: str):
+    """Return a context that shows what is being done, on a terminal."""
+    return console.status(text) if console.is_terminal else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
@@ -57,7 +86,7 @@ def quiet_start():
     """Import TensorFlow without the messages that its C++ code writes to stderr."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere, console.status("starting TensorFlow"):
+    with open(os.devnull, "wb") as nowhere, spinner("starting TensorFlow"):
         os.dup2(nowhere.fileno(), 2)
         try:
             yield

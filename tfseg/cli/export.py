@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfseg.cli.console import console, quiet_start, say, say_commands, say_program
+from tfseg.cli.console import console, quiet_start, say, say_commands, say_program, spinner
 from tfseg.cli.export_metadata import network_of, scores_of_run, show_metadata
 from tfseg.cli.image_paths import without_results
 from tfseg.cli.options import given_options, split
@@ -200,7 +200,7 @@ def _export(run, folder, images, **options):
     tuning = run.tuning()
     if tuning is not None:
         metadata["tuning"] = tuning
-    with console.status("exporting, and comparing with the Keras model"):
+    with spinner("exporting, and comparing with the Keras model"):
         version = exporting.saved_model(
             model,
             folder,

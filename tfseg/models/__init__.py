@@ -21,6 +21,7 @@ from tfseg.models.detection import (
     with_thresholds,
 )
 from tfseg.models.encoders import encode, freeze, list_encoders, unfreeze
+from tfseg.models.ensemble import ensemble
 from tfseg.models.fpn import fpn
 from tfseg.models.hed import hed
 from tfseg.models.instance_decoding import decode_instances
@@ -96,6 +97,7 @@ __all__ = [
     "deeplab_v3_plus",
     "describe",
     "encode",
+    "ensemble",
     "faster_rcnn",
     "fpn",
     "freeze",

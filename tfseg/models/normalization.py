@@ -16,7 +16,8 @@ def normalization_of(model: keras.Model) -> tuple[np.ndarray, np.ndarray] | str 
     Returns:
         (means, stds), (C,) float64 each, of fixed statistics; "image" for a model with
         normalization="image"; None for a model without a normalization of `tfseg.models`, or with
-        one behind other layers, whose statistics are not those of the image.
+        one behind other layers, whose statistics are not those of the image. For an ensemble, that
+        of its first model.
 
     Example:
         >>> import tfseg

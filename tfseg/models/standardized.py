@@ -67,18 +67,23 @@ def split_standardize(model: keras.Model) -> SplitModel | None:
     found = [layer for layer in all_layers(model) if isinstance(layer, Standardize)]
     if not found:
         return None
-    if len(found) > 1 or not is_graph(model) or not _is_first(found[0], model):
+    layer = own_standardize(model)
+    if layer is None:
         raise ValueError(
             f"split_standardize: the model {model.name!r} contains a model with "
             "normalization='image', which would normalize each window by its own mean and std. "
             "Use the inner model, or remove `window`."
         )
-    return SplitModel(found[0], AfterStandardize(model))
+    return SplitModel(layer, AfterStandardize(model))
 
 
-def _is_first(layer, model):
-    """Whether a layer is one of the model's own and takes its image directly."""
-    return layer in model.layers and layer.input is model.inputs[0]
+def own_standardize(model: keras.Model) -> keras.Layer | None:
+    """Return the layer that standardizes the image of a model; None if only models inside it do."""
+    found = [layer for layer in all_layers(model) if isinstance(layer, Standardize)]
+    if len(found) != 1 or not is_graph(model):
+        return None
+    takes_image = found[0] in model.layers and found[0].input is model.inputs[0]
+    return found[0] if takes_image else None
 
 
 def output_stride(model: keras.Model) -> int:

@@ -81,7 +81,8 @@ def test_it_has_a_finite_gradient_under_xla(channels):
     logits = [tf.Variable(tf.fill((1, 2, 2, channels), value)) for value in (-300.0, 0.5, 300.0)]
     with tf.GradientTape() as tape:
         mean = tf.function(lambda: layer([x.value() for x in logits]), jit_compile=True)()
-    gradients = tape.gradient(mean, logits, tf.range(1.0, channels + 1))
+        first = mean[..., 0]
+    gradients = tape.gradient(first, logits)
     assert np.isfinite(gradients).all()
 
 

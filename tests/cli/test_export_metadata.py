@@ -29,6 +29,8 @@ def printed_lines(capsys, metadata):
             {"model": "segformer", "weights": None},
             {"model": "segformer", "encoder": "mit_b0"},
         ),
+        ({"model": "tiny_unet", "folds": 5}, {"model": "tiny_unet", "folds": 5}),
+        ({"model": "tiny_unet", "folds": 5, "fold": 1}, {"model": "tiny_unet"}),
         ({"model": None}, {"model": "my_network"}),
         (
             {"task": "detect", "head": "faster_rcnn", **LABELS},

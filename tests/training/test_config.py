@@ -53,12 +53,15 @@ def test_json_keeps_every_field():
     assert again == OTHER
     default = TrainConfig(out="elsewhere")
     # contradict normalization="image", mask_values and val_images
-    unset = {"window", "colors", "grid", "groups"} | set(DETECTOR_FIELDS) | {"task"}
+    unset = (
+        {"window", "colors", "grid", "groups", "folds", "fold"} | set(DETECTOR_FIELDS) | {"task"}
+    )
     for field in fields(TrainConfig):
         same = getattr(OTHER, field.name) == getattr(default, field.name)
         assert same == (field.name in unset), field.name
     assert TrainConfig.from_json(replace(default, window=64).to_json()).window == 64
-    assert TrainConfig.from_json(replace(default, groups=r"p\d").to_json()).groups == r"p\d"
+    split = replace(default, groups=r"p\d", folds=3, fold=2)
+    assert TrainConfig.from_json(split.to_json()) == split
     colors = dict(zip(FOLDERS["class_names"], [[1, 2, 3], [4, 5, 6], [7, 8, 9]], strict=True))
     colored = TrainConfig(**FOLDERS, colors=colors, ignore_value=[0, 0, 0], out="elsewhere")
     assert colored.colors["disc"] == (4, 5, 6)
@@ -207,6 +210,12 @@ def test_differences_leave_out_what_does_not_change_the_training():
             {"groups": "p", "val_images": "v", "val_masks": "v"},
             "groups='p' contradicts val_images, which are validated on. Remove one.",
         ),
+        ({"folds": 1}, "folds=1 leaves nothing to train on. Pass at least 2"),
+        ({"folds": 2.5}, "folds=2.5 must be a whole number"),
+        ({"folds": 2, "val_images": "v", "val_masks": "v"}, "folds=2 contradicts val_images"),
+        ({"fold": 1}, "fold=1 is one of several: pass their number as folds"),
+        ({"fold": 3, "folds": 2}, "fold=3 must be at most folds=2"),
+        ({"fold": 0, "folds": 2}, "fold=0 must be a whole number of at least 1"),
         ({"model": "lrasp"}, "model='lrasp' is unknown.*Did you mean 'lraspp'"),
         ({"encoder": "resnet5"}, "encoder='resnet5' is unknown.*Did you mean 'resnet50'"),
         ({"model": "tiny_unet", "encoder": "resnet50"}, "tiny_unet: option='encoder' is unknown"),
@@ -279,6 +288,7 @@ OBJECTS = {"task": "detect", "images": "photos", "labels": "boxes.json"}
         ({**OBJECTS, "anchor_sizes": (8, 16, 0, 4, 5)}, "anchor_sizes=0 must be a finite number"),
         ({**OBJECTS, "anchor_sizes": (8, 16, 32, 64, (9, 9))}, "the same number of sizes for each"),
         ({**OBJECTS, "anchor_ratios": (-1,)}, "anchor_ratios=-1.0 must be a finite number above 0"),
+        ({**OBJECTS, "folds": 2}, "folds=2 contradicts task='detect': only masks are trained in"),
         ({**OBJECTS, "max_objects": 0}, "max_objects=0 must be a whole number"),
     ],
 )

@@ -63,6 +63,14 @@ def test_groups_stay_together_and_the_run_keeps_them(folder, tmp_path):
         open_readers(by_table)
 
 
+def test_a_fold_has_its_part_of_the_samples(folder):
+    parts = [open_readers(config(folder, folds=3, fold=fold)) for fold in (1, 2, 3)]
+    assert sorted(name for _, val in parts for name in names(val)) == [f"p{i}" for i in range(6)]
+    for train, val in parts:
+        assert sorted(names(train) + names(val)) == [f"p{i}" for i in range(6)]
+        assert len(val) == 2
+
+
 def test_a_run_keeps_its_samples_when_the_folder_grows(folder):
     train, val = open_readers(config(folder))
     facts = Facts(train, val)

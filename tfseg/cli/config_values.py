@@ -11,8 +11,8 @@ DEFAULT_HEADS = {"detect": "faster_rcnn", "instances": "mask_rcnn"}
 FIELDS_OF_OPTIONS = {"normalize_each": "normalization", "input_size": "size"}
 SAME = (
     *("images", "masks", "labels", "ignore_value", "gray", "recursive", "mask_suffix"),
-    *("val_images", "val_masks", "val_labels", "val_fraction", "groups", "max_objects", "model"),
-    *("head", "grid", "layout", "encoder", "epochs", "minutes", "patience", "batch_size"),
+    *("val_images", "val_masks", "val_labels", "val_fraction", "groups", "folds", "max_objects"),
+    *("model", "head", "grid", "layout", "encoder", "epochs", "minutes", "patience", "batch_size"),
     *("learning_rate", "window", "seed"),
 )
 

@@ -7,6 +7,7 @@ import typer
 
 from tfseg.cli.console import quiet_start
 from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign, report_detector_run
+from tfseg.cli.fold_runs import report_folds_of
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     EVALUATION_BATCH_SIZE,
@@ -21,7 +22,7 @@ from tfseg.cli.options import (
     RunFolder,
     ScoreThreshold,
 )
-from tfseg.cli.run_data import open_labeled, report_run
+from tfseg.cli.run_data import open_labeled, open_run, report_run
 
 
 def evaluate(
@@ -44,13 +45,16 @@ def evaluate(
 ):
     """Evaluate a trained run on its validation images or on other labeled images.
 
+    Of a training in folds, each image is predicted by the model that has not seen it; on other
+    images the mean of the models is evaluated.
+
     Example:  [cyan]tfseg evaluate --run runs/leaves --images test/photos --masks test/labels[/]
 
     Example:  [cyan]tfseg evaluate --run runs/cells --images test --labels test/boxes.json[/]
     """
     with quiet_start():
         from tfseg import training
-    trained = training.Run(run)
+    trained = open_run(run)
     thresholds = {
         "score_threshold": score_threshold,
         "nms_iou": nms_iou,
@@ -69,6 +73,9 @@ def evaluate(
     )
     if out is None:
         out = run if images is None else run / "evaluation"
+    if isinstance(trained, training.FoldRuns) and images is None:
+        report_folds_of(trained, out, batch_size or EVALUATION_BATCH_SIZE, window)
+        return
     if not trained.config.has_objects:
         reader = open_labeled(trained, images, masks, ignore_value)
         report_run(trained, reader, out, batch_size or EVALUATION_BATCH_SIZE, window)

@@ -10,6 +10,7 @@ from tfseg.cli.console import console, quiet_start, say, say_commands, say_progr
 from tfseg.cli.export_metadata import network_of, scores_of_run, show_metadata
 from tfseg.cli.image_paths import without_results
 from tfseg.cli.options import given_options, split
+from tfseg.cli.run_data import open_run
 
 COMPARED = 10  # images on which exports are compared with the model
 CALIBRATION = 100  # further images for the ranges of an int8 file
@@ -134,8 +135,7 @@ def export(
         _inspect(inspect)
         return
     with quiet_start():
-        from tfseg import training
-    trained = training.Run(run)
+        trained = open_run(run)
     is_boxless = trained.config.is_boxless
     if is_boxless and trained.data.window is not None:
         say(

@@ -13,7 +13,9 @@ COUNTS = ("pixels", "objects")  # of the classes, which follow their scores
 
 
 def network_of(run, model) -> dict:
-    """Return {"model": name, "encoder": name, "head": name} of a run; without those it has not.
+    """Return {"model": name, "encoder": name, "head": name, "folds": number} of a run.
+
+    Those that the run has not are left out.
 
     Args:
         run: a `tfseg.training.Run`.
@@ -29,7 +31,8 @@ def network_of(run, model) -> dict:
     if name is None:
         return {"model": model.name}
     head = config.head if config.is_boxless else None
-    parts = {"model": name, "encoder": encoder, "head": head}
+    folds = config.folds if config.fold is None else None
+    parts = {"model": name, "encoder": encoder, "head": head, "folds": folds}
     return {part: value for part, value in parts.items() if value is not None}
 
 
@@ -76,7 +79,9 @@ def _facts(metadata):
     facts = {}
     network = metadata.pop("network", None)
     if network is not None:  # older exports have none
-        parts = [f"{part} {name}" for part, name in network.items() if part != "model"]
+        parts = [f"{part} {network[part]}" for part in ("encoder", "head") if part in network]
+        if "folds" in network:
+            parts.append(f"mean of {network['folds']} folds")
         facts["network"] = ", ".join([network["model"], *parts])
     shape = metadata.pop("image_shape", None)
     if shape is not None:

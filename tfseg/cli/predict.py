@@ -18,7 +18,7 @@ from tfseg.cli.result_paths import (
     named,
     raise_failures,
 )
-from tfseg.cli.run_data import require_depth, window_of
+from tfseg.cli.run_data import open_run, require_depth, window_of
 from tfseg.files import check_overwrites
 
 
@@ -63,8 +63,7 @@ def predict(
     Example:  [cyan]tfseg predict holiday/ --run runs/leaves --out predictions[/]
     """
     with quiet_start():
-        from tfseg import training
-    trained = training.Run(run)
+        trained = open_run(run)
     thresholds = {
         "score_threshold": score_threshold,
         "nms_iou": nms_iou,

@@ -8,6 +8,18 @@ import typer
 
 from tfseg.cli.console import console, plural, say, track, warnings_said
 
+# of the time of `train --minutes` that is kept for the results
+EVALUATION = 1.5  # times a validation of the training
+DRAWING = 8.0  # seconds, with loading the model
+
+
+def open_run(folder):
+    """Return the run in a folder, or the training in folds: a `Run` or a `FoldRuns`."""
+    from tfseg import training
+
+    folds = training.FoldRuns(folder)
+    return folds if folds.exists() else training.Run(folder)
+
 
 def open_labeled(run, images, masks, ignore_value):
     """Return a checked reader of a run's validation images, or of other labeled images.

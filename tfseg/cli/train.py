@@ -1,6 +1,5 @@
 """`tfseg train`."""
 
-import math
 import time
 from dataclasses import replace
 
@@ -9,8 +8,9 @@ import typer
 from tfseg.cli import train_options as options
 from tfseg.cli.class_guess import guessed_classes
 from tfseg.cli.config_values import FIELDS_OF_OPTIONS, SEMANTIC, config_values, require_folders
-from tfseg.cli.console import console, plural, quiet_start, say, say_commands, track
+from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
+from tfseg.cli.fold_runs import train_in_folds
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     BatchSize,
@@ -24,18 +24,8 @@ from tfseg.cli.options import (
     ValMasks,
     given_options,
 )
-from tfseg.cli.run_data import report_run
-from tfseg.cli.training_summary import describe_training
-
-# of the time of --minutes that is kept for the results
-EVALUATION = 1.5  # times a validation of the training
-DRAWING = 8.0  # seconds, with loading the model
-MONITORED = {
-    "val_mean_iou": "mean IoU",
-    "val_ap": "AP",
-    "val_mask_ap": "mask AP",
-    "val_pq": "PQ",
-}
+from tfseg.cli.run_data import DRAWING, EVALUATION, open_run, report_run
+from tfseg.cli.training_summary import describe_training, say_best, say_interrupted
 
 
 def train(
@@ -57,6 +47,7 @@ def train(
     val_labels: options.ValLabels = None,
     val_fraction: options.ValFraction = 0.2,
     groups: options.Groups = None,
+    folds: options.Folds = None,
     max_objects: options.MaxObjects = None,
     model: options.Model = "unet",
     head: options.Head = None,
@@ -106,13 +97,19 @@ def train(
 
     [cyan]tfseg train --groups '(patient\\d+)_.*' --images ...[/]  no patient is in both parts
 
+    [cyan]tfseg train --folds 5 --minutes 60 --images ... --out runs/cv[/]  cross-validation
+
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
     began = time.monotonic()
-    _train(*_open_run(context.params, set(given_options(context))), began)
+    config, run = _open_config(context.params, set(given_options(context)))
+    if config.folds is not None and config.fold is None:
+        train_in_folds(config, run, began)
+    else:
+        _train(config, run, began)
 
 
-def _open_run(params, given):
+def _open_config(params, given):
     """Return the config and the run to start or to resume.
 
     Args:
@@ -123,10 +120,9 @@ def _open_run(params, given):
     if not params["resume"]:
         require_folders(values, given)
     with quiet_start():
-        from tfseg import training
+        run = open_run(params["out"])
     if not params["resume"] and "val_fraction" in given:
         _refuse_val_fraction(values)
-    run = training.Run(params["out"])
     if params["resume"]:
         config = run.config
         _refuse_changes(run, config, values, size, given)
@@ -142,6 +138,8 @@ def _refuse_val_fraction(values):
     """Refuse a fraction to validate on if the data says which images those are."""
     from tfseg.data.readers.open_objects import has_voc_list
 
+    if values["folds"] is not None:
+        raise typer.BadParameter("--val-fraction contradicts --folds. Pass only one of them.")
     if values["val_images"] is not None:
         raise typer.BadParameter("--val-fraction contradicts --val-images. Pass only one of them.")
     labels, task = values["labels"], values["task"]
@@ -185,10 +183,10 @@ def _train(config, run, began):
                 frame=frame,
             )
     except KeyboardInterrupt:
-        _say_interrupted(run)
+        say_interrupted(run)
         raise typer.Exit(130) from None
     record = run.record
-    _say_best(run.history(), record)
+    say_best(run.history(), record)
     _, val = training.open_readers(record.config, record.data)
     if record.config.is_boxless:
         report_instance_run(run, val, run.folder)
@@ -267,24 +265,3 @@ def _option(config, name):
     elif isinstance(value, tuple):
         value = ",".join(map(str, value))
     return f"{option} {value}"
-
-
-def _say_interrupted(run):
-    if not run.exists():
-        say("Interrupted. Nothing was saved.")
-        return
-    say("Interrupted.")
-    say_commands(("tfseg", "train", "--resume", "--out", run.folder))
-
-
-def _say_best(history, record):
-    monitor, patience = record.config.monitor, record.config.patience
-    scores = [-math.inf if math.isnan(score) else score for score in history[monitor]]
-    best = max(range(len(scores)), key=lambda i: scores[i])
-    name = MONITORED.get(monitor, monitor)
-    if patience is not None and len(scores) < record.length.epochs:
-        say(
-            f"Stopped after {len(scores)} of {record.length.epochs} epochs: no improvement for "
-            f"{plural(patience, 'epoch')}."
-        )
-    say(f"Best of {len(scores)} epochs by validation {name}: {best + 1}.")

@@ -108,6 +108,17 @@ Groups = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        min=2,
+        help="Cross-validation: train this many networks, each validated on images that only the "
+        "others train on. predict and export use the mean of the networks. --minutes are for all "
+        "together.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
 Model = Annotated[
     str,
     typer.Option(

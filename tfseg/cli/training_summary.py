@@ -1,9 +1,17 @@
 """What `tfseg train` prints when a training begins."""
 
-from tfseg.cli.console import plural, say
+import math
+
+from tfseg.cli.console import plural, say, say_commands
 from tfseg.cli.run_data import warn_if_absent
 
 NAMES_SHOWN = 8  # of many classes, in one sentence
+MONITORED = {
+    "val_mean_iou": "mean IoU",
+    "val_ap": "AP",
+    "val_mask_ap": "mask AP",
+    "val_pq": "PQ",
+}
 FEW_STEPS = 200  # below this, a network has hardly learned anything
 
 
@@ -12,7 +20,7 @@ def describe_training(run):
     record = run.record
     data, length = record.data, record.length
     done = len(run.history().get("epoch", []))
-    if record.config.groups is not None and not done:
+    if record.config.groups is not None and record.config.fold is None and not done:
         _describe_groups(record.config.groups, data)
     if record.config.has_objects:
         _describe_objects(data)
@@ -89,3 +97,26 @@ def _label_names(data):
     from tfseg.checks import label_names
 
     return label_names(data.class_names)
+
+
+def say_interrupted(run):
+    """Print that a training was interrupted, and the command that continues it."""
+    if not run.exists():
+        say("Interrupted. Nothing was saved.")
+        return
+    say("Interrupted.")
+    say_commands(("tfseg", "train", "--resume", "--out", run.folder))
+
+
+def say_best(history, record):
+    """Print which epoch of a run is the best, and whether the training stopped early."""
+    monitor, patience = record.config.monitor, record.config.patience
+    scores = [-math.inf if math.isnan(score) else score for score in history[monitor]]
+    best = max(range(len(scores)), key=lambda i: scores[i])
+    name = MONITORED.get(monitor, monitor)
+    if patience is not None and len(scores) < record.length.epochs:
+        say(
+            f"Stopped after {len(scores)} of {record.length.epochs} epochs: no improvement for "
+            f"{plural(patience, 'epoch')}."
+        )
+    say(f"Best of {len(scores)} epochs by validation {name}: {best + 1}.")

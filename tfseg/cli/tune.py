@@ -18,7 +18,7 @@ from tfseg.cli.options import (
     OtherWindow,
     RunFolder,
 )
-from tfseg.cli.run_data import open_labeled, report_run, window_of
+from tfseg.cli.run_data import open_labeled, open_run, report_run, window_of
 
 
 class Score(StrEnum):
@@ -64,7 +64,12 @@ def tune(
     """
     with quiet_start():
         from tfseg import inference, training
-    trained = training.Run(run)
+    trained = open_run(run)
+    if isinstance(trained, training.FoldRuns):
+        raise ValueError(
+            f"tune: '{run}' is a training in folds, whose mean is not tuned. Pass one of its folds "
+            f"to tune it alone: --run {run / 'fold_1'}"
+        )
     config = trained.config
     if config.task == "detect":
         raise ValueError(

@@ -16,6 +16,7 @@ from tfseg.export.detection_client import verify_detections
 from tfseg.export.detection_outputs import has_detections, object_names_of
 from tfseg.export.encoded_client import class_ids_from_files
 from tfseg.models import instance_settings, is_instance_model, normalization_of
+from tfseg.models.layer_graph import all_layers
 from tfseg.viz import palette
 
 METADATA_FILE = "assets.extra/tfseg.json"  # TensorFlow reserves this folder for other programs
@@ -180,9 +181,13 @@ def _label_facts(model):
 
 
 def _normalization(model):
-    """Return the normalization inside the model: mean and std per channel, "image", or nothing."""
+    """Return the normalization inside the model: mean and std per channel, "image", or nothing.
+
+    The models of an ensemble may each have their own: nothing.
+    """
     normalization = normalization_of(model)
-    if normalization is None:
+    layers = [layer.get_config() for layer in all_layers(model) if layer.name == "normalize"]
+    if normalization is None or any(config != layers[0] for config in layers):
         return {}
     if isinstance(normalization, tuple):
         mean, std = ([float(f"{x:.6g}") for x in values] for values in normalization)

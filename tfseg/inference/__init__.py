@@ -5,6 +5,7 @@ from tfseg.inference.baseline import baseline
 from tfseg.inference.comparison import compare, scores_table
 from tfseg.inference.detection_file import DetectionFile
 from tfseg.inference.evaluation import Evaluation, evaluate
+from tfseg.inference.fold_report import report_folds
 from tfseg.inference.image_scores import ImageScores
 from tfseg.inference.instance_evaluation import InstanceEvaluation, evaluate_instances
 from tfseg.inference.instance_files import ObjectTables
@@ -44,6 +45,7 @@ __all__ = [
     "predict_logits",
     "refine",
     "report",
+    "report_folds",
     "report_instances",
     "report_objects",
     "scores_table",

@@ -12,6 +12,7 @@ from tfseg.inference.predictor import predict
 NUM_WORST = 2  # shown in samples.png, after the best and the median image
 DPI = 120
 FIGURES = ("confusion.png", "samples.png", "curves.png")
+RUN_FILES = ("run.json", "folds.json")  # in the folder of a run, or of a training in folds
 
 
 def report(
@@ -55,26 +56,51 @@ def report(
         >>> sorted(file.name for file in Path("scores").iterdir())
         ['confusion.png', 'evaluation.csv', 'evaluation.json', 'image_scores.csv', 'samples.png']
     """
-    folder = Path(folder)
-    if not (folder / "run.json").is_file():  # the folder of a run contains only what tfseg wrote
-        check_overwrites([folder / name for name in FIGURES])
+    check_report_files(folder)
     evaluation = evaluate(model, reader, batch_size, track, window=window)
-    evaluation.save(folder)
-    figure = viz.confusion_matrix(evaluation.matrix, evaluation.class_names)
-    viz.save_figure(figure, folder / "confusion.png", DPI)
-    figure = _draw_samples(model, reader, evaluation, window)
-    viz.save_figure(figure, folder / "samples.png", DPI)
+
+    def predicted(index):
+        return predict(model, reader[index]["image"], window=window)
+
+    write_report(evaluation, reader, folder, predicted)
     if history:
-        viz.save_figure(viz.curves(history, monitor), folder / "curves.png", DPI)
+        viz.save_figure(viz.curves(history, monitor), Path(folder) / "curves.png", DPI)
     return evaluation
 
 
-def _draw_samples(model, reader, evaluation, window):
+def check_report_files(folder: str | Path) -> None:
+    """Refuse a folder with figures that tfseg did not write.
+
+    The folder of a run contains only what tfseg wrote.
+    """
+    folder = Path(folder)
+    if not any((folder / name).is_file() for name in RUN_FILES):
+        check_overwrites([folder / name for name in FIGURES])
+
+
+def write_report(evaluation: Evaluation, reader, folder: str | Path, predicted: Callable) -> None:
+    """Write the tables and figures of an evaluation, without the curves of a training.
+
+    Args:
+        evaluation: the `Evaluation` of the reader's images.
+        reader: a `tfseg.data.Reader` with masks.
+        folder: output folder; created if missing.
+        predicted: function of the position of an image -> (H, W) class ids.
+    """
+    folder = Path(folder)
+    evaluation.save(folder)
+    figure = viz.confusion_matrix(evaluation.matrix, evaluation.class_names)
+    viz.save_figure(figure, folder / "confusion.png", DPI)
+    figure = _draw_samples(reader, evaluation, predicted)
+    viz.save_figure(figure, folder / "samples.png", DPI)
+
+
+def _draw_samples(reader, evaluation, predicted):
     kinds = _images_to_show(evaluation.images.ranking())
     samples = [reader[index] for index in kinds]
     images = [sample["image"] for sample in samples]
     masks = [sample["mask"] for sample in samples]
-    predictions = [predict(model, image, window=window) for image in images]
+    predictions = [predicted(index) for index in kinds]
     scores, names = evaluation.images.mean_iou, evaluation.images.names
     titles = [
         f"{printable(names[index])}\n{kind}: mean IoU {format_score(scores[index])}"

@@ -6,6 +6,7 @@ from tfseg.training.callbacks import Progress
 from tfseg.training.config import TrainConfig
 from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.determinism import deterministic
+from tfseg.training.folds import FoldRuns, train_folds
 from tfseg.training.instance_scores import InstanceScores
 from tfseg.training.instance_task import instance_targets
 from tfseg.training.length import TrainingLength
@@ -26,6 +27,7 @@ __all__ = [
     "Cosine",
     "DataFacts",
     "DetectionScores",
+    "FoldRuns",
     "InstanceScores",
     "NonFiniteLossError",
     "OneCycle",
@@ -47,4 +49,5 @@ __all__ = [
     "open_like",
     "open_readers",
     "train",
+    "train_folds",
 ]

@@ -46,6 +46,8 @@ class TrainConfig:
         groups: which samples stay together, such as the images of one patient: a regular expression
             for their names, or a CSV file; see `tfseg.data.Reader.split`. None if each sample may
             be trained or validated on.
+        folds: number of folds for `train_folds`, instead of `val_fraction`; None for one training.
+        fold: number of the fold that a run is validated on, from 1; `train_folds` sets it.
         dataset: name of the dataset, for runs whose readers are passed to `train`.
         cache: keep decoded samples: "memory", or a folder to create; None to decode each time.
         model: one of `tfseg.models.list_models()`; None if the network is passed to `train`, and
@@ -130,6 +132,8 @@ class TrainConfig:
     val_labels: str | None = None
     val_fraction: float = 0.2
     groups: str | None = None
+    folds: int | None = None
+    fold: int | None = None
     dataset: str | None = None
     cache: str | None = None
     # model

@@ -19,7 +19,7 @@ from tfseg.models import list_encoders, list_models
 from tfseg.models.build import check_options
 from tfseg.schedules import SCHEDULES
 from tfseg.training.presets import OPTIMIZERS
-from tfseg.training.split_checks import checked_split
+from tfseg.training.split_checks import checked_folds, checked_split
 from tfseg.training.task_fields import (
     checked_detector_fields,
     checked_grid,
@@ -226,6 +226,7 @@ CHECKS = (
     checked_task_fields,
     checked_folders,
     checked_split,
+    checked_folds,
     checked_classes,
     checked_mask_values,
     checked_colors,

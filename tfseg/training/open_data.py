@@ -34,7 +34,9 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
         raise ValueError("TrainConfig: images=None names no folder. Pass readers: train and val.")
     train, val = _open_objects(config, data) if config.has_objects else _open_masks(config, data)
     if data is not None:
-        return _select(train, data.train_names), _select(val, data.val_names)
+        return select_samples(train, data.train_names), select_samples(val, data.val_names)
+    if config.fold is not None:
+        return train.k_fold(config.folds, config.seed, config.groups)[config.fold - 1]
     if val is train:
         return train.split(config.val_fraction, config.seed, config.groups)
     if config.groups is not None:
@@ -43,6 +45,18 @@ def open_readers(config: TrainConfig, data: DataFacts | None = None):
             "images to validate on in val.txt in ImageSets. Remove the groups, or the list."
         )
     return train, val
+
+
+def open_whole(config: TrainConfig, data: DataFacts | None = None) -> Folder:
+    """Open the images and masks of a config for folds, which are not split.
+
+    Args:
+        config: the `TrainConfig`.
+        data: what a fold found in its data; None before the first one.
+    """
+    if config.images is None:
+        raise ValueError("TrainConfig: images=None names no folder. Pass a reader of all samples.")
+    return _open_masks(config, data)[0]
 
 
 def _open_objects(config, data):
@@ -196,7 +210,8 @@ def _channels(config, data):
     return 1 if config.gray else None
 
 
-def _select(reader, names):
+def select_samples(reader, names):
+    """Return a reader of the samples of a run; raise a ValueError if some are missing."""
     present = set(sample_names(reader))
     missing = [name for name in names if name not in present]
     if missing:

@@ -19,6 +19,8 @@ from tfseg.training.length import TrainingLength
 from tfseg.training.record import DataFacts, RunRecord
 from tfseg.training.run_callback import KeepRun, state_variables
 
+FOLDS_FILE = "folds.json"  # in the folder of a training in folds, see `FoldRuns`
+
 
 class Run:
     """The folder of a training.
@@ -72,6 +74,11 @@ class Run:
                 f"'{self.folder}' has no run.json: it was written by `Run.callbacks` in a `fit` of "
                 "your own. `Run.model()` loads its best model; commands and `record` need a run of "
                 "`tfseg.training.train`."
+            )
+        if (self.folder / FOLDS_FILE).is_file():
+            raise FileNotFoundError(
+                f"'{self.folder}' has a training in folds. Open it with "
+                "`tfseg.training.FoldRuns`, or pass one of its folds, such as fold_1."
             )
         if not self.exists():
             raise FileNotFoundError(

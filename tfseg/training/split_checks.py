@@ -3,6 +3,7 @@
 from numbers import Real
 from pathlib import Path
 
+from tfseg import checks
 from tfseg.data.groups import compile_pattern, table_of
 from tfseg.training.task_fields import fail
 
@@ -15,6 +16,27 @@ def checked_split(config) -> dict:
     if config.groups is not None:
         checked["groups"] = _checked_groups(config)
     return checked
+
+
+def checked_folds(config) -> dict:
+    """Check the number of folds, and the number of the fold of one run."""
+    if config.folds is None:
+        if config.fold is not None:
+            fail(config, "fold", "is one of several: pass their number as folds.")
+        return {}
+    folds = checks.positive_int("TrainConfig", "folds", config.folds)
+    if folds < 2:
+        fail(config, "folds", "leaves nothing to train on. Pass at least 2.")
+    if config.has_objects:
+        fail(config, "folds", f"contradicts task={config.task!r}: only masks are trained in folds.")
+    if config.val_images is not None:
+        fail(config, "folds", "contradicts val_images, which are validated on. Remove one.")
+    if config.fold is None:
+        return {"folds": folds}
+    fold = checks.positive_int("TrainConfig", "fold", config.fold)
+    if fold > folds:
+        fail(config, "fold", f"must be at most folds={folds}.")
+    return {"folds": folds, "fold": fold}
 
 
 def _checked_groups(config):

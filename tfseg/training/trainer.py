@@ -215,20 +215,15 @@ def _naming_damaged_files() -> Iterator[None]:
 def _open(task, train, val, stored):
     """Return the readers to train and to validate on."""
     config = task.config
+    if config.folds is not None and config.fold is None:
+        raise ValueError(f"train: config.folds={config.folds} is for `train_folds`.")
     data = None if stored is None else stored.data
     if train is None and val is None:
         return open_readers(config, data)
     if train is None or val is None:
         raise ValueError("train: pass both readers, train and val, or neither.")
-    if config.images is not None:
-        raise ValueError(
-            f"train: got readers, but config.images={config.images!r} names a folder. Pass either."
-        )
-    if config.groups is not None:
-        raise ValueError(
-            f"train: got readers, which are split already, and groups={config.groups!r}. Pass the "
-            "groups to `Reader.split`, and groups=None here."
-        )
+    if config.fold is None:  # otherwise `train_folds` has split the samples of the folders
+        _refuse_readers(config)
     names = tuple(task.class_names(train))
     if config.class_names not in (None, names):
         raise ValueError(
@@ -243,3 +238,16 @@ def _open(task, train, val, stored):
                     "Pass the same readers, or start a new run."
                 )
     return train, val
+
+
+def _refuse_readers(config):
+    """Refuse readers beside a config that says which samples to open or how to split them."""
+    if config.images is not None:
+        raise ValueError(
+            f"train: got readers, but config.images={config.images!r} names a folder. Pass either."
+        )
+    if config.groups is not None:
+        raise ValueError(
+            f"train: got readers, which are split already, and groups={config.groups!r}. Pass the "
+            "groups to `Reader.split`, and groups=None here."
+        )

@@ -8,7 +8,11 @@ SEMANTIC = "semantic"
 BOXLESS_HEADS = ("star", "center")  # they are added to the network of --model
 DEFAULT_HEADS = {"detect": "faster_rcnn", "instances": "mask_rcnn"}
 # options whose field has another name
-FIELDS_OF_OPTIONS = {"normalize_each": "normalization", "input_size": "size"}
+FIELDS_OF_OPTIONS = {
+    "normalize_each": "normalization",
+    "input_size": "size",
+    "from_run": "init_from",
+}
 SAME = (
     *("images", "masks", "labels", "ignore_value", "gray", "recursive", "mask_suffix"),
     *("val_images", "val_masks", "val_labels", "val_fraction", "groups", "folds", "max_objects"),
@@ -26,6 +30,7 @@ def config_values(params: dict, given: set) -> dict:
     """
     values = {name: params[name] for name in SAME}
     values["task"] = str(params["task"])
+    values["init_from"] = None if params["from_run"] is None else str(params["from_run"])
     values["colors"], ignored_color = parse_colors(params["colors"])
     if ignored_color is not None:
         values["ignore_value"] = ignored_color

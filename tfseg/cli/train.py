@@ -10,6 +10,7 @@ from tfseg.cli.class_guess import guessed_classes
 from tfseg.cli.config_values import FIELDS_OF_OPTIONS, SEMANTIC, config_values, require_folders
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
+from tfseg.cli.fine_tuning import fine_tuned_config
 from tfseg.cli.fold_runs import train_in_folds
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
@@ -71,6 +72,7 @@ def train(
     window: options.Window = None,
     out: options.Out,
     seed: options.Seed = 0,
+    from_run: options.From = None,
     resume: options.Resume = False,
     _: options.Networks = False,
 ):
@@ -99,6 +101,8 @@ def train(
 
     [cyan]tfseg train --folds 5 --minutes 60 --images ... --out runs/cv[/]  cross-validation
 
+    [cyan]tfseg train --from runs/leaves --minutes 10 --out runs/better[/]  goes on from a run
+
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
     began = time.monotonic()
@@ -117,7 +121,7 @@ def _open_config(params, given):
         given: names of the parameters on the command line.
     """
     values, size = config_values(params, given), params["size"]
-    if not params["resume"]:
+    if not params["resume"] and params["from_run"] is None:
         require_folders(values, given)
     with quiet_start():
         run = open_run(params["out"])
@@ -126,6 +130,9 @@ def _open_config(params, given):
     if params["resume"]:
         config = run.config
         _refuse_changes(run, config, values, size, given)
+    elif params["from_run"] is not None:
+        run.raise_if_exists()
+        config = fine_tuned_config(params, values, given)
     else:
         run.raise_if_exists()
         if values["task"] == SEMANTIC and values["class_names"] is None:
@@ -249,6 +256,8 @@ def _option(config, name):
         name, value = "normalize_each", value == "image"
     elif name == "size":
         name = "input_size"
+    elif name == "init_from":
+        name = "from"
     elif name == "learning_rate":
         value = config.peak_learning_rate
     elif name in ("weights", "class_weights") and value is None:

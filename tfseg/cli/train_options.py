@@ -290,6 +290,17 @@ Seed = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        help="Begin with the best weights of this run: go on with its data, or with other --images "
+        "and classes. Options that are not given are those of the run; the learning rate is a "
+        "tenth of its.",
+        show_default=False,
+        rich_help_panel=RUN,
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(

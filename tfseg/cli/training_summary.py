@@ -3,6 +3,7 @@
 import math
 
 from tfseg.cli.console import plural, say, say_commands
+from tfseg.cli.fine_tuning import describe_origin
 from tfseg.cli.run_data import warn_if_absent
 
 NAMES_SHOWN = 8  # of many classes, in one sentence
@@ -26,6 +27,8 @@ def describe_training(run):
         _describe_objects(data)
     else:
         _describe_masks(data)
+    if record.origin is not None:
+        describe_origin(record.origin)
     if done >= length.epochs:
         say(f"All {done} epochs are done: nothing left to train.")
     elif length.steps < FEW_STEPS and record.config.minutes is None:

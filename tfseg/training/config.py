@@ -69,6 +69,10 @@ class TrainConfig:
             heads "star" and "center", "efficientnet_lite0" for models without one.
         weights: initial weights of the encoder: "imagenet", a `.weights.h5`, `.h5` or `.hdf5`
             file, or None for random weights. Models without an encoder ignore "imagenet".
+        init_from: folder of a run whose best weights the training begins with; None for `weights`.
+            The network must be the same. If the images are the same, so are
+            the samples to train and to validate on. Classes of the same name keep their output
+            weights, new ones begin with random weights. See the second example.
         filters: width of each level, for models that take it; None for the model's default.
         normalization: "dataset": subtract the mean and divide by the std of the training images,
             or, for 8-bit images and an encoder, normalize as the encoder was trained; "image": use
@@ -112,6 +116,13 @@ class TrainConfig:
         ((256, 256), 'adam')
         >>> tfseg.training.TrainConfig.from_json(config.to_json()) == config
         True
+
+        Fine-tuning: go on from a run, with a tenth of its learning rate.
+
+        >>> from dataclasses import replace
+        >>> replace(config, init_from="runs/leaves", out="runs/more", epochs=10,
+        ...         learning_rate=config.peak_learning_rate / 10).learning_rate
+        0.0001
     """
 
     out: str
@@ -147,6 +158,7 @@ class TrainConfig:
     max_objects: int | None = None
     encoder: str | None = None
     weights: str | None = "imagenet"
+    init_from: str | None = None
     filters: tuple | int | None = None
     normalization: str = "dataset"
     # training
@@ -198,6 +210,11 @@ class TrainConfig:
     def has_objects(self) -> bool:
         """Whether the network is trained on objects: with or without boxes."""
         return self.task != SEMANTIC
+
+    @property
+    def names_network(self) -> bool:
+        """Whether the config names a network; False if one was passed to `train`."""
+        return self.head is not None if self.is_detector else self.model is not None
 
     @property
     def peak_learning_rate(self) -> float:

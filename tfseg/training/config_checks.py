@@ -44,7 +44,7 @@ def checked_folders(config) -> dict:
         fail(config, "val_images", f"needs images and {targets} to train on.")
     if config.masks is not None and config.class_names is None:
         raise ValueError(f"{OWNER}: images and masks need class_names.")
-    folders = ["out", "images", targets, "val_images", f"val_{targets}"]
+    folders = ["out", "images", targets, "val_images", f"val_{targets}", "init_from"]
     if config.cache != "memory":
         folders.append("cache")
     paths = {name: getattr(config, name) for name in folders}
@@ -103,7 +103,9 @@ def checked_model(config) -> dict:
         checks.one_of(OWNER, "model", config.model, list_models())
     if config.encoder is not None:
         checks.one_of(OWNER, "encoder", config.encoder, list_encoders())
-    checked = {}
+    if config.init_from is not None and config.weights not in (None, "imagenet"):
+        fail(config, "weights", f"contradicts init_from={config.init_from!r}. Remove it.")
+    checked = {} if config.init_from is None else {"weights": None}
     if hasattr(config.filters, "__iter__"):
         checked["filters"] = tuple(checks.positive_ints(OWNER, "filters", config.filters))
     elif config.filters is not None:

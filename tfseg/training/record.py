@@ -80,6 +80,7 @@ class RunRecord:
         length: how long the training takes.
         resolved: optimizer and loss with all their arguments, and a digest of the architecture.
         versions: {package: version}.
+        origin: the run whose weights the training began with, see `Source.copy_weights`, or None.
     """
 
     config: TrainConfig
@@ -87,6 +88,7 @@ class RunRecord:
     length: TrainingLength
     resolved: dict
     versions: dict
+    origin: dict | None = None
 
     def to_json(self) -> str:
         """Return the record as JSON."""
@@ -126,6 +128,7 @@ class RunRecord:
             length=TrainingLength(**values[key]),
             resolved=values["resolved"],
             versions=values["versions"],
+            origin=values.get("origin"),
         )
 
     def require_same_defaults(self, current: "RunRecord") -> None:

@@ -224,6 +224,16 @@ class Run:
             for name, values in self._read_history().items()
         }
 
+    def best_epoch(self) -> int:
+        """Return the number of the epoch of `model`, counted from 1.
+
+        Raises:
+            FileNotFoundError: the folder contains no run.
+            KeyError: no epoch has ended yet.
+        """
+        scores = np.array(self.history()[self.config.monitor])
+        return int(np.nan_to_num(scores, nan=-np.inf).argmax()) + 1
+
     def _read_history(self):
         """Return {name: list with one number or None per epoch}."""
         path = self.folder / "history.csv"

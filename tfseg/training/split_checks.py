@@ -25,6 +25,8 @@ def checked_folds(config) -> dict:
             fail(config, "fold", "is one of several: pass their number as folds.")
         return {}
     folds = checks.positive_int("TrainConfig", "folds", config.folds)
+    if config.init_from is not None:
+        fail(config, "folds", "contradicts init_from: the network has seen every fold's images.")
     if folds < 2:
         fail(config, "folds", "leaves nothing to train on. Pass at least 2.")
     if config.has_objects:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from tfseg.data import Reader, reading_error
 from tfseg.training.config import TrainConfig
 from tfseg.training.detection_task import DetectionTask
+from tfseg.training.fine_tuning import Source
 from tfseg.training.instance_task import InstanceTask
 from tfseg.training.length import TrainingLength
 from tfseg.training.non_finite import NonFiniteLossError
@@ -85,15 +86,21 @@ def train(
     task = task_of(config)(config, model)
     config, run = task.config, Run(config.out)
     stored = run.stored(config)
-    train, val = _open(task, train, val, stored)
+    source = _source(config, model) if stored is None else None
+    train, val = _open(task, train, val, stored, source)
     require_alike(train, val)
     task.check_classes(train)
     facts = task.find_facts(train, val, track)
     if stored is not None:
         facts = stored.data
+    elif source is not None:
+        facts = source.adapted(facts)
     keras.utils.set_random_seed(config.seed)
     if model is None:
         model = task.build_model(facts)
+    origin = None if stored is None else stored.origin
+    if source is not None:
+        origin = source.copy_weights(model, facts)
     samples = partial(task.training_batches, facts, train, config.augmentation())
 
     def training(first_step=0):
@@ -106,12 +113,14 @@ def train(
     if length is None:
         with _naming_damaged_files():
             length = length_in_minutes(config.minutes, model, training(), validation, scores, frame)
-    record = RunRecord(config, facts, length, resolved_defaults(model), package_versions())
+    resolved, versions = resolved_defaults(model), package_versions()
+    record = RunRecord(config, facts, length, resolved, versions, origin)
     if stored is None:
         run.create(record)  # only now: everything that can be wrong was checked
     else:
         stored.require_same_defaults(record)
     try:
+        frame = frame if stored is None else None
         _fit(config, run, length, model, training, validation, scores, callbacks, frame)
     except NonFiniteLossError as error:
         raise _explained(error, task, run, model, (train, samples), (val, validation)) from None
@@ -173,7 +182,7 @@ def _fit(config, run, length, model, training, validation, scores, callbacks, fr
 
 def _rounds(config, run, length, done, frame):
     """Return the callback that ends the rounds: on time, or after a kill as they are recorded."""
-    if done:
+    if frame is None:
         return Rounds(length, done)
     return Pace(length, config.minutes, frame, run.keep_length)
 
@@ -212,13 +221,27 @@ def _naming_damaged_files() -> Iterator[None]:
         raise found from error
 
 
-def _open(task, train, val, stored):
+def _source(config, model):
+    """Return the run whose weights a new training begins with, or None."""
+    if config.init_from is None:
+        return None
+    if model is not None:
+        raise ValueError(
+            f"train: got a model, but config.init_from={config.init_from!r} names a run with its "
+            "weights. Pass either."
+        )
+    return Source(config)
+
+
+def _open(task, train, val, stored, source):
     """Return the readers to train and to validate on."""
     config = task.config
     if config.folds is not None and config.fold is None:
         raise ValueError(f"train: config.folds={config.folds} is for `train_folds`.")
     data = None if stored is None else stored.data
     if train is None and val is None:
+        if source is not None:
+            data = source.selection()
         return open_readers(config, data)
     if train is None or val is None:
         raise ValueError("train: pass both readers, train and val, or neither.")

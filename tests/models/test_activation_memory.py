@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from keras import layers
+from keras import layers, ops
 
 from tfseg.models import build
 from tfseg.models.activation_memory import prediction_bytes, training_bytes
@@ -23,6 +23,16 @@ def with_skip():
     x = layers.ReLU()(layers.Conv2D(4, 1, use_bias=False)(image))
     y = layers.Conv2D(2, 1, use_bias=False)(x)
     return keras.Model(image, layers.Concatenate()([x, y]))
+
+
+class TwoOperations(layers.Layer):
+    """exp(sin(x))."""
+
+    def call(self, x):
+        return ops.exp(ops.sin(x))
+
+    def compute_output_shape(self, shape):
+        return shape
 
 
 def traced(model, batch_size=1):
@@ -48,9 +58,17 @@ def test_training_with_a_skip_connection():
     assert training_bytes(traced(with_skip())) == 4896
 
 
+def test_training_keeps_the_results_inside_of_layers():
+    # The image and both results inside, 768 each, and the gradient of the output.
+    image = keras.Input((8, 8, 3))
+    assert training_bytes(traced(keras.Model(image, TwoOperations()(image)))) == 4 * 768
+
+
 def test_prediction_frees_what_no_later_layer_takes():
     # at the first convolution, 768 + 1024; the next two layers replace their inputs
     assert prediction_bytes(traced(chain())) == 1792
+    # at the loss: the output 128, and what the loss needs
+    assert prediction_bytes(traced(chain()), loss_bytes=10_000) == 10_128
     # at the concatenation: 1024 + 512 + 1536; the image is freed
     assert prediction_bytes(traced(with_skip())) == 3072
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import pytest
 
 from conftest import draw_sample
@@ -28,8 +29,24 @@ def test_memory_of_features_is_proportional_to_the_batch(network):
     one, two, four = (predict_memory(network, (512, 512), count, SMALL, 1) for count in (1, 2, 4))
     assert two - one > 100 * MIB
     assert four - two == pytest.approx(2 * (two - one), abs=MIB)
-    # a crop of half the sides has a quarter of the features
+    # four crops of half the sides have as many features, and so has a long one
     assert predict_memory(network, (256, 256), 4, SMALL, 1) == pytest.approx(one, abs=MIB)
+    assert predict_memory(network, (1024, 256), 1, SMALL, 1) == pytest.approx(one, abs=MIB)
+
+
+def test_memory_of_a_pixel():
+    image = keras.Input((None, None, 3))
+    model = keras.Model(image, keras.layers.Conv2D(2, 1)(image))
+    pixels = 512 * 1024
+
+    def predict(batch_size, val_batch_size=1, val_size=(512, 1024)):
+        return predict_memory(model, (512, 1024), batch_size, val_size, val_batch_size)
+
+    # In bytes: the image 12, which the convolution keeps, the gradient of the logits 8, and the
+    # loss 2.3 x 8 + 10 x 4, all times 1.27; images in five batches 5 x 12; 8 maps of metrics 32.
+    assert predict(2) - predict(1) == pytest.approx(191.6 * pixels, rel=1e-3)
+    # the logits 8 instead of image and gradient
+    assert predict(1, 4) - predict(1, 3) == pytest.approx(176.3 * pixels, rel=1e-3)
 
 
 def test_the_larger_of_train_step_and_validation_counts(network):
@@ -92,10 +109,10 @@ def test_a_training_takes_the_predicted_memory(tmp_path):
     code = (
         f"from training.test_training_memory import run_training; run_training({str(tmp_path)!r})"
     )
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env={**os.environ, "PYTHONPATH": path},
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=True,

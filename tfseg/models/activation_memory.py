@@ -106,7 +106,7 @@ def needed_by_gradient(call) -> tuple[list, int]:
     return call.inputs, sum(tensor_bytes(x) for part in traced.calls for x in part.outputs)
 
 
-def prediction_bytes(traced: Trace) -> int:
+def prediction_bytes(traced: Trace, loss_bytes: int = 0) -> int:
     """Return the largest number of bytes that the tensors of a prediction take at once.
 
     A tensor is freed after the last call that takes it. Activations and batch normalization, which
@@ -114,11 +114,12 @@ def prediction_bytes(traced: Trace) -> int:
 
     Args:
         traced: `trace` of a model, with the batch size.
+        loss_bytes: what a loss computes in addition to the outputs; 0 without a loss.
     """
     last_use = {id(x): position for position, call in enumerate(traced.calls) for x in call.inputs}
     last_use |= {id(x): len(traced.calls) for x in traced.outputs}
     live = {id(x): tensor_bytes(x) for x in traced.inputs}
-    peak = 0
+    peak = loss_bytes + sum(map(tensor_bytes, traced.outputs))
     for position, call in enumerate(traced.calls):
         done = [id(x) for x in call.inputs if last_use[id(x)] == position]
         if isinstance(call.operation, _IN_PLACE) and done:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from tfseg import checks
+from tfseg.models.activation_memory import tensor_bytes
 from tfseg.models.arithmetic import multiply_adds
 from tfseg.models.receptive_field import Extent, propagate
 from tfseg.models.trace import trace
@@ -105,7 +106,7 @@ def describe(
         trainable=trainable,
         frozen=model.count_params() - trainable,
         gflops=2 * sum(map(multiply_adds, calls)) / 1e9,
-        activation_bytes=batch_size * sum(_bytes(x) for call in calls for x in call.outputs),
+        activation_bytes=batch_size * sum(tensor_bytes(x) for call in calls for x in call.outputs),
         receptive_field=receptive_field,
         whole_image=whole_image,
         output_stride=output_stride,
@@ -124,12 +125,6 @@ def _check_model(model, size):
             f"describe: {model.name!r} takes images of size {shape[1:3]}, not {size}. "
             f"Pass size={shape[1:3]}."
         )
-
-
-def _bytes(x):
-    if x.dtype == "bfloat16":  # unknown to NumPy
-        return 2 * prod(x.shape)
-    return prod(x.shape) * np.dtype(x.dtype).itemsize
 
 
 def _receptive_field(model, side=1024):

@@ -1,5 +1,6 @@
 import json
 from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,16 +53,18 @@ def test_json_keeps_every_field():
     again = TrainConfig.from_json(OTHER.to_json())
     assert again == OTHER
     default = TrainConfig(out="elsewhere")
-    # contradict normalization="image", mask_values and val_images
-    unset = (
-        {"window", "colors", "grid", "groups", "folds", "fold"} | set(DETECTOR_FIELDS) | {"task"}
-    )
+    # contradict normalization="image", mask_values, val_images and weights
+    unset = {"window", "colors", "grid", "groups", "folds", "fold", "init_from", "task"}
+    unset |= set(DETECTOR_FIELDS)
     for field in fields(TrainConfig):
         same = getattr(OTHER, field.name) == getattr(default, field.name)
         assert same == (field.name in unset), field.name
     assert TrainConfig.from_json(replace(default, window=64).to_json()).window == 64
     split = replace(default, groups=r"p\d", folds=3, fold=2)
     assert TrainConfig.from_json(split.to_json()) == split
+    tuned = replace(default, init_from="runs/old")
+    assert (Path(tuned.init_from).is_absolute(), tuned.weights) == (True, None)
+    assert TrainConfig.from_json(tuned.to_json()) == tuned
     colors = dict(zip(FOLDERS["class_names"], [[1, 2, 3], [4, 5, 6], [7, 8, 9]], strict=True))
     colored = TrainConfig(**FOLDERS, colors=colors, ignore_value=[0, 0, 0], out="elsewhere")
     assert colored.colors["disc"] == (4, 5, 6)

@@ -3,6 +3,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.testing import assert_array_equal
 from pixel_model import PixelModel
 
@@ -15,11 +16,15 @@ VAL_NAMES = [["3", "0"], ["4"], ["1", "2"]]
 FILES = ["confusion.png", "evaluation.csv", "evaluation.json", "fold_scores.csv"]
 
 
-class InvertedModel(PixelModel):
-    """Predicts other classes than `PixelModel`."""
+class ShiftedModel(PixelModel):
+    """Predicts each class in place of the one before."""
+
+    def __init__(self, shift):
+        super().__init__()
+        self._shift = shift
 
     def __call__(self, images, training=False):
-        return -super().__call__(images)
+        return tf.roll(super().__call__(images), self._shift, axis=-1)
 
 
 @pytest.fixture
@@ -30,7 +35,7 @@ def reader():
 
 @pytest.fixture
 def models():
-    return [PixelModel(), InvertedModel(), PixelModel()]
+    return [ShiftedModel(shift) for shift in range(3)]
 
 
 def test_each_image_is_predicted_by_the_model_of_its_fold(reader, models, tmp_path, monkeypatch):

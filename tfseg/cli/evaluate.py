@@ -7,7 +7,7 @@ import typer
 
 from tfseg.cli.console import quiet_start
 from tfseg.cli.detector_runs import open_labeled_objects, refuse_foreign, report_detector_run
-from tfseg.cli.fold_runs import report_folds_of
+from tfseg.cli.fold_training import report_folds_of
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     EVALUATION_BATCH_SIZE,

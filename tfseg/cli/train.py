@@ -11,7 +11,7 @@ from tfseg.cli.config_values import FIELDS_OF_OPTIONS, SEMANTIC, config_values, 
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
 from tfseg.cli.fine_tuning import fine_tuned_config
-from tfseg.cli.fold_runs import train_in_folds
+from tfseg.cli.fold_training import train_in_folds
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
     BatchSize,

@@ -6,7 +6,8 @@ from tfseg.training.callbacks import Progress
 from tfseg.training.config import TrainConfig
 from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.determinism import deterministic
-from tfseg.training.folds import FoldRuns, train_folds
+from tfseg.training.fold_runs import FoldRuns
+from tfseg.training.folds import train_folds
 from tfseg.training.instance_scores import InstanceScores
 from tfseg.training.instance_task import instance_targets
 from tfseg.training.length import TrainingLength

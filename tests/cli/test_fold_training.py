@@ -173,6 +173,12 @@ def test_the_mean_of_the_folds_predicts_and_is_evaluated(folder, folds, tfseg, t
     assert report["confusion_matrix"] == matrix.tolist()
 
 
+def test_a_resume_refuses_other_folds(folds, tfseg):
+    code, printed = tfseg("train", "--resume", "--folds", 4, "--seed", 1, "--out", folds.folder)
+    assert code == 1
+    assert f"'{folds.folder}' was started with --folds 3, --seed 0. Remove the option" in printed
+
+
 def test_the_mean_of_the_folds_is_not_tuned(folds, tfseg):
     code, printed = tfseg("tune", "--run", folds.folder)
     assert code == 1

@@ -39,8 +39,8 @@ class Case(NamedTuple):
     options: dict = {}
 
     def __str__(self):
-        options = " ".join(f"{name}={value}" for name, value in self.options.items())
-        text = f"{self.model} {options}, {self.batch_size} x {self.crop}^2, {self.classes} classes"
+        name = " ".join([self.model, *map(str, self.options.values())])
+        text = f"{name}, {self.batch_size} x {self.crop}^2, {self.classes} classes"
         return f"{text}, validation {self.val[0]} x {self.val[1]}, {self.bits} bits"
 
 

@@ -24,6 +24,13 @@ def test_long_lines_are_not_wrapped_in_a_file(file):
     assert file.getvalue() == "word " * 40 + "[x]\n"
 
 
+def test_tables_are_wider_in_a_file_than_80_columns(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert console.CommandConsole(file=io.StringIO()).width == 120
+    monkeypatch.setenv("COLUMNS", "90")
+    assert console.CommandConsole(file=io.StringIO()).width == 90
+
+
 def test_a_long_iteration_has_lines_with_the_remaining_time_in_a_file(file, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(console.time, "monotonic", lambda: now[0])

@@ -7,13 +7,28 @@ import sys
 import time
 import warnings
 
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions
 from rich.progress import track as rich_track
 
 from tfseg.durations import Remaining
 
 LINE_EVERY = 30  # seconds, where there is no bar
-console = Console()
+FILE_WIDTH = 120  # of tables
+
+
+class CommandConsole(Console):
+    """A console that does not squeeze tables into 80 columns where there is no terminal."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """The width and height of the output."""
+        size = super().size
+        if self.is_terminal or "COLUMNS" in os.environ:
+            return size
+        return ConsoleDimensions(FILE_WIDTH, size.height)
+
+
+console = CommandConsole()
 stderr = Console(stderr=True)
 
 

@@ -1,3 +1,4 @@
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,9 +21,10 @@ class Machine:
 
     def __init__(self, monkeypatch, step, validation, load, minutes=20):
         monkeypatch.setattr(pace.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(pace, "measure_load", lambda: load(self.now))
         self.now, self.step, self.validation, self.load = 0.0, step, validation, load
         self.minutes, self.kept, self.rates = minutes, [], []
-        self.frame = TimeFrame(0.0, validations=1.5, seconds=5.0)
+        self.frame = TimeFrame(0.0, validations=1.5, seconds=20.0)
         self.schedule = MovableEnd(Cosine(1.0, 1000, 50))
 
     def work(self, seconds):
@@ -32,9 +34,10 @@ class Machine:
         self.work(3 * self.step + 2 * self.validation)  # what `time_steps` does
         factor = self.load(self.now)
         step, validation = factor * self.step, factor * self.validation
-        length = length_for(self.frame.time_left(self.minutes, validation), step, validation)
+        left = self.frame.time_left(self.minutes, validation, factor)
+        length = length_for(left, step, validation)
         self.fit(Pace(length, self.minutes, self.frame, self.kept.append))
-        self.work(1.5 * self.validation + 5)
+        self.work(1.5 * self.validation + self.frame.seconds)
         self.length = self.kept[-1] if self.kept else length
         return self.now / 60 / self.minutes
 
@@ -119,6 +122,14 @@ def test_a_recorded_length_is_repeated(monkeypatch, first_epoch):
     machine.fit(Rounds(length, first_epoch), first_epoch)
     assert machine.rates[first:] == rates[first:]
     assert machine.epochs == length.epochs
+
+
+def test_the_load_is_how_much_longer_a_thread_takes(monkeypatch):
+    assert 1 <= pace.measure_load() < 100
+    wall, thread = itertools.count(0, 0.06), itertools.count(0, 0.01)
+    monkeypatch.setattr(pace.time, "monotonic", lambda: next(wall))
+    monkeypatch.setattr(pace.time, "thread_time", lambda: next(thread))
+    assert pace.measure_load() == pytest.approx(3)  # 0.06 s of time for 0.02 s of work
 
 
 def test_a_stop_by_another_callback_is_left_alone(monkeypatch):

@@ -15,12 +15,13 @@ def in_minutes(minutes, network, frame):
 
 def test_the_time_that_is_left_is_filled(monkeypatch, network):
     monkeypatch.setattr(step_timing, "time_steps", lambda *_: (2.0, 4.0))
+    monkeypatch.setattr(step_timing, "measure_load", lambda: 2.0)
     monkeypatch.setattr(step_timing.time, "monotonic", lambda: 1020.0)
-    # of 600 s, 20 are over and 30 + 2.5 * 4 are for what follows
-    length = in_minutes(10, network, TimeFrame(1000.0, validations=2.5, seconds=30))
+    # of 600 s, 20 are over and 2 * 15 + 2.5 * 4 are for what follows
+    length = in_minutes(10, network, TimeFrame(1000.0, validations=2.5, seconds=15))
     assert length == step_timing.length_for(540.0, 2.0, 4.0)
     with pytest.raises(ValueError, match=r"minutes=1 are too few .* at least 1.1 minutes"):
-        in_minutes(1, network, TimeFrame(1000.0, validations=2.5, seconds=30))
+        in_minutes(1, network, TimeFrame(1000.0, validations=2.5, seconds=15))
 
 
 class Clock(keras.callbacks.Callback):

@@ -286,6 +286,7 @@ def test_a_changed_length_survives_a_kill(monkeypatch, tmp_path):
     monkeypatch.setattr(trainer, "length_in_minutes", length)
     ticks = itertools.count(0, 1.0)  # more than one per step and validation
     monkeypatch.setattr(pace.time, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(pace, "measure_load", lambda: 1.0)
     config = small_config(tmp_path / "killed", epochs=None, minutes=1)
     with pytest.raises(KeyboardInterrupt):
         train(config, *small_readers(), callbacks=[Kill(2)])

@@ -10,7 +10,7 @@ from tfseg.cli.console import console, plural, say, track, warnings_said
 
 # of the time of `train --minutes` that is kept for the results
 EVALUATION = 1.5  # times a validation of the training
-DRAWING = 8.0  # seconds, with loading the model
+DRAWING = 6.0  # seconds on an idle machine, with loading the model
 
 
 def open_run(folder):

@@ -12,6 +12,7 @@ from tfseg.training.length import TrainingLength, refit
 
 CHECKS = 40  # per training
 TOLERATED = 0.02  # of the minutes: a smaller delay changes nothing
+BUSY = 0.02  # seconds of work that measure the load
 MEASURED = 3  # checks that the measured duration of a step spans
 
 
@@ -23,17 +24,31 @@ class TimeFrame:
         began: `time.monotonic()` when they began.
         validations: how many times as long as a validation of `train` the evaluation takes that
             follows it; 0 without one.
-        seconds: duration of everything else that follows.
+        seconds: duration of everything else that follows, on an idle machine.
     """
 
     began: float
     validations: float = 0.0
     seconds: float = 0.0
 
-    def time_left(self, minutes: float, validation: float) -> float:
-        """Return the seconds that are left to train, if a validation takes `validation` seconds."""
-        end = self.began + 60 * minutes - self.seconds - validation * self.validations
-        return end - time.monotonic()
+    def time_left(self, minutes: float, validation: float, load: float) -> float:
+        """Return the seconds that are left to train.
+
+        Args:
+            minutes: duration of the training.
+            validation: seconds that a validation takes.
+            load: what `measure_load` returned.
+        """
+        after = self.seconds * load + self.validations * validation
+        return self.began + 60 * minutes - after - time.monotonic()
+
+
+def measure_load() -> float:
+    """Return how many times as long as on an idle machine a thread takes now: 1 or more."""
+    began, used = time.monotonic(), time.thread_time()
+    while time.thread_time() - used < BUSY:
+        pass
+    return max(1.0, (time.monotonic() - began) / BUSY)
 
 
 def let_end_move(model: keras.Model) -> None:
@@ -119,7 +134,7 @@ class Pace(Rounds):
         super().__init__(length)
         self._minutes, self._frame, self._keep = minutes, frame, keep
         self._step, self._validation = length.seconds_per_step, length.seconds_per_validation
-        self._ratio = self._validation / self._step
+        self._ratio, self._load = self._validation / self._step, measure_load()
         self._trained, self._last, self._next_check = 0.0, None, None
         self._marks = deque(maxlen=MEASURED)  # (seconds of steps, steps) at the last checks
 
@@ -157,6 +172,7 @@ class Pace(Rounds):
         seconds, steps = self._marks[0]
         self._step = (self._trained - seconds) / (self._done - steps)
         self._marks.append((self._trained, self._done))
+        self._load = measure_load()
         left, validation = self._time_left(), self._step * self._ratio
         rounds = self._length.epochs - self._epoch
         needed = (self._length.steps - self._done) * self._step + rounds * validation
@@ -170,4 +186,4 @@ class Pace(Rounds):
         self._tell_others()
 
     def _time_left(self):
-        return self._frame.time_left(self._minutes, self._step * self._ratio)
+        return self._frame.time_left(self._minutes, self._step * self._ratio, self._load)

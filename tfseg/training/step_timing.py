@@ -5,7 +5,7 @@ import time
 import keras
 
 from tfseg.training.length import TrainingLength, length_for
-from tfseg.training.pace import TimeFrame
+from tfseg.training.pace import TimeFrame, measure_load
 from tfseg.training.run_callback import state_variables
 
 WARM_UP = 2  # steps, which compile and fill the pipeline
@@ -29,7 +29,7 @@ def length_in_minutes(
         ValueError: the minutes are too few for a step and a validation.
     """
     step, validating = time_steps(model, batches, validation, scores, 60 * minutes)
-    left = frame.time_left(minutes, validating)
+    left = frame.time_left(minutes, validating, measure_load())
     missing = step + validating - left
     if missing > 0:
         raise ValueError(

@@ -41,6 +41,15 @@ def test_tensorflow_shares_the_memory():
     assert np.array_equal(mask, reader[1]["mask"] + 1)
 
 
+def test_samples_of_another_shape_are_refused():
+    # NumPy would repeat the one channel
+    reader = arrays()
+    store = SampleStore(reader.sizes, reader.channels, reader.dtype, reader.mask_dtype)
+    message = r"Sample 0 has an array \(3, 5, 1\), expected \(3, 5, 2\)"
+    with pytest.raises(ValueError, match=message):
+        store.fill(lambda index: {**reader[index], "image": reader[index]["image"][..., :1]})
+
+
 def test_readers_that_do_not_fit():
     class Boxes(Reader):
         fields = ("image", "boxes", "classes")

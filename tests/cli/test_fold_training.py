@@ -70,7 +70,7 @@ def test_a_training_in_folds_leaves_complete_runs(folder):
     files = {"confusion.png", "evaluation.csv", "evaluation.json", "image_scores.csv"}
     files |= {"samples.png", "fold_scores.csv", "folds.json", "fold_1", "fold_2", "fold_3"}
     assert {path.name for path in (folder / "cv").iterdir()} == files
-    fold = {"best.keras", "history.csv", "run.json", "state"}
+    fold = {"best.keras", "history.csv", "plan.json", "run.json", "state"}
     assert {path.name for path in (folder / "cv/fold_2").iterdir()} == fold
 
 

@@ -27,7 +27,7 @@ def configs(monkeypatch, trained):
     """Return the list of configs that `tfseg train` passes to a `train` that only copies a run."""
     found = []
 
-    def copy(config, callbacks, track, frame):
+    def copy(config, callbacks, track, frame, checked):
         found.append(config)
         run = Run(config.out)
         if run.can_start():
@@ -42,12 +42,12 @@ def configs(monkeypatch, trained):
 
 def test_training_leaves_a_complete_run(trained):
     files = {"best.keras", "confusion.png", "curves.png", "evaluation.csv", "evaluation.json"}
-    files |= {"history.csv", "image_scores.csv", "run.json", "samples.png", "state"}
+    files |= {"history.csv", "image_scores.csv", "plan.json", "run.json", "samples.png", "state"}
     assert {path.name for path in (trained / "run").iterdir()} == files
     run = Run(trained / "run")
     assert run.config.class_names == tuple(NAMES.split(","))
     assert run.config.augment["size"] == (16, 16)
-    assert (run.config.optimizer, run.config.epochs) == ("adam", 2)
+    assert (run.config.optimizer, run.config.epochs) == ("adamw", 2)
     assert (len(run.data.train_names), len(run.data.val_names)) == (5, 1)
 
 
@@ -67,11 +67,16 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     code, printed = tfseg(*train_words(trained), "--out", "default")
     assert code == 0, printed
     folders = {"images": trained / "images", "masks": trained / "masks"}
-    default = TrainConfig(out="default", class_names=NAMES.split(","), **folders)
+    data = TrainConfig(out="default", class_names=NAMES.split(","), **folders)
+    train, _ = training.open_readers(data)
+    given = {"class_names": data.class_names, "images": data.images, "masks": data.masks}
+    default = training.plan_training(train, given=given).config("default")
     assert configs.pop() == default
+    assert (default.minutes, default.optimizer) == (20, "adamw")
     options = (
-        *("--ignore-value", 11, "--mask-values", "0=0,9=2", "--gray"),
-        *("--val-images", "vi", "--val-masks", "vm", "--model", "unet", "--encoder", "resnet50"),
+        *("--ignore-value", 11, "--mask-values", "0=0,1=1,2=2", "--gray"),
+        *("--val-images", trained / "images", "--val-masks", trained / "masks"),
+        *("--model", "unet", "--encoder", "resnet50"),
         *("--weights", "None", "--filters", "4,8,16,32,64", "--size", 64, "--minutes", 1.5),
         *("--patience", 4),
         *("--batch-size", 3, "--optimizer", "adamw", "--learning-rate", 0.1),
@@ -80,19 +85,19 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
     code, printed = tfseg(*train_words(trained), *options, "--out", "other")
     assert code == 0, printed
     assert "Timing some steps, to plan 1.5 minutes." in printed
-    assert configs.pop() == replace(
-        default,
-        out="other",
+    config = configs.pop()
+    assert config == replace(
+        config,  # what is left to plan
         ignore_value=11,
-        mask_values={0: 0, 9: 2},
+        mask_values={0: 0, 1: 1, 2: 2},
         gray=True,
-        val_images="vi",
-        val_masks="vm",
+        val_images=data.images,
+        val_masks=data.masks,
         model="unet",
         encoder="resnet50",
         weights=None,
         filters=(4, 8, 16, 32, 64),
-        augment={**default.augment, "size": 64},
+        augment={**config.augment, "size": 64},
         epochs=None,
         minutes=1.5,
         patience=4,
@@ -104,18 +109,22 @@ def test_options_fill_the_config(configs, trained, tfseg, tmp_path, monkeypatch)
         seed=7,
     )
     code, _ = tfseg(*train_words(trained), "--normalize-each", "--out", "third")
-    assert configs.pop() == replace(default, out="third", normalization="image")
-    colors = "ground=1/2/3,disc=4/5/6,band=7/8/9,ignore=0/0/0"
+    assert configs.pop().normalization == "image"
+
+
+def test_options_for_colored_masks_fill_the_config(configs, tfseg, tmp_path):
+    fill(tmp_path, 3)
+    repaint(tmp_path, lambda mask: np.stack([mask, mask, 40 * mask], axis=-1))
+    for path in (tmp_path / "masks").iterdir():
+        path.rename(path.with_stem(f"{path.stem}_mask"))
+    colors = "ground=0/0/0,disc=1/1/40,band=2/2/80,ignore=9/9/9"
     layout = ("--colors", colors, "--recursive", "--mask-suffix", "_mask")
-    code, _ = tfseg(*train_words(trained), *layout, "--out", "fourth")
-    assert configs.pop() == replace(
-        default,
-        out="fourth",
-        colors={"ground": (1, 2, 3), "disc": (4, 5, 6), "band": (7, 8, 9)},
-        ignore_value=(0, 0, 0),
-        recursive=True,
-        mask_suffix="_mask",
-    )
+    code, printed = tfseg(*train_words(tmp_path), *layout, "--out", tmp_path / "run")
+    assert code == 0, printed
+    config = configs.pop()
+    assert config.colors == {"ground": (0, 0, 0), "disc": (1, 1, 40), "band": (2, 2, 80)}
+    assert (config.ignore_value, config.recursive) == ((9, 9, 9), True)
+    assert config.mask_suffix == "_mask"
 
 
 def test_groups_are_counted_and_kept_apart(trained, tfseg, tmp_path):
@@ -205,7 +214,7 @@ def test_what_a_training_found_is_printed(run, tfseg, configs):
 
 
 def test_warnings_are_messages_without_a_place_in_the_code(monkeypatch, folder, tfseg):
-    def warn(config, callbacks, track, frame):
+    def warn(config, callbacks, track, frame, checked):
         warnings.showwarning("anchors: few fit.", UserWarning, __file__, 1)
         raise ValueError("enough")
 
@@ -244,7 +253,7 @@ def test_gray_images_and_black_and_white_masks(gray_trained, tfseg):
 
 def test_resume_accepts_the_same_options_and_refuses_others(run, trained, tfseg):
     before = (run.folder / "history.csv").read_text()
-    same = ("--learning-rate", "0.001", "--weights", "imagenet")
+    same = ("--learning-rate", "0.002", "--weights", "imagenet")
     code, printed = tfseg(*train_words(trained), *SMALL, *same, "--out", run.folder, "--resume")
     assert code == 0, printed
     assert (run.folder / "history.csv").read_text() == before

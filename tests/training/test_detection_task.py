@@ -25,12 +25,13 @@ from tfseg.training import (
     Run,
     TrainConfig,
     build_model,
-    object_facts,
     open_readers,
     train,
+    trainer,
 )
 from tfseg.training.detection_task import DetectionTask
 from tfseg.training.non_finite import explain_object_batches, object_faults
+from tfseg.training.open_data import check_readers
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -142,7 +143,8 @@ def no_track(samples, total):
 
 def facts_of(config, reader=None, model=None):
     reader = Scenes(TRAIN) if reader is None else reader
-    return DetectionTask(config, model).find_facts(reader, Scenes(VAL), no_track)
+    data = check_readers(config.task, reader, Scenes(VAL), no_track)
+    return DetectionTask(config, model).find_facts(data)
 
 
 def detect_config(**changes):
@@ -223,7 +225,7 @@ def test_what_does_not_fit_is_refused_before_images_are_read(
     def read(*_, **__):
         pytest.fail("images were read")
 
-    monkeypatch.setattr(object_facts, "check_readers", read)
+    monkeypatch.setattr(trainer, "check_readers", read)
     models = {
         None: lambda: None,
         "unet": lambda: tiny_unet(2, filters=4),

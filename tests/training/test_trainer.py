@@ -189,7 +189,7 @@ def test_what_is_missing_is_said_before_images_are_read(network, tmp_path, monke
     def read(*_):
         pytest.fail("images were read")
 
-    monkeypatch.setattr(semantic_task, "check_readers", read)
+    monkeypatch.setattr(trainer, "check_readers", read)
     config = small_config(tmp_path / "run")
     with pytest.raises(ValueError, match="images=None names no folder. Pass readers"):
         train(config)

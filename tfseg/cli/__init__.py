@@ -12,6 +12,7 @@ from tfseg.cli.console import accept_all_characters, console, print_warning, qui
 from tfseg.cli.doctor import doctor
 from tfseg.cli.evaluate import evaluate
 from tfseg.cli.export import export
+from tfseg.cli.plan import plan
 from tfseg.cli.predict import predict
 from tfseg.cli.segment import segment
 from tfseg.cli.train import train
@@ -66,5 +67,5 @@ def demo(
     brain_tissue.run(console, out, export_to)
 
 
-for command in (demo, doctor, train, evaluate, tune, predict, export, segment):
+for command in (demo, doctor, plan, train, evaluate, tune, predict, export, segment):
     app.command()(command)

@@ -14,9 +14,9 @@ def guessed_classes(values: dict) -> dict:
     """
     from tfseg.doctor.guessed_classes import guess_classes
 
-    val = None if values["val_images"] is None else (values["val_images"], values["val_masks"])
+    val = None if values.get("val_images") is None else (values["val_images"], values["val_masks"])
     names = ("ignore_value", "mask_values", "colors", "recursive", "mask_suffix")
-    options = {name: values[name] for name in names}
+    options = {name: values[name] for name in names if name in values}
     guess = guess_classes(
         values["images"], values["masks"], val, **options, track=track("reading masks")
     )

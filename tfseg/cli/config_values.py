@@ -6,7 +6,6 @@ from tfseg.cli.options import parse_colors, parse_mask_values, split
 
 SEMANTIC = "semantic"
 BOXLESS_HEADS = ("star", "center")  # they are added to the network of --model
-DEFAULT_HEADS = {"detect": "faster_rcnn", "instances": "mask_rcnn"}
 # options whose field has another name
 FIELDS_OF_OPTIONS = {
     "normalize_each": "normalization",
@@ -36,19 +35,16 @@ def config_values(params: dict, given: set) -> dict:
         values["ignore_value"] = ignored_color
     values["class_names"] = split(params["class_names"], str)
     values["mask_values"] = parse_mask_values(params["mask_values"])
-    values["weights"] = None if params["weights"].lower() == "none" else params["weights"]
+    weights = params["weights"] or "imagenet"
+    values["weights"] = None if weights.lower() == "none" else weights
     values["filters"] = split(params["filters"], int)
     values["size"] = _parse_size(params["input_size"])
     values["anchor_sizes"] = _parse_levels(params["anchor_sizes"])
     values["anchor_ratios"] = split(params["anchor_ratios"], float)
     values["normalization"] = "image" if params["normalize_each"] else "dataset"
     values["optimizer"] = str(params["optimizer"])
-    weights = str(params["class_weights"])
-    values["class_weights"] = None if weights == "none" else weights
-    if params["minutes"] is not None and "epochs" not in given:
-        values["epochs"] = None
-    if values["head"] is None:
-        values["head"] = DEFAULT_HEADS.get(values["task"])
+    balance = str(params["class_weights"])
+    values["class_weights"] = None if balance == "none" else balance
     return values
 
 
@@ -59,6 +55,8 @@ def require_folders(values: dict, given: set) -> None:
         values: what `config_values` returned.
         given: names of the parameters on the command line.
     """
+    if "plan" in given:
+        return  # it names the data
     is_semantic = values["task"] == SEMANTIC
     for name in ("labels", "head"):
         if is_semantic and values[name] is not None:

@@ -11,7 +11,7 @@ from tfseg.cli.console import plural, say
 # of the network, which the weights are made for
 NETWORK = (
     *("model", "head", "grid", "layout", "input_size", "anchor_sizes", "anchor_ratios"),
-    *("encoder", "weights", "filters", "normalize_each"),
+    *("encoder", "weights", "filters", "normalize_each", "plan"),
 )
 OWN = ("epochs", "minutes", "groups", "folds", "fold")  # not those of the run
 SLOWER = 10  # how many times lower the learning rate is than that of the run

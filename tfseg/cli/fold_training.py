@@ -6,15 +6,16 @@ import typer
 
 from tfseg.cli.console import console, plural, say, say_commands, track, warnings_said
 from tfseg.cli.run_data import DRAWING, EVALUATION, window_of
-from tfseg.cli.training_summary import describe_training, say_best, say_interrupted
+from tfseg.cli.training_summary import begin_training, say_best, say_interrupted
 
 
-def train_in_folds(config, folds, began):
+def train_in_folds(config, folds, plan, began):
     """Train all folds, and print what happens and the scores.
 
     Args:
         config: a `TrainConfig` with `folds`.
         folds: a `tfseg.training.FoldRuns`, or a `Run` in a folder that is empty.
+        plan: the `TrainingPlan`; None if the training is resumed.
         began: when the minutes of the training did, by `time.monotonic`.
     """
     from tfseg import training
@@ -26,7 +27,7 @@ def train_in_folds(config, folds, began):
         with training.Progress(console) as progress:
             training.train_folds(
                 config,
-                callbacks=lambda number: [_describe(folds, number), progress],
+                callbacks=lambda number: [_describe(folds, number, plan), progress],
                 track=track("checking images"),
                 frame=training.TimeFrame(began, EVALUATION, DRAWING * (1 + config.folds / 2)),
             )
@@ -40,7 +41,7 @@ def train_in_folds(config, folds, began):
     )
 
 
-def _describe(folds, number):
+def _describe(folds, number, plan):
     """Return a callback that prints what the run of a fold found, and its best epoch."""
     import keras
 
@@ -53,7 +54,7 @@ def _describe(folds, number):
     if config.minutes is not None and run.can_start():
         say(f"Timing some steps, to plan {config.minutes / config.folds:g} minutes.")
     return keras.callbacks.LambdaCallback(
-        on_train_begin=lambda logs: describe_training(run),
+        on_train_begin=lambda logs: begin_training(run, plan),
         on_train_end=lambda logs: say_best(run.history(), run.record),
     )
 

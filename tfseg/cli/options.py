@@ -13,11 +13,11 @@ EVALUATION_BATCH_SIZE = 8
 RunFolder = Annotated[
     Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
 ]
-BatchSize = Annotated[
-    int,
+MemoryGb = Annotated[
+    float,
     typer.Option(
-        min=1,
-        help="Number of images per step. Lower it if memory runs out.",
+        min=0.1,
+        help="Memory in GB that the training may take; crops and batches become smaller.",
         rich_help_panel=TRAINING,
     ),
 ]

@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from tfseg.cli.console import console, plural, say, track, warnings_said
+from tfseg.cli.object_hint import say_if_objects
 
 # of the time of `train --minutes` that is kept for the results
 EVALUATION = 1.5  # times a validation of the training
@@ -211,3 +212,4 @@ def report_run(run, reader, out, batch_size, window=None):
     if history:
         images += ", curves.png"
     say(f"Tables and images in {out}: evaluation.json, evaluation.csv, image_scores.csv, {images}.")
+    say_if_objects(reader)

@@ -6,27 +6,27 @@ from dataclasses import replace
 import typer
 
 from tfseg.cli import train_options as options
-from tfseg.cli.class_guess import guessed_classes
-from tfseg.cli.config_values import FIELDS_OF_OPTIONS, SEMANTIC, config_values, require_folders
+from tfseg.cli.config_values import FIELDS_OF_OPTIONS, config_values, require_folders
 from tfseg.cli.console import console, quiet_start, say, say_commands, track
 from tfseg.cli.detector_runs import report_detector_run
 from tfseg.cli.fine_tuning import fine_tuned_config
 from tfseg.cli.fold_training import train_in_folds
 from tfseg.cli.instance_runs import report_instance_run
 from tfseg.cli.options import (
-    BatchSize,
     ClassNames,
     Colors,
     IgnoreValue,
     MaskSuffix,
     MaskValues,
+    MemoryGb,
     Recursive,
     ValImages,
     ValMasks,
     given_options,
 )
+from tfseg.cli.planned_run import planned_run
 from tfseg.cli.run_data import DRAWING, EVALUATION, open_run, report_run
-from tfseg.cli.training_summary import describe_training, say_best, say_interrupted
+from tfseg.cli.training_summary import begin_training, say_best, say_interrupted
 
 
 def train(
@@ -50,7 +50,7 @@ def train(
     groups: options.Groups = None,
     folds: options.Folds = None,
     max_objects: options.MaxObjects = None,
-    model: options.Model = "unet",
+    model: options.Model = None,
     head: options.Head = None,
     grid: options.Grid = None,
     layout: options.Layout = None,
@@ -58,18 +58,20 @@ def train(
     anchor_sizes: options.AnchorSizes = None,
     anchor_ratios: options.AnchorRatios = None,
     encoder: options.Encoder = None,
-    weights: options.Weights = "imagenet",
+    weights: options.Weights = None,
     filters: options.Filters = None,
     normalize_each: options.NormalizeEach = False,
     size: options.Size = None,
-    epochs: options.Epochs = 20,
+    epochs: options.Epochs = None,
     minutes: options.Minutes = None,
     patience: options.Patience = None,
-    batch_size: BatchSize = 8,
-    optimizer: options.OptimizerName = options.Optimizer.adam,
+    batch_size: options.BatchSize = None,
+    optimizer: options.OptimizerName = None,
     learning_rate: options.LearningRate = None,
-    class_weights: options.Balance = options.ClassWeights.none,
+    class_weights: options.Balance = None,
     window: options.Window = None,
+    plan: options.PlanFile = None,
+    memory_gb: MemoryGb = 8,
     out: options.Out,
     seed: options.Seed = 0,
     from_run: options.From = None,
@@ -80,14 +82,14 @@ def train(
 
     Masks are PNG files of class ids (0, 1, 2 ...); masks of two classes may be black and white.
     Without --class-names the names are those in a file such as classes.txt beside the masks, or
-    class_0, class_1 ...
+    class_0, class_1 ... Whatever else is not given is planned from the data, as `tfseg plan` does,
+    and shown with its reason.
 
     Examples:
 
-    [cyan]tfseg train --images photos --masks labels --class-names background,leaf \\
-      --out runs/leaves[/]
+    [cyan]tfseg train --images photos --masks labels --minutes 20 --out runs/leaves[/]
 
-    [cyan]tfseg train --encoder efficientnet_lite0 --images ...[/]  with an ImageNet encoder
+    [cyan]tfseg train --plan plan.json --out runs/leaves[/]  with a plan of `tfseg plan`, edited
 
     [cyan]tfseg train --task detect --images photos --labels boxes.json --out runs/cells[/]
 
@@ -106,15 +108,15 @@ def train(
     [cyan]tfseg train --resume --out runs/leaves[/]  after an interruption
     """
     began = time.monotonic()
-    config, run = _open_config(context.params, set(given_options(context)))
+    config, run, plan, checked = _open_run(context.params, set(given_options(context)))
     if config.folds is not None and config.fold is None:
-        train_in_folds(config, run, began)
+        train_in_folds(config, run, plan, began)
     else:
-        _train(config, run, began)
+        _train(config, run, plan, checked, began)
 
 
-def _open_config(params, given):
-    """Return the config and the run to start or to resume.
+def _open_run(params, given):
+    """Return the config and the run to start or to resume, and plan and data of a new one.
 
     Args:
         params: {parameter of `train`: value}.
@@ -128,17 +130,13 @@ def _open_config(params, given):
     if not params["resume"] and "val_fraction" in given:
         _refuse_val_fraction(values)
     if params["resume"]:
-        config = run.config
-        _refuse_changes(run, config, values, size, given)
-    elif params["from_run"] is not None:
-        run.raise_if_exists()
-        config = fine_tuned_config(params, values, given)
-    else:
-        run.raise_if_exists()
-        if values["task"] == SEMANTIC and values["class_names"] is None:
-            values |= guessed_classes(values)
-        config = _new_config(values, size, params["out"])
-    return config, run
+        _refuse_changes(run, run.config, values, size, given)
+        return run.config, run, None, None
+    run.raise_if_exists()
+    if params["from_run"] is not None:
+        return fine_tuned_config(params, values, given), run, None, None
+    plan, config, checked = planned_run(values, params, given)
+    return config, run, plan, checked
 
 
 def _refuse_val_fraction(values):
@@ -157,19 +155,7 @@ def _refuse_val_fraction(values):
         )
 
 
-def _new_config(values, size, out):
-    """Return the `TrainConfig` of a new run; what it refuses is an error of usage."""
-    from tfseg import training
-
-    try:
-        default = training.TrainConfig(out=str(out), task=values["task"], head=values["head"])
-        augment = default.augment if size is None else {**default.augment, "size": size}
-        return replace(default, **values, augment=augment)
-    except ValueError as error:
-        raise typer.BadParameter(str(error).removeprefix("TrainConfig: ")) from error
-
-
-def _train(config, run, began):
+def _train(config, run, plan, checked, began):
     """Train, and print what happens and the result; `began` is when the minutes did."""
     import keras
 
@@ -180,14 +166,15 @@ def _train(config, run, began):
     if config.minutes is not None and run.can_start():
         say(f"Timing some steps, to plan {config.minutes:g} minutes.")
     frame = training.TimeFrame(began, validations=EVALUATION, seconds=DRAWING)
-    describe = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: describe_training(run))
+    begin = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: begin_training(run, plan))
     try:
         with training.Progress(console) as progress:
             training.train(
                 config,
-                callbacks=[describe, progress],
+                callbacks=[begin, progress],
                 track=track("checking images"),
                 frame=frame,
+                checked=checked,
             )
     except KeyboardInterrupt:
         say_interrupted(run)

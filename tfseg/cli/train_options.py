@@ -120,9 +120,11 @@ Folds = Annotated[
     ),
 ]
 Model = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="Network: unet, deeplab_v3_plus, lraspp ..., see --networks.", rich_help_panel=MODEL
+        help="Network: unet, deeplab_v3_plus, lraspp ..., see --networks; by default unet.",
+        show_default=False,
+        rich_help_panel=MODEL,
     ),
 ]
 Head = Annotated[
@@ -188,9 +190,11 @@ Encoder = Annotated[
     ),
 ]
 Weights = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help='Initial weights of the encoder: "imagenet", "none" or a `.weights.h5` file.',
+        help='Initial weights of the encoder: "imagenet" (default), "none" or a `.weights.h5` '
+        "file.",
+        show_default=False,
         rich_help_panel=MODEL,
     ),
 ]
@@ -225,18 +229,39 @@ Size = Annotated[
     int | None,
     typer.Option(
         min=8,
-        help="Side of the training crops in pixels; by default 256, or 384 for detectors.",
+        help="Side of the training crops in pixels; by default planned.",
         show_default=False,
         rich_help_panel=TRAINING,
     ),
 ]
 Epochs = Annotated[
-    int, typer.Option(min=1, help="Passes over the images.", rich_help_panel=TRAINING)
+    int | None,
+    typer.Option(
+        min=1,
+        help="Passes over the images, instead of --minutes.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Number of images per step; by default planned. Lower it if memory runs out.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--plan", help="A plan that `tfseg plan` wrote, instead of a new one.", rich_help_panel=RUN
+    ),
 ]
 Minutes = Annotated[
     float | None,
     typer.Option(
-        help="Train and evaluate in this time, instead of --epochs: the number of steps follows "
+        help="Train and evaluate in this time, by default 20 minutes: the number of steps follows "
         "the speed of the machine, also if it changes.",
         show_default=False,
         rich_help_panel=TRAINING,
@@ -246,29 +271,35 @@ Patience = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Stop after this many epochs in a row without a better validation score; by default "
-        "train to the end.",
+        help="Stop after this many epochs in a row without a better validation score; by default 8 "
+        "of the 20 rounds of --minutes.",
         show_default=False,
         rich_help_panel=TRAINING,
     ),
 ]
 OptimizerName = Annotated[
-    Optimizer,
-    typer.Option(help="Adam, AdamW, or SGD with Nesterov momentum.", rich_help_panel=TRAINING),
+    Optimizer | None,
+    typer.Option(
+        help="Adam, AdamW (default), or SGD with Nesterov momentum.",
+        show_default=False,
+        rich_help_panel=TRAINING,
+    ),
 ]
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        help="Peak learning rate (linear warm-up, then cosine decay); by default 0.001, or 0.05 "
-        "for sgd.",
+        help="Peak learning rate (linear warm-up, then cosine decay); by default 0.002 for adamw, "
+        "0.001 for adam and detectors, 0.05 for sgd.",
         show_default=False,
         rich_help_panel=TRAINING,
     ),
 ]
 Balance = Annotated[
-    ClassWeights,
+    ClassWeights | None,
     typer.Option(
-        help="median: give rare classes more weight, by median frequency balancing.",
+        help="median: give rare classes more weight, by median frequency balancing; by default "
+        "planned.",
+        show_default=False,
         rich_help_panel=TRAINING,
     ),
 ]

@@ -16,8 +16,15 @@ MONITORED = {
 FEW_STEPS = 200  # below this, a network has hardly learned anything
 
 
-def describe_training(run):
-    """Print what a training that begins has found in its data."""
+def begin_training(run, plan=None):
+    """Print what a training that begins has found in its data, and keep its plan in `plan.json`.
+
+    Args:
+        run: the `tfseg.training.Run`.
+        plan: the `TrainingPlan`; None if the run is resumed.
+    """
+    if plan is not None:
+        plan.save(run.folder / "plan.json")
     record = run.record
     data, length = record.data, record.length
     done = len(run.history().get("epoch", []))

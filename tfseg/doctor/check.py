@@ -33,6 +33,7 @@ class Summary:
             for readers without objects.
         classes: list of (N,) arrays of object categories.
         crowd: list of (N,) bool arrays: whether the entry is a crowd.
+        samples: list of `tfseg.doctor.measure.Sample`, the statistics of each sample.
     """
 
     count: int
@@ -45,6 +46,7 @@ class Summary:
     boxes: list = field(default_factory=list)
     classes: list = field(default_factory=list)
     crowd: list = field(default_factory=list)
+    samples: list = field(default_factory=list)
 
 
 def check(
@@ -99,6 +101,7 @@ def check(
     weights = class_weights(counts.pixels, counts.shown_pixels).tolist()
     values = common_range(samples)
     summary = Summary(len(reader), counts.pixels, counts.ignored, mean, std, weights, values)
+    summary.samples = samples
     if "classes" in reader.fields:
         summary.boxes = [sample.boxes for sample in samples]
         summary.classes = [sample.categories for sample in samples]

@@ -23,6 +23,10 @@ UNLABELED = ("void", "unlabeled", "ignore", "ignored")  # names of an ignored co
 VALUES_SHOWN = 40
 
 
+class NumberedObjectsError(ValueError):
+    """Masks number objects instead of classes."""
+
+
 @dataclass(frozen=True)
 class GuessedClasses:
     """Classes of masks, and where they are from.
@@ -219,7 +223,7 @@ def _from_values(masks, values, ignore_value, mask_values):
             "learn. Check how they were exported, and which value is ignored (--ignore-value)."
         )
     if mask_values is None and number_objects([found - {0, ignore_value} for found in values]):
-        raise ValueError(
+        raise NumberedObjectsError(
             f"The masks in '{masks}' number objects: they contain 1, 2, ... up to {max(ids)}, a "
             "different number in each mask. To separate the objects, train with `--task instances "
             f"--labels {masks}` in place of `--masks`; if they are classes, pass --class-names."

@@ -15,6 +15,7 @@ from tfseg.data.readers.pillow_files import open_image, stored_orientation
 from tfseg.data.readers.png_chunks import is_png
 from tfseg.data.value_range import value_range
 from tfseg.doctor.duplicates import fingerprint
+from tfseg.doctor.halves import label_halves, object_halves
 
 MAX_COLORS = 256  # colors kept per mask; a mask with more is a photograph
 MAX_VALUES = 2**16  # values kept per mask
@@ -66,6 +67,8 @@ class Sample:
         classes: ids in masks of the categories of the objects that are not crowds; -1 if they are
             out of range.
         misplaced: numbers of the objects with pixels outside their box.
+        halves: (4, C) labels in the halves of the image, see `half_differences`; only of samples
+            from a reader.
         source: (reader, index) of a sample from a reader.
         reader_orientation: EXIF orientation of the image file of a reader's sample.
     """
@@ -94,6 +97,7 @@ class Sample:
     crowd: np.ndarray | None = None
     classes: np.ndarray | None = None
     misplaced: list = field(default_factory=list)
+    halves: np.ndarray | None = None
     source: tuple | None = None
     reader_orientation: int = 1
 
@@ -124,10 +128,13 @@ def measure_sample(reader, index: int, detailed: bool = True) -> Sample:
     if "mask" in arrays:
         sample.mask_size = arrays["mask"].shape
         sample.labels = label_statistics(arrays["mask"], detailed)
+        sample.halves = label_halves(arrays["mask"], len(reader.label_names))
     sample.boxes, sample.categories = arrays.get("boxes"), arrays.get("classes")
     if "classes" in arrays:
         sample.crowd = np.asarray(arrays.get("crowd", np.zeros(len(arrays["classes"]), bool)))
         sample.classes = _label_ids(reader, np.asarray(arrays["classes"])[~sample.crowd])
+    if "boxes" in arrays and "mask" not in arrays:
+        sample.halves = object_halves(arrays["boxes"], sample.size)
     if "instances" in arrays and "boxes" in arrays:
         sample.misplaced = misplaced_objects(arrays["instances"], arrays["boxes"])
     if detailed:

@@ -12,8 +12,9 @@ from tfseg.training.instance_scores import InstanceScores
 from tfseg.training.instance_task import instance_targets
 from tfseg.training.length import TrainingLength
 from tfseg.training.non_finite import NonFiniteLossError
-from tfseg.training.open_data import open_like, open_readers
+from tfseg.training.open_data import CheckedData, open_checked, open_like, open_readers
 from tfseg.training.pace import TimeFrame
+from tfseg.training.planning import TrainingPlan, plan, plan_training
 from tfseg.training.presets import compile_for
 from tfseg.training.rate_finder import RateSearch, find_learning_rate
 from tfseg.training.record import DataFacts, RunRecord
@@ -25,6 +26,7 @@ __all__ = [
     "SCHEDULES",
     "AugmentedDetector",
     "AugmentedModel",
+    "CheckedData",
     "Cosine",
     "DataFacts",
     "DetectionScores",
@@ -41,14 +43,18 @@ __all__ = [
     "TensorBoard",
     "TimeFrame",
     "TrainConfig",
+    "TrainingPlan",
     "augmented",
     "build_model",
     "compile_for",
     "deterministic",
     "find_learning_rate",
     "instance_targets",
+    "open_checked",
     "open_like",
     "open_readers",
+    "plan",
+    "plan_training",
     "train",
     "train_folds",
 ]

@@ -13,7 +13,7 @@ from tfseg.models.detection.assemble import ANCHOR_RATIOS, ANCHOR_SIZES, STRIDES
 from tfseg.models.encoders import require_weights
 from tfseg.training.detection_scores import DetectionScores
 from tfseg.training.non_finite import explain_object_batches
-from tfseg.training.object_facts import check_objects, object_facts, objects_of, require_fields
+from tfseg.training.object_facts import object_facts, objects_of, require_fields, require_objects
 from tfseg.training.presets import compile_for
 from tfseg.training.task import Task, normalization_options
 
@@ -67,16 +67,14 @@ class DetectionTask(Task):
                 f"num_classes={len(names)}."
             )
 
-    def find_facts(self, train, val, track):
-        summary, val_summary = check_objects(train, val, track, self._takes_0_255())
+    def find_facts(self, data):
+        require_objects(data, self._takes_0_255())
+        most = self.config.max_objects or _most_objects(data.summary, self.config.augment)
         return object_facts(
-            train,
-            val,
-            summary,
-            val_summary,
+            data,
             window=None,
-            anchor_coverage=self._check_anchors(train, summary),
-            max_objects=self.config.max_objects or _most_objects(summary, self.config.augment),
+            anchor_coverage=self._check_anchors(data.train, data.summary),
+            max_objects=most,
         )
 
     def build_model(self, facts):

@@ -10,7 +10,7 @@ from tfseg.models.reader_fit import predicted_stuff, require_fitting_model, stuf
 from tfseg.training.config_checks import require_weight_per_class
 from tfseg.training.instance_scores import InstanceScores
 from tfseg.training.non_finite import explain_object_batches
-from tfseg.training.object_facts import check_objects, object_facts, require_fields
+from tfseg.training.object_facts import object_facts, require_fields, require_objects
 from tfseg.training.presets import compile_for
 from tfseg.training.task import Task, normalization_options
 
@@ -56,17 +56,13 @@ class InstanceTask(Task):
         if self._model is not None:
             require_fitting_model("train", self._model, reader)
 
-    def find_facts(self, train, val, track):
-        summary, val_summary = check_objects(train, val, track, self._takes_0_255())
-        window = self.config.window or window_for([*train.sizes, *val.sizes])
+    def find_facts(self, data):
+        require_objects(data, self._takes_0_255())
         return object_facts(
-            train,
-            val,
-            summary,
-            val_summary,
-            window=window,
-            label_names=list(train.label_names),
-            thing_ids=self._thing_ids(train),
+            data,
+            window=self.config.window or window_for([*data.train.sizes, *data.val.sizes]),
+            label_names=list(data.train.label_names),
+            thing_ids=self._thing_ids(data.train),
         )
 
     def _thing_ids(self, train):

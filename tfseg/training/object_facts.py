@@ -3,48 +3,41 @@
 import numpy as np
 
 from tfseg.data.readers.problems import dropped_sentence
-from tfseg.training.open_data import check_readers, warn_of_ranges
+from tfseg.training.open_data import CheckedData, warn_of_ranges
 from tfseg.training.record import DataFacts
 from tfseg.training.task import common_facts
 
 
-def check_objects(train, val, track, takes_0_255: bool):
-    """Read every sample once, and refuse readers without an object.
+def require_objects(data: CheckedData, takes_0_255: bool) -> None:
+    """Refuse readers without an object, and warn about the range of the images.
 
     Args:
-        train, val: readers of objects.
-        track: wraps the iteration to show progress.
+        data: the checked readers of objects.
         takes_0_255: whether the model is known to normalize 0..255.
 
-    Returns:
-        (train, val): a `Summary` of each.
-
     Raises:
-        ValueError: samples cannot be trained or validated on, or have no object at all.
+        ValueError: the images to train or to validate on have no object at all.
     """
-    summary, val_summary = check_readers(train, val, track, min_classes=1)
-    _require_objects("training", train, summary)
-    _require_objects("validation", val, val_summary)
-    warn_of_ranges(train, summary, val_summary, takes_0_255, stacklevel=6)
-    return summary, val_summary
+    _require_objects("training", data.train, data.summary)
+    _require_objects("validation", data.val, data.val_summary)
+    warn_of_ranges(data, takes_0_255, stacklevel=6)
 
 
-def object_facts(train, val, summary, val_summary, **others) -> DataFacts:
+def object_facts(data: CheckedData, **others) -> DataFacts:
     """Return the `DataFacts` of readers of objects.
 
     Args:
-        train, val: readers of objects.
-        summary, val_summary: what `check_objects` returned.
+        data: the checked readers of objects.
         **others: further fields.
     """
-    count = len(train.object_names)
+    names = list(data.train.object_names)
     return DataFacts(
-        class_names=list(train.object_names),
+        class_names=names,
         mask_values=None,
-        **common_facts(train, val, summary, val_summary),
-        object_names=list(train.object_names),
-        object_counts=_objects_per_class(summary, count),
-        val_object_counts=_objects_per_class(val_summary, count),
+        **common_facts(data),
+        object_names=names,
+        object_counts=_objects_per_class(data.summary, len(names)),
+        val_object_counts=_objects_per_class(data.val_summary, len(names)),
         **others,
     )
 

@@ -1,17 +1,35 @@
 """The readers of a training, from the folders that its config names."""
 
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
-from tfseg.data import Folder, open_objects
+from tfseg.data import Folder, Reader, open_objects
 from tfseg.data.readers.open_objects import has_voc_list
 from tfseg.data.value_range import range_warning
-from tfseg.doctor import check
+from tfseg.doctor import Summary, check
 from tfseg.training.config import TrainConfig
 from tfseg.training.record import DataFacts
+from tfseg.training.task_fields import SEMANTIC
 
 NAMES_SHOWN = 8
+
+
+@dataclass(frozen=True)
+class CheckedData:
+    """Opened readers whose samples were all read once.
+
+    Attributes:
+        train, val: readers.
+        summary, val_summary: `tfseg.doctor.Summary` of each.
+    """
+
+    train: Reader
+    val: Reader
+    summary: Summary
+    val_summary: Summary
 
 
 def open_readers(config: TrainConfig, data: DataFacts | None = None):
@@ -154,21 +172,37 @@ def require_alike(train, val) -> None:
         )
 
 
-def check_readers(train, val, track, min_classes: int = 2):
+def open_checked(
+    config: TrainConfig, track: Callable = lambda samples, total: samples
+) -> CheckedData:
+    """Open the folders of a config and read every sample once, for `train`'s `checked`.
+
+    Args:
+        config: the `TrainConfig`.
+        track: wraps the iteration to show progress.
+
+    Raises:
+        FileNotFoundError, ValueError: see `open_readers`; or samples cannot be trained or validated
+            on.
+    """
+    train, val = open_readers(config)
+    require_alike(train, val)
+    return check_readers(config.task, train, val, track)
+
+
+def check_readers(task: str, train: Reader, val: Reader, track: Callable) -> CheckedData:
     """Read every sample once.
 
     Args:
+        task: see `TrainConfig`. Only masks must show two classes.
         train, val: readers.
         track: wraps the iteration to show progress.
-        min_classes: required number of classes in the training masks.
-
-    Returns:
-        (train, val): a `Summary` of each.
 
     Raises:
         ValueError: samples cannot be trained or validated on; the message names those of both.
     """
     summaries, problems = [], []
+    min_classes = 2 if task == SEMANTIC else 1
     for reader, purpose, classes in ((train, "training", min_classes), (val, "validation", 1)):
         try:
             summaries.append(check(reader, track, min_samples=1, min_classes=classes))
@@ -176,25 +210,23 @@ def check_readers(train, val, track, min_classes: int = 2):
             problems.append(f"In the {purpose} images: {error}")
     if problems:
         raise ValueError("\n".join(problems))
-    return summaries
+    return CheckedData(train, val, *summaries)
 
 
-def warn_of_ranges(train, summary, val_summary, takes_0_255: bool, stacklevel: int = 4) -> None:
+def warn_of_ranges(data: CheckedData, takes_0_255: bool, stacklevel: int = 4) -> None:
     """Warn about images that are not in the range of the model, or of the training images.
 
     Args:
-        train: the training reader.
-        summary, val_summary: what `check_readers` returned.
+        data: the checked readers.
         takes_0_255: whether the model is known to normalize 0..255.
         stacklevel: of the warning, so that it names the caller of `train`.
     """
-    if train.dtype == np.uint8:
+    if data.train.dtype == np.uint8:
         return
-    texts = [
-        range_warning(*val_summary.value_range, summary.value_range, "train: validation images")
-    ]
+    trained = data.summary.value_range
+    texts = [range_warning(*data.val_summary.value_range, trained, "train: validation images")]
     if takes_0_255:
-        texts.append(range_warning(*summary.value_range, None, "train: training images"))
+        texts.append(range_warning(*trained, None, "train: training images"))
     for text in filter(None, texts):
         warnings.warn(text, stacklevel=stacklevel)
 

@@ -8,7 +8,7 @@ from tfseg.models import DEFAULT_ENCODERS, build, is_detector
 from tfseg.models.encoders import require_weights
 from tfseg.training.config_checks import require_weight_per_class
 from tfseg.training.non_finite import explain_batches
-from tfseg.training.open_data import check_readers, warn_of_ranges
+from tfseg.training.open_data import warn_of_ranges
 from tfseg.training.presets import compile_for
 from tfseg.training.record import DataFacts
 from tfseg.training.task import (
@@ -63,14 +63,13 @@ class SemanticTask(Task):
                 f"num_classes={classes}."
             )
 
-    def find_facts(self, train, val, track):
-        summary, val_summary = check_readers(train, val, track)
-        warn_of_ranges(train, summary, val_summary, self._takes_0_255())
+    def find_facts(self, data):
+        warn_of_ranges(data, self._takes_0_255())
         return DataFacts(
-            class_names=list(train.class_names),
-            mask_values=train.mask_values,
-            window=self.config.window or window_for([*train.sizes, *val.sizes]),
-            **common_facts(train, val, summary, val_summary),
+            class_names=list(data.train.class_names),
+            mask_values=data.train.mask_values,
+            window=self.config.window or window_for([*data.train.sizes, *data.val.sizes]),
+            **common_facts(data),
         )
 
     def build_model(self, facts):

@@ -9,7 +9,7 @@ from tfseg.data import pipeline
 from tfseg.training.config import TrainConfig
 from tfseg.training.fit_checks import takes_0_255
 from tfseg.training.length import TrainingLength
-from tfseg.training.open_data import sample_names
+from tfseg.training.open_data import CheckedData, sample_names
 from tfseg.training.presets import require_outputs
 from tfseg.training.record import DataFacts
 
@@ -45,13 +45,8 @@ class Task:
         """Raise a ValueError if the classes of the training reader do not fit config and model."""
         raise NotImplementedError
 
-    def find_facts(self, train, val, track) -> DataFacts:
-        """Check all samples of two readers and return what was found.
-
-        Args:
-            train, val: readers.
-            track: wraps the iteration to show progress.
-        """
+    def find_facts(self, data: CheckedData) -> DataFacts:
+        """Return what was found in the samples to train and to validate on."""
         raise NotImplementedError
 
     def build_model(self, facts: DataFacts) -> keras.Model:
@@ -119,13 +114,9 @@ class Task:
         return str(Path(self.config.cache) / part)  # a cache contains the samples of one reader
 
 
-def common_facts(train, val, summary, val_summary) -> dict:
-    """Return the arguments of `DataFacts` that all tasks have, except the names of the classes.
-
-    Args:
-        train, val: readers.
-        summary, val_summary: what `check_readers` found in them.
-    """
+def common_facts(data: CheckedData) -> dict:
+    """Return the arguments of `DataFacts` that all tasks have, except the names of the classes."""
+    train, val, summary, val_summary = data.train, data.val, data.summary, data.val_summary
     return {
         "channels": train.channels,
         "dtype": train.dtype.name,

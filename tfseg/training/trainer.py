@@ -16,7 +16,13 @@ from tfseg.training.fine_tuning import Source
 from tfseg.training.instance_task import InstanceTask
 from tfseg.training.length import TrainingLength
 from tfseg.training.non_finite import NonFiniteLossError
-from tfseg.training.open_data import open_readers, require_alike, sample_names
+from tfseg.training.open_data import (
+    CheckedData,
+    check_readers,
+    open_readers,
+    require_alike,
+    sample_names,
+)
 from tfseg.training.pace import Pace, Rounds, TimeFrame, let_end_move
 from tfseg.training.record import DataFacts, RunRecord, package_versions, resolved_defaults
 from tfseg.training.run import Run
@@ -42,6 +48,7 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     track: Callable = lambda samples, total: samples,
     frame: TimeFrame | None = None,
+    checked: CheckedData | None = None,
 ) -> Run:
     """Train as `config` says; a run that was interrupted continues after its last epoch.
 
@@ -60,6 +67,8 @@ def train(
             number.
         frame: what else belongs to `config.minutes` than this function, see `TimeFrame`; None for
             nothing.
+        checked: what `open_checked` returned for a new run of this config, to read no sample twice;
+            None to open and check the data.
 
     Returns:
         Run: the folder with `run.json`, `history.csv`, and the model of the best epoch.
@@ -87,10 +96,13 @@ def train(
     config, run = task.config, Run(config.out)
     stored = run.stored(config)
     source = _source(config, model) if stored is None else None
-    train, val = _open(task, train, val, stored, source)
+    if checked is None:
+        train, val = _open(task, train, val, stored, source)
+    else:
+        train, val = checked.train, checked.val
     require_alike(train, val)
     task.check_classes(train)
-    facts = task.find_facts(train, val, track)
+    facts = task.find_facts(checked or check_readers(config.task, train, val, track))
     if stored is not None:
         facts = stored.data
     elif source is not None:

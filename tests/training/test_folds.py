@@ -138,12 +138,15 @@ def test_wrong_configs_are_refused(undisturbed, reader, tmp_path):
         train_folds(replace(config, out=str(tmp_path / "full")), reader)
 
 
-def test_a_run_names_the_class_for_folds(undisturbed, tmp_path):
+def test_other_folders_are_named_for_what_they_are(undisturbed, tmp_path):
     with pytest.raises(FileNotFoundError, match="has a training in folds. Open it with"):
         _ = Run(undisturbed.folder).record
     with pytest.raises(FileExistsError, match="already contains a training in folds"):
         undisturbed.raise_if_exists()
     with pytest.raises(FileNotFoundError, match="has no training in folds"):
         _ = FoldRuns(tmp_path).config
-    config = json.loads((undisturbed.folder / "folds.json").read_text())["config"]
-    assert config["folds"] == 3
+    text = (undisturbed.folder / "folds.json").read_text()
+    assert json.loads(text)["config"]["folds"] == 3
+    (tmp_path / "folds.json").write_text(text[:-9])
+    with pytest.raises(ValueError, match=r"folds\.json is damaged \(.*Start a new training"):
+        _ = FoldRuns(tmp_path).fold_of

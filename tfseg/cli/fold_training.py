@@ -8,6 +8,8 @@ from tfseg.cli.console import console, plural, say, say_commands, track, warning
 from tfseg.cli.run_data import DRAWING, EVALUATION, window_of
 from tfseg.cli.training_summary import begin_training, say_best, say_interrupted
 
+LOADING = 1.5  # of the time of `--minutes`, the seconds that are kept to load the model of a fold
+
 
 def train_in_folds(config, folds, plan, began):
     """Train all folds, and print what happens and the scores.
@@ -29,7 +31,7 @@ def train_in_folds(config, folds, plan, began):
                 config,
                 callbacks=lambda number: [_describe(folds, number, plan), progress],
                 track=track("checking images"),
-                frame=training.TimeFrame(began, EVALUATION, DRAWING * (1 + config.folds / 2)),
+                frame=training.TimeFrame(began, EVALUATION, DRAWING + LOADING * config.folds),
             )
     except KeyboardInterrupt:
         say_interrupted(folds)

@@ -144,7 +144,11 @@ class FoldRuns:
     def _read(self):
         if not self.exists():
             raise FileNotFoundError(f"'{self.folder}' has no training in folds: no {FOLDS_FILE}.")
-        return json.loads((self.folder / FOLDS_FILE).read_text("utf-8"))
+        file = self.folder / FOLDS_FILE
+        try:
+            return json.loads(file.read_text("utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{file} is damaged ({error}). Start a new training.") from error
 
     def _require_models(self):
         runs = self.runs

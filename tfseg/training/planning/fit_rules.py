@@ -7,12 +7,13 @@ from tfseg.training.pooling import dataset_batch_limit
 
 IMBALANCE = 10  # times the pixels of the rarest class, from which on classes are weighted
 BATCH_PIXELS, LARGEST_BATCH, DETECTOR_BATCH = 512 * 1024, 16, 4
+FEW_IMAGES = 50  # with fewer, those to validate on say little
 PATIENCE = 8  # of 20 rounds
 CACHED = 1 / 8  # of the memory, at most
 BYTES = {"uint8": 1, "uint16": 2}
 
 
-def class_weights(facts, chosen, memory_gb) -> Decision | None:
+def class_weights(facts, chosen, memory_gb) -> Decision:
     """Weight rare classes by the fourth root of median frequency balancing."""
     present = [
         (fraction, name)
@@ -20,7 +21,8 @@ def class_weights(facts, chosen, memory_gb) -> Decision | None:
         if fraction
     ]
     if len(present) < 2 or max(present)[0] <= IMBALANCE * min(present)[0]:
-        return None
+        reason = f"no class has more than {IMBALANCE} times the pixels of another one"
+        return Decision({"class_weights": None}, reason)
     rarest = min(present)
     weights = tuple(round(weight**0.25, 3) for weight in facts.class_weights)
     reason = f"{rarest[1]} has {rarest[0]:.2%} of the pixels; fourth root of median frequencies"
@@ -44,6 +46,17 @@ def batch(facts, chosen, memory_gb) -> Decision:
     val_count = max(1, count * height * width // math.prod(facts.largest_size))
     values = {"batch_size": count, "val_batch_size": val_count}
     return Decision(values, f"a step shows {fraction:.1%} of the pixels of all images")
+
+
+def folds(facts, chosen, memory_gb) -> Decision:
+    """Split once; with few images, mention that folds score all of them."""
+    if facts.images < FEW_IMAGES:
+        reason = (
+            f"{facts.images} images are few: --folds 5 would take longer and score each of them"
+        )
+    else:
+        reason = "one part of the images is enough to validate on"
+    return Decision({"folds": None}, reason)
 
 
 def detector_batch(facts, chosen, memory_gb) -> Decision:

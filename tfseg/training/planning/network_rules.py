@@ -108,10 +108,8 @@ def normalization(facts, chosen, memory_gb) -> Decision:
     return Decision({"normalization": "dataset"}, "mean and std of the training images")
 
 
-def window(facts, chosen, memory_gb) -> Decision | None:
+def window(facts, chosen, memory_gb) -> Decision:
     """Validate and predict large images in windows."""
-    side = window_for([facts.largest_size])
-    if side is None:
-        return None
     height, width = facts.largest_size
-    return Decision({"window": side}, f"the largest image has {height} x {width} pixels")
+    reason = f"the largest image has {height} x {width} pixels"
+    return Decision({"window": window_for([facts.largest_size])}, reason)

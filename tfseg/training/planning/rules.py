@@ -10,30 +10,34 @@ encoder         EfficientNet-Lite0 with ImageNet weights if its package is insta
                 have 64 pixels or more: mean IoU 0.872 instead of 0.850 on stained tissue.
 no encoder      a U-Net of 32 filters, doubled per level; crops are halved while 4 pixels remain
                 on each side (nnU-Net), at most 4 times.
-normalization   each image by itself if a bright image (quantile 0.9) is more than 4 times as
-                bright as a dark one (quantile 0.1): recipe `dsb2018`.
+normalization   each image by itself if the brightest pixels of images differ more than twofold
+                (quantiles 0.1 and 0.9): nuclei (DSB 2018) 3.0, all others measured up to 1.2.
 orientation     turned by any angle and mirrored if labels are distributed alike in top and
                 bottom, and in left and right: a difference of at most 0.05, over at least 8
                 images. Measured: streets (CamVid) 0.86, slices of a brain 0.07, neurons (ISBI
                 2012) 0.03, nuclei (DSB 2018) 0.00. Otherwise turned by 10 degrees at most, and
                 mirrored unless left and right differ by more than 0.1.
-scale           0.8 to 1.25 without an up and down (recipe `isbi2012`), otherwise 0.7 to 1.5.
+scale           0.8 to 1.25 (recipe `isbi2012`) without an up and down, if all images have one
+                size and objects differ less than 2.5-fold; otherwise 0.7 to 1.5.
 colors          brightness and contrast by half of what a bright and a dark image differ, at
-                least 0.1 and 0.2 (recipe `camvid`), at most 0.3 and 0.5. None of them, but
+                least 0.1 and 0.2 (recipe `camvid`), at most 0.2 and 0.3. None of them, but
                 gamma, where each image is normalized (recipe `dsb2018`).
 microscope      without an up and down also elastic deformation, blur and noise: AP 0.773
                 instead of 0.744 in the recipe `dsb2018`.
 class weights   the fourth root of median frequency balancing if a class has more than 10 times
                 the pixels of another one: recipe `camvid`.
 loss            cross entropy + Dice, see `tfseg.losses`.
-batch           as many crops as have half a million pixels, at most 16 and half of the images.
-                They become fewer, then smaller, until the predicted memory is there.
+batch           as many crops as have half a million pixels, at most 16, and at most 5 % of the
+                pixels of the dataset (nnU-Net), but 2. Crops become fewer, then smaller, until
+                the predicted memory is there. Validation steps have as many pixels.
 optimizer       AdamW at 0.002 with a cosine schedule (recipes `camvid`, `dsb2018`); detectors
                 at 0.001 with clipped gradients (recipe `bccd`).
-head            star for many small objects, otherwise a detector; see `fitting_head`.
+head            star for many small objects, center with stuff, otherwise a detector; see
+                `tfseg.doctor.numbered_objects.fitting_head`.
 grid            of a star head: 1 if small objects have less than 5 pixels, 4 if the median has
                 more than 80, otherwise 2.
 anchors         those that the doctor proposes if the default ones cover less than 95 %.
+folds           none; with fewer than 50 images the reason mentions them.
 patience        8 of the 20 rounds.
 cache           in memory if decoded images take at most an eighth of it.
 window          1024 pixels if an image has more than 2 megapixels.
@@ -71,6 +75,7 @@ SEMANTIC_RULES = (
     *PIXEL_RULES,
     fit_rules.loss,
     fit_rules.class_weights,
+    fit_rules.folds,
 )
 CENTER_RULES = (crop_rules.crop_around_objects, network_rules.encoder, *PIXEL_RULES)
 # Each rule is a function of the `DatasetFacts`, of {field: value} of what was decided before, and

@@ -1,7 +1,6 @@
 """Plans of drawn datasets, and their files."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +14,11 @@ NAMES = ["ground", "disc", "band"]
 TINY = {"model": "tiny_unet"}  # built in a tenth of a second, to predict its memory
 
 
-def drawn(count=10, height=32, width=32, change=lambda image, mask: (image, mask)):
+def as_drawn(image, mask):
+    return image, mask
+
+
+def drawn(count=10, height=32, width=32, change=as_drawn):
     samples = [change(*draw_sample(index, height, width)) for index in range(count)]
     images, masks = zip(*samples, strict=True)
     return Arrays(list(images), list(masks), NAMES)
@@ -108,6 +111,16 @@ def test_images_of_more_than_8_bits_are_planned_in_their_own_range(bits, tmp_pat
     assert deep.facts["brightness"] == eight_bit.facts["brightness"]
 
 
+def test_blank_images_are_not_dark_ones():
+    def blanked(image, mask):
+        return image * np.uint8(image.sum() % 2), mask
+
+    reader = drawn(20, change=blanked)
+    blank = sum(not reader[index]["image"].any() for index in range(20))
+    assert 4 < blank < 20
+    assert plan_training(reader, given=TINY).values["normalization"] == "dataset"
+
+
 def test_less_memory_makes_batches_and_crops_smaller():
     reader = drawn(120, 200, 200)
     given = {"model": "unet", "encoder": None, "filters": (32, 64)}
@@ -127,9 +140,10 @@ def test_less_memory_makes_batches_and_crops_smaller():
             plan_training(reader, **{name: 0})
 
 
-def test_a_plan_without_anything_given_is_trained(tmp_path):
+def test_a_plan_is_a_config_to_train_with(tmp_path):
     reader = drawn(6)
-    config = replace(plan(reader, tmp_path / "run"), minutes=None, epochs=1, filters=(4, 8))
-    run = train(config, *reader.split(0.3))
-    assert run.config == config
+    found = plan_training(reader, given={**TINY, "filters": 4, "epochs": 1})
+    config = found.config(tmp_path / "run")
     assert isinstance(config, TrainConfig)
+    assert train(config, *reader.split(0.3)).config == config
+    assert plan(reader).minutes == 20

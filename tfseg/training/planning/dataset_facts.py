@@ -121,7 +121,9 @@ def _image_statistics(summary):
     means = moments[:, 1] / moments[:, 0]
     stds = np.sqrt(np.maximum(moments[:, 2] / moments[:, 0] - means**2, 0))
     maxima = np.array([sample.value_range[1] for sample in summary.samples])
-    found = (means - low) / span, stds / span, (maxima - low) / span
+    found = np.stack([means - low, stds, maxima - low]) / span
+    if stds.any():
+        found = found[:, stds > 0]  # without blank images, such as the first slices of a volume
     return [_rounded(np.quantile(values, (0.1, 0.9))) for values in found]
 
 

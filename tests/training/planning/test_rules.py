@@ -75,8 +75,9 @@ def test_pretrained_encoders_are_chosen_where_they_fit(monkeypatch):
     crop = {"augment.size": (256, 352)}
     pretrained = {"model": "unet", "encoder": "efficientnet_lite0"}
     assert decide(network_rules.network, STREETS, crop) == pretrained
-    fpn = {**crop, "model": "fpn"}
-    assert decide(network_rules.network, STREETS, fpn) == {}  # it has an encoder
+    for model in ("fpn", "tiny_unet"):  # one has an encoder, the other cannot have any
+        for rule in (network_rules.network, network_rules.encoder):
+            assert decide(rule, STREETS, {**crop, "model": model}) == {}
     assert decide(network_rules.network, STREETS, {**crop, "encoder": "resnet50"}) == {}
     plain = {"model": "unet", "encoder": None}
     filtered = decide(network_rules.network, STREETS, {**crop, "filters": (8, 16)})

@@ -22,8 +22,8 @@ WELL_COVERED = 0.95  # fraction of the objects that anchors should overlap
 def network(facts, chosen, memory_gb) -> Decision | None:
     """Choose the encoder of a network for masks, or the levels of a U-Net without one."""
     model = chosen.get("model", DEFAULT_MODEL)
-    if "encoder" in chosen or DEFAULT_ENCODERS.get(model, model) is not None:
-        return None  # it was given, the network has one of its own, or cannot have any
+    if "encoder" in chosen or not _takes_encoder(model):
+        return None
     side = min(chosen["augment.size"])
     if "filters" in chosen or chosen.get("weights", "imagenet") is None or side < ENCODER_SIDE:
         return _plain_network(chosen, "trained from scratch")
@@ -42,11 +42,18 @@ def _plain_network(chosen, reason):
 
 def encoder(facts, chosen, memory_gb) -> Decision | None:
     """Choose the initial weights of the encoder that a network for objects has."""
+    if not _takes_encoder(chosen.get("model", DEFAULT_MODEL)):
+        return None
     if "encoder" in chosen or "weights" in chosen:
         return None
     if _has_weights():
         return Decision({"encoder": ENCODER}, PRETRAINED)
     return Decision({"encoder": ENCODER, "weights": None}, HOW_TO_INSTALL)
+
+
+def _takes_encoder(model):
+    """Return whether a network can have an encoder, and has none of its own."""
+    return DEFAULT_ENCODERS.get(model, model) is None
 
 
 def _has_weights():

@@ -54,7 +54,9 @@ def test_the_log_of_a_training_has_one_line_per_epoch(tmp_path):
     with log.open("w") as file:
         subprocess.run([sys.executable, "-m", "tfseg", *map(str, words)], stdout=file, check=True)
     lines = log.read_text("utf-8").splitlines()
-    assert lines[0].startswith("Training on 5 images, validating on 1. Pixels: ground ")
+    assert lines[0] == "Plan:"
+    begin = next(line for line in lines if line.startswith("Training on"))
+    assert begin.startswith("Training on 5 images, validating on 1. Pixels: ground ")
     first, second = (line for line in lines if line.startswith("epoch"))
     assert first.startswith("epoch   1/2  loss ")
     assert " s, about " in first

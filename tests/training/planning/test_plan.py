@@ -130,6 +130,10 @@ def test_less_memory_makes_batches_and_crops_smaller():
     less = plan_training(reader, memory_gb=limit, given=given)
     assert less.memory_gb <= limit
     assert less.values["batch_size"] < much.values["batch_size"]
+    assert less.values["val_batch_size"] == 1 < much.values["val_batch_size"]
+    uncached = plan_training(reader, given={**given, "cache": None})
+    cached_gb = 120 * 200 * 200 * 4 / 1e9
+    assert much.memory_gb - uncached.memory_gb == pytest.approx(cached_gb, abs=0.01)
     assert any("fits into" in reason for reason in less.reasons.values())
     fixed = plan_training(reader, memory_gb=limit, given={**given, "batch_size": 9})
     assert (fixed.values["batch_size"], fixed.memory_gb > limit) == (9, True)

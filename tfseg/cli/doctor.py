@@ -10,6 +10,8 @@ from tfseg.cli.next_training import say_training
 from tfseg.cli.options import (
     ClassNames,
     Colors,
+    DatasetImages,
+    DatasetLabels,
     IgnoreValue,
     MaskSuffix,
     MaskValues,
@@ -23,21 +25,6 @@ from tfseg.cli.options import (
 )
 from tfseg.cli.train_options import Task
 
-Images = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DIR|IMAGES",
-        help="Folder of images, or a dataset folder that contains `images` and `masks`.",
-    ),
-]
-Masks = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="MASKS|LABELS",
-        help="Folder of masks with the names of their images. With --task detect or instances: a "
-        "COCO file, or a folder in the layout of VOC, YOLO, LabelMe or of numbered objects.",
-    ),
-]
 TaskName = Annotated[
     Task, typer.Option("--task", help="What the labels are for: semantic, detect or instances.")
 ]
@@ -49,8 +36,8 @@ JsonFile = Annotated[Path | None, typer.Option(help="Write the report as JSON to
 
 def doctor(
     context: typer.Context,
-    images: Images,
-    masks: Masks = None,
+    images: DatasetImages,
+    masks: DatasetLabels = None,
     task: TaskName = Task.semantic,
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,

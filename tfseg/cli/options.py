@@ -10,6 +10,21 @@ DATA, MODEL, TRAINING, RUN, DETECTORS = "Data", "Model", "Training", "Run", "Det
 
 EVALUATION_BATCH_SIZE = 8
 
+DatasetImages = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR|IMAGES",
+        help="Folder of images, or a dataset folder that contains `images` and `masks`.",
+    ),
+]
+DatasetLabels = Annotated[
+    Path | None,
+    typer.Argument(
+        metavar="MASKS|LABELS",
+        help="Folder of masks with the names of their images. Or labels of objects: a COCO file, "
+        "or a folder in the layout of VOC, YOLO, LabelMe or of numbered objects.",
+    ),
+]
 RunFolder = Annotated[
     Path, typer.Option("--run", help="Folder of a run, as written by `tfseg train`.")
 ]

@@ -9,6 +9,8 @@ from tfseg.cli.console import quiet_start, say, say_commands
 from tfseg.cli.options import (
     ClassNames,
     Colors,
+    DatasetImages,
+    DatasetLabels,
     IgnoreValue,
     MaskSuffix,
     MaskValues,
@@ -21,21 +23,6 @@ from tfseg.cli.options import (
 from tfseg.cli.planned_run import make_plan, show_plan
 from tfseg.cli.train_options import Task
 
-Images = Annotated[
-    Path,
-    typer.Argument(
-        metavar="DIR|IMAGES",
-        help="Folder of images, or a dataset folder that contains `images`, and `masks` or labels.",
-    ),
-]
-Labels = Annotated[
-    Path | None,
-    typer.Argument(
-        metavar="MASKS|LABELS",
-        help="Folder of masks, or labels of objects: a COCO file, or a folder in the layout of "
-        "VOC, YOLO, LabelMe or of numbered objects.",
-    ),
-]
 TaskName = Annotated[
     Task | None,
     typer.Option("--task", help="semantic, detect or instances; by default what suits the labels."),
@@ -45,8 +32,8 @@ Out = Annotated[Path, typer.Option(help="File of the plan.")]
 
 
 def plan(
-    images: Images,
-    labels: Labels = None,
+    images: DatasetImages,
+    labels: DatasetLabels = None,
     task: TaskName = None,
     class_names: ClassNames = None,
     ignore_value: IgnoreValue = 255,
